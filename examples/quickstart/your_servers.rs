@@ -1,0 +1,251 @@
+//! The job on servers of your own: one token, one GET.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::slice;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, ValueEnum};
+use requestforge::reqwest::Url;
+use requestforge::{
+    AuthMethod, AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, ConfigError,
+    Credential, HttpClient, HttpClientError, OAuthErrorCode, Secret, TokenManager,
+};
+
+use crate::causes;
+
+/// Gets a token and calls an API with it.
+///
+/// Without options: starts an authorization server, an API and another origin on this machine, sends
+/// some 2000 requests, and holds the promises of requestforge against what the servers counted. Takes a
+/// few seconds, and sends nothing anywhere else.
+///
+/// With --token-url, --client-id and --get: gets a token from your authorization server by the client
+/// credentials grant, sends one GET with it, and prints what came. The token itself is never printed,
+/// and goes to the origin (scheme, host, port) of the --get URL only.
+#[derive(Parser)]
+#[command(bin_name = "cargo run --example quickstart --", after_long_help = AFTER_HELP)]
+struct Options {
+    #[command(flatten)]
+    job: Option<Job>,
+}
+
+// All or nothing: `required = false` is for the run without any option.
+#[derive(Args)]
+#[group(requires_all = ["token_url", "client_id", "get"])]
+pub(super) struct Job {
+    /// Token endpoint of your authorization server: https, or http on this machine
+    #[arg(long, env = "FORGE_TOKEN_URL", value_name = "URL", required = false, hide_env_values = true)]
+    token_url: String,
+    /// Who you are there
+    #[arg(long, env = "FORGE_CLIENT_ID", value_name = "ID", required = false, hide_env_values = true)]
+    client_id: String,
+    /// File with the client secret; a newline at its end does not count
+    #[arg(long, env = "FORGE_CLIENT_SECRET_FILE", value_name = "FILE", hide_env_values = true)]
+    client_secret_file: Option<PathBuf>,
+    /// What the token is to be good for; several words with spaces between
+    #[arg(long, env = "FORGE_SCOPE", hide_env_values = true)]
+    scope: Option<String>,
+    /// How the secret goes to the token endpoint
+    #[arg(long, env = "FORGE_AUTH_METHOD", default_value = "body", hide_env_values = true)]
+    auth_method: Method,
+    /// What to get with the token
+    #[arg(long, env = "FORGE_GET_URL", value_name = "URL", required = false, hide_env_values = true)]
+    get: String,
+}
+
+const AFTER_HELP: &str = "\
+The client secret comes from the environment variable FORGE_CLIENT_SECRET, or from a file, which goes first
+if both are there. There is no option for it: other users of a machine can read arguments.
+
+Examples:
+  cargo run --example quickstart
+
+  FORGE_CLIENT_SECRET=… cargo run --example quickstart -- \\
+      --token-url https://auth.example.com/oauth/token --client-id your-client-id \\
+      --get https://api.example.com/users
+
+  cargo run --example quickstart -- --client-secret-file secret.txt --auth-method header \\
+      --token-url https://auth.example.com/oauth/token --client-id your-client-id \\
+      --scope \"read write\" --get https://api.example.com/users
+
+Exit status: 0 if all promises were kept, or the GET was answered with a status from 200 to 299;
+1 if not; 2 if the options make no sense.";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    /// In the body, the most common way
+    Body,
+    /// By HTTP Basic, percent-encoded as RFC 6749 wants it
+    Header,
+    /// By HTTP Basic without that encoding
+    HeaderRaw,
+}
+
+impl From<Method> for AuthMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Body => Self::Body,
+            Method::Header => Self::Header,
+            Method::HeaderRaw => Self::HeaderRaw,
+        }
+    }
+}
+
+impl Job {
+    /// The job that the options and the environment name, if they name one. Where they make no sense,
+    /// this ends the process.
+    pub(super) fn from_options() -> Option<Self> {
+        let job = Options::parse().job?;
+        if job.client_secret_file.is_none() && env::var_os("FORGE_CLIENT_SECRET").is_none() {
+            let lacking =
+                "the client secret is missing: set FORGE_CLIENT_SECRET or give --client-secret-file";
+            Options::command().error(ErrorKind::MissingRequiredArgument, lacking).exit();
+        }
+        Some(job)
+    }
+
+    /// Says whether the API answered with success.
+    pub(super) async fn run(self) -> Result<bool, Box<dyn Error>> {
+        let secret = self.secret()?;
+        let mut provider = ClientCredentialsTokenProvider::builder(self.token_url, self.client_id, secret)
+            .auth_method(self.auth_method.into());
+        if let Some(scope) = self.scope {
+            provider = provider.scope(scope);
+        }
+        let manager = TokenManager::new(provider.build()?);
+
+        let invalid = |error| ConfigError::new("get", "an absolute http or https URL").with_source(error);
+        let get = Url::parse(&self.get).map_err(invalid)?;
+        // The token belongs to this origin, so no redirect takes it elsewhere.
+        let origin = get.origin().ascii_serialization();
+        let client = HttpClient::builder(origin).with_token_auth(manager.clone()).build()?;
+
+        // The client would ask for it by itself; here it is for showing what came.
+        let token = manager.get_token().await?;
+        println!("token: {}", description(&token));
+
+        let mut response = client.get(&self.get).send().await?;
+        let (status, url) = (response.status_code(), response.url());
+        // Without the query, which may hold a secret of yours.
+        println!("GET {}{}: {status}", url.origin().ascii_serialization(), url.path());
+        let mut body = Vec::new();
+        while body.len() < MAX_READ
+            && let Some(piece) = response.chunk().await?
+        {
+            body.extend_from_slice(&piece);
+        }
+        // After a 401 it may have been another token.
+        let tokens: Vec<_> = [Some(token), manager.cached()].into_iter().flatten().collect();
+        let body = presentable(&String::from_utf8_lossy(&body), &tokens);
+        let shown: String = body.chars().take(MAX_SHOWN).collect();
+        println!("\n{shown}{}", if shown.len() < body.len() { "\n… (cut here)" } else { "" });
+        if !status.is_success() {
+            println!("\nThe token was had, but the API answered with {status}.");
+        }
+        Ok(status.is_success())
+    }
+
+    fn secret(&self) -> Result<Secret, ConfigError> {
+        let Some(file) = &self.client_secret_file else {
+            // The error of `env::var` would show the value.
+            let secret = env::var("FORGE_CLIENT_SECRET")
+                .map_err(|_| ConfigError::new("FORGE_CLIENT_SECRET", "UTF-8"))?;
+            return Ok(secret.into());
+        };
+        let unreadable =
+            |error| ConfigError::new("client_secret_file", "a text file to be read").with_source(error);
+        let mut secret = fs::read_to_string(file).map_err(unreadable)?;
+        if secret.ends_with('\n') {
+            secret.pop();
+            if secret.ends_with('\r') {
+                secret.pop();
+            }
+        }
+        Ok(secret.into())
+    }
+}
+
+/// Characters of the body.
+const MAX_SHOWN: usize = 4096;
+/// Bytes of it: enough for as many characters, so that a token is whole where it is shown.
+const MAX_READ: usize = 64 * 1024;
+
+/// All of a token but the token.
+fn description(credential: &Arc<Credential>) -> String {
+    let token = credential.token();
+    let shown = |text: &str| presentable(text, slice::from_ref(credential));
+    let kind = shown(token.token_type());
+    let expiry = match token.expires_at() {
+        Some(end) => {
+            let left = SystemTime::from(end).duration_since(SystemTime::now()).unwrap_or_default();
+            format!("expires in {:.0} s", left.as_secs_f64())
+        }
+        None => "no expiry stated".to_owned(),
+    };
+    let scope =
+        token.scope().map_or("no scope stated".to_owned(), |scope| format!("scope `{}`", shown(scope)));
+    format!("{kind}, {expiry}, {scope}")
+}
+
+/// What a server sent, fit for a terminal, and without our tokens, which some APIs echo.
+fn presentable(text: &str, tokens: &[Arc<Credential>]) -> String {
+    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let text = text.chars().filter(|&c| is_plain(c)).collect();
+    tokens.iter().fold(text, |text: String, token| text.replace(token.access_token(), "[the token]"))
+}
+
+/// What to look at when this went wrong.
+pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    causes(error).find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<AuthenticationError>() {
+            about_the_token(error.kind())
+        } else if let Some(error) = cause.downcast_ref::<ConfigError>() {
+            about_settings(error.field())
+        } else {
+            about_the_api(cause.downcast_ref()?)
+        }
+    })
+}
+
+fn about_the_token(kind: &AuthenticationErrorKind) -> Option<&'static str> {
+    use AuthenticationErrorKind::{Connect, InvalidResponse, Refused, Status, Timeout};
+    use OAuthErrorCode::{InvalidClient, InvalidScope, UnauthorizedClient, UnsupportedGrantType};
+    Some(match kind {
+        Refused(InvalidClient) => {
+            "check client id and secret; some servers want --auth-method header, a few header-raw"
+        }
+        Refused(InvalidScope) => "check --scope: this client may not have it, or has to name one",
+        Refused(UnauthorizedClient | UnsupportedGrantType) => {
+            "this client must be allowed the client credentials grant, at the authorization server"
+        }
+        Status | InvalidResponse => {
+            "is --token-url the token endpoint, to the letter? A slash at its end may matter"
+        }
+        Connect | Timeout => "can the host of --token-url be reached from here?",
+        _ => return None,
+    })
+}
+
+fn about_the_api(error: &HttpClientError) -> Option<&'static str> {
+    if error.is_builder() {
+        return Some("see --get, or FORGE_GET_URL in the environment");
+    }
+    let is_unreachable = error.is_connect() || error.is_timeout();
+    is_unreachable.then_some("the token was had, but can the host of --get be reached from here?")
+}
+
+fn about_settings(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "token_url" => "see --token-url, or FORGE_TOKEN_URL in the environment",
+        "client_id" => "see --client-id, or FORGE_CLIENT_ID in the environment",
+        "client_secret" => "see FORGE_CLIENT_SECRET in the environment, or the file of --client-secret-file",
+        "client_secret_file" => "see --client-secret-file, or FORGE_CLIENT_SECRET_FILE in the environment",
+        "get" => "see --get, or FORGE_GET_URL in the environment",
+        _ => return None,
+    })
+}

@@ -1,0 +1,87 @@
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, StatusCode};
+use http_auth::parser::ChallengeParser;
+
+/// What an answer says of the credential that its request carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// It was good: the request got past the gate.
+    Accepted,
+    /// Nothing can be said.
+    Unknown,
+    /// It was rejected, and another token may help.
+    Rejected,
+    /// It was refused, and another token of the same kind will be too.
+    Refused,
+}
+
+/// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
+/// without any asks for another token; `insufficient_scope` and `invalid_request` do not.
+pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judgement {
+    if status.is_success() || status.is_redirection() {
+        return Judgement::Accepted;
+    }
+    if status != StatusCode::UNAUTHORIZED {
+        return Judgement::Unknown;
+    }
+    let hopeless = headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let mut challenges = ChallengeParser::new(&value);
+        challenges.any(|challenge| match challenge {
+            Ok(challenge) => challenge.params.iter().any(|(name, value)| {
+                name.eq_ignore_ascii_case("error") && HOPELESS.contains(&value.to_unescaped().as_str())
+            }),
+            // Not as the grammar has it: what the server means may be plain all the same.
+            Err(_) => HOPELESS.iter().any(|code| value.contains(&format!("error=\"{code}\""))),
+        })
+    });
+    if hopeless { Judgement::Refused } else { Judgement::Rejected }
+}
+
+const HOPELESS: [&str; 2] = ["insufficient_scope", "invalid_request"];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn inv12_challenges_decide_whether_another_token_may_help() {
+        use Judgement::{Accepted, Refused, Rejected, Unknown};
+        for (status, challenges, judgement) in [
+            (200, &[][..], Accepted),
+            (302, &[], Accepted),
+            (403, &[], Unknown),
+            (403, &["Bearer error=\"insufficient_scope\""], Unknown),
+            (500, &[], Unknown),
+            (407, &[], Unknown),
+            (401, &[], Rejected),
+            (401, &["Bearer"], Rejected),
+            (401, &["Bearer realm=\"api\""], Rejected),
+            (
+                401,
+                &["Bearer realm=\"a, b\", error=\"invalid_token\", error_description=\"expired\""],
+                Rejected,
+            ),
+            (401, &["Basic realm=\"x\""], Rejected),
+            (401, &["Bearer error=\"token_expired\""], Rejected),
+            (401, &["bearer ERROR=insufficient_scope, scope=\"admin\""], Refused),
+            (401, &["Bearer error=\"invalid_request\""], Refused),
+            (401, &["Basic realm=\"x\"", "Bearer error=\"insufficient_scope\""], Refused),
+            (401, &["Basic realm=\"x\", Bearer error=\"insufficient_scope\""], Refused),
+            (401, &["Bearer realm=\"error=insufficient_scope\""], Rejected),
+            (401, &["Negotiate YWJjZA==, Bearer error=\"insufficient_scope\""], Refused),
+            (401, &["Bearer realm=\"x\" error=\"insufficient_scope\""], Refused),
+            (401, &["=,\"garbage", "Bearer error=\"unterminated"], Rejected),
+        ] {
+            let headers =
+                challenges.iter().map(|value| (WWW_AUTHENTICATE, HeaderValue::from_static(value))).collect();
+            assert_eq!(
+                judge(StatusCode::from_u16(status).unwrap(), &headers),
+                judgement,
+                "{status} {challenges:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,186 @@
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use forge_core::{AuthenticationError, ConfigError, Credential, TokenId, TokenSource};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use url::Url;
+
+use super::exclusions::Exclusions;
+use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
+
+/// Authenticates requests with tokens from a source, and says what happens when one is rejected.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`excluded_paths`](Self::excluded_paths) | none |
+/// | [`excluded_path_patterns`](Self::excluded_path_patterns) | none |
+/// | [`auth_retry_strategy`](Self::auth_retry_strategy) | [`SimpleAuthRetryStrategy`]: once, at once |
+/// | [`auth_header_name`](Self::auth_header_name) | `Authorization` |
+/// | [`auth_header_prefix`](Self::auth_header_prefix) | the token's type, mostly `Bearer` |
+///
+/// ```
+/// use forge_client::{SimpleAuthRetryStrategy, TokenAuth};
+/// use forge_core::{StaticTokenSource, TokenData};
+///
+/// let auth = TokenAuth::new(StaticTokenSource::new(TokenData::new("abc"))?)
+///     .excluded_paths(["/health", "/status"])
+///     .excluded_path_patterns(["/public/*", "*/health"])
+///     .auth_retry_strategy(SimpleAuthRetryStrategy::new().max_retries(2));
+/// # Ok::<_, forge_core::AuthenticationError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct TokenAuth {
+    source: Arc<dyn TokenSource>,
+    excluded_paths: Vec<String>,
+    excluded_path_patterns: Vec<String>,
+    strategy: Arc<dyn AuthRetryStrategy>,
+    header_name: Result<HeaderName, ConfigError>,
+    header_prefix: Option<String>,
+}
+
+impl TokenAuth {
+    /// Tokens from this source: a `TokenManager`, or any other.
+    pub fn new(source: impl TokenSource + 'static) -> Self {
+        Self {
+            source: Arc::new(source),
+            excluded_paths: Vec::new(),
+            excluded_path_patterns: Vec::new(),
+            strategy: Arc::new(SimpleAuthRetryStrategy::new()),
+            header_name: Ok(AUTHORIZATION),
+            header_prefix: None,
+        }
+    }
+
+    /// Paths to which requests go without a token. Compared with the path that is really sent, the
+    /// base URL's own path included.
+    pub fn excluded_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
+        self.excluded_paths.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Patterns of such paths, shell-style: `*` stands for anything, slashes included, `?` for one
+    /// character, `[ab]` for one of these.
+    pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.excluded_path_patterns.extend(patterns.into_iter().map(Into::into));
+        self
+    }
+
+    /// What happens after a 401.
+    pub fn auth_retry_strategy(mut self, strategy: impl AuthRetryStrategy + 'static) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// The header that carries the token.
+    pub fn auth_header_name(mut self, name: &str) -> Self {
+        self.header_name = HeaderName::try_from(name)
+            .map_err(|error| ConfigError::new("auth_header_name", "a header name").with_source(error));
+        self
+    }
+
+    /// What stands before the token in the header; empty: nothing.
+    pub fn auth_header_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.header_prefix = Some(prefix.into());
+        self
+    }
+
+    pub(crate) fn build(self) -> Result<BoundTokenAuth, ConfigError> {
+        if let Some(prefix) = &self.header_prefix {
+            HeaderValue::try_from(prefix).map_err(|error| {
+                ConfigError::new("auth_header_prefix", "what fits into a header").with_source(error)
+            })?;
+        }
+        Ok(BoundTokenAuth {
+            source: self.source,
+            exclusions: Exclusions::new(&self.excluded_paths, &self.excluded_path_patterns)?,
+            strategy: self.strategy,
+            header: CarryingHeader {
+                name: self.header_name?,
+                prefix: self.header_prefix,
+                last: ArcSwapOption::empty(),
+            },
+        })
+    }
+}
+
+/// Any source will do where settings are not needed.
+impl<S: TokenSource + 'static> From<S> for TokenAuth {
+    fn from(source: S) -> Self {
+        Self::new(source)
+    }
+}
+
+impl fmt::Debug for TokenAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAuth")
+            .field("excluded_paths", &self.excluded_paths)
+            .field("excluded_path_patterns", &self.excluded_path_patterns)
+            .field("strategy", &self.strategy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`TokenAuth`] whose settings were checked.
+pub(crate) struct BoundTokenAuth {
+    source: Arc<dyn TokenSource>,
+    exclusions: Exclusions,
+    strategy: Arc<dyn AuthRetryStrategy>,
+    header: CarryingHeader,
+}
+
+impl BoundTokenAuth {
+    pub(crate) fn source(&self) -> &dyn TokenSource {
+        &*self.source
+    }
+
+    /// What is remembered of one call.
+    pub(crate) fn session(&self) -> AuthSession<'_> {
+        AuthSession::new(&*self.strategy)
+    }
+
+    pub(crate) fn header_name(&self) -> &HeaderName {
+        &self.header.name
+    }
+
+    pub(crate) fn applies_to(&self, url: &Url) -> bool {
+        !self.exclusions.hold(url)
+    }
+
+    pub(crate) fn apply(
+        &self,
+        credential: &Credential,
+        method: &Method,
+        url: &Url,
+        headers: &mut HeaderMap,
+    ) -> Result<(), AuthenticationError> {
+        match &self.header.prefix {
+            None if self.header.name == AUTHORIZATION => credential.apply(method, url.as_str(), headers),
+            None => _ = headers.insert(&self.header.name, credential.header_value().clone()),
+            Some(prefix) => _ = headers.insert(&self.header.name, self.header.value(credential, prefix)?),
+        }
+        Ok(())
+    }
+}
+
+/// A header of the client's own choice, with the value that was formatted last.
+struct CarryingHeader {
+    name: HeaderName,
+    prefix: Option<String>,
+    last: ArcSwapOption<(TokenId, HeaderValue)>,
+}
+
+impl CarryingHeader {
+    fn value(&self, credential: &Credential, prefix: &str) -> Result<HeaderValue, AuthenticationError> {
+        if let Some((id, value)) = self.last.load().as_deref()
+            && *id == credential.id()
+        {
+            return Ok(value.clone());
+        }
+        let value = credential.header_value_with_prefix(prefix)?;
+        self.last.store(Some(Arc::new((credential.id(), value.clone()))));
+        Ok(value)
+    }
+}

@@ -1,0 +1,99 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use crate::auth::BoundTokenAuth;
+use crate::config::{HttpClientBuilder, HttpClientConfig};
+use crate::hop::Trust;
+use crate::target::BaseUrl;
+use crate::{HttpClientError, RequestBuilder};
+
+/// Sends requests to one API, and now and then elsewhere, with its credentials where they belong.
+/// Cheap to clone; clones share connections.
+///
+/// Credentials go to the origin (scheme, host, port) of the base URL, and to
+/// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute
+/// URL and no redirect carries them anywhere else, and what a redirect chain has lost it does not
+/// get back. Cookies, API keys and whatever the client knows to be a credential share that fate.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base_url: BaseUrl,
+    pub(crate) default_headers: HeaderMap,
+    pub(crate) trust: Trust,
+    pub(crate) token_auth: Option<BoundTokenAuth>,
+    pub(crate) max_redirects: Option<u32>,
+}
+
+impl HttpClient {
+    /// A client with these settings.
+    ///
+    /// # Errors
+    ///
+    /// `reqwest` does not accept them, or the TLS library could not be set up.
+    pub fn new(config: HttpClientConfig) -> Result<Self, HttpClientError> {
+        Ok(Self(Arc::new(config.into_client()?)))
+    }
+
+    /// Short for a [configuration](crate::HttpClientConfigBuilder) with this base URL, of which
+    /// `build()` makes a client at once.
+    ///
+    /// ```
+    /// use forge_client::HttpClient;
+    ///
+    /// let client = HttpClient::builder("https://api.example.com").with_api_key("your-key").build()?;
+    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// ```
+    pub fn builder(base_url: impl Into<String>) -> HttpClientBuilder {
+        HttpClientBuilder::for_client(base_url)
+    }
+
+    /// A `GET` request. The URL is a path below the base URL, or absolute.
+    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A `POST` request.
+    pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// A `PUT` request.
+    pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// A `PATCH` request.
+    pub fn patch(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    /// A `DELETE` request.
+    pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// A `HEAD` request.
+    pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// An `OPTIONS` request.
+    pub fn options(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::OPTIONS, url)
+    }
+
+    /// A request of any method.
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
+        RequestBuilder::new(Arc::clone(&self.0), method, url.as_ref())
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("base_url", &self.0.base_url).finish_non_exhaustive()
+    }
+}

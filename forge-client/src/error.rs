@@ -1,0 +1,235 @@
+use std::error::Error;
+use std::fmt;
+
+use forge_core::{AuthenticationError, ConfigError, ExchangeError};
+use http::{Method, StatusCode};
+use url::Url;
+
+use crate::target::presentable;
+
+/// A request that brought no usable answer, and why.
+///
+/// Names method and URL without its query; neither `Display` nor `Debug` nor the
+/// [`source`](Error::source) chain holds a credential.
+pub struct HttpClientError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    request: Option<(Method, String)>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Builder,
+    Authentication,
+    Timeout,
+    Connect,
+    Tls,
+    Redirect(&'static str),
+    Status(StatusCode),
+    Parse,
+    Exchange,
+}
+
+const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
+
+impl HttpClientError {
+    /// A setting or an argument cannot be; nothing was sent.
+    #[must_use]
+    pub fn is_builder(&self) -> bool {
+        self.0.kind == Kind::Builder
+    }
+
+    /// No token could be had; [`authentication_error`](Self::authentication_error) says why.
+    #[must_use]
+    pub fn is_authentication(&self) -> bool {
+        self.0.kind == Kind::Authentication
+    }
+
+    /// No answer in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == Kind::Timeout
+    }
+
+    /// No connection; TLS failures among it.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self.0.kind, Kind::Connect | Kind::Tls)
+    }
+
+    /// The TLS handshake failed, as with a certificate that nobody vouches for.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.kind == Kind::Tls
+    }
+
+    /// A redirect was refused: too many of them, from https to http, or with a body to another
+    /// origin.
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        matches!(self.0.kind, Kind::Redirect(_))
+    }
+
+    /// From [`error_for_status`](crate::HttpResponse::error_for_status).
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        matches!(self.0.kind, Kind::Status(_))
+    }
+
+    /// The body is not what it was read as.
+    #[must_use]
+    pub fn is_parse(&self) -> bool {
+        self.0.kind == Kind::Parse
+    }
+
+    /// The status, where [`is_status`](Self::is_status).
+    #[must_use]
+    pub fn status_code(&self) -> Option<StatusCode> {
+        match self.0.kind {
+            Kind::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Which setting cannot be and what was expected, where [`is_builder`](Self::is_builder).
+    #[must_use]
+    pub fn config_error(&self) -> Option<&ConfigError> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Why no token could be had, where [`is_authentication`](Self::is_authentication).
+    #[must_use]
+    pub fn authentication_error(&self) -> Option<&AuthenticationError> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self(Box::new(Inner { kind, request: None, source: None }))
+    }
+
+    fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn at(mut self, method: &Method, url: &Url) -> Self {
+        self.0.request.get_or_insert_with(|| (method.clone(), presentable(url).to_owned()));
+        self
+    }
+
+    pub(crate) fn builder(field: &'static str, expected: &str) -> Self {
+        ConfigError::new(field, expected).into()
+    }
+
+    pub(crate) fn redirect(refused: &'static str) -> Self {
+        Self::new(Kind::Redirect(refused))
+    }
+
+    pub(crate) fn status(status: StatusCode) -> Self {
+        Self::new(Kind::Status(status))
+    }
+
+    pub(crate) fn parse(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Parse).with_source(source)
+    }
+
+    pub(crate) fn exchange(error: &reqwest::Error) -> Self {
+        let kind = match () {
+            () if error.is_timeout() => Kind::Timeout,
+            () if is_tls(error) => Kind::Tls,
+            () if error.is_connect() => Kind::Connect,
+            () if error.is_builder() => Kind::Builder,
+            () => Kind::Exchange,
+        };
+        let failure = Self::new(kind);
+        let is_https = error.url().is_some_and(|url| url.scheme() == "https");
+        match kind {
+            Kind::Timeout => failure,
+            Kind::Connect if is_https && !HAS_TLS => failure.with_source(ExchangeError::without_tls()),
+            _ => failure.with_source(ExchangeError::of(error)),
+        }
+    }
+}
+
+/// Looks for an error of the TLS library among the causes.
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if is_tls_error(error) {
+            return true;
+        }
+        // What an `io::Error` wraps is not its source, and it may be another `io::Error`.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped));
+    }
+    false
+}
+
+fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(any(feature = "rustls", feature = "rustls-no-provider"))]
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    #[cfg(feature = "native-tls")]
+    if error.is::<native_tls::Error>() {
+        return true;
+    }
+    let _ = error;
+    false
+}
+
+impl From<ConfigError> for HttpClientError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Kind::Builder).with_source(error)
+    }
+}
+
+impl From<AuthenticationError> for HttpClientError {
+    fn from(error: AuthenticationError) -> Self {
+        Self::new(Kind::Authentication).with_source(error)
+    }
+}
+
+impl fmt::Display for HttpClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((method, url)) = &self.0.request {
+            write!(f, "{method} {url}: ")?;
+        }
+        match &self.0.kind {
+            // These name the field; a person who sees no more than this line needs it.
+            Kind::Builder => match &self.0.source {
+                Some(error) => error.fmt(f),
+                None => f.write_str("a setting cannot be"),
+            },
+            Kind::Authentication => f.write_str("no token could be had"),
+            Kind::Timeout => f.write_str("no answer in time"),
+            Kind::Connect => f.write_str("no connection"),
+            Kind::Tls => f.write_str("no TLS connection"),
+            Kind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
+            Kind::Status(status) => write!(f, "status {status}"),
+            Kind::Parse => f.write_str("the body is not what was expected"),
+            Kind::Exchange => f.write_str("the exchange failed"),
+        }
+    }
+}
+
+impl fmt::Debug for HttpClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClientError")
+            .field("kind", &self.0.kind)
+            .field("request", &self.0.request)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl Error for HttpClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.0.source.as_deref()?;
+        // Shown by `Display` already.
+        if self.is_builder() { source.source() } else { Some(source) }
+    }
+}

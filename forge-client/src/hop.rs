@@ -1,0 +1,289 @@
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    COOKIE, HOST, PROXY_AUTHORIZATION, REFERER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use url::Url;
+
+use crate::target::Origin;
+
+/// One request of a call: the first, or what a redirect made of it.
+pub(crate) struct Hop {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    /// Without what the client's own authentication adds.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: RequestBody,
+    /// Whether this hop and all before it are at an origin that may see the client's credentials.
+    /// Never again true once it was false: what was stripped is not restored.
+    trusted: bool,
+}
+
+/// Which origins may see which headers.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    /// The base URL's origin, and those expressly named.
+    pub(crate) origins: Vec<Origin>,
+    /// Sent with every request to these origins: API key, static bearer token, Basic.
+    pub(crate) bound_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of names that only this client knows to be credentials.
+    pub(crate) sensitive_names: Vec<HeaderName>,
+}
+
+impl Trust {
+    fn holds(&self, url: &Url) -> bool {
+        self.origins.iter().any(|origin| origin.holds(url))
+    }
+
+    fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        value.is_sensitive()
+            || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER].contains(name)
+            || SENSITIVE_PARTS.iter().any(|part| name.as_str().contains(part))
+            || self.sensitive_names.contains(name)
+    }
+
+    fn strip(&self, headers: &mut HeaderMap) {
+        let is_sensitive =
+            |name: &HeaderName| headers.get_all(name).iter().any(|value| self.is_sensitive(name, value));
+        let stripped: Vec<HeaderName> = headers.keys().filter(|name| is_sensitive(name)).cloned().collect();
+        for name in stripped {
+            headers.remove(name);
+        }
+    }
+}
+
+/// What the names of headers that carry credentials have in common, by the customs of many APIs. A
+/// harmless header that is stripped on the way to another origin is the smaller harm.
+const SENSITIVE_PARTS: &[&str] = &[
+    "auth",
+    "cookie",
+    "credential",
+    "csrf",
+    "dpop",
+    "jwt",
+    "key",
+    "passw",
+    "secret",
+    "session",
+    "signature",
+    "token",
+];
+
+impl Hop {
+    /// The first hop. The client's default headers that may be credentials go to trusted origins
+    /// only; the caller's own go where the caller says.
+    pub(crate) fn first(
+        method: Method,
+        url: Url,
+        defaults: &HeaderMap,
+        own: HeaderMap,
+        body: RequestBody,
+        trust: &Trust,
+    ) -> Self {
+        let trusted = trust.holds(&url);
+        let mut headers = defaults.clone();
+        if !trusted {
+            trust.strip(&mut headers);
+        }
+        replace(&mut headers, own);
+        Self { method, url, headers, body, trusted }
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Turns this hop into the one to another URL.
+    pub(crate) fn move_to(&mut self, url: Url, trust: &Trust) {
+        let was_trusted = self.trusted;
+        let stays = Origin::of(&self.url).holds(&url);
+        self.trusted = was_trusted && trust.holds(&url);
+        if !stays {
+            self.headers.remove(HOST);
+        }
+        if !(stays || self.trusted) {
+            trust.strip(&mut self.headers);
+        }
+        self.url = url;
+    }
+
+    /// Turns this hop into a GET without a body (RFC 9110 15.4.2 to 15.4.4).
+    pub(crate) fn become_get(&mut self) {
+        self.method = Method::GET;
+        self.body = RequestBody::Empty;
+        for name in [
+            CONTENT_TYPE,
+            CONTENT_LENGTH,
+            CONTENT_ENCODING,
+            CONTENT_LANGUAGE,
+            CONTENT_LOCATION,
+            TRANSFER_ENCODING,
+        ] {
+            self.headers.remove(name);
+        }
+    }
+
+    /// The headers to send. The caller's own win over the client's.
+    pub(crate) fn headers_to_send(&self, trust: &Trust) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if self.trusted {
+            for (name, value) in &trust.bound_headers {
+                if !headers.contains_key(name) {
+                    headers.insert(name, value.clone());
+                }
+            }
+        }
+        headers
+    }
+}
+
+/// Puts `own` over `headers`, name by name, keeping several values of one name.
+fn replace(headers: &mut HeaderMap, own: HeaderMap) {
+    for name in own.keys() {
+        headers.remove(name);
+    }
+    headers.extend(own);
+}
+
+/// A body, and how often it can be sent.
+pub(crate) enum RequestBody {
+    Empty,
+    /// Any number of times.
+    Bytes(Bytes),
+    /// Once; `None` when that has happened.
+    Stream(Option<reqwest::Body>),
+}
+
+impl RequestBody {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether it can be sent now: the first time, or once more.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        !matches!(self, Self::Stream(None))
+    }
+
+    pub(crate) fn send(&mut self) -> Option<reqwest::Body> {
+        match self {
+            Self::Empty => None,
+            Self::Bytes(bytes) => Some(bytes.clone().into()),
+            Self::Stream(stream) => stream.take(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn trust() -> Trust {
+        Trust {
+            origins: vec![Origin::of(&url("https://a.example")), Origin::of(&url("https://also-a.example"))],
+            bound_headers: vec![(HeaderName::from_static("x-api-key"), HeaderValue::from_static("canary"))],
+            sensitive_names: vec![HeaderName::from_static("x-odd")],
+        }
+    }
+
+    fn first(target: &str, defaults: &HeaderMap, own: HeaderMap) -> Hop {
+        Hop::first(Method::GET, url(target), defaults, own, RequestBody::Empty, &trust())
+    }
+
+    fn sent(hop: &Hop) -> Vec<String> {
+        let mut names: Vec<_> = hop.headers_to_send(&trust()).keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn inv13_the_clients_credentials_go_to_trusted_origins_only() {
+        let defaults = headers(&[("accept", "x"), ("authorization", "x"), ("x-odd", "x"), ("cookie", "x")]);
+        let at_home = first("https://a.example/x", &defaults, HeaderMap::new());
+        assert_eq!(sent(&at_home), ["accept", "authorization", "cookie", "x-api-key", "x-odd"]);
+        for foreign in ["https://b.example", "http://a.example", "https://a.example:8443"] {
+            assert_eq!(sent(&first(foreign, &defaults, HeaderMap::new())), ["accept"], "{foreign}");
+        }
+    }
+
+    #[test]
+    fn inv13_what_was_stripped_is_not_restored() {
+        let own = headers(&[("authorization", "own"), ("accept", "x"), ("referer", "x")]);
+        let mut hop = first("https://a.example", &HeaderMap::new(), own);
+        hop.move_to(url("https://also-a.example"), &trust());
+        assert_eq!(sent(&hop), ["accept", "authorization", "referer", "x-api-key"]);
+        hop.move_to(url("https://b.example"), &trust());
+        assert_eq!(sent(&hop), ["accept"]);
+        hop.move_to(url("https://a.example"), &trust());
+        assert_eq!(sent(&hop), ["accept"]);
+    }
+
+    #[test]
+    fn inv13_a_foreign_server_cannot_send_us_home_with_our_credentials() {
+        let mut hop = first("https://b.example", &HeaderMap::new(), HeaderMap::new());
+        hop.move_to(url("https://a.example"), &trust());
+        assert!(!hop.is_trusted());
+        assert_eq!(sent(&hop), [""; 0]);
+    }
+
+    #[test]
+    fn inv13_the_callers_own_header_goes_where_the_caller_says_and_no_further() {
+        let mut hop = first("https://b.example/1", &HeaderMap::new(), headers(&[("authorization", "own")]));
+        assert_eq!(sent(&hop), ["authorization"]);
+        hop.move_to(url("https://b.example/2"), &trust());
+        assert_eq!(sent(&hop), ["authorization"]);
+        hop.move_to(url("https://c.example"), &trust());
+        assert_eq!(sent(&hop), [""; 0]);
+    }
+
+    #[test]
+    fn inv13_a_value_marked_sensitive_is_stripped_whatever_its_name() {
+        let mut own = headers(&[("x-plain", "x")]);
+        let mut value = HeaderValue::from_static("canary");
+        value.set_sensitive(true);
+        own.append("x-plain", value);
+        let mut hop = first("https://a.example", &HeaderMap::new(), own);
+        hop.move_to(url("https://b.example"), &trust());
+        assert_eq!(sent(&hop), [""; 0]);
+    }
+
+    #[test]
+    fn inv13_what_looks_like_a_credential_is_treated_as_one() {
+        let own = headers(&[
+            ("x-vault-token", "x"),
+            ("x-rapidapi-key", "x"),
+            ("x-session-id", "x"),
+            ("x-auth-email", "x"),
+            ("authentication", "x"),
+            ("host", "x"),
+            ("accept", "x"),
+            ("x-request-id", "x"),
+            ("traceparent", "x"),
+        ]);
+        let mut hop = first("https://a.example", &HeaderMap::new(), own);
+        hop.move_to(url("https://b.example"), &trust());
+        assert_eq!(sent(&hop), ["accept", "traceparent", "x-request-id"]);
+    }
+
+    #[test]
+    fn the_callers_headers_win_and_keep_all_their_values() {
+        let mut own = headers(&[("accept", "one")]);
+        own.append("accept", HeaderValue::from_static("two"));
+        own.insert("x-api-key", HeaderValue::from_static("own"));
+        let hop = first("https://a.example", &headers(&[("accept", "default")]), own);
+        let sent = hop.headers_to_send(&trust());
+        assert_eq!(sent.get_all("accept").iter().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(sent["x-api-key"], "own");
+    }
+}

@@ -1,0 +1,34 @@
+//! An HTTP client that sends each request with the right credential, to the right host, once.
+//!
+//! ```no_run
+//! use forge_client::HttpClient;
+//! # async fn run(source: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
+//! let client = HttpClient::builder("https://api.example.com").with_token_auth(source).build()?;
+//! let response = client.get("/users").send().await?;
+//! println!("{}", response.text().await?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod auth;
+mod client;
+mod config;
+mod error;
+mod hop;
+mod redirect;
+mod request;
+mod response;
+mod send;
+mod target;
+
+pub use auth::{
+    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, RejectedResponse,
+    SimpleAuthRetryStrategy, TokenAuth,
+};
+pub use client::HttpClient;
+pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
+pub use error::HttpClientError;
+pub use request::RequestBuilder;
+pub use response::HttpResponse;
+
+pub use reqwest;

@@ -1,0 +1,77 @@
+use http::header::LOCATION;
+use http::{Method, StatusCode};
+use url::Url;
+
+use crate::HttpClientError;
+use crate::hop::{Hop, Trust};
+use crate::target::Origin;
+
+/// The redirects that a call may still follow.
+pub(crate) struct Redirects {
+    left: Option<u32>,
+}
+
+impl Redirects {
+    /// At most so many; `None`: answers that redirect go to the caller.
+    pub(crate) fn at_most(limit: Option<u32>) -> Self {
+        Self { left: limit }
+    }
+
+    /// Turns the hop into the one that the answer asks for. Says whether it does.
+    pub(crate) fn follow(
+        &mut self,
+        hop: &mut Hop,
+        response: &reqwest::Response,
+        trust: &Trust,
+    ) -> Result<bool, HttpClientError> {
+        let Some(left) = &mut self.left else { return Ok(false) };
+        let status = response.status();
+        let Some(target) = target(&hop.url, response) else { return Ok(false) };
+        let refuse = |why| Err(HttpClientError::redirect(why));
+        if *left == 0 {
+            return refuse("there were too many already");
+        }
+        if !matches!(target.scheme(), "http" | "https") {
+            return refuse("to something other than http");
+        }
+        if hop.url.scheme() == "https" && target.scheme() == "http" {
+            return refuse("from https to http");
+        }
+        let keeps_method = match status {
+            StatusCode::SEE_OTHER => hop.method == Method::GET || hop.method == Method::HEAD,
+            // What browsers do, and RFC 9110 15.4.2 and 15.4.3 allow for that reason.
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => hop.method != Method::POST,
+            _ => true,
+        };
+        if keeps_method {
+            if !hop.body.is_empty() && !Origin::of(&hop.url).holds(&target) {
+                return refuse("with a body, to another origin");
+            }
+            if !hop.body.can_be_sent() {
+                return refuse("with a body that can be sent only once");
+            }
+        } else {
+            hop.become_get();
+        }
+        *left -= 1;
+        hop.move_to(target, trust);
+        Ok(true)
+    }
+}
+
+/// Where a redirect leads, if the answer is one. User-info in it is dropped: nobody but the caller
+/// says who we are.
+fn target(current: &Url, response: &reqwest::Response) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?;
+    let mut target = current.join(std::str::from_utf8(location.as_bytes()).ok()?).ok()?;
+    let no_user_info = target.set_username("").and_then(|()| target.set_password(None));
+    // Fails for URLs that cannot have any.
+    let _ = no_user_info;
+    if target.fragment().is_none() {
+        target.set_fragment(current.fragment());
+    }
+    Some(target)
+}

@@ -1,0 +1,167 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forge_core::ConfigError;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Serialize;
+use url::Url;
+
+use crate::client::Inner;
+use crate::hop::{Hop, RequestBody};
+use crate::target::presentable;
+use crate::{HttpClientError, HttpResponse};
+
+/// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
+#[must_use = "a request does nothing until it is sent"]
+pub struct RequestBuilder {
+    client: Arc<Inner>,
+    request: Result<Parts, HttpClientError>,
+}
+
+struct Parts {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: RequestBody,
+    timeout: Option<Duration>,
+}
+
+impl RequestBuilder {
+    pub(crate) fn new(client: Arc<Inner>, method: Method, reference: &str) -> Self {
+        let request = client.base_url.join(reference).map_err(HttpClientError::from).map(|url| Parts {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: RequestBody::Empty,
+            timeout: None,
+        });
+        Self { client, request }
+    }
+
+    /// Appends to the query: pairs, a map, or a struct.
+    pub fn query<T: Serialize + ?Sized>(self, query: &T) -> Self {
+        self.with(|parts| {
+            let mut pairs = parts.url.query_pairs_mut();
+            let serialized = query.serialize(serde_urlencoded::Serializer::new(&mut pairs));
+            serialized.map(drop).map_err(|_| ConfigError::new("query", "pairs, a map or a flat struct"))?;
+            drop(pairs);
+            if parts.url.query() == Some("") {
+                parts.url.set_query(None);
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets a header, instead of the client's default of that name.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        self.with(|parts| {
+            let name =
+                name.try_into().map_err(|_| ConfigError::new("header", "a name that fits into a header"))?;
+            let value = value
+                .try_into()
+                .map_err(|_| ConfigError::new("header", "a value that fits into a header"))?;
+            parts.headers.insert(name, value);
+            Ok(())
+        })
+    }
+
+    /// The body, encoded as JSON.
+    pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
+        self.with(|parts| {
+            let encoded =
+                serde_json::to_vec(body).map_err(|_| ConfigError::new("json", "what JSON can express"))?;
+            parts.set_body(encoded, "application/json");
+            Ok(())
+        })
+    }
+
+    /// The body, encoded as a form.
+    pub fn form<T: Serialize + ?Sized>(self, body: &T) -> Self {
+        self.with(|parts| {
+            let encoded = serde_urlencoded::to_string(body)
+                .map_err(|_| ConfigError::new("form", "pairs, a map or a flat struct"))?;
+            parts.set_body(encoded, "application/x-www-form-urlencoded");
+            Ok(())
+        })
+    }
+
+    /// The body, as it is.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        self.with(|parts| {
+            parts.body = RequestBody::Bytes(body.into());
+            Ok(())
+        })
+    }
+
+    /// A body that is read while it is sent. It can be sent once: after a 401 the token is renewed
+    /// for the next request, and the 401 goes to the caller.
+    pub fn body_stream(self, body: impl Into<reqwest::Body>) -> Self {
+        self.with(|parts| {
+            parts.body = RequestBody::Stream(Some(body.into()));
+            Ok(())
+        })
+    }
+
+    /// How long each attempt may take, reading its body included, instead of the client's time-out.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|parts| {
+            parts.timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// Sends the request. An answer of any status is a response; see
+    /// [`HttpResponse::error_for_status`].
+    ///
+    /// # Errors
+    ///
+    /// There was no answer, no token could be had (without one nothing is sent, and after a 401
+    /// nothing is sent again), a redirect was refused,
+    /// or the request could not be built.
+    pub async fn send(self) -> Result<HttpResponse, HttpClientError> {
+        let parts = self.request?;
+        let client = &*self.client;
+        let hop = Hop::first(
+            parts.method,
+            parts.url,
+            &client.default_headers,
+            parts.headers,
+            parts.body,
+            &client.trust,
+        );
+        crate::send::send(client, hop, parts.timeout).await
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Parts) -> Result<(), ConfigError>) -> Self {
+        self.request = self.request.and_then(|mut parts| match change(&mut parts) {
+            Ok(()) => Ok(parts),
+            Err(error) => Err(HttpClientError::from(error).at(&parts.method, &parts.url)),
+        });
+        self
+    }
+}
+
+impl Parts {
+    fn set_body(&mut self, body: impl Into<Bytes>, content_type: &'static str) {
+        self.body = RequestBody::Bytes(body.into());
+        self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+    }
+}
+
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("RequestBuilder");
+        match &self.request {
+            Ok(parts) => debug.field("method", &parts.method).field("url", &presentable(&parts.url)),
+            Err(error) => debug.field("error", error),
+        };
+        debug.finish_non_exhaustive()
+    }
+}

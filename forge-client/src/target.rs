@@ -1,0 +1,157 @@
+use forge_core::ConfigError;
+use url::{ParseError, Url};
+
+/// The URL to which a client's relative references are appended.
+///
+/// | reference, with the base `https://api.example.com/v1` | URL |
+/// | --- | --- |
+/// | `users`, `/users` | `https://api.example.com/v1/users` |
+/// | `?page=2` | `https://api.example.com/v1/?page=2` |
+/// | `//other.example.com/x`, `\\other.example.com/x`, `/\other.example.com/x` | stays at `api.example.com` |
+/// | `https://other.example.com/x` | itself |
+#[derive(Clone, Debug)]
+pub(crate) struct BaseUrl(Option<String>);
+
+impl BaseUrl {
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn new(url: &Url) -> Self {
+        Self(Some(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// The URL that a reference means. Only a reference with a scheme of its own can leave the base
+    /// URL's host: all others become part of its path.
+    pub(crate) fn join(&self, reference: &str) -> Result<Url, ConfigError> {
+        let url = match Url::parse(reference) {
+            Err(ParseError::RelativeUrlWithoutBase) => {
+                let Some(base) = &self.0 else {
+                    return Err(ConfigError::new("url", "an absolute URL, as there is no base URL"));
+                };
+                let slash = if reference.starts_with('/') { "" } else { "/" };
+                Url::parse(&format!("{base}{slash}{reference}"))
+            }
+            absolute => absolute,
+        };
+        let url = url.map_err(|error| {
+            ConfigError::new("url", "a path, or an absolute http or https URL").with_source(error)
+        })?;
+        check_http("url", &url)?;
+        Ok(url)
+    }
+}
+
+/// Refuses what is no http URL, and user-info: that is a credential, and has settings of its own.
+pub(crate) fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(ConfigError::new(field, "an http or https URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConfigError::new(field, "a URL without user name and password (see `with_basic_auth`)"));
+    }
+    Ok(())
+}
+
+/// A URL as errors and `Debug` may show it: the query may hold secrets.
+pub(crate) fn presentable(url: &Url) -> &str {
+    &url[..url::Position::AfterPath]
+}
+
+/// Scheme, host and port: to whom a credential belongs (RFC 6454 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    pub(crate) fn of(url: &Url) -> Self {
+        Self {
+            scheme: url.scheme().to_owned(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            port: url.port_or_known_default(),
+        }
+    }
+
+    pub(crate) fn holds(&self, url: &Url) -> bool {
+        self.port == url.port_or_known_default()
+            && url.host_str() == Some(self.host.as_str())
+            && url.scheme() == self.scheme
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> BaseUrl {
+        BaseUrl::new(&Url::parse("https://api.example.com/v1/").unwrap())
+    }
+
+    #[test]
+    fn inv13_only_a_reference_with_a_scheme_leaves_the_base() {
+        for (reference, url) in [
+            ("users", "https://api.example.com/v1/users"),
+            ("/users", "https://api.example.com/v1/users"),
+            ("", "https://api.example.com/v1/"),
+            ("?page=2", "https://api.example.com/v1/?page=2"),
+            ("/a/../b", "https://api.example.com/v1/b"),
+            ("/../../admin", "https://api.example.com/admin"),
+            ("//evil.example.com/x", "https://api.example.com/v1//evil.example.com/x"),
+            ("\\\\evil.example.com/x", "https://api.example.com/v1///evil.example.com/x"),
+            ("/\\evil.example.com/x", "https://api.example.com/v1//evil.example.com/x"),
+            ("\\/evil.example.com", "https://api.example.com/v1///evil.example.com"),
+            ("/\t/evil.example.com", "https://api.example.com/v1//evil.example.com"),
+            ("\n//evil.example.com", "https://api.example.com/v1///evil.example.com"),
+            ("/\r\n/evil.example.com", "https://api.example.com/v1//evil.example.com"),
+            ("@evil.example.com/x", "https://api.example.com/v1/@evil.example.com/x"),
+            (":80@evil.example.com", "https://api.example.com/v1/:80@evil.example.com"),
+            ("/https://evil.example.com", "https://api.example.com/v1/https://evil.example.com"),
+            ("https://evil.example.com/x", "https://evil.example.com/x"),
+            ("HTTPS:evil.example.com", "https://evil.example.com/"),
+            ("ht\ntps://evil.example.com", "https://evil.example.com/"),
+            ("\t https:\\\\evil.example.com", "https://evil.example.com/"),
+        ] {
+            let joined = base().join(reference).unwrap();
+            assert_eq!(joined.as_str(), url, "{reference:?}");
+            let home = Origin::of(&Url::parse("https://api.example.com").unwrap());
+            assert_eq!(home.holds(&joined), !url.starts_with("https://evil"), "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_url_is_refused_and_not_echoed() {
+        for reference in [
+            "ftp://canary.example.com",
+            "canary:80/x",
+            "javascript:canary",
+            "http://[canary",
+            "https://user:canary@api.example.com/",
+            "https://canary@api.example.com/",
+        ] {
+            let error = base().join(reference).unwrap_err();
+            assert_eq!(error.field(), "url");
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        }
+        assert!(BaseUrl::none().join("/users").is_err());
+    }
+
+    #[test]
+    fn inv13_an_origin_is_scheme_host_and_port() {
+        let origin = Origin::of(&Url::parse("https://Api.Example.com/v1").unwrap());
+        for (url, same) in [
+            ("https://api.example.com:443/x", true),
+            ("https://API.example.com", true),
+            ("http://api.example.com", false),
+            ("http://api.example.com:443", false),
+            ("https://api.example.com:8443", false),
+            ("https://api.example.com.", false),
+            ("https://example.com", false),
+            ("https://api.example.com.evil.com", false),
+        ] {
+            assert_eq!(origin.holds(&Url::parse(url).unwrap()), same, "{url}");
+        }
+    }
+}

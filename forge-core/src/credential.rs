@@ -1,0 +1,148 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, Utc};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, TokenId};
+
+/// A token made ready for requests: its header value, formatted once, and its identity.
+///
+/// This is what a [`TokenSource`](crate::TokenSource) hands out. Clients apply it to a request with
+/// [`apply`](Self::apply), name it when it was rejected, and [say so](Self::mark_accepted) when a
+/// request that carried it was answered.
+///
+/// ```
+/// use forge_core::{Credential, TokenData};
+/// use http::{HeaderMap, Method};
+///
+/// let credential = Credential::new(TokenData::new("abc"))?;
+/// let mut headers = HeaderMap::new();
+/// credential.apply(&Method::GET, "https://api.example.com/users", &mut headers);
+/// assert_eq!(headers["authorization"], "Bearer abc");
+/// # Ok::<_, forge_core::AuthenticationError>(())
+/// ```
+pub struct Credential {
+    token: TokenData,
+    id: TokenId,
+    header_value: HeaderValue,
+    accepted: AtomicBool,
+}
+
+impl Credential {
+    /// Formats the header value of a token.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationErrorKind::InvalidResponse`] where the token or its type has characters that
+    /// cannot stand in a header.
+    pub fn new(token: TokenData) -> Result<Self, AuthenticationError> {
+        let header_value = header_value(token.authorization_header())?;
+        Ok(Self { id: token.id(), token, header_value, accepted: AtomicBool::new(false) })
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> &TokenData {
+        &self.token
+    }
+
+    /// The access token itself, as [`TokenData::access_token`].
+    #[must_use]
+    pub fn access_token(&self) -> &str {
+        self.token.access_token()
+    }
+
+    /// When the issuer stops accepting the token, as [`TokenData::expires_at`].
+    #[must_use]
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.token.expires_at()
+    }
+
+    /// Tells this credential's token from others.
+    #[must_use]
+    pub fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// The ready value of the `Authorization` header, marked sensitive. Cloning it copies nothing.
+    #[must_use]
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.header_value
+    }
+
+    /// The value for a header with a prefix of its own: prefix, space, token; with an empty prefix
+    /// the bare token. Formatted anew at each call: keep it per [`id`](Self::id).
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationErrorKind::InvalidResponse`] where the prefix or the token has characters
+    /// that cannot stand in a header.
+    pub fn header_value_with_prefix(&self, prefix: &str) -> Result<HeaderValue, AuthenticationError> {
+        let token = self.access_token();
+        header_value(if prefix.is_empty() { token.to_owned() } else { format!("{prefix} {token}") })
+    }
+
+    /// Sets the headers that carry this credential on one request. A Bearer token is one header,
+    /// whatever the request; a sender-constrained one (RFC 9449) is bound to method and URL, hence
+    /// the arguments.
+    pub fn apply(&self, method: &Method, url: &str, headers: &mut HeaderMap) {
+        let _ = (method, url);
+        headers.insert(AUTHORIZATION, self.header_value.clone());
+    }
+
+    /// Remembers that a request which carried this credential was accepted. A manager renews a
+    /// rejected token at once only if its last renewal was of use to somebody.
+    pub fn mark_accepted(&self) {
+        // Read before writing: a store per response would bounce the cache line between cores.
+        if !self.was_accepted() {
+            self.accepted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request with this credential was accepted so far.
+    #[must_use]
+    pub fn was_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+fn header_value(text: String) -> Result<HeaderValue, AuthenticationError> {
+    Secret::from(text).into_header_value().map_err(|_| {
+        AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
+            .with_message("the token or its type has characters that cannot stand in a header")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv16_the_header_value_is_sensitive_and_debug_is_silent() {
+        let credential = Credential::new(TokenData::new("canary")).unwrap();
+        assert!(credential.header_value().is_sensitive());
+        assert!(credential.header_value_with_prefix("Token").unwrap().is_sensitive());
+        assert!(!format!("{credential:?} {:?}", credential.header_value()).contains("canary"));
+    }
+
+    #[test]
+    fn a_token_that_would_split_the_header_is_refused_without_being_echoed() {
+        let error = Credential::new(TokenData::new("canary\r\nX-Evil: 1")).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[test]
+    fn an_empty_prefix_gives_the_bare_token() {
+        let credential = Credential::new(TokenData::new("abc")).unwrap();
+        assert_eq!(credential.header_value_with_prefix("").unwrap(), "abc");
+        assert_eq!(credential.header_value_with_prefix("Token").unwrap(), "Token abc");
+    }
+}

@@ -1,0 +1,39 @@
+//! One file per error; all are typed, and none holds a secret.
+
+mod authentication;
+mod config;
+mod exchange;
+mod storage;
+
+use std::error::Error;
+use std::sync::Arc;
+
+pub use authentication::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode};
+pub use config::ConfigError;
+pub use exchange::ExchangeError;
+pub use storage::StorageError;
+
+type Source = Arc<dyn Error + Send + Sync + 'static>;
+
+/// The error itself, so that it can be downcast: an `Arc` of it could not.
+fn as_source(source: Option<&Source>) -> Option<&(dyn Error + 'static)> {
+    source.map(|source| &**source as &(dyn Error + 'static))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_can_be_downcast() {
+        let io = || std::io::Error::other("io");
+        let errors: [Box<dyn Error>; 3] = [
+            Box::new(AuthenticationError::new("s", AuthenticationErrorKind::Other).with_source(io())),
+            Box::new(ConfigError::new("field", "x").with_source(io())),
+            Box::new(StorageError::new("x").with_source(io())),
+        ];
+        for error in errors {
+            assert!(error.source().is_some_and(<dyn Error>::is::<std::io::Error>));
+        }
+    }
+}

@@ -1,0 +1,385 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{Source, as_source};
+
+/// No token could be had, and why.
+///
+/// Cheap to clone: all callers who waited for one fetch get the same error. Neither `Display` nor
+/// `Debug` nor the [`source`](Error::source) chain holds a secret.
+///
+/// ```
+/// use forge_core::{AuthenticationError, AuthenticationErrorKind};
+///
+/// let error = AuthenticationError::new("crm", AuthenticationErrorKind::Connect);
+/// assert_eq!(error.service_name(), "crm");
+/// assert!(error.is_transient());
+/// ```
+#[derive(Clone)]
+pub struct AuthenticationError(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    service_name: String,
+    kind: AuthenticationErrorKind,
+    refresh: bool,
+    message: Option<String>,
+    status: Option<StatusCode>,
+    retry_after: Option<Duration>,
+    source: Option<Source>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthenticationErrorKind {
+    /// The token endpoint refused with an error code (RFC 6749 5.2).
+    Refused(OAuthErrorCode),
+    /// The token endpoint answered with a status that is no success, and named no error code.
+    Status,
+    /// The answer held no usable token.
+    InvalidResponse,
+    /// No connection to the token endpoint, or it was cut.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// A setting makes the call impossible: an insecure token URL, a missing runtime.
+    Configuration,
+    /// The provider panicked.
+    Panicked,
+    /// The shared storage could not be told of an invalidation.
+    Storage,
+    /// Anything else, from a provider of one's own.
+    Other,
+}
+
+/// An error code of a token endpoint: RFC 6749 5.2, and whatever else servers send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OAuthErrorCode {
+    /// `invalid_request`
+    InvalidRequest,
+    /// `invalid_client`: unknown client, wrong secret, or unsupported authentication method.
+    InvalidClient,
+    /// `invalid_grant`: the refresh token or the user's credentials are wrong, expired or revoked.
+    InvalidGrant,
+    /// `unauthorized_client`: the client may not use this grant type.
+    UnauthorizedClient,
+    /// `unsupported_grant_type`
+    UnsupportedGrantType,
+    /// `invalid_scope`
+    InvalidScope,
+    /// A code that RFC 6749 5.2 does not list.
+    Other(String),
+}
+
+impl OAuthErrorCode {
+    /// The code as it stands in an answer.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::Other(code) => code,
+        }
+    }
+}
+
+impl From<&str> for OAuthErrorCode {
+    fn from(code: &str) -> Self {
+        let listed = [
+            Self::InvalidRequest,
+            Self::InvalidClient,
+            Self::InvalidGrant,
+            Self::UnauthorizedClient,
+            Self::UnsupportedGrantType,
+            Self::InvalidScope,
+        ];
+        listed
+            .into_iter()
+            .find(|known| known.as_str() == code)
+            .unwrap_or_else(|| Self::Other(code.to_owned()))
+    }
+}
+
+impl AuthenticationError {
+    /// An error of this kind, for the service named.
+    #[must_use]
+    pub fn new(service_name: impl Into<String>, kind: AuthenticationErrorKind) -> Self {
+        Self(Arc::new(Inner {
+            service_name: service_name.into(),
+            kind,
+            refresh: false,
+            message: None,
+            status: None,
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    /// Adds what a person should read. Put no secret in it.
+    #[must_use]
+    pub fn with_message(self, message: impl Into<String>) -> Self {
+        self.with(|inner| inner.message = Some(message.into()))
+    }
+
+    /// Adds the cause. Neither its text nor that of its own causes may hold a secret.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
+        self.with(|inner| inner.source = Some(Source::from(source.into())))
+    }
+
+    /// Adds the status of the token endpoint's answer.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        self.with(|inner| inner.status = Some(status))
+    }
+
+    /// Adds how long the token endpoint asked to be left alone (RFC 9110 10.2.3).
+    #[must_use]
+    pub fn with_retry_after(self, delay: Duration) -> Self {
+        self.with(|inner| inner.retry_after = Some(delay))
+    }
+
+    /// Marks this as a failure to refresh, as opposed to a failed first fetch.
+    #[must_use]
+    pub fn into_refresh(self) -> Self {
+        self.with(|inner| inner.refresh = true)
+    }
+
+    /// Names the service, where whoever made the error did not know it.
+    #[must_use]
+    pub fn or_service_name(self, service_name: &str) -> Self {
+        if self.0.service_name.is_empty() {
+            return self.with(|inner| service_name.clone_into(&mut inner.service_name));
+        }
+        self
+    }
+
+    /// The service whose token could not be had.
+    #[must_use]
+    pub fn service_name(&self) -> &str {
+        &self.0.service_name
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> &AuthenticationErrorKind {
+        &self.0.kind
+    }
+
+    /// The error code of the token endpoint, where it sent one.
+    #[must_use]
+    pub fn oauth_error_code(&self) -> Option<&OAuthErrorCode> {
+        match &self.0.kind {
+            AuthenticationErrorKind::Refused(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The status of the token endpoint's answer, where there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status
+    }
+
+    /// How long the token endpoint asked to be left alone, where it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// A refresh failed, not a first fetch.
+    #[must_use]
+    pub fn is_refresh(&self) -> bool {
+        self.0.refresh
+    }
+
+    /// The same call may succeed later.
+    ///
+    /// | failure | |
+    /// | --- | --- |
+    /// | no connection, cut connection, no answer in time | transient |
+    /// | status 408, 429, 500 and above, whatever the body says short of the codes below | transient |
+    /// | `temporarily_unavailable`, `server_error`, `slow_down` | transient |
+    /// | `invalid_request`, `invalid_client`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope` | permanent |
+    /// | any other code, any other status | permanent |
+    /// | no usable token in the answer, a panic, a failure of a provider's own | neither |
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        let by_status = || {
+            self.0.status.is_some_and(|status| {
+                status.is_server_error()
+                    || status == StatusCode::TOO_MANY_REQUESTS
+                    || status == StatusCode::REQUEST_TIMEOUT
+            })
+        };
+        match &self.0.kind {
+            AuthenticationErrorKind::Connect | AuthenticationErrorKind::Timeout => true,
+            AuthenticationErrorKind::Status => by_status(),
+            AuthenticationErrorKind::Refused(OAuthErrorCode::Other(code)) => {
+                by_status()
+                    || matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
+            }
+            _ => false,
+        }
+    }
+
+    /// The same call will fail again until somebody changes something; see the table of
+    /// [`is_transient`](Self::is_transient).
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        let refused =
+            matches!(self.0.kind, AuthenticationErrorKind::Refused(_) | AuthenticationErrorKind::Status);
+        refused && !self.is_transient()
+    }
+
+    /// No answer in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == AuthenticationErrorKind::Timeout
+    }
+
+    /// `invalid_client`: unknown client or wrong secret.
+    #[must_use]
+    pub fn is_invalid_client(&self) -> bool {
+        self.oauth_error_code() == Some(&OAuthErrorCode::InvalidClient)
+    }
+
+    /// `invalid_grant`: the refresh token or the user's credentials are wrong, expired or revoked.
+    #[must_use]
+    pub fn is_invalid_grant(&self) -> bool {
+        self.oauth_error_code() == Some(&OAuthErrorCode::InvalidGrant)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl fmt::Display for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        if !inner.service_name.is_empty() {
+            write!(f, "{}: ", inner.service_name)?;
+        }
+        f.write_str(if inner.refresh { "token refresh failed: " } else { "no token: " })?;
+        match &inner.kind {
+            AuthenticationErrorKind::Refused(code) => {
+                write!(f, "the token endpoint refused with `{}`", code.as_str())?;
+            }
+            AuthenticationErrorKind::Status => {
+                f.write_str("the token endpoint answered with an error status")?;
+            }
+            AuthenticationErrorKind::InvalidResponse => f.write_str("the answer holds no usable token")?,
+            AuthenticationErrorKind::Connect => f.write_str("no connection to the token endpoint")?,
+            AuthenticationErrorKind::Timeout => f.write_str("no answer in time")?,
+            AuthenticationErrorKind::Configuration => {
+                f.write_str("the configuration does not allow the call")?;
+            }
+            AuthenticationErrorKind::Panicked => f.write_str("the token provider panicked")?,
+            AuthenticationErrorKind::Storage => f.write_str("the token storage failed")?,
+            AuthenticationErrorKind::Other => f.write_str("the token provider failed")?,
+        }
+        if let Some(status) = inner.status {
+            write!(f, " (status {})", status.as_u16())?;
+        }
+        if let Some(message) = &inner.message {
+            write!(f, ": {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        f.debug_struct("AuthenticationError")
+            .field("service_name", &inner.service_name)
+            .field("kind", &inner.kind)
+            .field("refresh", &inner.refresh)
+            .field("status", &inner.status)
+            .field("retry_after", &inner.retry_after)
+            .field("message", &inner.message)
+            .field("source", &inner.source)
+            .finish()
+    }
+}
+
+impl Error for AuthenticationError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        as_source(self.0.source.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_code_is_read_back_and_unknown_ones_are_kept() {
+        for code in [
+            "invalid_request",
+            "invalid_client",
+            "invalid_grant",
+            "unauthorized_client",
+            "unsupported_grant_type",
+            "invalid_scope",
+        ] {
+            let read = OAuthErrorCode::from(code);
+            assert_eq!(read.as_str(), code);
+            assert!(!matches!(read, OAuthErrorCode::Other(_)));
+        }
+        assert_eq!(OAuthErrorCode::from("scope_invalid"), OAuthErrorCode::Other("scope_invalid".into()));
+    }
+
+    #[test]
+    fn a_clone_keeps_the_source_and_display_does_not_repeat_it() {
+        let error = AuthenticationError::new("crm", AuthenticationErrorKind::Connect)
+            .with_source(std::io::Error::other("refused by peer"));
+        let clone = error.clone();
+        assert!(clone.source().unwrap().is::<std::io::Error>());
+        assert_eq!(clone.to_string(), "crm: no token: no connection to the token endpoint");
+    }
+
+    #[test]
+    fn transient_and_permanent_are_told_apart() {
+        let status = |code| {
+            AuthenticationError::new("s", AuthenticationErrorKind::Status)
+                .with_status(StatusCode::from_u16(code).unwrap())
+                .is_transient()
+        };
+        assert!([408, 429, 500, 502, 503, 504].into_iter().all(status));
+        assert!(![400, 401, 403, 404].into_iter().any(status));
+        assert!(AuthenticationError::new("s", AuthenticationErrorKind::Timeout).is_transient());
+        let refused = |code: &str, status| {
+            AuthenticationError::new("s", AuthenticationErrorKind::Refused(OAuthErrorCode::from(code)))
+                .with_status(StatusCode::from_u16(status).unwrap())
+        };
+        for (code, status, transient) in [
+            ("invalid_client", 401, false),
+            ("invalid_grant", 503, false),
+            ("scope_invalid", 400, false),
+            ("scope_invalid", 503, true),
+            ("temporarily_unavailable", 400, true),
+        ] {
+            let error = refused(code, status);
+            assert_eq!(
+                (error.is_transient(), error.is_permanent()),
+                (transient, !transient),
+                "{code} {status}"
+            );
+        }
+        let invalid = AuthenticationError::new("s", AuthenticationErrorKind::InvalidResponse);
+        assert!(!invalid.is_transient() && !invalid.is_permanent());
+    }
+}

@@ -1,0 +1,51 @@
+use std::error::Error;
+use std::fmt;
+
+use super::{Source, as_source};
+
+/// A setting that cannot be: names the field and what was expected there, never the value.
+///
+/// ```
+/// let error = forge_core::ConfigError::new("timeout", "a positive duration");
+/// assert_eq!(error.to_string(), "`timeout`: expected a positive duration");
+/// assert_eq!(error.field(), "timeout");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConfigError {
+    field: &'static str,
+    expected: String,
+    source: Option<Source>,
+}
+
+impl ConfigError {
+    /// An error for a field that does not hold what is expected.
+    #[must_use]
+    pub fn new(field: &'static str, expected: impl Into<String>) -> Self {
+        Self { field, expected: expected.into(), source: None }
+    }
+
+    /// Adds the cause. Neither its text nor that of its own causes may hold a secret.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
+        self.source = Some(Source::from(source.into()));
+        self
+    }
+
+    /// The field that is wrong.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: expected {}", self.field, self.expected)
+    }
+}
+
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        as_source(self.source.as_ref())
+    }
+}

@@ -1,0 +1,38 @@
+use std::error::Error;
+use std::fmt;
+
+use super::{Source, as_source};
+
+/// A token storage could not do what it was asked. A manager goes on without it.
+#[derive(Clone, Debug)]
+pub struct StorageError {
+    message: String,
+    source: Option<Source>,
+}
+
+impl StorageError {
+    /// An error with what a person should read. Put no secret in it.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
+    }
+
+    /// Adds the cause. Neither its text nor that of its own causes may hold a secret.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
+        self.source = Some(Source::from(source.into()));
+        self
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "token storage: {}", self.message)
+    }
+}
+
+impl Error for StorageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        as_source(self.source.as_ref())
+    }
+}

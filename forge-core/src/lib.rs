@@ -1,0 +1,46 @@
+//! The vocabulary of `requestforge`: what a token is, where it comes from, where it is kept, and
+//! what can go wrong. No HTTP client and no async runtime stand behind it, so that an SDK that
+//! needs only the traits pays for nothing else.
+//!
+//! | you want to | implement or use |
+//! | --- | --- |
+//! | get tokens from an API of your own | [`TokenProvider`] |
+//! | keep tokens in a place of your own | [`TokenStorage`] |
+//! | hand a client tokens from elsewhere | [`StaticTokenSource`], [`token_source_fn`], [`TokenSource`] |
+//! | move time in a test | `ManualClock` (feature `test-util`) |
+//! | check a storage of your own | `storage_conformance` (feature `test-util`) |
+
+mod cache_key;
+mod clock;
+mod credential;
+mod error;
+mod identity;
+mod provider;
+mod response;
+mod secret;
+mod secret_source;
+mod source;
+mod storage;
+mod token;
+
+pub use cache_key::CacheKey;
+#[cfg(feature = "test-util")]
+pub use clock::ManualClock;
+pub use clock::{Clock, Moment, SystemClock};
+pub use credential::Credential;
+pub use error::{
+    AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, OAuthErrorCode, StorageError,
+};
+pub use identity::TokenId;
+pub use provider::TokenProvider;
+pub use response::{InvalidTokenResponse, ResponseFields};
+pub use secret::Secret;
+pub use secret_source::SecretSource;
+pub use source::{StaticTokenSource, TokenSource, token_source_fn};
+#[cfg(feature = "test-util")]
+pub use storage::conformance as storage_conformance;
+pub use storage::{CompareAndDelete, Generation, Generations, TokenLease, TokenLeases, TokenStorage};
+pub use token::TokenData;
+
+/// `#[async_trait]`, re-exported for those who implement the traits of this crate.
+pub use async_trait::async_trait;

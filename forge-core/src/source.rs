@@ -1,0 +1,180 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{AuthenticationError, Credential, TokenData};
+
+/// Where a client gets the credential for a request: all that a client knows of tokens.
+///
+/// `TokenManager` (crate `forge-token`) implements it; [`StaticTokenSource`] and
+/// [`token_source_fn`] serve those who have a token from elsewhere.
+#[async_trait]
+pub trait TokenSource: Send + Sync {
+    /// The credential that is at hand, if it may be used now: no lock, no waiting. This is what a
+    /// client asks first, for every request.
+    fn cached(&self) -> Option<Arc<Credential>>;
+
+    /// A valid credential: the one at hand, else a new one.
+    ///
+    /// # Errors
+    ///
+    /// No token could be had. The request must not be sent then.
+    async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError>;
+
+    /// Forgets the cached token, so that the next [`get_token`](Self::get_token) fetches one.
+    ///
+    /// # Errors
+    ///
+    /// The shared storage could not be told.
+    async fn invalidate_token(&self) -> Result<(), AuthenticationError>;
+
+    /// Fetches a new token, whatever is cached.
+    ///
+    /// # Errors
+    ///
+    /// No token could be had.
+    async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError>;
+
+    /// A credential to replay a request with whose own was rejected: renews only if the cached
+    /// token still is the rejected one, joined with all others who were rejected with it.
+    ///
+    /// `None`: there is no other credential now (the source has but one, the issuer handed out the
+    /// same again, or renewals have been of no use lately); do not replay.
+    ///
+    /// # Errors
+    ///
+    /// The renewal failed.
+    async fn refresh_rejected(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError>;
+}
+
+#[async_trait]
+impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {
+    fn cached(&self) -> Option<Arc<Credential>> {
+        (**self).cached()
+    }
+
+    async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        (**self).get_token().await
+    }
+
+    async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
+        (**self).invalidate_token().await
+    }
+
+    async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        (**self).force_refresh().await
+    }
+
+    async fn refresh_rejected(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        (**self).refresh_rejected(rejected).await
+    }
+}
+
+/// One token, for ever. It is never renewed: a rejected request is not replayed.
+#[derive(Clone, Debug)]
+pub struct StaticTokenSource(Arc<Credential>);
+
+impl StaticTokenSource {
+    /// A source of this token.
+    ///
+    /// # Errors
+    ///
+    /// The token has characters that cannot stand in a header.
+    pub fn new(token: TokenData) -> Result<Self, AuthenticationError> {
+        Ok(Self(Arc::new(Credential::new(token)?)))
+    }
+}
+
+#[async_trait]
+impl TokenSource for StaticTokenSource {
+    fn cached(&self) -> Option<Arc<Credential>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        Ok(Arc::clone(&self.0))
+    }
+
+    async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
+        Ok(())
+    }
+
+    async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        Ok(Arc::clone(&self.0))
+    }
+
+    async fn refresh_rejected(
+        &self,
+        _rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        Ok(None)
+    }
+}
+
+/// A source that asks a closure for the token at every request, for those who keep tokens
+/// elsewhere: a sidecar, another SDK. After a rejection the closure is asked once more, and the
+/// request is replayed if it has another token by then.
+///
+/// ```
+/// use forge_core::{TokenData, TokenSource, token_source_fn};
+///
+/// # async fn from_sidecar() -> Result<TokenData, forge_core::AuthenticationError> { Ok(TokenData::new("t")) }
+/// let source = token_source_fn(|| async { from_sidecar().await });
+/// # fn is_source(_: &impl TokenSource) {}
+/// # is_source(&source);
+/// ```
+pub fn token_source_fn<F, Fut>(closure: F) -> impl TokenSource + Clone + fmt::Debug
+where
+    F: Fn() -> Fut + Clone + Send + Sync,
+    Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send,
+{
+    TokenSourceFn(closure)
+}
+
+#[derive(Clone)]
+struct TokenSourceFn<F>(F);
+
+impl<F> fmt::Debug for TokenSourceFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSourceFn")
+    }
+}
+
+#[async_trait]
+impl<F, Fut> TokenSource for TokenSourceFn<F>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send,
+{
+    fn cached(&self) -> Option<Arc<Credential>> {
+        None
+    }
+
+    async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        Ok(Arc::new(Credential::new((self.0)().await?)?))
+    }
+
+    async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
+        Ok(())
+    }
+
+    async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        self.get_token().await
+    }
+
+    async fn refresh_rejected(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        let current = self.get_token().await?;
+        Ok(Some(current).filter(|current| current.id() != rejected.id()))
+    }
+}

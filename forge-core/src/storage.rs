@@ -1,0 +1,159 @@
+#[cfg(feature = "test-util")]
+pub mod conformance;
+mod generation;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use generation::{Generation, Generations};
+
+use crate::{StorageError, TokenData, TokenId};
+
+/// Where tokens are kept: in the process, or shared between processes.
+///
+/// Four methods make a storage. The others return capabilities, none by default, that let a
+/// manager do better: answer hits without asking the storage ([`generation`](Self::generation)),
+/// take a rejected token away without a race ([`compare_and_delete`](Self::compare_and_delete)), let
+/// only one of several managers fetch ([`leases`](Self::leases)). A wrapper around a storage
+/// forwards them.
+///
+/// A storage need not judge expiry: managers do. It may drop a token that nobody can use any more.
+///
+/// Check an implementation of your own with `storage_conformance::check` (feature `test-util`).
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Mutex, PoisonError};
+/// use forge_core::{StorageError, TokenData, TokenStorage, async_trait};
+///
+/// #[derive(Debug, Default)]
+/// struct MapStorage(Mutex<HashMap<String, TokenData>>);
+///
+/// #[async_trait]
+/// impl TokenStorage for MapStorage {
+///     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+///         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+///     }
+///
+///     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+///         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), token.clone());
+///         Ok(())
+///     }
+///
+///     async fn delete(&self, key: &str) -> Result<(), StorageError> {
+///         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+///         Ok(())
+///     }
+///
+///     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+///         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key))
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait TokenStorage: Send + Sync + std::fmt::Debug {
+    /// The token under a key.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be asked. A value that cannot be read is a miss, no error.
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError>;
+
+    /// Keeps a token, replacing another.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told.
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError>;
+
+    /// Forgets a token; one that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told.
+    async fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// Whether there is a token under a key.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be asked.
+    async fn exists(&self, key: &str) -> Result<bool, StorageError>;
+
+    /// Change announcements: a counter that moves with every change under the key, also with those
+    /// made by others. A manager that has it answers hits from its own slot; without it, the
+    /// storage is asked at each `get_token`.
+    fn generation(&self, key: &str) -> Option<Generation> {
+        let _ = key;
+        None
+    }
+
+    /// Deleting only what still is the token one knows, atomically.
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        None
+    }
+
+    /// Leases on keys, so that of all who share this storage one fetches.
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        None
+    }
+}
+
+/// A storage's capability to delete a token only if it still is a certain one.
+#[async_trait]
+pub trait CompareAndDelete: Send + Sync {
+    /// Deletes the token under the key if it has this identity, in one atomic step. Says whether
+    /// it did.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told.
+    async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError>;
+}
+
+/// A storage's capability to let one of its users at a time fetch the token of a key.
+#[async_trait]
+pub trait TokenLeases: Send + Sync {
+    /// Waits until the lease on the key is ours. Read the storage again after that: whoever had
+    /// the lease before has probably left a token.
+    ///
+    /// # Errors
+    ///
+    /// No lease can be had; the caller goes on without one.
+    async fn acquire(&self, key: &str) -> Result<Box<dyn TokenLease>, StorageError>;
+}
+
+/// The right to fetch the token of one key; dropping it gives it back.
+pub trait TokenLease: Send + Sync {}
+
+#[async_trait]
+impl<S: TokenStorage + ?Sized> TokenStorage for Arc<S> {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        (**self).get(key).await
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        (**self).set(key, token).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        (**self).delete(key).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        (**self).exists(key).await
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        (**self).generation(key)
+    }
+
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        (**self).compare_and_delete()
+    }
+
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        (**self).leases()
+    }
+}

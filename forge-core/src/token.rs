@@ -1,0 +1,328 @@
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use crate::{Secret, TokenId};
+
+/// An access token and what its issuer said of it (RFC 6749 5.1). Immutable.
+///
+/// Neither `Debug` nor any error shows a token's value, a type or scope that a server made up, or
+/// the content of `extra`. What is held here is overwritten in memory when dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_core::TokenData;
+///
+/// let token = TokenData::new("2YotnFZFEjr1zCsicMWpAA")
+///     .with_expires_in(Duration::from_secs(3600))
+///     .with_scope("read write");
+/// assert!(!token.is_expired());
+/// assert_eq!(token.authorization_header(), "Bearer 2YotnFZFEjr1zCsicMWpAA");
+/// ```
+#[derive(Clone)]
+pub struct TokenData {
+    access_token: Secret,
+    token_type: String,
+    expires_at: Option<DateTime<Utc>>,
+    refresh_token: Option<Secret>,
+    scope: Option<String>,
+    extra: Extra,
+    issued_at: Option<DateTime<Utc>>,
+}
+
+impl TokenData {
+    /// How long before its expiry a token counts as expired, for tokens that live a minute or more.
+    pub const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
+
+    /// A `Bearer` token that never expires; the `with_…` methods say more.
+    #[must_use]
+    pub fn new(access_token: impl Into<Secret>) -> Self {
+        Self {
+            access_token: access_token.into(),
+            token_type: "Bearer".to_owned(),
+            expires_at: None,
+            refresh_token: None,
+            scope: None,
+            extra: Extra(Map::new()),
+            issued_at: None,
+        }
+    }
+
+    /// Sets the type, the first word of the `Authorization` header. Default: `Bearer`.
+    #[must_use]
+    pub fn with_token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.token_type = token_type.into();
+        self
+    }
+
+    /// Sets the moment from which the issuer refuses the token. Default: never.
+    #[must_use]
+    pub fn with_expires_at(mut self, expires_at: DateTime<Utc>) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// Says that the token was issued just now and expires after this time.
+    #[must_use]
+    pub fn with_expires_in(self, lifetime: Duration) -> Self {
+        let now = Utc::now();
+        let expires_at =
+            TimeDelta::from_std(lifetime).ok().and_then(|lifetime| now.checked_add_signed(lifetime));
+        self.with_issued_at(now).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// Sets the refresh token (RFC 6749 1.5).
+    #[must_use]
+    pub fn with_refresh_token(mut self, refresh_token: impl Into<Secret>) -> Self {
+        self.refresh_token = Some(refresh_token.into());
+        self
+    }
+
+    /// Sets the granted scope, words separated by spaces.
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Sets what else the issuer sent.
+    #[must_use]
+    pub fn with_extra(mut self, extra: Map<String, Value>) -> Self {
+        self.extra = Extra(extra);
+        self
+    }
+
+    /// Says when the token was issued, from which its lifetime follows. Unknown by default: a
+    /// manager then takes the moment at which it first saw the token.
+    #[must_use]
+    pub fn with_issued_at(mut self, issued_at: DateTime<Utc>) -> Self {
+        self.issued_at = Some(issued_at);
+        self
+    }
+
+    /// The access token itself.
+    #[must_use]
+    pub fn access_token(&self) -> &str {
+        self.access_token.expose()
+    }
+
+    /// `Bearer`, unless the issuer said otherwise.
+    #[must_use]
+    pub fn token_type(&self) -> &str {
+        &self.token_type
+    }
+
+    /// When the issuer stops accepting the token; `None`: never.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.expires_at
+    }
+
+    /// The token that renews this one, where one was given.
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<&str> {
+        self.refresh_token.as_ref().map(Secret::expose)
+    }
+
+    /// The granted scope, where the issuer named it.
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    /// Whatever else stood in the issuer's answer.
+    #[must_use]
+    pub fn extra(&self) -> &Map<String, Value> {
+        &self.extra.0
+    }
+
+    /// When the token was issued, where that is known.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<DateTime<Utc>> {
+        self.issued_at
+    }
+
+    /// Tells this access token from others.
+    #[must_use]
+    pub fn id(&self) -> TokenId {
+        TokenId::of(self.access_token())
+    }
+
+    /// The value of the `Authorization` header: type, space, token.
+    #[must_use]
+    pub fn authorization_header(&self) -> String {
+        format!("{} {}", self.token_type, self.access_token())
+    }
+
+    /// Whether the token is past [`usable_until`](Self::usable_until) by the machine's wall clock.
+    /// A manager judges better: by two clocks.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.is_expired_at(Utc::now())
+    }
+
+    /// As [`is_expired`](Self::is_expired), at a moment of your own.
+    #[must_use]
+    pub fn is_expired_at(&self, now: DateTime<Utc>) -> bool {
+        self.usable_until().is_some_and(|until| now >= until)
+    }
+
+    /// Up to when the token should be sent: [`EXPIRY_MARGIN`](Self::EXPIRY_MARGIN) before
+    /// `expires_at`, but never more than half the lifetime, so that a token that lives for 20
+    /// seconds is usable. `None`: for ever. Where the issue time is unknown, so is the lifetime,
+    /// and the margin stays whole.
+    #[must_use]
+    pub fn usable_until(&self) -> Option<DateTime<Utc>> {
+        self.usable_until_with(Self::EXPIRY_MARGIN)
+    }
+
+    /// As [`usable_until`](Self::usable_until), with a margin of your own.
+    #[must_use]
+    pub fn usable_until_with(&self, margin: Duration) -> Option<DateTime<Utc>> {
+        let expires_at = self.expires_at?;
+        let mut margin = TimeDelta::from_std(margin).unwrap_or(TimeDelta::MAX);
+        if let Some(issued_at) = self.issued_at {
+            let half = expires_at.signed_duration_since(issued_at) / 2;
+            margin = margin.min(half.max(TimeDelta::zero()));
+        }
+        Some(expires_at.checked_sub_signed(margin).unwrap_or(DateTime::<Utc>::MIN_UTC))
+    }
+
+    /// Up to when it is worth keeping: until neither the access token nor the refresh token is of
+    /// use. A refresh token lives as long as the issuer said (`refresh_expires_in` or
+    /// `refresh_token_expires_in`, counted from `stored_at`), else 30 days. `None`: for ever.
+    #[must_use]
+    pub fn kept_until(&self, stored_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let expires_at = self.expires_at?;
+        if self.refresh_token.is_none() {
+            return Some(expires_at);
+        }
+        let stated = ["refresh_expires_in", "refresh_token_expires_in"]
+            .iter()
+            .find_map(|field| self.extra.0.get(*field)?.as_u64())
+            .and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?))
+            .filter(|lifetime| *lifetime > TimeDelta::zero());
+        let lifetime = stated.unwrap_or(DEFAULT_REFRESH_TOKEN_LIFETIME);
+        let refreshable_until = stored_at.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Some(expires_at.max(refreshable_until))
+    }
+}
+
+const DEFAULT_REFRESH_TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
+
+/// Compares what the documents name as a token's six fields; the issue time is not among them.
+impl PartialEq for TokenData {
+    fn eq(&self, other: &Self) -> bool {
+        self.access_token() == other.access_token()
+            && self.token_type == other.token_type
+            && self.expires_at == other.expires_at
+            && self.refresh_token() == other.refresh_token()
+            && self.scope == other.scope
+            && self.extra.0 == other.extra.0
+    }
+}
+
+impl fmt::Debug for TokenData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A server may echo a secret in any field it fills, hence only what is known to be none.
+        let known = ["Bearer", "DPoP"].into_iter().find(|name| *name == self.token_type);
+        f.debug_struct("TokenData")
+            .field("access_token", &format_args!("[redacted]"))
+            .field("token_type", &known.unwrap_or("[other]"))
+            .field("expires_at", &self.expires_at)
+            .field("has_refresh_token", &self.refresh_token.is_some())
+            .field("has_scope", &self.scope.is_some())
+            .field("extra_fields", &self.extra.0.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The remaining fields of an answer: identity tokens and the like among them, so it is wiped too.
+#[derive(Clone)]
+struct Extra(Map<String, Value>);
+
+impl Drop for Extra {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn the_margin_is_30_seconds_but_at_most_half_the_lifetime() {
+        let hour = TokenData::new("t").with_issued_at(at(0)).with_expires_at(at(3600));
+        assert!(!hour.is_expired_at(at(3569)));
+        assert!(hour.is_expired_at(at(3570)));
+
+        let short = TokenData::new("t").with_issued_at(at(0)).with_expires_at(at(20));
+        assert!(!short.is_expired_at(at(9)));
+        assert!(short.is_expired_at(at(10)));
+
+        let unknown_issue = TokenData::new("t").with_expires_at(at(3600));
+        assert!(unknown_issue.is_expired_at(at(3570)));
+        assert!(!TokenData::new("t").is_expired_at(DateTime::<Utc>::MAX_UTC));
+    }
+
+    #[test]
+    fn inv09_a_token_is_kept_as_long_as_its_refresh_token_is_of_use() {
+        let day = 24 * 3600;
+        let token = TokenData::new("t").with_expires_at(at(3600));
+        assert_eq!(token.kept_until(at(0)), Some(at(3600)));
+        assert_eq!(TokenData::new("t").with_refresh_token("r").kept_until(at(0)), None);
+
+        let refreshable = token.with_refresh_token("r");
+        assert_eq!(refreshable.kept_until(at(0)), Some(at(30 * day)));
+        for (stated, until) in [(7200, 7200), (60, 3600), (0, 30 * day)] {
+            let extra = [("refresh_expires_in".to_owned(), Value::from(stated))].into_iter().collect();
+            assert_eq!(refreshable.clone().with_extra(extra).kept_until(at(0)), Some(at(until)));
+        }
+        let absurd = [("refresh_expires_in".to_owned(), Value::from(u64::MAX))].into_iter().collect();
+        assert_eq!(refreshable.with_extra(absurd).kept_until(at(0)), Some(at(30 * day)));
+    }
+
+    #[test]
+    fn an_absurd_lifetime_does_not_overflow() {
+        assert!(!TokenData::new("t").with_expires_in(Duration::MAX).is_expired());
+        assert!(TokenData::new("t").with_expires_in(Duration::ZERO).is_expired());
+        assert!(!TokenData::new("t").with_expires_in(Duration::from_secs(20)).is_expired());
+    }
+
+    #[test]
+    fn an_expiry_at_the_ends_of_time_does_not_overflow() {
+        let token = TokenData::new("t").with_issued_at(DateTime::<Utc>::MAX_UTC);
+        assert!(token.clone().with_expires_at(DateTime::<Utc>::MIN_UTC).is_expired_at(at(0)));
+        assert!(!token.with_expires_at(DateTime::<Utc>::MAX_UTC).is_expired_at(at(0)));
+    }
+
+    #[test]
+    fn inv16_debug_shows_nothing_that_a_server_could_have_echoed() {
+        let mut extra = Map::new();
+        extra.insert("id_token".to_owned(), Value::from("canary-extra"));
+        let token = TokenData::new("canary-access")
+            .with_token_type("canary-type")
+            .with_refresh_token("canary-refresh")
+            .with_scope("canary-scope")
+            .with_extra(extra);
+        let shown = format!("{token:?} {token:#?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Keeps tokens in the process, shared by all managers that hold a clone of the storage.
+
+mod leases;
+mod storage;
+
+pub use storage::{InMemoryTokenStorage, InMemoryTokenStorageBuilder};

@@ -1,0 +1,323 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use forge_core::{
+    Clock, CompareAndDelete, Generation, Generations, StorageError, SystemClock, TokenData, TokenId,
+    TokenLease, TokenLeases, TokenStorage,
+};
+use moka::Expiry;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use crate::leases::Leases;
+
+/// Tokens in memory. Clones share them.
+///
+/// Bounded: at most 100,000 tokens by default, the least recently used one leaves first. A token
+/// leaves by itself when neither it nor its refresh token is of use any more. Managers that share
+/// one see each other's changes at once, and only one of them fetches the token of a key at a time.
+///
+/// ```
+/// use forge_core::{TokenData, TokenStorage};
+/// use forge_storage_memory::InMemoryTokenStorage;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let storage = InMemoryTokenStorage::new();
+/// storage.set("crm", &TokenData::new("abc")).await?;
+/// assert!(storage.exists("crm").await?);
+/// storage.clear();
+/// assert!(!storage.exists("crm").await?);
+/// # Ok::<_, forge_core::StorageError>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct InMemoryTokenStorage(Arc<Inner>);
+
+struct Inner {
+    tokens: Cache<String, Arc<Kept>>,
+    generations: Generations,
+    leases: Arc<Leases>,
+    clock: Arc<dyn Clock>,
+    /// Held while a token changes, so that comparing and deleting is one step. Reads go past it.
+    changing: Mutex<()>,
+}
+
+struct Kept {
+    token: TokenData,
+    until: Option<DateTime<Utc>>,
+}
+
+/// Settings of an [`InMemoryTokenStorage`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct InMemoryTokenStorageBuilder {
+    capacity: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl InMemoryTokenStorageBuilder {
+    /// How many tokens are kept at most. Default: 100,000.
+    pub fn capacity(mut self, tokens: u64) -> Self {
+        self.capacity = tokens;
+        self
+    }
+
+    /// The clock by which tokens leave. Default: the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The storage, empty.
+    pub fn build(self) -> InMemoryTokenStorage {
+        let tokens = Cache::builder()
+            .max_capacity(self.capacity)
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(FreeMemory(Arc::clone(&self.clock)))
+            .build();
+        InMemoryTokenStorage(Arc::new(Inner {
+            tokens,
+            generations: Generations::default(),
+            leases: Arc::default(),
+            clock: self.clock,
+            changing: Mutex::new(()),
+        }))
+    }
+}
+
+impl InMemoryTokenStorage {
+    /// An empty storage with the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A storage with settings of one's own.
+    pub fn builder() -> InMemoryTokenStorageBuilder {
+        InMemoryTokenStorageBuilder { capacity: 100_000, clock: Arc::new(SystemClock) }
+    }
+
+    /// Forgets all tokens.
+    pub fn clear(&self) {
+        let _changing = self.0.change();
+        self.0.tokens.invalidate_all();
+        self.0.generations.bump_all();
+    }
+
+    /// The number of tokens that take up memory now.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.0.tokens.run_pending_tasks();
+        self.0.tokens.entry_count()
+    }
+
+    /// Whether no token is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for InMemoryTokenStorage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InMemoryTokenStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemoryTokenStorage").field("tokens", &self.0.tokens.entry_count()).finish()
+    }
+}
+
+impl Inner {
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, key: &str) -> Option<Arc<Kept>> {
+        let now = self.clock.now().wall();
+        self.tokens.get(key).filter(|kept| kept.until.is_none_or(|until| now < until))
+    }
+}
+
+#[async_trait]
+impl TokenStorage for InMemoryTokenStorage {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        Ok(self.0.read(key).map(|kept| kept.token.clone()))
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        let now = self.0.clock.now().wall();
+        let until = token.kept_until(now);
+        {
+            let _changing = self.0.change();
+            if until.is_some_and(|until| until <= now) {
+                self.0.tokens.invalidate(key);
+            } else {
+                self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
+            }
+            self.0.generations.bump(key);
+        }
+        // Nobody may ever touch an expired entry again: without this it would stay.
+        self.0.tokens.run_pending_tasks();
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let _changing = self.0.change();
+        self.0.tokens.invalidate(key);
+        self.0.generations.bump(key);
+        Ok(())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        Ok(self.0.read(key).is_some())
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        Some(self.0.generations.of(key))
+    }
+
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        Some(self)
+    }
+
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CompareAndDelete for InMemoryTokenStorage {
+    async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
+        let _changing = self.0.change();
+        let matches = self.0.read(key).is_some_and(|kept| kept.token.id() == id);
+        if matches {
+            self.0.tokens.invalidate(key);
+            self.0.generations.bump(key);
+        }
+        Ok(matches)
+    }
+}
+
+#[async_trait]
+impl TokenLeases for InMemoryTokenStorage {
+    async fn acquire(&self, key: &str) -> Result<Box<dyn TokenLease>, StorageError> {
+        Ok(Box::new(Leases::acquire(&self.0.leases, key).await))
+    }
+}
+
+/// Lets moka free what has expired. Whether a token is still of use is judged on reading, by our
+/// own clock.
+struct FreeMemory(Arc<dyn Clock>);
+
+impl FreeMemory {
+    fn lifetime(&self, kept: &Kept) -> Option<Duration> {
+        let until = kept.until?;
+        Some(until.signed_duration_since(self.0.now().wall()).to_std().unwrap_or_default())
+    }
+}
+
+impl Expiry<String, Arc<Kept>> for FreeMemory {
+    fn expire_after_create(&self, _key: &String, kept: &Arc<Kept>, _now: Instant) -> Option<Duration> {
+        self.lifetime(kept)
+    }
+
+    fn expire_after_update(
+        &self,
+        _key: &String,
+        kept: &Arc<Kept>,
+        _now: Instant,
+        _remaining: Option<Duration>,
+    ) -> Option<Duration> {
+        self.lifetime(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::ManualClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms() {
+        forge_core::storage_conformance::check(InMemoryTokenStorage::new(), "").await;
+    }
+
+    #[tokio::test]
+    async fn conforms_behind_a_pointer() {
+        let storage: Arc<dyn TokenStorage> = Arc::new(InMemoryTokenStorage::new());
+        forge_core::storage_conformance::check(storage, "").await;
+    }
+
+    #[tokio::test]
+    async fn a_token_leaves_when_it_is_of_no_use_and_not_before() {
+        let clock = Arc::new(ManualClock::new());
+        let storage = InMemoryTokenStorage::builder().clock(Arc::clone(&clock) as _).build();
+        let expiring = TokenData::new("t").with_expires_at(clock.now().wall() + Duration::from_secs(60));
+        storage.set("access", &expiring).await.unwrap();
+        storage.set("refresh", &expiring.clone().with_refresh_token("r")).await.unwrap();
+        storage.set("for ever", &TokenData::new("t")).await.unwrap();
+
+        clock.advance(Duration::from_secs(59));
+        assert!(storage.exists("access").await.unwrap());
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(storage.get("access").await.unwrap(), None);
+        assert!(storage.exists("refresh").await.unwrap());
+        clock.advance(Duration::from_secs(31 * 24 * 3600));
+        assert!(!storage.exists("refresh").await.unwrap());
+        assert!(storage.exists("for ever").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn it_is_bounded_and_keeps_what_was_used_last() {
+        let storage = InMemoryTokenStorage::builder().capacity(10).build();
+        for i in 0..100 {
+            storage.set(&format!("key {i}"), &TokenData::new("t")).await.unwrap();
+        }
+        assert!(storage.len() <= 10, "{}", storage.len());
+        assert!(storage.exists("key 99").await.unwrap());
+        assert!(!storage.exists("key 0").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn eviction_is_no_change() {
+        let storage = InMemoryTokenStorage::builder().capacity(1).build();
+        storage.set("a", &TokenData::new("t")).await.unwrap();
+        let generation = storage.generation("a").unwrap();
+        let before = generation.current();
+        for i in 0..10 {
+            storage.set(&format!("{i}"), &TokenData::new("t")).await.unwrap();
+        }
+        assert!(!storage.exists("a").await.unwrap());
+        assert_eq!(generation.current(), before);
+    }
+
+    #[tokio::test]
+    async fn clear_forgets_everything_and_tells_everybody() {
+        let storage = InMemoryTokenStorage::new();
+        storage.set("a", &TokenData::new("t")).await.unwrap();
+        let generation = storage.generation("a").unwrap();
+        let before = generation.current();
+        storage.clear();
+        assert!(storage.is_empty());
+        assert!(!storage.exists("a").await.unwrap());
+        assert_eq!(generation.current(), before + 1);
+        storage.set("a", &TokenData::new("t")).await.unwrap();
+        assert!(storage.exists("a").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_of_no_use_takes_no_memory_and_replaces_what_was_there() {
+        let storage = InMemoryTokenStorage::new();
+        storage.set("a", &TokenData::new("t")).await.unwrap();
+        let expired = TokenData::new("t").with_expires_at(Utc::now() - Duration::from_secs(1));
+        storage.set("a", &expired).await.unwrap();
+        assert!(storage.is_empty());
+    }
+}

@@ -1,0 +1,36 @@
+//! Gets access tokens, caches them, renews them, and joins concurrent fetches into one.
+//!
+//! ```
+//! use forge_token::{ClientCredentialsTokenProvider, TokenManager};
+//!
+//! # fn run() -> Result<(), forge_core::ConfigError> {
+//! let provider = ClientCredentialsTokenProvider::builder(
+//!     "https://auth.example.com/oauth/token",
+//!     "your-client-id",
+//!     "your-client-secret",
+//! )
+//! .service_name("example-api")
+//! .scope("read write")
+//! .build()?;
+//! let manager = TokenManager::new(provider);
+//! # drop(manager);
+//! # Ok(())
+//! # }
+//! # run().unwrap();
+//! ```
+//!
+//! then `manager.get_token().await?`, as often as you like: one token call per expiry.
+
+mod manager;
+mod provider;
+mod rt;
+mod transport;
+
+pub use manager::{TokenManager, TokenManagerBuilder, TokenStatus};
+pub use provider::{
+    AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
+    OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider,
+};
+pub use transport::{HttpTransport, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport};
+
+pub use reqwest;

@@ -1,0 +1,140 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use forge_core::{Clock, SystemClock, TokenData, TokenProvider, TokenStorage};
+
+use super::failures::Failures;
+use super::flights::Flights;
+use super::rejections::Rejections;
+use super::slot::{Announcements, Slot};
+use super::windows::Windows;
+use super::{Inner, RefreshTokenHook, TokenManager};
+use crate::rt::Mutex;
+
+/// Settings of a [`TokenManager`].
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`storage`](Self::storage) | none: the token stays in this manager |
+/// | [`cache_key`](Self::cache_key) | the provider's |
+/// | [`fetch_timeout`](Self::fetch_timeout) | 30 s |
+/// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
+/// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
+/// | [`on_refresh_token`](Self::on_refresh_token) | none |
+/// | [`clock`](Self::clock) | the machine's |
+#[must_use]
+pub struct TokenManagerBuilder {
+    provider: Arc<dyn TokenProvider>,
+    storage: Option<Arc<dyn TokenStorage>>,
+    key: Option<String>,
+    fetch_timeout: Duration,
+    windows: Windows,
+    on_refresh_token: Option<RefreshTokenHook>,
+    clock: Arc<dyn Clock>,
+}
+
+impl TokenManagerBuilder {
+    pub(super) fn new(provider: Arc<dyn TokenProvider>) -> Self {
+        Self {
+            provider,
+            storage: None,
+            key: None,
+            fetch_timeout: Duration::from_secs(30),
+            windows: Windows { advisory: Duration::from_secs(300), mandatory: TokenData::EXPIRY_MARGIN },
+            on_refresh_token: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Where the token is kept besides, to be found by other managers. Managers that share a
+    /// storage and a key share one token.
+    pub fn storage(mut self, storage: impl TokenStorage + 'static) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// The key in the storage, instead of the one made from all that makes the provider's token
+    /// different. For sharing a token with others who use a key of their own.
+    pub fn cache_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// How long a fetch may take, all calls of the provider and the storage together. Callers wait
+    /// at most one second more.
+    pub fn fetch_timeout(mut self, limit: Duration) -> Self {
+        self.fetch_timeout = limit;
+        self
+    }
+
+    /// From how long before its expiry on a token is renewed in the background, while callers go on
+    /// with it. Begins up to a quarter later, at random, so that a fleet does not renew as one. It is
+    /// the next use of the token that sets it going: what nobody uses is not renewed.
+    pub fn advisory_window(mut self, before_expiry: Duration) -> Self {
+        self.windows.advisory = before_expiry;
+        self
+    }
+
+    /// From how long before its expiry on a token is not handed out any more: callers wait for a new
+    /// one. Never more than half the token's lifetime.
+    pub fn mandatory_window(mut self, before_expiry: Duration) -> Self {
+        self.windows.mandatory = before_expiry;
+        self
+    }
+
+    /// Called with each token that brings a new refresh token, before anybody gets it and before it is
+    /// stored: for persisting the rotation (RFC 6749 6), since the server may refuse the old one from
+    /// now on. The fetch goes on when the future is done.
+    pub fn on_refresh_token<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(TokenData) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.on_refresh_token = Some(Box::new(move |token| Box::pin(hook(token))));
+        self
+    }
+
+    /// The clock by which tokens expire.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The manager. Nothing is fetched before somebody asks.
+    #[must_use]
+    pub fn build(self) -> TokenManager {
+        let key = self.key.unwrap_or_else(|| self.provider.cache_key());
+        let announcements = match &self.storage {
+            None => Announcements::NotNeeded,
+            Some(storage) => storage.generation(&key).map_or(Announcements::None, Announcements::Counted),
+        };
+        TokenManager(Arc::new(Inner {
+            provider: self.provider,
+            storage: self.storage,
+            writing: tokio::sync::Mutex::new(()),
+            key,
+            clock: self.clock,
+            fetch_timeout: self.fetch_timeout,
+            windows: self.windows,
+            on_refresh_token: self.on_refresh_token,
+            failures: Mutex::new(Failures::default()),
+            is_shut_down: AtomicBool::new(false),
+            slot: Slot::new(announcements),
+            flights: Arc::new(Flights::new()),
+            rejections: Mutex::new(Rejections::new()),
+        }))
+    }
+}
+
+impl fmt::Debug for TokenManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenManagerBuilder")
+            .field("service_name", &self.provider.service_name())
+            .field("storage", &self.storage)
+            .field("fetch_timeout", &self.fetch_timeout)
+            .finish_non_exhaustive()
+    }
+}

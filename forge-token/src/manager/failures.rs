@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use forge_core::{AuthenticationError, Moment};
+
+/// What went wrong last, and how long nothing is tried again because of it. The table stands in the rustdoc of [`TokenManager`](super::TokenManager).
+#[derive(Default)]
+pub(crate) struct Failures {
+    in_a_row: u32,
+    last: Option<Failure>,
+    bypasses: Bypasses,
+}
+
+/// How often cool-downs were passed over lately.
+#[derive(Default)]
+struct Bypasses {
+    count: u32,
+    /// The count starts anew at this monotonic time.
+    until: i64,
+}
+
+const MOST_BYPASSES: u32 = 3;
+
+struct Failure {
+    error: AuthenticationError,
+    until: i64,
+}
+
+const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_ASKED_FOR: Duration = Duration::from_secs(3600);
+
+impl Failures {
+    /// Remembers a failure. Returns until when nothing is tried, in monotonic milliseconds.
+    pub(crate) fn record(&mut self, error: &AuthenticationError, now: Moment, random: f64) -> i64 {
+        let first = Duration::from_secs(if error.is_permanent() { 10 } else { 1 });
+        let backed_off = first.saturating_mul(1 << self.in_a_row.min(6)).min(LONGEST);
+        // At least as long as asked for; `Retry-After: 0` is no leave to call per request.
+        let asked_for = error.retry_after().unwrap_or_default().min(LONGEST_ASKED_FOR);
+        let delay = backed_off.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).max(asked_for);
+        let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let until = now.monotonic_millis().saturating_add(delay);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.last = Some(Failure { error: error.clone(), until });
+        until
+    }
+
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The error that callers are told without a call, while the cool-down lasts.
+    pub(crate) fn cooling_down(&self, now: Moment) -> Option<AuthenticationError> {
+        let failure = self.last.as_ref().filter(|failure| now.monotonic_millis() < failure.until)?;
+        Some(failure.error.clone())
+    }
+
+    /// Whether the cool-down may be passed over, for a reason. Three times per step: a secret that is
+    /// another one at each reading is no reason to call each time.
+    pub(crate) fn bypass(&mut self, now: Moment) -> bool {
+        let now = now.monotonic_millis();
+        if self.bypasses.count == 0 || now >= self.bypasses.until {
+            let until = self.last.as_ref().map_or(now, |failure| failure.until);
+            self.bypasses = Bypasses { count: 0, until };
+        }
+        self.bypasses.count += 1;
+        self.bypasses.count <= MOST_BYPASSES
+    }
+
+    /// The last failure since the last success, and how long its cool-down still lasts.
+    pub(crate) fn last(&self, now: Moment) -> Option<(&AuthenticationError, Duration)> {
+        let failure = self.last.as_ref()?;
+        let left = failure.until.saturating_sub(now.monotonic_millis()).max(0);
+        Some((&failure.error, Duration::from_millis(left.unsigned_abs())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::{AuthenticationErrorKind, OAuthErrorCode};
+
+    use super::*;
+
+    fn delays(error: &AuthenticationError, random: f64) -> Vec<i64> {
+        let mut failures = Failures::default();
+        (0..8).map(|_| failures.record(error, Moment::from_millis(0, 0), random)).collect()
+    }
+
+    #[test]
+    fn inv08_transient_failures_back_off_and_permanent_ones_are_remembered_briefly() {
+        let transient = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
+        assert_eq!(delays(&transient, 0.0), [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(delays(&transient, 1.0)[..3], [500, 1_000, 2_000]);
+        let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
+        let permanent = AuthenticationError::new("s", refused);
+        assert_eq!(delays(&permanent, 0.0)[..4], [10_000, 20_000, 40_000, 60_000]);
+    }
+
+    #[test]
+    fn inv08_retry_after_is_honoured_and_capped() {
+        let asked = |seconds| {
+            let error = AuthenticationError::new("s", AuthenticationErrorKind::Timeout);
+            delays(&error.with_retry_after(Duration::from_secs(seconds)), 1.0)[0]
+        };
+        assert_eq!((asked(0), asked(7), asked(1_000_000_000)), (500, 7_000, 3_600_000));
+    }
+
+    #[test]
+    fn inv08_a_cool_down_is_passed_over_three_times_per_step() {
+        let mut failures = Failures::default();
+        let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
+        let at = |millis| Moment::from_millis(0, millis);
+        failures.record(&error, at(0), 0.0);
+        for allowed in [true, true, true, false, false] {
+            assert_eq!(failures.bypass(at(999)), allowed);
+            failures.record(&error, at(0), 0.0);
+        }
+        assert!(failures.bypass(at(1_000)));
+        failures.forget();
+        assert!(failures.bypass(at(1_000)));
+    }
+
+    #[test]
+    fn inv08_nothing_is_remembered_for_ever() {
+        let mut failures = Failures::default();
+        let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
+        failures.record(&error, Moment::from_millis(0, 0), 0.0);
+        assert!(failures.cooling_down(Moment::from_millis(0, 999)).is_some());
+        assert!(failures.cooling_down(Moment::from_millis(0, 1_000)).is_none());
+        assert!(failures.last(Moment::from_millis(0, 1_000)).is_some());
+        failures.forget();
+        assert!(failures.last(Moment::from_millis(0, 0)).is_none());
+    }
+}

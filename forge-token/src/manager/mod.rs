@@ -1,0 +1,366 @@
+//! The manager: a slot that answers hits, and flights that fill it.
+
+mod builder;
+mod failures;
+mod flight;
+mod flights;
+mod goal;
+mod rejections;
+mod slot;
+mod status;
+mod windows;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Clock, Credential, Moment, TokenData, TokenProvider,
+    TokenSource, TokenStorage, async_trait,
+};
+
+pub use builder::TokenManagerBuilder;
+pub use status::TokenStatus;
+
+use crate::rt::{self, Deadline, Mutex};
+use failures::Failures;
+use flight::Landed;
+use flights::Flights;
+use goal::Goal;
+use rejections::Rejections;
+use slot::{Entry, Slot};
+use windows::Windows;
+
+/// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
+/// ask. Cheap to clone; clones share everything.
+///
+/// A hit takes no lock and no allocation. A miss starts a *flight*: a task of its own that reads the
+/// storage, refreshes or fetches, stores, and tells all who wait. Callers may go away; the flight
+/// goes on. It needs a tokio runtime with time enabled; one manager may serve several.
+///
+/// A token is renewed in the background before it expires, by the first use within its
+/// [advisory window](TokenManagerBuilder::advisory_window); a failure leaves it where it is. Callers
+/// wait only when no valid token is at hand. After a failure nothing is fetched for a while, and who
+/// needs a token is told at once:
+///
+/// | failure (see [`AuthenticationError::is_transient`]) | cool-down |
+/// | --- | --- |
+/// | transient, or neither transient nor permanent | 1 s, doubling up to 60 s |
+/// | with `Retry-After` | as asked for, if that is longer; at most an hour |
+/// | permanent | 10 s, doubling up to 60 s; none if the provider's secret has changed meanwhile |
+/// | a provider that panicked or took longer than the fetch time-out; a secret that cannot be read | none |
+///
+/// Up to half is taken off at random, but nothing of what `Retry-After` asks for. A success ends it, and
+/// [`force_refresh`](Self::force_refresh) does not heed it.
+///
+/// ```no_run
+/// # async fn run(provider: forge_token::ClientCredentialsTokenProvider) -> Result<(), forge_core::AuthenticationError> {
+/// use forge_token::TokenManager;
+///
+/// let manager = TokenManager::new(provider);
+/// let token = manager.get_token().await?; // fetched
+/// let again = manager.get_token().await?; // the same one
+/// assert_eq!(token.access_token(), again.access_token());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenManager(Arc<Inner>);
+
+pub(crate) struct Inner {
+    provider: Arc<dyn TokenProvider>,
+    storage: Option<Arc<dyn TokenStorage>>,
+    /// Held while a flight stores and while an invalidation deletes.
+    writing: tokio::sync::Mutex<()>,
+    key: String,
+    clock: Arc<dyn Clock>,
+    fetch_timeout: Duration,
+    windows: Windows,
+    on_refresh_token: Option<RefreshTokenHook>,
+    failures: Mutex<Failures>,
+    is_shut_down: AtomicBool,
+    slot: Slot,
+    flights: Arc<Flights<Result<Landed, AuthenticationError>>>,
+    rejections: Mutex<Rejections>,
+}
+
+type RefreshTokenHook = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+impl TokenManager {
+    /// A manager that keeps its token in the process.
+    pub fn new(provider: impl TokenProvider + 'static) -> Self {
+        Self::builder(provider).build()
+    }
+
+    /// A manager with settings of one's own.
+    pub fn builder(provider: impl TokenProvider + 'static) -> TokenManagerBuilder {
+        TokenManagerBuilder::new(Arc::new(provider))
+    }
+
+    /// The key under which a storage keeps this manager's token.
+    #[must_use]
+    pub fn cache_key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// The token that is at hand, if it may be used now. Takes no lock and never waits.
+    ///
+    /// Always `None` over a storage that announces no changes: such a storage is asked each time,
+    /// by [`get_token`](Self::get_token).
+    #[must_use]
+    pub fn cached(&self) -> Option<Arc<Credential>> {
+        self.look(|entry| Arc::clone(entry.credential()))
+    }
+
+    /// Lets you look at the token that is at hand without owning it: as [`cached`](Self::cached),
+    /// and cheaper where many threads ask at once.
+    pub fn with_token<R>(&self, look: impl FnOnce(&TokenData) -> R) -> Option<R> {
+        self.look(|entry| look(entry.credential().token()))
+    }
+
+    fn look<R>(&self, look: impl FnOnce(&Entry) -> R) -> Option<R> {
+        let now = self.0.clock.now();
+        let hit = self.0.slot.hit(now)?;
+        let entry = hit.as_ref()?;
+        self.keep_ahead(entry, now);
+        Some(look(entry))
+    }
+
+    /// Renews in the background what is in its advisory window.
+    fn keep_ahead(&self, entry: &Entry, now: Moment) {
+        let again_after = i64::try_from(self.0.fetch_timeout.as_millis()).unwrap_or(i64::MAX);
+        let Some(claim) = entry.claim_renewal(now, again_after) else { return };
+        if self.0.is_shut_down.load(Ordering::Relaxed) {
+            return;
+        }
+        let goal = Goal::NewerThan(entry.credential().id());
+        // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
+        let ticket = self
+            .0
+            .flights
+            .join(self.0.fetch_timeout, |landing| rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)));
+        if ticket.is_ok_and(|ticket| !ticket.is_first()) {
+            // Another goal's flight is under way. If it brings no new token, ours is due after it.
+            claim.give_back();
+        }
+    }
+
+    /// A valid token: the one at hand, else the storage's, else a new one. Concurrent callers share
+    /// one fetch.
+    ///
+    /// # Errors
+    ///
+    /// No token could be had within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All
+    /// who waited for the same fetch get the same error; the next caller starts afresh.
+    pub async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        if let Some(hit) = self.cached() {
+            return Ok(hit);
+        }
+        if !rt::is_running() {
+            return Err(self.0.no_runtime());
+        }
+        let deadline = self.0.deadline();
+        if !self.0.slot.is_announced()
+            && let Some(Some(stored)) = deadline.bound(self.0.read_storage()).await
+        {
+            self.keep_ahead(&stored, self.0.clock.now());
+            return Ok(Arc::clone(stored.credential()));
+        }
+        self.obtain(Goal::Any, deadline).await
+    }
+
+    /// Forgets the token, here and in the storage, so that the next call of
+    /// [`get_token`](Self::get_token) fetches one. A fetch that is under way still serves those who
+    /// wait for it, and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told; here the token is forgotten all the same.
+    pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
+        let forget = || self.0.flights.detach(|| self.0.slot.clear());
+        forget();
+        let Some(storage) = &self.0.storage else { return Ok(()) };
+        let deleted = {
+            // Not while a flight stores: what it fetched before this call must not outlive it.
+            let _writing = self.0.storage_deadline().bound(self.0.writing.lock()).await;
+            self.0.bounded(storage.delete(&self.0.key)).await
+        };
+        // A flight that began meanwhile may have read the storage before the deletion.
+        forget();
+        deleted.map_err(|error| self.0.error(AuthenticationErrorKind::Storage).with_source(error))
+    }
+
+    /// Fetches a new token by the full grant, whatever is cached. Concurrent callers share one
+    /// fetch.
+    ///
+    /// # Errors
+    ///
+    /// No token could be had; the one at hand stays.
+    pub async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        self.obtain(Goal::Fetched, self.0.deadline()).await
+    }
+
+    /// A credential to replay a request with whose own was rejected; see
+    /// [`TokenSource::refresh_rejected`].
+    ///
+    /// Renews only if the token at hand still is the rejected one. `None`: the renewal brought the
+    /// rejected token again, or renewals back off. While no request is accepted with what they bring,
+    /// the next comes after 1, 2, 4, … 60 seconds; and there are never more than ten at once, and then
+    /// one a second.
+    ///
+    /// # Errors
+    ///
+    /// The renewal failed. The rejected token is not handed out again.
+    pub async fn refresh_rejected(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        let others = |entry: &Arc<Credential>| entry.id() != rejected.id();
+        if let Some(current) = self.cached().filter(others) {
+            return Ok(Some(current));
+        }
+        let goal = Goal::OtherThan(rejected.id());
+        Ok(self.obtain_unless_declined(goal, self.0.deadline()).await?.filter(others))
+    }
+
+    /// Gets a token before the first request needs it, trying again after transient failures as long
+    /// as there is time.
+    ///
+    /// # Errors
+    ///
+    /// There is no token: the last failure, or a time-out.
+    pub async fn warm_up(&self, limit: Duration) -> Result<(), AuthenticationError> {
+        let deadline = Deadline::after(limit);
+        loop {
+            let Some(fetched) = deadline.bound(self.get_token()).await else {
+                let last = self.status().last_error;
+                return Err(last.unwrap_or_else(|| self.0.error(AuthenticationErrorKind::Timeout)));
+            };
+            let Err(error) = fetched else { return Ok(()) };
+            let cool_down = self.status().cool_down.unwrap_or(FIRST_COOL_DOWN);
+            if !error.is_transient() || !deadline.sleep(cool_down).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// How things stand, for a readiness probe. Asks nobody.
+    #[must_use]
+    pub fn status(&self) -> TokenStatus {
+        let now = self.0.clock.now();
+        let entry = self.0.slot.entry().filter(|entry| entry.is_usable(now));
+        let failures = self.0.failures.lock();
+        TokenStatus::new(entry.as_deref(), failures.last(now), now)
+    }
+
+    /// Stops renewing in the background, and lets the flight under way end, as long as there is time.
+    /// Tokens are still handed out, and fetched for whoever asks. Says whether all has ended.
+    pub async fn shutdown(&self, limit: Duration) -> bool {
+        self.0.is_shut_down.store(true, Ordering::Relaxed);
+        match self.0.flights.under_way() {
+            Some(ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_some(),
+            None => true,
+        }
+    }
+
+    /// A credential from a flight that serves the goal, begun here unless one is under way.
+    async fn obtain(&self, goal: Goal, deadline: Deadline) -> Result<Arc<Credential>, AuthenticationError> {
+        let obtained = self.obtain_unless_declined(goal, deadline).await?;
+        obtained.ok_or_else(|| self.0.error(AuthenticationErrorKind::Other))
+    }
+
+    async fn obtain_unless_declined(
+        &self,
+        goal: Goal,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        // A flight is lost with the runtime that carried it. Ours may be that one, on its way down,
+        // hence the bound.
+        let mut lost = 0;
+        while lost < MAX_LOST_FLIGHTS {
+            let ticket = self.0.flights.join(self.0.fetch_timeout, |landing| {
+                rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
+            })?;
+            let Some(landed) = deadline.bound(ticket.landing()).await else {
+                // The flight has a shorter time-out of its own: its runtime is no longer driven. The
+                // next caller must not wait for it.
+                self.0.flights.abandon(&ticket);
+                return Err(self.0.error(AuthenticationErrorKind::Timeout));
+            };
+            match landed {
+                Some(Ok(Landed::Fetched(entry))) => return Ok(Some(Arc::clone(entry.credential()))),
+                Some(Ok(Landed::Refreshed(entry))) if goal != Goal::Fetched => {
+                    return Ok(Some(Arc::clone(entry.credential())));
+                }
+                Some(Ok(Landed::Adopted(entry))) if goal.accepts(entry.credential().id()) => {
+                    return Ok(Some(Arc::clone(entry.credential())));
+                }
+                Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(other) => return Ok(None),
+                Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error),
+                Some(Err(error)) => return Err(error),
+                // It served another goal.
+                Some(Ok(_)) => {}
+                None => lost += 1,
+            }
+        }
+        let error = self.0.error(AuthenticationErrorKind::Other);
+        Err(error.with_message("the runtime that carried the fetch has ended, time and again"))
+    }
+}
+
+const MAX_LOST_FLIGHTS: usize = 8;
+const FIRST_COOL_DOWN: Duration = Duration::from_secs(1);
+
+impl Inner {
+    fn no_runtime(&self) -> AuthenticationError {
+        let error = self.error(AuthenticationErrorKind::Configuration);
+        error.with_message("call this from within a tokio runtime")
+    }
+
+    fn error(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
+        AuthenticationError::new(self.provider.service_name(), kind)
+    }
+
+    /// A flight ends by its own time-out; who waits allows it a little more to say so.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.fetch_timeout.saturating_add(Duration::from_secs(1)))
+    }
+}
+
+impl fmt::Debug for TokenManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenManager")
+            .field("service_name", &self.0.provider.service_name())
+            .field("has_token", &self.0.slot.hit(self.0.clock.now()).is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TokenSource for TokenManager {
+    fn cached(&self) -> Option<Arc<Credential>> {
+        self.cached()
+    }
+
+    async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        self.get_token().await
+    }
+
+    async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
+        self.invalidate_token().await
+    }
+
+    async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        self.force_refresh().await
+    }
+
+    async fn refresh_rejected(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        self.refresh_rejected(rejected).await
+    }
+}

@@ -1,0 +1,39 @@
+use std::time::Duration;
+
+use forge_core::{AuthenticationError, Moment};
+
+use super::slot::Entry;
+
+/// How a manager's token stands; see [`TokenManager::status`](crate::TokenManager::status).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TokenStatus {
+    /// Whether a token is at hand that may be used now.
+    pub has_token: bool,
+    /// How long it may still be used; `None`: for ever, or there is none.
+    pub usable_for: Option<Duration>,
+    /// When it is to be renewed in the background, at the next use after that; `None`: never, or
+    /// there is none.
+    pub next_renewal: Option<Duration>,
+    /// What went wrong since a token was last fetched.
+    pub last_error: Option<AuthenticationError>,
+    /// How long nothing is fetched because of that.
+    pub cool_down: Option<Duration>,
+}
+
+impl TokenStatus {
+    pub(super) fn new(
+        entry: Option<&Entry>,
+        failure: Option<(&AuthenticationError, Duration)>,
+        now: Moment,
+    ) -> Self {
+        let duration = |millis: i64| Duration::from_millis(millis.max(0).unsigned_abs());
+        Self {
+            has_token: entry.is_some(),
+            usable_for: entry.and_then(|entry| entry.times().mandatory.left(now)).map(duration),
+            next_renewal: entry.and_then(|entry| entry.renewal_in(now)).map(duration),
+            last_error: failure.map(|(error, _)| error.clone()),
+            cool_down: failure.map(|(_, left)| left).filter(|left| !left.is_zero()),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Providers that follow RFC 6749: one struct for what the grants share, one type per grant.
+
+mod answer;
+mod builder;
+mod client_auth;
+mod grant;
+mod presentable;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use forge_core::{AuthenticationError, Clock, Secret, SecretSource, TokenData, TokenProvider, async_trait};
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+pub use builder::OAuth2TokenProviderBuilder;
+pub use client_auth::AuthMethod;
+pub use grant::{ClientCredentials, Grant, Password};
+
+use crate::{TokenEndpoint, TokenRequest, TokenTransport};
+use answer::read_token;
+use client_auth::ClientAuth;
+
+/// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
+pub type ClientCredentialsTokenProvider = OAuth2TokenProvider<ClientCredentials>;
+
+/// Tokens by the password grant (RFC 6749 4.3): for servers that offer nothing better.
+pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
+
+/// What the grants of RFC 6749 share: endpoint, client, scope, and renewal with a refresh token
+/// (RFC 6749 6) where the server gave one.
+///
+/// Made by `ClientCredentialsTokenProvider::builder` and `PasswordGrantTokenProvider::builder`.
+///
+/// What comes of a token endpoint's answer (an [`AuthenticationErrorKind`] where there is no token):
+///
+/// | answer | |
+/// | --- | --- |
+/// | `access_token` of printable ASCII | accepted |
+/// | `access_token` absent, `null`, empty, no string, or with other characters | `InvalidResponse` |
+/// | `token_type` absent, `null`, empty, `Bearer` in any case, `BearerToken` | accepted as `Bearer` |
+/// | `token_type` another one (`mac`, `DPoP`), or no string | `InvalidResponse` |
+/// | `expires_in` absent or `null` | accepted: the token does not expire |
+/// | `expires_in` of `3600`, `"3600"`, `1e3`, `3600.5`, up to 100 years | accepted |
+/// | `expires_in` of `0`, `-1`, over 100 years, `NaN`, `""`, `"soon"`, a list, a boolean, an object | `InvalidResponse` |
+/// | `refresh_token` absent, `null` or empty | accepted: there is none |
+/// | `refresh_token` no string, `scope` neither a string nor a list of strings | `InvalidResponse` |
+/// | a key given twice | accepted: the last one counts |
+/// | any 2xx status, any `Content-Type`, a byte order mark | accepted if the JSON is good |
+/// | an `error` code, whatever the status and whatever else there is | `Refused` |
+/// | a 2xx without JSON: empty, 204, HTML, a form, nested over 127 deep; JSON that is no object | `InvalidResponse` |
+/// | any other status, with any body, and without an `error` code | `Status` |
+/// | a redirect | `Status`, not followed |
+/// | a body over 1 MiB, also after decompression, or without an end | `InvalidResponse`, read up to there |
+/// | broken HTTP or compression, a head over the limits of `hyper`, a connection cut before the end | `Connect` |
+/// | slower as a whole than the call's time-out, however steadily it comes | `Timeout` |
+///
+/// No error shows more of an answer than its error code and `error_description`, and after an error
+/// nothing is cached.
+///
+/// [`AuthenticationErrorKind`]: forge_core::AuthenticationErrorKind
+pub struct OAuth2TokenProvider<G> {
+    service_name: String,
+    endpoint: TokenEndpoint,
+    client: ClientAuth,
+    scope: Option<String>,
+    extra_params: Vec<(String, String)>,
+    grant: G,
+    transport: Arc<dyn TokenTransport>,
+    clock: Arc<dyn Clock>,
+    cache_key: String,
+    /// What the server refused last.
+    refused: Mutex<Option<Secrets>>,
+}
+
+impl ClientCredentialsTokenProvider {
+    /// A provider for this client. Everything else has a default.
+    ///
+    /// ```
+    /// use forge_token::{AuthMethod, ClientCredentialsTokenProvider};
+    ///
+    /// let provider = ClientCredentialsTokenProvider::builder(
+    ///     "https://auth.example.com/oauth/token",
+    ///     "your-client-id",
+    ///     "your-client-secret",
+    /// )
+    /// .service_name("example-api")
+    /// .scope("read write")
+    /// .auth_method(AuthMethod::Header)
+    /// .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn builder(
+        token_url: impl Into<String>,
+        client_id: impl Into<String>,
+        client_secret: impl Into<SecretSource>,
+    ) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+        OAuth2TokenProviderBuilder::new(
+            token_url.into(),
+            client_id.into(),
+            client_secret.into(),
+            ClientCredentials::new(),
+        )
+    }
+}
+
+impl PasswordGrantTokenProvider {
+    /// A provider for this client and this user. Everything else has a default.
+    ///
+    /// ```
+    /// use forge_token::PasswordGrantTokenProvider;
+    ///
+    /// let provider = PasswordGrantTokenProvider::builder(
+    ///     "https://auth.example.com/oauth/token",
+    ///     "your-client-id",
+    ///     "your-client-secret",
+    ///     "user@example.com",
+    ///     "user-password",
+    /// )
+    /// .scope("profile email")
+    /// .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn builder(
+        token_url: impl Into<String>,
+        client_id: impl Into<String>,
+        client_secret: impl Into<SecretSource>,
+        username: impl Into<String>,
+        password: impl Into<SecretSource>,
+    ) -> OAuth2TokenProviderBuilder<Password> {
+        let grant = Password::new(username.into(), password.into());
+        OAuth2TokenProviderBuilder::new(token_url.into(), client_id.into(), client_secret.into(), grant)
+    }
+}
+
+/// The secrets of one call, read for it.
+struct Secrets {
+    client: Secret,
+    grant: Option<Secret>,
+}
+
+impl Secrets {
+    fn are(&self, others: &Self) -> bool {
+        let grant =
+            |secrets: &Self| secrets.grant.as_ref().map(|secret| Zeroizing::new(secret.expose().to_owned()));
+        self.client.expose() == others.client.expose() && grant(self) == grant(others)
+    }
+}
+
+impl<G: Grant> OAuth2TokenProvider<G> {
+    async fn secrets(&self) -> Result<Secrets, AuthenticationError> {
+        let client = self.client.secret.read().await?;
+        let grant = match self.grant.secret() {
+            Some(source) => Some(source.read().await?),
+            None => None,
+        };
+        Ok(Secrets { client, grant })
+    }
+
+    /// Calls with the secrets as they are now. If these are refused, and others by then, once more.
+    async fn call(&self, current: Option<&TokenData>) -> Result<TokenData, AuthenticationError> {
+        let secrets = self.secrets().await?;
+        let result = self.call_with(&secrets, current).await;
+        if !result.as_ref().is_err_and(AuthenticationError::is_permanent) {
+            return result;
+        }
+        let renewed = self.secrets().await?;
+        let (secrets, result) = if renewed.are(&secrets) {
+            (secrets, result)
+        } else {
+            let result = self.call_with(&renewed, current).await;
+            (renewed, result)
+        };
+        if result.is_err() {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(secrets);
+        }
+        result
+    }
+
+    async fn call_with(
+        &self,
+        secrets: &Secrets,
+        current: Option<&TokenData>,
+    ) -> Result<TokenData, AuthenticationError> {
+        let request = self.request(secrets, current.and_then(TokenData::refresh_token))?;
+        // The lifetime counts from here: a slow answer must not stretch it.
+        let sent_at = self.clock.now().wall();
+        let response = self.transport.call(request).await?;
+        let pair = self.client.basic_pair(&secrets.client);
+        let mut hidden = vec![secrets.client.expose()];
+        hidden.extend(secrets.grant.as_ref().map(Secret::expose));
+        hidden.extend(pair.as_ref().map(|pair| pair.as_str()));
+        hidden.extend(current.map(TokenData::access_token));
+        hidden.extend(current.and_then(TokenData::refresh_token));
+        // Some endpoints are given a key in the query.
+        let query: Vec<_> = self.endpoint.url().query_pairs().map(|(_, value)| value).collect();
+        hidden.extend(query.iter().map(|value| &**value));
+        read_token(&response, sent_at, &hidden)
+    }
+
+    fn request(
+        &self,
+        secrets: &Secrets,
+        refresh_token: Option<&str>,
+    ) -> Result<TokenRequest, AuthenticationError> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        if let Some(refresh_token) = refresh_token {
+            form.extend_pairs([("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
+        } else {
+            form.append_pair("grant_type", self.grant.grant_type());
+            form.extend_pairs(self.grant.form_fields(secrets.grant.as_ref()));
+            form.extend_pairs(self.scope.as_deref().map(|scope| ("scope", scope)));
+        }
+        form.extend_pairs(&self.extra_params).extend_pairs(self.client.form_fields(&secrets.client));
+        let body = Zeroizing::new(form.finish().into_bytes());
+
+        let mut request = TokenRequest::post(self.endpoint.clone(), Bytes::from_owner(body));
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        self.client.set_header(&secrets.client, &mut request.headers)?;
+        Ok(request)
+    }
+}
+
+#[async_trait]
+impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
+    fn service_name(&self) -> &str {
+        &self.service_name
+    }
+
+    fn cache_key(&self) -> String {
+        self.cache_key.clone()
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        self.call(None).await.map_err(|error| error.or_service_name(&self.service_name))
+    }
+
+    /// Without a refresh token: the full grant. An answer that brings no new refresh token keeps the
+    /// old one (RFC 6749 6).
+    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
+        let Some(refresh_token) = current.refresh_token() else { return self.fetch_token().await };
+        let renewed = self.call(Some(current)).await;
+        let renewed = renewed.map_err(|error| error.into_refresh().or_service_name(&self.service_name))?;
+        Ok(if renewed.refresh_token().is_some() {
+            renewed
+        } else {
+            renewed.with_refresh_token(refresh_token)
+        })
+    }
+
+    async fn has_new_credentials(&self) -> bool {
+        let Ok(secrets) = self.secrets().await else { return false };
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_ref().is_some_and(|refused| !refused.are(&secrets))
+    }
+}
+
+impl<G> fmt::Debug for OAuth2TokenProvider<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth2TokenProvider")
+            .field("service_name", &self.service_name)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+use std::fmt;
+use std::sync::Arc;
+
+use std::sync::Mutex;
+
+use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock};
+use reqwest::ClientBuilder;
+
+use super::client_auth::ClientAuth;
+use super::{AuthMethod, ClientCredentials, Grant, OAuth2TokenProvider};
+use crate::{HttpTransport, TokenEndpoint, TokenTransport};
+
+/// Settings of an [`OAuth2TokenProvider`].
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`service_name`](Self::service_name) | the host of the token URL |
+/// | [`scope`](Self::scope) | none: what the server grants by default |
+/// | [`auth_method`](Self::auth_method) | [`AuthMethod::Body`] |
+/// | [`extra_param`](Self::extra_param) | none |
+/// | [`http`](Self::http), [`transport`](Self::transport) | 10 s a call, 5 s for connecting |
+/// | [`clock`](Self::clock) | the machine's |
+#[must_use]
+pub struct OAuth2TokenProviderBuilder<G> {
+    token_url: String,
+    client_id: String,
+    client_secret: SecretSource,
+    service_name: Option<String>,
+    scope: Option<String>,
+    extra_params: Vec<(String, String)>,
+    auth_method: AuthMethod,
+    plain_http: bool,
+    carrier: Carrier,
+    clock: Arc<dyn Clock>,
+    grant: G,
+}
+
+/// Who carries the calls.
+enum Carrier {
+    Ours(HttpTransport),
+    Other(Arc<dyn TokenTransport>),
+}
+
+impl OAuth2TokenProviderBuilder<ClientCredentials> {
+    /// The value of `grant_type`, for servers with a name of their own for this grant. Default:
+    /// `client_credentials`.
+    pub fn grant_type(mut self, grant_type: impl Into<String>) -> Self {
+        self.grant.grant_type = grant_type.into();
+        self
+    }
+}
+
+impl<G: Grant> OAuth2TokenProviderBuilder<G> {
+    pub(super) fn new(token_url: String, client_id: String, client_secret: SecretSource, grant: G) -> Self {
+        Self {
+            token_url,
+            client_id,
+            client_secret,
+            service_name: None,
+            scope: None,
+            extra_params: Vec::new(),
+            auth_method: AuthMethod::default(),
+            plain_http: false,
+            carrier: Carrier::Ours(HttpTransport::shared()),
+            clock: Arc::new(SystemClock),
+            grant,
+        }
+    }
+
+    /// Names the service in errors, logs and the cache key. Default: the host of the token URL.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.service_name = Some(name.into());
+        self
+    }
+
+    /// The scope to ask for, words separated by spaces (RFC 6749 3.3).
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// A further parameter of each token request, such as `audience`, or `resource` (RFC 8707),
+    /// which may be given several times. Parameters are part of the cache key: put no secret here.
+    pub fn extra_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extra_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// How the client proves who it is.
+    pub fn auth_method(mut self, method: AuthMethod) -> Self {
+        self.auth_method = method;
+        self
+    }
+
+    /// Accepts a token URL of plain `http` that is not on this machine. Whoever listens on the way
+    /// reads the client's secret.
+    pub fn danger_accept_plain_http(mut self, accept: bool) -> Self {
+        self.plain_http = accept;
+        self
+    }
+
+    /// Settings of the HTTP client for token calls: a proxy, certificates, a client identity,
+    /// time-outs. Redirects, retries and referer stay off; see [`HttpTransport::with`].
+    pub fn http(
+        mut self,
+        configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    ) -> Self {
+        self.carrier = Carrier::Ours(HttpTransport::with(configure));
+        self
+    }
+
+    /// Another way to carry token calls, or one shared with other providers.
+    pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
+        self.carrier = Carrier::Other(Arc::new(transport));
+        self
+    }
+
+    /// The clock from which tokens' lifetimes count.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The provider.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that cannot be: a `token_url` that is not https nor loopback, an empty
+    /// `client_id`, `client_secret`, `service_name` or `grant_type`, an `extra_param` that the grant
+    /// sets itself, `http` settings that do not work.
+    pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {
+        let endpoint = if self.plain_http {
+            TokenEndpoint::accepting_plain_http(&self.token_url)?
+        } else {
+            TokenEndpoint::new(&self.token_url)?
+        };
+        let service_name =
+            self.service_name.unwrap_or_else(|| endpoint.url().host_str().unwrap_or_default().to_owned());
+        for (field, value) in [
+            ("client_id", self.client_id.as_str()),
+            ("client_secret", self.client_secret.value().map_or("(read later)", Secret::expose)),
+            (
+                "password",
+                self.grant.secret().and_then(SecretSource::value).map_or("(read later)", Secret::expose),
+            ),
+            ("service_name", &service_name),
+            ("grant_type", self.grant.grant_type()),
+        ] {
+            if value.is_empty() {
+                return Err(ConfigError::new(field, "a value that is not empty"));
+            }
+        }
+        if let Some((name, _)) =
+            self.extra_params.iter().find(|(name, _)| RESERVED_PARAMS.contains(&name.as_str()))
+        {
+            let expected = format!("a name other than `{name}`, which has a setting of its own");
+            return Err(ConfigError::new("extra_param", expected));
+        }
+
+        let mut extra_params = self.extra_params.clone();
+        extra_params.sort_unstable();
+        let mut key = CacheKey::new(&service_name)
+            .part("endpoint", endpoint.url().as_str())
+            .part("client", &self.client_id)
+            .part("grant", self.grant.grant_type())
+            .part("subject", self.grant.subject().unwrap_or_default())
+            .scope(self.scope.as_deref());
+        for (name, value) in &extra_params {
+            key = key.part(name, value);
+        }
+
+        let transport: Arc<dyn TokenTransport> = match self.carrier {
+            Carrier::Ours(transport) => {
+                transport.prepare(&endpoint)?;
+                Arc::new(transport)
+            }
+            Carrier::Other(transport) => transport,
+        };
+        Ok(OAuth2TokenProvider {
+            client: ClientAuth::new(self.client_id, self.client_secret, self.auth_method)?,
+            cache_key: key.to_string(),
+            refused: Mutex::new(None),
+            service_name,
+            endpoint,
+            scope: self.scope,
+            extra_params: self.extra_params,
+            grant: self.grant,
+            transport,
+            clock: self.clock,
+        })
+    }
+}
+
+const RESERVED_PARAMS: [&str; 7] =
+    ["grant_type", "client_id", "client_secret", "scope", "username", "password", "refresh_token"];
+
+impl<G> fmt::Debug for OAuth2TokenProviderBuilder<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth2TokenProviderBuilder")
+            .field("service_name", &self.service_name)
+            .field("auth_method", &self.auth_method)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::TokenProvider;
+
+    use super::*;
+    use crate::{ClientCredentialsTokenProvider, PasswordGrantTokenProvider};
+
+    const URL: &str = "https://auth.example.com/token";
+
+    fn client(id: &str) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+        ClientCredentialsTokenProvider::builder(URL, id, "secret").service_name("crm")
+    }
+
+    #[test]
+    fn inv17_all_that_makes_a_token_different_makes_the_key_different() {
+        let key =
+            |builder: OAuth2TokenProviderBuilder<ClientCredentials>| builder.build().unwrap().cache_key();
+        let base = key(client("a").scope("read write"));
+        assert!(base.starts_with("auth_token:crm:"));
+        assert_eq!(base, key(client("a").scope("write read")));
+        let others = [
+            key(client("b").scope("read write")),
+            key(client("a").scope("read")),
+            key(client("a").scope("read write").extra_param("audience", "x")),
+            key(client("a").scope("read write").grant_type("other")),
+            key(ClientCredentialsTokenProvider::builder("https://b.example.com/t", "a", "s")
+                .service_name("crm")
+                .scope("read write")),
+            PasswordGrantTokenProvider::builder(URL, "a", "secret", "user", "password")
+                .service_name("crm")
+                .scope("read write")
+                .build()
+                .unwrap()
+                .cache_key(),
+        ];
+        let distinct: std::collections::HashSet<_> = others.iter().chain([&base]).collect();
+        assert_eq!(distinct.len(), others.len() + 1);
+    }
+
+    #[test]
+    fn inv17_the_key_holds_no_secret_not_even_hashed() {
+        let key = |secret: &str, password: &str| {
+            PasswordGrantTokenProvider::builder(URL, "a", secret, "user", password)
+                .build()
+                .unwrap()
+                .cache_key()
+        };
+        assert_eq!(key("one", "two"), key("three", "four"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_and_not_echoed() {
+        let fields = [
+            (client("").build().err(), "client_id"),
+            (client("a").service_name("").build().err(), "service_name"),
+            (client("a").grant_type("").build().err(), "grant_type"),
+            (client("a").extra_param("client_secret", "canary").build().err(), "extra_param"),
+            (ClientCredentialsTokenProvider::builder(URL, "a", "").build().err(), "client_secret"),
+            (
+                ClientCredentialsTokenProvider::builder("http://h/?canary", "a", "canary").build().err(),
+                "token_url",
+            ),
+            (client("a").http(|builder| builder.user_agent("canary\n")).build().err(), "http"),
+        ];
+        for (error, field) in fields {
+            let error = error.unwrap();
+            assert_eq!(error.field(), field);
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        }
+        let shown = format!("{:?} {:?}", client("a"), client("a").build().unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

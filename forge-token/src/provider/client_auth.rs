@@ -1,0 +1,115 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, Secret, SecretSource};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+/// How a client proves to a token endpoint who it is (RFC 6749 2.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthMethod {
+    /// `client_id` and `client_secret` in the body. The default.
+    #[default]
+    Body,
+    /// HTTP Basic, identifier and secret percent-encoded first, as RFC 6749 demands. A space becomes
+    /// `%20`: a `+`, which the encoding also allows, is refused by real servers.
+    Header,
+    /// HTTP Basic without that encoding, for servers that decode nothing. The client identifier
+    /// cannot hold a colon then.
+    HeaderRaw,
+}
+
+/// A client: who it is, where its secret comes from, and how it shows it.
+pub(super) struct ClientAuth {
+    id: String,
+    pub(super) secret: SecretSource,
+    method: AuthMethod,
+}
+
+impl ClientAuth {
+    pub(super) fn new(id: String, secret: SecretSource, method: AuthMethod) -> Result<Self, ConfigError> {
+        if method == AuthMethod::HeaderRaw && id.contains(':') {
+            return Err(ConfigError::new("client_id", "no colon where Basic is sent unencoded"));
+        }
+        let client = Self { id, secret, method };
+        // What is known already is told now, not by the first call.
+        if let Some(secret) = client.secret.value() {
+            client
+                .set_header(secret, &mut HeaderMap::new())
+                .map_err(|_| ConfigError::new("client_secret", "a value that fits into a header"))?;
+        }
+        Ok(client)
+    }
+
+    pub(super) fn form_fields<'a>(&'a self, secret: &'a Secret) -> Vec<(&'static str, &'a str)> {
+        match self.method {
+            AuthMethod::Body => vec![("client_id", &self.id), ("client_secret", secret.expose())],
+            AuthMethod::Header | AuthMethod::HeaderRaw => Vec::new(),
+        }
+    }
+
+    pub(super) fn set_header(
+        &self,
+        secret: &Secret,
+        headers: &mut HeaderMap,
+    ) -> Result<(), AuthenticationError> {
+        if let Some(pair) = self.basic_pair(secret) {
+            let value = Secret::from(format!("Basic {}", *pair)).into_header_value().map_err(|error| {
+                AuthenticationError::new("", AuthenticationErrorKind::Configuration)
+                    .with_message("client_secret: expected a value that fits into a header")
+                    .with_source(error)
+            })?;
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(())
+    }
+
+    /// Identifier and secret as HTTP Basic carries them.
+    pub(super) fn basic_pair(&self, secret: &Secret) -> Option<Zeroizing<String>> {
+        let pair = match self.method {
+            AuthMethod::Body => return None,
+            AuthMethod::Header => {
+                format!("{}:{}", *percent_encoded(&self.id), *percent_encoded(secret.expose()))
+            }
+            AuthMethod::HeaderRaw => format!("{}:{}", self.id, secret.expose()),
+        };
+        Some(Zeroizing::new(STANDARD.encode(Zeroizing::new(pair).as_bytes())))
+    }
+}
+
+/// What RFC 3986 2.3 calls unreserved stays as it is.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn percent_encoded(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(utf8_percent_encode(text, RESERVED).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(id: &str, secret: &str, method: AuthMethod) -> String {
+        let client = ClientAuth::new(id.to_owned(), secret.into(), method).unwrap();
+        let mut headers = HeaderMap::new();
+        client.set_header(&Secret::from(secret), &mut headers).unwrap();
+        let value = &headers[AUTHORIZATION];
+        assert!(value.is_sensitive());
+        let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
+        String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn basic_is_percent_encoded_unless_raw() {
+        let (id, secret) = ("my app", "p+s: %é~/");
+        assert_eq!(header(id, secret, AuthMethod::Header), "my%20app:p%2Bs%3A%20%25%C3%A9~%2F");
+        assert_eq!(header(id, secret, AuthMethod::HeaderRaw), "my app:p+s: %é~/");
+    }
+
+    #[test]
+    fn a_raw_identifier_with_a_colon_is_refused() {
+        let refused = ClientAuth::new("a:b".to_owned(), "canary".into(), AuthMethod::HeaderRaw);
+        assert_eq!(refused.err().map(|error| error.field()), Some("client_id"));
+    }
+}

@@ -1,0 +1,86 @@
+use forge_core::{Secret, SecretSource};
+
+/// How a grant of RFC 6749 asks for a token. Sealed: for a flow of your own, implement
+/// [`TokenProvider`](forge_core::TokenProvider).
+pub trait Grant: sealed::Sealed + Send + Sync + 'static {
+    /// The value of `grant_type`.
+    fn grant_type(&self) -> &str;
+
+    /// What the token request carries besides.
+    fn form_fields<'a>(&'a self, secret: Option<&'a Secret>) -> Vec<(&'static str, &'a str)>;
+
+    /// The secret of the one for whom the token is, where the grant needs it.
+    fn secret(&self) -> Option<&SecretSource>;
+
+    /// For whom the token is, where that is not the client itself. Part of the cache key.
+    fn subject(&self) -> Option<&str>;
+}
+
+/// The client credentials grant, RFC 6749 4.4.
+#[derive(Clone, Debug)]
+pub struct ClientCredentials {
+    pub(super) grant_type: String,
+}
+
+impl ClientCredentials {
+    pub(super) fn new() -> Self {
+        Self { grant_type: "client_credentials".to_owned() }
+    }
+}
+
+impl Grant for ClientCredentials {
+    fn grant_type(&self) -> &str {
+        &self.grant_type
+    }
+
+    fn form_fields<'a>(&'a self, _secret: Option<&'a Secret>) -> Vec<(&'static str, &'a str)> {
+        Vec::new()
+    }
+
+    fn secret(&self) -> Option<&SecretSource> {
+        None
+    }
+
+    fn subject(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// The password grant, RFC 6749 4.3.
+#[derive(Clone, Debug)]
+pub struct Password {
+    username: String,
+    password: SecretSource,
+}
+
+impl Password {
+    pub(super) fn new(username: String, password: SecretSource) -> Self {
+        Self { username, password }
+    }
+}
+
+impl Grant for Password {
+    fn grant_type(&self) -> &'static str {
+        "password"
+    }
+
+    fn form_fields<'a>(&'a self, secret: Option<&'a Secret>) -> Vec<(&'static str, &'a str)> {
+        let mut fields = vec![("username", self.username.as_str())];
+        fields.extend(secret.map(|password| ("password", password.expose())));
+        fields
+    }
+
+    fn secret(&self) -> Option<&SecretSource> {
+        Some(&self.password)
+    }
+
+    fn subject(&self) -> Option<&str> {
+        Some(&self.username)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::ClientCredentials {}
+    impl Sealed for super::Password {}
+}

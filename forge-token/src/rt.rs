@@ -1,0 +1,72 @@
+//! What the manager needs of a runtime. `tests/interleavings.rs` compiles the manager over another
+//! module of this shape, in which shuttle chooses who runs next.
+
+use std::future::Future;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+/// A lock that is never held across an await.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether there is a runtime to spawn on and to wait with.
+pub(crate) fn is_running() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// There is no runtime to spawn on.
+#[derive(Debug)]
+pub(crate) struct NoRuntime;
+
+/// Starts a task that nobody's going away ends.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<(), NoRuntime> {
+    let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
+    runtime.spawn(task);
+    Ok(())
+}
+
+/// A number from 0 to 1, for jitter.
+pub(crate) fn random() -> f64 {
+    fastrand::f64()
+}
+
+/// A moment after which nobody waits any more.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(tokio::time::Instant);
+
+impl Deadline {
+    pub(crate) fn after(limit: Duration) -> Self {
+        let now = tokio::time::Instant::now();
+        // A limit beyond what the clock can count is no limit: 30 years, as tokio has it.
+        Self(now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30)))
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        tokio::time::Instant::now() >= self.0
+    }
+
+    /// Sleeps, if that ends before the deadline. Says whether it does.
+    pub(crate) async fn sleep(self, duration: Duration) -> bool {
+        let wake = tokio::time::Instant::now().checked_add(duration);
+        let Some(wake) = wake.filter(|wake| *wake < self.0) else { return false };
+        tokio::time::sleep_until(wake).await;
+        true
+    }
+
+    /// The future's output, or `None` when the deadline came first.
+    pub(crate) async fn bound<F: Future>(self, future: F) -> Option<F::Output> {
+        tokio::time::timeout_at(self.0, future).await.ok()
+    }
+}

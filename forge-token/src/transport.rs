@@ -1,0 +1,84 @@
+//! The one way to call a token endpoint.
+
+mod endpoint;
+mod http_transport;
+
+use std::fmt;
+
+use bytes::Bytes;
+use forge_core::{AuthenticationError, async_trait};
+use http::{HeaderMap, Method, StatusCode};
+
+pub use endpoint::TokenEndpoint;
+pub use http_transport::HttpTransport;
+
+/// Carries one call to a token endpoint and back. [`HttpTransport`] does it with `reqwest`.
+///
+/// An implementation of your own must keep what that one promises: no redirect is followed, an
+/// answer is bounded in size and time.
+#[async_trait]
+pub trait TokenTransport: Send + Sync + fmt::Debug {
+    /// Sends the request and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// There was no answer, or not within the bounds.
+    async fn call(&self, request: TokenRequest) -> Result<TokenResponse, AuthenticationError>;
+}
+
+/// A call to a token endpoint. `Debug` shows neither headers nor body.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TokenRequest {
+    /// Where to: checked to be https, loopback or expressly allowed.
+    pub endpoint: TokenEndpoint,
+    /// `POST` for all grants (RFC 6749 3.2).
+    pub method: Method,
+    /// What goes with it, credentials among it.
+    pub headers: HeaderMap,
+    /// The encoded body.
+    pub body: Bytes,
+}
+
+impl TokenRequest {
+    /// A POST of this body, without headers.
+    #[must_use]
+    pub fn post(endpoint: TokenEndpoint, body: Bytes) -> Self {
+        Self { endpoint, method: Method::POST, headers: HeaderMap::new(), body }
+    }
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("endpoint", &self.endpoint)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A token endpoint's answer. `Debug` shows the status only.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TokenResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body, decoded.
+    pub body: Bytes,
+}
+
+impl TokenResponse {
+    /// An answer without headers.
+    #[must_use]
+    pub fn new(status: StatusCode, body: Bytes) -> Self {
+        Self { status, headers: HeaderMap::new(), body }
+    }
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse").field("status", &self.status).finish_non_exhaustive()
+    }
+}

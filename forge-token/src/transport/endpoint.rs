@@ -1,0 +1,142 @@
+use std::fmt;
+
+use forge_core::ConfigError;
+use url::{Host, Url};
+
+/// The URL of a token endpoint, checked: secrets may be sent there.
+///
+/// It is `https`, or `http` to this machine (then called without a proxy), or plain `http` that was
+/// expressly accepted. It has no fragment (RFC 6749 3.2) and no user-info.
+///
+/// ```
+/// use forge_token::TokenEndpoint;
+///
+/// assert!(TokenEndpoint::new("https://auth.example.com/token").is_ok());
+/// assert!(TokenEndpoint::new("http://127.0.0.1:8080/token").is_ok());
+/// assert!(TokenEndpoint::new("http://auth.example.com/token").is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenEndpoint {
+    url: Url,
+}
+
+impl TokenEndpoint {
+    /// Checks a URL.
+    ///
+    /// # Errors
+    ///
+    /// It is not absolute, not `https` nor loopback, or carries a fragment or user-info.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        let endpoint = Self::accepting_plain_http(url)?;
+        if endpoint.url.scheme() == "https" || endpoint.is_loopback() {
+            return Ok(endpoint);
+        }
+        Err(invalid(
+            "https, or http to localhost, 127.0.0.0/8 or [::1]; secrets would be sent in the clear (see `danger_accept_plain_http`)",
+        ))
+    }
+
+    /// As [`new`](Self::new), but plain `http` will do. Whoever listens on the way reads the secrets.
+    ///
+    /// # Errors
+    ///
+    /// It is not an absolute `http` or `https` URL, or carries a fragment or user-info.
+    pub fn accepting_plain_http(url: &str) -> Result<Self, ConfigError> {
+        let url = Url::parse(url).map_err(|error| invalid("an absolute URL").with_source(error))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(invalid("an http or https URL"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid("a URL without user name and password"));
+        }
+        if url.fragment().is_some() {
+            return Err(invalid("a URL without a fragment"));
+        }
+        Ok(Self { url })
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether the URL names this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self.url.host() {
+            // A name below it may go to a resolver.
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+}
+
+fn invalid(expected: &str) -> ConfigError {
+    ConfigError::new("token_url", expected)
+}
+
+/// Without the query, which may hold a key.
+impl fmt::Debug for TokenEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        write!(f, "TokenEndpoint({url})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv14_https_or_loopback_or_an_express_opt_in() {
+        for url in [
+            "https://auth.example.com/token",
+            "http://localhost:1/token",
+            "http://127.0.0.1/token",
+            "http://127.9.9.9/token",
+            "http://[::1]:8080/token",
+        ] {
+            assert!(TokenEndpoint::new(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://auth.example.com/token",
+            "http://a.localhost/token",
+            "http://localhost.example.com/token",
+            "http://127.0.0.1.example.com/token",
+            "http://128.0.0.1/token",
+            "http://0.0.0.0/token",
+            "http://[::2]/token",
+            "http://notlocalhost/token",
+        ] {
+            assert_eq!(TokenEndpoint::new(url).unwrap_err().field(), "token_url", "{url}");
+            assert!(TokenEndpoint::accepting_plain_http(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_url_is_refused_and_not_echoed() {
+        for url in [
+            "canary",
+            "/canary",
+            "ftp://canary.example.com/token",
+            "https://user:canary@auth.example.com/token",
+            "https://canary@auth.example.com/token",
+            "https://auth.example.com/token#canary",
+        ] {
+            for refused in [TokenEndpoint::new(url), TokenEndpoint::accepting_plain_http(url)] {
+                let error = refused.unwrap_err();
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn inv16_debug_leaves_the_query_out() {
+        let endpoint = TokenEndpoint::new("https://auth.example.com/token?key=canary").unwrap();
+        assert_eq!(format!("{endpoint:?}"), "TokenEndpoint(https://auth.example.com/token)");
+    }
+}

@@ -1,0 +1,154 @@
+use std::fmt;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, async_trait};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Response};
+use zeroize::Zeroizing;
+
+use super::{TokenEndpoint, TokenRequest, TokenResponse, TokenTransport};
+
+/// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
+/// no redirect followed, nothing repeated. Clones share their connections.
+#[derive(Clone)]
+pub struct HttpTransport(Arc<Pools>);
+
+struct Pools {
+    configure: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
+    /// For this machine: without a proxy, whatever the settings and the environment say.
+    direct: OnceLock<Client>,
+    /// For all others.
+    remote: OnceLock<Client>,
+}
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
+const MAX_ANSWER: usize = 1024 * 1024;
+
+impl HttpTransport {
+    /// The transport with default settings: one for the whole process.
+    #[must_use]
+    pub fn shared() -> Self {
+        static SHARED: LazyLock<HttpTransport> = LazyLock::new(|| HttpTransport::with(|builder| builder));
+        SHARED.clone()
+    }
+
+    /// A transport with connections of its own and settings of yours: a proxy, certificates, a
+    /// client identity, time-outs. Redirects, retries and referer stay off whatever you set, and
+    /// loopback is called without a proxy.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use forge_token::{ClientCredentialsTokenProvider, HttpTransport};
+    ///
+    /// let patient = HttpTransport::with(|http| http.timeout(Duration::from_secs(20)));
+    /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
+    ///     .transport(patient.clone())
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn with(configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Pools {
+            configure: Box::new(configure),
+            direct: OnceLock::new(),
+            remote: OnceLock::new(),
+        }))
+    }
+
+    /// Makes ready for calls to this endpoint, so that settings which cannot be are told now and not
+    /// by the first call.
+    ///
+    /// # Errors
+    ///
+    /// `reqwest` does not accept the settings, or the TLS library could not be set up.
+    pub fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
+        self.client_for(endpoint).map(drop)
+    }
+
+    fn client_for(&self, endpoint: &TokenEndpoint) -> Result<&Client, ConfigError> {
+        let is_direct = endpoint.is_loopback();
+        let client = if is_direct { &self.0.direct } else { &self.0.remote };
+        if let Some(client) = client.get() {
+            return Ok(client);
+        }
+        #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // reqwest would panic.
+            return Err(ConfigError::new("http", "a crypto provider of rustls, installed by the program"));
+        }
+        let defaults = Client::builder()
+            .timeout(CALL_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
+        let mut builder = (self.0.configure)(defaults)
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never());
+        if is_direct {
+            builder = builder.no_proxy();
+        }
+        let built = builder
+            .build()
+            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))?;
+        Ok(client.get_or_init(|| built))
+    }
+}
+
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpTransport")
+    }
+}
+
+#[async_trait]
+impl TokenTransport for HttpTransport {
+    async fn call(&self, request: TokenRequest) -> Result<TokenResponse, AuthenticationError> {
+        let client = self.client_for(&request.endpoint).map_err(|error| {
+            AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_source(error)
+        })?;
+        let call = client
+            .request(request.method, request.endpoint.url().clone())
+            .headers(request.headers)
+            .body(request.body);
+        let mut response = call.send().await.map_err(|error| failed(&error))?;
+        let body = read_bounded(&mut response).await?;
+        Ok(TokenResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    }
+}
+
+/// Counts what arrives, after decompression: no length that a server states is believed.
+async fn read_bounded(response: &mut Response) -> Result<Bytes, AuthenticationError> {
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
+                .with_message("the answer is larger than 1 MiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // It grew by doubling; parsing needs the room.
+    body.shrink_to_fit();
+    Ok(Bytes::from_owner(body))
+}
+
+fn failed(error: &reqwest::Error) -> AuthenticationError {
+    let kind = if error.is_timeout() {
+        AuthenticationErrorKind::Timeout
+    } else if error.is_builder() {
+        AuthenticationErrorKind::Configuration
+    } else {
+        AuthenticationErrorKind::Connect
+    };
+    let failure = AuthenticationError::new("", kind);
+    let is_https = error.url().is_some_and(|url| url.scheme() == "https");
+    if error.is_timeout() {
+        failure
+    } else if error.is_connect() && is_https && !HAS_TLS {
+        failure.with_source(ExchangeError::without_tls())
+    } else {
+        failure.with_source(ExchangeError::of(error))
+    }
+}

@@ -1,0 +1,257 @@
+//! The manager's own source, compiled over a runtime in which shuttle chooses who runs next: many
+//! thousands of orders instead of the one that sleeping would guess.
+
+#![allow(dead_code, unreachable_pub, unused_imports, missing_docs, clippy::expect_used)]
+
+#[path = "../../src/manager/mod.rs"]
+mod manager;
+mod rt;
+mod world;
+
+use std::sync::Arc;
+
+use forge_core::{TokenData, TokenSource, TokenStorage};
+use forge_storage_memory::InMemoryTokenStorage;
+use shuttle::future::{block_on, spawn, yield_now};
+
+use manager::TokenManager;
+use world::{Counting, Yielding, explore, join_all};
+
+/// Each kind of slot: its own storage, an announced one, one that is asked each time.
+fn managers(provider: &Arc<Counting>) -> [TokenManager; 3] {
+    let builder = || TokenManager::builder(Arc::clone(provider));
+    [
+        builder().build(),
+        builder().storage(Yielding::announced(InMemoryTokenStorage::new())).build(),
+        builder().storage(Yielding::unannounced(InMemoryTokenStorage::new())).build(),
+    ]
+}
+
+#[test]
+fn inv01_any_number_of_concurrent_callers_one_fetch() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let before = provider.fetches();
+            let callers = (0..4).map(|_| {
+                let manager = manager.clone();
+                async move { manager.get_token().await.expect("a token").id() }
+            });
+            let ids = join_all(callers).await;
+            assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+            assert_eq!(provider.fetches(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn inv01_two_managers_over_one_storage_one_fetch() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        let storage = InMemoryTokenStorage::new();
+        let callers = (0..4).map(|i| {
+            let (provider, storage) = (Arc::clone(&provider), storage.clone());
+            let storage =
+                if i % 2 == 0 { Yielding::announced(storage) } else { Yielding::unannounced(storage) };
+            let manager = TokenManager::builder(provider).storage(storage).build();
+            async move { manager.get_token().await.expect("a token").id() }
+        });
+        let ids = join_all(callers).await;
+        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(provider.fetches(), 1);
+    });
+}
+
+#[test]
+fn inv02_a_caller_that_goes_away_takes_nothing_down() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let before = provider.fetches();
+            let callers = (0..4).map(|i| {
+                let manager = manager.clone();
+                async move {
+                    if i % 2 == 0 {
+                        world::poll_a_few_times(manager.get_token()).await;
+                    } else {
+                        manager.get_token().await.expect("a token");
+                    }
+                }
+            });
+            join_all(callers).await;
+            assert_eq!(provider.fetches(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn inv03_a_panic_is_an_error_for_all_who_wait_and_the_next_caller_starts_afresh() {
+    explore(|| async {
+        let provider = Arc::new(Counting::panicking_once());
+        let manager = TokenManager::new(Arc::clone(&provider));
+        let callers = (0..3).map(|_| {
+            let manager = manager.clone();
+            async move { manager.get_token().await.is_ok() }
+        });
+        let served = join_all(callers).await;
+        // Who came late has found the next flight.
+        assert!(served.contains(&false));
+        assert!(manager.get_token().await.is_ok());
+        assert_eq!(provider.fetches(), 2);
+    });
+}
+
+#[test]
+fn inv03_a_flight_lost_with_its_runtime_is_flown_again_for_those_who_wait() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        let manager = TokenManager::new(Arc::clone(&provider));
+        rt::lose_next_task();
+        let callers = (0..3).map(|_| {
+            let manager = manager.clone();
+            async move { manager.get_token().await.expect("a token").id() }
+        });
+        let ids = join_all(callers).await;
+        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+    });
+}
+
+#[test]
+fn inv11_all_who_were_rejected_with_one_token_cause_one_renewal() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let revoked = manager.get_token().await.expect("a token");
+            revoked.mark_accepted();
+            let before = provider.fetches();
+            let callers = (0..4).map(|i| {
+                let (manager, revoked) = (manager.clone(), Arc::clone(&revoked));
+                async move {
+                    if i == 0 {
+                        manager.get_token().await.expect("a token");
+                    }
+                    manager.refresh_rejected(&revoked).await.expect("a renewal").expect("another token").id()
+                }
+            });
+            let ids = join_all(callers).await;
+            assert!(ids.iter().all(|id| *id == ids[0] && *id != revoked.id()));
+            assert_eq!(provider.fetches(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn inv11_a_rejected_token_is_not_handed_out_once_its_renewal_is_done() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let revoked = manager.get_token().await.expect("a token");
+            let other = spawn({
+                let manager = manager.clone();
+                async move { manager.get_token().await.expect("a token") }
+            });
+            let renewed =
+                manager.refresh_rejected(&revoked).await.expect("a renewal").expect("another token");
+            assert_eq!(manager.get_token().await.expect("a token").id(), renewed.id());
+            other.await.expect("no panic");
+            assert_eq!(manager.get_token().await.expect("a token").id(), renewed.id());
+        }
+    });
+}
+
+#[test]
+fn inv11_two_managers_that_were_rejected_with_one_token_renew_once() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        let storage = InMemoryTokenStorage::new();
+        for wrap in [Yielding::announced, Yielding::unannounced] {
+            let manager =
+                || TokenManager::builder(Arc::clone(&provider)).storage(wrap(storage.clone())).build();
+            let (one, two) = (manager(), manager());
+            let revoked = [one.get_token().await.expect("a token"), two.get_token().await.expect("a token")];
+            assert_eq!(revoked[0].id(), revoked[1].id());
+            let before = provider.fetches();
+            let callers = [one, two].into_iter().zip(revoked).map(|(manager, revoked)| async move {
+                manager.refresh_rejected(&revoked).await.expect("a renewal").expect("another token").id()
+            });
+            let ids = join_all(callers).await;
+            assert_eq!(ids[0], ids[1]);
+            assert_eq!(provider.fetches(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn inv19_what_somebody_else_stores_meanwhile_is_noticed() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        let storage = InMemoryTokenStorage::new();
+        let manager = TokenManager::builder(provider).storage(Yielding::announced(storage.clone())).build();
+        let writer = spawn({
+            let storage = Yielding::announced(storage.clone());
+            let key = manager.cache_key().to_owned();
+            async move { storage.set(&key, &TokenData::new("t1000")).await.expect("set") }
+        });
+        manager.force_refresh().await.expect("a token");
+        writer.await.expect("no panic");
+        let stored = storage.get(manager.cache_key()).await.expect("asked").expect("a token");
+        assert_eq!(manager.get_token().await.expect("a token").id(), stored.id());
+    });
+}
+
+#[test]
+fn after_an_invalidation_only_tokens_fetched_later_are_handed_out() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for (manager, is_warm) in managers(&provider).into_iter().zip([true, false, true]) {
+            invalidated_in_mid_flight(&provider, &manager, is_warm).await;
+        }
+        for (manager, is_warm) in managers(&provider).into_iter().zip([false, true, false]) {
+            invalidated_in_mid_flight(&provider, &manager, is_warm).await;
+        }
+    });
+}
+
+async fn invalidated_in_mid_flight(provider: &Counting, manager: &TokenManager, is_warm: bool) {
+    if is_warm {
+        manager.get_token().await.expect("a token");
+    }
+    let other = spawn({
+        let manager = manager.clone();
+        async move {
+            world::pause().await;
+            manager.get_token().await.expect("a token");
+        }
+    });
+    world::pause().await;
+    let begun_before = provider.fetches();
+    manager.invalidate_token().await.expect("forgotten");
+    for _ in 0..2 {
+        let token = manager.get_token().await.expect("a token");
+        assert!(world::number(&token) > begun_before, "a token from before the invalidation");
+        world::pause().await;
+    }
+    other.await.expect("no panic");
+    assert!(world::number(&manager.get_token().await.expect("a token")) > begun_before);
+}
+
+#[test]
+fn force_refresh_brings_a_token_fetched_anew() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let old = manager.get_token().await.expect("a token");
+            let callers = (0..3).map(|i| {
+                let (manager, old) = (manager.clone(), Arc::clone(&old));
+                async move {
+                    if i == 0 {
+                        manager.get_token().await.expect("a token");
+                    } else {
+                        assert_ne!(manager.force_refresh().await.expect("a token").id(), old.id());
+                    }
+                }
+            });
+            join_all(callers).await;
+        }
+    });
+}

@@ -1,0 +1,160 @@
+//! What the manager meets in these tests, with a chance to switch tasks at each step.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+
+use forge_core::{
+    AuthenticationError, CompareAndDelete, Credential, Generation, StorageError, TokenData, TokenLeases,
+    TokenProvider, TokenStorage, async_trait,
+};
+use forge_storage_memory::InMemoryTokenStorage;
+use shuttle::future::{block_on, spawn, yield_now};
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+
+/// Runs the scenario in many orders: random ones, and with few but nasty preemptions. The same ones at
+/// each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.
+pub(crate) fn explore<F>(scenario: fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut config = shuttle::Config::new();
+    // The default of 32 KiB is too little for futures of a debug build.
+    config.stack_size = 512 * 1024;
+    let run = move || block_on(scenario());
+    if std::env::var_os("FORGE_TEST_LONG").is_some() {
+        shuttle::Runner::new(RandomScheduler::new(10_000), config.clone()).run(run);
+        shuttle::Runner::new(PctScheduler::new(3, 10_000), config).run(run);
+    } else {
+        shuttle::Runner::new(RandomScheduler::new_from_seed(SEED, 500), config.clone()).run(run);
+        shuttle::Runner::new(PctScheduler::new_from_seed(SEED, 3, 500), config).run(run);
+    }
+}
+
+const SEED: u64 = 20_261_121;
+
+pub(crate) async fn join_all<F>(tasks: impl Iterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let tasks: Vec<_> = tasks.map(spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.expect("no panic"));
+    }
+    results
+}
+
+/// Lets others go ahead by a random number of steps.
+pub(crate) async fn pause() {
+    for _ in 0..thread_rng().gen_range(0..16) {
+        yield_now().await;
+    }
+}
+
+/// Polls a future up to three times, then drops it.
+pub(crate) async fn poll_a_few_times(future: impl Future) {
+    let mut polls: u32 = thread_rng().gen_range(1..4);
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        polls -= 1;
+        let done = future.as_mut().poll(context).is_ready();
+        if done || polls == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Hands out `t1`, `t2`, …
+#[derive(Default)]
+pub(crate) struct Counting {
+    fetches: AtomicU64,
+    panic_next: AtomicBool,
+}
+
+impl Counting {
+    pub(crate) fn panicking_once() -> Self {
+        Self { fetches: AtomicU64::new(0), panic_next: AtomicBool::new(true) }
+    }
+
+    pub(crate) fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn number(token: &Credential) -> u64 {
+    token.access_token().trim_start_matches('t').parse().expect("a number")
+}
+
+#[async_trait]
+impl TokenProvider for Counting {
+    fn service_name(&self) -> &'static str {
+        "counting"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        let number = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+        yield_now().await;
+        assert!(!self.panic_next.swap(false, Ordering::SeqCst), "on purpose");
+        yield_now().await;
+        Ok(TokenData::new(format!("t{number}")))
+    }
+}
+
+/// A storage in which others get their turn before and after each step.
+#[derive(Debug)]
+pub(crate) struct Yielding {
+    inner: InMemoryTokenStorage,
+    announced: bool,
+}
+
+impl Yielding {
+    pub(crate) fn announced(inner: InMemoryTokenStorage) -> Self {
+        Self { inner, announced: true }
+    }
+
+    pub(crate) fn unannounced(inner: InMemoryTokenStorage) -> Self {
+        Self { inner, announced: false }
+    }
+}
+
+async fn in_turn<F: Future>(step: F) -> F::Output {
+    yield_now().await;
+    let output = step.await;
+    yield_now().await;
+    output
+}
+
+#[async_trait]
+impl TokenStorage for Yielding {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        in_turn(self.inner.get(key)).await
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        in_turn(self.inner.set(key, token)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        in_turn(self.inner.delete(key)).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        in_turn(self.inner.exists(key)).await
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        self.inner.generation(key).filter(|_| self.announced)
+    }
+
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        self.inner.compare_and_delete()
+    }
+
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        self.inner.leases()
+    }
+}

@@ -1,0 +1,530 @@
+//! The manager on a real runtime, with time that only moves when it is told to.
+
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Clock, CompareAndDelete, Generation, ManualClock,
+    OAuthErrorCode, StorageError, TokenData, TokenProvider, TokenStorage, async_trait,
+};
+use forge_storage_memory::InMemoryTokenStorage;
+use forge_token::TokenManager;
+
+/// A provider of which each test says what it answers; counts its calls.
+struct Scripted<F> {
+    calls: AtomicUsize,
+    refreshes: AtomicUsize,
+    fetch: F,
+    refresh: Option<AuthenticationErrorKind>,
+}
+
+impl<F, Fut> Scripted<F>
+where
+    F: Fn(usize) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send + 'static,
+{
+    fn new(fetch: F) -> Arc<Self> {
+        Arc::new(Self { calls: AtomicUsize::new(0), refreshes: AtomicUsize::new(0), fetch, refresh: None })
+    }
+
+    fn failing_to_refresh(kind: AuthenticationErrorKind, fetch: F) -> Arc<Self> {
+        Arc::new(Self {
+            calls: AtomicUsize::new(0),
+            refreshes: AtomicUsize::new(0),
+            fetch,
+            refresh: Some(kind),
+        })
+    }
+}
+
+impl<F> Scripted<F> {
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn refreshes(&self) -> usize {
+        self.refreshes.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl<F, Fut> TokenProvider for Scripted<F>
+where
+    F: Fn(usize) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send + 'static,
+{
+    fn service_name(&self) -> &'static str {
+        "scripted"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        (self.fetch)(self.calls.fetch_add(1, Ordering::SeqCst) + 1).await
+    }
+
+    async fn refresh_token(&self, _current: &TokenData) -> Result<TokenData, AuthenticationError> {
+        let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
+        match &self.refresh {
+            Some(kind) => Err(AuthenticationError::new("", kind.clone())),
+            None => Ok(TokenData::new(format!("refreshed {number}")).with_refresh_token("r")),
+        }
+    }
+}
+
+async fn numbered(call: usize) -> Result<TokenData, AuthenticationError> {
+    Ok(TokenData::new(format!("t{call}")))
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_and_fetched_again_when_it_expires() {
+    let clock = Arc::new(ManualClock::new());
+    let provider = Scripted::new({
+        let clock = Arc::clone(&clock);
+        move |call| {
+            let now = clock.now().wall();
+            let lives = Duration::from_secs(3600);
+            async move { Ok(TokenData::new(format!("t{call}")).with_issued_at(now).with_expires_at(now + lives)) }
+        }
+    });
+    let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+    for _ in 0..10 {
+        assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
+    }
+    assert_eq!(manager.with_token(|token| token.access_token().to_owned()).as_deref(), Some("t1"));
+    clock.advance(Duration::from_secs(3569));
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
+    clock.advance(Duration::from_secs(1));
+    assert!(manager.cached().is_none());
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t2");
+    assert_eq!(provider.calls(), 2);
+}
+
+#[tokio::test]
+async fn inv10_the_earlier_verdict_of_the_two_clocks_wins() {
+    let fresh = || {
+        let clock = Arc::new(ManualClock::new());
+        let expires_at = clock.now().wall() + Duration::from_secs(3600);
+        let provider = Scripted::new(move |call| async move {
+            Ok(TokenData::new(format!("t{call}")).with_expires_at(expires_at))
+        });
+        (TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build(), clock)
+    };
+    // A suspended machine: the monotonic clock stood still.
+    let (manager, clock) = fresh();
+    manager.get_token().await.expect("a token");
+    clock.suspend(Duration::from_secs(3600));
+    assert!(manager.cached().is_none());
+
+    // The wall clock set back: it would take the token for fresh for another hour.
+    let (manager, clock) = fresh();
+    manager.get_token().await.expect("a token");
+    clock.advance(Duration::from_secs(3500));
+    clock.step_wall(-3_600_000);
+    assert!(manager.cached().is_some());
+    clock.advance(Duration::from_secs(100));
+    assert!(manager.cached().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv02_the_first_caller_is_dropped_and_the_others_are_served_by_its_fetch() {
+    let provider = Scripted::new(|call| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        numbered(call).await
+    });
+    let manager = TokenManager::new(Arc::clone(&provider));
+    let first = tokio::time::timeout(Duration::from_millis(10), manager.get_token()).await;
+    assert!(first.is_err());
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
+    assert_eq!(provider.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv03_a_provider_that_hangs_is_an_error_in_time_and_the_next_caller_starts_afresh() {
+    let provider = Scripted::new(|call| async move {
+        if call == 1 {
+            std::future::pending::<()>().await;
+        }
+        numbered(call).await
+    });
+    let manager = TokenManager::builder(Arc::clone(&provider)).fetch_timeout(Duration::from_secs(5)).build();
+    let begun = tokio::time::Instant::now();
+    let (one, two) = tokio::join!(manager.get_token(), manager.get_token());
+    assert!(one.expect_err("hung").is_timeout() && two.expect_err("hung").is_timeout());
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t2");
+}
+
+#[tokio::test]
+async fn inv03_a_panic_is_an_error_and_the_next_caller_starts_afresh() {
+    let provider = Scripted::new(|call| async move {
+        assert!(call > 1, "canary: the first call panics on purpose");
+        numbered(call).await
+    });
+    let manager = TokenManager::new(provider);
+    let error = manager.get_token().await.expect_err("panicked");
+    assert_eq!(*error.kind(), AuthenticationErrorKind::Panicked);
+    assert!(!format!("{error} {error:?}").contains("canary"));
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t2");
+}
+
+/// A provider whose first call never ends, for runtimes that come and go.
+static SHARED: LazyLock<TokenManager> = LazyLock::new(|| {
+    TokenManager::new(Scripted::new(|call| async move {
+        if call == 1 {
+            std::future::pending::<()>().await;
+        }
+        numbered(call).await
+    }))
+});
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+#[test]
+fn inv03_a_static_manager_outlives_the_runtime_that_carried_its_flight() {
+    let first = runtime();
+    first.block_on(async {
+        let waiting = tokio::time::timeout(Duration::from_millis(20), SHARED.get_token()).await;
+        assert!(waiting.is_err(), "the first fetch hangs");
+    });
+    // A second runtime joins the flight, the first one ends with it, and the second flies again.
+    let waiter = std::thread::spawn(|| {
+        runtime().block_on(async { SHARED.get_token().await.expect("a token").access_token().to_owned() })
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    drop(first);
+    assert_eq!(waiter.join().expect("no panic"), "t2");
+    runtime().block_on(async { assert_eq!(SHARED.get_token().await.expect("a token").access_token(), "t2") });
+}
+
+#[test]
+fn inv03_a_flight_whose_runtime_is_not_driven_is_given_up() {
+    let provider = Scripted::new(|call| async move {
+        if call == 1 {
+            std::future::pending::<()>().await;
+        }
+        numbered(call).await
+    });
+    let manager = TokenManager::builder(provider).fetch_timeout(Duration::from_millis(20)).build();
+    let idle = runtime();
+    idle.block_on(async {
+        let waiting = tokio::time::timeout(Duration::from_millis(1), manager.get_token()).await;
+        assert!(waiting.is_err());
+    });
+    // `idle` still exists, and nobody drives it: the flight cannot even time out.
+    runtime().block_on(async {
+        assert!(manager.get_token().await.expect_err("stuck").is_timeout());
+        assert_eq!(manager.get_token().await.expect("a token").access_token(), "t2");
+    });
+}
+
+#[test]
+fn without_a_runtime_there_is_a_clear_error() {
+    let manager = TokenManager::new(Scripted::new(numbered));
+    let mut call = std::pin::pin!(manager.get_token());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // No runtime to time out with either: the deadline is only reached when the flight has begun.
+    let std::task::Poll::Ready(result) = call.as_mut().poll(&mut context) else { panic!("it must not wait") };
+    let error = result.expect_err("no runtime");
+    assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
+    assert!(error.to_string().contains("runtime"), "{error}");
+}
+
+#[tokio::test]
+async fn an_expired_token_with_a_refresh_token_is_refreshed() {
+    let clock = Arc::new(ManualClock::new());
+    let provider = Scripted::new({
+        let clock = Arc::clone(&clock);
+        move |_| {
+            let expires_at = clock.now().wall() + Duration::from_secs(3600);
+            async move { Ok(TokenData::new("first").with_refresh_token("r").with_expires_at(expires_at)) }
+        }
+    });
+    let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+    manager.get_token().await.expect("a token");
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "refreshed 1");
+    assert_eq!((provider.calls(), provider.refreshes()), (1, 1));
+    // Whatever is cached: the full grant.
+    assert_eq!(manager.force_refresh().await.expect("a token").access_token(), "first");
+}
+
+#[tokio::test]
+async fn inv08_a_dead_refresh_token_falls_back_to_the_full_grant_and_a_transient_failure_does_not() {
+    let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
+    for (kind, falls_back) in [(refused, true), (AuthenticationErrorKind::Connect, false)] {
+        let provider = Scripted::failing_to_refresh(kind, |call| async move {
+            Ok(TokenData::new(format!("t{call}")).with_refresh_token("r"))
+        });
+        let manager = TokenManager::new(Arc::clone(&provider));
+        let token = manager.get_token().await.expect("a token");
+        let renewed = manager.refresh_rejected(&token).await;
+        assert_eq!(provider.refreshes(), 1);
+        if falls_back {
+            assert_eq!(renewed.expect("a renewal").expect("another token").access_token(), "t2");
+        } else {
+            let error = renewed.expect_err("no connection");
+            assert!(error.is_refresh() && error.is_transient());
+            assert_eq!(error.service_name(), "scripted");
+            assert_eq!(provider.calls(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn inv11_a_renewal_that_brings_the_rejected_token_again_is_not_replayed_and_backs_off() {
+    let clock = Arc::new(ManualClock::new());
+    let provider = Scripted::new(|_| async { Ok(TokenData::new("the same")) });
+    let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+    let token = manager.get_token().await.expect("a token");
+    token.mark_accepted();
+    for _ in 0..100 {
+        assert!(manager.refresh_rejected(&token).await.expect("no failure").is_none());
+    }
+    assert_eq!(provider.calls(), 2);
+    clock.advance(Duration::from_secs(1));
+    assert!(manager.refresh_rejected(&token).await.expect("no failure").is_none());
+    assert_eq!(provider.calls(), 3);
+}
+
+#[tokio::test]
+async fn inv15_a_rejected_token_is_not_handed_out_again_when_its_renewal_fails() {
+    let provider = Scripted::new(|call| async move {
+        if call > 1 {
+            return Err(AuthenticationError::new("", AuthenticationErrorKind::Connect));
+        }
+        numbered(call).await
+    });
+    let manager = TokenManager::new(provider);
+    let rejected = manager.get_token().await.expect("a token");
+    manager.refresh_rejected(&rejected).await.expect_err("no connection");
+    assert!(manager.cached().is_none());
+    assert!(!manager.status().has_token);
+    manager.get_token().await.expect_err("still none");
+}
+
+#[tokio::test]
+async fn inv11_a_rejected_token_leaves_the_storage_unless_it_can_be_refreshed_and_is_not_adopted_from_it() {
+    for refreshable in [false, true] {
+        let provider =
+            Scripted::failing_to_refresh(AuthenticationErrorKind::Connect, move |call| async move {
+                if call > 1 {
+                    return Err(AuthenticationError::new("", AuthenticationErrorKind::Connect));
+                }
+                let token = TokenData::new("rejected");
+                Ok(if refreshable { token.with_refresh_token("r") } else { token })
+            });
+        let storage = InMemoryTokenStorage::new();
+        let manager = TokenManager::builder(provider).storage(storage.clone()).build();
+        let rejected = manager.get_token().await.expect("a token");
+        manager.refresh_rejected(&rejected).await.expect_err("no connection");
+        let is_kept = storage.exists(manager.cache_key()).await.expect("asked");
+        assert_eq!(is_kept, refreshable, "its refresh token must not be lost, and nothing else kept");
+        manager.get_token().await.expect_err("it was rejected");
+        // The same token in another's words is no other token.
+        let reworded = TokenData::new("rejected").with_scope("read");
+        storage.set(manager.cache_key(), &reworded).await.expect("set");
+        manager.get_token().await.expect_err("it was rejected");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv14_a_token_call_is_timed_by_default() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let url = format!("http://{}/token", silent.local_addr().expect("an address"));
+    let provider = forge_token::ClientCredentialsTokenProvider::builder(url, "client", "secret");
+    let begun = tokio::time::Instant::now();
+    let error = provider.build().expect("a provider").fetch_token().await.expect_err("nobody answers");
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+/// A storage in which somebody else stores another token right after ours was read.
+#[derive(Debug)]
+struct Overtaken(InMemoryTokenStorage);
+
+#[async_trait]
+impl TokenStorage for Overtaken {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        let read = self.0.get(key).await;
+        self.0.set(key, &TokenData::new("somebody else's")).await?;
+        read
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.0.set(key, token).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.0.delete(key).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        self.0.exists(key).await
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        self.0.generation(key)
+    }
+
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        self.0.compare_and_delete()
+    }
+}
+
+#[tokio::test]
+async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
+    let inner = InMemoryTokenStorage::new();
+    let provider = Scripted::new({
+        let inner = inner.clone();
+        move |call| {
+            let inner = inner.clone();
+            async move {
+                if call > 1 {
+                    let stored = inner.get("key").await.expect("asked").expect("it must still be there");
+                    assert_eq!(stored.access_token(), "somebody else's");
+                }
+                numbered(call).await
+            }
+        }
+    });
+    let manager = TokenManager::builder(provider).storage(Overtaken(inner.clone())).cache_key("key").build();
+    let rejected = manager.get_token().await.expect("a token");
+    inner.set("key", rejected.token()).await.expect("set");
+    let renewed = manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
+    assert_eq!(renewed.access_token(), "t2");
+}
+
+#[tokio::test]
+async fn inv11_two_managers_over_one_storage_agree_at_once() {
+    let storage = InMemoryTokenStorage::new();
+    let provider = Scripted::new(numbered);
+    let manager = || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
+    let (one, two) = (manager(), manager());
+    let token = one.get_token().await.expect("a token");
+    assert_eq!(two.get_token().await.expect("a token").id(), token.id());
+    one.invalidate_token().await.expect("forgotten");
+    assert!(two.cached().is_none());
+    assert_eq!(two.get_token().await.expect("a token").access_token(), "t2");
+    let renewed = two.refresh_rejected(&two.get_token().await.expect("a token")).await.expect("a renewal");
+    assert_eq!(one.get_token().await.expect("a token").id(), renewed.expect("another token").id());
+    assert_eq!(provider.calls(), 3);
+}
+
+/// The documents' storage: four methods and no capability.
+#[derive(Debug, Default)]
+struct Plain {
+    tokens: Mutex<HashMap<String, TokenData>>,
+    asked: AtomicUsize,
+    broken: bool,
+    unwritable: bool,
+    unreadable: bool,
+}
+
+impl Plain {
+    fn check(&self, is_defect: bool) -> Result<(), StorageError> {
+        if self.broken || is_defect { Err(StorageError::new("out of order")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl TokenStorage for Plain {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        self.check(self.unreadable)?;
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.tokens.lock().expect("unpoisoned").get(key).cloned())
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.check(self.unwritable)?;
+        self.tokens.lock().expect("unpoisoned").insert(key.to_owned(), token.clone());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.check(false)?;
+        self.tokens.lock().expect("unpoisoned").remove(key);
+        Ok(())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        self.check(self.unreadable)?;
+        Ok(self.tokens.lock().expect("unpoisoned").contains_key(key))
+    }
+}
+
+#[tokio::test]
+async fn a_plain_storage_conforms() {
+    forge_core::storage_conformance::check(Plain::default(), "").await;
+}
+
+#[tokio::test]
+async fn inv19_a_storage_without_announcements_is_asked_each_time() {
+    let storage = Arc::new(Plain::default());
+    let provider = Scripted::new(numbered);
+    let manager = TokenManager::builder(Arc::clone(&provider)).storage(Arc::clone(&storage)).build();
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
+    assert!(manager.cached().is_none());
+    let asked = storage.asked.load(Ordering::SeqCst);
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
+    assert_eq!(storage.asked.load(Ordering::SeqCst), asked + 1);
+
+    storage.set(manager.cache_key(), &TokenData::new("from elsewhere")).await.expect("set");
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "from elsewhere");
+    assert_eq!(provider.calls(), 1);
+
+    let rejected = manager.get_token().await.expect("a token");
+    let renewed = manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
+    assert_eq!(renewed.access_token(), "t2");
+    for _ in 0..100 {
+        assert!(manager.refresh_rejected(&renewed).await.expect("no failure").is_none(), "it must back off");
+    }
+}
+
+#[tokio::test]
+async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
+    let cases = [
+        Plain { broken: true, ..Plain::default() },
+        Plain { unwritable: true, ..Plain::default() },
+        Plain { unreadable: true, ..Plain::default() },
+    ];
+    for storage in cases {
+        let shown = format!("{storage:?}");
+        let provider = Scripted::new(numbered);
+        let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage).build();
+        for _ in 0..10 {
+            assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1", "{shown}");
+        }
+        let rejected = manager.get_token().await.expect("a token");
+        let renewed = manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
+        for _ in 0..10 {
+            assert_eq!(manager.get_token().await.expect("a token").id(), renewed.id(), "{shown}");
+        }
+        assert_eq!(provider.calls(), 2, "{shown}");
+    }
+    let storage = Plain { broken: true, ..Plain::default() };
+    let manager = TokenManager::builder(Scripted::new(numbered)).storage(storage).build();
+    manager.get_token().await.expect("a token");
+    let error = manager.invalidate_token().await.expect_err("the storage was not told");
+    assert_eq!(*error.kind(), AuthenticationErrorKind::Storage);
+    assert!(std::error::Error::source(&error).is_some());
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "t2", "here it is forgotten");
+}
+
+#[tokio::test]
+async fn inv09_what_is_stored_can_be_refreshed_by_another_manager() {
+    let storage = InMemoryTokenStorage::new();
+    let provider = Scripted::new(numbered);
+    let manager =
+        TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).cache_key("shared").build();
+    let expired = TokenData::new("old")
+        .with_refresh_token("r")
+        .with_expires_at(chrono::Utc::now() - Duration::from_secs(60));
+    storage.set("shared", &expired).await.expect("set");
+    assert_eq!(manager.get_token().await.expect("a token").access_token(), "refreshed 1");
+    assert_eq!(provider.calls(), 0);
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+pub use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError, Credential,
+    ExchangeError, Generation, Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields,
+    Secret, SecretSource, StaticTokenSource, StorageError, SystemClock, TokenData, TokenId, TokenLease,
+    TokenLeases, TokenProvider, TokenSource, TokenStorage, async_trait, token_source_fn,
+};
+#[cfg(feature = "test-util")]
+pub use forge_core::{ManualClock, storage_conformance};
+
+pub use forge_token::{
+    AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, HttpTransport, OAuth2TokenProvider,
+    OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider, TokenEndpoint, TokenManager,
+    TokenManagerBuilder, TokenRequest, TokenResponse, TokenStatus, TokenTransport, reqwest,
+};
+
+#[cfg(feature = "storage-memory")]
+pub use forge_storage_memory::{InMemoryTokenStorage, InMemoryTokenStorageBuilder};
+
+#[cfg(feature = "client")]
+pub use forge_client::{
+    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, HttpClient,
+    HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
+    RejectedResponse, RequestBuilder, SimpleAuthRetryStrategy, TokenAuth,
+};

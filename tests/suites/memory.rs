@@ -1,0 +1,175 @@
+//! What a hostile answer of a token endpoint costs in memory: hardly more than a good one.
+//!
+//! A test of its own, since it counts every byte on the heap of the process. The servers are in the
+//! same process, but what they send is made before the counting begins, and sending it allocates
+//! nothing: they are threads with blocking sockets and buffers on the stack. That this is so is measured
+//! first, with a client that allocates nothing either.
+
+#![allow(clippy::expect_used)]
+
+#[path = "answers/gzip.rs"]
+mod gzip;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use dhat::{HeapStats, Profiler};
+use requestforge::{AuthMethod, ClientCredentialsTokenProvider, TokenManager};
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// How much more than for a normal call there may be on the heap at any time.
+const MOST_OVER_NORMAL: usize = 4 * MIB;
+
+/// The body of our requests, the secret being in a header: where it stands, the request ends.
+const REQUEST_BODY: &[u8] = b"grant_type=client_credentials";
+
+/// How much of an endless answer shows that sending it allocates nothing.
+const DRAINED: usize = 64 * MIB;
+
+/// Answers each connection with `head`, and with `again` until the client hangs up.
+fn serve(head: impl Into<Vec<u8>>, again: impl Into<Vec<u8>>) -> SocketAddr {
+    let (head, again) = (head.into(), again.into());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        loop {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 4 * KIB];
+            let mut length = 0;
+            while !request[..length].ends_with(REQUEST_BODY) {
+                length += stream.read(&mut request[length..]).expect("a request");
+            }
+            let mut is_open = stream.write_all(&head).is_ok();
+            while is_open && !again.is_empty() {
+                is_open = stream.write_all(&again).is_ok();
+            }
+        }
+    });
+    address
+}
+
+fn with_length(headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// A token, and a field with as many of these as fit below the cap of an answer.
+fn token_with_many(open: &str, element: &str, close: &str) -> Vec<u8> {
+    let mut body = format!(r#"{{"access_token":"t","x":{open}{element}"#);
+    while body.len() + element.len() + 3 < MIB {
+        body.push(',');
+        body.push_str(element);
+    }
+    body.push_str(close);
+    body.push('}');
+    with_length("", body.as_bytes())
+}
+
+/// A token as long as fits below the cap of an answer.
+fn long_token() -> Vec<u8> {
+    let body = format!(r#"{{"access_token":"{}"}}"#, "x".repeat(MIB - 32));
+    with_length("", body.as_bytes())
+}
+
+/// The peak of the heap, over what was there before.
+fn peak_of(work: impl FnOnce()) -> usize {
+    let profiler = Profiler::builder().testing().build();
+    work();
+    let peak = HeapStats::get().max_bytes;
+    drop(profiler);
+    peak
+}
+
+/// One call to an endpoint that is called for the first time.
+fn call(runtime: &Runtime, address: SocketAddr) -> Result<(), String> {
+    let provider = ClientCredentialsTokenProvider::builder(format!("http://{address}/token"), "id", "secret")
+        .auth_method(AuthMethod::Header)
+        .build()
+        .expect("a provider");
+    let fetched = runtime.block_on(TokenManager::new(provider).get_token());
+    fetched.map(drop).map_err(|error| error.to_string())
+}
+
+/// Reads an answer and forgets it.
+fn drain(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).expect("a server");
+    stream.write_all(b"POST /token HTTP/1.1\r\n\r\n").expect("sent");
+    stream.write_all(REQUEST_BODY).expect("sent");
+    let mut buffer = [0; 16 * KIB];
+    let mut drained = 0;
+    while drained < DRAINED {
+        match stream.read(&mut buffer).expect("an answer") {
+            0 => break,
+            length => drained += length,
+        }
+    }
+}
+
+#[test]
+fn inv14_a_hostile_answer_takes_at_most_4_mib_more_than_a_good_one() {
+    let filling = || vec![b'x'; 64 * KIB];
+    let chunks = b"10\r\n0123456789abcdef\r\n".repeat(KIB);
+    let nothing = Vec::new;
+    let good = with_length("", br#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#);
+    let bomb = with_length("content-encoding: gzip\r\n", &gzip::zeros(512));
+    let too_large = "larger than 1 MiB";
+    let hostile = [
+        ("512 MiB of zeros in gzip", serve(bomb, nothing()), Some(too_large)),
+        ("endless body", serve("HTTP/1.1 200 OK\r\n\r\n", filling()), Some(too_large)),
+        (
+            "endless body of a stated length",
+            serve("HTTP/1.1 200 OK\r\ncontent-length: 9000000000000000000\r\n\r\n", filling()),
+            Some(too_large),
+        ),
+        (
+            "endless body in small chunks",
+            serve("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", chunks),
+            Some(too_large),
+        ),
+        ("endless head", serve("HTTP/1.1 200 OK\r\nx: ", filling()), Some("no connection")),
+        (
+            "field nested as deep as fits",
+            serve(with_length("", &[b"{\"x\":".as_slice(), &vec![b'['; MIB - 5]].concat()), nothing()),
+            Some("too many parts"),
+        ),
+        ("long token", serve(long_token(), nothing()), None),
+        ("long field", serve(token_with_many("\"", &"x".repeat(KIB), "\""), nothing()), None),
+        // Whether these are accepted is not the question here.
+        ("list of numbers", serve(token_with_many("[", "0", "]"), nothing()), None),
+        ("list of objects", serve(token_with_many("[", r#"{"":0}"#, "]"), nothing()), None),
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let good = serve(good, nothing());
+
+    // What is made once in a process.
+    call(&runtime, good).expect("a token");
+
+    for (name, address, _) in &hostile[..5] {
+        let of_server = peak_of(|| drain(*address));
+        assert!(of_server < 4 * KIB, "{name}: the server itself takes {of_server} bytes");
+    }
+    let normal = peak_of(|| call(&runtime, good).expect("a token"));
+    println!("normal call: peak {} KiB", normal / KIB);
+
+    let mut too_much = Vec::new();
+    for (name, address, words) in hostile {
+        let mut result = Ok(());
+        let peak = peak_of(|| result = call(&runtime, address));
+        let over = peak.saturating_sub(normal);
+        println!("{name}: {} KiB more, {result:?}", over / KIB);
+        if let Some(words) = words {
+            assert!(result.is_err_and(|error| error.contains(words)), "{name}");
+        }
+        if over > MOST_OVER_NORMAL {
+            too_much.push((name, over / KIB));
+        }
+    }
+    assert!(too_much.is_empty(), "more than 4 MiB over a normal call, in KiB: {too_much:?}");
+}

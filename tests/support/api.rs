@@ -1,0 +1,227 @@
+mod holds;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use http::HeaderValue;
+
+use self::holds::Holds;
+use crate::authorization_server::AuthorizationServer;
+use crate::server::{Server, lock};
+use crate::tokens::Tokens;
+
+/// An API that wants a token of an [`AuthorizationServer`].
+///
+/// Any method, any path, with `Authorization: Bearer <token>`. Without a valid token: 401 with a
+/// challenge and `{"error":"invalid_token"}`. Whether a token is valid is decided when the request
+/// arrives, however late it is answered.
+///
+/// - `/health`, `/public` and what is beneath them are open to all.
+/// - `/redirect?to=<URL>&status=<3xx>` redirects there, by default with 302.
+/// - `/echo` answers JSON: `method`, `path`, `query`, `body` and the `headers`' names, never their values.
+/// - Any other path answers `{"path":"…"}`.
+///
+/// A request may say which one it is in `x-request-id`; the API counts how often it came.
+pub struct Api {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    tokens: Tokens,
+    settings: Mutex<Settings>,
+    holds: Holds,
+    counts: Counts,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    delay: Duration,
+    always_reject: bool,
+    challenge: Option<HeaderValue>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: AtomicUsize,
+    accepted: AtomicUsize,
+    rejected: AtomicUsize,
+    open: AtomicUsize,
+    open_with_credentials: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Seen {
+    sends: HashMap<String, usize>,
+    tokens: HashSet<String>,
+}
+
+impl Api {
+    /// What a 401 says in `WWW-Authenticate`, unless it is told otherwise.
+    pub const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
+
+    /// Starts an API on a free port of 127.0.0.1. It goes on knowing the tokens when the authorization
+    /// server is gone.
+    ///
+    /// # Errors
+    ///
+    /// No port could be had.
+    pub async fn start(authorization_server: &AuthorizationServer) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            tokens: authorization_server.tokens(),
+            settings: Mutex::new(Settings {
+                delay: Duration::ZERO,
+                always_reject: false,
+                challenge: Some(HeaderValue::from_static(Self::CHALLENGE)),
+            }),
+            holds: Holds::default(),
+            counts: Counts::default(),
+            seen: Mutex::default(),
+        });
+        let router = Router::new().fallback(reply::reply).with_state(Arc::clone(&shared));
+        Ok(Self { server: Server::start(router).await?, shared })
+    }
+
+    /// The URL of the API, without a path.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+}
+
+/// What can be changed while the API runs.
+impl Api {
+    /// Waits this long before each answer. Default: not at all.
+    pub fn set_delay(&self, delay: Duration) {
+        lock(&self.shared.settings).delay = delay;
+    }
+
+    /// Whether every token is rejected. Default: no.
+    pub fn always_reject(&self, rejected: bool) {
+        lock(&self.shared.settings).always_reject = rejected;
+    }
+
+    /// What a 401 says in `WWW-Authenticate`; `None`: it has no such header. Default:
+    /// [`CHALLENGE`](Self::CHALLENGE).
+    ///
+    /// # Panics
+    ///
+    /// A header cannot hold this.
+    #[expect(clippy::expect_used, reason = "a mistake in a test, which ends it")]
+    pub fn set_challenge(&self, challenge: Option<String>) {
+        lock(&self.shared.settings).challenge = challenge
+            .map(|challenge| HeaderValue::try_from(challenge).expect("a challenge that a header can hold"));
+    }
+
+    /// From now on, 401s to requests with this `x-request-id` wait until it is [released](Self::release).
+    pub fn hold(&self, request_id: &str) {
+        self.shared.holds.hold(request_id);
+    }
+
+    /// Sends the 401s that wait for this `x-request-id`, and does not hold later ones.
+    pub fn release(&self, request_id: &str) {
+        self.shared.holds.release(request_id);
+    }
+
+    /// Releases all that is held.
+    pub fn release_all(&self) {
+        self.shared.holds.release_all();
+    }
+
+    /// How many 401s are held back at the moment.
+    pub fn waiting(&self) -> usize {
+        self.shared.holds.waiting()
+    }
+
+    /// Returns when at least this many 401s are held back.
+    pub async fn until_waiting(&self, count: usize) {
+        self.shared.holds.until_waiting(count).await;
+    }
+}
+
+/// What the API saw. Requests are counted when they arrive, before they are answered.
+impl Api {
+    /// All requests: accepted, rejected and open ones.
+    pub fn requests(&self) -> usize {
+        self.shared.counts.requests.load(Ordering::SeqCst)
+    }
+
+    /// Requests that came with a valid token.
+    pub fn accepted(&self) -> usize {
+        self.shared.counts.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Requests answered with 401.
+    pub fn rejected(&self) -> usize {
+        self.shared.counts.rejected.load(Ordering::SeqCst)
+    }
+
+    /// Requests for an open path.
+    pub fn open_requests(&self) -> usize {
+        self.shared.counts.open.load(Ordering::SeqCst)
+    }
+
+    /// Requests for an open path that had an Authorization header all the same.
+    pub fn open_requests_with_credentials(&self) -> usize {
+        self.shared.counts.open_with_credentials.load(Ordering::SeqCst)
+    }
+
+    /// How often a request with this `x-request-id` came.
+    pub fn sends_of(&self, request_id: &str) -> usize {
+        lock(&self.shared.seen).sends.get(request_id).copied().unwrap_or_default()
+    }
+
+    /// How often the request came that came most often, by `x-request-id`.
+    pub fn max_sends_per_request(&self) -> usize {
+        lock(&self.shared.seen).sends.values().copied().max().unwrap_or_default()
+    }
+
+    /// How many different tokens came, valid or not.
+    pub fn tokens_seen(&self) -> usize {
+        lock(&self.shared.seen).tokens.len()
+    }
+
+    /// Forgets what it saw. Settings and held requests stay.
+    pub fn clear(&self) {
+        let counts = &self.shared.counts;
+        let counts = [
+            &counts.requests,
+            &counts.accepted,
+            &counts.rejected,
+            &counts.open,
+            &counts.open_with_credentials,
+        ];
+        for count in counts {
+            count.store(0, Ordering::SeqCst);
+        }
+        *lock(&self.shared.seen) = Seen::default();
+    }
+}
+
+impl Drop for Api {
+    /// A held reply would keep its connection open for ever.
+    fn drop(&mut self) {
+        self.release_all();
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api")
+            .field("base_url", &self.base_url())
+            .field("requests", &self.requests())
+            .field("accepted", &self.accepted())
+            .field("rejected", &self.rejected())
+            .field("open_requests", &self.open_requests())
+            .field("tokens_seen", &self.tokens_seen())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+use std::collections::HashSet;
+
+use tokio::sync::watch;
+
+/// Replies that are kept back until a test lets them go.
+#[derive(Default)]
+pub(super) struct Holds {
+    held: watch::Sender<HashSet<String>>,
+    waiting: watch::Sender<usize>,
+}
+
+impl Holds {
+    pub(super) fn hold(&self, id: &str) {
+        self.held.send_modify(|held| {
+            held.insert(id.to_owned());
+        });
+    }
+
+    pub(super) fn release(&self, id: &str) {
+        self.held.send_modify(|held| {
+            held.remove(id);
+        });
+    }
+
+    pub(super) fn release_all(&self) {
+        self.held.send_modify(HashSet::clear);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        *self.waiting.borrow()
+    }
+
+    pub(super) async fn until_waiting(&self, count: usize) {
+        // Ends early only if the sender is gone, and that one is ours.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
+    }
+
+    /// Returns when the request is not held: at once for most.
+    pub(super) async fn pass(&self, id: &str) {
+        let mut held = self.held.subscribe();
+        if !held.borrow_and_update().contains(id) {
+            return;
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        let _ = held.wait_for(|held| !held.contains(id)).await;
+    }
+}
+
+/// One more that waits, until it is dropped: also when the client went away.
+struct Waiting<'w>(&'w watch::Sender<usize>);
+
+impl<'w> Waiting<'w> {
+    fn new(waiting: &'w watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}

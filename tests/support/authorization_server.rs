@@ -1,0 +1,219 @@
+mod answer;
+mod call;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::{HeaderMap, StatusCode};
+
+use self::answer::Refusal;
+use self::call::TokenCall;
+use crate::server::{Server, lock};
+use crate::tokens::{Tokens, random};
+
+/// An OAuth2 authorization server with one client and one user.
+///
+/// `POST /token` understands `client_credentials`, `password` and `refresh_token`, from a client that
+/// says who it is in the body or by Basic. The secret and the password hold characters that either
+/// form has to encode, so a client that forgets to is refused.
+pub struct AuthorizationServer {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client_id: String,
+    client_secret: String,
+    username: String,
+    password: String,
+    tokens: Tokens,
+    settings: Mutex<Settings>,
+    calls: AtomicUsize,
+    calls_by_grant: Mutex<HashMap<String, usize>>,
+    issued: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+struct Settings {
+    delay: Duration,
+    lifetime: Option<Duration>,
+    refresh_tokens: bool,
+    failing: Option<StatusCode>,
+}
+
+/// Starting, and who may call.
+impl AuthorizationServer {
+    /// Starts a server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// No port could be had.
+    pub async fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            client_id: format!("client-{}", random()),
+            client_secret: awkward(),
+            username: format!("user-{}", random()),
+            password: awkward(),
+            tokens: Tokens::default(),
+            settings: Mutex::new(Settings {
+                delay: Duration::ZERO,
+                lifetime: Some(Duration::from_secs(3600)),
+                refresh_tokens: false,
+                failing: None,
+            }),
+            calls: AtomicUsize::new(0),
+            calls_by_grant: Mutex::default(),
+            issued: AtomicUsize::new(0),
+        });
+        let router = Router::new().route("/token", post(token)).with_state(Arc::clone(&shared));
+        Ok(Self { server: Server::start(router).await?, shared })
+    }
+
+    /// The URL of the token endpoint.
+    pub fn token_url(&self) -> String {
+        format!("http://{}/token", self.server.address)
+    }
+
+    /// The identifier of the client, another one at each start.
+    pub fn client_id(&self) -> &str {
+        &self.shared.client_id
+    }
+
+    /// The secret of the client, another one at each start.
+    pub fn client_secret(&self) -> &str {
+        &self.shared.client_secret
+    }
+
+    /// The name of the user, another one at each start.
+    pub fn username(&self) -> &str {
+        &self.shared.username
+    }
+
+    /// The password of the user, another one at each start.
+    pub fn password(&self) -> &str {
+        &self.shared.password
+    }
+
+    pub(crate) fn tokens(&self) -> Tokens {
+        self.shared.tokens.clone()
+    }
+}
+
+/// What can be changed while the server runs.
+impl AuthorizationServer {
+    /// Waits this long before each answer. What is answered is decided after the wait. Default: not
+    /// at all.
+    pub fn set_delay(&self, delay: Duration) {
+        lock(&self.shared.settings).delay = delay;
+    }
+
+    /// How long the tokens issued from now on are good, and the `expires_in` (whole seconds) that is
+    /// said of them. `None`: until they are revoked, and nothing is said. Default: an hour.
+    pub fn set_lifetime(&self, lifetime: Option<Duration>) {
+        lock(&self.shared.settings).lifetime = lifetime;
+    }
+
+    /// Whether answers hold a refresh token, whatever the grant. Default: no.
+    ///
+    /// While they do, each is good for one refresh, which hands out the next one. While they don't, a
+    /// refresh with one handed out before is answered without another, and it stays good.
+    pub fn set_refresh_tokens(&self, given: bool) {
+        lock(&self.shared.settings).refresh_tokens = given;
+    }
+
+    /// Answers every call with this status and nothing else, until it is `None` again, as at the start.
+    pub fn set_failing(&self, status: Option<StatusCode>) {
+        lock(&self.shared.settings).failing = status;
+    }
+
+    /// Ends every access token issued so far. Refresh tokens stay good.
+    pub fn revoke_all(&self) {
+        self.shared.tokens.revoke_all();
+    }
+
+    /// Ends every refresh token issued so far. Access tokens stay good.
+    pub fn revoke_refresh_tokens(&self) {
+        self.shared.tokens.revoke_refresh_tokens();
+    }
+}
+
+/// What the server saw.
+impl AuthorizationServer {
+    /// Calls of the token endpoint, whatever came of them; counted when they arrive.
+    pub fn token_calls(&self) -> usize {
+        self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    /// Calls with this `grant_type`, whatever came of them; counted when they arrive.
+    pub fn calls_by_grant(&self, grant_type: &str) -> usize {
+        lock(&self.shared.calls_by_grant).get(grant_type).copied().unwrap_or_default()
+    }
+
+    /// Access tokens issued.
+    pub fn tokens_issued(&self) -> usize {
+        self.shared.issued.load(Ordering::SeqCst)
+    }
+
+    /// Whether this access token was issued by this server, and neither expired nor was revoked.
+    pub fn is_valid(&self, token: &str) -> bool {
+        self.shared.tokens.is_valid(token)
+    }
+
+    /// Whether this access token was ever issued by this server.
+    pub fn issued(&self, token: &str) -> bool {
+        self.shared.tokens.was_issued(token)
+    }
+}
+
+impl fmt::Debug for AuthorizationServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationServer")
+            .field("token_url", &self.token_url())
+            .field("client_id", &self.client_id())
+            .field("token_calls", &self.token_calls())
+            .field("tokens_issued", &self.tokens_issued())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret that no encoding leaves as it is, and that no trimming shortens.
+fn awkward() -> String {
+    format!("{}/+ %2B:&=ü{}", random(), random())
+}
+
+async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    let call = TokenCall::read(&headers, &body);
+    shared.count(call.as_ref().ok().and_then(TokenCall::grant_type));
+    let delay = shared.settings().delay;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    if let Some(status) = shared.settings().failing {
+        return status.into_response();
+    }
+    call.and_then(|call| shared.grant(&call)).map_or_else(Refusal::into_response, IntoResponse::into_response)
+}
+
+impl Shared {
+    fn settings(&self) -> Settings {
+        *lock(&self.settings)
+    }
+
+    fn count(&self, grant_type: Option<&str>) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if let Some(grant_type) = grant_type {
+            *lock(&self.calls_by_grant).entry(grant_type.to_owned()).or_default() += 1;
+        }
+    }
+}

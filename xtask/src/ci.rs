@@ -1,0 +1,46 @@
+//! `cargo xtask ci`: the checks of the repository itself, besides its tests.
+
+mod arrows;
+mod check;
+mod features;
+mod packaging;
+mod redis;
+mod rust_version;
+
+use std::process::ExitCode;
+
+use crate::command::cargo;
+use crate::workspace;
+use check::Check;
+
+/// Check the repository: formatting, lints, documentation and the arrows between the crates.
+///
+/// Every check runs, also when an earlier one failed; a table at the end and the last line say how it
+/// went. The tests are not part of it: `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs all checks.
+///
+/// # Errors
+///
+/// When the workspace cannot be read at all; a failed check is an exit code.
+pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
+    let workspace = workspace::load()?;
+    let facade = workspace::member(&workspace, workspace::FACADE)?;
+    let root = &workspace.workspace_root;
+
+    // What takes no time comes first.
+    let mut fmt = cargo(root);
+    fmt.args(["fmt", "--all", "--check"]);
+    let mut checks = vec![
+        Check::command("fmt", fmt),
+        Check::new("arrows", || arrows::check(&workspace)),
+        Check::new("packaging", || packaging::check(&workspace)),
+        Check::new("rust-version", || rust_version::check(&workspace)),
+        Check::new("redis only when asked for", || redis::check(&workspace, facade)),
+    ];
+    checks.extend(features::clippy(&workspace, facade));
+    checks.push(features::rustdoc(&workspace));
+    Ok(check::run_all(checks))
+}

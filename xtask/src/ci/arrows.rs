@@ -1,0 +1,122 @@
+//! The arrows of the house: which of our crates may depend on which.
+
+use cargo_metadata::{DependencyKind, Metadata};
+
+/// Who may normally depend on whom. A crate that is not here may depend on none of ours.
+///
+/// Development dependencies are free, since nobody who uses a crate sees them; except for xtask, which
+/// has to build when nothing else does.
+const ALLOWED: [(&str, &[&str]); 6] = [
+    (
+        "requestforge",
+        &[
+            "forge-client",
+            "forge-core",
+            "forge-pipeline",
+            "forge-storage-memory",
+            "forge-storage-redis",
+            "forge-token",
+        ],
+    ),
+    ("forge-client", &["forge-core"]),
+    ("forge-pipeline", &["forge-core", "forge-token"]),
+    ("forge-storage-memory", &["forge-core"]),
+    ("forge-storage-redis", &["forge-core"]),
+    ("forge-token", &["forge-core"]),
+];
+
+/// Depends on whatever it tests.
+const FREE: &str = "forge-tests";
+/// Depends on none of ours in any way.
+const APART: &str = "xtask";
+
+/// Fails when a member depends on another in a way that the house does not allow.
+///
+/// # Errors
+///
+/// All arrows that should not be, one per line.
+pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
+    let members = workspace.workspace_packages();
+    let mut wrong = Vec::new();
+    for package in &members {
+        for dependency in &package.dependencies {
+            // Ours come from a path; a stranger on a registry may have the same name.
+            let ours = members.iter().any(|member| member.name == dependency.name);
+            if ours && dependency.source.is_none() {
+                wrong.extend(violation(&package.name, &dependency.name, dependency.kind));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n   ")) }
+}
+
+/// What is wrong with the arrow, if anything is.
+fn violation(from: &str, to: &str, kind: DependencyKind) -> Option<String> {
+    let allowed = ALLOWED.iter().find(|(name, _)| *name == from).map_or(&[][..], |(_, to)| *to);
+    let fine = match kind {
+        _ if from == FREE => true,
+        _ if from == APART || to == APART => false,
+        DependencyKind::Development => true,
+        _ => allowed.contains(&to),
+    };
+    let may = if allowed.is_empty() { "none of ours".into() } else { allowed.join(", ") };
+    (!fine).then(|| format!("{from} → {to} ({kind} dependency) is not an arrow of the house: {from} → {may}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DependencyKind::{Build, Development, Normal};
+
+    #[test]
+    fn the_house_stands() {
+        for (from, to) in [
+            ("requestforge", "forge-client"),
+            ("requestforge", "forge-storage-redis"),
+            ("forge-client", "forge-core"),
+            ("forge-token", "forge-core"),
+            ("forge-storage-memory", "forge-core"),
+            ("forge-pipeline", "forge-token"),
+            ("forge-tests", "requestforge"),
+            ("forge-tests", "forge-token"),
+        ] {
+            assert_eq!(violation(from, to, Normal), None, "{from} → {to}");
+        }
+    }
+
+    #[test]
+    fn other_arrows_are_named() {
+        for (from, to) in [
+            ("forge-core", "forge-token"),
+            ("forge-client", "forge-token"),
+            ("forge-token", "forge-storage-memory"),
+            ("forge-storage-redis", "forge-client"),
+            ("forge-pipeline", "forge-client"),
+            ("requestforge", "forge-tests"),
+            ("forge-newcomer", "forge-core"),
+        ] {
+            assert!(violation(from, to, Normal).is_some(), "{from} → {to}");
+            assert!(violation(from, to, Build).is_some(), "{from} → {to}");
+        }
+        let text = violation("forge-client", "forge-token", Normal);
+        let expected = "forge-client → forge-token (normal dependency) is not an arrow of the house: \
+                        forge-client → forge-core";
+        assert_eq!(text.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn tests_of_a_crate_may_use_others() {
+        assert_eq!(violation("forge-token", "forge-storage-memory", Development), None);
+        assert_eq!(violation("requestforge", "forge-tests", Development), None);
+    }
+
+    #[test]
+    fn xtask_stays_apart() {
+        for kind in [Normal, Build, Development] {
+            assert!(violation("xtask", "forge-core", kind).is_some());
+            assert!(violation("forge-core", "xtask", kind).is_some());
+        }
+    }
+}

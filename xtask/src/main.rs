@@ -1,0 +1,38 @@
+//! `cargo xtask`: what one does with this repository, as commands.
+//!
+//! One file per command; this one only dispatches.
+
+mod ci;
+mod command;
+mod report;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Test(test::Args),
+    Ci(ci::Args),
+}
+
+fn main() -> ExitCode {
+    let verdict = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Ci(args) => ci::run(&args),
+    };
+    verdict.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}

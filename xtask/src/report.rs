@@ -1,0 +1,40 @@
+//! What xtask itself prints, apart from what the programs it starts print.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Prints one line. A reader who left early (`| head`) is no reason to panic, as `println!` would.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints the title of one step of several.
+pub(crate) fn heading(step: usize, steps: usize, title: &str) {
+    say(format_args!("\n== {step}/{steps} {title}"));
+}
+
+/// A duration as people say it: `0.4 s`, `12 s`, `3 min 12 s`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds >= 60 {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    } else if seconds >= 10 {
+        format!("{seconds} s")
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(Duration::from_millis(449)), "0.4 s");
+        assert_eq!(duration(Duration::from_millis(12_900)), "12 s");
+        assert_eq!(duration(Duration::from_secs(60)), "1 min 0 s");
+        assert_eq!(duration(Duration::from_secs(192)), "3 min 12 s");
+    }
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask test`: every test of the workspace.
+
+mod django;
+mod python;
+mod stages;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use cargo_metadata::Metadata;
+
+use crate::command::{cargo, run as run_command};
+use crate::report::{duration, heading, say};
+use crate::workspace;
+use stages::Stage;
+
+/// Run all tests: unit tests, doctests and the integration suites.
+///
+/// All features are on, except for the TLS stacks that exclude themselves from the default. Every
+/// stage runs, also when an earlier one failed; the last line says how it went.
+///
+/// The suite `django` needs Python 3.10 or later, python3 or what the environment variable PYTHON
+/// names, and installs the packages of its server below target/.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run this suite only; may be given several times
+    #[arg(long = "suite", value_name = "NAME")]
+    suites: Vec<String>,
+
+    /// Leave this suite out; may be given several times
+    #[arg(long, value_name = "NAME")]
+    without: Vec<String>,
+
+    /// Run the soak tests too (sets `FORGE_TEST_LONG=1` for the tests)
+    #[arg(long)]
+    long: bool,
+
+    /// List the suites and stop
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the stages that `args` select.
+///
+/// # Errors
+///
+/// When no test could be started at all; a failed test is an exit code.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
+    let workspace = workspace::load()?;
+    let stages = stages::all(&workspace)?;
+    if args.list {
+        for stage in &stages {
+            say(format_args!("{:16} {}", stage.name, stage.about).to_string().trim_end());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let selection = stages::select(&stages, &args.suites, &args.without)?;
+    let start = Instant::now();
+    let mut failures = Vec::new();
+    for (index, stage) in selection.run.iter().enumerate() {
+        let stage_start = Instant::now();
+        heading(index + 1, selection.run.len(), &stage.title());
+        match run_stage(&workspace, stage, args.long) {
+            Ok(()) => say(format_args!("-- {} passed in {}", stage.name, duration(stage_start.elapsed()))),
+            Err(error) => {
+                say(format_args!("-- {} FAILED: {error}", stage.name));
+                failures.push((stage.name.as_str(), error));
+            }
+        }
+    }
+
+    say("");
+    for (name, error) in &failures {
+        // The rest stands above, with the stage.
+        say(format_args!("{name}: {}", error.lines().next().unwrap_or_default()));
+    }
+    if !selection.left_out.is_empty() {
+        say(format_args!("left out: {}", stages::names(&selection.left_out)));
+    }
+    if failures.is_empty() {
+        let which = if selection.left_out.is_empty() { "all" } else { "all selected" };
+        let names = stages::names(&selection.run);
+        say(format_args!("{which} suites passed: {names} in {}", duration(start.elapsed())));
+        Ok(ExitCode::SUCCESS)
+    } else {
+        let names: Vec<&str> = failures.iter().map(|(name, _)| *name).collect();
+        say(format_args!("FAILED: {}", names.join(", ")));
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+fn run_stage(workspace: &Metadata, stage: &Stage, long: bool) -> Result<(), String> {
+    let mut command = cargo_test(workspace, stage);
+    if long {
+        command.env("FORGE_TEST_LONG", "1");
+    }
+    if stage.name == django::SUITE {
+        return django::run(workspace, &mut command);
+    }
+    run_command(&mut command)
+}
+
+/// Every stage has the whole workspace and the same features in sight, and only picks other targets:
+/// with `-p` cargo would unify features anew and build the dependencies a second time.
+fn cargo_test(workspace: &Metadata, stage: &Stage) -> Command {
+    let mut command = cargo(&workspace.workspace_root);
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    let features = workspace::all_features(workspace);
+    if !features.is_empty() {
+        command.args(["--features", &features]);
+    }
+    command.args(&stage.targets);
+    command
+}

@@ -1,0 +1,137 @@
+//! The authorization servers of the suite `django`: tests/django, started for one run.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use cargo_metadata::Metadata;
+
+use crate::command::{run as run_command, tail};
+use crate::test::python;
+
+/// The suite that needs the servers.
+pub(crate) const SUITE: &str = "django";
+
+/// All that run at once. They share nothing, so that each counts its own callers only.
+const SERVERS: [Kind; 2] = [
+    Kind { variable: "FORGE_DJANGO", folder: "usual", arguments: &[] },
+    Kind {
+        variable: "FORGE_DJANGO_SHORT_LIVED",
+        folder: "short-lived",
+        // Long enough for a slow machine, short enough for fifty lives in half a minute.
+        arguments: &["--access-token-seconds", "2"],
+    },
+];
+
+struct Kind {
+    /// The variable that tells the tests where the server is and how to log in, as JSON.
+    variable: &'static str,
+    folder: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+const NOTHING: &str = "ended without saying where it is";
+
+/// Runs the tests while the servers are up.
+///
+/// # Errors
+///
+/// When the servers cannot be had, or a test failed.
+pub(crate) fn run(workspace: &Metadata, tests: &mut Command) -> Result<(), String> {
+    let source = workspace.workspace_root.join("tests/django");
+    let folder = workspace.target_directory.join("django");
+    let python = python::environment(folder.as_std_path(), source.join("requirements.txt").as_std_path())?;
+    let data = folder.join(format!("run-{}", process::id())).into_std_path_buf();
+    // An earlier process may have had our id.
+    if data.exists() {
+        fs::remove_dir_all(&data).map_err(|error| cannot("empty the servers' folder", &error))?;
+    }
+
+    // All are on their way before the first one is waited for.
+    let mut servers = Vec::new();
+    for kind in &SERVERS {
+        let folder = data.join(kind.folder);
+        servers.push(Server::start(&python, source.join("serve.py").as_std_path(), &folder, kind.arguments)?);
+    }
+    for (kind, server) in SERVERS.iter().zip(&mut servers) {
+        tests.env(kind.variable, server.greeting()?);
+    }
+    run_command(tests).map_err(|error| format!("{error}; the servers' logs are in {}", data.display()))?;
+    drop(servers);
+    // Kept when something failed. What cannot be removed now is removed by `cargo clean`.
+    let _ = fs::remove_dir_all(&data);
+    Ok(())
+}
+
+/// A server as a process of ours. It ends when this goes away; if xtask is killed, the pipe to the
+/// server's standard input closes, and it ends by itself.
+struct Server {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(python: &Path, script: &Path, data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        fs::create_dir_all(data).map_err(|error| cannot("create a server's folder", &error))?;
+        let log = data.join("server.log");
+        let stderr = fs::File::create(&log).map_err(|error| cannot("write a server's log", &error))?;
+        let mut child = python::python_command(python)
+            .arg(script)
+            .arg("--data-dir")
+            .arg(data)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| cannot("start a server", &error))?;
+        Ok(Self { stdin: child.stdin.take(), stdout: child.stdout.take(), child, log })
+    }
+
+    /// What it says of itself once it answers.
+    fn greeting(&mut self) -> Result<String, String> {
+        self.stdout
+            .take()
+            .map_or(Err(NOTHING), first_line)
+            .map_err(|why| format!("an authorization server {why}; its log ends with\n{}", tail(&self.log)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Where `child` is only a launcher (a virtual environment on Windows), the pipe ends the server.
+        self.stdin.take();
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn cannot(what: &str, error: &std::io::Error) -> String {
+    format!("cannot {what}: {error}")
+}
+
+/// The line of JSON, or what happened instead.
+fn first_line(stdout: ChildStdout) -> Result<String, &'static str> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        if BufReader::new(stdout).read_line(&mut line).is_ok() {
+            // Nobody listens when the time was over.
+            let _ = sender.send(line);
+        }
+    });
+    match receiver.recv_timeout(START_LIMIT) {
+        Ok(line) if line.starts_with('{') => Ok(line.trim().to_owned()),
+        Err(RecvTimeoutError::Timeout) => Err("was not ready in time"),
+        _ => Err(NOTHING),
+    }
+}
