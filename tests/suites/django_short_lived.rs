@@ -1,8 +1,9 @@
-//! Tokens that live for two seconds, with rotation and reuse protection, by the real clock: a refresh
+//! Tokens that live for four seconds, with rotation and reuse protection, by the real clock: a refresh
 //! token that is sent twice costs its whole family, and the server deletes the access token it
 //! replaces, so that requests on their way at that moment are rejected.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use requestforge::reqwest::StatusCode;
 use requestforge::{
-    AuthenticationError, Credential, HttpClient, TokenAuth, TokenId, TokenManager, TokenSource, async_trait,
+    AuthenticationError, Credential, HttpClient, HttpClientError, TokenAuth, TokenId, TokenManager, TokenSource, async_trait,
 };
 use serde_json::Value;
 use tokio::sync::{Barrier, Mutex, MutexGuard};
@@ -21,11 +22,11 @@ use super::{password_at, server, told_by};
 
 static SERVER: LazyLock<Value> = LazyLock::new(|| server("FORGE_DJANGO_SHORT_LIVED"));
 
-const LIFE: Duration = Duration::from_secs(2);
-/// From here on, or up to an eighth of a second later, a token is renewed while it is in use: the second
+const LIFE: Duration = Duration::from_secs(4);
+/// From here on, or up to a quarter of a second later, a token is renewed while it is in use: the second
 /// half of what the mandatory window leaves, which is half of its life.
-const ADVISORY: Duration = Duration::from_millis(500);
-const LIMIT: Duration = Duration::from_secs(120);
+const ADVISORY: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// So many that nearly always a request is under way, and so slow that the server has time to spare.
 const CALLERS: u32 = 16;
@@ -155,8 +156,10 @@ impl Load {
                 sleep(PAUSE * number / CALLERS).await;
                 while !stop.load(Ordering::Relaxed) {
                     let begin = Instant::now();
-                    let response = client.get("/api/me").send().await.expect("an answer");
-                    watched.seen().answer(response.status_code(), begin.elapsed());
+                    match client.get("/api/me").send().await {
+                        Ok(response) => watched.seen().answer(response.status_code(), begin.elapsed()),
+                        Err(error) => watched.seen().no_answer(&error),
+                    }
                     sleep(PAUSE).await;
                 }
             });
@@ -210,7 +213,8 @@ impl Load {
 
         let seen = self.watched.seen();
         println!("{} tokens in {:.1?}: {seen:?}", seen.tokens.len(), self.begin.elapsed());
-        assert!(seen.overtaken * 100 <= seen.answers, "this machine is too slow for such lives: {seen:?}");
+        let excused = seen.overtaken + seen.stood_still;
+        assert!(excused * 20 <= seen.answers, "this machine is too slow for such lives: {seen:?}");
         Figures {
             tokens: seen.tokens.len(),
             answers: seen.answers,
@@ -237,6 +241,8 @@ struct Seen {
     longest_answer: Duration,
     /// Requests that came too late with the second token, too.
     overtaken: u64,
+    /// Requests that had no token, since the last one took longer to arrive than it lived.
+    stood_still: u64,
 }
 
 impl Seen {
@@ -251,14 +257,23 @@ impl Seen {
             self.answers += 1;
         }
     }
+
+    /// The only failure that is nobody's fault: the machine stood still for a whole life. What came with
+    /// the late token must not be lost even then, so the test goes on.
+    fn no_answer(&mut self, error: &HttpClientError) {
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("expired on arrival"), "{error}: {cause}");
+        self.stood_still += 1;
+    }
 }
 
 impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { waits, longest_wait, replays, answers, longest_answer, overtaken, .. } = self;
+        let Self { waits, longest_wait, replays, answers, longest_answer, overtaken, stood_still, .. } = self;
         write!(
             f,
-            "{answers} answers after {longest_answer:.0?} at most, {replays} replays, {overtaken} overtaken; \
+            "{answers} answers after {longest_answer:.0?} at most, {replays} replays, {overtaken} overtaken, \
+             {stood_still} without a token; \
              {waits} requests waited for a token, {longest_wait:.0?} at most"
         )
     }

@@ -22,8 +22,8 @@ const SERVERS: [Kind; 2] = [
     Kind {
         variable: "FORGE_DJANGO_SHORT_LIVED",
         folder: "short-lived",
-        // Long enough for a slow machine, short enough for fifty lives in half a minute.
-        arguments: &["--access-token-seconds", "2"],
+        // Long enough for a slow machine, short enough for fifty lives in a minute.
+        arguments: &["--access-token-seconds", "4"],
     },
 ];
 
