@@ -39,7 +39,10 @@ pub use secret_source::SecretSource;
 pub use source::{StaticTokenSource, TokenSource, token_source_fn};
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
-pub use storage::{CompareAndDelete, Generation, Generations, TokenLease, TokenLeases, TokenStorage};
+pub use storage::{
+    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, Generations, Spending, TokenLease,
+    TokenLeases, TokenStorage, Version,
+};
 pub use token::TokenData;
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.

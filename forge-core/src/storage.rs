@@ -1,12 +1,14 @@
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod generation;
+mod lease;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use generation::{Generation, Generations};
+pub use generation::{Freshness, Generation, Generations, Version};
+pub use lease::{Acquired, CoolDown, Spending, TokenLease, TokenLeases};
 
 use crate::{StorageError, TokenData, TokenId};
 
@@ -94,7 +96,7 @@ pub trait TokenStorage: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Leases on keys, so that of all who share this storage one fetches.
+    /// Leases on keys, so that of all who share this storage one fetches, and all wait after a failure.
     fn leases(&self) -> Option<&dyn TokenLeases> {
         None
     }
@@ -111,21 +113,6 @@ pub trait CompareAndDelete: Send + Sync {
     /// The storage could not be told.
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError>;
 }
-
-/// A storage's capability to let one of its users at a time fetch the token of a key.
-#[async_trait]
-pub trait TokenLeases: Send + Sync {
-    /// Waits until the lease on the key is ours. Read the storage again after that: whoever had
-    /// the lease before has probably left a token.
-    ///
-    /// # Errors
-    ///
-    /// No lease can be had; the caller goes on without one.
-    async fn acquire(&self, key: &str) -> Result<Box<dyn TokenLease>, StorageError>;
-}
-
-/// The right to fetch the token of one key; dropping it gives it back.
-pub trait TokenLease: Send + Sync {}
 
 #[async_trait]
 impl<S: TokenStorage + ?Sized> TokenStorage for Arc<S> {

@@ -1,39 +1,103 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use forge_core::TokenLease;
+use forge_core::{CoolDown, Moment};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// One lock per key that is wanted at present.
+/// What is remembered of each key that is wanted at present, or that must not be.
 #[derive(Default)]
-pub(crate) struct Leases(Mutex<HashMap<String, Arc<AsyncMutex<()>>>>);
+pub(crate) struct Leases(Mutex<HashMap<String, Desk>>);
+
+#[derive(Default)]
+struct Desk {
+    lock: Arc<AsyncMutex<()>>,
+    cool_down: Option<Pause>,
+}
+
+struct Pause {
+    cool_down: CoolDown,
+    /// In monotonic milliseconds.
+    until: i64,
+}
 
 impl Leases {
-    /// Waits until the key is ours. The runtime is only needed to be woken: any will do.
-    pub(crate) async fn acquire(leases: &Arc<Self>, key: &str) -> Lease {
-        let lock = {
-            let mut by_key = leases.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(by_key.entry(key.to_owned()).or_default())
-        };
-        let guard = lock.lock_owned().await;
-        Lease { guard: Some(guard), key: key.to_owned(), leases: Arc::clone(leases) }
+    /// A place in the queue for this key.
+    pub(crate) fn queue(leases: &Arc<Self>, key: &str) -> Place {
+        let lock = Arc::clone(&leases.by_key().entry(key.to_owned()).or_default().lock);
+        Place { lock, guard: None, key: key.to_owned(), leases: Arc::clone(leases) }
+    }
+
+    fn by_key(&self) -> MutexGuard<'_, HashMap<String, Desk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(crate) struct Lease {
+/// Dropping it gives back what was taken.
+pub(crate) struct Place {
+    lock: Arc<AsyncMutex<()>>,
     guard: Option<OwnedMutexGuard<()>>,
     key: String,
     leases: Arc<Leases>,
 }
 
-impl TokenLease for Lease {}
+impl Place {
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut by_key = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits until the key is ours. The runtime is only needed to be woken: any will do.
+    pub(crate) async fn take(&mut self) {
+        if self.guard.is_none() {
+            self.guard = Some(Arc::clone(&self.lock).lock_owned().await);
+        }
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    pub(crate) fn give_back(&mut self) {
         self.guard = None;
-        // Whoever waits holds a pointer too, and nobody can get one meanwhile.
-        if by_key.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+    }
+
+    /// As [`is_taken`](Self::is_taken) by us or by nobody. What is returned keeps it so.
+    pub(crate) fn while_free(&self) -> Option<Option<OwnedMutexGuard<()>>> {
+        if self.is_taken() {
+            return Some(None);
+        }
+        Arc::clone(&self.lock).try_lock_owned().ok().map(Some)
+    }
+
+    /// The cool-down of the key, with what is left of it: nothing, if that is over.
+    pub(crate) fn cool_down(&self, now: Moment) -> Option<CoolDown> {
+        let by_key = self.leases.by_key();
+        let pause = by_key.get(&self.key)?.cool_down.as_ref()?;
+        let left = u64::try_from(pause.until.saturating_sub(now.monotonic_millis())).unwrap_or(0);
+        Some(pause.cool_down.with_left(Duration::from_millis(left)))
+    }
+
+    pub(crate) fn begin_cool_down(&self, cool_down: CoolDown, now: Moment) {
+        let left = i64::try_from(cool_down.left().as_millis()).unwrap_or(i64::MAX);
+        let until = now.monotonic_millis().saturating_add(left);
+        self.leases.by_key().entry(self.key.clone()).or_default().cool_down =
+            Some(Pause { cool_down, until });
+    }
+
+    pub(crate) fn end_cool_down(&self) {
+        if let Some(desk) = self.leases.by_key().get_mut(&self.key) {
+            desk.cool_down = None;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_key = self.leases.by_key();
+        self.guard = None;
+        // The map's pointer and ours: nobody else is here, and nobody can come meanwhile.
+        let is_idle = |desk: &Desk| desk.cool_down.is_none() && Arc::strong_count(&desk.lock) <= 2;
+        if by_key.get(&self.key).is_some_and(is_idle) {
             by_key.remove(&self.key);
         }
     }
@@ -51,17 +115,29 @@ mod tests {
         for i in 0..100 {
             let (leases, running) = (Arc::clone(&leases), Arc::clone(&running));
             tasks.spawn(async move {
-                let lease = Leases::acquire(&leases, "key").await;
+                let mut place = Leases::queue(&leases, "key");
+                place.take().await;
                 *running.lock().unwrap() += 1;
                 for _ in 0..i % 3 {
                     tokio::task::yield_now().await;
                 }
                 assert_eq!(*running.lock().unwrap(), 1);
                 *running.lock().unwrap() -= 1;
-                drop(lease);
             });
         }
         tasks.join_all().await;
+        assert!(leases.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_no_trace() {
+        let leases = Arc::new(Leases::default());
+        let mut first = Leases::queue(&leases, "key");
+        first.take().await;
+        let mut second = Leases::queue(&leases, "key");
+        assert!(tokio::time::timeout(Duration::from_millis(1), second.take()).await.is_err());
+        drop(first);
+        drop(second);
         assert!(leases.0.lock().unwrap().is_empty());
     }
 }

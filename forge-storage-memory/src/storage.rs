@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use forge_core::{
-    Clock, CompareAndDelete, Generation, Generations, StorageError, SystemClock, TokenData, TokenId,
+    Clock, CompareAndDelete, Generation, Generations, Moment, StorageError, SystemClock, TokenData, TokenId,
     TokenLease, TokenLeases, TokenStorage,
 };
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::lease::Lease;
 use crate::leases::Leases;
 
 /// Tokens in memory. Clones share them.
@@ -121,6 +122,42 @@ impl InMemoryTokenStorage {
     }
 }
 
+impl InMemoryTokenStorage {
+    pub(crate) fn desks(&self) -> &Arc<Leases> {
+        &self.0.leases
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.0.clock.now()
+    }
+
+    /// Keeps a token if that is right with a view to the one that is there. Says whether it did.
+    pub(crate) fn set_if(
+        &self,
+        key: &str,
+        token: &TokenData,
+        is_right: impl FnOnce(Option<TokenId>) -> bool,
+    ) -> bool {
+        let now = self.now().wall();
+        let until = token.kept_until(now);
+        {
+            let _changing = self.0.change();
+            if !is_right(self.0.read(key).map(|kept| kept.token.id())) {
+                return false;
+            }
+            if until.is_some_and(|until| until <= now) {
+                self.0.tokens.invalidate(key);
+            } else {
+                self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
+            }
+            self.0.generations.bump(key);
+        }
+        // Nobody may ever touch an expired entry again: without this it would stay.
+        self.0.tokens.run_pending_tasks();
+        true
+    }
+}
+
 impl Default for InMemoryTokenStorage {
     fn default() -> Self {
         Self::new()
@@ -151,19 +188,7 @@ impl TokenStorage for InMemoryTokenStorage {
     }
 
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
-        let now = self.0.clock.now().wall();
-        let until = token.kept_until(now);
-        {
-            let _changing = self.0.change();
-            if until.is_some_and(|until| until <= now) {
-                self.0.tokens.invalidate(key);
-            } else {
-                self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
-            }
-            self.0.generations.bump(key);
-        }
-        // Nobody may ever touch an expired entry again: without this it would stay.
-        self.0.tokens.run_pending_tasks();
+        self.set_if(key, token, |_present| true);
         Ok(())
     }
 
@@ -204,10 +229,9 @@ impl CompareAndDelete for InMemoryTokenStorage {
     }
 }
 
-#[async_trait]
 impl TokenLeases for InMemoryTokenStorage {
-    async fn acquire(&self, key: &str) -> Result<Box<dyn TokenLease>, StorageError> {
-        Ok(Box::new(Leases::acquire(&self.0.leases, key).await))
+    fn lease(&self, key: &str) -> Box<dyn TokenLease> {
+        Box::new(Lease::new(self.clone(), key))
     }
 }
 
@@ -307,7 +331,7 @@ mod tests {
         storage.clear();
         assert!(storage.is_empty());
         assert!(!storage.exists("a").await.unwrap());
-        assert_eq!(generation.current(), before + 1);
+        assert!(generation.current().is_next_after(before));
         storage.set("a", &TokenData::new("t")).await.unwrap();
         assert!(storage.exists("a").await.unwrap());
     }

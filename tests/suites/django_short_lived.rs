@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use requestforge::reqwest::StatusCode;
 use requestforge::{
-    AuthenticationError, Credential, HttpClient, HttpClientError, TokenAuth, TokenId, TokenManager, TokenSource, async_trait,
+    AuthenticationError, Credential, HttpClient, HttpClientError, TokenAuth, TokenId, TokenManager,
+    TokenSource, async_trait,
 };
 use serde_json::Value;
 use tokio::sync::{Barrier, Mutex, MutexGuard};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Value, json};
 
-use crate::{TokenData, TokenStorage};
+use crate::{Acquired, CoolDown, Spending, TokenData, TokenStorage};
 
 /// Runs the whole suite on a storage. Keys start with `prefix`; choose one that nobody else uses at
 /// the same time.
@@ -25,7 +25,10 @@ pub async fn check<S: TokenStorage + 'static>(storage: S, prefix: &str) {
     replaces_and_forgets(&*storage, &format!("{prefix}replace")).await;
     announces_changes(&*storage, &format!("{prefix}announce")).await;
     compares_before_deleting(&*storage, &format!("{prefix}compare")).await;
-    leases_exclude(&storage, &format!("{prefix}lease")).await;
+    leases_exclude(&*storage, &format!("{prefix}lease")).await;
+    stores_behind_a_fence(&*storage, &format!("{prefix}fence")).await;
+    marks_spent_refresh_tokens(&*storage, &format!("{prefix}spend")).await;
+    shares_cool_downs(&*storage, &format!("{prefix}cool-down")).await;
 }
 
 fn same_capabilities_behind_a_pointer<S: TokenStorage + 'static>(
@@ -125,11 +128,12 @@ async fn announces_changes(storage: &dyn TokenStorage, key: &str) {
     let untouched = other.current();
     let before = generation.current();
     expect(storage.set(key, &TokenData::new("one")).await);
-    assert_eq!(generation.current(), before + 1, "set must announce one change");
+    let set = generation.current();
+    assert!(set.is_next_after(before), "set must announce one change");
     expect(storage.get(key).await);
-    assert_eq!(generation.current(), before + 1, "get is no change");
+    assert_eq!(generation.current(), set, "get is no change");
     expect(storage.delete(key).await);
-    assert_eq!(generation.current(), before + 2, "delete must announce one change");
+    assert!(generation.current().is_next_after(set), "delete must announce one change");
     assert_eq!(other.current(), untouched, "a change concerns its own key only");
 }
 
@@ -148,30 +152,125 @@ async fn compares_before_deleting(storage: &dyn TokenStorage, key: &str) {
     assert_eq!(expect(storage.get(key).await), Some(new.clone()));
 
     assert!(expect(comparing.delete_if(key, new.id()).await), "the token named must go");
-    assert_eq!(current(), before.map(|count| count + 1), "the deletion is announced once");
+    let is_next = before.zip(current()).is_none_or(|(before, after)| after.is_next_after(before));
+    assert!(is_next, "the deletion is announced once");
     assert_eq!(expect(storage.get(key).await), None);
     assert!(!expect(comparing.delete_if(key, new.id()).await), "and only once");
 }
 
-async fn leases_exclude(storage: &Arc<dyn TokenStorage>, key: &str) {
+async fn leases_exclude(storage: &dyn TokenStorage, key: &str) {
     let Some(leases) = storage.leases() else { return };
-    let held = expect(leases.acquire(key).await);
-    let other = expect(leases.acquire(&format!("{key}:other")).await);
+    let mut held = leases.lease(key);
+    assert_held(&expect(held.acquire(true).await), 0);
+    let mut other = leases.lease(&format!("{key}:other"));
+    assert_held(&expect(other.acquire(true).await), 0);
     drop(other);
 
-    // No runtime here to time out with: the second acquisition is polled by hand.
-    let mut second = leases.acquire(key);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    for _ in 0..10 {
-        assert!(
-            second.as_mut().poll(&mut context).is_pending(),
-            "a lease that is held must not be given again"
-        );
+    let mut second = leases.lease(key);
+    {
+        // No runtime here to time out with: the second acquisition is polled by hand.
+        let mut acquiring = second.acquire(true);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..10 {
+            let is_pending = acquiring.as_mut().poll(&mut context).is_pending();
+            assert!(is_pending, "a lease that is held must not be given again");
+        }
+        drop(held);
+        assert_held(&expect(acquiring.await), 0);
     }
-    drop(held);
-    let second = expect(second.await);
     drop(second);
-    drop(expect(leases.acquire(key).await));
+    let mut third = leases.lease(key);
+    assert_held(&expect(third.acquire(true).await), 0);
+}
+
+async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
+    let Some(leases) = storage.leases() else { return };
+    let token = |name: &str| TokenData::new(name);
+    let (mut holder, mut late) = (leases.lease(key), leases.lease(key));
+    assert_held(&expect(holder.acquire(true).await), 0);
+    assert!(
+        !expect(late.store(&token("late"), None).await),
+        "while another holds the lease, nothing is stored"
+    );
+    assert_eq!(expect(storage.get(key).await), None);
+
+    let generation = storage.generation(key);
+    let current = || generation.as_ref().map(crate::Generation::current);
+    let before = current();
+    assert!(expect(holder.store(&token("one"), None).await), "who holds the lease stores");
+    assert_eq!(expect(storage.get(key).await), Some(token("one")));
+    let is_next = before.zip(current()).is_none_or(|(before, after)| after.is_next_after(before));
+    assert!(is_next, "it is announced once");
+
+    assert!(!expect(late.store(&token("late"), None).await), "what was not read must not be replaced");
+    assert!(!expect(late.store(&token("late"), Some(token("another").id())).await));
+    assert_eq!(expect(storage.get(key).await), Some(token("one")));
+    let read = Some(token("one").id());
+    assert!(expect(late.store(&token("two"), read).await), "nobody holds the lease, nothing has changed");
+    assert_eq!(expect(storage.get(key).await), Some(token("two")));
+
+    let mut next = leases.lease(key);
+    assert_held(&expect(next.acquire(true).await), 0);
+    drop(next);
+    expect(storage.delete(key).await);
+    assert!(expect(late.store(&token("three"), None).await), "nothing was read, and nothing is there");
+    expect(storage.delete(key).await);
+}
+
+async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
+    let Some(leases) = storage.leases() else { return };
+    let old = TokenData::new("old").with_refresh_token("refresh");
+    expect(storage.set(key, &old).await);
+
+    let mut stranger = leases.lease(key);
+    let spending = expect(stranger.spend(old.id()).await);
+    assert_eq!(spending, Spending::LeaseLost, "who does not hold the lease marks nothing");
+
+    let mut holder = leases.lease(key);
+    assert_held(&expect(holder.acquire(true).await), 0);
+    assert_eq!(expect(holder.spend(old.id()).await), Spending::Ours);
+    assert_eq!(expect(holder.spend(old.id()).await), Spending::Ours, "one's own mark is no obstacle");
+    expect(holder.unspend(old.id()).await);
+    assert_eq!(expect(holder.spend(old.id()).await), Spending::Ours);
+    assert_eq!(expect(storage.get(key).await), Some(old.clone()), "a mark changes no token");
+
+    let new = TokenData::new("new").with_refresh_token("refresh 2");
+    assert!(expect(holder.store(&new, Some(old.id())).await));
+    let mut next = leases.lease(key);
+    assert_held(&expect(next.acquire(true).await), 0);
+    assert_eq!(expect(next.spend(new.id()).await), Spending::Ours, "a mark goes with its token");
+    drop(next);
+    expect(storage.delete(key).await);
+}
+
+async fn shares_cool_downs(storage: &dyn TokenStorage, key: &str) {
+    let Some(leases) = storage.leases() else { return };
+    let mut failing = leases.lease(key);
+    assert_held(&expect(failing.acquire(true).await), 0);
+    let begun = CoolDown::new(Duration::from_secs(60), 3).with_status(503);
+    expect(failing.fail(&begun).await);
+
+    let mut next = leases.lease(key);
+    let Acquired::CoolingDown(cool_down) = expect(next.acquire(true).await) else {
+        panic!("after a failure that all would meet with, all must wait");
+    };
+    assert_eq!((cool_down.failures(), cool_down.status()), (3, Some(503)));
+    assert!(
+        cool_down.left() <= begun.left() && cool_down.left() > begun.left() / 2,
+        "{:?}",
+        cool_down.left()
+    );
+
+    let acquired = expect(next.acquire(false).await);
+    assert_held(&acquired, 3);
+    assert!(expect(next.store(&TokenData::new("t"), None).await));
+    let mut after = leases.lease(key);
+    assert_held(&expect(after.acquire(true).await), 0);
+    expect(storage.delete(key).await);
+}
+
+fn assert_held(acquired: &Acquired, failures: u32) {
+    assert_eq!(*acquired, Acquired::Held { failures }, "a lease that nobody holds must be given");
 }
 
 #[expect(clippy::panic, reason = "a conformance check reports by panicking, as any test does")]

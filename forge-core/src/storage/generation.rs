@@ -1,18 +1,58 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 /// A counter that moves with every change of one key in a storage. Reading it is one atomic load.
 #[derive(Clone, Debug)]
-pub struct Generation(Arc<AtomicU64>);
+pub struct Generation {
+    counter: Arc<AtomicU64>,
+    freshness: Option<Freshness>,
+}
 
 impl Generation {
-    /// How often the key has changed. Read it before the storage: if it still is the same later,
-    /// so is the token.
+    /// How things stand. Read it before the storage: if it still is the same later, so is the token.
     #[must_use]
-    pub fn current(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+    pub fn current(&self) -> Version {
+        Version(self.counter.load(Ordering::Acquire))
     }
+
+    /// How far the counter can be trusted; `None`: it sees every change.
+    #[must_use]
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.freshness
+    }
+}
+
+/// What a [`Generation`] was when it was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version(u64);
+
+/// Above the changes, which would take millions of years to get there.
+const DOUBT: u64 = 1 << 48;
+
+impl Version {
+    /// Whether there was exactly one change since, and no doubt.
+    #[must_use]
+    pub fn is_next_after(self, before: Self) -> bool {
+        self.0 == before.0.wrapping_add(1)
+    }
+
+    /// Whether there was no change that is known of; there may be doubt.
+    #[must_use]
+    pub fn has_same_changes(self, other: Self) -> bool {
+        self.0 % DOUBT == other.0 % DOUBT
+    }
+}
+
+/// How far a storage's announcements can be trusted where they come over a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// After this time the token at hand is compared with the storage's, in the background: some who
+    /// write to it may announce nothing.
+    pub recheck_after: Duration,
+    /// After this time without such a comparison it is not handed out any more.
+    pub trusted_for: Duration,
 }
 
 /// The counters of a storage: created for those who ask, held weakly, so that keys nobody watches
@@ -20,9 +60,14 @@ impl Generation {
 ///
 /// A storage calls [`bump`](Self::bump) once after each `set`, `delete` and successful
 /// compare-and-delete, and [`bump_all`](Self::bump_all) after a clear. Eviction is no change: who
-/// has the token may go on using it.
+/// has the token may go on using it. Where a storage cannot tell whether something has changed, it calls
+/// [`doubt`](Self::doubt) or [`doubt_all`](Self::doubt_all): it is asked again, and what is at hand
+/// stays valid if it cannot be.
 #[derive(Debug, Default)]
-pub struct Generations(Mutex<Counters>);
+pub struct Generations {
+    counters: Mutex<Counters>,
+    freshness: Option<Freshness>,
+}
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -31,37 +76,64 @@ struct Counters {
 }
 
 impl Generations {
+    /// Counters that may miss something, and how far they can be trusted. Those of `default()` do not.
+    #[must_use]
+    pub fn with_freshness(freshness: Freshness) -> Self {
+        Self { freshness: Some(freshness), ..Self::default() }
+    }
+
     /// The counter of a key.
     #[must_use]
     pub fn of(&self, key: &str) -> Generation {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = counters.by_key.get(key).and_then(Weak::upgrade) {
-            return Generation(counter);
-        }
-        counters.prune();
-        let counter = Arc::new(AtomicU64::new(0));
-        counters.by_key.insert(key.to_owned(), Arc::downgrade(&counter));
-        Generation(counter)
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = counters.by_key.get(key).and_then(Weak::upgrade);
+        let counter = known.unwrap_or_else(|| counters.begin(key));
+        Generation { counter, freshness: self.freshness }
     }
 
     /// Tells those who watch the key that it has changed. Call it when the change can be read.
     pub fn bump(&self, key: &str) {
-        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = counters.by_key.get(key).and_then(Weak::upgrade) {
-            counter.fetch_add(1, Ordering::Release);
-        }
+        self.advance(key, 1);
     }
 
     /// Tells everybody that their key has changed.
     pub fn bump_all(&self) {
-        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.advance_all(1);
+    }
+
+    /// Tells those who watch the key that it may have changed.
+    pub fn doubt(&self, key: &str) {
+        self.advance(key, DOUBT);
+    }
+
+    /// Tells everybody that their key may have changed.
+    pub fn doubt_all(&self) {
+        self.advance_all(DOUBT);
+    }
+
+    fn advance(&self, key: &str, by: u64) {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = counters.by_key.get(key).and_then(Weak::upgrade) {
+            counter.fetch_add(by, Ordering::Release);
+        }
+    }
+
+    fn advance_all(&self, by: u64) {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         for counter in counters.by_key.values().filter_map(Weak::upgrade) {
-            counter.fetch_add(1, Ordering::Release);
+            counter.fetch_add(by, Ordering::Release);
         }
     }
 }
 
 impl Counters {
+    fn begin(&mut self, key: &str) -> Arc<AtomicU64> {
+        self.prune();
+        let counter = Arc::new(AtomicU64::new(0));
+        self.by_key.insert(key.to_owned(), Arc::downgrade(&counter));
+        counter
+    }
+
     /// Drops the counters nobody watches, whenever the map has doubled since the last time.
     fn prune(&mut self) {
         if self.by_key.len() >= self.prune_at {
@@ -81,9 +153,26 @@ mod tests {
         let (a, again, b) = (generations.of("a"), generations.of("a"), generations.of("b"));
         generations.bump("a");
         generations.bump("nobody watches this");
-        assert_eq!((a.current(), again.current(), b.current()), (1, 1, 0));
+        assert!(a.current().is_next_after(Version(0)));
+        assert_eq!((again.current(), b.current()), (a.current(), Version(0)));
         generations.bump_all();
-        assert_eq!((a.current(), b.current()), (2, 1));
+        assert!(a.current().is_next_after(Version(1)) && b.current().is_next_after(Version(0)));
+    }
+
+    #[test]
+    fn a_doubt_is_no_change_and_is_noticed() {
+        let generations = Generations::default();
+        let (a, b) = (generations.of("a"), generations.of("b"));
+        let before = a.current();
+        generations.doubt("a");
+        let doubted = a.current();
+        assert!(doubted != before && doubted.has_same_changes(before) && !doubted.is_next_after(before));
+        assert_eq!(b.current(), before);
+        generations.bump("a");
+        assert!(!a.current().has_same_changes(before) && !a.current().is_next_after(before));
+        assert!(a.current().is_next_after(doubted));
+        generations.doubt_all();
+        assert!(b.current() != before && b.current().has_same_changes(before));
     }
 
     #[test]
@@ -93,8 +182,8 @@ mod tests {
         for i in 0..10_000 {
             let _ = generations.of(&format!("key {i}"));
         }
-        assert!(generations.0.lock().unwrap().by_key.len() <= 128);
+        assert!(generations.counters.lock().unwrap().by_key.len() <= 128);
         generations.bump("kept");
-        assert_eq!(kept.current(), 1);
+        assert!(kept.current().is_next_after(Version(0)));
     }
 }

@@ -1,0 +1,173 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::StatusCode;
+
+use crate::{AuthenticationError, AuthenticationErrorKind, StorageError, TokenData, TokenId};
+
+/// A storage's capability to let one of its users at a time fetch the token of a key, also where they
+/// are processes that may die.
+pub trait TokenLeases: Send + Sync {
+    /// A lease on this key. It is not ours before it is [acquired](TokenLease::acquire); until then nobody
+    /// is asked.
+    fn lease(&self, key: &str) -> Box<dyn TokenLease>;
+}
+
+/// The right to fetch the token of one key, and what goes with it. Dropping it gives it back.
+///
+/// A lease may run out under its holder, who then knows nothing of it: hence [`store`](Self::store),
+/// which asks for it once more, and compares.
+#[async_trait]
+pub trait TokenLease: Send + Sync {
+    /// Waits until the lease is ours, or something else makes waiting needless.
+    ///
+    /// `heed_cool_down`: whether a cool-down that another user has begun is a reason not to give it.
+    ///
+    /// # Errors
+    ///
+    /// No lease can be had; the caller goes on without one.
+    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError>;
+
+    /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
+    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark goes with the next
+    /// [`store`](Self::store).
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told, and so nobody knows.
+    async fn spend(&mut self, id: TokenId) -> Result<Spending, StorageError>;
+
+    /// Takes the mark away again: the token endpoint answered without using up the refresh token.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told; the mark stays.
+    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError>;
+
+    /// Stores a token and gives the lease back, in one step: if the lease still is ours, or if nobody
+    /// holds it and the storage still has what was `read` (`None`: no token). Says whether it did. What
+    /// was stored ends a cool-down.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told.
+    async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError>;
+
+    /// Gives the lease back after a failure that all would meet with, and has them wait.
+    ///
+    /// # Errors
+    ///
+    /// The storage could not be told.
+    async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError>;
+}
+
+/// What waiting for a lease has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Acquired {
+    /// The lease is ours. Read the storage again: whoever had it before has probably left a token.
+    Held {
+        /// How many attempts by whomever have failed in a row so far.
+        failures: u32,
+    },
+    /// The token of the key has changed meanwhile. Read the storage again; the lease is not ours.
+    Changed,
+    /// Another user's attempt has failed, and nobody should try again for a while.
+    CoolingDown(CoolDown),
+}
+
+/// Whether a refresh token may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Spending {
+    /// It may: it bears our mark.
+    Ours,
+    /// Somebody else has sent it, or may have: it bears their mark.
+    Foreign,
+    /// The lease is not ours any more.
+    LeaseLost,
+}
+
+/// A time in which nobody who shares a storage calls the token endpoint, and why. Only for failures
+/// that are [transient](AuthenticationError::is_transient): what one user's own settings make
+/// impossible is no reason for others to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoolDown {
+    left: Duration,
+    failures: u32,
+    status: Option<u16>,
+}
+
+impl CoolDown {
+    /// A cool-down that lasts from now on, after so many failures in a row.
+    #[must_use]
+    pub fn new(left: Duration, failures: u32) -> Self {
+        Self { left, failures, status: None }
+    }
+
+    /// Adds the status that the token endpoint answered with. Default: it did not answer.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// A cool-down because of this error.
+    #[must_use]
+    pub fn after(error: &AuthenticationError, left: Duration, failures: u32) -> Self {
+        Self { left, failures, status: error.status().map(|status| status.as_u16()) }
+    }
+
+    /// The same, with another time left.
+    #[must_use]
+    pub fn with_left(mut self, left: Duration) -> Self {
+        self.left = left;
+        self
+    }
+
+    /// How long it still lasts.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.left
+    }
+
+    /// The failures in a row that led to it.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The status that the token endpoint answered with, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// What callers are told meanwhile.
+    #[must_use]
+    pub fn error(&self, service_name: &str) -> AuthenticationError {
+        let with_status = |status: StatusCode| {
+            AuthenticationError::new(service_name, AuthenticationErrorKind::Status).with_status(status)
+        };
+        let status = self.status.and_then(|status| StatusCode::from_u16(status).ok()).map(with_status);
+        let error = status
+            .filter(AuthenticationError::is_transient)
+            .unwrap_or_else(|| AuthenticationError::new(service_name, AuthenticationErrorKind::Connect));
+        error.with_message("another user of the token storage has failed lately")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv08_a_shared_failure_is_transient_whatever_led_to_it() {
+        for status in [None, Some(503), Some(429), Some(400), Some(7)] {
+            let cool_down = CoolDown { status, ..CoolDown::new(Duration::from_secs(1), 1) };
+            assert!(cool_down.error("crm").is_transient(), "{status:?}");
+        }
+        let error = CoolDown::new(Duration::ZERO, 1).with_status(503).error("crm");
+        assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    }
+}

@@ -1,0 +1,59 @@
+use async_trait::async_trait;
+use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
+
+use crate::InMemoryTokenStorage;
+use crate::leases::{Leases, Place};
+
+/// A lease within the process: who holds it is alive, so it does not run out.
+pub(crate) struct Lease {
+    place: Place,
+    storage: InMemoryTokenStorage,
+}
+
+impl Lease {
+    pub(crate) fn new(storage: InMemoryTokenStorage, key: &str) -> Self {
+        Self { place: Leases::queue(storage.desks(), key), storage }
+    }
+}
+
+#[async_trait]
+impl TokenLease for Lease {
+    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+        self.place.take().await;
+        let cool_down = self.place.cool_down(self.storage.now());
+        match cool_down.filter(|cool_down| heed_cool_down && !cool_down.left().is_zero()) {
+            Some(cool_down) => {
+                self.place.give_back();
+                Ok(Acquired::CoolingDown(cool_down))
+            }
+            None => Ok(Acquired::Held { failures: cool_down.map_or(0, |cool_down| cool_down.failures()) }),
+        }
+    }
+
+    /// All who use this storage are one process, in which nobody sends a refresh token twice.
+    async fn spend(&mut self, _id: TokenId) -> Result<Spending, StorageError> {
+        Ok(if self.place.is_taken() { Spending::Ours } else { Spending::LeaseLost })
+    }
+
+    async fn unspend(&mut self, _id: TokenId) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
+        let Some(fence) = self.place.while_free() else { return Ok(false) };
+        let is_unchanged = |present: Option<TokenId>| self.place.is_taken() || present == read;
+        let is_stored = self.storage.set_if(self.place.key(), token, is_unchanged);
+        if is_stored {
+            self.place.end_cool_down();
+        }
+        drop(fence);
+        self.place.give_back();
+        Ok(is_stored)
+    }
+
+    async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
+        self.place.begin_cool_down(*cool_down, self.storage.now());
+        self.place.give_back();
+        Ok(())
+    }
+}
