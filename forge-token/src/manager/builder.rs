@@ -24,6 +24,7 @@ use crate::rt::Mutex;
 /// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
 /// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
 /// | [`on_refresh_token`](Self::on_refresh_token) | none |
+/// | [`refresh_when_contested`](Self::refresh_when_contested) | no |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
 pub struct TokenManagerBuilder {
@@ -33,6 +34,7 @@ pub struct TokenManagerBuilder {
     fetch_timeout: Duration,
     windows: Windows,
     on_refresh_token: Option<RefreshTokenHook>,
+    refresh_when_contested: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -45,6 +47,7 @@ impl TokenManagerBuilder {
             fetch_timeout: Duration::from_secs(30),
             windows: Windows { advisory: Duration::from_secs(300), mandatory: TokenData::EXPIRY_MARGIN },
             on_refresh_token: None,
+            refresh_when_contested: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -97,6 +100,20 @@ impl TokenManagerBuilder {
         self
     }
 
+    /// Whether a refresh token is sent although somebody else may have sent it: it bears the mark of
+    /// another process, or the storage can give no lease, because it is down or the lease is not given
+    /// back. Default: no; the full grant is used instead, and where that fails the error says so
+    /// ([`is_refresh`](forge_core::AuthenticationError::is_refresh)).
+    ///
+    /// A server that rotates refresh tokens may take the second use of one for theft, and revoke all
+    /// tokens that came of it (RFC 9700 4.14.2). Say yes where there is no full grant to fall back to,
+    /// and the server does not rotate, or being locked out is no worse. Without a storage, and over one
+    /// without leases, no refresh token is contested.
+    pub fn refresh_when_contested(mut self, refresh: bool) -> Self {
+        self.refresh_when_contested = refresh;
+        self
+    }
+
     /// The clock by which tokens expire.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -120,6 +137,7 @@ impl TokenManagerBuilder {
             fetch_timeout: self.fetch_timeout,
             windows: self.windows,
             on_refresh_token: self.on_refresh_token,
+            refresh_when_contested: self.refresh_when_contested,
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),

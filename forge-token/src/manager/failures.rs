@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, Moment};
+use forge_core::{AuthenticationError, CoolDown, Moment};
 
-/// What went wrong last, and how long nothing is tried again because of it. The table stands in the rustdoc of [`TokenManager`](super::TokenManager).
+/// What went wrong last, and how long nothing is tried again because of it. The table stands in the
+/// rustdoc of [`TokenManager`](super::TokenManager).
 #[derive(Default)]
 pub(crate) struct Failures {
     in_a_row: u32,
@@ -41,6 +42,24 @@ impl Failures {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = Some(Failure { error: error.clone(), until });
         until
+    }
+
+    /// As [`record`](Self::record), for what somebody else has met with.
+    pub(crate) fn adopt(&mut self, error: &AuthenticationError, cool_down: &CoolDown, now: Moment) -> i64 {
+        let left = i64::try_from(cool_down.left().as_millis()).unwrap_or(i64::MAX);
+        let until = now.monotonic_millis().saturating_add(left);
+        self.go_on_from(cool_down.failures());
+        self.last = Some(Failure { error: error.clone(), until });
+        until
+    }
+
+    /// So many attempts have failed in a row, by whomever.
+    pub(crate) fn go_on_from(&mut self, failures: u32) {
+        self.in_a_row = self.in_a_row.max(failures);
+    }
+
+    pub(crate) fn in_a_row(&self) -> u32 {
+        self.in_a_row
     }
 
     pub(crate) fn forget(&mut self) {

@@ -5,9 +5,11 @@ mod failures;
 mod flight;
 mod flights;
 mod goal;
+mod lookup;
 mod rejections;
 mod slot;
 mod status;
+mod turn;
 mod windows;
 
 use std::fmt;
@@ -31,7 +33,7 @@ use flight::Landed;
 use flights::Flights;
 use goal::Goal;
 use rejections::Rejections;
-use slot::{Entry, Slot};
+use slot::{Claim, Entry, Slot};
 use windows::Windows;
 
 /// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
@@ -80,6 +82,7 @@ pub(crate) struct Inner {
     fetch_timeout: Duration,
     windows: Windows,
     on_refresh_token: Option<RefreshTokenHook>,
+    refresh_when_contested: bool,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
@@ -129,14 +132,21 @@ impl TokenManager {
         Some(look(entry))
     }
 
-    /// Renews in the background what is in its advisory window.
+    /// In the background, renews what is in its advisory window, and compares with the storage what was
+    /// not for a while.
     fn keep_ahead(&self, entry: &Entry, now: Moment) {
         let again_after = i64::try_from(self.0.fetch_timeout.as_millis()).unwrap_or(i64::MAX);
-        let Some(claim) = entry.claim_renewal(now, again_after) else { return };
+        if let Some(claim) = entry.claim_renewal(now, again_after) {
+            self.fly_ahead(Goal::NewerThan(entry.credential().id()), claim);
+        } else if let Some(claim) = entry.claim_recheck(now, again_after) {
+            self.fly_ahead(Goal::Confirmed, claim);
+        }
+    }
+
+    fn fly_ahead(&self, goal: Goal, claim: Claim<'_>) {
         if self.0.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
-        let goal = Goal::NewerThan(entry.credential().id());
         // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
         let ticket = self
             .0

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use forge_core::{AuthenticationError, Credential, Generation, Moment, TokenData, TokenId};
+use forge_core::{
+    AuthenticationError, Credential, Freshness, Generation, Moment, TokenData, TokenId, Version,
+};
 
 use super::windows::{RenewalTimes, Windows};
 use crate::rt;
@@ -29,7 +32,11 @@ pub(crate) struct Entry {
     times: RenewalTimes,
     /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
     next_attempt: AtomicI64,
-    generation: u64,
+    version: Version,
+    /// When to compare it with the storage's next, in monotonic milliseconds.
+    recheck_at: AtomicI64,
+    /// Not handed out any more from here on, unless it was compared, in monotonic milliseconds.
+    trusted_until: i64,
     /// Whether the storage has it too. If not, it is all there is.
     is_stored: bool,
     /// What the storage went on holding when it did not take this one: older, whatever it looks like.
@@ -39,6 +46,14 @@ pub(crate) struct Entry {
 
 const NOT_TRIED: i64 = i64::MIN;
 
+/// What an entry must carry to be a hit until the next change.
+#[derive(Clone, Copy)]
+pub(crate) struct Stamp {
+    version: Version,
+    recheck_at: i64,
+    trusted_until: i64,
+}
+
 impl Slot {
     pub(crate) fn new(announcements: Announcements) -> Self {
         Self { entry: ArcSwapOption::empty(), announcements }
@@ -47,13 +62,13 @@ impl Slot {
     /// The entry, if it may be handed out now.
     pub(crate) fn hit(&self, now: Moment) -> Option<Guard<Option<Arc<Entry>>>> {
         let current = match &self.announcements {
-            Announcements::NotNeeded => 0,
+            Announcements::NotNeeded => Version::default(),
             Announcements::Counted(generation) => generation.current(),
             Announcements::None => return None,
         };
         let guard = self.entry.load();
         let entry = guard.as_ref()?;
-        (entry.generation == current && entry.is_usable(now)).then_some(guard)
+        (entry.version == current && entry.is_trusted(now) && entry.is_usable(now)).then_some(guard)
     }
 
     /// Whether hits can be answered without asking the storage.
@@ -68,7 +83,7 @@ impl Slot {
 
     /// Whether nothing is known to have changed since the entry was made.
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
-        entry.generation == self.generation()
+        entry.version.has_same_changes(self.version())
     }
 
     /// The token at hand, if its refresh token can be trusted not to be spent by somebody else.
@@ -79,12 +94,18 @@ impl Slot {
         })
     }
 
-    /// What an entry made from now on must carry to be a hit until the next change.
-    pub(crate) fn generation(&self) -> u64 {
-        match &self.announcements {
-            Announcements::Counted(generation) => generation.current(),
-            Announcements::NotNeeded | Announcements::None => 0,
-        }
+    /// For an entry made from now on. Take it before the storage is read.
+    pub(crate) fn stamp(&self, now: Moment) -> Stamp {
+        let version = self.version();
+        let Some(Freshness { recheck_after, trusted_for }) = self.freshness() else {
+            return Stamp { version, recheck_at: i64::MAX, trusted_until: i64::MAX };
+        };
+        // Up to a quarter more, so that a fleet does not ask as one.
+        let after = |delay: Duration| {
+            let delay = delay.mul_f64(1.0 + rt::random() / 4.0);
+            now.monotonic_millis().saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
+        };
+        Stamp { version, recheck_at: after(recheck_after), trusted_until: after(trusted_for) }
     }
 
     /// An entry for a token from the storage. If it is the one at hand, what is known of that stays:
@@ -92,31 +113,51 @@ impl Slot {
     pub(crate) fn entry_of(
         &self,
         token: TokenData,
-        generation: u64,
+        stamp: Stamp,
         windows: Windows,
         now: Moment,
     ) -> Result<Entry, AuthenticationError> {
         match self.entry() {
-            Some(known) if *known.credential.token() == token => Ok(Entry {
-                credential: Arc::clone(&known.credential),
-                times: known.times,
-                next_attempt: AtomicI64::new(known.next_attempt.load(Ordering::Relaxed)),
-                generation,
-                is_stored: true,
-                supersedes: None,
-                rejected: AtomicBool::new(known.rejected.load(Ordering::Acquire)),
-            }),
-            _ => Entry::new(token, generation, windows, now),
+            Some(known) if *known.credential.token() == token => Ok(known.as_stored(stamp)),
+            _ => Entry::new(token, stamp, windows, now),
+        }
+    }
+
+    /// The same entry, as one that has missed no change. When it was last compared stays.
+    pub(crate) fn renewed(&self, entry: &Arc<Entry>) -> Arc<Entry> {
+        let version = self.version();
+        if entry.version == version {
+            return Arc::clone(entry);
+        }
+        let recheck_at = entry.recheck_at.load(Ordering::Relaxed);
+        Arc::new(entry.stamped(Stamp { version, recheck_at, trusted_until: entry.trusted_until }))
+    }
+
+    fn version(&self) -> Version {
+        match &self.announcements {
+            Announcements::Counted(generation) => generation.current(),
+            Announcements::NotNeeded | Announcements::None => Version::default(),
+        }
+    }
+
+    fn freshness(&self) -> Option<Freshness> {
+        match &self.announcements {
+            Announcements::Counted(generation) => generation.freshness(),
+            Announcements::NotNeeded | Announcements::None => None,
         }
     }
 
     pub(crate) fn fill(&self, entry: Arc<Entry>) {
-        self.entry.store(Some(entry));
+        let before = self.entry.swap(Some(Arc::clone(&entry)));
+        // It may have been rejected since the new entry was made of it; see `reject`.
+        if before.is_some_and(|before| before.is_same(&entry) && before.rejected.load(Ordering::Acquire)) {
+            entry.rejected.store(true, Ordering::Release);
+        }
     }
 
     /// Keeps an entry that is no hit for what is known of its token; the newest reading wins.
     pub(crate) fn remember(&self, entry: &Arc<Entry>) {
-        if !self.entry().is_some_and(|known| Arc::ptr_eq(&known.credential, &entry.credential)) {
+        if !self.entry().is_some_and(|known| known.is_same(entry)) {
             self.fill(Arc::clone(entry));
         }
     }
@@ -133,21 +174,26 @@ impl Slot {
     /// If this token is at hand and `permit` agrees, it is handed out no more. Says whether it may
     /// be renewed: a token that is not at hand may.
     pub(crate) fn reject(&self, id: TokenId, permit: impl FnOnce(&Credential) -> bool) -> bool {
-        let Some(entry) = self.entry().filter(|entry| entry.credential.id() == id) else {
-            return true;
-        };
-        let permitted = permit(&entry.credential);
-        if permitted {
-            entry.rejected.store(true, Ordering::Release);
+        let at_hand = || self.entry().filter(|entry| entry.credential.id() == id);
+        let Some(mut entry) = at_hand() else { return true };
+        if !permit(&entry.credential) {
+            return false;
         }
-        permitted
+        loop {
+            entry.rejected.store(true, Ordering::Release);
+            // It may have been filled anew meanwhile, with a copy made before.
+            match at_hand() {
+                Some(newer) if !Arc::ptr_eq(&newer, &entry) => entry = newer,
+                _ => return true,
+            }
+        }
     }
 }
 
 impl Entry {
     pub(crate) fn new(
         token: TokenData,
-        generation: u64,
+        stamp: Stamp,
         windows: Windows,
         now: Moment,
     ) -> Result<Self, AuthenticationError> {
@@ -158,7 +204,9 @@ impl Entry {
             credential: Arc::new(Credential::new(token)?),
             times,
             next_attempt: AtomicI64::new(NOT_TRIED),
-            generation,
+            version: stamp.version,
+            recheck_at: AtomicI64::new(stamp.recheck_at),
+            trusted_until: stamp.trusted_until,
             is_stored: true,
             supersedes: None,
             rejected: AtomicBool::new(false),
@@ -172,15 +220,34 @@ impl Entry {
         if self.credential.was_accepted() {
             credential.mark_accepted();
         }
-        Ok(Self {
-            credential: Arc::new(credential),
+        let recheck_at = self.recheck_at.load(Ordering::Relaxed);
+        let stamp = Stamp { version: self.version, recheck_at, trusted_until: self.trusted_until };
+        Ok(Self { credential: Arc::new(credential), ..self.stamped(stamp) })
+    }
+
+    /// The same, as one that the storage has, or is to have.
+    pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
+        Self { is_stored: true, supersedes: None, ..self.stamped(stamp) }
+    }
+
+    /// The same, with another stamp.
+    fn stamped(&self, stamp: Stamp) -> Self {
+        Self {
+            credential: Arc::clone(&self.credential),
             times: self.times,
             next_attempt: AtomicI64::new(self.next_attempt.load(Ordering::Relaxed)),
-            generation: self.generation,
+            version: stamp.version,
+            recheck_at: AtomicI64::new(stamp.recheck_at),
+            trusted_until: stamp.trusted_until,
             is_stored: self.is_stored,
             supersedes: self.supersedes,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
-        })
+        }
+    }
+
+    /// Whether the other one is about the same credential.
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.credential, &other.credential)
     }
 
     pub(crate) fn times(&self) -> &RenewalTimes {
@@ -196,12 +263,14 @@ impl Entry {
         } else {
             now.monotonic_millis() >= planned
         };
-        if !is_due {
-            return None;
-        }
-        let next = now.monotonic_millis().saturating_add(again_after);
-        let claimed = self.next_attempt.compare_exchange(planned, next, Ordering::Relaxed, Ordering::Relaxed);
-        claimed.is_ok().then_some(Claim { next_attempt: &self.next_attempt, planned })
+        if is_due { Claim::lay(&self.next_attempt, planned, now, again_after) } else { None }
+    }
+
+    /// As [`claim_renewal`](Self::claim_renewal), for comparing it with the storage's.
+    pub(crate) fn claim_recheck(&self, now: Moment, again_after: i64) -> Option<Claim<'_>> {
+        let planned = self.recheck_at.load(Ordering::Relaxed);
+        let is_due = now.monotonic_millis() >= planned;
+        if is_due { Claim::lay(&self.recheck_at, planned, now, again_after) } else { None }
     }
 
     /// An attempt failed: within its advisory window, the next one comes at this monotonic time.
@@ -225,14 +294,16 @@ impl Entry {
 
     /// The token was stored: one change since the entry was made is our own. Of more, somebody
     /// else's may be the last, and the entry stays behind.
-    pub(crate) fn outlive_own_change(&mut self, generation: u64) {
-        if generation == self.generation.wrapping_add(1) {
-            self.generation = generation;
+    pub(crate) fn outlive_own_change(&mut self, stamp: Stamp) {
+        if stamp.version.is_next_after(self.version) {
+            self.version = stamp.version;
         }
     }
 
-    /// The storage did not take it, and went on holding another.
-    pub(crate) fn is_all_there_is(&mut self, instead_of: Option<TokenId>) {
+    /// The storage did not take it, and went on holding another. Nobody else can change it then.
+    pub(crate) fn is_all_there_is(&mut self, instead_of: Option<TokenId>, stamp: Stamp) {
+        self.version = stamp.version;
+        self.trusted_until = i64::MAX;
         self.is_stored = false;
         self.supersedes = instead_of;
     }
@@ -245,20 +316,31 @@ impl Entry {
         self.is_stored
     }
 
+    /// Whether it was compared with the storage's lately enough.
+    pub(crate) fn is_trusted(&self, now: Moment) -> bool {
+        now.monotonic_millis() < self.trusted_until
+    }
+
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         !self.times.mandatory.is_reached(now) && !self.rejected.load(Ordering::Acquire)
     }
 }
 
-/// The right to renew an entry ahead.
+/// The right to do something about an entry in the background.
 pub(crate) struct Claim<'a> {
-    next_attempt: &'a AtomicI64,
+    cell: &'a AtomicI64,
     planned: i64,
 }
 
-impl Claim<'_> {
+impl<'a> Claim<'a> {
+    fn lay(cell: &'a AtomicI64, planned: i64, now: Moment, again_after: i64) -> Option<Self> {
+        let next = now.monotonic_millis().saturating_add(again_after);
+        let laid = cell.compare_exchange(planned, next, Ordering::Relaxed, Ordering::Relaxed);
+        laid.is_ok().then_some(Self { cell, planned })
+    }
+
     /// It was not used: the next one may.
     pub(crate) fn give_back(self) {
-        self.next_attempt.store(self.planned, Ordering::Relaxed);
+        self.cell.store(self.planned, Ordering::Relaxed);
     }
 }

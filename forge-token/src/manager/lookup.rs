@@ -1,0 +1,100 @@
+//! What the storage has, or what stands in for it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::{StorageError, TokenData};
+
+use super::Inner;
+use super::goal::Goal;
+use super::slot::Entry;
+use crate::rt::Deadline;
+
+pub(super) enum Found {
+    /// A token that will do.
+    Adoptable(Arc<Entry>),
+    /// The same, but the storage lacks it. What it has instead, if anything, is older.
+    OnlyHere(Arc<Entry>, Option<TokenData>),
+    /// No token, or one that is only good for being refreshed.
+    Else(Option<TokenData>),
+}
+
+impl Inner {
+    /// The storage's token, if it may be used: for storages that are asked each time.
+    pub(super) async fn read_storage(&self) -> Option<Arc<Entry>> {
+        let (Found::Adoptable(entry) | Found::OnlyHere(entry, _)) = self.look_into_storage(Goal::Any).await
+        else {
+            return None;
+        };
+        self.slot.remember(&entry);
+        Some(entry)
+    }
+
+    pub(super) async fn look_into_storage(&self, goal: Goal) -> Found {
+        let Some(storage) = &self.storage else {
+            return Found::Else(None);
+        };
+        // Taken before the token: a change in between makes the entry stale, never fresh by mistake.
+        let stamp = self.slot.stamp(self.clock.now());
+        let token = match self.bounded(storage.get(&self.key)).await {
+            Ok(Some(token)) => token,
+            Ok(None) => return self.only_here(goal, None),
+            Err(error) => {
+                tracing::warn!(service = self.provider.service_name(), %error, "going on without the token storage");
+                let now = self.clock.now();
+                let stand_in = self.at_hand(goal, |entry| {
+                    !entry.is_stored() || (self.slot.is_current(entry) && entry.is_trusted(now))
+                });
+                return stand_in.map_or(Found::Else(None), Found::Adoptable);
+            }
+        };
+        let now = self.clock.now();
+        let id = token.id();
+        match self.slot.entry_of(token, stamp, self.windows, now) {
+            Ok(entry)
+                if entry.is_usable(now)
+                    && goal.accepts(id)
+                    && !self.slot.is_rejected(id)
+                    && !self.slot.entry().is_some_and(|at_hand| at_hand.supersedes(id)) =>
+            {
+                Found::Adoptable(Arc::new(entry))
+            }
+            Ok(entry) => self.only_here(goal, Some(entry.credential().token().clone())),
+            // No header can carry it: as good as none.
+            Err(_) => Found::Else(None),
+        }
+    }
+
+    /// A storage that hangs must cost neither the fetch nor the token that it brought.
+    pub(super) async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let answered = self.storage_deadline().bound(call).await;
+        answered.unwrap_or_else(|| Err(StorageError::new("no answer in time")))
+    }
+
+    pub(super) fn storage_deadline(&self) -> Deadline {
+        Deadline::after(MOST_PER_STORAGE_CALL.min(self.fetch_timeout / 8))
+    }
+
+    fn only_here(&self, goal: Goal, instead: Option<TokenData>) -> Found {
+        match self.at_hand(goal, |entry| !entry.is_stored()) {
+            Some(entry) => Found::OnlyHere(entry, instead),
+            None => Found::Else(instead),
+        }
+    }
+
+    /// What is at hand, where the storage cannot be asked, or did not take it: a broken storage must
+    /// not cost a token call per caller.
+    fn at_hand(&self, goal: Goal, will_do: impl FnOnce(&Entry) -> bool) -> Option<Arc<Entry>> {
+        let now = self.clock.now();
+        let entry = self.slot.entry().filter(|entry| {
+            entry.is_usable(now) && goal.accepts(entry.credential().id()) && will_do(entry)
+        })?;
+        Some(self.slot.renewed(&entry))
+    }
+}
+
+const MOST_PER_STORAGE_CALL: Duration = Duration::from_secs(2);

@@ -1,0 +1,154 @@
+//! Whose turn it is to fetch: the lease on our key, where the storage has such.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::{
+    Acquired, AuthenticationError, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease,
+};
+
+use super::Inner;
+use super::goal::Goal;
+use super::lookup::Found;
+use super::slot::Entry;
+use crate::rt::Deadline;
+
+/// Dropping it lets others have theirs.
+pub(super) struct Turn {
+    /// `None`: the storage has no leases.
+    lease: Option<Box<dyn TokenLease>>,
+    is_ours: bool,
+}
+
+/// What waiting for our turn has led to.
+pub(super) enum Waited {
+    /// It is ours, or cannot be had: one fetch too many is better than none.
+    Over(Turn),
+    /// Needless: somebody has left a token.
+    Found(Arc<Entry>),
+    /// Somebody has failed, and nobody should try.
+    CoolingDown(AuthenticationError),
+}
+
+impl Turn {
+    /// Whether it was given to us.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Whether it stores only what replaces nothing newer, also when it is not ours.
+    pub(super) fn can_compare(&self) -> bool {
+        self.lease.is_some()
+    }
+}
+
+impl Inner {
+    /// A turn that has not come, and is not waited for.
+    pub(super) fn out_of_turn(&self) -> Turn {
+        let leases = self.storage.as_ref().and_then(|storage| storage.leases());
+        Turn { lease: leases.map(|leases| leases.lease(&self.key)), is_ours: false }
+    }
+
+    /// Waits for our turn, within bounds.
+    pub(super) async fn wait_for_turn(&self, goal: Goal) -> Waited {
+        let mut turn = self.out_of_turn();
+        let Some(lease) = &mut turn.lease else { return Waited::Over(turn) };
+        let service = self.provider.service_name();
+        let deadline = Deadline::after(self.fetch_timeout / 2);
+        loop {
+            match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {
+                Some(Ok(Acquired::Held { failures })) => {
+                    self.failures.lock().go_on_from(failures);
+                    turn.is_ours = true;
+                    return Waited::Over(turn);
+                }
+                Some(Ok(Acquired::CoolingDown(cool_down))) => {
+                    return Waited::CoolingDown(self.wait_with_the_others(&cool_down));
+                }
+                // Of what is found there only a token that will do is of interest: who gets the lease
+                // looks again.
+                Some(Ok(_)) => {
+                    if let Found::Adoptable(entry) = self.look_into_storage(goal).await {
+                        return Waited::Found(entry);
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(service, %error, "fetching without a lease");
+                    return Waited::Over(turn);
+                }
+                None => {
+                    tracing::warn!(service, "the lease is not given back; fetching without");
+                    return Waited::Over(turn);
+                }
+            }
+        }
+    }
+
+    /// Whether the refresh token that came with this one may be sent: nobody else has sent it, and
+    /// nobody else will.
+    pub(super) async fn spend(&self, turn: &mut Turn, id: TokenId) -> bool {
+        let is_ours = turn.is_ours;
+        let Some(lease) = &mut turn.lease else { return true };
+        let spending = if is_ours { self.bounded(lease.spend(id)).await } else { Ok(Spending::LeaseLost) };
+        let reason = match spending {
+            Ok(Spending::Ours) => return true,
+            Ok(Spending::Foreign) => "somebody else has sent it".to_owned(),
+            Ok(_) => "there is no lease".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let service = self.provider.service_name();
+        let may_be_sent = self.refresh_when_contested;
+        tracing::warn!(service, reason, may_be_sent, "the refresh token is contested");
+        may_be_sent
+    }
+
+    /// The token endpoint answered, and did not use up the refresh token.
+    pub(super) async fn unspend(&self, turn: &mut Turn, id: TokenId) {
+        let Some(lease) = turn.lease.as_mut().filter(|_| turn.is_ours) else { return };
+        if let Err(error) = self.bounded(lease.unspend(id)).await {
+            tracing::debug!(service = self.provider.service_name(), %error, "a mark stays");
+        }
+    }
+
+    /// Stores a token, unless a newer one is there. Says whether it did.
+    pub(super) async fn store_in_turn(
+        &self,
+        turn: &mut Turn,
+        token: &TokenData,
+        read: Option<TokenId>,
+    ) -> Result<bool, StorageError> {
+        match (&mut turn.lease, &self.storage) {
+            (Some(lease), _) => {
+                let stored = self.bounded(lease.store(token, read)).await;
+                // It went with it, or is lost.
+                turn.is_ours = false;
+                stored
+            }
+            (None, Some(storage)) => self.bounded(storage.set(&self.key, token)).await.map(|()| true),
+            (None, None) => Ok(true),
+        }
+    }
+
+    /// A failure that others would meet with, too, lets them wait as long as we do.
+    pub(super) async fn give_up_turn(&self, mut turn: Turn, error: &AuthenticationError, until: i64) {
+        let Some(lease) = turn.lease.as_mut().filter(|_| turn.is_ours && error.is_transient()) else {
+            return;
+        };
+        let left = u64::try_from(until.saturating_sub(self.clock.now().monotonic_millis())).unwrap_or(0);
+        let failures = self.failures.lock().in_a_row();
+        let cool_down = CoolDown::after(error, Duration::from_millis(left), failures);
+        if let Err(error) = self.bounded(lease.fail(&cool_down)).await {
+            tracing::debug!(service = self.provider.service_name(), %error, "nobody else waits");
+        }
+    }
+
+    fn wait_with_the_others(&self, cool_down: &CoolDown) -> AuthenticationError {
+        let now = self.clock.now();
+        let error = cool_down.error(self.provider.service_name());
+        let until = self.failures.lock().adopt(&error, cool_down, now);
+        if let Some(entry) = self.slot.entry() {
+            entry.plan_renewal(now, until);
+        }
+        error
+    }
+}
