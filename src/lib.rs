@@ -1,10 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 pub use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError, Credential,
-    ExchangeError, Generation, Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields,
-    Secret, SecretSource, StaticTokenSource, StorageError, SystemClock, TokenData, TokenId, TokenLease,
-    TokenLeases, TokenProvider, TokenSource, TokenStorage, async_trait, token_source_fn,
+    Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
+    CoolDown, Credential, ExchangeError, Freshness, Generation, Generations, InvalidTokenResponse, Moment,
+    OAuthErrorCode, ResponseFields, Secret, SecretSource, Spending, StaticTokenSource, StorageError,
+    SystemClock, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage,
+    Version, async_trait, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -17,6 +18,9 @@ pub use forge_token::{
 
 #[cfg(feature = "storage-memory")]
 pub use forge_storage_memory::{InMemoryTokenStorage, InMemoryTokenStorageBuilder};
+
+#[cfg(feature = "storage-redis")]
+pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis};
 
 #[cfg(feature = "client")]
 pub use forge_client::{

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 pub use generation::{Freshness, Generation, Generations, Version};
 pub use lease::{Acquired, CoolDown, Spending, TokenLease, TokenLeases};
 
-use crate::{StorageError, TokenData, TokenId};
+use crate::{ConfigError, StorageError, TokenData, TokenId};
 
 /// Where tokens are kept: in the process, or shared between processes.
 ///
@@ -83,6 +83,16 @@ pub trait TokenStorage: Send + Sync + std::fmt::Debug {
     /// The storage could not be asked.
     async fn exists(&self, key: &str) -> Result<bool, StorageError>;
 
+    /// Whether tokens can be kept under this key. A manager asks when it is built.
+    ///
+    /// # Errors
+    ///
+    /// They cannot; says what is expected of a key. By default every key will do.
+    fn check_key(&self, key: &str) -> Result<(), ConfigError> {
+        let _ = key;
+        Ok(())
+    }
+
     /// Change announcements: a counter that moves with every change under the key, also with those
     /// made by others. A manager that has it answers hits from its own slot; without it, the
     /// storage is asked at each `get_token`.
@@ -130,6 +140,10 @@ impl<S: TokenStorage + ?Sized> TokenStorage for Arc<S> {
 
     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
         (**self).exists(key).await
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), ConfigError> {
+        (**self).check_key(key)
     }
 
     fn generation(&self, key: &str) -> Option<Generation> {

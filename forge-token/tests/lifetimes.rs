@@ -134,7 +134,10 @@ impl World {
     }
 
     fn manager(self: &Arc<Self>) -> TokenManager {
-        TokenManager::builder(Server(Arc::clone(self))).clock(Arc::clone(&self.clock) as _).build()
+        TokenManager::builder(Server(Arc::clone(self)))
+            .clock(Arc::clone(&self.clock) as _)
+            .build()
+            .expect("a manager")
     }
 
     fn outside(&self) -> MutexGuard<'_, Outside> {
@@ -574,7 +577,10 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
     ] {
         let clock = Arc::new(ManualClock::new());
         let provider = Arc::new(SameAgain(Mutex::new(0), token));
-        let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+        let manager = TokenManager::builder(Arc::clone(&provider))
+            .clock(Arc::clone(&clock) as _)
+            .build()
+            .expect("a manager");
         // An hour, asked ten times a second.
         for _ in 0..35_990 {
             let _ = manager.get_token().await;
@@ -590,7 +596,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
 async fn inv08_a_token_that_no_header_can_carry_is_no_loop_of_calls() {
     let provider = Arc::new(SameAgain(Mutex::new(0), TokenData::new("a\r\nb")));
     let clock = Arc::new(ManualClock::new());
-    let manager = TokenManager::builder(Arc::clone(&provider)).clock(clock).build();
+    let manager = TokenManager::builder(Arc::clone(&provider)).clock(clock).build().expect("a manager");
     for _ in 0..1_000 {
         manager.get_token().await.expect_err("no header");
     }
@@ -659,7 +665,7 @@ proptest! {
                 .clock(Arc::clone(&clock) as _)
                 .advisory_window(Duration::from_secs(advisory))
                 .mandatory_window(Duration::from_secs(mandatory))
-                .build();
+                .build().expect("a manager");
             for (wall, monotonic) in moments {
                 *clock.0.lock().expect("unpoisoned") = Moment::from_millis(wall, monotonic);
                 let panicked = |error: &AuthenticationError| *error.kind() == AuthenticationErrorKind::Panicked;

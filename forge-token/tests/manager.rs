@@ -89,7 +89,10 @@ async fn a_token_is_fetched_once_and_fetched_again_when_it_expires() {
             async move { Ok(TokenData::new(format!("t{call}")).with_issued_at(now).with_expires_at(now + lives)) }
         }
     });
-    let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(Arc::clone(&provider))
+        .clock(Arc::clone(&clock) as _)
+        .build()
+        .expect("a manager");
     for _ in 0..10 {
         assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
     }
@@ -110,7 +113,7 @@ async fn inv10_the_earlier_verdict_of_the_two_clocks_wins() {
         let provider = Scripted::new(move |call| async move {
             Ok(TokenData::new(format!("t{call}")).with_expires_at(expires_at))
         });
-        (TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build(), clock)
+        (TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager"), clock)
     };
     // A suspended machine: the monotonic clock stood still.
     let (manager, clock) = fresh();
@@ -149,7 +152,10 @@ async fn inv03_a_provider_that_hangs_is_an_error_in_time_and_the_next_caller_sta
         }
         numbered(call).await
     });
-    let manager = TokenManager::builder(Arc::clone(&provider)).fetch_timeout(Duration::from_secs(5)).build();
+    let manager = TokenManager::builder(Arc::clone(&provider))
+        .fetch_timeout(Duration::from_secs(5))
+        .build()
+        .expect("a manager");
     let begun = tokio::time::Instant::now();
     let (one, two) = tokio::join!(manager.get_token(), manager.get_token());
     assert!(one.expect_err("hung").is_timeout() && two.expect_err("hung").is_timeout());
@@ -209,7 +215,8 @@ fn inv03_a_flight_whose_runtime_is_not_driven_is_given_up() {
         }
         numbered(call).await
     });
-    let manager = TokenManager::builder(provider).fetch_timeout(Duration::from_millis(20)).build();
+    let manager =
+        TokenManager::builder(provider).fetch_timeout(Duration::from_millis(20)).build().expect("a manager");
     let idle = runtime();
     idle.block_on(async {
         let waiting = tokio::time::timeout(Duration::from_millis(1), manager.get_token()).await;
@@ -244,7 +251,10 @@ async fn an_expired_token_with_a_refresh_token_is_refreshed() {
             async move { Ok(TokenData::new("first").with_refresh_token("r").with_expires_at(expires_at)) }
         }
     });
-    let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(Arc::clone(&provider))
+        .clock(Arc::clone(&clock) as _)
+        .build()
+        .expect("a manager");
     manager.get_token().await.expect("a token");
     clock.advance(Duration::from_secs(3600));
     assert_eq!(manager.get_token().await.expect("a token").access_token(), "refreshed 1");
@@ -279,7 +289,10 @@ async fn inv08_a_dead_refresh_token_falls_back_to_the_full_grant_and_a_transient
 async fn inv11_a_renewal_that_brings_the_rejected_token_again_is_not_replayed_and_backs_off() {
     let clock = Arc::new(ManualClock::new());
     let provider = Scripted::new(|_| async { Ok(TokenData::new("the same")) });
-    let manager = TokenManager::builder(Arc::clone(&provider)).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(Arc::clone(&provider))
+        .clock(Arc::clone(&clock) as _)
+        .build()
+        .expect("a manager");
     let token = manager.get_token().await.expect("a token");
     token.mark_accepted();
     for _ in 0..100 {
@@ -319,7 +332,7 @@ async fn inv11_a_rejected_token_leaves_the_storage_unless_it_can_be_refreshed_an
                 Ok(if refreshable { token.with_refresh_token("r") } else { token })
             });
         let storage = InMemoryTokenStorage::new();
-        let manager = TokenManager::builder(provider).storage(storage.clone()).build();
+        let manager = TokenManager::builder(provider).storage(storage.clone()).build().expect("a manager");
         let rejected = manager.get_token().await.expect("a token");
         manager.refresh_rejected(&rejected).await.expect_err("no connection");
         let is_kept = storage.exists(manager.cache_key()).await.expect("asked");
@@ -392,7 +405,11 @@ async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
             }
         }
     });
-    let manager = TokenManager::builder(provider).storage(Overtaken(inner.clone())).cache_key("key").build();
+    let manager = TokenManager::builder(provider)
+        .storage(Overtaken(inner.clone()))
+        .cache_key("key")
+        .build()
+        .expect("a manager");
     let rejected = manager.get_token().await.expect("a token");
     inner.set("key", rejected.token()).await.expect("set");
     let renewed = manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
@@ -403,7 +420,8 @@ async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
 async fn inv11_two_managers_over_one_storage_agree_at_once() {
     let storage = InMemoryTokenStorage::new();
     let provider = Scripted::new(numbered);
-    let manager = || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
+    let manager =
+        || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build().expect("a manager");
     let (one, two) = (manager(), manager());
     let token = one.get_token().await.expect("a token");
     assert_eq!(two.get_token().await.expect("a token").id(), token.id());
@@ -466,7 +484,10 @@ async fn a_plain_storage_conforms() {
 async fn inv19_a_storage_without_announcements_is_asked_each_time() {
     let storage = Arc::new(Plain::default());
     let provider = Scripted::new(numbered);
-    let manager = TokenManager::builder(Arc::clone(&provider)).storage(Arc::clone(&storage)).build();
+    let manager = TokenManager::builder(Arc::clone(&provider))
+        .storage(Arc::clone(&storage))
+        .build()
+        .expect("a manager");
     assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1");
     assert!(manager.cached().is_none());
     let asked = storage.asked.load(Ordering::SeqCst);
@@ -495,7 +516,8 @@ async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
     for storage in cases {
         let shown = format!("{storage:?}");
         let provider = Scripted::new(numbered);
-        let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage).build();
+        let manager =
+            TokenManager::builder(Arc::clone(&provider)).storage(storage).build().expect("a manager");
         for _ in 0..10 {
             assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1", "{shown}");
         }
@@ -507,7 +529,7 @@ async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
         assert_eq!(provider.calls(), 2, "{shown}");
     }
     let storage = Plain { broken: true, ..Plain::default() };
-    let manager = TokenManager::builder(Scripted::new(numbered)).storage(storage).build();
+    let manager = TokenManager::builder(Scripted::new(numbered)).storage(storage).build().expect("a manager");
     manager.get_token().await.expect("a token");
     let error = manager.invalidate_token().await.expect_err("the storage was not told");
     assert_eq!(*error.kind(), AuthenticationErrorKind::Storage);
@@ -519,8 +541,11 @@ async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
 async fn inv09_what_is_stored_can_be_refreshed_by_another_manager() {
     let storage = InMemoryTokenStorage::new();
     let provider = Scripted::new(numbered);
-    let manager =
-        TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).cache_key("shared").build();
+    let manager = TokenManager::builder(Arc::clone(&provider))
+        .storage(storage.clone())
+        .cache_key("shared")
+        .build()
+        .expect("a manager");
     let expired = TokenData::new("old")
         .with_refresh_token("r")
         .with_expires_at(chrono::Utc::now() - Duration::from_secs(60));

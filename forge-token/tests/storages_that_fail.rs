@@ -91,7 +91,7 @@ impl TokenStorage for Moody {
 }
 
 fn manager(provider: &Arc<Rotating>, storage: &Arc<Moody>) -> TokenManager {
-    TokenManager::builder(Arc::clone(provider)).storage(Arc::clone(storage)).build()
+    TokenManager::builder(Arc::clone(provider)).storage(Arc::clone(storage)).build().expect("a manager")
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,8 @@ async fn inv18_an_old_record_that_cannot_be_replaced_costs_no_call_per_caller() 
 #[tokio::test]
 async fn inv05_what_was_invalidated_elsewhere_is_not_refreshed() {
     let (provider, storage) = (Arc::new(Rotating::default()), InMemoryTokenStorage::new());
-    let manager = || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
+    let manager =
+        || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build().expect("a manager");
     let (one, two) = (manager(), manager());
     let token = one.get_token().await.expect("a token");
     two.get_token().await.expect("a token");
@@ -164,7 +165,8 @@ fn inv03_a_write_in_a_runtime_that_nobody_drives_holds_nobody_up() {
     let manager = TokenManager::builder(Arc::clone(&provider))
         .storage(Arc::clone(&storage))
         .fetch_timeout(Duration::from_millis(400))
-        .build();
+        .build()
+        .expect("a manager");
     storage.set_hangs.store(true, Ordering::SeqCst);
     let idle = runtime();
     idle.block_on(async {

@@ -186,7 +186,7 @@ async fn inv08_a_refresh_token_that_was_used_already_falls_back_to_the_password(
     assert!(provider.refresh_token(&second).await.expect_err("revoked with its family").is_invalid_grant());
 
     let storage = requestforge::InMemoryTokenStorage::new();
-    let manager = TokenManager::builder(provider).storage(storage.clone()).build();
+    let manager = TokenManager::builder(provider).storage(storage.clone()).build().expect("a manager");
     let stale = second.with_expires_at(a_minute_ago());
     requestforge::TokenStorage::set(&storage, manager.cache_key(), &stale).await.expect("stored");
     let token = manager.get_token().await.expect("a token, by the password");

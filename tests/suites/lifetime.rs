@@ -47,7 +47,10 @@ fn builder(server: &AuthorizationServer, clock: &Arc<impl Clock>) -> TokenManage
 
 fn at_origin(origin: &Origin, clock: &Arc<impl Clock>) -> TokenManager {
     let provider = settings(format!("{}/token", origin.url()), "client", "secret", clock);
-    TokenManager::builder(provider.build().expect("a provider")).clock(Arc::clone(clock) as _).build()
+    TokenManager::builder(provider.build().expect("a provider"))
+        .clock(Arc::clone(clock) as _)
+        .build()
+        .expect("a manager")
 }
 
 /// The answer to the first question; `None`: the caller would wait.
@@ -122,7 +125,7 @@ async fn nobody_waits_at_rotations(life: u64, rotations: usize) {
     server.set_delay(Duration::from_millis(200));
     server.set_lifetime(Some(Duration::from_secs(life)));
     let clock = Arc::new(ManualClock::new());
-    let manager = builder(&server, &clock).build();
+    let manager = builder(&server, &clock).build().expect("a manager");
     manager.warm_up(Duration::from_secs(10)).await.expect("a token");
     let begun = clock.now();
 
@@ -176,7 +179,7 @@ async fn nobody_waits_in_real_time(life: u64, length: Duration, at_least: usize)
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_delay(Duration::from_millis(200));
     server.set_lifetime(Some(Duration::from_secs(life)));
-    let manager = builder(&server, &Arc::new(SystemClock)).build();
+    let manager = builder(&server, &Arc::new(SystemClock)).build().expect("a manager");
     manager.warm_up(Duration::from_secs(10)).await.expect("a token");
     let pollers = Pollers::start(&manager);
     let begun = Instant::now();
@@ -208,7 +211,7 @@ async fn inv06_nobody_waits_at_rotations_of_tokens_that_really_live_a_minute() {
 async fn inv07_a_valid_token_serves_until_its_end_and_the_endpoint_is_found_again_when_it_is_back() {
     let server = AuthorizationServer::start().await.expect("a server");
     let clock = Arc::new(ManualClock::new());
-    let manager = builder(&server, &clock).build();
+    let manager = builder(&server, &clock).build().expect("a manager");
     let token = name(&manager.get_token().await.expect("a token"));
     clock.advance(manager.status().next_renewal.expect("it expires"));
     server.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
@@ -270,7 +273,7 @@ async fn inv07_a_valid_token_serves_until_its_end_and_the_endpoint_is_found_agai
 async fn inv07_a_connection_refused_is_no_loss_while_the_token_is_valid() {
     let server = AuthorizationServer::start().await.expect("a server");
     let clock = Arc::new(ManualClock::new());
-    let manager = builder(&server, &clock).build();
+    let manager = builder(&server, &clock).build().expect("a manager");
     manager.get_token().await.expect("a token");
     drop(server);
     clock.advance(manager.status().next_renewal.expect("it expires"));
@@ -317,7 +320,7 @@ async fn inv08_a_wrong_secret_is_a_handful_of_token_calls_and_mended_at_the_next
     let file = SecretFile::new("mended");
     file.write("wrong");
     let provider = provider(&server, SecretSource::file(&file.0), &clock);
-    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager");
     a_minute_of_refusals(&manager, &clock).await;
     println!("{} token calls for 10,000 callers in a minute", server.token_calls());
     assert!((3..=6).contains(&server.token_calls()), "{} calls", server.token_calls());
@@ -350,7 +353,7 @@ async fn inv08_a_secret_from_a_closure_is_read_before_each_token_call() {
         }
     });
     let provider = provider(&server, source, &clock);
-    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager");
     a_minute_of_refusals(&manager, &clock).await;
     assert!(server.token_calls() <= 6, "{} calls", server.token_calls());
     server.client_secret().clone_into(&mut vault.lock().expect("unpoisoned"));
@@ -368,7 +371,7 @@ async fn inv08_a_secret_that_changes_while_it_is_being_refused_is_tried_once_mor
         async move { Ok::<_, std::io::Error>(Secret::from(secret)) }
     });
     let provider = provider(&server, source, &clock);
-    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager");
     manager.get_token().await.expect("a token");
     assert_eq!((server.token_calls(), server.tokens_issued()), (2, 1));
 }
@@ -384,7 +387,7 @@ async fn inv08_a_secret_that_is_another_at_each_reading_does_not_undo_the_cool_d
         async move { Ok::<_, std::io::Error>(Secret::from(secret)) }
     });
     let provider = provider(&server, source, &clock);
-    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager");
     for _ in 0..100 {
         manager.get_token().await.expect_err("refused");
     }
@@ -397,7 +400,7 @@ async fn inv08_a_secret_file_that_was_missing_is_read_at_the_next_call() {
     let clock = Arc::new(ManualClock::new());
     let file = SecretFile::new("missing");
     let provider = provider(&server, SecretSource::file(&file.0), &clock);
-    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager");
     let error = manager.get_token().await.expect_err("no file");
     assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
     assert!(error.to_string().contains("forge-lifetime-missing"), "{error}");
@@ -428,7 +431,7 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
     server.set_refresh_tokens(true);
     let clock = Arc::new(ManualClock::new());
     let persisted = Persisted::default();
-    let manager = persisted.by(&builder_of(&server, &clock)).build();
+    let manager = persisted.by(&builder_of(&server, &clock)).build().expect("a manager");
     let first = manager.get_token().await.expect("a token");
     let refresh_token = first.token().refresh_token().expect("a refresh token").to_owned();
     assert_eq!(persisted.seen(), [name(&first)]);
@@ -479,7 +482,7 @@ async fn inv09_a_rotated_refresh_token_is_persisted_before_anybody_has_what_came
     server.set_refresh_tokens(true);
     let clock = Arc::new(ManualClock::new());
     let persisted = Persisted::default();
-    let manager = persisted.by(&builder_of(&server, &clock)).build();
+    let manager = persisted.by(&builder_of(&server, &clock)).build().expect("a manager");
     manager.get_token().await.expect("a token");
     for round in 1..=5 {
         // By a caller who waits, and in the background.
@@ -544,7 +547,7 @@ async fn warm_up_gives_up_in_time_with_the_last_failure() {
     // And when nothing comes back at all.
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_delay(Duration::from_secs(60));
-    let manager = builder(&server, &clock).build();
+    let manager = builder(&server, &clock).build().expect("a manager");
     let error = manager.warm_up(Duration::from_millis(100)).await.expect_err("too slow");
     assert!(error.is_timeout(), "{error:?}");
 }
@@ -553,7 +556,8 @@ async fn warm_up_gives_up_in_time_with_the_last_failure() {
 async fn warm_up_does_not_try_a_wrong_secret_again() {
     let server = AuthorizationServer::start().await.expect("a server");
     let clock = Arc::new(ManualClock::new());
-    let manager = TokenManager::builder(provider(&server, "wrong", &clock)).clock(clock).build();
+    let manager =
+        TokenManager::builder(provider(&server, "wrong", &clock)).clock(clock).build().expect("a manager");
     let begun = Instant::now();
     let error = manager.warm_up(Duration::from_secs(60)).await.expect_err("a wrong secret");
     assert!(error.is_invalid_client(), "{error:?}");
@@ -567,7 +571,7 @@ async fn warm_up_does_not_try_a_wrong_secret_again() {
 async fn shutdown_waits_for_the_flight_and_ends_background_renewals_only() {
     let server = AuthorizationServer::start().await.expect("a server");
     let clock = Arc::new(ManualClock::new());
-    let manager = builder(&server, &clock).build();
+    let manager = builder(&server, &clock).build().expect("a manager");
     let first = name(&manager.get_token().await.expect("a token"));
 
     // A renewal is under way: it ends, and is not lost.
@@ -667,7 +671,7 @@ async fn inv10_a_clock_set_back_while_the_endpoint_answers_does_not_stretch_the_
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_delay(Duration::from_millis(200));
     let clock = Arc::new(ManualClock::new());
-    let manager = builder(&server, &clock).build();
+    let manager = builder(&server, &clock).build().expect("a manager");
     let caller = tokio::spawn({
         let manager = manager.clone();
         async move { manager.get_token().await.expect("a token").id() }
@@ -692,7 +696,7 @@ async fn inv10_steps_and_suspends_do_not_stretch_a_life() {
         (0, day),
     ] {
         let clock = Arc::new(ManualClock::new());
-        let manager = builder(&server, &clock).build();
+        let manager = builder(&server, &clock).build().expect("a manager");
         let first: Result<_, AuthenticationError> = manager.get_token().await;
         let first = first.expect("a token").id();
         let begun = server.token_calls();

@@ -35,8 +35,11 @@ impl World {
         )
         .build()
         .expect("a provider");
-        let manager =
-            TokenManager::builder(provider).storage(InMemoryTokenStorage::new()).clock(clock).build();
+        let manager = TokenManager::builder(provider)
+            .storage(InMemoryTokenStorage::new())
+            .clock(clock)
+            .build()
+            .expect("a manager");
         let client = HttpClient::builder(api.base_url())
             .with_token_auth(configure(TokenAuth::new(manager.clone())))
             .build()

@@ -49,7 +49,8 @@ async fn inv01_many_managers_over_one_storage_are_one_token_call() {
     let callers: Vec<_> = (0..100)
         .map(|_| {
             let provider = client(&server).build().expect("a provider");
-            let manager = TokenManager::builder(provider).storage(storage.clone()).build();
+            let manager =
+                TokenManager::builder(provider).storage(storage.clone()).build().expect("a manager");
             tokio::spawn(async move { manager.get_token().await.expect("a token").id() })
         })
         .collect();
@@ -73,9 +74,12 @@ async fn inv01_callers_of_different_keys_do_not_wait_for_each_other() {
             .expect("a provider"),
     )
     .storage(storage.clone())
-    .build();
-    let serving =
-        TokenManager::builder(client(&server).build().expect("a provider")).storage(storage).build();
+    .build()
+    .expect("a manager");
+    let serving = TokenManager::builder(client(&server).build().expect("a provider"))
+        .storage(storage)
+        .build()
+        .expect("a manager");
     tokio::select! {
         biased;
         _ = waiting.get_token() => panic!("nobody answers"),
@@ -317,7 +321,7 @@ async fn inv08_a_server_that_fails_is_told_from_one_that_refuses_and_is_left_alo
     let clock = Arc::new(ManualClock::new());
     server.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
     let provider = client(&server).build().expect("a provider");
-    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build();
+    let manager = TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager");
     for _ in 0..100 {
         let error = manager.get_token().await.expect_err("it fails");
         assert!(error.is_transient() && !error.is_refresh(), "{error:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use forge_core::{Clock, SystemClock, TokenData, TokenProvider, TokenStorage};
+use forge_core::{Clock, ConfigError, SystemClock, TokenData, TokenProvider, TokenStorage};
 
 use super::failures::Failures;
 use super::flights::Flights;
@@ -121,9 +121,24 @@ impl TokenManagerBuilder {
     }
 
     /// The manager. Nothing is fetched before somebody asks.
-    #[must_use]
-    pub fn build(self) -> TokenManager {
-        let key = self.key.unwrap_or_else(|| self.provider.cache_key());
+    ///
+    /// # Errors
+    ///
+    /// The storage cannot keep tokens under this key.
+    pub fn build(self) -> Result<TokenManager, ConfigError> {
+        if let Some(storage) = &self.storage {
+            storage.check_key(&self.key())?;
+        }
+        Ok(self.assemble())
+    }
+
+    fn key(&self) -> String {
+        self.key.clone().unwrap_or_else(|| self.provider.cache_key())
+    }
+
+    /// The manager of settings that were checked, or need not be.
+    pub(super) fn assemble(self) -> TokenManager {
+        let key = self.key();
         let announcements = match &self.storage {
             None => Announcements::NotNeeded,
             Some(storage) => storage.generation(&key).map_or(Announcements::None, Announcements::Counted),

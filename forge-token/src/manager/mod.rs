@@ -95,7 +95,7 @@ type RefreshTokenHook = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()>
 impl TokenManager {
     /// A manager that keeps its token in the process.
     pub fn new(provider: impl TokenProvider + 'static) -> Self {
-        Self::builder(provider).build()
+        Self::builder(provider).assemble()
     }
 
     /// A manager with settings of one's own.

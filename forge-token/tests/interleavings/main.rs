@@ -21,9 +21,9 @@ use world::{Counting, Yielding, explore, join_all};
 fn managers(provider: &Arc<Counting>) -> [TokenManager; 3] {
     let builder = || TokenManager::builder(Arc::clone(provider));
     [
-        builder().build(),
-        builder().storage(Yielding::announced(InMemoryTokenStorage::new())).build(),
-        builder().storage(Yielding::unannounced(InMemoryTokenStorage::new())).build(),
+        builder().build().expect("a manager"),
+        builder().storage(Yielding::announced(InMemoryTokenStorage::new())).build().expect("a manager"),
+        builder().storage(Yielding::unannounced(InMemoryTokenStorage::new())).build().expect("a manager"),
     ]
 }
 
@@ -53,7 +53,7 @@ fn inv01_two_managers_over_one_storage_one_fetch() {
             let (provider, storage) = (Arc::clone(&provider), storage.clone());
             let storage =
                 if i % 2 == 0 { Yielding::announced(storage) } else { Yielding::unannounced(storage) };
-            let manager = TokenManager::builder(provider).storage(storage).build();
+            let manager = TokenManager::builder(provider).storage(storage).build().expect("a manager");
             async move { manager.get_token().await.expect("a token").id() }
         });
         let ids = join_all(callers).await;
@@ -165,8 +165,12 @@ fn inv11_two_managers_that_were_rejected_with_one_token_renew_once() {
         let provider = Arc::new(Counting::default());
         let storage = InMemoryTokenStorage::new();
         for wrap in [Yielding::announced, Yielding::unannounced] {
-            let manager =
-                || TokenManager::builder(Arc::clone(&provider)).storage(wrap(storage.clone())).build();
+            let manager = || {
+                TokenManager::builder(Arc::clone(&provider))
+                    .storage(wrap(storage.clone()))
+                    .build()
+                    .expect("a manager")
+            };
             let (one, two) = (manager(), manager());
             let revoked = [one.get_token().await.expect("a token"), two.get_token().await.expect("a token")];
             assert_eq!(revoked[0].id(), revoked[1].id());
@@ -186,7 +190,10 @@ fn inv19_what_somebody_else_stores_meanwhile_is_noticed() {
     explore(|| async {
         let provider = Arc::new(Counting::default());
         let storage = InMemoryTokenStorage::new();
-        let manager = TokenManager::builder(provider).storage(Yielding::announced(storage.clone())).build();
+        let manager = TokenManager::builder(provider)
+            .storage(Yielding::announced(storage.clone()))
+            .build()
+            .expect("a manager");
         let writer = spawn({
             let storage = Yielding::announced(storage.clone());
             let key = manager.cache_key().to_owned();

@@ -138,7 +138,7 @@ fn manager(server: &Server, http: Http, clock: &Arc<ManualClock>) -> TokenManage
         Http::Undecoded => provider.http(ClientBuilder::no_gzip),
         Http::Timeout(limit) => provider.http(move |http| http.timeout(limit)),
     };
-    TokenManager::builder(provider.build().expect("a provider")).clock(clock()).build()
+    TokenManager::builder(provider.build().expect("a provider")).clock(clock()).build().expect("a manager")
 }
 
 fn check_accepted(name: &str, expected: &Accepted, token: &Credential, clock: &ManualClock) {

@@ -426,7 +426,8 @@ async fn inv16_storage_failures_do_not_tell_the_token() {
     let key = clients[0].provider.cache_key();
     canaries.look_at_error("StorageError", &failing.get(&key).await.expect_err("it fails"));
     for client in clients {
-        let manager = TokenManager::builder(client.provider_only()).storage(failing).build();
+        let manager =
+            TokenManager::builder(client.provider_only()).storage(failing).build().expect("a manager");
         canaries.look_at_error("invalidation", &manager.invalidate_token().await.expect_err("it fails"));
         canaries.look_at_error("TokenManager", &manager.get_token().await.expect_err("nobody is there"));
         canaries.look_at_debug("TokenStatus", &manager.status());

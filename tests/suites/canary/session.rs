@@ -141,7 +141,8 @@ impl Sessions {
             .storage(InMemoryTokenStorage::builder().clock(clock.clone()).build())
             .on_refresh_token(|_| async {})
             .clock(clock.clone())
-            .build();
+            .build()
+            .expect("a manager");
         let client = self.http(&manager);
         for _ in 0..3 {
             self.hide_tokens_of(&manager).await;
@@ -181,7 +182,10 @@ impl Sessions {
     }
 
     async fn failures(&mut self) {
-        let manager = TokenManager::builder(self.client(AuthMethod::Body)).storage(FailingStorage).build();
+        let manager = TokenManager::builder(self.client(AuthMethod::Body))
+            .storage(FailingStorage)
+            .build()
+            .expect("a manager");
         self.hide_tokens_of(&manager).await;
         self.get(&self.http(&manager), "/users").await;
         manager.invalidate_token().await.expect_err("the storage fails");
@@ -211,7 +215,7 @@ impl Sessions {
             let refreshable = Canary::token("refresh token that is echoed");
             let storage = InMemoryTokenStorage::new();
             let manager = TokenManager::builder(provider.build().expect("a provider"));
-            let manager = manager.storage(storage.clone()).build();
+            let manager = manager.storage(storage.clone()).build().expect("a manager");
             let old = TokenData::new("old").with_expires_at(chrono::DateTime::UNIX_EPOCH);
             let old = old.with_refresh_token(refreshable.text());
             self.canaries.add(refreshable);
@@ -309,8 +313,10 @@ async fn inv16_we_do_not_log_the_last_words_of_a_connection() {
     let server = Http2Server::start(move |_| Reply::GoAway(echo.clone())).await;
     let provider = ClientCredentialsTokenProvider::builder(server.url(), "id", text).http(reqwest_over_http2);
     let storage = InMemoryTokenStorage::new();
-    let manager =
-        TokenManager::builder(provider.build().expect("a provider")).storage(storage.clone()).build();
+    let manager = TokenManager::builder(provider.build().expect("a provider"))
+        .storage(storage.clone())
+        .build()
+        .expect("a manager");
     let old = TokenData::new("old").with_expires_at(chrono::DateTime::UNIX_EPOCH).with_refresh_token("r");
     storage.set(manager.cache_key(), &old).await.expect("a storage");
     manager.get_token().await.expect_err("a cut connection");

@@ -147,7 +147,7 @@ async fn inv16_providers_and_managers_are_not_shown() {
     for builder in managers {
         let builder = builder.storage(storage.clone());
         canaries.look_at_debug("TokenManagerBuilder", &builder);
-        let manager = builder.build();
+        let manager = builder.build().expect("a manager");
         canaries.look_at_debug("TokenManager, empty", &manager);
         canaries.look_at_debug("TokenStatus, empty", &manager.status());
         storage.set(manager.cache_key(), &token).await.expect("a storage");

@@ -1,0 +1,248 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
+use redis::aio::MultiplexedConnection;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::announcements::{Message, News};
+use crate::keys::Keys;
+use crate::scripts::RELEASE;
+use crate::storage::Inner;
+
+/// A lease that ends by itself when nobody extends it.
+pub(crate) struct Lease {
+    storage: Arc<Inner>,
+    keys: Result<Keys, StorageError>,
+    /// Tells our lease from all others.
+    owner: String,
+    /// Over which it was asked for, while it may be ours.
+    connection: Option<MultiplexedConnection>,
+    extension: Option<AbortHandle>,
+}
+
+/// How long a waiter relies on being told of a change, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long failures in a row are counted after the last one's cool-down.
+const COUNT_FAILURES: Duration = Duration::from_secs(300);
+/// How long the mark on a refresh token stays whose record is not there.
+const KEEP_MARK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Lease {
+    pub(crate) fn new(storage: Arc<Inner>, key: &str) -> Self {
+        let owner = format!("{}:{:032x}", storage.announcements.origin(), fastrand::u128(..));
+        Self { keys: storage.keys(key), storage, owner, connection: None, extension: None }
+    }
+
+    fn keys(&self) -> Result<Keys, StorageError> {
+        self.keys.clone()
+    }
+
+    /// Asks once for the lease.
+    async fn ask(&mut self, keys: &Keys, heed_cool_down: bool) -> Result<Answer, StorageError> {
+        let begun = Instant::now();
+        let up = self.storage.link.up().await?;
+        // From here on it may be ours, whether we hear of it or not.
+        self.connection = Some(up.connection.clone());
+        let mut script = self.storage.scripts.acquire.prepare_invoke();
+        script.key(&keys.lease).key(&keys.cool_down).key(&keys.token);
+        script.arg(&self.owner).arg(millis(self.storage.lease)).arg(u8::from(heed_cool_down));
+        let (what, failures, status, left, digest): (String, u32, u16, i64, String) =
+            self.storage.link.call_on(&up, begun, &script).await?;
+        if what == "held" {
+            return Ok(Answer::Held { failures });
+        }
+        self.connection = None;
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        if what == "taken" {
+            return Ok(Answer::Taken { left, digest });
+        }
+        let cool_down = CoolDown::new(left, failures);
+        Ok(Answer::CoolingDown(if status == 0 { cool_down } else { cool_down.with_status(status) }))
+    }
+
+    /// Keeps the lease ours for as long as we live, and are not paused.
+    fn keep_extending(&mut self, keys: &Keys) {
+        let (storage, owner, key) = (Arc::clone(&self.storage), self.owner.clone(), keys.lease.clone());
+        let extending = async move {
+            loop {
+                sleep(storage.lease / 3).await;
+                let mut script = storage.scripts.extend.prepare_invoke();
+                script.key(&key).arg(&owner).arg(millis(storage.lease));
+                // When it fails the next one may not; when the lease is lost, storing finds that out.
+                if matches!(storage.link.call::<u8>(&script).await, Ok(0)) {
+                    return;
+                }
+            }
+        };
+        self.extension = Some(tokio::spawn(extending).abort_handle());
+    }
+
+    /// It is given back, as the server says.
+    fn is_over(&mut self) {
+        self.connection = None;
+        self.stop_extending();
+    }
+
+    fn stop_extending(&mut self) {
+        if let Some(extension) = self.extension.take() {
+            extension.abort();
+        }
+    }
+
+    async fn try_store(&self, keys: &Keys, token: &TokenData, read: &str) -> Result<u8, StorageError> {
+        let written = self.storage.written(token).await?;
+        let mut script = self.storage.scripts.store.prepare_invoke();
+        script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down);
+        script.arg(&self.owner).arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
+        script.arg(self.storage.announcements.channel());
+        script.arg(self.storage.announcements.message(&keys.hash, News::Changed)).arg(read);
+        self.storage.link.call(&script).await
+    }
+}
+
+enum Answer {
+    Held { failures: u32 },
+    Taken { left: Duration, digest: String },
+    CoolingDown(CoolDown),
+}
+
+#[async_trait]
+impl TokenLease for Lease {
+    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+        let keys = self.keys()?;
+        // Listen first: what happens after the answer must not be missed.
+        let mut news = self.storage.announcements.listen();
+        let mut seen = None;
+        loop {
+            let left = match self.ask(&keys, heed_cool_down).await? {
+                Answer::Held { failures } => {
+                    self.keep_extending(&keys);
+                    return Ok(Acquired::Held { failures });
+                }
+                Answer::CoolingDown(cool_down) => return Ok(Acquired::CoolingDown(cool_down)),
+                Answer::Taken { digest, .. } if seen.as_ref().is_some_and(|seen| *seen != digest) => {
+                    return Ok(Acquired::Changed);
+                }
+                Answer::Taken { left, digest } => {
+                    seen = Some(digest);
+                    left
+                }
+            };
+            // Some milliseconds more, each another number: it must have run out, and not all ask at once.
+            let wait = left.min(LONGEST_WAIT) + Duration::from_millis(fastrand::u64(1..50));
+            tokio::select! {
+                heard = news_of(&keys.hash, &mut news) => {
+                    if heard == Some(News::Changed) {
+                        return Ok(Acquired::Changed);
+                    }
+                }
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn spend(&mut self, id: TokenId) -> Result<Spending, StorageError> {
+        let keys = self.keys()?;
+        let mut script = self.storage.scripts.spend.prepare_invoke();
+        script.key(&keys.lease).key(&keys.meta).key(&keys.token);
+        script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(self.storage.announcements.origin());
+        script.arg(millis(KEEP_MARK));
+        let spending: String = self.storage.link.call(&script).await?;
+        Ok(match spending.as_str() {
+            "ours" => Spending::Ours,
+            "foreign" => Spending::Foreign,
+            _ => Spending::LeaseLost,
+        })
+    }
+
+    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+        let keys = self.keys()?;
+        let mut script = self.storage.scripts.unspend.prepare_invoke();
+        script.key(&keys.lease).key(&keys.meta);
+        script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(self.storage.announcements.origin());
+        self.storage.link.call(&script).await
+    }
+
+    async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
+        const STORED: u8 = 1;
+        const NOBODY_HOLDS_IT: u8 = 2;
+        let keys = self.keys()?;
+        self.stop_extending();
+        let stored = async {
+            let answer = self.try_store(&keys, token, "").await?;
+            if answer != NOBODY_HOLDS_IT {
+                return Ok(answer == STORED);
+            }
+            let present = self.storage.read(&keys).await?;
+            if present.token.map(|token| token.id()) != read {
+                return Ok(false);
+            }
+            Ok(self.try_store(&keys, token, &present.digest).await? == STORED)
+        };
+        let stored = self.storage.announced(&keys, stored.await);
+        if stored.is_ok() {
+            self.is_over();
+        }
+        stored
+    }
+
+    async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
+        let keys = self.keys()?;
+        self.stop_extending();
+        let announcements = &self.storage.announcements;
+        let mut script = self.storage.scripts.fail.prepare_invoke();
+        script.key(&keys.lease).key(&keys.cool_down);
+        script.arg(&self.owner).arg(announcements.channel());
+        script.arg(announcements.message(&keys.hash, News::Released));
+        script.arg(millis(cool_down.left())).arg(cool_down.failures()).arg(cool_down.status().unwrap_or(0));
+        script.arg(millis(COUNT_FAILURES));
+        self.storage.link.call::<()>(&script).await?;
+        self.is_over();
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.stop_extending();
+        let (Some(mut connection), Ok(keys)) = (self.connection.take(), &self.keys) else { return };
+        let announcements = &self.storage.announcements;
+        let mut release = redis::cmd("EVAL");
+        release.arg(RELEASE).arg(1).arg(&keys.lease).arg(&self.owner).arg(announcements.channel());
+        release.arg(announcements.message(&keys.hash, News::Released));
+        let mut release: Pin<Box<dyn Future<Output = _> + Send>> =
+            Box::pin(async move { release.query_async::<()>(&mut connection).await });
+        // Sent before anything that its owner sends after this, over the connection on which it was asked
+        // for: if that was not answered in time, the lease may be ours without our knowing.
+        let is_done = release.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if let (false, Ok(runtime)) = (is_done, Handle::try_current()) {
+            runtime.spawn(timeout(LONGEST_WAIT, release));
+        }
+    }
+}
+
+/// `None`: something was missed.
+async fn news_of(hash: &str, news: &mut Receiver<Message>) -> Option<News> {
+    loop {
+        match news.recv().await {
+            Ok(message) if message.hash == hash => return Some(message.news),
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return None,
+            // It is the storage that sends, and we hold that.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,69 @@
+//! How one connects, and what is said when that fails.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use forge_core::StorageError;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+};
+use tokio::sync::Notify;
+
+use crate::announcements::Announcements;
+
+/// A connection that hears what is announced. `lost` is told when it ends.
+///
+/// # Errors
+///
+/// The server cannot be reached, or does not let us in.
+pub(super) async fn connect(
+    client: &Client,
+    announcements: &Arc<Announcements>,
+    lost: &Arc<Notify>,
+) -> Result<MultiplexedConnection, RedisError> {
+    let (ear, lost) = (Arc::clone(announcements), Arc::clone(lost));
+    let hear = move |push: PushInfo| {
+        match (&push.kind, push.data.as_slice()) {
+            (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.hear(message),
+            (PushKind::Disconnection, _) => lost.notify_one(),
+            _ => {}
+        }
+        Ok::<(), Infallible>(())
+    };
+    // Deadlines are ours: see `Limits`.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_push_sender(hear);
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    connection.subscribe(announcements.channel()).await?;
+    Ok(connection)
+}
+
+/// Whether the connection is of no use after this.
+pub(super) fn is_fatal(error: &RedisError) -> bool {
+    // A server that has become a replica refuses to write, whatever is asked.
+    error.is_unrecoverable_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+/// What a person should read. A server's own words stay out: they may quote a command, and so a token.
+pub(super) fn explain(error: &RedisError) -> StorageError {
+    let code = error.code().unwrap_or_default();
+    let text = match (code, error.kind()) {
+        ("NOAUTH" | "WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
+            "Redis refused the login: user or password is wrong, or there is none".to_owned()
+        }
+        ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
+        (_, ErrorKind::RESP3NotSupported) => "the server does not speak RESP3 (Redis 6 or later)".to_owned(),
+        (_, ErrorKind::Io) => {
+            let cause =
+                std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            let cause = cause.map_or_else(|| "it was cut".to_owned(), |cause| cause.kind().to_string());
+            format!("the connection to Redis failed: {cause}")
+        }
+        ("", _) => format!("Redis: {}", error.category()),
+        (code, _) => format!("Redis refused: {code}"),
+    };
+    StorageError::new(text)
+}

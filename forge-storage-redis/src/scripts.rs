@@ -1,0 +1,45 @@
+//! What the server does in one step. All keys of a script are in one slot.
+
+use std::fmt;
+
+use redis::Script;
+
+pub(crate) struct Scripts {
+    pub(crate) read: Script,
+    pub(crate) set: Script,
+    pub(crate) delete: Script,
+    pub(crate) delete_if: Script,
+    pub(crate) acquire: Script,
+    pub(crate) extend: Script,
+    pub(crate) store: Script,
+    pub(crate) fail: Script,
+    pub(crate) spend: Script,
+    pub(crate) unspend: Script,
+}
+
+impl Scripts {
+    pub(crate) fn new() -> Self {
+        let script = |body| Script::new(&[include_str!("scripts/common.lua"), body].concat());
+        Self {
+            read: script(include_str!("scripts/read.lua")),
+            set: script(include_str!("scripts/set.lua")),
+            delete: script(include_str!("scripts/delete.lua")),
+            delete_if: script(include_str!("scripts/delete_if.lua")),
+            acquire: script(include_str!("scripts/acquire.lua")),
+            extend: script(include_str!("scripts/extend.lua")),
+            store: script(include_str!("scripts/store.lua")),
+            fail: script(include_str!("scripts/fail.lua")),
+            spend: script(include_str!("scripts/spend.lua")),
+            unspend: script(include_str!("scripts/unspend.lua")),
+        }
+    }
+}
+
+/// Sent as it is, without asking whether the server knows it: who gives a lease back waits for nothing.
+pub(crate) const RELEASE: &str = include_str!("scripts/release.lua");
+
+impl fmt::Debug for Scripts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scripts").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+-- In front of each script.
+local function now()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+-- Names what is there without being it. SHA-1 is what scripts have; nobody gains by a collision.
+local function digest(key)
+    local what = redis.call('TYPE', key).ok
+    if what ~= 'string' then return what end
+    local length = redis.call('STRLEN', key)
+    if length > 1048576 then return 'too long: ' .. length end
+    return redis.sha1hex(redis.call('GET', key))
+end
+-- The version is that of the hash. Others are read as far as their fields are known.
+local function put(key, meta, record, seconds, issued_at)
+    redis.call('SET', key, record)
+    redis.call('DEL', meta)
+    redis.call('HSET', meta, 'version', '1', 'digest', redis.sha1hex(record))
+    if issued_at ~= '' then redis.call('HSET', meta, 'issued_at', issued_at) end
+    if seconds ~= '' then
+        redis.call('EXPIRE', key, seconds)
+        redis.call('EXPIRE', meta, seconds)
+    end
+end

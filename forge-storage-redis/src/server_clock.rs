@@ -1,0 +1,131 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use forge_core::{Clock, Moment};
+
+/// How far this machine's wall clock is from the server's, by which all who share a token count.
+#[derive(Debug)]
+pub(crate) struct ServerClock {
+    local: Arc<dyn Clock>,
+    /// The server's time less ours, in milliseconds; `UNKNOWN` before the first answer.
+    ahead: AtomicI64,
+}
+
+const UNKNOWN: i64 = i64::MIN;
+
+/// Clocks that differ by less are taken for equal: so much may be the way to the server. Then a token
+/// reads exactly as it was written.
+const TOLERANCE: i64 = 1_000;
+
+impl ServerClock {
+    pub(crate) fn new(local: Arc<dyn Clock>) -> Self {
+        Self { local, ahead: AtomicI64::new(UNKNOWN) }
+    }
+
+    pub(crate) fn local_now(&self) -> Moment {
+        self.local.now()
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.ahead.load(Ordering::Relaxed) != UNKNOWN
+    }
+
+    /// Asked at `asked` by our wall clock, in milliseconds, the server has just said that it is this late.
+    pub(crate) fn learn(&self, asked: i64, server_millis: i64) {
+        let now = self.local.now().wall_millis();
+        let way = now.saturating_sub(asked);
+        // It said so somewhere on the way. What took long says little.
+        if self.is_known() && !(0..=TOLERANCE).contains(&way) {
+            return;
+        }
+        let ahead = server_millis.saturating_sub(asked.saturating_add(way / 2));
+        let ahead = if is_small(ahead) { 0 } else { ahead };
+        let known = self.ahead();
+        if !self.is_known() || (ahead == 0) != (known == 0) || !is_small(ahead.saturating_sub(known)) {
+            self.ahead.store(ahead.max(UNKNOWN + 1), Ordering::Relaxed);
+        }
+    }
+
+    /// A moment of ours, as the server's clock shows it.
+    pub(crate) fn to_server(&self, local: DateTime<Utc>) -> DateTime<Utc> {
+        shifted(local, self.ahead())
+    }
+
+    /// A moment on the server's clock, as ours shows it.
+    pub(crate) fn to_local(&self, server: DateTime<Utc>) -> DateTime<Utc> {
+        shifted(server, self.ahead().saturating_neg())
+    }
+
+    fn ahead(&self) -> i64 {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        if ahead == UNKNOWN { 0 } else { ahead }
+    }
+}
+
+fn is_small(difference: i64) -> bool {
+    difference.unsigned_abs() < TOLERANCE.unsigned_abs()
+}
+
+fn shifted(moment: DateTime<Utc>, millis: i64) -> DateTime<Utc> {
+    let by = TimeDelta::try_milliseconds(millis).unwrap_or_default();
+    moment.checked_add_signed(by).unwrap_or(moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn inv10_small_differences_are_none_and_large_ones_go_both_ways() {
+        let local = Arc::new(ManualClock::new());
+        let clock = ServerClock::new(Arc::clone(&local) as _);
+        let (now, millis) = (local.now().wall(), local.now().wall_millis());
+        let learn = |server| clock.learn(local.now().wall_millis(), server);
+        assert!(!clock.is_known());
+        assert_eq!(clock.to_local(now), now);
+        learn(millis + 999);
+        assert!(clock.is_known());
+        assert_eq!(clock.to_local(now), now);
+
+        learn(millis + 600_000);
+        assert_eq!(clock.to_server(now), now + TimeDelta::minutes(10));
+        learn(millis + 600_999);
+        assert_eq!(clock.to_local(clock.to_server(now)), now);
+        assert_eq!(clock.to_server(now), now + TimeDelta::minutes(10), "no jitter");
+        local.step_wall(-600_000);
+        learn(millis);
+        assert_eq!(clock.to_server(now), now + TimeDelta::minutes(10));
+        local.step_wall(1_200_000);
+        learn(millis);
+        assert_eq!(clock.to_server(now), now - TimeDelta::minutes(10));
+        local.step_wall(-600_300);
+        learn(millis);
+        assert_eq!(clock.to_server(now), now);
+    }
+
+    #[test]
+    fn inv10_an_answer_that_took_long_says_nothing_of_the_clock() {
+        let local = Arc::new(ManualClock::new());
+        let clock = ServerClock::new(Arc::clone(&local) as _);
+        let (now, millis) = (local.now().wall(), local.now().wall_millis());
+        clock.learn(millis - 4_000, millis - 2_000);
+        assert_eq!(clock.to_server(now), now, "the middle of the way is the best guess");
+        clock.learn(millis - 4_000, millis - 4_000);
+        assert_eq!(clock.to_server(now), now);
+        clock.learn(millis + 4_000, millis - 4_000);
+        assert_eq!(clock.to_server(now), now);
+    }
+
+    #[test]
+    fn inv10_absurd_times_do_not_overflow() {
+        for (asked, server) in [(0, i64::MAX), (0, i64::MIN), (i64::MAX, i64::MIN), (i64::MIN, i64::MAX)] {
+            let clock = ServerClock::new(Arc::new(ManualClock::new()));
+            clock.learn(asked, server);
+            let _ = (clock.to_local(DateTime::<Utc>::MIN_UTC), clock.to_server(DateTime::<Utc>::MAX_UTC));
+            let _ = (clock.to_local(DateTime::<Utc>::MAX_UTC), clock.to_server(DateTime::<Utc>::MIN_UTC));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use forge_core::{
+    CompareAndDelete, ConfigError, Generation, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
+    TokenStorage,
+};
+use redis::Client;
+use zeroize::Zeroizing;
+
+use crate::announcements::{Announcements, News};
+use crate::builder::RedisTokenStorageBuilder;
+use crate::keys::{self, Keys};
+use crate::lease::Lease;
+use crate::link::Link;
+use crate::record;
+use crate::scripts::Scripts;
+use crate::server_clock::ServerClock;
+
+/// Tokens in Redis or Valkey, shared by all processes that use the same server and prefix. Clones share
+/// one connection.
+#[derive(Clone)]
+pub struct RedisTokenStorage(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) prefix: String,
+    pub(crate) lease: Duration,
+    pub(crate) link: Link,
+    pub(crate) scripts: Scripts,
+    pub(crate) announcements: Arc<Announcements>,
+    pub(crate) clock: ServerClock,
+    pub(crate) reported: Mutex<HashSet<String>>,
+}
+
+impl RedisTokenStorage {
+    /// A storage with the default settings: `redis://host:port/db`, with `user:password@` before the host
+    /// where the server asks for a login; `valkey://` and `redis+unix:///path` do, too. Nothing is sent
+    /// before the first use.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none of a Redis server.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        Self::builder(url).build()
+    }
+
+    /// A storage with settings of one's own, from a URL as in [`new`](Self::new).
+    pub fn builder(url: &str) -> RedisTokenStorageBuilder {
+        RedisTokenStorageBuilder::from_url(url)
+    }
+
+    /// A storage with settings of one's own, on the server that a client was made for.
+    pub fn from_client(client: &Client) -> RedisTokenStorageBuilder {
+        RedisTokenStorageBuilder::from_client(client)
+    }
+}
+
+/// What stands under a token's key.
+pub(crate) struct Present {
+    pub(crate) token: Option<TokenData>,
+    /// Names it, whatever it is.
+    pub(crate) digest: String,
+}
+
+/// A token as it is to be stored.
+pub(crate) struct Written {
+    pub(crate) record: Zeroizing<String>,
+    /// How long to keep it; empty: for ever.
+    pub(crate) seconds: String,
+    /// In milliseconds by the server's clock; empty: unknown.
+    pub(crate) issued_at: String,
+}
+
+/// The documents' minimum.
+const SHORTEST_LIFE: i64 = 60;
+
+impl Inner {
+    pub(crate) fn keys(&self, key: &str) -> Result<Keys, StorageError> {
+        Keys::new(&self.prefix, key)
+    }
+
+    pub(crate) async fn read(&self, keys: &Keys) -> Result<Present, StorageError> {
+        let mut script = self.scripts.read.prepare_invoke();
+        script.key(&keys.token).key(&keys.meta);
+        let asked = self.clock.local_now().wall_millis();
+        let (now, what, record, digest, issued_at): (i64, String, Vec<u8>, String, String) =
+            self.link.call(&script).await?;
+        let record = Zeroizing::new(record);
+        self.clock.learn(asked, now);
+        let token = match what.as_str() {
+            "none" => None,
+            "record" => match record::read(&record) {
+                Ok(token) => Some(self.by_our_clock(token, &issued_at)),
+                Err(record::Unreadable(why)) => {
+                    self.report(keys, &digest, why);
+                    None
+                }
+            },
+            _ => {
+                self.report(keys, &digest, "no text, or too long");
+                None
+            }
+        };
+        Ok(Present { token, digest })
+    }
+
+    pub(crate) async fn written(&self, token: &TokenData) -> Result<Written, StorageError> {
+        if !self.clock.is_known() {
+            // Reading tells the time; that there is no such token does no harm.
+            self.read(&self.keys("")?).await?;
+        }
+        let now = self.clock.local_now().wall();
+        let expires_at = token.expires_at().map(|at| self.clock.to_server(at));
+        let record = record::write(token, expires_at)
+            .map_err(|_| StorageError::new("the token cannot be written as JSON"))?;
+        let seconds = token.kept_until(now).map(|until| {
+            let left = until.signed_duration_since(now).num_seconds();
+            left.clamp(SHORTEST_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
+        });
+        let issued_at = token.issued_at().map(|at| self.clock.to_server(at).timestamp_millis().to_string());
+        Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
+    }
+
+    /// Tells the process of a change, if there was one. Without an answer nobody knows.
+    pub(crate) fn announced<T: Into<bool> + Copy>(
+        &self,
+        keys: &Keys,
+        changed: Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        match &changed {
+            Ok(changed) if (*changed).into() => self.announcements.changed(&keys.hash),
+            Ok(_) => {}
+            Err(_) => self.announcements.doubt(&keys.hash),
+        }
+        changed
+    }
+
+    fn by_our_clock(&self, mut token: TokenData, issued_at: &str) -> TokenData {
+        if let Some(expires_at) = token.expires_at() {
+            token = token.with_expires_at(self.clock.to_local(expires_at));
+        }
+        let issued_at = issued_at.parse().ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+        match issued_at {
+            Some(issued_at) => token.with_issued_at(self.clock.to_local(issued_at)),
+            None => token,
+        }
+    }
+
+    /// Once for each value, and without it.
+    fn report(&self, keys: &Keys, digest: &str, why: &str) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() >= MOST_REPORTED {
+            reported.clear();
+        }
+        if reported.insert(format!("{}{digest}", keys.hash)) {
+            tracing::warn!(
+                key = keys.token,
+                why,
+                "what is stored here is no token; going on as if there were none"
+            );
+        }
+    }
+}
+
+const MOST_REPORTED: usize = 1_000;
+
+#[async_trait]
+impl TokenStorage for RedisTokenStorage {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        Ok(self.0.read(&self.0.keys(key)?).await?.token)
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        let keys = self.0.keys(key)?;
+        let written = self.0.written(token).await?;
+        let announcements = &self.0.announcements;
+        let mut script = self.0.scripts.set.prepare_invoke();
+        script.key(&keys.token).key(&keys.meta);
+        script.arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
+        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
+        self.0.announced(&keys, self.0.link.call::<bool>(&script).await).map(|_| ())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let keys = self.0.keys(key)?;
+        let announcements = &self.0.announcements;
+        let mut script = self.0.scripts.delete.prepare_invoke();
+        script.key(&keys.token).key(&keys.meta);
+        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
+        self.0.announced(&keys, self.0.link.call::<bool>(&script).await).map(|_| ())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        Ok(self.get(key).await?.is_some())
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), ConfigError> {
+        keys::check(key).map_err(|expected| ConfigError::new("cache_key", expected))
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        Some(self.0.announcements.generation(&self.0.keys(key).ok()?.hash))
+    }
+
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        Some(self)
+    }
+
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CompareAndDelete for RedisTokenStorage {
+    async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
+        let keys = self.0.keys(key)?;
+        let present = self.0.read(&keys).await?;
+        if present.token.is_none_or(|token| token.id() != id) {
+            return Ok(false);
+        }
+        let announcements = &self.0.announcements;
+        let mut script = self.0.scripts.delete_if.prepare_invoke();
+        script.key(&keys.token).key(&keys.meta);
+        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
+        script.arg(&present.digest);
+        self.0.announced(&keys, self.0.link.call::<bool>(&script).await)
+    }
+}
+
+impl TokenLeases for RedisTokenStorage {
+    fn lease(&self, key: &str) -> Box<dyn TokenLease> {
+        Box::new(Lease::new(Arc::clone(&self.0), key))
+    }
+}
+
+impl fmt::Debug for RedisTokenStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTokenStorage")
+            .field("key_prefix", &self.0.prefix)
+            .field("link", &self.0.link)
+            .finish_non_exhaustive()
+    }
+}
