@@ -21,8 +21,43 @@ use crate::record;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 
-/// Tokens in Redis or Valkey, shared by all processes that use the same server and prefix. Clones share
+/// Tokens in Redis 7 or Valkey, shared by all processes that use the same server and prefix. Clones share
 /// one connection.
+///
+/// ```no_run
+/// use forge_storage_redis::RedisTokenStorage;
+///
+/// let storage = RedisTokenStorage::builder("redis://10.0.0.5:6379/1").key_prefix("api_tokens").build()?;
+/// // TokenManager::builder(provider).storage(storage).build()?
+/// # Ok::<_, forge_core::ConfigError>(())
+/// ```
+///
+/// What managers over such storages can rely on, and how far:
+///
+/// | guarantee | limit |
+/// | --- | --- |
+/// | One token call per expiry or rejection, however many processes | Two, if the one that fetches dies or is paused for longer than the [lease](RedisTokenStorageBuilder::lease); one per process while the server is down |
+/// | Whoever fetches and dies is replaced within the lease and a second | The lease runs on while the fetch does, so a fetch that hangs is waited for: half the manager's fetch time-out |
+/// | A late write replaces nothing newer | |
+/// | A refresh token is sent by one process only: it is marked as spent before | A process that is paused between marking and sending sends it late, when others have a token by the full grant |
+/// | Transient failures are backed off from together | Permanent ones are not: the next process has its own settings |
+/// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background |
+/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection; the next use reads it | A connection that is lost is back within about a second of the server, and what was missed is made up for within another half; one that is dead without a sign is found by the recheck. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used |
+/// | An outage costs a call at most the [command time-out](RedisTokenStorageBuilder::command_timeout), once; then nobody waits until the server answers again | Commands that were not answered may be carried out later |
+/// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
+/// | What cannot be read under a token's key is no token, and is replaced by the next one | |
+///
+/// # What is stored
+///
+/// Under `{prefix}:{key}` the JSON record that the documents' own `RedisTokenStorage` class reads and
+/// writes: `access_token`, `token_type`, `expires_at` (naive, UTC), `refresh_token`, `scope`, `extra`. That
+/// class takes naive times for local time, so elsewhere than in UTC it is wrong by itself. The record
+/// is kept until it expires, at least 60 seconds; for ever without an expiry; with a refresh token as long
+/// as that lives, 30 days if that is not known. At its side stand `{prefix:key}:meta` (when the token was
+/// issued, who has sent its refresh token), `:lease` and `:cool-down`, with braces, so that a cluster
+/// keeps all of them together. Tokens are not encrypted: whoever may read the server has them.
+///
+/// Who uses the storage directly, with `set` and `delete`, replaces whatever is there.
 #[derive(Clone)]
 pub struct RedisTokenStorage(pub(crate) Arc<Inner>);
 
