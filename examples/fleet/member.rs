@@ -5,7 +5,9 @@ use std::env;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use requestforge::{ClientCredentialsTokenProvider, Credential, RedisTokenStorage, SecretSource, TokenManager};
+use requestforge::{
+    ClientCredentialsTokenProvider, Credential, RedisTokenStorage, SecretSource, TokenManager,
+};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::task::JoinSet;
 
@@ -77,7 +79,8 @@ async fn crowd(
         match token {
             Some(token) => {
                 // A name for the token that is not the token.
-                let name: String = token.id().as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+                let name: String =
+                    token.id().as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
                 *tokens.entry(name).or_default() += 1;
                 *last = Some(token);
             }
