@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
 
 use crate::InMemoryTokenStorage;
-use crate::leases::{Leases, Place};
+use crate::leases::{Fence, Leases, Place};
 
 /// A lease within the process: who holds it is alive, so it does not run out.
 pub(crate) struct Lease {
@@ -40,8 +40,8 @@ impl TokenLease for Lease {
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
-        let Some(fence) = self.place.while_free() else { return Ok(false) };
-        let is_unchanged = |present: Option<TokenId>| self.place.is_taken() || present == read;
+        let Some(fence) = self.place.fence() else { return Ok(false) };
+        let is_unchanged = |present| matches!(fence, Fence::Ours) || present == read;
         let is_stored = self.storage.set_if(self.place.key(), token, is_unchanged);
         if is_stored {
             self.place.end_cool_down();

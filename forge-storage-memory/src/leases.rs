@@ -41,6 +41,12 @@ pub(crate) struct Place {
     leases: Arc<Leases>,
 }
 
+/// While this lives, nobody else takes the key.
+pub(crate) enum Fence {
+    Ours,
+    Nobodys(#[expect(dead_code, reason = "it is held")] OwnedMutexGuard<()>),
+}
+
 impl Place {
     pub(crate) fn key(&self) -> &str {
         &self.key
@@ -61,12 +67,12 @@ impl Place {
         self.guard = None;
     }
 
-    /// As [`is_taken`](Self::is_taken) by us or by nobody. What is returned keeps it so.
-    pub(crate) fn while_free(&self) -> Option<Option<OwnedMutexGuard<()>>> {
+    /// Keeps the key as it is: ours, or nobody's. `None`: it is somebody else's.
+    pub(crate) fn fence(&self) -> Option<Fence> {
         if self.is_taken() {
-            return Some(None);
+            return Some(Fence::Ours);
         }
-        Arc::clone(&self.lock).try_lock_owned().ok().map(Some)
+        Arc::clone(&self.lock).try_lock_owned().ok().map(Fence::Nobodys)
     }
 
     /// The cool-down of the key, with what is left of it: nothing, if that is over.

@@ -172,7 +172,10 @@ impl fmt::Debug for Link {
         };
         // Of the address only what cannot hold a password.
         let address = self.shared.client.get_connection_info().addr();
-        f.debug_struct("Link").field("address", &address.to_string()).field("state", &state).finish()
+        f.debug_struct("Link")
+            .field("address", &address.to_string())
+            .field("state", &state)
+            .finish_non_exhaustive()
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
     }
     landing.land(result, |result| {
         if let Some(entry) = result.as_ref().ok().and_then(Landed::entry) {
-            manager.slot.fill(Arc::clone(entry));
+            manager.slot.fill(entry);
         }
     });
 }
@@ -265,7 +265,7 @@ impl Inner {
         let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
         let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
-        landing.while_current(|| self.slot.fill(kept));
+        landing.while_current(|| self.slot.fill(&kept));
     }
 
     /// Gives a storage that answers again what it could not take before, if it has nothing better.

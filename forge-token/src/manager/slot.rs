@@ -147,10 +147,10 @@ impl Slot {
         }
     }
 
-    pub(crate) fn fill(&self, entry: Arc<Entry>) {
-        let before = self.entry.swap(Some(Arc::clone(&entry)));
+    pub(crate) fn fill(&self, entry: &Arc<Entry>) {
+        let before = self.entry.swap(Some(Arc::clone(entry)));
         // It may have been rejected since the new entry was made of it; see `reject`.
-        if before.is_some_and(|before| before.is_same(&entry) && before.rejected.load(Ordering::Acquire)) {
+        if before.is_some_and(|before| before.is_same(entry) && before.rejected.load(Ordering::Acquire)) {
             entry.rejected.store(true, Ordering::Release);
         }
     }
@@ -158,7 +158,7 @@ impl Slot {
     /// Keeps an entry that is no hit for what is known of its token; the newest reading wins.
     pub(crate) fn remember(&self, entry: &Arc<Entry>) {
         if !self.entry().is_some_and(|known| known.is_same(entry)) {
-            self.fill(Arc::clone(entry));
+            self.fill(entry);
         }
     }
 
