@@ -52,7 +52,7 @@ pub(super) async fn run() -> Outcome<()> {
         } else {
             crowd(&manager, last.take().filter(|_| order == "rejected"), &mut last).await
         };
-        let tokens: Vec<String> = tokens.into_keys().collect();
+        let tokens: Vec<String> = tokens.into_keys().map(|name| name.to_string()).collect();
         println!("{failures} {} {}", begun.elapsed().as_millis(), tokens.join(" "));
     }
     Ok(())
@@ -63,7 +63,7 @@ async fn crowd(
     manager: &TokenManager,
     rejected: Option<Arc<Credential>>,
     last: &mut Option<Arc<Credential>>,
-) -> (HashMap<String, usize>, usize) {
+) -> (HashMap<u64, usize>, usize) {
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
         let (manager, rejected) = (manager.clone(), rejected.clone());
@@ -79,8 +79,7 @@ async fn crowd(
         match token {
             Some(token) => {
                 // A name for the token that is not the token.
-                let name: String =
-                    token.id().as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+                let name = token.id().as_bytes().first_chunk().map_or(0, |name| u64::from_be_bytes(*name));
                 *tokens.entry(name).or_default() += 1;
                 *last = Some(token);
             }
