@@ -31,7 +31,7 @@ impl TokenLease for Lease {
     }
 
     /// All who use this storage are one process, in which nobody sends a refresh token twice.
-    async fn spend(&mut self, _id: TokenId) -> Result<Spending, StorageError> {
+    async fn spend(&mut self, _id: TokenId, _once_more: bool) -> Result<Spending, StorageError> {
         Ok(if self.place.is_taken() { Spending::Ours } else { Spending::LeaseLost })
     }
 

@@ -12,7 +12,7 @@ use forge_core::{
 use redis::Client;
 use zeroize::Zeroizing;
 
-use crate::announcements::{Announcements, News};
+use crate::announcements::Announcements;
 use crate::builder::RedisTokenStorageBuilder;
 use crate::keys::{self, Keys};
 use crate::lease::Lease;
@@ -65,7 +65,7 @@ pub(crate) struct Inner {
     pub(crate) prefix: String,
     pub(crate) lease: Duration,
     pub(crate) link: Link,
-    pub(crate) scripts: Scripts,
+    pub(crate) scripts: Arc<Scripts>,
     pub(crate) announcements: Arc<Announcements>,
     pub(crate) clock: ServerClock,
     pub(crate) reported: Mutex<HashSet<String>>,
@@ -160,20 +160,6 @@ impl Inner {
         Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
     }
 
-    /// Tells the process of a change, if there was one. Without an answer nobody knows.
-    pub(crate) fn announced<T: Into<bool> + Copy>(
-        &self,
-        keys: &Keys,
-        changed: Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
-        match &changed {
-            Ok(changed) if (*changed).into() => self.announcements.changed(&keys.hash),
-            Ok(_) => {}
-            Err(_) => self.announcements.doubt(&keys.hash),
-        }
-        changed
-    }
-
     fn by_our_clock(&self, mut token: TokenData, issued_at: &str) -> TokenData {
         if let Some(expires_at) = token.expires_at() {
             token = token.with_expires_at(self.clock.to_local(expires_at));
@@ -202,6 +188,8 @@ impl Inner {
 }
 
 const MOST_REPORTED: usize = 1_000;
+/// In milliseconds: longer than any fetch takes.
+const REMEMBER_EPOCH: u64 = 3_600_000;
 
 #[async_trait]
 impl TokenStorage for RedisTokenStorage {
@@ -212,21 +200,25 @@ impl TokenStorage for RedisTokenStorage {
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
         let written = self.0.written(token).await?;
-        let announcements = &self.0.announcements;
+        let change = self.0.announcements.change(&keys.hash);
         let mut script = self.0.scripts.set.prepare_invoke();
         script.key(&keys.token).key(&keys.meta);
         script.arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
-        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
-        self.0.announced(&keys, self.0.link.call::<bool>(&script).await).map(|_| ())
+        script.arg(self.0.announcements.channel()).arg(change.message());
+        self.0.link.call::<()>(&script).await?;
+        change.settle(true);
+        Ok(())
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
-        let announcements = &self.0.announcements;
+        let change = self.0.announcements.change(&keys.hash);
         let mut script = self.0.scripts.delete.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta);
-        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
-        self.0.announced(&keys, self.0.link.call::<bool>(&script).await).map(|_| ())
+        script.key(&keys.token).key(&keys.meta).key(&keys.epoch);
+        script.arg(self.0.announcements.channel()).arg(change.message()).arg(REMEMBER_EPOCH);
+        self.0.link.call::<()>(&script).await?;
+        change.settle(true);
+        Ok(())
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
@@ -258,12 +250,13 @@ impl CompareAndDelete for RedisTokenStorage {
         if present.token.is_none_or(|token| token.id() != id) {
             return Ok(false);
         }
-        let announcements = &self.0.announcements;
+        let change = self.0.announcements.change(&keys.hash);
         let mut script = self.0.scripts.delete_if.prepare_invoke();
         script.key(&keys.token).key(&keys.meta);
-        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
-        script.arg(&present.digest);
-        self.0.announced(&keys, self.0.link.call::<bool>(&script).await)
+        script.arg(self.0.announcements.channel()).arg(change.message()).arg(&present.digest);
+        let is_deleted = self.0.link.call(&script).await?;
+        change.settle(is_deleted);
+        Ok(is_deleted)
     }
 }
 
