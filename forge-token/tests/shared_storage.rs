@@ -34,6 +34,8 @@ struct State {
     /// What waiting brings, besides an answer.
     left_meanwhile: Mutex<Option<TokenData>>,
     has_leases: AtomicBool,
+    /// Does what it is asked, and does not say so.
+    is_silent: AtomicBool,
     spending: Mutex<Spending>,
     unspent: AtomicUsize,
     /// Somebody else's token is there when ours is to be stored.
@@ -53,6 +55,7 @@ impl State {
             acquired: Mutex::default(),
             left_meanwhile: Mutex::default(),
             has_leases: AtomicBool::new(true),
+            is_silent: AtomicBool::new(false),
             spending: Mutex::new(Spending::Ours),
             unspent: AtomicUsize::new(0),
             overtaken_by: Mutex::default(),
@@ -62,7 +65,11 @@ impl State {
     }
 
     fn up(&self) -> Result<(), StorageError> {
-        if self.is_down.load(Ordering::SeqCst) { Err(StorageError::new("down")) } else { Ok(()) }
+        if self.is_down.load(Ordering::SeqCst) {
+            Err(StorageError::new("down").with_nothing_sent())
+        } else {
+            Ok(())
+        }
     }
 
     /// Somebody else writes, without a word.
@@ -130,7 +137,7 @@ impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
         self.state.up()?;
         if !self.state.has_leases.load(Ordering::SeqCst) {
-            return Err(StorageError::new("no leases"));
+            return Err(StorageError::new("no leases").with_nothing_sent());
         }
         if let Some(token) = self.state.left_meanwhile.lock().expect("unpoisoned").take() {
             self.state.put(&token);
@@ -147,10 +154,11 @@ impl TokenLease for Lease {
         Ok(answer)
     }
 
-    async fn spend(&mut self, _id: TokenId) -> Result<Spending, StorageError> {
+    async fn spend(&mut self, _id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
         self.state.up()?;
         assert!(self.is_held, "only who holds the lease asks");
-        Ok(*self.state.spending.lock().expect("unpoisoned"))
+        let spending = *self.state.spending.lock().expect("unpoisoned");
+        Ok(if once_more && spending == Spending::Foreign { Spending::Ours } else { spending })
     }
 
     async fn unspend(&mut self, _id: TokenId) -> Result<(), StorageError> {
@@ -167,6 +175,10 @@ impl TokenLease for Lease {
         let present = self.state.token.lock().expect("unpoisoned").as_ref().map(TokenData::id);
         if !self.is_held && present != read {
             return Ok(false);
+        }
+        if self.state.is_silent.load(Ordering::SeqCst) {
+            self.state.write(Some(token.clone()));
+            return Err(StorageError::new("no answer"));
         }
         self.state.put(token);
         Ok(true)
@@ -191,6 +203,8 @@ struct Numbered {
     refreshes: AtomicUsize,
     fetch_fails: Mutex<Option<AuthenticationError>>,
     refresh_fails: Mutex<Option<AuthenticationError>>,
+    expires_at: Mutex<Option<chrono::DateTime<chrono::Utc>>>,
+    hangs: AtomicBool,
 }
 
 impl Numbered {
@@ -217,7 +231,14 @@ impl TokenProvider for Numbered {
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
         let number = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
-        Self::answer(&self.fetch_fails, format!("t{number}"))
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let token = Self::answer(&self.fetch_fails, format!("t{number}"))?;
+        Ok(match *self.expires_at.lock().expect("unpoisoned") {
+            Some(expires_at) => token.with_expires_at(expires_at),
+            None => token,
+        })
     }
 
     async fn refresh_token(&self, _current: &TokenData) -> Result<TokenData, AuthenticationError> {
@@ -424,14 +445,46 @@ async fn inv08_all_back_off_from_what_one_has_met_with() {
     assert_eq!(world.provider.calls(), (0, 0));
     world.clock.advance(Duration::from_secs(7));
 
-    // Failures in a row are counted together.
+    // Failures in a row are counted together. One that the server did not answer may be one's own.
+    let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
+    let busy = AuthenticationError::new("", AuthenticationErrorKind::Status)
+        .with_status(StatusCode::SERVICE_UNAVAILABLE);
+    for (failure, in_a_row, at_least, at_most) in [(busy, 4, 4_000, 8_000), (down, 5, 1_000, 1_000)] {
+        *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(failure);
+        world.manager.get_token().await.expect_err("down");
+        let failed = world.remote.failed.lock().expect("unpoisoned").pop().expect("a cool-down");
+        assert_eq!(failed.failures(), in_a_row);
+        assert!((at_least..=at_most).contains(&failed.left().as_millis()), "{failed:?}");
+        world.clock.advance(Duration::from_secs(60));
+    }
+}
+
+#[tokio::test]
+async fn inv08_a_cool_down_is_capped_whatever_the_storage_says() {
+    let world = world();
+    let theirs = CoolDown::new(Duration::MAX, 3);
+    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    world.manager.get_token().await.expect_err("a cool-down");
+    world.clock.advance(Duration::from_secs(3600));
+    assert_eq!(world.token().await, "t1");
+}
+
+#[tokio::test]
+async fn inv08_a_token_from_somebody_else_ends_what_one_has_met_with() {
+    let world = world();
     let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
     *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(down);
+    for _ in 0..8 {
+        world.manager.get_token().await.expect_err("down");
+        world.clock.advance(Duration::from_secs(60));
+    }
+    world.remote.put(&TokenData::new("theirs"));
+    assert_eq!(world.token().await, "theirs");
+    assert!(world.manager.status().last_error.is_none());
+    world.remote.write(None);
+    world.remote.generations.bump("key");
     world.manager.get_token().await.expect_err("down");
-    let failed = world.remote.failed.lock().expect("unpoisoned").clone();
-    assert_eq!(failed.len(), 1);
-    assert_eq!(failed[0].failures(), 4);
-    assert!((4_000..=8_000).contains(&failed[0].left().as_millis()), "{failed:?}");
+    assert!(world.manager.status().cool_down.is_some_and(|left| left <= Duration::from_secs(1)));
 }
 
 #[tokio::test]
@@ -492,16 +545,103 @@ async fn inv05_unless_the_user_wants_it() {
 
 #[tokio::test]
 async fn inv05_a_mark_is_taken_away_when_the_server_has_not_used_up_the_token() {
-    let down = || AuthenticationError::new("", AuthenticationErrorKind::Connect);
-    let busy = AuthenticationError::new("", AuthenticationErrorKind::Status)
-        .with_status(StatusCode::SERVICE_UNAVAILABLE);
-    for (failure, unspent) in [(busy, 1), (down(), 0)] {
+    use AuthenticationErrorKind::{Configuration, Connect, InvalidResponse, Refused, Status, Timeout};
+
+    let error = |kind| AuthenticationError::new("", kind);
+    for (failure, unspent) in [
+        (error(Status).with_status(StatusCode::SERVICE_UNAVAILABLE), 1),
+        (error(Refused("invalid_client".into())).with_status(StatusCode::UNAUTHORIZED), 1),
+        (error(Connect).with_nothing_sent(), 1),
+        (error(Configuration), 1),
+        (error(Refused("invalid_grant".into())).with_status(StatusCode::BAD_REQUEST), 0),
+        (error(InvalidResponse).with_status(StatusCode::OK), 0),
+        (error(Connect), 0),
+        (error(Timeout), 0),
+    ] {
         let world = world();
         world.remote.put(&expired("old"));
+        let told = failure.clone();
         *world.provider.refresh_fails.lock().expect("unpoisoned") = Some(failure);
-        world.manager.get_token().await.expect_err("down");
-        assert_eq!(world.remote.unspent.load(Ordering::SeqCst), unspent);
+        let _ = world.manager.get_token().await;
+        assert_eq!(world.remote.unspent.load(Ordering::SeqCst), unspent, "{told:?}");
     }
+}
+
+#[tokio::test]
+async fn inv05_a_token_whose_storing_was_not_answered_may_be_anybodys() {
+    let world = world();
+    world.remote.write(Some(TokenData::new("rejected")));
+    let rejected = world.manager.get_token().await.expect("a token");
+    rejected.mark_accepted();
+    // It is stored, and nobody says so. Somebody else has found it, and has sent its refresh token.
+    world.remote.is_silent.store(true, Ordering::SeqCst);
+    let renewed = world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("a token");
+    assert_eq!((renewed.access_token(), world.remote.stored().as_deref()), ("t1", Some("t1")));
+    world.remote.is_silent.store(false, Ordering::SeqCst);
+    *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+    renewed.mark_accepted();
+    let another = world.manager.refresh_rejected(&renewed).await.expect("a renewal").expect("a token");
+    assert_eq!(another.access_token(), "t2", "the full grant");
+    assert_eq!(world.provider.calls(), (2, 0));
+}
+
+#[tokio::test]
+async fn inv19_and_when_it_is_invalidated_it_is_not_put_back() {
+    let world = world();
+    world.remote.is_silent.store(true, Ordering::SeqCst);
+    assert_eq!(world.token().await, "t1");
+    world.remote.is_silent.store(false, Ordering::SeqCst);
+    world.remote.write(None);
+    world.remote.generations.bump("key");
+    assert_eq!(world.token().await, "t2");
+    assert_eq!(world.remote.stored().as_deref(), Some("t2"));
+}
+
+#[tokio::test]
+async fn inv11_a_rejected_token_does_not_come_back_with_the_storage() {
+    let world = world();
+    world.remote.put(&TokenData::new("rejected"));
+    let rejected = world.manager.get_token().await.expect("a token");
+    rejected.mark_accepted();
+    world.goes_down(true);
+    let renewed = world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("a token");
+    assert_eq!(renewed.access_token(), "t1");
+    world.goes_down(false);
+    world.remote.generations.doubt_all();
+    assert_eq!(world.token().await, "t1");
+    assert_eq!(world.remote.stored().as_deref(), Some("t1"));
+}
+
+#[tokio::test]
+async fn inv19_a_recheck_does_not_forget_what_is_known_of_a_token() {
+    let world = world();
+    let nanos = chrono::Utc::now() + Duration::new(3600, 123_456_789);
+    *world.provider.expires_at.lock().expect("unpoisoned") = Some(nanos);
+    let token = world.manager.get_token().await.expect("a token");
+    let rounded = token.token().clone().with_expires_at(chrono::SubsecRound::trunc_subsecs(nanos, 6));
+    world.remote.write(Some(rounded));
+    world.remote.generations.doubt_all();
+    let again = world.manager.get_token().await.expect("a token");
+    assert!(Arc::ptr_eq(&token, &again));
+}
+
+#[tokio::test]
+async fn inv03_a_flight_that_was_detached_holds_nobody_up() {
+    let world = world();
+    world.provider.hangs.store(true, Ordering::SeqCst);
+    let manager = world.manager.clone();
+    let waiting = tokio::spawn(async move { manager.get_token().await });
+    while world.provider.calls() != (1, 0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.remote.released.load(Ordering::SeqCst), 0);
+    world.manager.invalidate_token().await.expect("told");
+    world.settle().await;
+    assert_eq!(world.remote.released.load(Ordering::SeqCst), 1, "the lease is given back");
+    world.provider.hangs.store(false, Ordering::SeqCst);
+    assert_eq!(world.token().await, "t2");
+    assert!(!waiting.is_finished());
+    waiting.abort();
 }
 
 #[tokio::test]
