@@ -194,11 +194,10 @@ impl Shared {
         *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// What the keeper with this number says, unless there is another one by now.
-    fn report(&self, keeper: u64, state: State) {
-        if self.keeper_number.load(Ordering::Relaxed) == keeper {
-            self.state.send_replace(state);
-        }
+    /// What the keeper with this number says, unless there is another one by now. Says whether it was down.
+    fn report(&self, keeper: u64, state: State) -> bool {
+        self.keeper_number.load(Ordering::Relaxed) == keeper
+            && matches!(self.state.send_replace(state), State::Down(_))
     }
 
     /// The breaker opens: from now on nobody waits.

@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What was missed while the connection was down is made up for within this time, each replica at
 /// another moment.
 const CATCH_UP: Duration = Duration::from_millis(500);
+/// Less than a third of `SILENCE`.
+const HEARTBEAT: Duration = Duration::from_secs(4);
 /// How long a connection that does not answer may take to prove that it is alive.
 const PROOF: Duration = Duration::from_secs(1);
 
@@ -28,6 +30,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
     let mut connections = 0;
     loop {
         shared.beat();
+        let mut since = Instant::now();
         let lost = Arc::new(Notify::new());
         let attempt = timeout(shared.limits.connect, connect(&shared.client, &shared.announcements, &lost));
         let error = match attempt.await {
@@ -37,6 +40,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
                 // Numbers of different keepers differ, too.
                 let up = Up { connection, number: (number << 32) | connections };
                 shared.watch_over(number, up, &lost).await;
+                since = Instant::now();
                 StorageError::new("the connection to Redis was lost")
             }
             Ok(Err(error)) => explain(&error),
@@ -45,8 +49,9 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
         tracing::debug!(%error, "connecting to Redis again");
         shared.report(number, State::Down(error));
         shared.beat();
-        // Not all replicas at the same moment.
-        sleep(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+        // Not all replicas at the same moment. Time spent on the attempt counts: what was slow to fail is
+        // not to be slow to be mended, too.
+        sleep_until(since + pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -63,15 +68,21 @@ impl Drop for Farewell<'_> {
     }
 }
 
+fn soon() -> Instant {
+    Instant::now() + CATCH_UP.mul_f64(fastrand::f64())
+}
+
 impl Shared {
     /// Until the connection is lost.
     async fn watch_over(&self, keeper: u64, up: Up, lost: &Notify) {
-        let again = self.was_up.swap(true, Ordering::Relaxed);
-        let mut catch_up = again.then(|| Instant::now() + CATCH_UP.mul_f64(fastrand::f64()));
-        if again {
+        let was_up = self.was_up.swap(true, Ordering::Relaxed);
+        // Whoever was told that it is down has gone on without, also before the first connection.
+        let was_down = self.report(keeper, State::Up(up.clone()));
+        let mut catch_up = None;
+        if was_up || was_down {
             tracing::info!("Redis answers again");
+            catch_up = Some(soon());
         }
-        self.report(keeper, State::Up(up.clone()));
         loop {
             tokio::select! {
                 () = lost.notified() => return,
@@ -80,6 +91,8 @@ impl Shared {
                     self.announcements.doubt_all();
                     catch_up = None;
                 }
+                // So that one whose runtime stands still is told from one that has nothing to do.
+                () = sleep(HEARTBEAT) => self.beat(),
                 () = self.suspected.notified() => {
                     tokio::select! {
                         () = lost.notified() => return,
@@ -90,6 +103,8 @@ impl Shared {
                         }
                     }
                     tracing::info!("Redis answers again");
+                    // Nothing was missed on this connection, but what was fetched meanwhile is to be offered.
+                    catch_up = Some(soon());
                     self.report(keeper, State::Up(up.clone()));
                 }
             }
