@@ -314,7 +314,9 @@ impl Inner {
                     }
                     Err(error) => {
                         tracing::warn!(service, %error, "the token could not be stored; keeping it in the process");
-                        entry.is_all_there_is(read, stamp);
+                        // Where it could not be read either, it may be what was at hand until now: rejected,
+                        // or about to expire.
+                        entry.is_all_there_is(read.or_else(|| self.slot.stored()), stamp);
                     }
                 }
             }
