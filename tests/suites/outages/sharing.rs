@@ -5,7 +5,7 @@ use std::time::Duration;
 use requestforge::{TokenData, TokenStorage};
 use tokio::time::sleep;
 
-use crate::world::{KEY, Outage, World, alone, stored, until};
+use crate::world::{KEY, Outage, World, alone, shared, stored, until};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -26,9 +26,9 @@ async fn inv18_what_a_process_fetched_alone_is_shared_soon_after() {
     for (outage, lasts) in OUTAGES {
         let mut world = World::start().await;
         let manager = world.manager(world.facing(outage).build().expect("a storage"));
-        let before = manager.get_token().await.expect("a token");
-        assert_eq!(stored(&world.near()).await.map(|token| token.id()), Some(before.id()));
+        let before = shared(&manager, &world.near()).await;
 
+        assert_eq!(world.issuer.token_calls(), 1);
         outage.begin(&mut world).await;
         let alone = manager.force_refresh().await.expect("a token without Redis");
         sleep(lasts).await;
@@ -37,7 +37,8 @@ async fn inv18_what_a_process_fetched_alone_is_shared_soon_after() {
         let near = world.near();
         let took = until(SOON, || async {
             let at_hand = manager.get_token().await.expect("a token");
-            assert_eq!(at_hand.id(), alone.id(), "{outage:?}: an older token came back");
+            assert_ne!(at_hand.id(), before.id(), "{outage:?}: an older token came back");
+            assert_eq!(at_hand.id(), alone.id());
             stored(&near).await.map(|token| token.id()) == Some(alone.id())
         })
         .await;
@@ -82,7 +83,7 @@ async fn inv18_what_others_did_meanwhile_is_seen_soon_after() {
         // A connection that is dead without a sign is noticed when it is used.
         let far = world.far().recheck_after(Duration::from_millis(300)).build().expect("a storage");
         let manager = world.manager(far);
-        let before = manager.get_token().await.expect("a token");
+        let before = shared(&manager, &world.near()).await;
         outage.begin(&mut world).await;
         let is_another = || async { manager.get_token().await.expect("a token").id() != before.id() };
         assert_eq!(until(lasts / 2, is_another).await, None);
@@ -93,10 +94,8 @@ async fn inv18_what_others_did_meanwhile_is_seen_soon_after() {
         assert_ne!(new.id(), before.id());
         outage.end(&mut world).await;
 
-        let took = until(SOON, || async {
-            manager.get_token().await.expect("a token").id() == new.id()
-        })
-        .await;
+        let took =
+            until(SOON, || async { manager.get_token().await.expect("a token").id() == new.id() }).await;
         println!("{outage:?} for {lasts:?}: the other's token is used {took:?} after its end");
         assert!(took.is_some(), "{outage:?}: the old token is still used");
         // Who hears of it and cannot ask fetches for itself.
@@ -111,7 +110,7 @@ async fn inv11_a_token_that_was_rejected_in_an_outage_does_not_come_back_with_re
     for (outage, lasts) in OUTAGES.into_iter().filter(|(outage, _)| outage.keeps_data()) {
         let mut world = World::start().await;
         let manager = world.manager(world.facing(outage).build().expect("a storage"));
-        let before = manager.get_token().await.expect("a token");
+        let before = shared(&manager, &world.near()).await;
         outage.begin(&mut world).await;
         world.issuer.revoke_all();
         let renewed = manager.refresh_rejected(&before).await.expect("a token");
@@ -138,7 +137,7 @@ async fn inv11_a_token_that_was_invalidated_in_an_outage_does_not_come_back_with
     let outage = Outage::Held;
     let mut world = World::start().await;
     let manager = world.manager(world.far().build().expect("a storage"));
-    let before = manager.get_token().await.expect("a token");
+    let before = shared(&manager, &world.near()).await;
     world.proxy.swallow();
     manager.invalidate_token().await.expect_err("Redis is not told");
     let new = manager.get_token().await.expect("a token");
@@ -160,7 +159,7 @@ async fn inv11_a_token_that_was_invalidated_in_an_outage_does_not_come_back_with
 async fn inv18_what_a_process_fetched_alone_replaces_nothing_newer() {
     let world = World::start().await;
     let manager = world.manager(world.far().build().expect("a storage"));
-    manager.get_token().await.expect("a token");
+    shared(&manager, &world.near()).await;
     world.proxy.hold();
     manager.force_refresh().await.expect("a token without Redis");
     let newer = TokenData::new("of somebody else").with_expires_in(Duration::from_secs(3_600));

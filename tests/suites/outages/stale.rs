@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::StatusCode;
+use requestforge::RedisTokenStorage;
 use requestforge::redis::cmd;
 use tokio::time::sleep;
 
-use crate::world::{KEY, Outage, World, stored, until};
+use crate::world::{KEY, Outage, World, shared, stored, until};
 
 /// Some time for a machine that has others to serve, too.
 const SLACK: Duration = Duration::from_millis(700);
@@ -18,17 +19,15 @@ async fn inv18_a_process_that_is_cut_off_trusts_its_token_for_so_long_and_no_lon
         let mut world = World::start().await;
         let storage = world.far().recheck_after(Duration::from_millis(300)).trusted_for(trusted_for);
         let manager = world.manager(storage.build().expect("a storage"));
-        let shared = manager.get_token().await.expect("a token");
+        let before = shared(&manager, &world.near()).await;
         outage.begin(&mut world).await;
         let begun = Instant::now();
         let other = world.manager(world.near());
         other.invalidate_token().await.expect("Redis is there");
 
         let limit = trusted_for.mul_f64(1.25) + SLACK;
-        let until_noticed = until(limit, || async {
-            manager.get_token().await.expect("a token").id() != shared.id()
-        })
-        .await;
+        let until_noticed =
+            until(limit, || async { manager.get_token().await.expect("a token").id() != before.id() }).await;
         println!("{outage:?}: an invalidation was noticed after {until_noticed:?}");
         assert!(until_noticed.is_some(), "{outage:?}: {:?} later it is still served", begun.elapsed());
         for _ in 0..50 {
@@ -43,7 +42,7 @@ async fn inv18_within_that_time_a_process_that_is_cut_off_fetches_nothing() {
     let mut world = World::start().await;
     let storage = world.far().recheck_after(Duration::from_millis(100)).trusted_for(Duration::from_secs(20));
     let manager = world.manager(storage.build().expect("a storage"));
-    manager.get_token().await.expect("a token");
+    shared(&manager, &world.near()).await;
     Outage::BlackHoled.begin(&mut world).await;
     for _ in 0..150 {
         manager.get_token().await.expect("a token");
@@ -58,14 +57,14 @@ async fn inv19_announcements_that_are_lost_without_a_sign_are_made_up_for() {
     let mut world = World::start().await;
     let storage = world.far().recheck_after(recheck_after).build().expect("a storage");
     let manager = world.manager(storage);
-    let shared = manager.get_token().await.expect("a token");
+    let before = shared(&manager, &world.near()).await;
     Outage::AnswersLost.begin(&mut world).await;
     let other = world.manager(world.near());
     other.invalidate_token().await.expect("Redis is there");
     let new = other.get_token().await.expect("a token");
     // The connection that has lost something stays silent, another one would be well.
     Outage::AnswersLost.end(&mut world).await;
-    assert_eq!(manager.get_token().await.expect("a token").id(), shared.id(), "there was no sign");
+    assert_eq!(manager.get_token().await.expect("a token").id(), before.id(), "there was no sign");
 
     // It is compared, that is not answered, the connection proves dead within a second, another one takes
     // its place, and not all catch up at once.
@@ -83,7 +82,7 @@ async fn inv19_writers_who_announce_nothing_are_noticed() {
     let world = World::start().await;
     let storage = world.far().recheck_after(recheck_after).build().expect("a storage");
     let manager = world.manager(storage);
-    manager.get_token().await.expect("a token");
+    shared(&manager, &world.near()).await;
     let client = requestforge::redis::Client::open(world.redis.url()).expect("a client");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
 
@@ -113,32 +112,23 @@ async fn inv18_a_valid_token_is_served_though_redis_and_the_issuer_are_both_down
     let mut world = World::start().await;
     let storage = world.near();
     let manager = world.manager(storage);
-    let shared = manager.get_token().await.expect("a token");
+    let before = shared(&manager, &world.near()).await;
     Outage::Refused.begin(&mut world).await;
     world.issuer.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
     for _ in 0..100 {
-        assert_eq!(manager.get_token().await.expect("a token").id(), shared.id());
+        assert_eq!(manager.get_token().await.expect("a token").id(), before.id());
         sleep(Duration::from_millis(10)).await;
     }
 
     // What was fetched alone is trusted until it expires.
     world.issuer.set_failing(None);
-    let storage = RedisTokenStorageOfNobody::short(&world);
-    let lonely = world.manager(storage);
+    let storage = RedisTokenStorage::builder(&world.redis.url());
+    let storage = storage.recheck_after(Duration::from_millis(100)).trusted_for(Duration::from_millis(200));
+    let lonely = world.manager(storage.build().expect("a storage"));
     let alone = lonely.get_token().await.expect("a token");
     world.issuer.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
     for _ in 0..100 {
         assert_eq!(lonely.get_token().await.expect("a token").id(), alone.id());
         sleep(Duration::from_millis(10)).await;
-    }
-}
-
-struct RedisTokenStorageOfNobody;
-
-impl RedisTokenStorageOfNobody {
-    fn short(world: &World) -> requestforge::RedisTokenStorage {
-        let builder = requestforge::RedisTokenStorage::builder(&world.redis.url());
-        let builder = builder.recheck_after(Duration::from_millis(100));
-        builder.trusted_for(Duration::from_millis(200)).build().expect("a storage")
     }
 }

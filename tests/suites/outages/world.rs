@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, Proxy, RedisServer};
 use requestforge::{
-    ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenManager,
-    TokenManagerBuilder, TokenStorage,
+    ClientCredentialsTokenProvider, Credential, RedisTokenStorage, RedisTokenStorageBuilder, TokenData,
+    TokenManager, TokenManagerBuilder, TokenStorage,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
@@ -49,7 +49,9 @@ impl World {
 
     /// Of a process that is never cut off.
     pub(crate) fn near(&self) -> RedisTokenStorage {
-        RedisTokenStorage::new(&self.redis.url()).expect("a storage")
+        // With time for a machine that has others to serve.
+        let builder = RedisTokenStorage::builder(&self.redis.url()).command_timeout(Duration::from_secs(5));
+        builder.build().expect("a storage")
     }
 
     /// Of a process behind the proxy.
@@ -148,6 +150,16 @@ pub(crate) async fn until<F: Future<Output = bool>>(
         }
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The token of this manager, when others have it too.
+pub(crate) async fn shared(manager: &TokenManager, near: &RedisTokenStorage) -> Arc<Credential> {
+    let is_shared = || async {
+        let token = manager.get_token().await.expect("a token");
+        stored(near).await.map(|token| token.id()) == Some(token.id())
+    };
+    assert!(until(Duration::from_secs(10), is_shared).await.is_some(), "nothing is shared");
+    manager.get_token().await.expect("a token")
 }
 
 /// What a process that is not cut off finds.

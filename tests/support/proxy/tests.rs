@@ -29,7 +29,8 @@ async fn connected(proxy: &Proxy) -> TcpStream {
 }
 
 async fn is_echoed(stream: &mut TcpStream) -> bool {
-    stream.write_all(b"x").await.is_ok() && timeout(SOON, stream.read_u8()).await.is_ok_and(|byte| byte.is_ok())
+    stream.write_all(b"x").await.is_ok()
+        && timeout(SOON, stream.read_u8()).await.is_ok_and(|byte| byte.is_ok())
 }
 
 #[tokio::test]
