@@ -8,6 +8,8 @@ if not pause.err and pause[1] then
     local left = (tonumber(pause[1]) or 0) - now()
     if ARGV[3] == '1' and left > 0 then return {'cooling', failures, status, left, ''} end
 end
+-- What never ends is no lease.
+if redis.call('PTTL', KEYS[1]) == -1 then redis.call('DEL', KEYS[1]) end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then
         return {'taken', failures, status, redis.call('PTTL', KEYS[1]), digest(KEYS[3])}
