@@ -240,16 +240,19 @@ impl Shared {
         *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner) = std::time::Instant::now();
     }
 
-    /// What the keeper with this number says, unless there is another one by now.
-    fn report(&self, keeper: u64, state: State) {
+    /// What the keeper with this number says, unless there is another one by now. Says whether it was
+    /// down.
+    fn report(&self, keeper: u64, state: State) -> bool {
         self.beat();
+        let mut was_down = false;
         self.state.send_if_modified(|present| {
             let is_heard = self.keeper_number.load(Ordering::Relaxed) == keeper;
             if is_heard {
-                *present = state;
+                was_down = matches!(std::mem::replace(present, state), State::Down(_));
             }
             is_heard
         });
+        was_down
     }
 
     /// The breaker opens: from now on nobody waits.

@@ -170,8 +170,9 @@ async fn leases_exclude(storage: &dyn TokenStorage, key: &str) {
     {
         // No runtime here to time out with: the second acquisition is polled by hand.
         let mut acquiring = second.acquire(true);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         for _ in 0..10 {
+            // Made anew each time: kept until the end, it would make this a check that no task can run.
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             let is_pending = acquiring.as_mut().poll(&mut context).is_pending();
             assert!(is_pending, "a lease that is held must not be given again");
         }

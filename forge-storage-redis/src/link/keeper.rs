@@ -28,6 +28,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
     let mut pause = FIRST_PAUSE;
     loop {
         shared.beat();
+        let mut since = Instant::now();
         let error = match timeout(shared.limits.connect, connect(&shared)).await {
             Ok(Ok(up)) => {
                 let begun = Instant::now();
@@ -35,6 +36,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
                 if begun.elapsed() >= OF_USE {
                     pause = FIRST_PAUSE;
                 }
+                since = Instant::now();
                 StorageError::new("the connection to Redis was lost")
             }
             Ok(Err(error)) => explain(&error),
@@ -42,8 +44,9 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
         };
         tracing::debug!(%error, "connecting to Redis again");
         shared.report(number, State::Down(error));
-        // Not all replicas at the same moment.
-        sleep(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+        // Not all replicas at the same moment. Time spent on the attempt counts: what was slow to fail is not
+        // to be slow to be mended, too.
+        sleep_until(since + pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -65,12 +68,13 @@ impl Shared {
     async fn watch_over(&self, keeper: u64, up: Up) {
         let catch_up = || Instant::now() + CATCH_UP.mul_f64(fastrand::f64());
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
-        let mut doubt_at = was_up.then(catch_up);
-        if was_up {
+        self.pace.begin_anew();
+        // Whoever was told that it is down has gone on without, also before the first connection.
+        let was_down = self.report(keeper, State::Up(up.clone()));
+        let mut doubt_at = (was_up || was_down).then(catch_up);
+        if doubt_at.is_some() {
             tracing::info!("Redis answers again");
         }
-        self.pace.begin_anew();
-        self.report(keeper, State::Up(up.clone()));
         loop {
             tokio::select! {
                 () = up.signals.lost.notified() => return,

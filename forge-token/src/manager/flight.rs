@@ -105,8 +105,8 @@ impl Inner {
             };
         }
 
-        // If the storage could not say what it has, it still has what nobody wants any more.
-        let stored_id = stored.as_ref().map(TokenData::id).or(goal.instead_of());
+        // If the storage could not say what it has, it still has what it had.
+        let stored_id = stored.as_ref().map(TokenData::id).or_else(|| self.slot.stored());
         let known = self.known(stored);
         if let Goal::OtherThan(rejected) = goal {
             self.withdraw(rejected, known.as_ref()).await;

@@ -21,16 +21,12 @@ impl Goal {
         matches!(self, Self::NewerThan(_) | Self::Confirmed)
     }
 
-    /// The token that is known not to do.
-    pub(crate) fn instead_of(self) -> Option<TokenId> {
-        match self {
-            Self::OtherThan(known) | Self::NewerThan(known) => Some(known),
-            Self::Any | Self::Confirmed | Self::Fetched => None,
-        }
-    }
-
     /// Whether a token that was found, not fetched, will do.
     pub(crate) fn accepts(self, found: TokenId) -> bool {
-        self != Self::Fetched && self.instead_of() != Some(found)
+        match self {
+            Self::Any | Self::Confirmed => true,
+            Self::OtherThan(known) | Self::NewerThan(known) => found != known,
+            Self::Fetched => false,
+        }
     }
 }

@@ -8,11 +8,13 @@ use forge_core::{
 };
 
 use super::windows::{RenewalTimes, Windows};
-use crate::rt;
+use crate::rt::{self, Mutex};
 
 /// The token at hand. Reading it takes no lock.
 pub(crate) struct Slot {
     entry: ArcSwapOption<Entry>,
+    /// What the storage had as far as was known when the slot was cleared last.
+    cleared: Mutex<Option<TokenId>>,
     announcements: Announcements,
 }
 
@@ -60,7 +62,7 @@ pub(crate) struct Stamp {
 
 impl Slot {
     pub(crate) fn new(announcements: Announcements) -> Self {
-        Self { entry: ArcSwapOption::empty(), announcements }
+        Self { entry: ArcSwapOption::empty(), cleared: Mutex::new(None), announcements }
     }
 
     /// The entry, if it may be handed out now.
@@ -173,7 +175,18 @@ impl Slot {
     }
 
     pub(crate) fn clear(&self) {
+        let stored = self.stored();
+        *self.cleared.lock() = stored;
         self.entry.store(None);
+    }
+
+    /// What the storage has, as far as is known here: for when it cannot be asked.
+    pub(crate) fn stored(&self) -> Option<TokenId> {
+        match self.entry() {
+            Some(entry) if entry.is_stored => Some(entry.credential.id()),
+            Some(entry) => entry.supersedes,
+            None => *self.cleared.lock(),
+        }
     }
 
     pub(crate) fn is_rejected(&self, id: TokenId) -> bool {
