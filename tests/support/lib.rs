@@ -25,6 +25,8 @@ mod authorization_server;
 mod origin;
 #[cfg(test)]
 mod raw_http;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;
 mod tokens;
 
@@ -32,3 +34,5 @@ pub use api::Api;
 pub use authorization_server::AuthorizationServer;
 pub use http::StatusCode;
 pub use origin::{Origin, RawReply, RecordedRequest};
+#[cfg(feature = "redis")]
+pub use redis::RedisServer;

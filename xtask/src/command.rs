@@ -3,9 +3,11 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read;
 use std::iter;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,41 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, String> {
     succeeded(command, output.status)
         .map_err(|error| format!("{error}\n{}", String::from_utf8_lossy(&output.stderr)))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a program that has `limit` to come to its end, and returns what it printed on standard output.
+///
+/// # Errors
+///
+/// When it cannot be started, does not succeed or takes too long; then with what it printed on standard
+/// error.
+pub(crate) fn capture_within(command: &mut Command, limit: Duration) -> Result<String, String> {
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().map_err(|error| not_started(command, &error))?;
+    // Read while it runs, since a full pipe would hold it up.
+    let (out, err) = (child.stdout.take().map(read_all), child.stderr.take().map(read_all));
+    let text = |stream: Option<Receiver<String>>| {
+        // Not forever: the program's own children may hold a pipe open.
+        stream.and_then(|stream| stream.recv_timeout(Duration::from_secs(1)).ok()).unwrap_or_default()
+    };
+    let ended = match wait_at_most(&mut child, limit) {
+        Ok(Some(status)) => succeeded(command, status),
+        Ok(None) => Err(format!("`{}` took more than {} s", name(command), limit.as_secs())),
+        Err(error) => Err(format!("cannot wait for `{}`: {error}", name(command))),
+    };
+    ended.map_err(|error| format!("{error}\n{}", text(err)))?;
+    Ok(text(out))
+}
+
+fn read_all(mut stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read until then is better than nothing.
+        let _ = stream.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
 }
 
 /// Runs a program quietly: its output goes to the file `log`, and it has `limit` to come to its end.
@@ -95,7 +132,7 @@ fn wait_at_most(child: &mut Child, limit: Duration) -> std::io::Result<Option<Ex
             child.wait()?;
             return Ok(None);
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

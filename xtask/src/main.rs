@@ -4,6 +4,7 @@
 
 mod ci;
 mod command;
+mod redis;
 mod report;
 mod test;
 mod workspace;
@@ -23,12 +24,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     Test(test::Args),
+    Redis(redis::Args),
     Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
     let verdict = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
+        Task::Redis(args) => redis::run(&args),
         Task::Ci(args) => ci::run(&args),
     };
     verdict.unwrap_or_else(|error| {

@@ -2,11 +2,29 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+static TO_STDERR: AtomicBool = AtomicBool::new(false);
+
+/// From here on, everything but an answer goes to standard error: a program reads the standard output.
+pub(crate) fn leave_stdout_alone() {
+    TO_STDERR.store(true, Ordering::Relaxed);
+}
 
 /// Prints one line. A reader who left early (`| head`) is no reason to panic, as `println!` would.
 pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = if TO_STDERR.load(Ordering::Relaxed) {
+        writeln!(io::stderr(), "{line}")
+    } else {
+        writeln!(io::stdout(), "{line}")
+    };
+}
+
+/// Prints one line for a program that reads the standard output.
+pub(crate) fn answer(line: impl Display) {
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 /// Prints the title of one step of several.

@@ -1,7 +1,9 @@
 //! `cargo xtask test`: every test of the workspace.
 
 mod django;
+mod interop;
 mod python;
+mod redis;
 mod stages;
 
 use std::process::{Command, ExitCode};
@@ -10,8 +12,10 @@ use std::time::Instant;
 use cargo_metadata::Metadata;
 
 use crate::command::{cargo, run as run_command};
+use crate::redis::Choice;
 use crate::report::{duration, heading, say};
 use crate::workspace;
+use redis::Redis;
 use stages::Stage;
 
 /// Run all tests: unit tests, doctests and the integration suites.
@@ -19,8 +23,12 @@ use stages::Stage;
 /// All features are on, except for the TLS stacks that exclude themselves from the default. Every
 /// stage runs, also when an earlier one failed; the last line says how it went.
 ///
-/// The suite `django` needs Python 3.10 or later, python3 or what the environment variable PYTHON
-/// names, and installs the packages of its server below target/.
+/// The suites `django`, `fleet` and `interop` need Python 3.10 or later, python3 or what the environment
+/// variable PYTHON names, and install the packages of their servers below target/.
+///
+/// The suites `redis_server`, `redis`, `fleet`, `outages` and `interop` need a Redis: a container engine,
+/// or a redis-server or valkey-server 7 or later, or Debian's packages, which are unpacked below target/.
+/// `cargo xtask redis` tells which it would be, and `--redis` chooses.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run this suite only; may be given several times
@@ -30,6 +38,9 @@ pub(crate) struct Args {
     /// Leave this suite out; may be given several times
     #[arg(long, value_name = "NAME")]
     without: Vec<String>,
+
+    #[command(flatten)]
+    redis: Choice,
 
     /// Run the soak tests too (sets `FORGE_TEST_LONG=1` for the tests)
     #[arg(long)]
@@ -58,10 +69,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let selection = stages::select(&stages, &args.suites, &args.without)?;
     let start = Instant::now();
     let mut failures = Vec::new();
+    let mut redis = Redis::new(args.redis);
     for (index, stage) in selection.run.iter().enumerate() {
         let stage_start = Instant::now();
         heading(index + 1, selection.run.len(), &stage.title());
-        match run_stage(&workspace, stage, args.long) {
+        match run_stage(&workspace, stage, args.long, &mut redis) {
             Ok(()) => say(format_args!("-- {} passed in {}", stage.name, duration(stage_start.elapsed()))),
             Err(error) => {
                 say(format_args!("-- {} FAILED: {error}", stage.name));
@@ -69,6 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
             }
         }
     }
+    // What a killed test has left goes before the verdict.
+    drop(redis);
 
     say("");
     for (name, error) in &failures {
@@ -90,13 +104,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     }
 }
 
-fn run_stage(workspace: &Metadata, stage: &Stage, long: bool) -> Result<(), String> {
+fn run_stage(workspace: &Metadata, stage: &Stage, long: bool, redis: &mut Redis) -> Result<(), String> {
     let mut command = cargo_test(workspace, stage);
     if long {
         command.env("FORGE_TEST_LONG", "1");
     }
-    if stage.name == django::SUITE {
-        return django::run(workspace, &mut command);
+    let name = stage.name.as_str();
+    if redis::SUITES.contains(&name) {
+        command.env(redis::VARIABLE, redis.for_suite(name)?);
+    }
+    if name == interop::SUITE {
+        command.env(interop::VARIABLE, interop::python(workspace)?);
+    }
+    if django::SUITES.contains(&name) {
+        return django::run(workspace, &mut command, name);
     }
     run_command(&mut command)
 }

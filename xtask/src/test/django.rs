@@ -1,4 +1,4 @@
-//! The authorization servers of the suite `django`: tests/django, started for one run.
+//! The authorization servers of some suites: tests/django, started for one run of one suite.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,8 +13,8 @@ use cargo_metadata::Metadata;
 use crate::command::{run as run_command, tail};
 use crate::test::python;
 
-/// The suite that needs the servers.
-pub(crate) const SUITE: &str = "django";
+/// The suites that need the servers.
+pub(crate) const SUITES: [&str; 2] = ["django", "fleet"];
 
 /// All that run at once. They share nothing, so that each counts its own callers only.
 const SERVERS: [Kind; 2] = [
@@ -38,15 +38,16 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 const NOTHING: &str = "ended without saying where it is";
 
-/// Runs the tests while the servers are up.
+/// Runs the tests of a suite while the servers are up.
 ///
 /// # Errors
 ///
 /// When the servers cannot be had, or a test failed.
-pub(crate) fn run(workspace: &Metadata, tests: &mut Command) -> Result<(), String> {
+pub(crate) fn run(workspace: &Metadata, tests: &mut Command, suite: &str) -> Result<(), String> {
     let source = workspace.workspace_root.join("tests/django");
     let folder = workspace.target_directory.join("django");
-    let python = python::environment(folder.as_std_path(), source.join("requirements.txt").as_std_path())?;
+    let requirements = source.join("requirements.txt");
+    let python = python::environment(folder.as_std_path(), requirements.as_std_path(), suite)?;
     let data = folder.join(format!("run-{}", process::id())).into_std_path_buf();
     // An earlier process may have had our id.
     if data.exists() {

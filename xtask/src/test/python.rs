@@ -17,13 +17,13 @@ const VENV_LIMIT: Duration = Duration::from_secs(120);
 const PIP_LIMIT: Duration = Duration::from_secs(300);
 
 /// The Python of a virtual environment below `folder` that has exactly the packages in the file
-/// `requirements`. What an earlier run has built is used again as long as it fits.
+/// `requirements`, for `suite`. What an earlier run has built is used again as long as it fits.
 ///
 /// # Errors
 ///
 /// A sentence on what is missing on this machine.
-pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<PathBuf, String> {
-    let (base, version) = find()?;
+pub(crate) fn environment(folder: &Path, requirements: &Path, suite: &str) -> Result<PathBuf, String> {
+    let (base, version) = find(suite)?;
     let wanted = fs::read_to_string(requirements)
         .map_err(|error| format!("cannot read {}: {error}", requirements.display()))?;
     let wanted = format!("{} is {version}\n{wanted}", base.to_string_lossy());
@@ -40,7 +40,7 @@ pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<PathBuf,
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     let mut create = python_command(&base);
     create.args(["-m", "venv", "--clear"]).arg(&venv);
-    run_quietly(&mut create, VENV_LIMIT, &folder.join("venv.log")).map_err(no_venv)?;
+    run_quietly(&mut create, VENV_LIMIT, &folder.join("venv.log")).map_err(|error| no_venv(error, suite))?;
 
     let mut install = python_command(&python);
     install.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
@@ -60,7 +60,7 @@ pub(crate) fn python_command(python: impl Into<OsString>) -> Command {
 }
 
 /// A Python that is new enough, and its version.
-fn find() -> Result<(OsString, String), String> {
+fn find(suite: &str) -> Result<(OsString, String), String> {
     let candidates = match env::var_os("PYTHON") {
         // Whoever names one does not want another.
         Some(named) if !named.is_empty() => vec![named],
@@ -78,7 +78,7 @@ fn find() -> Result<(OsString, String), String> {
     }
     Err(format!(
         "this suite needs Python {}.{} or later, and there is none: {}. Install it, or name it in the \
-         environment variable PYTHON, or leave this suite out with `--without django`",
+         environment variable PYTHON, or leave this suite out with `--without {suite}`",
         MINIMUM.0,
         MINIMUM.1,
         found.join(", "),
@@ -91,11 +91,11 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 /// Says what to do where a distribution has taken `venv` out of its Python.
-fn no_venv(error: String) -> String {
+fn no_venv(error: String, suite: &str) -> String {
     if error.contains("ensurepip") || error.contains("No module named venv") {
         format!(
             "this Python cannot create virtual environments: on Debian and Ubuntu install the package \
-             python3-venv, or leave this suite out with `--without django`\n{error}"
+             python3-venv, or leave this suite out with `--without {suite}`\n{error}"
         )
     } else {
         error
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_missing_venv_module_has_its_sentence() {
         let debian = "The virtual environment was not created because ensurepip is not available.";
-        assert!(no_venv(debian.into()).contains("python3-venv"));
-        assert_eq!(no_venv("no space left".into()), "no space left");
+        assert!(no_venv(debian.into(), "fleet").contains("--without fleet"));
+        assert_eq!(no_venv("no space left".into(), "fleet"), "no space left");
     }
 }

@@ -1,0 +1,183 @@
+//! Redis servers of one's own: in containers or as processes, as `cargo xtask redis` finds it possible.
+
+mod container;
+mod finder;
+#[cfg(unix)]
+mod native;
+mod port;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io};
+
+use async_trait::async_trait;
+
+use finder::Found;
+
+/// How often another port is tried when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
+/// What keeps a server from writing to disk, and lets it answer whoever reaches it: only this machine.
+const SETTINGS: [&str; 6] = ["--save", "", "--appendonly", "no", "--protected-mode", "no"];
+
+/// A Redis server of one's own on 127.0.0.1, with nothing in it. It is gone when this is dropped, and also
+/// when the process is killed.
+///
+/// What servers are made of stands in the environment variable `FORGE_REDIS`, as `cargo xtask test` sets
+/// it. Where it is not set, `cargo xtask redis` is run once for the process.
+///
+/// ```no_run
+/// # async fn run() {
+/// use forge_tests::RedisServer;
+///
+/// let mut redis = RedisServer::start().await;
+/// // … a client with `redis.url()` …
+/// redis.stop().await; // connections are refused
+/// redis.start_again().await; // on the same port, with nothing in it
+/// # }
+/// ```
+pub struct RedisServer {
+    server: Box<dyn Server>,
+    port: u16,
+}
+
+impl RedisServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Redis, with what to do.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server with more arguments, such as `["--maxmemory", "2mb"]`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Redis, with what to do.
+    pub async fn start_with(args: &[&str]) -> Self {
+        Self::try_start_with(args).await.unwrap_or_else(|error| panic!("no Redis server: {error}"))
+    }
+
+    /// Starts a server with more arguments; for programs that have something to say when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Redis, with what to do, or it does not start.
+    pub async fn try_start_with(args: &[&str]) -> io::Result<Self> {
+        Self::start_found(&finder::found().await?.server, args).await
+    }
+
+    /// Starts a server of the other kind, a process where [`start`](Self::start) takes a container. `None`
+    /// where this machine has only one.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_other() -> Option<Self> {
+        let found = finder::found().await.unwrap_or_else(|error| panic!("no Redis server: {error}"));
+        let other = found.other.as_ref()?;
+        let started = Self::start_found(other, &[]).await;
+        Some(started.unwrap_or_else(|error| panic!("no other Redis server: {error}")))
+    }
+
+    /// Where it is on 127.0.0.1; the same as long as this lives.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL for clients, `redis://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Whether it is a container and not a process.
+    pub fn is_container(&self) -> bool {
+        self.server.is_container()
+    }
+
+    /// Freezes it: connections are still accepted, and nobody answers.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be frozen.
+    pub async fn pause(&self) {
+        self.server.pause().await.unwrap_or_else(|error| panic!("Redis is not paused: {error}"));
+    }
+
+    /// Lets it go on, with all that has come in meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When it does not go on.
+    pub async fn resume(&self) {
+        self.server.resume().await.unwrap_or_else(|error| panic!("Redis is not resumed: {error}"));
+    }
+
+    /// Kills it, paused or not. When this returns, connections are refused.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be killed.
+    pub async fn stop(&mut self) {
+        let stopped = self.server.stop().await;
+        stopped.unwrap_or_else(|error| panic!("Redis is not stopped: {error}"));
+        port::until_refused(self.port).await.unwrap_or_else(|error| panic!("Redis is not stopped: {error}"));
+    }
+
+    /// Starts it again after [`stop`](Self::stop): empty, on the same port, with the same arguments.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        let started = self.server.start_again().await;
+        started.unwrap_or_else(|error| panic!("Redis is not started again: {error}"));
+    }
+
+    async fn start_found(found: &Found, args: &[&str]) -> io::Result<Self> {
+        let mut last = io::Error::other("there is no free port");
+        for _ in 0..ATTEMPTS {
+            let port = port::free()?;
+            match found.start(port, args).await {
+                Ok(server) => return Ok(Self { server, port }),
+                // Between the look at the port and its use, somebody may have taken it.
+                Err(error) if port::is_taken(port) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl fmt::Debug for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_container() { "container" } else { "process" };
+        write!(f, "RedisServer({kind} at port {})", self.port)
+    }
+}
+
+/// What containers and processes do each in their way. Dropping it removes the server.
+#[async_trait]
+trait Server: Send + Sync {
+    fn is_container(&self) -> bool;
+    async fn pause(&self) -> io::Result<()>;
+    async fn resume(&self) -> io::Result<()>;
+    async fn stop(&mut self) -> io::Result<()>;
+    /// Returns when it answers.
+    async fn start_again(&mut self) -> io::Result<()>;
+}
+
+impl Found {
+    /// Returns when the server answers.
+    async fn start(&self, port: u16, args: &[&str]) -> io::Result<Box<dyn Server>> {
+        match self {
+            Self::Container(image) => Ok(Box::new(container::Container::start(image, port, args).await?)),
+            #[cfg(unix)]
+            Self::Native(command) => Ok(Box::new(native::Native::start(command, port, args).await?)),
+            #[cfg(not(unix))]
+            Self::Native(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
