@@ -22,6 +22,8 @@
 
 mod api;
 mod authorization_server;
+#[cfg(feature = "redis")]
+pub mod fleet;
 mod origin;
 #[cfg(test)]
 mod raw_http;

@@ -1,0 +1,42 @@
+//! A whole fleet that starts with nothing.
+
+use std::time::Duration;
+
+use forge_tests::AuthorizationServer;
+use forge_tests::fleet::What;
+
+use crate::machine::Times;
+use crate::member::{Fleet, longest, settings, the_token};
+use crate::redis::Redis;
+use crate::{alone, rounds};
+
+const SIZE: usize = 16;
+const TASKS: usize = 100;
+const CALL: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv04_sixteen_cold_processes_with_a_hundred_callers_each_make_one_token_call() {
+    let _alone = alone().await;
+    let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
+    let fleet = Fleet::start(SIZE, &settings(&server, &redis)).await;
+    let mut times = Times::new();
+    let rounds = rounds(200, 20);
+    for round in 0..rounds {
+        // A quick server is harder: some have looked into Redis before the token came, and ask for the
+        // lease after it was given back.
+        let delay = if round % 2 == 0 { CALL } else { Duration::ZERO };
+        server.set_delay(delay);
+        let key = format!("cold {round}");
+        let outcomes = fleet.all(What::Get, &key, TASKS).await;
+        let token = the_token(&outcomes);
+        assert_eq!(server.token_calls(), round + 1, "round {round}");
+        assert_eq!(redis.token(&key).await, Some(token));
+        assert_eq!(redis.holder(&key).await, None, "nobody keeps the lease");
+        if delay == CALL {
+            times.add(longest(&outcomes));
+        }
+    }
+    println!(
+        "cold: {rounds} rounds of {SIZE} x {TASKS} callers, one token call each; slowest caller {times}"
+    );
+}
