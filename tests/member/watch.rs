@@ -1,8 +1,8 @@
 //! How soon a token that is no longer good is not handed out any more.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{fs, io, thread};
 
 use forge_tests::fleet::{Report, now};
 use tokio::sync::oneshot;
@@ -21,15 +21,17 @@ impl Watch {
         let (sender, receiver) = oneshot::channel();
         let watched = managed.at_hand();
         thread::spawn(move || {
+            let waited_before = waited();
             let (mut last, mut longest_gap) = (now(), 0);
             loop {
-                // What is at hand at the latest now is what counts.
                 let at = now();
                 longest_gap = longest_gap.max(at.saturating_sub(last));
                 last = at;
                 if watched.is_none() || managed.at_hand() != watched {
+                    let at = now();
+                    let stood_still = longest_gap.max(waited().saturating_sub(waited_before));
                     // Whoever began it may be gone.
-                    let _ = sender.send(Report::Gone { at: now(), longest_gap });
+                    let _ = sender.send(Report::Gone { at, stood_still });
                     return;
                 }
                 thread::sleep(PAUSE);
@@ -41,4 +43,15 @@ impl Watch {
     pub(crate) async fn gone(self) -> Result<Report> {
         Ok(self.0.await?)
     }
+}
+
+/// For how long the threads of this process wanted a processor and had none, in nanoseconds and in all, as
+/// far as the system tells (Linux does).
+fn waited() -> u64 {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return 0 };
+    let of_one = |thread: io::Result<fs::DirEntry>| {
+        let told = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        told.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    threads.filter_map(of_one).sum()
 }

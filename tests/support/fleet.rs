@@ -100,8 +100,8 @@ pub enum Report {
     Gone {
         /// As [`now`] counts.
         at: u64,
-        /// The longest time in which it was not looked at, in nanoseconds: for want of a processor.
-        longest_gap: u64,
+        /// For how long the process wanted a processor and had none meanwhile, in nanoseconds.
+        stood_still: u64,
     },
     /// For each key what names the token at hand, if there is one that may be used.
     AtHand(Vec<Option<String>>),

@@ -13,50 +13,66 @@ use crate::{alone, rounds};
 
 const SIZE: usize = 8;
 const LIMIT: Duration = Duration::from_millis(50);
-/// Who could not look for so long would not have seen it, whatever the library does.
-const USUAL_GAP: Duration = Duration::from_millis(20);
+/// Who had no processor for so long was late for that reason. There are three on the way that may be late
+/// one after the other: who invalidates, Redis, and who is to see it.
+const USUAL_WAIT: Duration = Duration::from_millis(10);
+/// Of all rounds one in so many may be left out.
+const TENTH: usize = 10;
+/// How often all is measured anew, when others had the processors.
+const ATTEMPTS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inv19_an_invalidation_in_one_process_is_seen_by_all_within_fifty_milliseconds() {
     let _alone = alone().await;
     let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
     let fleet = Fleet::start(SIZE, &settings(&server, &redis)).await;
-    let machine = Machine::watch();
-    let (mut times, mut left_out, rounds) = (Times::new(), 0, rounds(500, 50));
-    let key = "invalidated".to_owned();
-    for round in 0..rounds {
-        // Each time another one.
-        let (first, rest) = (&fleet.members[round % SIZE], &mut fleet.members.iter().enumerate());
-        let others: Vec<_> =
-            rest.filter(|(number, _)| *number != round % SIZE).map(|(_, other)| other).collect();
-        the_token(&fleet.all(What::Get, &key, 1).await);
-        for other in &others {
-            assert!(matches!(other.told(Order::Watch(key.clone())).await, Some(Report::Done)));
+    let (machine, rounds) = (Machine::watch(), rounds(500, 50));
+    for _ in 0..ATTEMPTS {
+        let (mut times, mut left_out) = (Times::new(), 0);
+        for round in 0..rounds {
+            match invalidation(&fleet, &redis, &machine, round % SIZE).await {
+                Some(seen) => times.add(seen),
+                None => left_out += 1,
+            }
         }
-        sleep(Duration::from_millis(3)).await;
-        let (begun, begun_at) = (Instant::now(), now());
-        let invalidated = first.does(What::Invalidate, &key, 1).await;
-        assert!(invalidated.errors.is_empty(), "{invalidated:?}");
-        let (mut seen, mut longest_gap) = (Duration::ZERO, Duration::ZERO);
-        for other in others {
-            let Some(Report::Gone { at, longest_gap: gap }) = other.told(Order::Watched).await else {
-                panic!("not seen in round {round}");
-            };
-            seen = seen.max(Duration::from_nanos(at.saturating_sub(begun_at)));
-            longest_gap = longest_gap.max(Duration::from_nanos(gap));
-        }
-        if longest_gap > USUAL_GAP || !machine.stood_still_since(begun).is_zero() {
-            left_out += 1;
-        } else {
-            times.add(seen);
+        println!(
+            "invalidations: {} rounds, until the last of {} has seen it {times}; {left_out} left out since \
+             somebody had no processor",
+            times.count(),
+            SIZE - 1
+        );
+        if left_out * TENTH <= rounds {
+            assert!(times.percentile(99) <= LIMIT, "{times}");
+            return;
         }
     }
-    println!(
-        "invalidations: {} rounds, until the last of {} has seen it {times}; {left_out} left out since the \
-         machine stood still",
-        times.count(),
-        SIZE - 1
-    );
-    assert!(left_out * 10 <= rounds, "{left_out} of {rounds}: this machine has too much else to do");
-    assert!(times.percentile(99) <= LIMIT, "{times}");
+    panic!("this machine has too much else to do to measure anything");
+}
+
+/// How long it took until all have seen what this one did; `None`: for want of processors nobody knows.
+async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, by: usize) -> Option<Duration> {
+    let key = "invalidated".to_owned();
+    the_token(&fleet.all(What::Get, &key, 1).await);
+    for report in fleet.told(&Order::Watch(key.clone())).await {
+        assert!(matches!(report, Some(Report::Done)), "{report:?}");
+    }
+    sleep(Duration::from_millis(3)).await;
+
+    let begun = Instant::now();
+    let begun_at = now();
+    let invalidated = fleet.members[by].begun(What::Invalidate, &key, 1);
+    let mut stood_still = Duration::ZERO;
+    while !invalidated.is_finished() {
+        stood_still = stood_still.max(redis.way().await);
+    }
+    let invalidated = invalidated.await.expect("no panic").expect("an outcome");
+    assert!(invalidated.errors.is_empty(), "{invalidated:?}");
+    let mut seen = Duration::ZERO;
+    for report in fleet.told(&Order::Watched).await {
+        let Some(Report::Gone { at, stood_still: there }) = report else { panic!("not seen: {report:?}") };
+        seen = seen.max(Duration::from_nanos(at.saturating_sub(begun_at)));
+        stood_still = stood_still.max(Duration::from_nanos(there));
+    }
+    let is_usual = stood_still <= USUAL_WAIT && machine.stood_still_since(begun).is_zero();
+    is_usual.then_some(seen)
 }

@@ -1,5 +1,7 @@
 //! What stands in Redis, looked at without the library.
 
+use std::time::{Duration, Instant};
+
 use forge_tests::RedisServer;
 use forge_tests::fleet::name;
 use requestforge::TokenId;
@@ -55,6 +57,14 @@ impl Redis {
         let (seconds, micros): (i64, i64) =
             cmd("TIME").query_async(&mut connection).await.expect("an answer");
         seconds * 1_000 + micros / 1_000
+    }
+
+    /// How long it takes to answer.
+    pub(crate) async fn way(&self) -> Duration {
+        let asked = Instant::now();
+        let answer: String = cmd("PING").query_async(&mut self.connection.clone()).await.expect("an answer");
+        assert_eq!(answer, "PONG");
+        asked.elapsed()
     }
 
     async fn get(&self, key: &str) -> Option<String> {
