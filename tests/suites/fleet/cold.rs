@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::What;
+use forge_tests::fleet::{Settings, What};
 
 use crate::machine::Times;
 use crate::member::{Fleet, longest, settings, the_token};
@@ -38,5 +38,23 @@ async fn inv04_sixteen_cold_processes_with_a_hundred_callers_each_make_one_token
     }
     println!(
         "cold: {rounds} rounds of {SIZE} x {TASKS} callers, one token call each; slowest caller {times}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv04_a_lease_is_extended_for_as_long_as_the_token_call_takes() {
+    const LEASE: Duration = Duration::from_secs(1);
+    const CALL: Duration = Duration::from_millis(3_500);
+
+    let _alone = alone().await;
+    let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
+    server.set_delay(CALL);
+    let fleet = Fleet::start(SIZE, &Settings { lease: LEASE, ..settings(&server, &redis) }).await;
+    let outcomes = fleet.all(What::Get, "slow", TASKS).await;
+    the_token(&outcomes);
+    assert_eq!(server.token_calls(), 1);
+    println!(
+        "slow server: one token call of {CALL:?} with a lease of {LEASE:?}; slowest caller {:.1?}",
+        longest(&outcomes)
     );
 }

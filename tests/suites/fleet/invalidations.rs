@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use forge_tests::AuthorizationServer;
 use forge_tests::fleet::{Order, Report, What, now};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::machine::{Machine, Times};
 use crate::member::{Fleet, settings, the_token};
@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_millis(50);
 /// Who had no processor for so long was late for that reason. There are three on the way that may be late
 /// one after the other: who invalidates, Redis, and who is to see it.
 const USUAL_WAIT: Duration = Duration::from_millis(10);
+/// Less than the time after which tokens are compared with those in Redis anyway.
+const SEEN_AT_ALL: Duration = Duration::from_secs(5);
 /// Of all rounds one in so many may be left out.
 const TENTH: usize = 10;
 /// How often all is measured anew, when others had the processors.
@@ -68,7 +70,8 @@ async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, by: usize
     let invalidated = invalidated.await.expect("no panic").expect("an outcome");
     assert!(invalidated.errors.is_empty(), "{invalidated:?}");
     let mut seen = Duration::ZERO;
-    for report in fleet.told(&Order::Watched).await {
+    let watched = timeout(SEEN_AT_ALL, fleet.told(&Order::Watched)).await;
+    for report in watched.expect("all of them see it") {
         let Some(Report::Gone { at, stood_still: there }) = report else { panic!("not seen: {report:?}") };
         seen = seen.max(Duration::from_nanos(at.saturating_sub(begun_at)));
         stood_still = stood_still.max(Duration::from_nanos(there));
