@@ -4,6 +4,7 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used)]
 
+mod chaos;
 mod clocks;
 mod cold;
 mod failures;
@@ -13,6 +14,7 @@ mod machine;
 mod member;
 mod process;
 mod races;
+mod random;
 mod redis;
 mod rejected;
 mod relay;

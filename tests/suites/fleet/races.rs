@@ -9,6 +9,7 @@ use forge_tests::fleet::{Order, Outcome, Report, What, Work};
 use tokio::time::sleep;
 
 use crate::member::{Fleet, settings, soon};
+use crate::random::Random;
 use crate::redis::Redis;
 use crate::{alone, rounds};
 
@@ -40,7 +41,7 @@ async fn inv19_after_racing_invalidations_and_fetches_nobody_has_another_token_t
         for (number, key) in keys.iter().enumerate() {
             let stored = redis.token(key).await;
             left_empty += usize::from(stored.is_none());
-            let tokens = outcomes.iter().flat_map(|outcomes| &outcomes[number].tokens);
+            let tokens = outcomes.iter().filter(|(of, _)| of == key).flat_map(|(_, outcome)| &outcome.tokens);
             disagreed += usize::from(tokens.collect::<BTreeSet<_>>().len() > 1);
             for (member, report) in at_hand.iter().enumerate() {
                 let Some(Report::AtHand(tokens)) = report else { panic!("nothing to show: {report:?}") };
@@ -60,52 +61,44 @@ async fn inv19_after_racing_invalidations_and_fetches_nobody_has_another_token_t
 }
 
 /// For each key one who fetches and one who invalidates, and whatever the others do.
-async fn race(fleet: &Fleet, keys: &[String], random: &mut Random) -> Vec<Vec<Outcome>> {
+async fn race(fleet: &Fleet, keys: &[String], random: &mut Random) -> Vec<(String, Outcome)> {
     let mut work = vec![Vec::new(); SIZE];
     for key in keys {
         let fetching = random.below(SIZE);
         let invalidating = (fetching + 1 + random.below(SIZE - 1)) % SIZE;
         for (member, work) in work.iter_mut().enumerate() {
-            let what = match random.below(8) {
-                _ if member == fetching => What::Force,
-                _ if member == invalidating => What::Invalidate,
-                0 => What::Force,
-                1 => What::Invalidate,
-                2 => What::Reject,
-                _ => What::Get,
-            };
-            work.push(Work {
-                key: key.clone(),
-                what,
-                tasks: 1 + random.below(2),
-                after: random.below(SPREAD) as u64,
-            });
+            let mut doing: Vec<_> = (member == fetching).then_some(What::Force).into_iter().collect();
+            doing.extend((member == invalidating).then_some(What::Invalidate));
+            // Some do several things at once.
+            for _ in 0..=random.below(2) {
+                doing.push(match random.below(8) {
+                    0 => What::Force,
+                    1 => What::Invalidate,
+                    2 => What::Reject,
+                    _ => What::Get,
+                });
+            }
+            for what in doing {
+                // An invalidation is often the last one to come.
+                let spread = if what == What::Invalidate { 2 * SPREAD } else { SPREAD };
+                let after = u64::try_from(random.below(spread)).expect("a small number");
+                work.push(Work { key: key.clone(), what, tasks: 1 + random.below(2), after });
+            }
         }
     }
     let at = soon();
-    let told = fleet.members.iter().zip(work).map(|(member, work)| {
-        let member = member.clone();
+    let told = fleet.members.iter().zip(&work).map(|(member, work)| {
+        let (member, work) = (member.clone(), work.clone());
         tokio::spawn(async move { member.told(Order::Run { work, at }).await })
     });
+    let told: Vec<_> = told.collect();
     let mut all = Vec::new();
-    for report in told.collect::<Vec<_>>() {
+    for (work, report) in work.into_iter().zip(told) {
         let Ok(Some(Report::Outcomes(outcomes))) = report.await else { panic!("no outcomes") };
-        for outcome in &outcomes {
+        for (work, outcome) in work.into_iter().zip(outcomes) {
             assert!(outcome.errors.is_empty(), "{outcome:?}");
+            all.push((work.key, outcome));
         }
-        all.push(outcomes);
     }
     all
-}
-
-/// The same numbers at each run (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap_or_default() % limit
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use requestforge::{HttpClient, TokenId};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use forge_tests::fleet::name;
 
@@ -31,7 +33,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Seen {
-    calls: usize,
+    /// Who called, in the order in which they did.
+    callers: Vec<usize>,
     /// How often each refresh token was sent.
     refresh_tokens: HashMap<String, usize>,
     keeps_back: bool,
@@ -63,7 +66,18 @@ impl Relay {
     }
 
     pub(crate) fn calls(&self) -> usize {
-        self.shared.seen().calls
+        self.shared.seen().callers.len()
+    }
+
+    /// Waits for this call, counted from 0, and tells who makes it.
+    pub(crate) async fn the_caller(&self, number: usize) -> usize {
+        loop {
+            let caller = self.shared.seen().callers.get(number).copied();
+            if let Some(caller) = caller {
+                return caller;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// How many different refresh tokens were sent. None was sent twice.
@@ -94,15 +108,13 @@ impl Shared {
     fn count(&self, headers: &HeaderMap, form: &[u8]) -> bool {
         let fields: HashMap<String, String> = serde_urlencoded::from_bytes(form).expect("a form");
         let mut seen = self.seen();
-        seen.calls += 1;
+        let caller = headers[USER_AGENT].to_str().ok().and_then(|mark| mark.parse().ok()).expect("a number");
+        seen.callers.push(caller);
         if let Some(token) = fields.get("refresh_token") {
             *seen.refresh_tokens.entry(name(TokenId::of(token))).or_default() += 1;
         }
         let keeps_back = std::mem::take(&mut seen.keeps_back);
-        if keeps_back {
-            let caller = headers[USER_AGENT].to_str().expect("text");
-            seen.kept_back_from = Some(caller.parse().expect("a number"));
-        }
+        seen.kept_back_from = keeps_back.then_some(caller).or(seen.kept_back_from);
         keeps_back
     }
 }
