@@ -280,7 +280,9 @@ impl Inner {
         let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
         let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
-        landing.while_current(|| self.slot.fill(&kept));
+        if kept.is_for_all() {
+            landing.while_current(|| self.slot.fill(&kept));
+        }
     }
 
     /// Gives a storage that answers again what it could not take before, if it has nothing better.
