@@ -58,6 +58,7 @@ struct Moody {
     get_hangs: AtomicBool,
     set_hangs: AtomicBool,
     set_fails: AtomicBool,
+    delete_fails: AtomicBool,
 }
 
 #[async_trait]
@@ -81,6 +82,9 @@ impl TokenStorage for Moody {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        if self.delete_fails.load(Ordering::SeqCst) {
+            return Err(StorageError::new("read-only"));
+        }
         self.tokens.lock().expect("unpoisoned").remove(key);
         Ok(())
     }
@@ -179,4 +183,29 @@ fn inv03_a_write_in_a_runtime_that_nobody_drives_holds_nobody_up() {
         manager.force_refresh().await.expect("a token");
     });
     drop(idle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv11_what_was_given_up_while_the_storage_was_away_does_not_come_back_with_it() {
+    for way in ["rejected", "invalidated", "replaced"] {
+        let (provider, storage) = (Arc::new(Rotating::default()), Arc::new(Moody::default()));
+        let manager = manager(&provider, &storage);
+        let before = manager.get_token().await.expect("a token");
+        for moody in [&storage.get_hangs, &storage.set_hangs, &storage.delete_fails] {
+            moody.store(true, Ordering::SeqCst);
+        }
+        let renewed = match way {
+            "rejected" => manager.refresh_rejected(&before).await.expect("a token").expect("another token"),
+            "invalidated" => {
+                manager.invalidate_token().await.expect_err("the storage is not told");
+                manager.get_token().await.expect("a token")
+            }
+            _ => manager.force_refresh().await.expect("a token"),
+        };
+        for moody in [&storage.get_hangs, &storage.set_hangs, &storage.delete_fails] {
+            moody.store(false, Ordering::SeqCst);
+        }
+        assert_eq!(manager.get_token().await.expect("a token").id(), renewed.id(), "{way}");
+        assert_eq!(provider.issued.load(Ordering::SeqCst), 2, "{way}");
+    }
 }

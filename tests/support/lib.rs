@@ -4,6 +4,7 @@
 //! - [`AuthorizationServer`] hands out tokens and can be slow, failing, or change its mind about them.
 //! - [`Api`] wants one of those tokens, and counts who came with what and how often.
 //! - [`Origin`] is anybody's server: it records every byte and answers what a closure says.
+//! - [`Proxy`] is the way to another server, and can be slow, silent or cut.
 //!
 //! All of them listen on a free port, live on the runtime they were started on, and stop when dropped.
 //!
@@ -22,9 +23,10 @@
 
 mod api;
 mod authorization_server;
-#[cfg(feature = "redis")]
+#[cfg(feature = "fleet")]
 pub mod fleet;
 mod origin;
+mod proxy;
 #[cfg(test)]
 mod raw_http;
 #[cfg(feature = "redis")]
@@ -36,5 +38,6 @@ pub use api::Api;
 pub use authorization_server::AuthorizationServer;
 pub use http::StatusCode;
 pub use origin::{Origin, RawReply, RecordedRequest};
+pub use proxy::Proxy;
 #[cfg(feature = "redis")]
 pub use redis::RedisServer;

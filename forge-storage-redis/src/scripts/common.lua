@@ -11,6 +11,17 @@ local function digest(key)
     if length > 1048576 then return 'too long: ' .. length end
     return redis.sha1hex(redis.call('GET', key))
 end
+-- What stands there and is no lease of ours, nor ever runs out, is nobody's.
+local function holder(lease)
+    if redis.call('TYPE', lease).ok ~= 'string' or redis.call('PTTL', lease) < 0 then return false end
+    return redis.call('GET', lease)
+end
+-- As text, unless the hash is no hash or the field is not there.
+local function field(hash, name)
+    local value = redis.pcall('HGET', hash, name)
+    if type(value) == 'string' then return value end
+    return ''
+end
 -- The version is that of the hash. Others are read as far as their fields are known.
 local function put(key, meta, record, seconds, issued_at)
     redis.call('SET', key, record)

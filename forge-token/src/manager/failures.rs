@@ -46,7 +46,8 @@ impl Failures {
 
     /// As [`record`](Self::record), for what somebody else has met with.
     pub(crate) fn adopt(&mut self, error: &AuthenticationError, cool_down: &CoolDown, now: Moment) -> i64 {
-        let left = i64::try_from(cool_down.left().as_millis()).unwrap_or(i64::MAX);
+        let left = cool_down.left().min(LONGEST_ASKED_FOR);
+        let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
         let until = now.monotonic_millis().saturating_add(left);
         self.go_on_from(cool_down.failures());
         self.last = Some(Failure { error: error.clone(), until });

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,12 @@ pub(crate) fn keep() {
 
 /// What was logged so far, each line once.
 pub(crate) fn lines() -> Vec<Line> {
-    kept().iter().cloned().collect()
+    kept().keys().cloned().collect()
+}
+
+/// How often lines like these were logged so far.
+pub(crate) fn times(is_meant: impl Fn(&Line) -> bool) -> usize {
+    kept().iter().filter(|(line, _)| is_meant(line)).map(|(_, times)| times).sum()
 }
 
 /// Looks at all that was logged so far and `is_searched`.
@@ -41,9 +46,10 @@ pub(crate) fn look_at(canaries: &mut Canaries, is_searched: impl Fn(&Line) -> bo
     }
 }
 
-static LINES: Mutex<BTreeSet<Line>> = Mutex::new(BTreeSet::new());
+/// Each with how often it was logged.
+static LINES: Mutex<BTreeMap<Line, usize>> = Mutex::new(BTreeMap::new());
 
-fn kept() -> MutexGuard<'static, BTreeSet<Line>> {
+fn kept() -> MutexGuard<'static, BTreeMap<Line, usize>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -58,7 +64,7 @@ impl<S: Subscriber> Layer<S> for Keeper {
         let mut fields = Fields(String::new());
         values.record(&mut fields);
         let (target, level) = ("(a span, later)".to_owned(), Level::TRACE.as_str());
-        kept().insert(Line { target, level, text: fields.0 });
+        *kept().entry(Line { target, level, text: fields.0 }).or_default() += 1;
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -70,7 +76,7 @@ fn keep_fields(metadata: &Metadata<'_>, record: impl FnOnce(&mut Fields)) {
     let mut fields = Fields(metadata.name().to_owned());
     record(&mut fields);
     let (target, level) = (metadata.target().to_owned(), metadata.level().as_str());
-    kept().insert(Line { target, level, text: fields.0 });
+    *kept().entry(Line { target, level, text: fields.0 }).or_default() += 1;
 }
 
 /// All fields, as a subscriber may format them.
@@ -123,6 +129,9 @@ mod tests {
         let span = trace_span!("a span", text = texts[2], later = tracing::field::Empty);
         tokio::spawn(task.instrument(span)).await.expect("no panic");
         let all: String = lines().into_iter().map(|line| line.text + "\n").collect();
+        trace!("a line that comes twice");
+        trace!("a line that comes twice");
+        assert_eq!(times(|line| line.text.contains("a line that comes twice")), 2);
         for (canary, text) in canaries.iter().zip(texts) {
             assert!(canary.found_in(&Output::new(&all)).is_some(), "{text}");
         }

@@ -1,0 +1,162 @@
+//! A time-out does not mean that nothing was done: commands that nobody waits for any more are carried out
+//! later.
+
+use std::time::{Duration, Instant};
+
+use requestforge::{Acquired, RedisTokenStorage, TokenData, TokenLeases, TokenStorage};
+use tokio::time::sleep;
+
+use crate::world::{KEY, World, alone, stored, until};
+
+const LEASE: Duration = Duration::from_millis(800);
+
+fn token(name: &str) -> TokenData {
+    TokenData::new(name).with_expires_in(Duration::from_secs(3_600))
+}
+
+async fn know_scripts(world: &World) {
+    let near = world.near();
+    let mut lease = leases(&near).lease("another key");
+    assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(lease.store(&token("another"), None).await.expect("an answer"));
+}
+
+fn leases(storage: &RedisTokenStorage) -> &dyn TokenLeases {
+    storage.leases().expect("leases")
+}
+
+/// A storage behind the proxy. All scripts have been called before: what the server does not know is asked
+/// for again, and not by those who have gone.
+async fn far(world: &World) -> RedisTokenStorage {
+    know_scripts(world).await;
+    let storage = world.far().lease(LEASE).build().expect("a storage");
+    // As a manager does first. It tells the time, without which nothing is written.
+    assert_eq!(storage.get(KEY).await.expect("an answer"), None);
+    storage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv04_a_store_that_arrives_late_replaces_nothing_newer() {
+    let world = World::start().await;
+    let (far, near) = (far(&world).await, world.near());
+    let mut late = leases(&far).lease(KEY);
+    assert!(matches!(late.acquire(true).await, Ok(Acquired::Held { .. })));
+    world.proxy.hold();
+    late.store(&token("late"), None).await.expect_err("no answer");
+
+    // Its lease runs out, and somebody else's turn comes, and goes.
+    let mut next = leases(&near).lease(KEY);
+    assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(next.store(&token("newer"), None).await.expect("an answer"));
+    world.proxy.pass();
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(token_of(&near).await.access_token(), "newer");
+}
+
+async fn token_of(storage: &RedisTokenStorage) -> TokenData {
+    stored(storage).await.expect("a token")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv04_what_a_late_holder_says_ends_no_foreign_lease() {
+    let world = World::start().await;
+    let (far, near) = (far(&world).await, world.near());
+    let mut late = leases(&far).lease(KEY);
+    assert!(matches!(late.acquire(true).await, Ok(Acquired::Held { .. })));
+    world.proxy.hold();
+    late.store(&token("late"), None).await.expect_err("no answer");
+    drop(late);
+
+    let mut next = leases(&near).lease(KEY);
+    assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+    world.proxy.pass();
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(stored(&near).await, None);
+    let third = RedisTokenStorage::new(&world.redis.url()).expect("a storage");
+    let mut third = leases(&third).lease(KEY);
+    let acquiring = tokio::time::timeout(Duration::from_millis(300), third.acquire(true));
+    assert!(acquiring.await.is_err(), "the lease is somebody else's");
+    assert!(next.store(&token("newer"), None).await.expect("an answer"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv18_a_store_that_timed_out_on_a_paused_server_is_found_done() {
+    let _alone = alone().await;
+    let world = World::start().await;
+    know_scripts(&world).await;
+    let (paused, near) = (world.near(), world.near());
+    assert_eq!(stored(&paused).await, None);
+    let mut lease = leases(&paused).lease(KEY);
+    assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
+    world.redis.pause().await;
+    lease.store(&token("late, but ours"), None).await.expect_err("no answer");
+    drop(lease);
+    world.redis.resume().await;
+    let is_done = || async { stored(&near).await.is_some() };
+    assert!(until(Duration::from_secs(2), is_done).await.is_some());
+    assert_eq!(token_of(&near).await.access_token(), "late, but ours");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv04_a_lease_that_was_given_to_nobody_holds_up_nobody() {
+    let _alone = alone().await;
+    let world = World::start().await;
+    for _ in 0..3 {
+        let (paused, near) = (world.near(), world.near());
+        assert_eq!(stored(&paused).await, None);
+        world.redis.pause().await;
+        let mut ghost = leases(&paused).lease(KEY);
+        ghost.acquire(true).await.expect_err("no answer");
+        drop(ghost);
+        sleep(Duration::from_millis(50)).await;
+        world.redis.resume().await;
+        assert!(until(Duration::from_secs(1), || async { near.get(KEY).await.is_ok() }).await.is_some());
+
+        let begun = Instant::now();
+        let mut next = leases(&near).lease(KEY);
+        assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+        assert!(begun.elapsed() < Duration::from_secs(1), "the ghost held us up for {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv04_a_holder_that_is_gone_holds_others_up_for_its_lease_at_most() {
+    let world = World::start().await;
+    let (far, near) = (far(&world).await, world.near());
+    let mut gone = leases(&far).lease(KEY);
+    assert!(matches!(gone.acquire(true).await, Ok(Acquired::Held { .. })));
+    world.proxy.swallow();
+    drop(gone);
+
+    let begun = Instant::now();
+    let mut next = leases(&near).lease(KEY);
+    assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+    let waited = begun.elapsed();
+    println!("taken over after {waited:?}");
+    assert!(waited <= LEASE + Duration::from_secs(1));
+    assert!(waited >= LEASE / 4, "it was still held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv04_a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_have() {
+    let world = World::start().await;
+    world.issuer.set_delay(Duration::from_millis(300));
+    let near = world.near();
+    let cut_off = world.manager(far(&world).await);
+    let fetching = tokio::spawn({
+        let manager = cut_off.clone();
+        async move { manager.get_token().await.expect("a token") }
+    });
+    sleep(Duration::from_millis(150)).await;
+    world.proxy.hold();
+    let alone = fetching.await.expect("no panic");
+
+    let other = world.manager(near.clone());
+    let shared = other.get_token().await.expect("a token");
+    assert_ne!(shared.id(), alone.id());
+    world.proxy.pass();
+    let agree = || async { cut_off.get_token().await.expect("a token").id() == shared.id() };
+    assert!(until(Duration::from_secs(2), agree).await.is_some(), "they don't agree");
+    assert_eq!(token_of(&near).await.id(), shared.id());
+    assert_eq!(world.issuer.token_calls(), 2);
+}

@@ -1,0 +1,21 @@
+//! Tokens in Redis: what is stored and how, what is read of what others stored, who is let in, and what it
+//! costs. What happens when Redis is gone is the suite `outages`.
+
+#![allow(clippy::expect_used)]
+
+#[path = "../canary/canaries.rs"]
+mod canaries;
+#[path = "../canary/logs.rs"]
+mod logs;
+
+mod conformance;
+mod connections;
+mod garbage;
+mod logins;
+mod marks;
+mod record;
+mod schema;
+mod secrets;
+mod settings;
+mod side_data;
+mod world;

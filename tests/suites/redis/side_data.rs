@@ -1,0 +1,122 @@
+//! What stands at a token's side is about that token or void.
+
+use std::time::Duration;
+
+use chrono::{SubsecRound, TimeDelta, Utc};
+use requestforge::redis::cmd;
+use requestforge::{Acquired, Spending, TokenData, TokenStorage};
+
+use crate::world::World;
+
+const META: &str = "{token:crm}:meta";
+
+fn issued_before() -> TokenData {
+    let issued_at = (Utc::now() - TimeDelta::minutes(20)).trunc_subsecs(3);
+    let expires_at = (Utc::now() + TimeDelta::hours(1)).trunc_subsecs(6);
+    TokenData::new("t").with_expires_at(expires_at).with_issued_at(issued_at)
+}
+
+#[tokio::test]
+async fn inv20_side_data_counts_only_for_the_record_it_names() {
+    let world = World::start().await;
+    let storage = world.storage();
+    let token = issued_before();
+    storage.set("crm", &token).await.expect("an answer");
+    let read = || async { storage.get("crm").await.expect("an answer").expect("a token") };
+    assert_eq!(read().await.issued_at(), token.issued_at());
+
+    // Somebody who knows nothing of side data replaces the record.
+    world.put("token:crm", r#"{"access_token":"another"}"#).await;
+    assert_eq!(read().await.access_token(), "another");
+    assert_eq!(read().await.issued_at(), None);
+
+    // Side data of another key.
+    storage.set("crm", &token).await.expect("an answer");
+    storage.set("other", &issued_before()).await.expect("an answer");
+    world.run::<()>(cmd("COPY").arg("{token:other}:meta").arg(META).arg("REPLACE")).await;
+    assert_eq!(read().await, token, "the record itself stands");
+    assert_eq!(read().await.issued_at(), None);
+
+    storage.set("crm", &token).await.expect("an answer");
+    assert_eq!(read().await.issued_at(), token.issued_at(), "healed by the next set");
+}
+
+#[tokio::test]
+async fn inv20_side_keys_of_any_other_type_do_no_harm() {
+    for side in ["meta", "cool-down"] {
+        for (name, command) in strange_values(&format!("{{token:crm}}:{side}")) {
+            let world = World::start().await;
+            let storage = world.storage();
+            world.run::<()>(&command).await;
+            let manager = world.manager("crm", storage.clone());
+            let fetched = manager.get_token().await.expect("a token");
+            let stored = storage.get("crm").await.expect("an answer").expect("a token");
+            assert_eq!(stored.id(), fetched.id(), "{name} as {side}");
+            assert!(stored.issued_at().is_some(), "{name} as {side} is not replaced");
+
+            // Marks and cool-downs work again, too.
+            world.run::<()>(cmd("DEL").arg(format!("{{token:crm}}:{side}"))).await;
+            world.run::<()>(&command).await;
+            let mut lease = storage.leases().expect("leases").lease("crm");
+            assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })), "{name} as {side}");
+            lease.unspend(stored.id()).await.expect("an answer");
+            assert_eq!(lease.spend(stored.id()).await.expect("an answer"), Spending::Ours);
+            storage.delete("crm").await.expect("an answer");
+            assert_eq!(world.issuer.token_calls(), 1);
+        }
+    }
+}
+
+fn strange_values(key: &str) -> Vec<(&'static str, requestforge::redis::Cmd)> {
+    let command = |words: &[&str]| {
+        let mut command = cmd(words[0]);
+        command.arg(key);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        command
+    };
+    vec![
+        ("text", command(&["SET", "garbage"])),
+        ("a list", command(&["RPUSH", "a", "b"])),
+        ("a set", command(&["SADD", "a", "b"])),
+        ("a hash of nothing known", command(&["HSET", "a", "b"])),
+        ("a hash of nonsense", command(&["HSET", "until", "soon", "failures", "many", "status", "bad"])),
+        ("a hash of no numbers", command(&["HSET", "until", "nan", "failures", "inf", "status", "1e400"])),
+        ("a hash of odd numbers", command(&["HSET", "until", "0x10", "failures", "-1", "status", "1.5"])),
+        ("an empty digest", command(&["HSET", "digest", "", "issued_at", "x", "spent", "", "by", ""])),
+    ]
+}
+
+#[tokio::test]
+async fn inv08_a_shared_cool_down_ends_some_day_whatever_stands_there() {
+    let world = World::start().await;
+    for until in ["9000000000000000", "inf", "1e300"] {
+        let fields = [("until", until), ("failures", "1"), ("status", "503")];
+        world.set_fields("{token:crm}:cool-down", &fields).await;
+        let manager = world.manager("crm", world.storage());
+        let outcome = manager.get_token().await;
+        let left = manager.status().cool_down.unwrap_or_default();
+        println!("until {until}: {} for {left:?}", if outcome.is_ok() { "a token" } else { "cooling down" });
+        assert!(left <= Duration::from_secs(3_600), "until {until}: nothing is tried for {left:?}");
+        world.run::<()>(cmd("FLUSHALL").arg("SYNC")).await;
+    }
+}
+
+#[tokio::test]
+async fn inv04_a_lease_that_never_ends_holds_nobody_up() {
+    let values = [
+        cmd("SET").arg("{token:crm}:lease").arg("garbage").clone(),
+        cmd("RPUSH").arg("{token:crm}:lease").arg("garbage").clone(),
+    ];
+    for value in values {
+        let world = World::start().await;
+        world.run::<()>(&value).await;
+        let storage = world.storage();
+        let manager = world.manager("crm", storage.clone());
+        let fetching = tokio::time::timeout(Duration::from_secs(6), manager.get_token());
+        let fetched = fetching.await.expect("no longer than a lease and a second").expect("a token");
+        let stored = storage.get("crm").await.expect("an answer").map(|token| token.id());
+        assert_eq!(stored, Some(fetched.id()), "others don't find the token");
+    }
+}
