@@ -13,7 +13,7 @@ use super::Inner;
 use super::flights::Landing;
 use super::goal::Goal;
 use super::lookup::Found;
-use super::slot::Entry;
+use super::slot::{Entry, Stamp};
 use super::turn::{Turn, Waited};
 use crate::rt::{self, Deadline};
 
@@ -66,6 +66,7 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
 
 impl Inner {
     async fn obtain(&self, goal: Goal, landing: &Landing<Result<Landed>>) -> Result<Landed> {
+        let since = self.slot.stamp(self.clock.now());
         // Between a caller's miss and this flight another one may have landed.
         if goal != Goal::Confirmed
             && let Some(entry) = self.slot.hit(self.clock.now()).and_then(|hit| hit.clone())
@@ -77,7 +78,7 @@ impl Inner {
             Found::Adoptable(entry) => return Ok(self.adopted(entry)),
             Found::OnlyHere(entry, instead) => {
                 let turn = self.out_of_turn();
-                return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
+                return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing, since).await));
             }
             Found::Else(stored) => stored,
         };
@@ -99,7 +100,7 @@ impl Inner {
             stored = match self.look_into_storage(goal).await {
                 Found::Adoptable(entry) => return Ok(self.adopted(entry)),
                 Found::OnlyHere(entry, instead) => {
-                    return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
+                    return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing, since).await));
                 }
                 Found::Else(stored) => stored,
             };
@@ -129,11 +130,11 @@ impl Inner {
             let error = self.error(AuthenticationErrorKind::InvalidResponse);
             let error = error.with_message("the token has expired on arrival");
             self.remember(&error);
-            self.keep_refresh_token(entry, stored_id, turn, landing).await;
+            self.keep_refresh_token(entry, stored_id, turn, landing, since).await;
             return Err(error);
         }
         self.failures.lock().forget();
-        Ok(landed(self.store(goal, entry, stored_id, turn, landing).await))
+        Ok(landed(self.store(goal, entry, stored_id, turn, landing, since).await))
     }
 
     /// Somebody else has brought this, so what we have met with is over.
@@ -275,11 +276,12 @@ impl Inner {
         stored: Option<TokenId>,
         turn: Turn,
         landing: &Landing<Result<Landed>>,
+        since: Stamp,
     ) {
         let Some(refresh_token) = late.credential().token().refresh_token() else { return };
         let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
-        let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
+        let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing, since).await;
         landing.while_current(|| self.slot.fill(&kept));
     }
 
@@ -290,12 +292,13 @@ impl Inner {
         instead: Option<TokenData>,
         turn: Turn,
         landing: &Landing<Result<Landed>>,
+        since: Stamp,
     ) -> Arc<Entry> {
         if !turn.can_compare() {
             return entry;
         }
         let offered = entry.as_stored(self.slot.stamp(self.clock.now()));
-        self.store(Goal::Any, offered, instead.map(|token| token.id()), turn, landing).await
+        self.store(Goal::Any, offered, instead.map(|token| token.id()), turn, landing, since).await
     }
 
     /// Stores a token, with the entry that is to be used from now on: usually the one given.
@@ -306,6 +309,7 @@ impl Inner {
         read: Option<TokenId>,
         mut turn: Turn,
         landing: &Landing<Result<Landed>>,
+        since: Stamp,
     ) -> Arc<Entry> {
         let service = self.provider.service_name();
         if self.storage.is_some() {
@@ -325,7 +329,9 @@ impl Inner {
                         if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
                             return newer;
                         }
-                        entry.is_all_there_is(None, true, stamp);
+                        // It may have been invalidated while it was fetched: after any change since this
+                        // flight began it serves those who wait, and nobody else.
+                        entry.is_all_there_is(None, true, since);
                     }
                     Err(error) => {
                         tracing::warn!(service, %error, "the token could not be stored; keeping it in the process");
