@@ -16,11 +16,17 @@ local function holder(lease)
     if redis.call('TYPE', lease).ok ~= 'string' or redis.call('PTTL', lease) < 0 then return false end
     return redis.call('GET', lease)
 end
--- As text, unless the hash is no hash or the field is not there.
+-- As text; empty if the hash is no hash or has no such field.
 local function field(hash, name)
-    local value = redis.pcall('HGET', hash, name)
-    if type(value) == 'string' then return value end
-    return ''
+    if redis.call('TYPE', hash).ok ~= 'hash' then return '' end
+    return redis.call('HGET', hash, name) or ''
+end
+-- The mark on a refresh token stays: it may be on its way.
+local function remove(key, meta)
+    redis.call('DEL', key)
+    if redis.call('TYPE', meta).ok == 'hash' then
+        redis.call('HDEL', meta, 'version', 'digest', 'issued_at')
+    end
 end
 -- The version is that of the hash. Others are read as far as their fields are known.
 local function put(key, meta, record, seconds, issued_at)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use requestforge::{Acquired, RedisTokenStorage, TokenData, TokenLeases, TokenStorage};
 use tokio::time::sleep;
 
-use crate::world::{KEY, World, alone, stored, until};
+use crate::world::{KEY, Outage, World, stored, until};
 
 const LEASE: Duration = Duration::from_millis(800);
 
@@ -81,10 +81,10 @@ async fn inv04_what_a_late_holder_says_ends_no_foreign_lease() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_store_that_timed_out_on_a_paused_server_is_found_done() {
-    let _alone = alone().await;
     let world = World::start().await;
     know_scripts(&world).await;
-    let (paused, near) = (world.near(), world.near());
+    let paused = world.facing(Outage::Paused).build().expect("a storage");
+    let near = world.near();
     assert_eq!(stored(&paused).await, None);
     let mut lease = leases(&paused).lease(KEY);
     assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
@@ -99,10 +99,10 @@ async fn inv18_a_store_that_timed_out_on_a_paused_server_is_found_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_lease_that_was_given_to_nobody_holds_up_nobody() {
-    let _alone = alone().await;
     let world = World::start().await;
     for _ in 0..3 {
-        let (paused, near) = (world.near(), world.near());
+        let paused = world.facing(Outage::Paused).build().expect("a storage");
+        let near = world.near();
         assert_eq!(stored(&paused).await, None);
         world.redis.pause().await;
         let mut ghost = leases(&paused).lease(KEY);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use requestforge::{TokenData, TokenStorage};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::world::{KEY, Outage, World, alone, shared, stored, until};
+use crate::world::{KEY, Outage, World, shared, stored, until};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -20,120 +21,141 @@ const OUTAGES: [(Outage, Duration); 7] = [
     (Outage::Slow(150), Duration::from_millis(1_500)),
 ];
 
+/// All at once: each has a world of its own, and time passes anyway.
+async fn each<F: Future<Output = ()> + Send + 'static>(
+    is_meant: impl Fn(Outage) -> bool,
+    check: impl Fn(Outage, Duration) -> F,
+) {
+    let mut checks = JoinSet::new();
+    for (outage, lasts) in OUTAGES.into_iter().filter(|(outage, _)| is_meant(*outage)) {
+        checks.spawn(check(outage, lasts));
+    }
+    while let Some(checked) = checks.join_next().await {
+        checked.expect("no panic");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_a_process_fetched_alone_is_shared_soon_after() {
-    let _alone = alone().await;
-    for (outage, lasts) in OUTAGES {
-        let mut world = World::start().await;
-        let manager = world.manager(world.facing(outage).build().expect("a storage"));
-        let before = shared(&manager, &world.near()).await;
+    each(|_| true, what_a_process_fetched_alone_is_shared_soon_after).await;
+}
 
-        assert_eq!(world.issuer.token_calls(), 1);
-        outage.begin(&mut world).await;
-        let alone = manager.force_refresh().await.expect("a token without Redis");
-        sleep(lasts).await;
-        outage.end(&mut world).await;
+async fn what_a_process_fetched_alone_is_shared_soon_after(outage: Outage, lasts: Duration) {
+    let mut world = World::start().await;
+    let manager = world.manager(world.facing(outage).build().expect("a storage"));
+    let before = shared(&manager, &world.near()).await;
 
-        let near = world.near();
-        let took = until(SOON, || async {
-            let at_hand = manager.get_token().await.expect("a token");
-            assert_ne!(at_hand.id(), before.id(), "{outage:?}: an older token came back");
-            assert_eq!(at_hand.id(), alone.id());
-            stored(&near).await.map(|token| token.id()) == Some(alone.id())
-        })
-        .await;
-        println!("{outage:?} for {lasts:?}: offered {took:?} after its end");
-        assert!(took.is_some(), "{outage:?} for {lasts:?}: others don't find the token");
-        assert_eq!(world.issuer.token_calls(), 2);
-    }
+    assert_eq!(world.issuer.token_calls(), 1);
+    outage.begin(&mut world).await;
+    let alone = manager.force_refresh().await.expect("a token without Redis");
+    sleep(lasts).await;
+    outage.end(&mut world).await;
+
+    let near = world.near();
+    let took = until(SOON, || async {
+        let at_hand = manager.get_token().await.expect("a token");
+        assert_ne!(at_hand.id(), before.id(), "{outage:?}: an older token came back");
+        assert_eq!(at_hand.id(), alone.id());
+        stored(&near).await.map(|token| token.id()) == Some(alone.id())
+    })
+    .await;
+    println!("{outage:?} for {lasts:?}: offered {took:?} after its end");
+    assert!(took.is_some(), "{outage:?} for {lasts:?}: others don't find the token");
+    assert_eq!(world.issuer.token_calls(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_process_that_was_started_in_an_outage_shares_soon_after() {
-    let _alone = alone().await;
-    for (outage, lasts) in OUTAGES.into_iter().filter(|(outage, _)| *outage != Outage::Restarted) {
-        let mut world = World::start().await;
-        outage.begin(&mut world).await;
-        let manager = world.manager(world.facing(outage).build().expect("a storage"));
-        let alone = manager.get_token().await.expect("a token without Redis");
-        sleep(lasts).await;
-        outage.end(&mut world).await;
-
-        let near = world.near();
-        let took = until(SOON, || async {
-            assert_eq!(manager.get_token().await.expect("a token").id(), alone.id());
-            stored(&near).await.map(|token| token.id()) == Some(alone.id())
-        })
+    each(|outage| outage != Outage::Restarted, a_process_that_was_started_in_an_outage_shares_soon_after)
         .await;
-        println!("{outage:?} for {lasts:?} from the start: offered {took:?} after its end");
-        assert!(took.is_some(), "{outage:?} for {lasts:?}: others don't find the token");
-        assert_eq!(world.issuer.token_calls(), 1);
-    }
+}
+
+async fn a_process_that_was_started_in_an_outage_shares_soon_after(outage: Outage, lasts: Duration) {
+    let mut world = World::start().await;
+    outage.begin(&mut world).await;
+    let manager = world.manager(world.facing(outage).build().expect("a storage"));
+    let alone = manager.get_token().await.expect("a token without Redis");
+    sleep(lasts).await;
+    outage.end(&mut world).await;
+
+    let near = world.near();
+    let took = until(SOON, || async {
+        assert_eq!(manager.get_token().await.expect("a token").id(), alone.id());
+        stored(&near).await.map(|token| token.id()) == Some(alone.id())
+    })
+    .await;
+    println!("{outage:?} for {lasts:?} from the start: offered {took:?} after its end");
+    assert!(took.is_some(), "{outage:?} for {lasts:?}: others don't find the token");
+    assert_eq!(world.issuer.token_calls(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_others_did_meanwhile_is_seen_soon_after() {
-    let _alone = alone().await;
-    for (outage, lasts) in OUTAGES {
-        // What only the way to Redis can suffer from.
-        if !matches!(outage, Outage::BlackHoled | Outage::Held | Outage::Slow(_)) {
-            continue;
-        }
-        let mut world = World::start().await;
-        // A connection that is dead without a sign is noticed when it is used.
-        let far = world.far().recheck_after(Duration::from_millis(300)).build().expect("a storage");
-        let manager = world.manager(far);
-        let before = shared(&manager, &world.near()).await;
-        outage.begin(&mut world).await;
-        let is_another = || async { manager.get_token().await.expect("a token").id() != before.id() };
-        assert_eq!(until(lasts / 2, is_another).await, None);
-        let other = world.manager(world.near());
-        other.invalidate_token().await.expect("Redis is there");
-        let new = other.get_token().await.expect("a token");
-        sleep(lasts / 2).await;
-        assert_ne!(new.id(), before.id());
-        outage.end(&mut world).await;
+    // What only the way to Redis can suffer from.
+    each(
+        |outage| matches!(outage, Outage::BlackHoled | Outage::Held | Outage::Slow(_)),
+        what_others_did_meanwhile_is_seen_soon_after,
+    )
+    .await;
+}
 
-        let took =
-            until(SOON, || async { manager.get_token().await.expect("a token").id() == new.id() }).await;
-        println!("{outage:?} for {lasts:?}: the other's token is used {took:?} after its end");
-        assert!(took.is_some(), "{outage:?}: the old token is still used");
-        // Who hears of it and cannot ask fetches for itself.
-        let heard = usize::from(matches!(outage, Outage::Slow(_)));
-        assert!(world.issuer.token_calls() <= 2 + heard);
-    }
+async fn what_others_did_meanwhile_is_seen_soon_after(outage: Outage, lasts: Duration) {
+    let mut world = World::start().await;
+    // A connection that is dead without a sign is noticed when it is used.
+    let far = world.far().recheck_after(Duration::from_millis(300)).build().expect("a storage");
+    let manager = world.manager(far);
+    let before = shared(&manager, &world.near()).await;
+    outage.begin(&mut world).await;
+    let is_another = || async { manager.get_token().await.expect("a token").id() != before.id() };
+    assert_eq!(until(lasts / 2, is_another).await, None);
+    let other = world.manager(world.near());
+    other.invalidate_token().await.expect("Redis is there");
+    let new = other.get_token().await.expect("a token");
+    sleep(lasts / 2).await;
+    assert_ne!(new.id(), before.id());
+    outage.end(&mut world).await;
+
+    let took = until(SOON, || async { manager.get_token().await.expect("a token").id() == new.id() }).await;
+    println!("{outage:?} for {lasts:?}: the other's token is used {took:?} after its end");
+    assert!(took.is_some(), "{outage:?}: the old token is still used");
+    // Who hears of it and cannot ask fetches for itself.
+    let heard = usize::from(matches!(outage, Outage::Slow(_)));
+    assert!(world.issuer.token_calls() <= 2 + heard);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv11_a_token_that_was_rejected_in_an_outage_does_not_come_back_with_redis() {
-    let _alone = alone().await;
-    for (outage, lasts) in OUTAGES.into_iter().filter(|(outage, _)| outage.keeps_data()) {
-        let mut world = World::start().await;
-        let manager = world.manager(world.facing(outage).build().expect("a storage"));
-        let before = shared(&manager, &world.near()).await;
-        outage.begin(&mut world).await;
-        world.issuer.revoke_all();
-        let renewed = manager.refresh_rejected(&before).await.expect("a token");
-        let renewed = renewed.expect("another token than the rejected one");
-        sleep(lasts).await;
-        outage.end(&mut world).await;
+    each(Outage::keeps_data, a_token_that_was_rejected_in_an_outage_does_not_come_back_with_redis).await;
+}
 
-        let near = world.near();
-        let took = until(SOON, || async {
-            let at_hand = manager.get_token().await.expect("a token");
-            assert_eq!(at_hand.id(), renewed.id(), "{outage:?}: the rejected token came back");
-            stored(&near).await.map(|token| token.id()) == Some(renewed.id())
-        })
-        .await;
-        println!("{outage:?}: the rejected token is gone {took:?} after its end");
-        assert!(took.is_some(), "{outage:?} for {lasts:?}: the rejected token is still stored");
-        assert_eq!(world.issuer.token_calls(), 2);
-    }
+async fn a_token_that_was_rejected_in_an_outage_does_not_come_back_with_redis(
+    outage: Outage,
+    lasts: Duration,
+) {
+    let mut world = World::start().await;
+    let manager = world.manager(world.facing(outage).build().expect("a storage"));
+    let before = shared(&manager, &world.near()).await;
+    outage.begin(&mut world).await;
+    world.issuer.revoke_all();
+    let renewed = manager.refresh_rejected(&before).await.expect("a token");
+    let renewed = renewed.expect("another token than the rejected one");
+    sleep(lasts).await;
+    outage.end(&mut world).await;
+
+    let near = world.near();
+    let took = until(SOON, || async {
+        let at_hand = manager.get_token().await.expect("a token");
+        assert_eq!(at_hand.id(), renewed.id(), "{outage:?}: the rejected token came back");
+        stored(&near).await.map(|token| token.id()) == Some(renewed.id())
+    })
+    .await;
+    println!("{outage:?}: the rejected token is gone {took:?} after its end");
+    assert!(took.is_some(), "{outage:?} for {lasts:?}: the rejected token is still stored");
+    assert_eq!(world.issuer.token_calls(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv11_a_token_that_was_invalidated_in_an_outage_does_not_come_back_with_redis() {
-    let _alone = alone().await;
     let outage = Outage::Held;
     let mut world = World::start().await;
     let manager = world.manager(world.far().build().expect("a storage"));

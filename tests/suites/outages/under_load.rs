@@ -275,12 +275,12 @@ impl fmt::Display for Times {
 /// What is known of a connection must not have become unknown meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
-    let _alone = alone().await;
     let mut world = World::start().await;
     let manager = world.manager(world.facing(Outage::Paused).build().expect("a storage"));
     let control = TokenManager::new(world.provider());
     probe(&manager).await;
     sleep(Duration::from_secs(16)).await;
+    let _alone = alone().await;
     probe(&manager).await;
     Outage::Paused.begin(&mut world).await;
     let (with, without) = tokio::join!(probe(&manager), probe(&control));
