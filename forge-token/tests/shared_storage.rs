@@ -40,6 +40,8 @@ struct State {
     unspent: AtomicUsize,
     /// Somebody else's token is there when ours is to be stored.
     overtaken_by: Mutex<Option<TokenData>>,
+    /// Somebody else has invalidated when ours is to be stored.
+    is_invalidated_meanwhile: AtomicBool,
     failed: Mutex<Vec<CoolDown>>,
     released: AtomicUsize,
 }
@@ -59,6 +61,7 @@ impl State {
             spending: Mutex::new(Spending::Ours),
             unspent: AtomicUsize::new(0),
             overtaken_by: Mutex::default(),
+            is_invalidated_meanwhile: AtomicBool::new(false),
             failed: Mutex::default(),
             released: AtomicUsize::new(0),
         })
@@ -170,6 +173,11 @@ impl TokenLease for Lease {
         self.state.up()?;
         if let Some(newer) = self.state.overtaken_by.lock().expect("unpoisoned").take() {
             self.state.put(&newer);
+            return Ok(false);
+        }
+        if self.state.is_invalidated_meanwhile.swap(false, Ordering::SeqCst) {
+            self.state.write(None);
+            self.state.generations.bump("key");
             return Ok(false);
         }
         let present = self.state.token.lock().expect("unpoisoned").as_ref().map(TokenData::id);
@@ -429,6 +437,17 @@ async fn inv04_who_was_overtaken_adopts_the_newer_token() {
     *world.remote.overtaken_by.lock().expect("unpoisoned") = Some(TokenData::new("newer"));
     assert_eq!(world.token().await, "newer");
     assert_eq!(world.remote.stored().as_deref(), Some("newer"));
+    assert!(world.manager.cached().is_some());
+}
+
+#[tokio::test]
+async fn inv19_what_was_invalidated_while_it_was_fetched_serves_those_who_wait_and_nobody_else() {
+    let world = world();
+    world.remote.is_invalidated_meanwhile.store(true, Ordering::SeqCst);
+    assert_eq!(world.token().await, "t1");
+    assert!(world.manager.cached().is_none());
+    assert_eq!(world.token().await, "t2");
+    assert_eq!(world.remote.stored().as_deref(), Some("t2"));
     assert!(world.manager.cached().is_some());
 }
 
