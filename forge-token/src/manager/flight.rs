@@ -13,7 +13,7 @@ use super::Inner;
 use super::flights::Landing;
 use super::goal::Goal;
 use super::lookup::Found;
-use super::slot::{Entry, Stamp};
+use super::slot::Entry;
 use super::turn::{Turn, Waited};
 use crate::rt::{self, Deadline};
 
@@ -58,7 +58,7 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
         tracing::warn!(service, %error, outcome, "a fetch failed");
     }
     landing.land(result, |result| {
-        if let Some(entry) = result.as_ref().ok().and_then(Landed::entry) {
+        if let Some(entry) = result.as_ref().ok().and_then(Landed::entry).filter(|entry| entry.is_for_all()) {
             manager.slot.fill(entry);
         }
     });
@@ -66,7 +66,6 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
 
 impl Inner {
     async fn obtain(&self, goal: Goal, landing: &Landing<Result<Landed>>) -> Result<Landed> {
-        let since = self.slot.stamp(self.clock.now());
         // Between a caller's miss and this flight another one may have landed.
         if goal != Goal::Confirmed
             && let Some(entry) = self.slot.hit(self.clock.now()).and_then(|hit| hit.clone())
@@ -78,7 +77,7 @@ impl Inner {
             Found::Adoptable(entry) => return Ok(self.adopted(entry)),
             Found::OnlyHere(entry, instead) => {
                 let turn = self.out_of_turn();
-                return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing, since).await));
+                return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
             }
             Found::Else(stored) => stored,
         };
@@ -100,7 +99,7 @@ impl Inner {
             stored = match self.look_into_storage(goal).await {
                 Found::Adoptable(entry) => return Ok(self.adopted(entry)),
                 Found::OnlyHere(entry, instead) => {
-                    return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing, since).await));
+                    return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
                 }
                 Found::Else(stored) => stored,
             };
@@ -130,11 +129,11 @@ impl Inner {
             let error = self.error(AuthenticationErrorKind::InvalidResponse);
             let error = error.with_message("the token has expired on arrival");
             self.remember(&error);
-            self.keep_refresh_token(entry, stored_id, turn, landing, since).await;
+            self.keep_refresh_token(entry, stored_id, turn, landing).await;
             return Err(error);
         }
         self.failures.lock().forget();
-        Ok(landed(self.store(goal, entry, stored_id, turn, landing, since).await))
+        Ok(landed(self.store(goal, entry, stored_id, turn, landing).await))
     }
 
     /// Somebody else has brought this, so what we have met with is over.
@@ -276,13 +275,14 @@ impl Inner {
         stored: Option<TokenId>,
         turn: Turn,
         landing: &Landing<Result<Landed>>,
-        since: Stamp,
     ) {
         let Some(refresh_token) = late.credential().token().refresh_token() else { return };
         let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
-        let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing, since).await;
-        landing.while_current(|| self.slot.fill(&kept));
+        let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
+        if kept.is_for_all() {
+            landing.while_current(|| self.slot.fill(&kept));
+        }
     }
 
     /// Gives a storage that answers again what it could not take before, if it has nothing better.
@@ -292,13 +292,12 @@ impl Inner {
         instead: Option<TokenData>,
         turn: Turn,
         landing: &Landing<Result<Landed>>,
-        since: Stamp,
     ) -> Arc<Entry> {
         if !turn.can_compare() {
             return entry;
         }
         let offered = entry.as_stored(self.slot.stamp(self.clock.now()));
-        self.store(Goal::Any, offered, instead.map(|token| token.id()), turn, landing, since).await
+        self.store(Goal::Any, offered, instead.map(|token| token.id()), turn, landing).await
     }
 
     /// Stores a token, with the entry that is to be used from now on: usually the one given.
@@ -309,7 +308,6 @@ impl Inner {
         read: Option<TokenId>,
         mut turn: Turn,
         landing: &Landing<Result<Landed>>,
-        since: Stamp,
     ) -> Arc<Entry> {
         let service = self.provider.service_name();
         if self.storage.is_some() {
@@ -329,9 +327,8 @@ impl Inner {
                         if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
                             return newer;
                         }
-                        // It may have been invalidated while it was fetched: after any change since this
-                        // flight began it serves those who wait, and nobody else.
-                        entry.is_all_there_is(None, true, since);
+                        // There is none: it was invalidated, or somebody is about to store another.
+                        entry.is_for_those_who_wait();
                     }
                     Err(error) => {
                         tracing::warn!(service, %error, "the token could not be stored; keeping it in the process");
