@@ -39,7 +39,7 @@ async fn inv19_an_invalidation_in_one_process_is_seen_by_all_within_fifty_millis
         }
         println!(
             "invalidations: {} rounds, until the last of {} has seen it {times}; {left_out} left out since \
-             somebody had no processor",
+             somebody was late and had no processor",
             times.count(),
             SIZE - 1
         );
@@ -86,7 +86,7 @@ async fn inv19_what_was_being_fetched_when_it_was_invalidated_is_nobodys_later()
     );
 }
 
-/// How long it took until all have seen what this one did; `None`: for want of processors nobody knows.
+/// How long it took until all have seen what this one did; `None`: too long, for want of processors.
 async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, by: usize) -> Option<Duration> {
     let key = "invalidated".to_owned();
     the_token(&fleet.all(What::Get, &key, 1).await);
@@ -112,5 +112,6 @@ async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, by: usize
         stood_still = stood_still.max(Duration::from_nanos(there));
     }
     let is_usual = stood_still <= USUAL_WAIT && machine.stood_still_since(begun).is_zero();
-    is_usual.then_some(seen)
+    // Who was in time in spite of it needs no excuse.
+    (seen <= LIMIT || is_usual).then_some(seen)
 }
