@@ -52,44 +52,57 @@ async fn inv10_a_clock_that_is_ten_minutes_off_costs_no_token_call_whoever_fetch
     println!("clocks: written and read by clocks of {AHEAD:?} ms, one token call per token");
 }
 
+/// Of which the second half is the mandatory window, and of the rest the second half the advisory one.
+const SHORT_LIFE: i64 = 8_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn inv10_a_clock_that_is_ten_minutes_off_uses_no_token_too_long_and_renews_none_too_early() {
-    /// Of which the second half is the mandatory window, and of the rest the second half the advisory one.
-    const LIFE: i64 = 8_000;
-
     let _alone = alone().await;
     let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
-    server.set_lifetime(Some(Duration::from_secs(8)));
+    server.set_lifetime(Some(Duration::from_millis(SHORT_LIFE.unsigned_abs())));
     let fleet = fleet(&server, &redis).await;
+    for attempt in 0..5 {
+        if is_used_for_half_its_life(&server, &fleet, attempt).await {
+            println!(
+                "clocks: tokens of {SHORT_LIFE} ms are used for half of that by all, and renewed once for all"
+            );
+            return;
+        }
+    }
+    panic!("this machine has too much else to do for such short lives");
+}
+
+/// False: the machine has not kept up, and nobody knows.
+async fn is_used_for_half_its_life(server: &AuthorizationServer, fleet: &Fleet, attempt: usize) -> bool {
     // All of them at once: each key is a life of its own.
-    let keys: Vec<_> = (0..AHEAD.len()).map(|writer| format!("used up after {writer}")).collect();
-    let begun = Instant::now();
+    let keys: Vec<_> = (0..AHEAD.len()).map(|writer| format!("used up {attempt} after {writer}")).collect();
+    let (begun, calls) = (Instant::now(), server.token_calls());
     let mut tokens = Vec::new();
     for (key, writer) in keys.iter().zip(&fleet.members) {
         tokens.push(the_token(&[writer.does(What::Get, key, 1).await]));
-        assert_eq!(the_token(&fleet.all(What::Get, key, 1).await), *tokens.last().expect("a token"));
     }
-    assert_eq!(server.token_calls(), AHEAD.len());
     let fetched = begun.elapsed();
+    // The others come later, and have to know how old it is then.
     sleep(Duration::from_secs(1)).await;
-    for (key, token) in keys.iter().zip(&tokens) {
-        let used = fleet.all(What::Get, key, 1).await;
-        // Only where the machine has kept up does that say anything.
-        if millis(begun) < LIFE / 4 {
-            assert_eq!(the_token(&used), *token, "not renewed too early");
-        }
+    let mut used = Vec::new();
+    for key in &keys {
+        used.push(the_token(&fleet.all(What::Get, key, 1).await));
     }
-    let used_up = fetched + Duration::from_millis(LIFE.unsigned_abs() / 2 + 100);
+    if millis(begun) >= SHORT_LIFE / 4 {
+        return false;
+    }
+    assert_eq!((used, server.token_calls()), (tokens.clone(), calls + AHEAD.len()), "not renewed too early");
+
+    let used_up = fetched + Duration::from_millis(SHORT_LIFE.unsigned_abs() / 2 + 100);
     sleep(used_up.saturating_sub(begun.elapsed())).await;
-    let calls = server.token_calls();
     for (key, token) in keys.iter().zip(&tokens) {
         for member in &fleet.members {
             assert_eq!(member.state(key).await.usable_for, None, "not used too long");
         }
         assert_ne!(the_token(&fleet.all(What::Get, key, 1).await), *token);
     }
-    assert_eq!(server.token_calls(), calls + AHEAD.len(), "each renewed once");
-    println!("clocks: tokens of {LIFE} ms were used for half of that by all, and renewed once for all");
+    assert_eq!(server.token_calls(), calls + 2 * AHEAD.len(), "each renewed once");
+    true
 }
 
 async fn fleet(server: &AuthorizationServer, redis: &Redis) -> Fleet {

@@ -62,6 +62,35 @@ async fn inv04_one_wrong_secret_holds_nobody_up_and_is_nobody_elses_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn inv05_a_wrong_secret_does_not_use_up_the_refresh_token_of_the_others() {
+    const SIZE: usize = 4;
+
+    let _alone = alone().await;
+    let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
+    server.set_refresh_tokens(true);
+    let user = (server.username().to_owned(), server.password().to_owned());
+    let settings = Settings { user: Some(user), ..settings(&server, &redis) };
+    let wrong = Settings { client_secret: "wrong".to_owned(), ..settings.clone() };
+    let settings = |number| if number == STRANGER { wrong.clone() } else { settings.clone() };
+    let fleet = Fleet::start_with(SIZE, settings).await;
+    let key = "refresh token";
+    fleet.members[STRANGER + 1].does(What::Get, key, 1).await;
+    the_token(&fleet.all(What::Get, key, 1).await);
+    server.revoke_all();
+    // It is the first to send the refresh token, and the server does not even look at that.
+    let refused = fleet.members[STRANGER].does(What::Reject, key, TASKS).await;
+    assert!(refused.errors.iter().all(|error| error.status == Some(401)), "{refused:?}");
+    let (refreshes, full_grants) =
+        (server.calls_by_grant("refresh_token"), server.calls_by_grant("password"));
+    let others = fleet.members[STRANGER + 1..].iter();
+    let outcomes = ended(others.map(|member| member.begun(What::Reject, key, TASKS)).collect()).await;
+    the_token(&outcomes);
+    assert_eq!(server.calls_by_grant("refresh_token"), refreshes + 1);
+    assert_eq!(server.calls_by_grant("password"), full_grants);
+    println!("wrong secret: the others go on with the refresh token that it has sent in vain");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn inv08_a_server_that_asks_for_time_is_given_it_by_the_whole_fleet() {
     const RETRY_AFTER: u32 = 2;
 
