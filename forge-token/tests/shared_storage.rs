@@ -571,6 +571,8 @@ async fn inv05_a_mark_is_taken_away_when_the_server_has_not_used_up_the_token() 
         (error(Configuration), 1),
         (error(Refused("invalid_grant".into())).with_status(StatusCode::BAD_REQUEST), 0),
         (error(InvalidResponse).with_status(StatusCode::OK), 0),
+        (error(Status).with_status(StatusCode::BAD_GATEWAY), 0),
+        (error(Status).with_status(StatusCode::INTERNAL_SERVER_ERROR), 0),
         (error(Connect), 0),
         (error(Timeout), 0),
     ] {

@@ -114,7 +114,7 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// The clock by which tokens expire.
+    /// The clock by which tokens expire. Give the same one to the provider and to the storage.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self

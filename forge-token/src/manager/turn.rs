@@ -7,6 +7,8 @@ use forge_core::{
     Acquired, AuthenticationError, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease,
 };
 
+use http::StatusCode;
+
 use super::Inner;
 use super::goal::Goal;
 use super::lookup::Found;
@@ -116,8 +118,10 @@ impl Inner {
 
     /// The refresh token was sent, and this came of it. If it was not used up, others may send it.
     pub(super) async fn was_refused(&self, turn: &mut Turn, id: TokenId, error: &AuthenticationError) {
-        let is_refusal = error.status().is_some_and(|status| !status.is_success());
-        // Whoever got no answer does not know; and one that is no good says nothing of the token.
+        // Whoever got no answer does not know, and neither does a gateway, or a server in the midst of it.
+        let is_refusal = error
+            .status()
+            .is_some_and(|status| status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE);
         if !error.is_unsent() && (!is_refusal || error.is_invalid_grant()) {
             return;
         }

@@ -78,7 +78,9 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
         world.put(&format!("{{token:crm}}:{side}"), token.access_token()).await;
         let mut lease = storage.leases().expect("leases").lease("crm");
         for error in [lease.spend(token.id(), false).await.err(), lease.store(&token, None).await.err()] {
-            error.iter().for_each(|error| canaries.look_at_error("garbage at its side", error));
+            for error in error.iter() {
+                canaries.look_at_error("garbage at its side", error);
+            }
         }
         world.run::<()>(cmd("FLUSHALL").arg("SYNC")).await;
     }
