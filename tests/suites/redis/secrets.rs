@@ -78,7 +78,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
         world.put(&format!("{{token:crm}}:{side}"), token.access_token()).await;
         let mut lease = storage.leases().expect("leases").lease("crm");
         for error in [lease.spend(token.id(), false).await.err(), lease.store(&token, None).await.err()] {
-            for error in error.iter() {
+            for error in &error {
                 canaries.look_at_error("garbage at its side", error);
             }
         }
