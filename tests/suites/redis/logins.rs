@@ -48,7 +48,7 @@ async fn inv16_passwords_open_the_door_and_are_seen_by_nobody() {
     canaries.end();
 }
 
-/// All that a user of ours needs: the README says the same.
+/// All that a user of ours needs.
 const RULES: [&str; 25] = [
     "on",
     "resetkeys",
