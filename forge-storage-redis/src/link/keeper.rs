@@ -68,6 +68,15 @@ impl Drop for Farewell<'_> {
     }
 }
 
+/// Takes back a notification that nobody has waited for.
+async fn forget(notify: &Notify) {
+    tokio::select! {
+        biased;
+        () = notify.notified() => {}
+        () = std::future::ready(()) => {}
+    }
+}
+
 fn soon() -> Instant {
     Instant::now() + CATCH_UP.mul_f64(fastrand::f64())
 }
@@ -75,6 +84,9 @@ fn soon() -> Instant {
 impl Shared {
     /// Until the connection is lost.
     async fn watch_over(&self, keeper: u64, up: Up, lost: &Notify) {
+        // What was said of the connection before is not about this one.
+        forget(&self.suspected).await;
+        forget(&self.condemned).await;
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
         // Whoever was told that it is down has gone on without, also before the first connection.
         let was_down = self.report(keeper, State::Up(up.clone()));
