@@ -4,7 +4,7 @@ use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId,
 use crate::InMemoryTokenStorage;
 use crate::leases::{Leases, Place};
 
-/// A lease within the process: who holds it is alive, so it does not run out.
+/// A lease within the process.
 pub(crate) struct Lease {
     place: Place,
     storage: InMemoryTokenStorage,
@@ -12,14 +12,14 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn new(storage: InMemoryTokenStorage, key: &str) -> Self {
-        Self { place: Leases::queue(storage.desks(), key), storage }
+        Self { place: Leases::queue(storage.keys_held(), key), storage }
     }
 }
 
 #[async_trait]
 impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        self.place.take().await;
+        self.place.take(|| self.storage.now()).await;
         let cool_down = self.place.cool_down(self.storage.now());
         match cool_down.filter(|cool_down| heed_cool_down && !cool_down.left().is_zero()) {
             Some(cool_down) => {
@@ -30,8 +30,9 @@ impl TokenLease for Lease {
         }
     }
 
-    /// All who use this storage are one process, in which nobody sends a refresh token twice.
-    async fn spend(&mut self, _id: TokenId) -> Result<Spending, StorageError> {
+    /// All who use this storage are one process, in which nobody sends a refresh token that somebody else
+    /// has sent and not answered for.
+    async fn spend(&mut self, _id: TokenId, _once_more: bool) -> Result<Spending, StorageError> {
         Ok(if self.place.is_taken() { Spending::Ours } else { Spending::LeaseLost })
     }
 
@@ -40,13 +41,13 @@ impl TokenLease for Lease {
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
-        let Some(fence) = self.place.while_free() else { return Ok(false) };
-        let is_unchanged = |present: Option<TokenId>| self.place.is_taken() || present == read;
-        let is_stored = self.storage.set_if(self.place.key(), token, is_unchanged);
+        let stored = self.place.behind_the_fence(|is_ours| {
+            self.storage.set_if(self.place.key(), token, |present| is_ours || present == read)
+        });
+        let is_stored = stored.unwrap_or(false);
         if is_stored {
             self.place.end_cool_down();
         }
-        drop(fence);
         self.place.give_back();
         Ok(is_stored)
     }

@@ -123,7 +123,7 @@ impl InMemoryTokenStorage {
 }
 
 impl InMemoryTokenStorage {
-    pub(crate) fn desks(&self) -> &Arc<Leases> {
+    pub(crate) fn keys_held(&self) -> &Arc<Leases> {
         &self.0.leases
     }
 

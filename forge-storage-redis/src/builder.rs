@@ -128,11 +128,12 @@ impl RedisTokenStorageBuilder {
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
         let connect = (self.command_timeout * 2).max(SHORTEST_CONNECT);
         let limits = Limits { command: self.command_timeout, connect };
+        let scripts = Arc::new(Scripts::new());
         Ok(RedisTokenStorage(Arc::new(Inner {
             prefix: self.key_prefix,
             lease: self.lease,
-            link: Link::new(client, limits, Arc::clone(&announcements)),
-            scripts: Scripts::new(),
+            link: Link::new(client, limits, Arc::clone(&announcements), Arc::clone(&scripts)),
+            scripts,
             announcements,
             clock: ServerClock::new(self.clock),
             reported: Mutex::new(HashSet::new()),

@@ -11,6 +11,8 @@ pub(crate) struct Keys {
     pub(crate) meta: String,
     pub(crate) lease: String,
     pub(crate) cool_down: String,
+    /// Another one after each invalidation.
+    pub(crate) epoch: String,
     /// Names the key in announcements.
     pub(crate) hash: String,
 }
@@ -29,6 +31,7 @@ impl Keys {
             meta: at_its_side("meta"),
             lease: at_its_side("lease"),
             cool_down: at_its_side("cool-down"),
+            epoch: at_its_side("epoch"),
             hash: hash(&token),
             token,
         })

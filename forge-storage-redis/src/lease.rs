@@ -26,11 +26,16 @@ pub(crate) struct Lease {
     owner: String,
     /// Over which it was asked for, while it may be ours.
     connection: Option<MultiplexedConnection>,
+    /// Of when it was given; empty: it was not.
+    epoch: String,
     extension: Option<AbortHandle>,
 }
 
-/// How long a waiter relies on being told of a change, at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long a waiter relies on being told of a change, at least.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Giving a lease back is worth that much waiting, by nobody in particular.
+const LAST_WORD: Duration = Duration::from_secs(1);
+const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
 /// How long failures in a row are counted after the last one's cool-down.
 const COUNT_FAILURES: Duration = Duration::from_secs(300);
 /// How long the mark on a refresh token stays whose record is not there.
@@ -38,8 +43,15 @@ const KEEP_MARK: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Lease {
     pub(crate) fn new(storage: Arc<Inner>, key: &str) -> Self {
-        let owner = format!("{}:{:032x}", storage.announcements.origin(), fastrand::u128(..));
-        Self { keys: storage.keys(key), storage, owner, connection: None, extension: None }
+        let owner = storage.announcements.new_name();
+        Self {
+            keys: storage.keys(key),
+            storage,
+            owner,
+            connection: None,
+            epoch: String::new(),
+            extension: None,
+        }
     }
 
     fn keys(&self) -> Result<Keys, StorageError> {
@@ -53,11 +65,13 @@ impl Lease {
         // From here on it may be ours, whether we hear of it or not.
         self.connection = Some(up.connection.clone());
         let mut script = self.storage.scripts.acquire.prepare_invoke();
-        script.key(&keys.lease).key(&keys.cool_down).key(&keys.token);
+        script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch);
         script.arg(&self.owner).arg(millis(self.storage.lease)).arg(u8::from(heed_cool_down));
-        let (what, failures, status, left, digest): (String, u32, u16, i64, String) =
+        script.arg(millis(COUNT_FAILURES));
+        let (what, failures, status, left, digest, epoch): (String, u32, u16, i64, String, String) =
             self.storage.link.call_on(&up, begun, &script).await?;
         if what == "held" {
+            self.epoch = epoch;
             return Ok(Answer::Held { failures });
         }
         self.connection = None;
@@ -98,16 +112,24 @@ impl Lease {
         }
     }
 
+    /// Stores once; `read` names what was read, if that is to be compared.
     async fn try_store(&self, keys: &Keys, token: &TokenData, read: &str) -> Result<u8, StorageError> {
         let written = self.storage.written(token).await?;
+        let announcements = &self.storage.announcements;
+        let change = announcements.change(&keys.hash);
         let mut script = self.storage.scripts.store.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down);
+        script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
         script.arg(&self.owner).arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
-        script.arg(self.storage.announcements.channel());
-        script.arg(self.storage.announcements.message(&keys.hash, News::Changed)).arg(read);
-        self.storage.link.call(&script).await
+        script.arg(announcements.channel()).arg(change.message()).arg(&self.epoch).arg(read);
+        script.arg(announcements.released(&keys.hash));
+        let answer = self.storage.link.call(&script).await?;
+        change.settle(answer == STORED);
+        Ok(answer)
     }
 }
+
+const STORED: u8 = 1;
+const NOBODY_HOLDS_IT: u8 = 2;
 
 enum Answer {
     Held { failures: u32 },
@@ -138,8 +160,11 @@ impl TokenLease for Lease {
                 }
             };
             // Some milliseconds more, each another number: it must have run out, and not all ask at once.
-            let wait = left.min(LONGEST_WAIT) + Duration::from_millis(fastrand::u64(1..50));
+            // And not for long: a server that is gone without a sign must be noticed.
+            let wait = left.min(self.storage.link.command_limit().max(SHORTEST_WAIT));
+            let wait = wait + Duration::from_millis(fastrand::u64(1..50));
             tokio::select! {
+                () = self.storage.link.goes_down() => {}
                 heard = news_of(&keys.hash, &mut news) => {
                     if heard == Some(News::Changed) {
                         return Ok(Acquired::Changed);
@@ -150,12 +175,11 @@ impl TokenLease for Lease {
         }
     }
 
-    async fn spend(&mut self, id: TokenId) -> Result<Spending, StorageError> {
+    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
         let keys = self.keys()?;
         let mut script = self.storage.scripts.spend.prepare_invoke();
         script.key(&keys.lease).key(&keys.meta).key(&keys.token);
-        script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(self.storage.announcements.origin());
-        script.arg(millis(KEEP_MARK));
+        script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(u8::from(once_more)).arg(millis(KEEP_MARK));
         let spending: String = self.storage.link.call(&script).await?;
         Ok(match spending.as_str() {
             "ours" => Spending::Ours,
@@ -167,43 +191,35 @@ impl TokenLease for Lease {
     async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
         let keys = self.keys()?;
         let mut script = self.storage.scripts.unspend.prepare_invoke();
-        script.key(&keys.lease).key(&keys.meta);
-        script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(self.storage.announcements.origin());
+        script.key(&keys.lease).key(&keys.meta).arg(&self.owner).arg(&id.as_bytes()[..]);
         self.storage.link.call(&script).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
-        const STORED: u8 = 1;
-        const NOBODY_HOLDS_IT: u8 = 2;
         let keys = self.keys()?;
-        self.stop_extending();
-        let stored = async {
-            let answer = self.try_store(&keys, token, "").await?;
-            if answer != NOBODY_HOLDS_IT {
-                return Ok(answer == STORED);
-            }
+        let mut answer = self.try_store(&keys, token, "").await?;
+        if answer == NOBODY_HOLDS_IT {
             let present = self.storage.read(&keys).await?;
-            if present.token.map(|token| token.id()) != read {
-                return Ok(false);
+            answer = 0;
+            if present.token.map(|token| token.id()) == read {
+                answer = self.try_store(&keys, token, &present.digest).await?;
             }
-            Ok(self.try_store(&keys, token, &present.digest).await? == STORED)
-        };
-        let stored = self.storage.announced(&keys, stored.await);
-        if stored.is_ok() {
-            self.is_over();
         }
-        stored
+        self.is_over();
+        Ok(answer == STORED)
     }
 
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
         let keys = self.keys()?;
-        self.stop_extending();
         let announcements = &self.storage.announcements;
         let mut script = self.storage.scripts.fail.prepare_invoke();
         script.key(&keys.lease).key(&keys.cool_down);
         script.arg(&self.owner).arg(announcements.channel());
-        script.arg(announcements.message(&keys.hash, News::Released));
-        script.arg(millis(cool_down.left())).arg(cool_down.failures()).arg(cool_down.status().unwrap_or(0));
+        script.arg(announcements.released(&keys.hash));
+        script
+            .arg(millis(cool_down.left().min(LONGEST_COOL_DOWN)))
+            .arg(cool_down.failures())
+            .arg(cool_down.status().unwrap_or(0));
         script.arg(millis(COUNT_FAILURES));
         self.storage.link.call::<()>(&script).await?;
         self.is_over();
@@ -218,14 +234,14 @@ impl Drop for Lease {
         let announcements = &self.storage.announcements;
         let mut release = redis::cmd("EVAL");
         release.arg(RELEASE).arg(1).arg(&keys.lease).arg(&self.owner).arg(announcements.channel());
-        release.arg(announcements.message(&keys.hash, News::Released));
+        release.arg(announcements.released(&keys.hash));
         let mut release: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { release.query_async::<()>(&mut connection).await });
         // Sent before anything that its owner sends after this, over the connection on which it was asked
         // for: if that was not answered in time, the lease may be ours without our knowing.
         let is_done = release.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if let (false, Ok(runtime)) = (is_done, Handle::try_current()) {
-            runtime.spawn(timeout(LONGEST_WAIT, release));
+            runtime.spawn(timeout(LAST_WORD, release));
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Shares tokens between processes, through Redis or Valkey.
+//! Shares the tokens of `requestforge` between processes, through Redis 7 or Valkey: one fetch for a
+//! whole fleet, and no harm when the server is gone. [`RedisTokenStorage`] says what is guaranteed, and
+//! how far.
 
 mod announcements;
 mod builder;

@@ -3,11 +3,12 @@
 
 mod connect;
 mod keeper;
+mod pace;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forge_core::StorageError;
 use redis::aio::MultiplexedConnection;
@@ -15,8 +16,11 @@ use redis::{Client, FromRedisValue, RedisError, ScriptInvocation};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::announcements::Announcements;
+use crate::scripts::Scripts;
+use pace::Pace;
 
 pub(crate) struct Link {
     shared: Arc<Shared>,
@@ -28,15 +32,13 @@ struct Shared {
     client: Client,
     limits: Limits,
     announcements: Arc<Announcements>,
+    scripts: Arc<Scripts>,
     state: watch::Sender<State>,
-    /// A command was not answered in time.
-    suspected: Notify,
-    /// A command's answer has shown that the connection is of no use.
-    condemned: Notify,
+    pace: Pace,
     was_up: AtomicBool,
     /// Of the keeper whose word counts.
     keeper_number: AtomicU64,
-    last_beat: Mutex<Instant>,
+    last_beat: Mutex<std::time::Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,18 @@ pub(crate) struct Limits {
     pub(crate) command: Duration,
     /// For an attempt to connect.
     pub(crate) connect: Duration,
+}
+
+impl Limits {
+    /// What takes longer is slow, though it may be in time.
+    fn slow(self) -> Duration {
+        self.command / 4
+    }
+
+    /// A keeper that mends a connection is never silent for longer.
+    fn silence(self) -> Duration {
+        (self.connect * 3).max(Duration::from_secs(15))
+    }
 }
 
 #[derive(Clone)]
@@ -59,24 +73,44 @@ enum State {
 #[derive(Clone)]
 pub(crate) struct Up {
     pub(crate) connection: MultiplexedConnection,
-    number: u64,
+    signals: Arc<Signals>,
+}
+
+/// What the keeper is told of one connection.
+#[derive(Default)]
+struct Signals {
+    /// It has ended.
+    lost: Notify,
+    /// A command was not answered in time.
+    suspected: Notify,
+    /// A command's answer has shown that it is of no use.
+    condemned: Notify,
 }
 
 impl Link {
     /// Asks nobody yet.
-    pub(crate) fn new(client: Client, limits: Limits, announcements: Arc<Announcements>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        limits: Limits,
+        announcements: Arc<Announcements>,
+        scripts: Arc<Scripts>,
+    ) -> Self {
         let shared = Shared {
             client,
             limits,
             announcements,
+            scripts,
             state: watch::Sender::new(State::Unkept),
-            suspected: Notify::new(),
-            condemned: Notify::new(),
+            pace: Pace::new(limits.command, limits.slow()),
             was_up: AtomicBool::new(false),
             keeper_number: AtomicU64::new(0),
-            last_beat: Mutex::new(Instant::now()),
+            last_beat: Mutex::new(std::time::Instant::now()),
         };
         Self { shared: Arc::new(shared), keeper: Mutex::new(None) }
+    }
+
+    pub(crate) fn command_limit(&self) -> Duration {
+        self.shared.limits.command
     }
 
     /// Calls a script.
@@ -88,47 +122,57 @@ impl Link {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StorageError> {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let up = self.up().await?;
         self.call_on(&up, begun, script).await
     }
 
-    /// As [`call`](Self::call), on a connection that was given, with a deadline that counts from then.
+    /// As [`call`](Self::call), on a connection that was given, with a deadline that counts from `begun`.
     pub(crate) async fn call_on<T: FromRedisValue>(
         &self,
         up: &Up,
-        begun: tokio::time::Instant,
+        begun: Instant,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StorageError> {
         let mut connection = up.connection.clone();
         let answer = script.invoke_async(&mut connection);
-        match tokio::time::timeout_at(begun + self.shared.limits.command, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                if connect::is_fatal(&error) {
-                    self.shared.condemn(up.number, &error);
-                }
-                Err(connect::explain(&error))
+        match timeout_at(begun + self.shared.pace.limit(), answer).await {
+            Ok(answer) => {
+                self.shared.pace.answered(begun.elapsed());
+                answer.map_err(|error| {
+                    if connect::is_fatal(&error) {
+                        self.shared.condemn(up, &error);
+                    }
+                    connect::explain(&error)
+                })
             }
-            Err(_) => Err(self.shared.suspect(up.number)),
+            Err(_) => Err(self.shared.suspect(up)),
         }
     }
 
     /// The connection, if it is up or comes up within the deadline of a command.
     pub(crate) async fn up(&self) -> Result<Up, StorageError> {
-        let deadline = tokio::time::Instant::now() + self.shared.limits.command;
+        let deadline = Instant::now() + self.shared.limits.command;
         self.ensure_kept()?;
         let mut state = self.shared.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting | State::Unkept));
-        match tokio::time::timeout_at(deadline, settled).await {
+        let error = match timeout_at(deadline, settled).await {
             Ok(Ok(state)) => match &*state {
-                State::Up(up) => Ok(up.clone()),
-                State::Down(error) => Err(error.clone()),
-                State::Connecting | State::Unkept => Err(StorageError::new("not connected")),
+                State::Up(up) => return Ok(up.clone()),
+                State::Down(error) => error.clone(),
+                State::Connecting | State::Unkept => StorageError::new("not connected"),
             },
-            Ok(Err(_)) => Err(StorageError::new("not connected")),
-            Err(_) => Err(self.shared.is_late()),
-        }
+            Ok(Err(_)) => StorageError::new("not connected"),
+            Err(_) => self.shared.is_late(),
+        };
+        Err(error.with_nothing_sent())
+    }
+
+    /// When the connection is not up any more, or at once.
+    pub(crate) async fn goes_down(&self) {
+        let mut state = self.shared.state.subscribe();
+        // It cannot be closed while we live.
+        let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;
     }
 
     /// Starts a keeper where there is none, or where its runtime is not driven any more.
@@ -140,8 +184,8 @@ impl Link {
         if self.shared.is_kept() {
             return Ok(());
         }
-        let runtime =
-            Handle::try_current().map_err(|_| StorageError::new("call this from within a tokio runtime"))?;
+        let runtime = Handle::try_current()
+            .map_err(|_| StorageError::new("call this from within a tokio runtime").with_nothing_sent())?;
         let number = self.shared.keeper_number.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.beat();
         self.shared.state.send_replace(State::Connecting);
@@ -172,12 +216,12 @@ impl fmt::Debug for Link {
         };
         // Of the address only what cannot hold a password.
         let address = self.shared.client.get_connection_info().addr();
-        f.debug_struct("Link").field("address", &address.to_string()).field("state", &state).finish()
+        f.debug_struct("Link")
+            .field("address", &address.to_string())
+            .field("state", &state)
+            .finish_non_exhaustive()
     }
 }
-
-/// A keeper that mends a connection is never silent for longer.
-const SILENCE: Duration = Duration::from_secs(15);
 
 impl Shared {
     fn is_kept(&self) -> bool {
@@ -185,38 +229,51 @@ impl Shared {
             State::Unkept => false,
             State::Up(_) => true,
             State::Connecting | State::Down(_) => {
-                self.last_beat.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < SILENCE
+                let last_beat = *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner);
+                last_beat.elapsed() < self.limits.silence()
             }
         }
     }
 
+    /// Whoever ends a time in which the keeper had nothing to do says so.
     fn beat(&self) {
-        *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner) = std::time::Instant::now();
     }
 
-    /// What the keeper with this number says, unless there is another one by now. Says whether it was down.
+    /// What the keeper with this number says, unless there is another one by now. Says whether it was
+    /// down.
     fn report(&self, keeper: u64, state: State) -> bool {
-        self.keeper_number.load(Ordering::Relaxed) == keeper
-            && matches!(self.state.send_replace(state), State::Down(_))
+        self.beat();
+        let mut was_down = false;
+        self.state.send_if_modified(|present| {
+            let is_heard = self.keeper_number.load(Ordering::Relaxed) == keeper;
+            if is_heard {
+                was_down = matches!(std::mem::replace(present, state), State::Down(_));
+            }
+            is_heard
+        });
+        was_down
     }
 
     /// The breaker opens: from now on nobody waits.
-    fn suspect(&self, connection: u64) -> StorageError {
+    fn suspect(&self, up: &Up) -> StorageError {
         let error = StorageError::new("Redis did not answer in time");
-        if self.open(connection, &error) {
-            self.suspected.notify_one();
+        if self.open(up, &error) {
+            up.signals.suspected.notify_one();
         }
         error
     }
 
-    fn condemn(&self, connection: u64, error: &RedisError) {
-        if self.open(connection, &connect::explain(error)) {
-            self.condemned.notify_one();
+    fn condemn(&self, up: &Up, error: &RedisError) {
+        if self.open(up, &connect::explain(error)) {
+            up.signals.condemned.notify_one();
         }
     }
 
-    fn open(&self, connection: u64, error: &StorageError) -> bool {
-        let is_meant = |state: &State| matches!(state, State::Up(up) if up.number == connection);
+    fn open(&self, up: &Up, error: &StorageError) -> bool {
+        self.beat();
+        let is_meant =
+            |state: &State| matches!(state, State::Up(present) if Arc::ptr_eq(&present.signals, &up.signals));
         let opened = self.state.send_if_modified(|state| {
             let is_meant = is_meant(state);
             if is_meant {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use redis::Script;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Script};
 
 pub(crate) struct Scripts {
+    sources: Vec<String>,
     pub(crate) read: Script,
     pub(crate) set: Script,
     pub(crate) delete: Script,
@@ -19,7 +21,13 @@ pub(crate) struct Scripts {
 
 impl Scripts {
     pub(crate) fn new() -> Self {
-        let script = |body| Script::new(&[include_str!("scripts/common.lua"), body].concat());
+        let mut sources = Vec::new();
+        let mut script = |body| {
+            let source = [include_str!("scripts/common.lua"), body].concat();
+            let script = Script::new(&source);
+            sources.push(source);
+            script
+        };
         Self {
             read: script(include_str!("scripts/read.lua")),
             set: script(include_str!("scripts/set.lua")),
@@ -31,7 +39,21 @@ impl Scripts {
             fail: script(include_str!("scripts/fail.lua")),
             spend: script(include_str!("scripts/spend.lua")),
             unspend: script(include_str!("scripts/unspend.lua")),
+            sources,
         }
+    }
+
+    /// Makes them known to the server.
+    ///
+    /// # Errors
+    ///
+    /// The server did not take them.
+    pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut load = redis::pipe();
+        for source in &self.sources {
+            load.cmd("SCRIPT").arg("LOAD").arg(source).ignore();
+        }
+        load.query_async(connection).await
     }
 }
 

@@ -12,7 +12,7 @@ use forge_core::{
 use redis::Client;
 use zeroize::Zeroizing;
 
-use crate::announcements::{Announcements, News};
+use crate::announcements::Announcements;
 use crate::builder::RedisTokenStorageBuilder;
 use crate::keys::{self, Keys};
 use crate::lease::Lease;
@@ -21,8 +21,43 @@ use crate::record;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 
-/// Tokens in Redis or Valkey, shared by all processes that use the same server and prefix. Clones share
+/// Tokens in Redis 7 or Valkey, shared by all processes that use the same server and prefix. Clones share
 /// one connection.
+///
+/// ```no_run
+/// use forge_storage_redis::RedisTokenStorage;
+///
+/// let storage = RedisTokenStorage::builder("redis://10.0.0.5:6379/1").key_prefix("api_tokens").build()?;
+/// // TokenManager::builder(provider).storage(storage).build()?
+/// # Ok::<_, forge_core::ConfigError>(())
+/// ```
+///
+/// What managers over such storages can rely on, and how far:
+///
+/// | guarantee | limit |
+/// | --- | --- |
+/// | One token call per expiry or rejection, however many processes | Two, if the one that fetches dies or is paused for longer than the [lease](RedisTokenStorageBuilder::lease); one per process while the server is down |
+/// | Whoever fetches and dies is replaced within the lease and a second | The lease runs on while the fetch does, so a fetch that hangs is waited for: half the manager's fetch time-out |
+/// | A late write replaces nothing newer | |
+/// | A refresh token is sent by one process only: it is marked as spent before | A process that is paused between marking and sending sends it late, when others have a token by the full grant |
+/// | Transient failures are backed off from together | Permanent ones are not: the next process has its own settings |
+/// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background |
+/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection; the next use reads it | A connection that is lost is back within about a second of the server, and what was missed is made up for within another half; one that is dead without a sign is found by the recheck. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used |
+/// | An outage costs a call at most the [command time-out](RedisTokenStorageBuilder::command_timeout), once; then nobody waits until the server answers again | Commands that were not answered may be carried out later |
+/// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
+/// | What cannot be read under a token's key is no token, and is replaced by the next one | |
+///
+/// # What is stored
+///
+/// Under `{prefix}:{key}` the JSON record that the documents' own `RedisTokenStorage` class reads and
+/// writes: `access_token`, `token_type`, `expires_at` (naive, UTC), `refresh_token`, `scope`, `extra`. That
+/// class takes naive times for local time, so elsewhere than in UTC it is wrong by itself. The record
+/// is kept until it expires, at least 60 seconds; for ever without an expiry; with a refresh token as long
+/// as that lives, 30 days if that is not known. At its side stand `{prefix:key}:meta` (when the token was
+/// issued, who has sent its refresh token), `:lease` and `:cool-down`, with braces, so that a cluster
+/// keeps all of them together. Tokens are not encrypted: whoever may read the server has them.
+///
+/// Who uses the storage directly, with `set` and `delete`, replaces whatever is there.
 #[derive(Clone)]
 pub struct RedisTokenStorage(pub(crate) Arc<Inner>);
 
@@ -30,7 +65,7 @@ pub(crate) struct Inner {
     pub(crate) prefix: String,
     pub(crate) lease: Duration,
     pub(crate) link: Link,
-    pub(crate) scripts: Scripts,
+    pub(crate) scripts: Arc<Scripts>,
     pub(crate) announcements: Arc<Announcements>,
     pub(crate) clock: ServerClock,
     pub(crate) reported: Mutex<HashSet<String>>,
@@ -125,20 +160,6 @@ impl Inner {
         Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
     }
 
-    /// Tells the process of a change, if there was one. Without an answer nobody knows.
-    pub(crate) fn announced<T: Into<bool> + Copy>(
-        &self,
-        keys: &Keys,
-        changed: Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
-        match &changed {
-            Ok(changed) if (*changed).into() => self.announcements.changed(&keys.hash),
-            Ok(_) => {}
-            Err(_) => self.announcements.doubt(&keys.hash),
-        }
-        changed
-    }
-
     fn by_our_clock(&self, mut token: TokenData, issued_at: &str) -> TokenData {
         if let Some(expires_at) = token.expires_at() {
             token = token.with_expires_at(self.clock.to_local(expires_at));
@@ -167,6 +188,8 @@ impl Inner {
 }
 
 const MOST_REPORTED: usize = 1_000;
+/// In milliseconds: longer than any fetch takes.
+const REMEMBER_EPOCH: u64 = 3_600_000;
 
 #[async_trait]
 impl TokenStorage for RedisTokenStorage {
@@ -177,21 +200,25 @@ impl TokenStorage for RedisTokenStorage {
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
         let written = self.0.written(token).await?;
-        let announcements = &self.0.announcements;
+        let change = self.0.announcements.change(&keys.hash);
         let mut script = self.0.scripts.set.prepare_invoke();
         script.key(&keys.token).key(&keys.meta);
         script.arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
-        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
-        self.0.announced(&keys, self.0.link.call::<bool>(&script).await).map(|_| ())
+        script.arg(self.0.announcements.channel()).arg(change.message());
+        self.0.link.call::<()>(&script).await?;
+        change.settle(true);
+        Ok(())
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
-        let announcements = &self.0.announcements;
+        let change = self.0.announcements.change(&keys.hash);
         let mut script = self.0.scripts.delete.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta);
-        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
-        self.0.announced(&keys, self.0.link.call::<bool>(&script).await).map(|_| ())
+        script.key(&keys.token).key(&keys.meta).key(&keys.epoch);
+        script.arg(self.0.announcements.channel()).arg(change.message()).arg(REMEMBER_EPOCH);
+        self.0.link.call::<()>(&script).await?;
+        change.settle(true);
+        Ok(())
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
@@ -223,12 +250,13 @@ impl CompareAndDelete for RedisTokenStorage {
         if present.token.is_none_or(|token| token.id() != id) {
             return Ok(false);
         }
-        let announcements = &self.0.announcements;
+        let change = self.0.announcements.change(&keys.hash);
         let mut script = self.0.scripts.delete_if.prepare_invoke();
         script.key(&keys.token).key(&keys.meta);
-        script.arg(announcements.channel()).arg(announcements.message(&keys.hash, News::Changed));
-        script.arg(&present.digest);
-        self.0.announced(&keys, self.0.link.call::<bool>(&script).await)
+        script.arg(self.0.announcements.channel()).arg(change.message()).arg(&present.digest);
+        let is_deleted = self.0.link.call(&script).await?;
+        change.settle(is_deleted);
+        Ok(is_deleted)
     }
 }
 

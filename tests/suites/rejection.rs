@@ -36,7 +36,7 @@ impl World {
         .build()
         .expect("a provider");
         let manager = TokenManager::builder(provider)
-            .storage(InMemoryTokenStorage::new())
+            .storage(InMemoryTokenStorage::builder().clock(Arc::clone(&clock)).build())
             .clock(clock)
             .build()
             .expect("a manager");

@@ -15,6 +15,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use http::header::{RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 
 use self::answer::Refusal;
@@ -41,6 +42,7 @@ struct Shared {
     settings: Mutex<Settings>,
     calls: AtomicUsize,
     calls_by_grant: Mutex<HashMap<String, usize>>,
+    callers: Mutex<Vec<String>>,
     issued: AtomicUsize,
 }
 
@@ -50,6 +52,7 @@ struct Settings {
     lifetime: Option<Duration>,
     refresh_tokens: bool,
     failing: Option<StatusCode>,
+    retry_after: Option<u32>,
 }
 
 /// Starting, and who may call.
@@ -71,9 +74,11 @@ impl AuthorizationServer {
                 lifetime: Some(Duration::from_secs(3600)),
                 refresh_tokens: false,
                 failing: None,
+                retry_after: None,
             }),
             calls: AtomicUsize::new(0),
             calls_by_grant: Mutex::default(),
+            callers: Mutex::default(),
             issued: AtomicUsize::new(0),
         });
         let router = Router::new().route("/token", post(token)).with_state(Arc::clone(&shared));
@@ -137,6 +142,11 @@ impl AuthorizationServer {
         lock(&self.shared.settings).failing = status;
     }
 
+    /// The seconds that a failing server says in `Retry-After`; `None`, as at the start: it does not say.
+    pub fn set_retry_after(&self, seconds: Option<u32>) {
+        lock(&self.shared.settings).retry_after = seconds;
+    }
+
     /// Ends every access token issued so far. Refresh tokens stay good.
     pub fn revoke_all(&self) {
         self.shared.tokens.revoke_all();
@@ -158,6 +168,11 @@ impl AuthorizationServer {
     /// Calls with this `grant_type`, whatever came of them; counted when they arrive.
     pub fn calls_by_grant(&self, grant_type: &str) -> usize {
         lock(&self.shared.calls_by_grant).get(grant_type).copied().unwrap_or_default()
+    }
+
+    /// The `User-Agent` of each call, in the order in which they arrived; empty where there was none.
+    pub fn callers(&self) -> Vec<String> {
+        lock(&self.shared.callers).clone()
     }
 
     /// Access tokens issued.
@@ -194,13 +209,15 @@ fn awkward() -> String {
 
 async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let call = TokenCall::read(&headers, &body);
-    shared.count(call.as_ref().ok().and_then(TokenCall::grant_type));
+    shared.count(call.as_ref().ok().and_then(TokenCall::grant_type), &headers);
     let delay = shared.settings().delay;
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    if let Some(status) = shared.settings().failing {
-        return status.into_response();
+    let Settings { failing, retry_after, .. } = shared.settings();
+    if let Some(status) = failing {
+        let retry_after = retry_after.map(|seconds| [(RETRY_AFTER, seconds.to_string())]);
+        return retry_after.map_or_else(|| status.into_response(), |header| (status, header).into_response());
     }
     call.and_then(|call| shared.grant(&call)).map_or_else(Refusal::into_response, IntoResponse::into_response)
 }
@@ -210,7 +227,9 @@ impl Shared {
         *lock(&self.settings)
     }
 
-    fn count(&self, grant_type: Option<&str>) {
+    fn count(&self, grant_type: Option<&str>, headers: &HeaderMap) {
+        let caller = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        lock(&self.callers).push(caller.to_owned());
         self.calls.fetch_add(1, Ordering::SeqCst);
         if let Some(grant_type) = grant_type {
             *lock(&self.calls_by_grant).entry(grant_type.to_owned()).or_default() += 1;

@@ -23,6 +23,8 @@
 
 mod api;
 mod authorization_server;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod origin;
 mod proxy;
 #[cfg(test)]

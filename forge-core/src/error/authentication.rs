@@ -27,6 +27,7 @@ struct Inner {
     service_name: String,
     kind: AuthenticationErrorKind,
     refresh: bool,
+    unsent: bool,
     message: Option<String>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
@@ -118,6 +119,7 @@ impl AuthenticationError {
             service_name: service_name.into(),
             kind,
             refresh: false,
+            unsent: false,
             message: None,
             status: None,
             retry_after: None,
@@ -147,6 +149,13 @@ impl AuthenticationError {
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
         self.with(|inner| inner.retry_after = Some(delay))
+    }
+
+    /// Says that nothing was sent: no connection came about, or a setting was in the way. What was to be
+    /// sent can be sent again.
+    #[must_use]
+    pub fn with_nothing_sent(self) -> Self {
+        self.with(|inner| inner.unsent = true)
     }
 
     /// Marks this as a failure to refresh, as opposed to a failed first fetch.
@@ -195,6 +204,12 @@ impl AuthenticationError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Nothing was sent, for certain.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        self.0.unsent || self.0.kind == AuthenticationErrorKind::Configuration
     }
 
     /// A refresh failed, not a first fetch.

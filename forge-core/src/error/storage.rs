@@ -7,6 +7,7 @@ use super::{Source, as_source};
 #[derive(Clone, Debug)]
 pub struct StorageError {
     message: String,
+    unsent: bool,
     source: Option<Source>,
 }
 
@@ -14,7 +15,21 @@ impl StorageError {
     /// An error with what a person should read. Put no secret in it.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
+        Self { message: message.into(), unsent: false, source: None }
+    }
+
+    /// Says that the storage was not asked at all, so that nothing can have come of it. Without this a
+    /// failed change may have been made all the same.
+    #[must_use]
+    pub fn with_nothing_sent(mut self) -> Self {
+        self.unsent = true;
+        self
+    }
+
+    /// The storage was not asked, for certain.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        self.unsent
     }
 
     /// Adds the cause. Neither its text nor that of its own causes may hold a secret.

@@ -224,22 +224,22 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     expect(storage.set(key, &old).await);
 
     let mut stranger = leases.lease(key);
-    let spending = expect(stranger.spend(old.id()).await);
+    let spending = expect(stranger.spend(old.id(), false).await);
     assert_eq!(spending, Spending::LeaseLost, "who does not hold the lease marks nothing");
 
     let mut holder = leases.lease(key);
     assert_held(&expect(holder.acquire(true).await), 0);
-    assert_eq!(expect(holder.spend(old.id()).await), Spending::Ours);
-    assert_eq!(expect(holder.spend(old.id()).await), Spending::Ours, "one's own mark is no obstacle");
+    assert_eq!(expect(holder.spend(old.id(), false).await), Spending::Ours);
+    assert_eq!(expect(holder.spend(old.id(), false).await), Spending::Ours, "one's own mark is no obstacle");
     expect(holder.unspend(old.id()).await);
-    assert_eq!(expect(holder.spend(old.id()).await), Spending::Ours);
+    assert_eq!(expect(holder.spend(old.id(), false).await), Spending::Ours);
     assert_eq!(expect(storage.get(key).await), Some(old.clone()), "a mark changes no token");
 
     let new = TokenData::new("new").with_refresh_token("refresh 2");
     assert!(expect(holder.store(&new, Some(old.id())).await));
     let mut next = leases.lease(key);
     assert_held(&expect(next.acquire(true).await), 0);
-    assert_eq!(expect(next.spend(new.id()).await), Spending::Ours, "a mark goes with its token");
+    assert_eq!(expect(next.spend(new.id(), false).await), Spending::Ours, "a mark goes with its token");
     drop(next);
     expect(storage.delete(key).await);
 }

@@ -29,15 +29,17 @@ pub trait TokenLease: Send + Sync {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError>;
 
     /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
-    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark goes with the next
-    /// [`store`](Self::store).
+    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark is this lease's, so it is
+    /// foreign to the next one, whoever has that. It goes with the next [`store`](Self::store).
+    ///
+    /// `once_more`: whether a foreign mark is taken over, which can be done once.
     ///
     /// # Errors
     ///
     /// The storage could not be told, and so nobody knows.
-    async fn spend(&mut self, id: TokenId) -> Result<Spending, StorageError>;
+    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError>;
 
-    /// Takes the mark away again: the token endpoint answered without using up the refresh token.
+    /// Takes the mark away again: the refresh token was not used up.
     ///
     /// # Errors
     ///
@@ -82,7 +84,7 @@ pub enum Acquired {
 pub enum Spending {
     /// It may: it bears our mark.
     Ours,
-    /// Somebody else has sent it, or may have: it bears their mark.
+    /// It was sent before, or may have been: it bears the mark of an earlier lease.
     Foreign,
     /// The lease is not ours any more.
     LeaseLost,

@@ -4,29 +4,22 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use forge_core::StorageError;
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
-};
-use tokio::sync::Notify;
+use redis::{AsyncConnectionConfig, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 
-use crate::announcements::Announcements;
+use super::{Shared, Signals, Up};
 
-/// A connection that hears what is announced. `lost` is told when it ends.
+/// A connection that hears what is announced, to a server that knows the scripts.
 ///
 /// # Errors
 ///
 /// The server cannot be reached, or does not let us in.
-pub(super) async fn connect(
-    client: &Client,
-    announcements: &Arc<Announcements>,
-    lost: &Arc<Notify>,
-) -> Result<MultiplexedConnection, RedisError> {
-    let (ear, lost) = (Arc::clone(announcements), Arc::clone(lost));
+pub(super) async fn connect(shared: &Shared) -> Result<Up, RedisError> {
+    let signals = Arc::new(Signals::default());
+    let (ear, ending) = (Arc::clone(&shared.announcements), Arc::clone(&signals));
     let hear = move |push: PushInfo| {
         match (&push.kind, push.data.as_slice()) {
             (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.hear(message),
-            (PushKind::Disconnection, _) => lost.notify_one(),
+            (PushKind::Disconnection, _) => ending.lost.notify_one(),
             _ => {}
         }
         Ok::<(), Infallible>(())
@@ -36,15 +29,19 @@ pub(super) async fn connect(
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_push_sender(hear);
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    connection.subscribe(announcements.channel()).await?;
-    Ok(connection)
+    let mut connection = shared.client.get_multiplexed_async_connection_with_config(&config).await?;
+    connection.subscribe(shared.announcements.channel()).await?;
+    // Else the first call of each would take three times as long.
+    shared.scripts.load(&mut connection).await?;
+    Ok(Up { connection, signals })
 }
 
-/// Whether the connection is of no use after this.
+/// Whether the connection is of no use after this. An answer that is not what was expected is none of its
+/// faults.
 pub(super) fn is_fatal(error: &RedisError) -> bool {
     // A server that has become a replica refuses to write, whatever is asked.
-    error.is_unrecoverable_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+    let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+    is_replica || error.is_io_error() || error.is_connection_dropped()
 }
 
 /// What a person should read. A server's own words stay out: they may quote a command, and so a token.

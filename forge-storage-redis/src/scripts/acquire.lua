@@ -1,19 +1,19 @@
--- Keys: lease, cool-down, token. Arguments: owner, milliseconds, 1 to heed the cool-down.
+-- Keys: lease, cool-down, token, epoch. Arguments: owner, milliseconds, 1 to heed the cool-down,
+-- milliseconds for which failures are counted after a cool-down.
 -- Returns: what (`held`, `cooling` or `taken`), failures so far, status or 0, milliseconds of the
--- cool-down or of the other's lease, the record's digest.
-local failures, status = 0, 0
-local pause = redis.pcall('HMGET', KEYS[2], 'until', 'failures', 'status')
-if not pause.err and pause[1] then
-    failures, status = tonumber(pause[2]) or 0, tonumber(pause[3]) or 0
-    local left = (tonumber(pause[1]) or 0) - now()
-    if ARGV[3] == '1' and left > 0 then return {'cooling', failures, status, left, ''} end
+-- cool-down or of the other's lease, the record's digest, the epoch.
+local failures = tonumber(field(KEYS[2], 'failures')) or 0
+local status = tonumber(field(KEYS[2], 'status')) or 0
+failures = math.max(0, math.min(failures, 1000))
+status = math.max(0, math.min(status, 999))
+-- What is left of the cool-down is what is left of the key, less what it is kept for longer.
+local left = math.min(redis.call('PTTL', KEYS[2]) - ARGV[4], 3600000)
+if ARGV[3] == '1' and failures > 0 and left > 0 then
+    return {'cooling', failures, status, left, '', ''}
 end
--- What never ends is no lease.
-if redis.call('PTTL', KEYS[1]) == -1 then redis.call('DEL', KEYS[1]) end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-        return {'taken', failures, status, redis.call('PTTL', KEYS[1]), digest(KEYS[3])}
-    end
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local held_by = holder(KEYS[1])
+if held_by and held_by ~= ARGV[1] then
+    return {'taken', failures, status, redis.call('PTTL', KEYS[1]), digest(KEYS[3]), ''}
 end
-return {'held', failures, status, 0, ''}
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {'held', failures, status, 0, '', digest(KEYS[4])}

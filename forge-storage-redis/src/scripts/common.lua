@@ -11,6 +11,23 @@ local function digest(key)
     if length > 1048576 then return 'too long: ' .. length end
     return redis.sha1hex(redis.call('GET', key))
 end
+-- What stands there and is no lease of ours, nor ever runs out, is nobody's.
+local function holder(lease)
+    if redis.call('TYPE', lease).ok ~= 'string' or redis.call('PTTL', lease) < 0 then return false end
+    return redis.call('GET', lease)
+end
+-- As text; empty if the hash is no hash or has no such field.
+local function field(hash, name)
+    if redis.call('TYPE', hash).ok ~= 'hash' then return '' end
+    return redis.call('HGET', hash, name) or ''
+end
+-- The mark on a refresh token stays: it may be on its way.
+local function remove(key, meta)
+    redis.call('DEL', key)
+    if redis.call('TYPE', meta).ok == 'hash' then
+        redis.call('HDEL', meta, 'version', 'digest', 'issued_at')
+    end
+end
 -- The version is that of the hash. Others are read as far as their fields are known.
 local function put(key, meta, record, seconds, issued_at)
     redis.call('SET', key, record)

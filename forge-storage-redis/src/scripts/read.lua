@@ -5,7 +5,8 @@ if what == 'none' then return {now(), 'none', '', 'none', ''} end
 if what ~= 'string' then return {now(), 'unreadable', '', what, ''} end
 local digest = digest(KEYS[1])
 if digest:sub(1, 8) == 'too long' then return {now(), 'unreadable', '', digest, ''} end
-local meta = redis.pcall('HMGET', KEYS[2], 'digest', 'issued_at')
 local issued_at = ''
-if not meta.err and meta[1] == digest and meta[2] then issued_at = meta[2] end
+if field(KEYS[2], 'digest') == digest then
+    issued_at = field(KEYS[2], 'issued_at'):match('^%d+$') or ''
+end
 return {now(), 'record', redis.call('GET', KEYS[1]), digest, issued_at}

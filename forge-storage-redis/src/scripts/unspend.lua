@@ -1,5 +1,4 @@
--- Keys: lease, meta. Arguments: owner, the token's identity, who marked.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local spent = redis.pcall('HMGET', KEYS[2], 'spent', 'by')
-if spent.err or spent[1] ~= ARGV[2] or spent[2] ~= ARGV[3] then return 0 end
+-- Keys: lease, meta. Arguments: owner, the token's identity.
+if holder(KEYS[1]) ~= ARGV[1] then return 0 end
+if field(KEYS[2], 'spent') ~= ARGV[2] or field(KEYS[2], 'by') ~= ARGV[1] then return 0 end
 return redis.call('HDEL', KEYS[2], 'spent', 'by')

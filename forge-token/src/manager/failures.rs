@@ -46,7 +46,6 @@ impl Failures {
 
     /// As [`record`](Self::record), for what somebody else has met with.
     pub(crate) fn adopt(&mut self, error: &AuthenticationError, cool_down: &CoolDown, now: Moment) -> i64 {
-        // What stands in a storage may be anything.
         let left = cool_down.left().min(LONGEST_ASKED_FOR);
         let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
         let until = now.monotonic_millis().saturating_add(left);

@@ -59,7 +59,7 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
     }
     landing.land(result, |result| {
         if let Some(entry) = result.as_ref().ok().and_then(Landed::entry) {
-            manager.slot.fill(Arc::clone(entry));
+            manager.slot.fill(entry);
         }
     });
 }
@@ -74,7 +74,7 @@ impl Inner {
             return Ok(Landed::Adopted(entry));
         }
         let mut stored = match self.look_into_storage(goal).await {
-            Found::Adoptable(entry) => return Ok(Landed::Adopted(entry)),
+            Found::Adoptable(entry) => return Ok(self.adopted(entry)),
             Found::OnlyHere(entry, instead) => {
                 let turn = self.out_of_turn();
                 return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
@@ -91,13 +91,13 @@ impl Inner {
         }
         let mut turn = match self.wait_for_turn(goal).await {
             Waited::Over(turn) => turn,
-            Waited::Found(entry) => return Ok(Landed::Adopted(entry)),
+            Waited::Found(entry) => return Ok(self.adopted(entry)),
             Waited::CoolingDown(error) => return Ok(Landed::CoolingDown(error)),
         };
         if turn.is_ours() {
             // Who had it before has probably left a token.
             stored = match self.look_into_storage(goal).await {
-                Found::Adoptable(entry) => return Ok(Landed::Adopted(entry)),
+                Found::Adoptable(entry) => return Ok(self.adopted(entry)),
                 Found::OnlyHere(entry, instead) => {
                     return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
                 }
@@ -105,14 +105,15 @@ impl Inner {
             };
         }
 
-        let stored_id = stored.as_ref().map(TokenData::id);
+        // If the storage could not say what it has, it still has what it had.
+        let stored_id = stored.as_ref().map(TokenData::id).or_else(|| self.slot.stored());
         let known = self.known(stored);
         if let Goal::OtherThan(rejected) = goal {
             self.withdraw(rejected, known.as_ref()).await;
         }
         // From here the life counts: what happens to a clock during the call must not stretch it.
         let begun = self.clock.now();
-        let new = match self.renew(goal, known.as_ref(), &mut turn).await {
+        let new = match self.renew(goal, known.as_ref(), &mut turn, landing).await {
             Ok(renewed) => self.entry_of_new(renewed, known.as_ref(), begun).await,
             Err(error) => Err(error),
         };
@@ -135,15 +136,26 @@ impl Inner {
         Ok(landed(self.store(goal, entry, stored_id, turn, landing).await))
     }
 
+    /// Somebody else has brought this, so what we have met with is over.
+    fn adopted(&self, entry: Arc<Entry>) -> Landed {
+        let is_news =
+            self.slot.entry().is_none_or(|at_hand| at_hand.credential().id() != entry.credential().id());
+        if is_news {
+            self.failures.lock().forget();
+        }
+        Landed::Adopted(entry)
+    }
+
     /// The token that may be renewed instead of a full grant.
     fn known(&self, stored: Option<TokenData>) -> Option<Known> {
-        let token_of = |entry: Arc<Entry>| entry.credential().token().clone();
+        let known = |entry: Arc<Entry>| Known {
+            token: entry.credential().token().clone(),
+            is_shared: !entry.is_private(),
+        };
         // What the storage did not take is newer than what it has.
-        let unstored = self.slot.entry().filter(|entry| !entry.is_stored()).map(token_of);
-        let ours = |token| Known { token, is_shared: false };
-        let shared = |token| Known { token, is_shared: true };
-        let at_hand = || self.slot.refreshable().map(token_of).map(shared);
-        unstored.map(ours).or_else(|| stored.map(shared)).or_else(at_hand)
+        let unstored = self.slot.entry().filter(|entry| !entry.is_stored() && self.slot.is_current(entry));
+        let stored = || stored.map(|token| Known { token, is_shared: true });
+        unstored.map(known).or_else(stored).or_else(|| self.slot.refreshable().map(known))
     }
 
     /// What went wrong last, while the cool-down of that lasts. Who asks for a fetch expressly gets one,
@@ -196,7 +208,13 @@ impl Inner {
         }
     }
 
-    async fn renew(&self, goal: Goal, known: Option<&Known>, turn: &mut Turn) -> Result<Renewed> {
+    async fn renew(
+        &self,
+        goal: Goal,
+        known: Option<&Known>,
+        turn: &mut Turn,
+        landing: &Landing<Result<Landed>>,
+    ) -> Result<Renewed> {
         let service = self.provider.service_name();
         let refreshable =
             known.filter(|known| goal != Goal::Fetched && known.token.refresh_token().is_some());
@@ -204,22 +222,19 @@ impl Inner {
         if let Some(Known { token, is_shared }) = refreshable {
             is_contested = *is_shared && !self.spend(turn, token.id()).await;
             if !is_contested {
-                match self.provider.refresh_token(token).await {
+                match calling(self.provider.refresh_token(token), turn, landing).await {
                     Ok(token) => return Ok(Renewed::Refreshed(token)),
-                    Err(error) if error.is_transient() => {
-                        // Without an answer nobody knows what became of the refresh token.
-                        if error.status().is_some() {
-                            self.unspend(turn, token.id()).await;
-                        }
-                        return Err(error.into_refresh().or_service_name(service));
-                    }
                     Err(error) => {
+                        self.was_refused(turn, token.id(), &error).await;
+                        if error.is_transient() {
+                            return Err(error.into_refresh().or_service_name(service));
+                        }
                         tracing::debug!(service, %error, "refresh refused; falling back to the full grant");
                     }
                 }
             }
         }
-        let fetched = self.provider.fetch_token().await;
+        let fetched = calling(self.provider.fetch_token(), turn, landing).await;
         fetched.map(Renewed::Fetched).map_err(|error| {
             let error = error.or_service_name(service);
             if is_contested { error.into_refresh() } else { error }
@@ -265,7 +280,7 @@ impl Inner {
         let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
         let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
-        landing.while_current(|| self.slot.fill(kept));
+        landing.while_current(|| self.slot.fill(&kept));
     }
 
     /// Gives a storage that answers again what it could not take before, if it has nothing better.
@@ -310,13 +325,11 @@ impl Inner {
                         if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
                             return newer;
                         }
-                        entry.is_all_there_is(None, stamp);
+                        entry.is_all_there_is(None, true, stamp);
                     }
                     Err(error) => {
                         tracing::warn!(service, %error, "the token could not be stored; keeping it in the process");
-                        // Where it could not be read either, it may be what was at hand until now: rejected,
-                        // or about to expire.
-                        entry.is_all_there_is(read.or_else(|| self.slot.stored()), stamp);
+                        entry.is_all_there_is(read, error.is_unsent(), stamp);
                     }
                 }
             }
@@ -355,6 +368,21 @@ async fn delete_if(
         storage.delete(key).await?;
     }
     Ok(())
+}
+
+/// A call of the provider. If the flight is detached meanwhile, the next one need not wait for it.
+async fn calling<T>(call: impl Future<Output = T>, turn: &mut Turn, landing: &Landing<Result<Landed>>) -> T {
+    let mut call = pin!(call);
+    let mut detached = pin!(landing.detached());
+    let mut is_attached = true;
+    poll_fn(|context| {
+        if is_attached && detached.as_mut().poll(context).is_ready() {
+            is_attached = false;
+            turn.give_up();
+        }
+        call.as_mut().poll(context)
+    })
+    .await
 }
 
 struct Panicked;

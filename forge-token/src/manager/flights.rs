@@ -27,6 +27,8 @@ struct UnderWay<T> {
     /// When it should have ended by itself.
     deadline: Deadline,
     result: watch::Receiver<Option<T>>,
+    /// Dropped when nobody joins it any more.
+    _joinable: watch::Sender<()>,
 }
 
 impl<T: Clone> Flights<T> {
@@ -47,13 +49,18 @@ impl<T: Clone> Flights<T> {
                 return Ok(Ticket { number: flight.number, result: flight.result.clone(), is_first: false });
             }
             let (sender, result) = watch::channel(None);
+            let (joinable, is_joinable) = watch::channel(());
             current.last_number += 1;
             let number = current.last_number;
-            current.under_way =
-                Some(UnderWay { number, deadline: Deadline::after(limit), result: result.clone() });
+            current.under_way = Some(UnderWay {
+                number,
+                deadline: Deadline::after(limit),
+                result: result.clone(),
+                _joinable: joinable,
+            });
             (
                 Ticket { number, result, is_first: true },
-                Landing { flights: Arc::clone(self), number, result: sender },
+                Landing { flights: Arc::clone(self), number, result: sender, is_joinable },
             )
         };
         // Not under the lock: a runtime that is shutting down drops what it is given at once, and
@@ -113,9 +120,17 @@ pub(crate) struct Landing<T> {
     flights: Arc<Flights<T>>,
     number: u64,
     result: watch::Sender<Option<T>>,
+    is_joinable: watch::Receiver<()>,
 }
 
 impl<T> Landing<T> {
+    /// When this is not the flight any more that new callers join.
+    pub(crate) async fn detached(&self) {
+        let mut is_joinable = self.is_joinable.clone();
+        // Nothing is ever sent: it ends when the sender is gone.
+        while is_joinable.changed().await.is_ok() {}
+    }
+
     /// Whether this still is the flight that new callers join.
     pub(crate) fn is_current(&self) -> bool {
         self.flights.current.lock().under_way.as_ref().is_some_and(|flight| flight.number == self.number)

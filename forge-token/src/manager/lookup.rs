@@ -43,9 +43,8 @@ impl Inner {
             Err(error) => {
                 tracing::warn!(service = self.provider.service_name(), %error, "going on without the token storage");
                 let now = self.clock.now();
-                let stand_in = self.at_hand(goal, |entry| {
-                    !entry.is_stored() || (self.slot.is_current(entry) && entry.is_trusted(now))
-                });
+                let stand_in =
+                    self.at_hand(goal, |entry| self.slot.is_current(entry) && entry.is_trusted(now));
                 return stand_in.map_or(Found::Else(None), Found::Adoptable);
             }
         };
@@ -80,7 +79,8 @@ impl Inner {
     }
 
     fn only_here(&self, goal: Goal, instead: Option<TokenData>) -> Found {
-        match self.at_hand(goal, |entry| !entry.is_stored()) {
+        // Not what has changed since: then somebody else had it too, and has invalidated it.
+        match self.at_hand(goal, |entry| !entry.is_stored() && self.slot.is_current(entry)) {
             Some(entry) => Found::OnlyHere(entry, instead),
             None => Found::Else(instead),
         }

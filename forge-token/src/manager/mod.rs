@@ -138,7 +138,7 @@ impl TokenManager {
         let again_after = i64::try_from(self.0.fetch_timeout.as_millis()).unwrap_or(i64::MAX);
         if let Some(claim) = entry.claim_renewal(now, again_after) {
             self.fly_ahead(Goal::NewerThan(entry.credential().id()), claim);
-        } else if let Some(claim) = entry.claim_recheck(now, again_after) {
+        } else if let Some(claim) = entry.claim_recheck(now) {
             self.fly_ahead(Goal::Confirmed, claim);
         }
     }

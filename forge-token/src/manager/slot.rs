@@ -37,10 +37,13 @@ pub(crate) struct Entry {
     version: Version,
     /// When to compare it with the storage's next, in monotonic milliseconds.
     recheck_at: AtomicI64,
+    recheck_after: i64,
     /// Not handed out any more from here on, unless it was compared, in monotonic milliseconds.
     trusted_until: i64,
     /// Whether the storage has it too. If not, it is all there is.
     is_stored: bool,
+    /// Whether nobody else can have it.
+    is_private: bool,
     /// What the storage went on holding when it did not take this one: older, whatever it looks like.
     supersedes: Option<TokenId>,
     rejected: AtomicBool,
@@ -53,6 +56,7 @@ const NOT_TRIED: i64 = i64::MIN;
 pub(crate) struct Stamp {
     version: Version,
     recheck_at: i64,
+    recheck_after: i64,
     trusted_until: i64,
 }
 
@@ -92,7 +96,7 @@ impl Slot {
     pub(crate) fn refreshable(&self) -> Option<Arc<Entry>> {
         self.entry().filter(|entry| {
             let is_watched = !matches!(self.announcements, Announcements::None);
-            !entry.is_stored || (is_watched && self.is_current(entry))
+            (!entry.is_stored || is_watched) && self.is_current(entry)
         })
     }
 
@@ -100,14 +104,21 @@ impl Slot {
     pub(crate) fn stamp(&self, now: Moment) -> Stamp {
         let version = self.version();
         let Some(Freshness { recheck_after, trusted_for }) = self.freshness() else {
-            return Stamp { version, recheck_at: i64::MAX, trusted_until: i64::MAX };
+            return Stamp { version, recheck_at: i64::MAX, recheck_after: i64::MAX, trusted_until: i64::MAX };
         };
         // Up to a quarter more, so that a fleet does not ask as one.
-        let after = |delay: Duration| {
+        let jittered = |delay: Duration| {
             let delay = delay.mul_f64(1.0 + rt::random() / 4.0);
-            now.monotonic_millis().saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
+            i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
         };
-        Stamp { version, recheck_at: after(recheck_after), trusted_until: after(trusted_for) }
+        let after = |delay: i64| now.monotonic_millis().saturating_add(delay);
+        let recheck_after = jittered(recheck_after);
+        Stamp {
+            version,
+            recheck_at: after(recheck_after),
+            recheck_after,
+            trusted_until: after(jittered(trusted_for)),
+        }
     }
 
     /// An entry for a token from the storage. If it is the one at hand, what is known of that stays:
@@ -120,7 +131,7 @@ impl Slot {
         now: Moment,
     ) -> Result<Entry, AuthenticationError> {
         match self.entry() {
-            Some(known) if *known.credential.token() == token => Ok(known.as_stored(stamp)),
+            Some(known) if is_same(known.credential.token(), &token) => Ok(known.as_stored(stamp)),
             _ => Entry::new(token, stamp, windows, now),
         }
     }
@@ -131,8 +142,7 @@ impl Slot {
         if entry.version == version {
             return Arc::clone(entry);
         }
-        let recheck_at = entry.recheck_at.load(Ordering::Relaxed);
-        Arc::new(entry.stamped(Stamp { version, recheck_at, trusted_until: entry.trusted_until }))
+        Arc::new(entry.stamped(Stamp { version, ..entry.stamp() }))
     }
 
     fn version(&self) -> Version {
@@ -149,10 +159,10 @@ impl Slot {
         }
     }
 
-    pub(crate) fn fill(&self, entry: Arc<Entry>) {
-        let before = self.entry.swap(Some(Arc::clone(&entry)));
+    pub(crate) fn fill(&self, entry: &Arc<Entry>) {
+        let before = self.entry.swap(Some(Arc::clone(entry)));
         // It may have been rejected since the new entry was made of it; see `reject`.
-        if before.is_some_and(|before| before.is_same(&entry) && before.rejected.load(Ordering::Acquire)) {
+        if before.is_some_and(|before| before.is_same(entry) && before.rejected.load(Ordering::Acquire)) {
             entry.rejected.store(true, Ordering::Release);
         }
     }
@@ -160,7 +170,7 @@ impl Slot {
     /// Keeps an entry that is no hit for what is known of its token; the newest reading wins.
     pub(crate) fn remember(&self, entry: &Arc<Entry>) {
         if !self.entry().is_some_and(|known| known.is_same(entry)) {
-            self.fill(Arc::clone(entry));
+            self.fill(entry);
         }
     }
 
@@ -219,8 +229,10 @@ impl Entry {
             next_attempt: AtomicI64::new(NOT_TRIED),
             version: stamp.version,
             recheck_at: AtomicI64::new(stamp.recheck_at),
+            recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
             is_stored: true,
+            is_private: false,
             supersedes: None,
             rejected: AtomicBool::new(false),
         })
@@ -233,14 +245,21 @@ impl Entry {
         if self.credential.was_accepted() {
             credential.mark_accepted();
         }
-        let recheck_at = self.recheck_at.load(Ordering::Relaxed);
-        let stamp = Stamp { version: self.version, recheck_at, trusted_until: self.trusted_until };
-        Ok(Self { credential: Arc::new(credential), ..self.stamped(stamp) })
+        Ok(Self { credential: Arc::new(credential), ..self.stamped(self.stamp()) })
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            version: self.version,
+            recheck_at: self.recheck_at.load(Ordering::Relaxed),
+            recheck_after: self.recheck_after,
+            trusted_until: self.trusted_until,
+        }
     }
 
     /// The same, as one that the storage has, or is to have.
     pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
-        Self { is_stored: true, supersedes: None, ..self.stamped(stamp) }
+        Self { is_stored: true, is_private: false, supersedes: None, ..self.stamped(stamp) }
     }
 
     /// The same, with another stamp.
@@ -251,8 +270,10 @@ impl Entry {
             next_attempt: AtomicI64::new(self.next_attempt.load(Ordering::Relaxed)),
             version: stamp.version,
             recheck_at: AtomicI64::new(stamp.recheck_at),
+            recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
             is_stored: self.is_stored,
+            is_private: self.is_private,
             supersedes: self.supersedes,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
         }
@@ -280,10 +301,10 @@ impl Entry {
     }
 
     /// As [`claim_renewal`](Self::claim_renewal), for comparing it with the storage's.
-    pub(crate) fn claim_recheck(&self, now: Moment, again_after: i64) -> Option<Claim<'_>> {
+    pub(crate) fn claim_recheck(&self, now: Moment) -> Option<Claim<'_>> {
         let planned = self.recheck_at.load(Ordering::Relaxed);
         let is_due = now.monotonic_millis() >= planned;
-        if is_due { Claim::lay(&self.recheck_at, planned, now, again_after) } else { None }
+        if is_due { Claim::lay(&self.recheck_at, planned, now, self.recheck_after) } else { None }
     }
 
     /// An attempt failed: within its advisory window, the next one comes at this monotonic time.
@@ -313,12 +334,18 @@ impl Entry {
         }
     }
 
-    /// The storage did not take it, and went on holding another. Nobody else can change it then.
-    pub(crate) fn is_all_there_is(&mut self, instead_of: Option<TokenId>, stamp: Stamp) {
+    /// The storage did not take it, as far as we know, and may go on holding another. If it was not even
+    /// told, nobody else has this one, or can say that it is of no use.
+    pub(crate) fn is_all_there_is(&mut self, instead_of: Option<TokenId>, is_private: bool, stamp: Stamp) {
         self.version = stamp.version;
-        self.trusted_until = i64::MAX;
+        self.trusted_until = if is_private { i64::MAX } else { stamp.trusted_until };
         self.is_stored = false;
+        self.is_private = is_private;
         self.supersedes = instead_of;
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_private
     }
 
     pub(crate) fn supersedes(&self, id: TokenId) -> bool {
@@ -337,6 +364,19 @@ impl Entry {
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         !self.times.mandatory.is_reached(now) && !self.rejected.load(Ordering::Acquire)
     }
+}
+
+/// Whether two readings are of one token. A storage may round its expiry, or count by another clock.
+fn is_same(one: &TokenData, other: &TokenData) -> bool {
+    let expiries = one.expires_at().zip(other.expires_at());
+    let are_close = expiries.map_or(one.expires_at() == other.expires_at(), |(one, other)| {
+        one.signed_duration_since(other).num_milliseconds().unsigned_abs() < 2_000
+    });
+    let same_expiry = |token: &TokenData| match one.expires_at() {
+        Some(at) => token.clone().with_expires_at(at),
+        None => token.clone(),
+    };
+    are_close && *one == same_expiry(other)
 }
 
 /// The right to do something about an entry in the background.

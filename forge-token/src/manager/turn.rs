@@ -31,6 +31,12 @@ pub(super) enum Waited {
 }
 
 impl Turn {
+    /// Lets others have theirs, though we are not done: what we bring will serve nobody else.
+    pub(super) fn give_up(&mut self) {
+        self.lease = None;
+        self.is_ours = false;
+    }
+
     /// Whether it was given to us.
     pub(super) fn is_ours(&self) -> bool {
         self.is_ours
@@ -54,7 +60,8 @@ impl Inner {
         let mut turn = self.out_of_turn();
         let Some(lease) = &mut turn.lease else { return Waited::Over(turn) };
         let service = self.provider.service_name();
-        let deadline = Deadline::after(self.fetch_timeout / 2);
+        // Whoever holds it is at work as long as it does not run out, so waiting is the best hope.
+        let deadline = Deadline::after(self.fetch_timeout / 4 * 3);
         loop {
             match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {
                 Some(Ok(Acquired::Held { failures })) => {
@@ -87,23 +94,33 @@ impl Inner {
     /// Whether the refresh token that came with this one may be sent: nobody else has sent it, and
     /// nobody else will.
     pub(super) async fn spend(&self, turn: &mut Turn, id: TokenId) -> bool {
-        let is_ours = turn.is_ours;
+        let (is_ours, may_be_sent) = (turn.is_ours, self.refresh_when_contested);
         let Some(lease) = &mut turn.lease else { return true };
-        let spending = if is_ours { self.bounded(lease.spend(id)).await } else { Ok(Spending::LeaseLost) };
+        let spending =
+            if is_ours { self.bounded(lease.spend(id, may_be_sent)).await } else { Ok(Spending::LeaseLost) };
         let reason = match spending {
             Ok(Spending::Ours) => return true,
-            Ok(Spending::Foreign) => "somebody else has sent it".to_owned(),
+            // If it may be sent once more, that was done before.
+            Ok(Spending::Foreign) => {
+                let service = self.provider.service_name();
+                tracing::warn!(service, "the refresh token may have been sent before; not sending it");
+                return false;
+            }
             Ok(_) => "there is no lease".to_owned(),
             Err(error) => error.to_string(),
         };
         let service = self.provider.service_name();
-        let may_be_sent = self.refresh_when_contested;
         tracing::warn!(service, reason, may_be_sent, "the refresh token is contested");
         may_be_sent
     }
 
-    /// The token endpoint answered, and did not use up the refresh token.
-    pub(super) async fn unspend(&self, turn: &mut Turn, id: TokenId) {
+    /// The refresh token was sent, and this came of it. If it was not used up, others may send it.
+    pub(super) async fn was_refused(&self, turn: &mut Turn, id: TokenId, error: &AuthenticationError) {
+        let is_refusal = error.status().is_some_and(|status| !status.is_success());
+        // Whoever got no answer does not know; and one that is no good says nothing of the token.
+        if !error.is_unsent() && (!is_refusal || error.is_invalid_grant()) {
+            return;
+        }
         let Some(lease) = turn.lease.as_mut().filter(|_| turn.is_ours) else { return };
         if let Err(error) = self.bounded(lease.unspend(id)).await {
             tracing::debug!(service = self.provider.service_name(), %error, "a mark stays");
@@ -135,8 +152,13 @@ impl Inner {
             return;
         };
         let left = u64::try_from(until.saturating_sub(self.clock.now().monotonic_millis())).unwrap_or(0);
+        let mut left = Duration::from_millis(left);
+        if error.status().is_none() {
+            // That we cannot reach the server need not be the server's fault.
+            left = left.min(MOST_WITHOUT_AN_ANSWER);
+        }
         let failures = self.failures.lock().in_a_row();
-        let cool_down = CoolDown::after(error, Duration::from_millis(left), failures);
+        let cool_down = CoolDown::after(error, left, failures);
         if let Err(error) = self.bounded(lease.fail(&cool_down)).await {
             tracing::debug!(service = self.provider.service_name(), %error, "nobody else waits");
         }
@@ -152,3 +174,6 @@ impl Inner {
         error
     }
 }
+
+/// How long all wait because one of them had no answer.
+const MOST_WITHOUT_AN_ANSWER: Duration = Duration::from_secs(1);

@@ -142,7 +142,10 @@ fn failed(error: &reqwest::Error) -> AuthenticationError {
     } else {
         AuthenticationErrorKind::Connect
     };
-    let failure = AuthenticationError::new("", kind);
+    let mut failure = AuthenticationError::new("", kind);
+    if error.is_connect() {
+        failure = failure.with_nothing_sent();
+    }
     let is_https = error.url().is_some_and(|url| url.scheme() == "https");
     if error.is_timeout() {
         failure

@@ -48,7 +48,7 @@ async fn inv16_passwords_open_the_door_and_are_seen_by_nobody() {
     canaries.end();
 }
 
-/// All that a user of ours needs.
+/// All that a user of ours needs, as the documentation of `RedisTokenStorage` has it.
 const RULES: [&str; 25] = [
     "on",
     "resetkeys",
@@ -66,7 +66,7 @@ const RULES: [&str; 25] = [
     "+strlen",
     "+type",
     "+hset",
-    "+hmget",
+    "+hget",
     "+hdel",
     "+expire",
     "+pexpire",

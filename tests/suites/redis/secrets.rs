@@ -40,7 +40,7 @@ async fn use_it(canaries: &mut Canaries, what: &str, storage: &RedisTokenStorage
     look(storage.get("crm").await.err());
     look(storage.exists("crm").await.err());
     look(lease.acquire(false).await.err());
-    look(lease.spend(token.id()).await.err());
+    look(lease.spend(token.id(), false).await.err());
     look(lease.unspend(token.id()).await.err());
     look(lease.store(token, Some(token.id())).await.err());
     let mut failing = leases.lease("crm");
@@ -77,7 +77,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     for side in ["meta", "lease", "cool-down"] {
         world.put(&format!("{{token:crm}}:{side}"), token.access_token()).await;
         let mut lease = storage.leases().expect("leases").lease("crm");
-        for error in [lease.spend(token.id()).await.err(), lease.store(&token, None).await.err()] {
+        for error in [lease.spend(token.id(), false).await.err(), lease.store(&token, None).await.err()] {
             error.iter().for_each(|error| canaries.look_at_error("garbage at its side", error));
         }
         world.run::<()>(cmd("FLUSHALL").arg("SYNC")).await;

@@ -60,7 +60,7 @@ async fn inv20_side_keys_of_any_other_type_do_no_harm() {
             let mut lease = storage.leases().expect("leases").lease("crm");
             assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })), "{name} as {side}");
             lease.unspend(stored.id()).await.expect("an answer");
-            assert_eq!(lease.spend(stored.id()).await.expect("an answer"), Spending::Ours);
+            assert_eq!(lease.spend(stored.id(), false).await.expect("an answer"), Spending::Ours);
             storage.delete("crm").await.expect("an answer");
             assert_eq!(world.issuer.token_calls(), 1);
         }

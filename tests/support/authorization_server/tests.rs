@@ -154,9 +154,23 @@ async fn can_be_slow_and_fail() {
     assert_eq!((answer.status, answer.body.as_str()), (503, ""));
     assert_eq!((server.token_calls(), server.tokens_issued()), (1, 0));
 
+    assert_eq!(answer.header("retry-after"), None);
     server.set_delay(Duration::ZERO);
+    server.set_retry_after(Some(2));
+    assert_eq!(client_credentials(&server).await.header("retry-after"), Some("2"));
     server.set_failing(None);
     assert_eq!(client_credentials(&server).await.status, 200);
+}
+
+#[tokio::test]
+async fn tells_who_called_in_which_order() {
+    let server = server().await;
+    for caller in ["b", "a", ""] {
+        let call = Call::form(&server.token_url(), &[]);
+        let call = if caller.is_empty() { call } else { call.header("user-agent", caller) };
+        call.send().await;
+    }
+    assert_eq!(server.callers(), ["b", "a", ""]);
 }
 
 #[tokio::test]

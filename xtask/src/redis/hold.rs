@@ -50,7 +50,7 @@ fn clean_up(run: &Run, orderly: bool) -> Result<(), String> {
         removed += container::remove_all(run)?;
     }
     if removed > 0 {
-        say(format_args!("redis: removed {removed} containers that were left"));
+        say(format_args!("redis: removed containers that were left: {removed}"));
     }
     Ok(())
 }

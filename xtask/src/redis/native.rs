@@ -53,7 +53,6 @@ fn version(told: &str) -> Option<&str> {
 }
 
 fn on_the_path(program: &str) -> Option<PathBuf> {
-    // Servers are not everywhere on the PATH of people; Debian has them in /usr/bin, though.
     let folders = env::var_os("PATH")?;
     env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| {
         // Absolute, since servers are started from other folders.

@@ -1,0 +1,136 @@
+//! A fleet at work: several processes that share one token through Redis, and an authorization server
+//! that counts.
+//!
+//! ```sh
+//! cargo run --features storage-redis --example fleet
+//! cargo run --features storage-redis --example fleet -- --help
+//! ```
+//!
+//! What a process of the fleet does is in `member.rs`.
+
+mod fleet;
+mod member;
+#[path = "../quickstart/timeline.rs"]
+mod timeline;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use forge_tests::{AuthorizationServer, RedisServer};
+use std::time::Duration;
+
+use fleet::Fleet;
+use timeline::Timeline;
+
+/// Processes that share one token through Redis, on this machine only.
+///
+/// Exits with another code than 0 when a promise was not kept.
+#[derive(Parser)]
+struct Options {
+    /// How many processes
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=64))]
+    processes: u16,
+
+    /// A server of yours, instead of one of its own: redis://[user:password@]host[:port][/database]
+    #[arg(long, env = "FORGE_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+
+    /// Be one of the processes: say on standard output what is asked on standard input
+    #[arg(long, hide = true)]
+    member: bool,
+}
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const TASKS: usize = 100;
+const TOKEN_CALL: Duration = Duration::from_millis(100);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcome = if options.member { member::run().await.map(|()| true) } else { run(&options).await };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  caused by: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether all promises were kept.
+async fn run(options: &Options) -> Outcome<bool> {
+    let processes = usize::from(options.processes);
+    println!("{processes} processes with {TASKS} tasks each. It is the authorization server that counts.\n");
+    let mut timeline = Timeline::start();
+    let redis = match &options.redis_url {
+        Some(_) => None,
+        None => Some(RedisServer::try_start_with(&[]).await?),
+    };
+    let redis_url = match (&redis, &options.redis_url) {
+        (Some(server), _) => server.url(),
+        (None, url) => url.clone().unwrap_or_default(),
+    };
+    let server = AuthorizationServer::start().await?;
+    server.set_delay(TOKEN_CALL);
+    timeline.tell(format!("authorization server: {}", server.token_url()));
+    let whose = if redis.is_some() { &redis_url } else { "yours" };
+    timeline.tell(format!("Redis:                {whose}"));
+    let mut fleet = Fleet::start(processes, &server, &redis_url).await?;
+    timeline.tell("the processes run");
+
+    timeline.chapter("Cold start: all tasks of all processes ask at once, and there is no token yet");
+    let calls = Calls::from_now(&server);
+    let first = fleet.all("get").await?;
+    calls.promise(&mut timeline, 1);
+    timeline.promise(first.tokens == 1 && first.failures == 0, format!("one token for all ({first})"));
+
+    timeline.chapter("Revocation: the API rejects the token, and all processes want another");
+    server.revoke_all();
+    let calls = Calls::from_now(&server);
+    let second = fleet.all("rejected").await?;
+    calls.promise(&mut timeline, 1);
+    timeline.promise(second.tokens == 1 && second.failures == 0, format!("one token for all ({second})"));
+
+    timeline.chapter("Invalidation: one process forgets the token, and the others notice");
+    let calls = Calls::from_now(&server);
+    fleet.one("invalidate").await?;
+    let third = fleet.all("get").await?;
+    calls.promise(&mut timeline, 1);
+    timeline.promise(third.tokens == 1 && third.failures == 0, format!("one token for all ({third})"));
+
+    if let Some(mut redis) = redis {
+        timeline.chapter("Outage: Redis is killed");
+        redis.stop().await;
+        let calls = Calls::from_now(&server);
+        let fourth = fleet.all("get").await?;
+        calls.promise(&mut timeline, 0);
+        timeline.promise(fourth.failures == 0, format!("all are served by what they have ({fourth})"));
+    }
+    Ok(timeline.end())
+}
+
+/// What the server counts from a moment on.
+struct Calls<'a> {
+    server: &'a AuthorizationServer,
+    before: usize,
+}
+
+impl<'a> Calls<'a> {
+    fn from_now(server: &'a AuthorizationServer) -> Self {
+        Self { server, before: server.token_calls() }
+    }
+
+    fn promise(&self, timeline: &mut Timeline, expected: usize) {
+        let counted = self.server.token_calls() - self.before;
+        let calls = if expected == 1 { "token call" } else { "token calls" };
+        timeline.promise(counted == expected, format!("{expected} {calls} (counted: {counted})"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Failures: those of one process stay its own, and those of the server are everybody's.
+
+use std::time::{Duration, Instant};
+
+use forge_tests::fleet::{Failure, Outcome, Settings, What};
+use forge_tests::{AuthorizationServer, StatusCode};
+use tokio::time::sleep;
+
+use crate::machine::{Machine, Times};
+use crate::member::{Fleet, ended, settings, the_caller, the_token};
+use crate::redis::Redis;
+use crate::{alone, rounds};
+
+const SIZE: usize = 16;
+const TASKS: usize = 10;
+const CALL: Duration = Duration::from_millis(100);
+/// The one with a wrong secret.
+const STRANGER: usize = 0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv04_one_wrong_secret_holds_nobody_up_and_is_nobody_elses_failure() {
+    let _alone = alone().await;
+    let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
+    server.set_delay(CALL);
+    let settings = settings(&server, &redis);
+    let wrong = Settings { client_secret: "wrong".to_owned(), ..settings.clone() };
+    let settings = |number| if number == STRANGER { wrong.clone() } else { settings.clone() };
+    let fleet = Fleet::start_with(SIZE, settings).await;
+    let machine = Machine::watch();
+    let (mut times, rounds) = (Times::new(), rounds(100, 10));
+    for round in 0..rounds {
+        let key = format!("wrong secret {round}");
+        let before = server.token_calls();
+        // It comes first, and so has the lease while all others come.
+        let stranger = fleet.members[STRANGER].begun(What::Get, &key, TASKS);
+        assert_eq!(the_caller(&server, before).await, STRANGER);
+        let begun = Instant::now();
+        let others = fleet.members[STRANGER + 1..].iter();
+        let outcomes = ended(others.map(|member| member.begun(What::Get, &key, TASKS)).collect()).await;
+        let (took, excused) = (begun.elapsed(), machine.stood_still_since(begun));
+        let token = the_token(&outcomes);
+        assert!(took <= CALL + Duration::from_secs(1) + excused, "{took:?}, {excused:?} excused");
+        times.add(took);
+
+        let stranger = stranger.await.expect("no panic").expect("an outcome");
+        assert!(stranger.tokens.is_empty() && stranger.errors.len() == TASKS, "{stranger:?}");
+        assert!(stranger.errors.iter().all(|error| error.status == Some(401)), "{stranger:?}");
+        assert!(!redis.has_cool_down(&key).await);
+        for member in &fleet.members[STRANGER + 1..] {
+            let state = member.state(&key).await;
+            assert!(state.last_error.is_none() && state.cool_down.is_none(), "{state:?}");
+        }
+        assert_eq!(server.token_calls(), before + 2);
+        // What the others have found is its own, too.
+        assert_eq!(the_token(&[fleet.members[STRANGER].does(What::Get, &key, TASKS).await]), token);
+        assert_eq!(server.token_calls(), before + 2);
+    }
+    println!(
+        "wrong secret: {rounds} rounds, two token calls each; the other {} served after {times}",
+        SIZE - 1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv08_a_server_that_asks_for_time_is_given_it_by_the_whole_fleet() {
+    const RETRY_AFTER: u32 = 2;
+
+    let _alone = alone().await;
+    let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
+    server.set_delay(CALL);
+    server.set_retry_after(Some(RETRY_AFTER));
+    let fleet = Fleet::start(SIZE, &settings(&server, &redis)).await;
+    let rounds = rounds(20, 2);
+    for round in 0..rounds {
+        let (key, before) = (format!("busy server {round}"), server.token_calls());
+        server.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
+        let begun = Instant::now();
+        let outcomes = fleet.all(What::Get, &key, TASKS).await;
+        assert_busy(&outcomes);
+        let refused = Instant::now();
+        assert_eq!(server.token_calls(), before + 1, "one has tried, and all wait");
+        assert!(redis.has_cool_down(&key).await);
+        // Who asks meanwhile is told so without a call, however often.
+        while begun.elapsed() < CALL + Duration::from_secs(1) {
+            assert_busy(&fleet.all(What::Get, &key, 1).await);
+        }
+        let early = begun.elapsed() < CALL + Duration::from_secs(u64::from(RETRY_AFTER));
+        assert!(!early || server.token_calls() == before + 1, "{} calls", server.token_calls() - before);
+
+        server.set_failing(None);
+        let calls = server.token_calls();
+        sleep(
+            (refused + Duration::from_secs(u64::from(RETRY_AFTER))).saturating_duration_since(Instant::now()),
+        )
+        .await;
+        the_token(&fleet.all(What::Get, &key, TASKS).await);
+        assert_eq!(server.token_calls(), calls + 1);
+        assert!(!redis.has_cool_down(&key).await);
+    }
+    println!(
+        "busy server: {rounds} rounds of {SIZE} processes, one call each to be refused and one to recover"
+    );
+}
+
+/// All of them were refused for now, by the server or because somebody else was.
+fn assert_busy(outcomes: &[Outcome]) {
+    let is_busy = |error: &Failure| error.status == Some(503) && error.is_transient;
+    for outcome in outcomes {
+        assert!(outcome.tokens.is_empty() && outcome.errors.iter().all(is_busy), "{outcome:?}");
+        assert!(!outcome.errors.is_empty());
+    }
+}

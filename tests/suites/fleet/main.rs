@@ -1,0 +1,35 @@
+//! Fleets of real processes that share their tokens through one Redis, with processes that die, stand
+//! still, have a wrong secret or a wrong clock.
+
+#![cfg(unix)]
+#![allow(clippy::expect_used)]
+
+mod chaos;
+mod clocks;
+mod cold;
+mod failures;
+mod invalidations;
+mod killed;
+mod machine;
+mod member;
+mod process;
+mod races;
+mod random;
+mod redis;
+mod rejected;
+mod relay;
+mod rotation;
+mod stopped;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Sixteen processes have the machine for themselves: one test at a time.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    ONE.lock().await
+}
+
+/// How often something is tried: in full with `FORGE_TEST_LONG`, as `cargo xtask test --long` sets it.
+fn rounds(in_full: usize, else_only: usize) -> usize {
+    if std::env::var_os("FORGE_TEST_LONG").is_some() { in_full } else { else_only }
+}
