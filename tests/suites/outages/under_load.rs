@@ -291,19 +291,24 @@ async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
     assert!(then < ADDED_ONCE / 2, "the next takes {then:?}");
 }
 
-/// A server that is slow, but not so slow that a deadline passes, is one that is used.
+/// A fetch is four commands, and each may be answered just in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv18_slow_within_the_deadline_costs_less_than_a_deadline_per_command() {
-    const COMMANDS: u32 = 4;
+async fn inv18_slow_within_the_deadline_costs_no_more_for_many_commands() {
     for each_way in [5, 20, 40] {
         let mut world = World::start().await;
         let manager = world.manager(world.far().build().expect("a storage"));
         let control = TokenManager::new(world.provider());
         probe(&manager).await;
         Outage::Slow(each_way).begin(&mut world).await;
-        let (with, without) = tokio::join!(probe(&manager), probe(&control));
-        println!("{each_way} ms each way: a fetch takes {with:?}; without {without:?}");
-        assert!(with < ADDED_ONCE * COMMANDS + without + Duration::from_millis(50));
+        // The best of three, for a machine that has others to serve.
+        let mut added = Duration::MAX;
+        for _ in 0..3 {
+            let (with, without) = tokio::join!(probe(&manager), probe(&control));
+            println!("{each_way} ms each way: a fetch takes {with:?}; without {without:?}");
+            added = added.min(with.saturating_sub(without));
+            sleep(Duration::from_millis(300)).await;
+        }
+        assert!(added < ADDED_ONCE + Duration::from_millis(40), "{each_way} ms each way: {added:?}");
     }
 }
 
