@@ -36,16 +36,16 @@ use crate::server_clock::ServerClock;
 ///
 /// | guarantee | limit |
 /// | --- | --- |
-/// | One token call per expiry or rejection, however many processes | Two, if the one that fetches dies or is paused for longer than the [lease](RedisTokenStorageBuilder::lease); one per process while the server is down |
-/// | Whoever fetches and dies is replaced within the lease and a second | The lease runs on while the fetch does, so a fetch that hangs is waited for: half the manager's fetch time-out |
-/// | A late write replaces nothing newer | |
-/// | A refresh token is sent by one process only: it is marked as spent before | A process that is paused between marking and sending sends it late, when others have a token by the full grant |
-/// | Transient failures are backed off from together | Permanent ones are not: the next process has its own settings |
-/// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background |
-/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection; the next use reads it | A connection that is lost is back within about a second of the server, and what was missed is made up for within another half; one that is dead without a sign is found by the recheck. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used |
-/// | An outage costs a call at most the [command time-out](RedisTokenStorageBuilder::command_timeout), once; then nobody waits until the server answers again | Commands that were not answered may be carried out later |
+/// | One token call per expiry or rejection, however many processes | Two, if the one that fetches dies or is paused for longer than the [lease](RedisTokenStorageBuilder::lease); one per process while the server does not answer, or where a token call takes longer than three quarters of the manager's fetch time-out |
+/// | Whoever fetches and dies is replaced within the lease and a second | While it lives and hangs it is waited for |
+/// | A late write replaces nothing newer, and what was invalidated while it was fetched is not stored | An invalidation is remembered for an hour |
+/// | A refresh token is sent once: it is marked as spent before. Who finds the mark uses the full grant | A process that is paused between marking and sending sends it late, when others have a token by the full grant. The manager's `refresh_when_contested` allows one more try, and any number without a lease |
+/// | Transient failures are backed off from together | Those without an answer for a second at most, since they may be one's own; permanent ones never are |
+/// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background; a new or invalidated token is read by the next use |
+/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, and half a second later what was missed is made up for; one that is dead without a sign is found by the recheck. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used |
+/// | An outage costs a fetch the [command time-out](RedisTokenStorageBuilder::command_timeout), once, also one by slowness; then nobody waits until the server answers quickly again | Answers within a quarter of the time-out are not slow, and a fetch asks four to six times. Commands that were not answered may be carried out later |
 /// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
-/// | What cannot be read under a token's key is no token, and is replaced by the next one | |
+/// | What cannot be read under a token's key is no token, and is replaced by the next one; what is strange at its side is ignored | |
 ///
 /// # What is stored
 ///
@@ -54,8 +54,12 @@ use crate::server_clock::ServerClock;
 /// class takes naive times for local time, so elsewhere than in UTC it is wrong by itself. The record
 /// is kept until it expires, at least 60 seconds; for ever without an expiry; with a refresh token as long
 /// as that lives, 30 days if that is not known. At its side stand `{prefix:key}:meta` (when the token was
-/// issued, who has sent its refresh token), `:lease` and `:cool-down`, with braces, so that a cluster
-/// keeps all of them together. Tokens are not encrypted: whoever may read the server has them.
+/// issued, who has sent its refresh token), `:lease`, `:cool-down` and `:epoch`, with braces, so that a
+/// cluster keeps all of them together. Tokens are not encrypted: whoever may read the server has them.
+///
+/// A user of the server needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel
+/// `&requestforge:token`, and the commands `+eval +evalsha +script|load +get +set +del +strlen +type +hset
+/// +hget +hdel +expire +pexpire +pttl +publish +subscribe +time +ping`.
 ///
 /// Who uses the storage directly, with `set` and `delete`, replaces whatever is there.
 #[derive(Clone)]

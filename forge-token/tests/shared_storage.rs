@@ -40,6 +40,8 @@ struct State {
     unspent: AtomicUsize,
     /// Somebody else's token is there when ours is to be stored.
     overtaken_by: Mutex<Option<TokenData>>,
+    /// What was begun before an invalidation is not stored after it.
+    is_invalidated: AtomicBool,
     failed: Mutex<Vec<CoolDown>>,
     released: AtomicUsize,
 }
@@ -59,6 +61,7 @@ impl State {
             spending: Mutex::new(Spending::Ours),
             unspent: AtomicUsize::new(0),
             overtaken_by: Mutex::default(),
+            is_invalidated: AtomicBool::new(false),
             failed: Mutex::default(),
             released: AtomicUsize::new(0),
         })
@@ -168,6 +171,9 @@ impl TokenLease for Lease {
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
         self.state.up()?;
+        if self.state.is_invalidated.swap(false, Ordering::SeqCst) {
+            return Ok(false);
+        }
         if let Some(newer) = self.state.overtaken_by.lock().expect("unpoisoned").take() {
             self.state.put(&newer);
             return Ok(false);
@@ -430,6 +436,16 @@ async fn inv04_who_was_overtaken_adopts_the_newer_token() {
     assert_eq!(world.token().await, "newer");
     assert_eq!(world.remote.stored().as_deref(), Some("newer"));
     assert!(world.manager.cached().is_some());
+}
+
+#[tokio::test]
+async fn inv19_what_was_invalidated_while_it_was_fetched_serves_those_who_wait_and_nobody_else() {
+    let world = world();
+    world.remote.is_invalidated.store(true, Ordering::SeqCst);
+    assert_eq!(world.token().await, "t1");
+    assert!(world.manager.cached().is_none());
+    assert_eq!(world.token().await, "t2");
+    assert_eq!(world.remote.stored().as_deref(), Some("t2"));
 }
 
 #[tokio::test]

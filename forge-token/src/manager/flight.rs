@@ -58,7 +58,7 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
         tracing::warn!(service, %error, outcome, "a fetch failed");
     }
     landing.land(result, |result| {
-        if let Some(entry) = result.as_ref().ok().and_then(Landed::entry) {
+        if let Some(entry) = result.as_ref().ok().and_then(Landed::entry).filter(|entry| entry.is_for_all()) {
             manager.slot.fill(entry);
         }
     });
@@ -280,7 +280,9 @@ impl Inner {
         let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
         let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
-        landing.while_current(|| self.slot.fill(&kept));
+        if kept.is_for_all() {
+            landing.while_current(|| self.slot.fill(&kept));
+        }
     }
 
     /// Gives a storage that answers again what it could not take before, if it has nothing better.
@@ -325,7 +327,8 @@ impl Inner {
                         if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
                             return newer;
                         }
-                        entry.is_all_there_is(None, true, stamp);
+                        // There is none: it was invalidated, or somebody is about to store another.
+                        entry.is_for_those_who_wait();
                     }
                     Err(error) => {
                         tracing::warn!(service, %error, "the token could not be stored; keeping it in the process");

@@ -43,8 +43,10 @@ impl Inner {
             Err(error) => {
                 tracing::warn!(service = self.provider.service_name(), %error, "going on without the token storage");
                 let now = self.clock.now();
-                let stand_in =
-                    self.at_hand(goal, |entry| self.slot.is_current(entry) && entry.is_trusted(now));
+                // What the storage did not take is hardly what others have changed.
+                let stand_in = self.at_hand(goal, |entry| {
+                    (self.slot.is_current(entry) || !entry.is_stored()) && entry.is_trusted(now)
+                });
                 return stand_in.map_or(Found::Else(None), Found::Adoptable);
             }
         };

@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     is_stored: bool,
     /// Whether nobody else can have it.
     is_private: bool,
+    /// Whether it may serve those who come later, too.
+    is_for_all: bool,
     /// What the storage went on holding when it did not take this one: older, whatever it looks like.
     supersedes: Option<TokenId>,
     rejected: AtomicBool,
@@ -233,6 +235,7 @@ impl Entry {
             trusted_until: stamp.trusted_until,
             is_stored: true,
             is_private: false,
+            is_for_all: true,
             supersedes: None,
             rejected: AtomicBool::new(false),
         })
@@ -274,6 +277,7 @@ impl Entry {
             trusted_until: stamp.trusted_until,
             is_stored: self.is_stored,
             is_private: self.is_private,
+            is_for_all: self.is_for_all,
             supersedes: self.supersedes,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
         }
@@ -342,6 +346,15 @@ impl Entry {
         self.is_stored = false;
         self.is_private = is_private;
         self.supersedes = instead_of;
+    }
+
+    /// The storage refused it, and has no other.
+    pub(crate) fn is_for_those_who_wait(&mut self) {
+        self.is_for_all = false;
+    }
+
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.is_for_all
     }
 
     pub(crate) fn is_private(&self) -> bool {
