@@ -28,6 +28,7 @@ struct Shared {
     to: u16,
     weather: watch::Sender<Weather>,
     open: AtomicUsize,
+    accepted: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -59,7 +60,12 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let clear =
             Weather { delay: Duration::ZERO, to_server: Flow::Passes, to_client: Flow::Passes, cuts: 0 };
-        let shared = Arc::new(Shared { to, weather: watch::Sender::new(clear), open: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            to,
+            weather: watch::Sender::new(clear),
+            open: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
+        });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Ok(Self { port, shared, accepting })
     }
@@ -72,6 +78,11 @@ impl Proxy {
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// How long everything is on its way, each way.
@@ -130,6 +141,7 @@ impl fmt::Debug for Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
         let shared = Arc::clone(&shared);
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
             shared.open.fetch_add(1, Ordering::SeqCst);
             connect(client, &shared).await;

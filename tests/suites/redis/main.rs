@@ -10,6 +10,7 @@ mod logs;
 
 mod conformance;
 mod connections;
+mod echo;
 mod garbage;
 mod logins;
 mod marks;

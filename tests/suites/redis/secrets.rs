@@ -7,9 +7,9 @@ use requestforge::redis::cmd;
 use requestforge::{CoolDown, RedisTokenStorage, StorageError, TokenData, TokenStorage};
 use serde_json::json;
 
-use crate::canaries::{Canaries, Canary};
-use crate::logs;
-use crate::world::World;
+use crate::canaries::{Canaries, Canary, percent_forms};
+use crate::world::{World, patient};
+use crate::{echo, logs};
 
 fn token(canaries: &mut Canaries) -> TokenData {
     let mut made = |name| {
@@ -77,10 +77,9 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     for side in ["meta", "lease", "cool-down"] {
         world.put(&format!("{{token:crm}}:{side}"), token.access_token()).await;
         let mut lease = storage.leases().expect("leases").lease("crm");
-        for error in [lease.spend(token.id(), false).await.err(), lease.store(&token, None).await.err()] {
-            for error in &error {
-                canaries.look_at_error("garbage at its side", error);
-            }
+        let failures = [lease.spend(token.id(), false).await.err(), lease.store(&token, None).await.err()];
+        for error in failures.iter().flatten() {
+            canaries.look_at_error("garbage at its side", error);
         }
         world.run::<()>(cmd("FLUSHALL").arg("SYNC")).await;
     }
@@ -110,5 +109,24 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
 
     logs::look_at(&mut canaries, |_| true);
     assert!(logs::times(|line| line.target.starts_with("forge_storage_redis")) > 0, "there are logs");
+    canaries.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv16_what_a_server_repeats_is_not_shown() {
+    logs::keep();
+    let password = Canary::secret("password of a server that repeats it");
+    let encoded = percent_forms(password.text())[0].clone();
+    let mut canaries = Canaries::new([password]);
+    let token = token(&mut canaries);
+    for lets_in in [false, true] {
+        let port = echo::start(lets_in).await;
+        let url = format!("redis://user:{encoded}@127.0.0.1:{port}");
+        let storage = patient(&url).build().expect("a storage");
+        let error = storage.delete("crm").await.expect_err("it refuses everything");
+        println!("{lets_in}: {error}");
+        use_it(&mut canaries, "a server that repeats what it hears", &storage, &token).await;
+    }
+    logs::look_at(&mut canaries, |_| true);
     canaries.end();
 }
