@@ -46,7 +46,9 @@ pub(super) fn is_fatal(error: &RedisError) -> bool {
 
 /// What a person should read. A server's own words stay out: they may quote a command, and so a token.
 pub(super) fn explain(error: &RedisError) -> StorageError {
-    let code = error.code().unwrap_or_default();
+    // A code is a word in capitals; what is none may be anything.
+    let is_code = |code: &&str| code.len() <= 20 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let code = error.code().filter(is_code).unwrap_or_default();
     let text = match (code, error.kind()) {
         ("NOAUTH" | "WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
             "Redis refused the login: user or password is wrong, or there is none".to_owned()
