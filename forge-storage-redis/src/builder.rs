@@ -96,7 +96,8 @@ impl RedisTokenStorageBuilder {
     }
 
     /// After this time without a comparison, because the server cannot be reached, a token that others
-    /// share is not handed out any more, and one is fetched without it. Up to a quarter more, at random.
+    /// share is not handed out any more, and one is fetched without it; it stays where that fails. Up to a
+    /// quarter more, at random.
     pub fn trusted_for(mut self, time: Duration) -> Self {
         self.freshness.trusted_for = time;
         self

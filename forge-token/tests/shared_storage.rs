@@ -351,6 +351,35 @@ async fn inv19_what_cannot_be_compared_is_used_for_a_stated_time_only() {
 }
 
 #[tokio::test]
+async fn inv07_and_longer_where_nothing_else_can_be_had() {
+    let world = world();
+    world.remote.put(&TokenData::new("shared"));
+    assert_eq!(world.token().await, "shared");
+    world.goes_down(true);
+    let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
+    *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(down);
+    for _ in 0..10 {
+        world.clock.advance(TRUSTED_FOR);
+        assert_eq!(world.token().await, "shared");
+        assert_eq!(world.token().await, "shared", "also in the cool-down");
+    }
+    assert!((1..=10).contains(&world.provider.calls().0), "{:?}", world.provider.calls());
+    *world.provider.fetch_fails.lock().expect("unpoisoned") = None;
+    world.clock.advance(TRUSTED_FOR);
+    assert!(world.token().await.starts_with('t'));
+
+    // But not what is known to have changed.
+    let world = self::world();
+    world.remote.put(&TokenData::new("shared"));
+    assert_eq!(world.token().await, "shared");
+    world.goes_down(true);
+    world.remote.generations.bump("key");
+    let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
+    *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(down);
+    world.manager.get_token().await.expect_err("no token");
+}
+
+#[tokio::test]
 async fn inv19_after_a_doubt_the_storage_is_asked_and_what_is_at_hand_stands_in_for_it() {
     let world = world();
     world.remote.put(&TokenData::new("shared"));

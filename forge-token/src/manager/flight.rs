@@ -66,6 +66,21 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
 
 impl Inner {
     async fn obtain(&self, goal: Goal, landing: &Landing<Result<Landed>>) -> Result<Landed> {
+        let mut is_answered = true;
+        let obtained = self.obtain_from_others(goal, landing, &mut is_answered).await;
+        let is_failure = matches!(obtained, Err(_) | Ok(Landed::CoolingDown(_)));
+        match self.last_resort(goal).filter(|_| is_failure && !is_answered) {
+            Some(entry) => Ok(Landed::Adopted(entry)),
+            None => obtained,
+        }
+    }
+
+    async fn obtain_from_others(
+        &self,
+        goal: Goal,
+        landing: &Landing<Result<Landed>>,
+        is_answered: &mut bool,
+    ) -> Result<Landed> {
         // Between a caller's miss and this flight another one may have landed.
         if goal != Goal::Confirmed
             && let Some(entry) = self.slot.hit(self.clock.now()).and_then(|hit| hit.clone())
@@ -80,6 +95,10 @@ impl Inner {
                 return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
             }
             Found::Else(stored) => stored,
+            Found::Unanswered => {
+                *is_answered = false;
+                None
+            }
         };
         if let Some(error) = self.cooling_down(goal).await {
             return Ok(Landed::CoolingDown(error));
@@ -102,6 +121,7 @@ impl Inner {
                     return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
                 }
                 Found::Else(stored) => stored,
+                Found::Unanswered => None,
             };
         }
 

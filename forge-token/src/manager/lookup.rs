@@ -18,6 +18,8 @@ pub(super) enum Found {
     OnlyHere(Arc<Entry>, Option<TokenData>),
     /// No token, or one that is only good for being refreshed.
     Else(Option<TokenData>),
+    /// Nobody knows, and nothing at hand can be trusted without asking.
+    Unanswered,
 }
 
 impl Inner {
@@ -47,7 +49,7 @@ impl Inner {
                 let stand_in = self.at_hand(goal, |entry| {
                     (self.slot.is_current(entry) || !entry.is_stored()) && entry.is_trusted(now)
                 });
-                return stand_in.map_or(Found::Else(None), Found::Adoptable);
+                return stand_in.map_or(Found::Unanswered, Found::Adoptable);
             }
         };
         let now = self.clock.now();
@@ -65,6 +67,12 @@ impl Inner {
             // No header can carry it: as good as none.
             Err(_) => Found::Else(None),
         }
+    }
+
+    /// What is at hand and valid as far as is known, where neither storage nor token endpoint can be asked:
+    /// better than no token.
+    pub(super) fn last_resort(&self, goal: Goal) -> Option<Arc<Entry>> {
+        self.at_hand(goal, |entry| self.slot.is_current(entry))
     }
 
     /// A storage that hangs must cost neither the fetch nor the token that it brought.

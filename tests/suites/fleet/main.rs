@@ -7,6 +7,7 @@
 mod chaos;
 mod clocks;
 mod cold;
+mod example;
 mod failures;
 mod invalidations;
 mod killed;

@@ -1,0 +1,24 @@
+//! The README's second command, run as a newcomer runs it.
+
+use std::process::Command;
+
+#[test]
+fn every_promise_of_the_fleet_example_holds() {
+    let run = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "requestforge",
+            "--features",
+            "storage-redis",
+            "--example",
+            "fleet",
+        ])
+        .env_remove("FORGE_REDIS_URL")
+        .output()
+        .expect("cargo");
+    let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{told}\n{errors}");
+    println!("{told}");
+}
