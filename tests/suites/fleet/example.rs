@@ -1,9 +1,12 @@
 //! The README's second command, run as a newcomer runs it.
 
-use std::process::Command;
+use tokio::process::Command;
 
-#[test]
-fn every_promise_of_the_fleet_example_holds() {
+use crate::alone;
+
+#[tokio::test]
+async fn every_promise_of_the_fleet_example_holds() {
+    let _alone = alone().await;
     let run = Command::new(env!("CARGO"))
         .args([
             "run",
@@ -17,6 +20,7 @@ fn every_promise_of_the_fleet_example_holds() {
         ])
         .env_remove("FORGE_REDIS_URL")
         .output()
+        .await
         .expect("cargo");
     let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{told}\n{errors}");
