@@ -1,0 +1,9 @@
+//! The manager over a storage that others share, which may be out of reach, in time that moves when it is
+//! told to. Redis itself is in the integration suites; here each answer is chosen.
+
+#![allow(clippy::expect_used, missing_docs)]
+
+mod freshness;
+mod refresh_tokens;
+mod turns;
+mod world;

@@ -1,0 +1,98 @@
+//! Refresh tokens that somebody else may have sent.
+
+use std::sync::atomic::Ordering;
+
+use forge_core::{AuthenticationError, AuthenticationErrorKind, Spending, TokenData};
+use http::StatusCode;
+
+use crate::world::{expired, world, world_with};
+
+#[tokio::test]
+async fn inv05_a_contested_refresh_token_is_not_sent() {
+    for (spending, has_leases) in
+        [(Spending::Foreign, true), (Spending::LeaseLost, true), (Spending::Ours, false)]
+    {
+        let world = world();
+        world.remote.put(&expired("old"));
+        *world.remote.spending.lock().expect("unpoisoned") = spending;
+        world.remote.has_leases.store(has_leases, Ordering::SeqCst);
+        assert_eq!(world.token().await, "t1", "the full grant");
+        assert_eq!(world.provider.calls(), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn inv05_where_the_full_grant_fails_too_the_error_says_that_a_refresh_failed() {
+    let world = world();
+    world.remote.put(&expired("old"));
+    *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+    let none = AuthenticationError::new("", AuthenticationErrorKind::Other);
+    *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(none);
+    assert!(world.manager.get_token().await.expect_err("no grant").is_refresh());
+}
+
+#[tokio::test]
+async fn inv05_unless_the_user_wants_it() {
+    for has_leases in [true, false] {
+        let world = world_with(|builder| builder.refresh_when_contested(true));
+        world.remote.put(&expired("old"));
+        *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+        world.remote.has_leases.store(has_leases, Ordering::SeqCst);
+        assert_eq!(world.token().await, "r1");
+    }
+}
+
+#[tokio::test]
+async fn inv05_a_mark_is_taken_away_when_the_server_has_not_used_up_the_token() {
+    use AuthenticationErrorKind::{Configuration, Connect, InvalidResponse, Refused, Status, Timeout};
+
+    let error = |kind| AuthenticationError::new("", kind);
+    for (failure, unspent) in [
+        (error(Status).with_status(StatusCode::SERVICE_UNAVAILABLE), 1),
+        (error(Refused("invalid_client".into())).with_status(StatusCode::UNAUTHORIZED), 1),
+        (error(Connect).with_nothing_sent(), 1),
+        (error(Configuration), 1),
+        (error(Refused("invalid_grant".into())).with_status(StatusCode::BAD_REQUEST), 0),
+        (error(InvalidResponse).with_status(StatusCode::OK), 0),
+        (error(Status).with_status(StatusCode::BAD_GATEWAY), 0),
+        (error(Status).with_status(StatusCode::INTERNAL_SERVER_ERROR), 0),
+        (error(Connect), 0),
+        (error(Timeout), 0),
+    ] {
+        let world = world();
+        world.remote.put(&expired("old"));
+        let told = failure.clone();
+        *world.provider.refresh_fails.lock().expect("unpoisoned") = Some(failure);
+        let _ = world.manager.get_token().await;
+        assert_eq!(world.remote.unspent.load(Ordering::SeqCst), unspent, "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn inv05_a_token_whose_storing_was_not_answered_may_be_anybodys() {
+    let world = world();
+    world.remote.write(Some(TokenData::new("rejected")));
+    let rejected = world.manager.get_token().await.expect("a token");
+    rejected.mark_accepted();
+    // It is stored, and nobody says so. Somebody else has found it, and has sent its refresh token.
+    world.remote.is_silent.store(true, Ordering::SeqCst);
+    let renewed = world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("a token");
+    assert_eq!((renewed.access_token(), world.remote.stored().as_deref()), ("t1", Some("t1")));
+    world.remote.is_silent.store(false, Ordering::SeqCst);
+    *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+    renewed.mark_accepted();
+    let another = world.manager.refresh_rejected(&renewed).await.expect("a renewal").expect("a token");
+    assert_eq!(another.access_token(), "t2", "the full grant");
+    assert_eq!(world.provider.calls(), (2, 0));
+}
+
+#[tokio::test]
+async fn inv05_what_nobody_else_has_needs_no_mark() {
+    let world = world();
+    world.goes_down(true);
+    let token = world.manager.get_token().await.expect("a token");
+    token.mark_accepted();
+    let renewed = world.manager.refresh_rejected(&token).await.expect("a renewal").expect("another token");
+    assert_eq!(renewed.access_token(), "r1");
+    assert_eq!(world.provider.calls(), (1, 1));
+}

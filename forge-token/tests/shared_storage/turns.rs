@@ -1,0 +1,136 @@
+//! Waiting for the lease, storing behind its fence, and failing together.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use forge_core::{Acquired, AuthenticationError, AuthenticationErrorKind, CoolDown, TokenData};
+use http::StatusCode;
+
+use crate::world::world;
+
+#[tokio::test]
+async fn inv04_a_token_that_is_left_while_one_waits_for_the_lease_is_taken() {
+    let world = world();
+    *world.remote.left_meanwhile.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
+    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::Changed].into();
+    assert_eq!(world.token().await, "theirs");
+    assert_eq!(world.provider.calls(), (0, 0));
+
+    // A change that leaves no token is no reason to stop waiting.
+    let world = self::world();
+    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::Changed, Acquired::Changed].into();
+    assert_eq!(world.token().await, "t1");
+}
+
+#[tokio::test]
+async fn inv04_with_the_lease_the_storage_is_read_again() {
+    let world = world();
+    *world.remote.left_meanwhile.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
+    assert_eq!(world.token().await, "theirs");
+    assert_eq!(world.provider.calls(), (0, 0));
+    assert_eq!(world.remote.released.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn inv04_who_was_overtaken_adopts_the_newer_token() {
+    let world = world();
+    *world.remote.overtaken_by.lock().expect("unpoisoned") = Some(TokenData::new("newer"));
+    assert_eq!(world.token().await, "newer");
+    assert_eq!(world.remote.stored().as_deref(), Some("newer"));
+    assert!(world.manager.cached().is_some());
+}
+
+#[tokio::test]
+async fn inv08_all_back_off_from_what_one_has_met_with() {
+    let world = world();
+    let theirs = CoolDown::new(Duration::from_secs(7), 3).with_status(503);
+    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    for _ in 0..10 {
+        let error = world.manager.get_token().await.expect_err("a cool-down");
+        assert!(error.is_transient() && error.status() == Some(StatusCode::SERVICE_UNAVAILABLE), "{error:?}");
+        assert_eq!(error.service_name(), "numbered");
+    }
+    assert_eq!(world.provider.calls(), (0, 0));
+    world.clock.advance(Duration::from_secs(7));
+
+    // Failures in a row are counted together. One that the server did not answer may be one's own.
+    let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
+    let busy = AuthenticationError::new("", AuthenticationErrorKind::Status)
+        .with_status(StatusCode::SERVICE_UNAVAILABLE);
+    for (failure, in_a_row, at_least, at_most) in [(busy, 4, 4_000, 8_000), (down, 5, 1_000, 1_000)] {
+        *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(failure);
+        world.manager.get_token().await.expect_err("down");
+        let failed = world.remote.failed.lock().expect("unpoisoned").pop().expect("a cool-down");
+        assert_eq!(failed.failures(), in_a_row);
+        assert!((at_least..=at_most).contains(&failed.left().as_millis()), "{failed:?}");
+        world.clock.advance(Duration::from_secs(60));
+    }
+}
+
+#[tokio::test]
+async fn inv08_a_cool_down_is_capped_whatever_the_storage_says() {
+    let world = world();
+    let theirs = CoolDown::new(Duration::MAX, 3);
+    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    world.manager.get_token().await.expect_err("a cool-down");
+    world.clock.advance(Duration::from_secs(3600));
+    assert_eq!(world.token().await, "t1");
+}
+
+#[tokio::test]
+async fn inv08_a_token_from_somebody_else_ends_what_one_has_met_with() {
+    let world = world();
+    let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
+    *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(down);
+    for _ in 0..8 {
+        world.manager.get_token().await.expect_err("down");
+        world.clock.advance(Duration::from_secs(60));
+    }
+    world.remote.put(&TokenData::new("theirs"));
+    assert_eq!(world.token().await, "theirs");
+    assert!(world.manager.status().last_error.is_none());
+    world.remote.write(None);
+    world.remote.generations.bump("key");
+    world.manager.get_token().await.expect_err("down");
+    assert!(world.manager.status().cool_down.is_some_and(|left| left <= Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn inv08_who_asks_for_a_fetch_expressly_gets_one() {
+    let world = world();
+    let theirs = CoolDown::new(Duration::from_secs(7), 3);
+    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    assert_eq!(world.manager.force_refresh().await.expect("a token").access_token(), "t1");
+}
+
+#[tokio::test]
+async fn inv04_what_only_concerns_one_is_not_shared() {
+    use AuthenticationErrorKind::{Configuration, InvalidResponse, Refused};
+
+    for kind in [Refused("invalid_client".into()), Configuration, InvalidResponse] {
+        let world = world();
+        *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(AuthenticationError::new("", kind));
+        world.manager.get_token().await.expect_err("a failure");
+        assert!(world.remote.failed.lock().expect("unpoisoned").is_empty());
+        assert_eq!(world.remote.released.load(Ordering::SeqCst), 1, "the lease is given back at once");
+    }
+}
+
+#[tokio::test]
+async fn inv03_a_flight_that_was_detached_holds_nobody_up() {
+    let world = world();
+    world.provider.hangs.store(true, Ordering::SeqCst);
+    let manager = world.manager.clone();
+    let waiting = tokio::spawn(async move { manager.get_token().await });
+    while world.provider.calls() != (1, 0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.remote.released.load(Ordering::SeqCst), 0);
+    world.manager.invalidate_token().await.expect("told");
+    world.settle().await;
+    assert_eq!(world.remote.released.load(Ordering::SeqCst), 1, "the lease is given back");
+    world.provider.hangs.store(false, Ordering::SeqCst);
+    assert_eq!(world.token().await, "t2");
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}

@@ -1,0 +1,295 @@
+//! A storage whose each answer is chosen, a provider that counts, and a manager between them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forge_core::{
+    Acquired, AuthenticationError, CoolDown, Freshness, Generation, Generations, ManualClock, Spending,
+    StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage, async_trait,
+};
+use forge_token::{TokenManager, TokenManagerBuilder};
+
+pub(crate) const RECHECK_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(60);
+
+/// A storage that says what it is told to say.
+#[derive(Debug)]
+pub(crate) struct Remote(pub(crate) Arc<State>);
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) token: Mutex<Option<TokenData>>,
+    pub(crate) is_down: AtomicBool,
+    pub(crate) reads: AtomicUsize,
+    pub(crate) generations: Generations,
+    /// Before the lease is given.
+    pub(crate) acquired: Mutex<VecDeque<Acquired>>,
+    /// What waiting brings, besides an answer.
+    pub(crate) left_meanwhile: Mutex<Option<TokenData>>,
+    pub(crate) has_leases: AtomicBool,
+    /// Does what it is asked, and does not say so.
+    pub(crate) is_silent: AtomicBool,
+    pub(crate) spending: Mutex<Spending>,
+    pub(crate) unspent: AtomicUsize,
+    /// Somebody else's token is there when ours is to be stored.
+    pub(crate) overtaken_by: Mutex<Option<TokenData>>,
+    /// What was begun before an invalidation is not stored after it.
+    pub(crate) is_invalidated: AtomicBool,
+    pub(crate) failed: Mutex<Vec<CoolDown>>,
+    pub(crate) released: AtomicUsize,
+}
+
+impl State {
+    pub(crate) fn new() -> Arc<Self> {
+        let freshness = Freshness { recheck_after: RECHECK_AFTER, trusted_for: TRUSTED_FOR };
+        Arc::new(Self {
+            token: Mutex::default(),
+            is_down: AtomicBool::new(false),
+            reads: AtomicUsize::new(0),
+            generations: Generations::with_freshness(freshness),
+            acquired: Mutex::default(),
+            left_meanwhile: Mutex::default(),
+            has_leases: AtomicBool::new(true),
+            is_silent: AtomicBool::new(false),
+            spending: Mutex::new(Spending::Ours),
+            unspent: AtomicUsize::new(0),
+            overtaken_by: Mutex::default(),
+            is_invalidated: AtomicBool::new(false),
+            failed: Mutex::default(),
+            released: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn up(&self) -> Result<(), StorageError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            Err(StorageError::new("down").with_nothing_sent())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Somebody else writes, without a word.
+    pub(crate) fn write(&self, token: Option<TokenData>) {
+        *self.token.lock().expect("unpoisoned") = token;
+    }
+
+    pub(crate) fn put(&self, token: &TokenData) {
+        self.write(Some(token.clone()));
+        self.generations.bump("key");
+    }
+
+    pub(crate) fn stored(&self) -> Option<String> {
+        self.token.lock().expect("unpoisoned").as_ref().map(|token| token.access_token().to_owned())
+    }
+}
+
+#[async_trait]
+impl TokenStorage for Remote {
+    async fn get(&self, _key: &str) -> Result<Option<TokenData>, StorageError> {
+        self.0.up()?;
+        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        Ok(self.0.token.lock().expect("unpoisoned").clone())
+    }
+
+    async fn set(&self, _key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.0.up()?;
+        self.0.put(token);
+        Ok(())
+    }
+
+    async fn delete(&self, _key: &str) -> Result<(), StorageError> {
+        self.0.up()?;
+        self.0.write(None);
+        self.0.generations.bump("key");
+        Ok(())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        Ok(self.get(key).await?.is_some())
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        Some(self.0.generations.of(key))
+    }
+
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        Some(self)
+    }
+}
+
+impl TokenLeases for Remote {
+    fn lease(&self, _key: &str) -> Box<dyn TokenLease> {
+        Box::new(Lease { state: Arc::clone(&self.0), is_held: false })
+    }
+}
+
+pub(crate) struct Lease {
+    pub(crate) state: Arc<State>,
+    pub(crate) is_held: bool,
+}
+
+#[async_trait]
+impl TokenLease for Lease {
+    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+        self.state.up()?;
+        if !self.state.has_leases.load(Ordering::SeqCst) {
+            return Err(StorageError::new("no leases").with_nothing_sent());
+        }
+        if let Some(token) = self.state.left_meanwhile.lock().expect("unpoisoned").take() {
+            self.state.put(&token);
+        }
+        let mut acquired = self.state.acquired.lock().expect("unpoisoned");
+        let answer = loop {
+            match acquired.pop_front() {
+                Some(Acquired::CoolingDown(_)) if !heed_cool_down => {}
+                Some(answer) => break answer,
+                None => break Acquired::Held { failures: 0 },
+            }
+        };
+        self.is_held = matches!(answer, Acquired::Held { .. });
+        Ok(answer)
+    }
+
+    async fn spend(&mut self, _id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
+        self.state.up()?;
+        assert!(self.is_held, "only who holds the lease asks");
+        let spending = *self.state.spending.lock().expect("unpoisoned");
+        Ok(if once_more && spending == Spending::Foreign { Spending::Ours } else { spending })
+    }
+
+    async fn unspend(&mut self, _id: TokenId) -> Result<(), StorageError> {
+        self.state.unspent.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
+        self.state.up()?;
+        if self.state.is_invalidated.swap(false, Ordering::SeqCst) {
+            return Ok(false);
+        }
+        if let Some(newer) = self.state.overtaken_by.lock().expect("unpoisoned").take() {
+            self.state.put(&newer);
+            return Ok(false);
+        }
+        let present = self.state.token.lock().expect("unpoisoned").as_ref().map(TokenData::id);
+        if !self.is_held && present != read {
+            return Ok(false);
+        }
+        if self.state.is_silent.load(Ordering::SeqCst) {
+            self.state.write(Some(token.clone()));
+            return Err(StorageError::new("no answer"));
+        }
+        self.state.put(token);
+        Ok(true)
+    }
+
+    async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
+        self.state.failed.lock().expect("unpoisoned").push(*cool_down);
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.state.released.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Fetches `t1`, `t2`, …, and refreshes to `r1`, `r2`, …
+#[derive(Default)]
+pub(crate) struct Numbered {
+    pub(crate) fetches: AtomicUsize,
+    pub(crate) refreshes: AtomicUsize,
+    pub(crate) fetch_fails: Mutex<Option<AuthenticationError>>,
+    pub(crate) refresh_fails: Mutex<Option<AuthenticationError>>,
+    pub(crate) expires_at: Mutex<Option<chrono::DateTime<chrono::Utc>>>,
+    pub(crate) hangs: AtomicBool,
+}
+
+impl Numbered {
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        (self.fetches.load(Ordering::SeqCst), self.refreshes.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn answer(
+        failure: &Mutex<Option<AuthenticationError>>,
+        token: String,
+    ) -> Result<TokenData, AuthenticationError> {
+        match &*failure.lock().expect("unpoisoned") {
+            Some(error) => Err(error.clone()),
+            None => Ok(TokenData::new(token).with_refresh_token("refresh")),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenProvider for Numbered {
+    fn service_name(&self) -> &'static str {
+        "numbered"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        let number = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let token = Self::answer(&self.fetch_fails, format!("t{number}"))?;
+        Ok(match *self.expires_at.lock().expect("unpoisoned") {
+            Some(expires_at) => token.with_expires_at(expires_at),
+            None => token,
+        })
+    }
+
+    async fn refresh_token(&self, _current: &TokenData) -> Result<TokenData, AuthenticationError> {
+        let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
+        Self::answer(&self.refresh_fails, format!("r{number}"))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) remote: Arc<State>,
+    pub(crate) provider: Arc<Numbered>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) manager: TokenManager,
+}
+
+pub(crate) fn world() -> World {
+    world_with(|builder| builder)
+}
+
+pub(crate) fn world_with(settings: impl FnOnce(TokenManagerBuilder) -> TokenManagerBuilder) -> World {
+    let (remote, provider) = (State::new(), Arc::new(Numbered::default()));
+    let clock = Arc::new(ManualClock::new());
+    let builder = TokenManager::builder(Arc::clone(&provider)).storage(Remote(Arc::clone(&remote)));
+    let builder = builder.cache_key("key").clock(Arc::clone(&clock) as _);
+    World { remote, provider, clock, manager: settings(builder).build().expect("a manager") }
+}
+
+impl World {
+    pub(crate) async fn token(&self) -> String {
+        self.manager.get_token().await.expect("a token").access_token().to_owned()
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.remote.reads.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn goes_down(&self, is_down: bool) {
+        self.remote.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// Lets what runs in the background end.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(crate) fn expired(access_token: &str) -> TokenData {
+    TokenData::new(access_token)
+        .with_refresh_token("refresh")
+        .with_expires_at(chrono::Utc::now() - Duration::from_secs(60))
+}
