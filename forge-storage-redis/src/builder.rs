@@ -70,7 +70,7 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// How long a call may take, with waiting for the connection. After the first that takes longer nobody
+    /// How long a call may take, with waiting for the connection; at most a minute. After the first that takes longer nobody
     /// waits, until the server has answered a probe within this time.
     ///
     /// It bounds what an outage costs, so it is short; give it more where the way to the server, with TLS
@@ -81,7 +81,7 @@ impl RedisTokenStorageBuilder {
     }
 
     /// How long after its holder's death others wait before one of them fetches. It is extended while the
-    /// holder lives, so a fetch may take longer.
+    /// holder lives, so a fetch may take longer. From 100 ms to an hour.
     pub fn lease(mut self, duration: Duration) -> Self {
         self.lease = duration;
         self
@@ -89,7 +89,7 @@ impl RedisTokenStorageBuilder {
 
     /// After this time in use a token is compared with the server's, in the background: for those who
     /// write without announcing it, and for a connection that is dead without a sign. Up to a quarter
-    /// more, at random.
+    /// more, at random; at most what [`trusted_for`](Self::trusted_for) says.
     pub fn recheck_after(mut self, time: Duration) -> Self {
         self.freshness.recheck_after = time;
         self
@@ -117,10 +117,10 @@ impl RedisTokenStorageBuilder {
     pub fn build(self) -> Result<RedisTokenStorage, ConfigError> {
         let target = self.target?;
         keys::check(&self.key_prefix).map_err(|expected| ConfigError::new("key_prefix", expected))?;
-        at_least("command_timeout", self.command_timeout, Duration::from_millis(1))?;
-        at_least("lease", self.lease, Duration::from_millis(100))?;
-        at_least("recheck_after", self.freshness.recheck_after, Duration::from_millis(1))?;
-        at_least("trusted_for", self.freshness.trusted_for, self.freshness.recheck_after)?;
+        let millis = Duration::from_millis;
+        within("command_timeout", self.command_timeout, millis(1), LONGEST_COMMAND)?;
+        within("lease", self.lease, millis(100), LONGEST_LEASE)?;
+        within("recheck_after", self.freshness.recheck_after, millis(1), self.freshness.trusted_for)?;
 
         // Announcements come over the same connection as answers, which takes RESP3.
         let settings = target.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
@@ -145,8 +145,16 @@ impl RedisTokenStorageBuilder {
 /// Nobody waits for it, so it may take longer than a command.
 const SHORTEST_CONNECT: Duration = Duration::from_secs(1);
 
-fn at_least(field: &'static str, value: Duration, least: Duration) -> Result<(), ConfigError> {
-    if value >= least { Ok(()) } else { Err(ConfigError::new(field, format!("{least:?} or more"))) }
+/// Who waits for longer would do better without a shared storage.
+const LONGEST_COMMAND: Duration = Duration::from_secs(60);
+/// So long nobody fetches after a holder's death.
+const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
+fn within(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, format!("{least:?} to {most:?}")))
 }
 
 impl fmt::Debug for RedisTokenStorageBuilder {
@@ -157,5 +165,46 @@ impl fmt::Debug for RedisTokenStorageBuilder {
             .field("lease", &self.lease)
             .field("freshness", &self.freshness)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(
+        setting: impl FnOnce(RedisTokenStorageBuilder) -> RedisTokenStorageBuilder,
+    ) -> Option<&'static str> {
+        let builder = RedisTokenStorage::builder("redis://127.0.0.1:1");
+        setting(builder).build().err().map(|error| error.field())
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_named_and_the_utmost_ones_do_no_harm() {
+        let (zero, max) = (Duration::ZERO, Duration::MAX);
+        assert_eq!(refused(|builder| builder), None);
+        assert_eq!(refused(|builder| builder.key_prefix("a{b")), Some("key_prefix"));
+        for duration in [zero, max] {
+            assert_eq!(refused(|builder| builder.command_timeout(duration)), Some("command_timeout"));
+            assert_eq!(refused(|builder| builder.lease(duration)), Some("lease"));
+        }
+        assert_eq!(refused(|builder| builder.recheck_after(zero)), Some("recheck_after"));
+        assert_eq!(refused(|builder| builder.recheck_after(max)), Some("recheck_after"));
+        assert_eq!(refused(|builder| builder.trusted_for(zero)), Some("recheck_after"));
+        assert_eq!(refused(|builder| builder.recheck_after(max).trusted_for(max)), None);
+    }
+
+    #[test]
+    fn inv16_an_address_that_cannot_be_is_named_without_its_password() {
+        for url in ["", "http://user:canary@host", "redis://user:canary@host/x", "redis://user:canary@"] {
+            let error = RedisTokenStorage::new(url).expect_err(url);
+            assert_eq!(error.field(), "url");
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        }
+        let builder = RedisTokenStorage::builder("redis://user:canary@127.0.0.1:1");
+        let settings = format!("{builder:?}");
+        let storage = format!("{:?}", builder.build().expect("a storage"));
+        let shown = settings + &storage;
+        assert!(!shown.contains("canary"), "{shown}");
     }
 }

@@ -110,7 +110,8 @@ impl Slot {
         };
         // Up to a quarter more, so that a fleet does not ask as one.
         let jittered = |delay: Duration| {
-            let delay = delay.mul_f64(1.0 + rt::random() / 4.0);
+            let quarter = Duration::from_millis(u64::try_from((delay / 4).as_millis()).unwrap_or(u64::MAX));
+            let delay = delay.saturating_add(quarter.mul_f64(rt::random()));
             i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
         };
         let after = |delay: i64| now.monotonic_millis().saturating_add(delay);
