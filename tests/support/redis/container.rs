@@ -107,8 +107,16 @@ impl Server for Container {
 impl Drop for Container {
     fn drop(&mut self) {
         let container = self.container.take();
-        if Handle::try_current().is_ok() {
-            drop(container);
+        if let Ok(runtime) = Handle::try_current() {
+            // One that is shutting down, as after a failed test, would wait for ever. What is left then is
+            // removed by its label.
+            let probe = runtime.spawn(std::future::pending::<()>());
+            if probe.is_finished() {
+                std::mem::forget(container);
+            } else {
+                probe.abort();
+                drop(container);
+            }
         } else {
             // It wants to be dropped on a runtime, and a static or a plain thread has none.
             let removal = thread::spawn(move || {
