@@ -21,6 +21,9 @@ const ADDED_ONCE: Duration = Duration::from_millis(100);
 const ADDED_THEN: Duration = Duration::from_millis(1);
 const PROBES: usize = 60;
 
+/// The documented one, which is measured here.
+const DEFAULT: Duration = Duration::from_millis(100);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_refused() {
     serves_throughout(Outage::Refused).await;
@@ -64,7 +67,7 @@ async fn serves_throughout(outage: Outage) {
 
 async fn serve(outage: Outage, world: &mut World, round: usize) {
     let near = world.near();
-    let storage = world.facing(outage).build().expect("a storage");
+    let storage = world.facing(outage).command_timeout(DEFAULT).build().expect("a storage");
     // Without an advisory window somebody waits at each expiry.
     let manager = world.manager_builder(storage).advisory_window(Duration::ZERO).build().expect("a manager");
     let control = TokenManager::builder(world.provider())
@@ -276,7 +279,8 @@ impl fmt::Display for Times {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
     let mut world = World::start().await;
-    let manager = world.manager(world.facing(Outage::Paused).build().expect("a storage"));
+    let manager =
+        world.manager(world.facing(Outage::Paused).command_timeout(DEFAULT).build().expect("a storage"));
     let control = TokenManager::new(world.provider());
     probe(&manager).await;
     sleep(Duration::from_secs(16)).await;
@@ -296,7 +300,7 @@ async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
 async fn inv18_slow_within_the_deadline_costs_no_more_for_many_commands() {
     for each_way in [5, 20, 40] {
         let mut world = World::start().await;
-        let manager = world.manager(world.far().build().expect("a storage"));
+        let manager = world.manager(world.far().command_timeout(DEFAULT).build().expect("a storage"));
         let control = TokenManager::new(world.provider());
         probe(&manager).await;
         Outage::Slow(each_way).begin(&mut world).await;
@@ -316,7 +320,7 @@ async fn inv18_slow_within_the_deadline_costs_no_more_for_many_commands() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_each_cut_is_one_new_connection() {
     let world = World::start().await;
-    let storage = world.far().build().expect("a storage");
+    let storage = world.far().command_timeout(DEFAULT).build().expect("a storage");
     let is_up = || async { storage.get("crm").await.is_ok() };
     assert!(until(Duration::from_secs(5), is_up).await.is_some());
     let before = world.proxy.accepted();
