@@ -15,10 +15,11 @@ mod timeline;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use forge_tests::{AuthorizationServer, RedisServer};
-use std::time::Duration;
+use requestforge::{RedisTokenStorage, TokenStorage};
 
 use fleet::Fleet;
 use timeline::Timeline;
@@ -28,11 +29,12 @@ use timeline::Timeline;
 /// Exits with another code than 0 when a promise was not kept.
 #[derive(Parser)]
 struct Options {
-    /// How many processes
+    /// How many processes, from 2 to 64
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=64))]
     processes: u16,
 
-    /// A server of yours, instead of one of its own: redis://[user:password@]host[:port][/database]
+    /// A server of yours, instead of one of its own (then the outage is left out):
+    /// redis://[user:password@]host[:port][/database]. With a password, rather in the environment
     #[arg(long, env = "FORGE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
 
@@ -70,9 +72,14 @@ async fn run(options: &Options) -> Outcome<bool> {
     let processes = usize::from(options.processes);
     println!("{processes} processes with {TASKS} tasks each. It is the authorization server that counts.\n");
     let mut timeline = Timeline::start();
-    let redis = match &options.redis_url {
-        Some(_) => None,
-        None => Some(RedisServer::try_start_with(&[]).await?),
+    let redis = if let Some(url) = &options.redis_url {
+        // Said here once, and not by each process.
+        let storage = RedisTokenStorage::builder(url).command_timeout(Duration::from_secs(5)).build()?;
+        storage.exists("").await?;
+        None
+    } else {
+        timeline.tell("looking for a Redis");
+        Some(RedisServer::try_start_with(&[]).await?)
     };
     let redis_url = match (&redis, &options.redis_url) {
         (Some(server), _) => server.url(),

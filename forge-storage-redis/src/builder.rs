@@ -38,10 +38,13 @@ impl RedisTokenStorageBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
         // The client's own words may quote the URL, and so a password.
         let target = url.into_connection_info().map_err(|_| {
-            ConfigError::new(
-                "url",
-                "redis://[user:password@]host[:port][/database], valkey://… or redis+unix:///path",
-            )
+            let expected = if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+                "an address without TLS, which this build of the redis crate cannot do"
+            } else {
+                "redis://[user:password@]host[:port][/database], valkey://… or redis+unix:///path, with user \
+                 and password percent-encoded"
+            };
+            ConfigError::new("url", expected)
         });
         Self::new(target)
     }

@@ -282,9 +282,15 @@ impl Shared {
             is_meant
         });
         if opened {
-            tracing::warn!(%error, "going on without Redis until it answers again");
+            self.tell_of_outage(error);
         }
         opened
+    }
+
+    /// Once for each.
+    fn tell_of_outage(&self, error: &StorageError) {
+        let address = self.client.get_connection_info().addr().to_string();
+        tracing::warn!(%error, address, "going on without Redis until it answers again");
     }
 
     /// The keeper goes on trying, but callers have waited enough.
@@ -294,6 +300,7 @@ impl Shared {
             let is_connecting = matches!(state, State::Connecting);
             if is_connecting {
                 *state = State::Down(error.clone());
+                self.tell_of_outage(&error);
             }
             is_connecting
         });

@@ -45,6 +45,7 @@ use crate::server_clock::ServerClock;
 /// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, and half a second later what was missed is made up for; one that is dead without a sign is found by the recheck. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used; longer only where the token endpoint fails, too |
 /// | An outage costs a fetch the [command time-out](RedisTokenStorageBuilder::command_timeout), once, also one by slowness; then nobody waits until the server answers quickly again | Answers within a quarter of the time-out are not slow, and a fetch asks four to six times. Commands that were not answered may be carried out later |
 /// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
+/// | A token that is not there was invalidated | Also where the server has lost it, restarted empty or short of memory: one token call |
 /// | What cannot be read under a token's key is no token, and is replaced by the next one; what is strange at its side is ignored | |
 ///
 /// # What is stored
@@ -58,8 +59,11 @@ use crate::server_clock::ServerClock;
 /// cluster keeps all of them together. Tokens are not encrypted: whoever may read the server has them.
 ///
 /// A user of the server needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel
-/// `&requestforge:token`, and the commands `+eval +evalsha +script|load +get +set +del +strlen +type +hset
+/// `&requestforge:token`, and the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset
 /// +hget +hdel +expire +pexpire +pttl +publish +subscribe +time +ping`.
+///
+/// When the server cannot be used, for whatever reason, managers go on without it, and one warning says so
+/// (`tracing`, level WARN, at each beginning of an outage).
 ///
 /// Who uses the storage directly, with `set` and `delete`, replaces whatever is there.
 #[derive(Clone)]
@@ -77,8 +81,8 @@ pub(crate) struct Inner {
 
 impl RedisTokenStorage {
     /// A storage with the default settings: `redis://host:port/db`, with `user:password@` before the host
-    /// where the server asks for a login; `valkey://` and `redis+unix:///path` do, too. Nothing is sent
-    /// before the first use.
+    /// where the server asks for a login, percent-encoded; or `valkey://…`, or `redis+unix:///path`. Nothing is
+    /// sent before the first use.
     ///
     /// # Errors
     ///

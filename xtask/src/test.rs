@@ -107,7 +107,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
 fn run_stage(workspace: &Metadata, stage: &Stage, long: bool, redis: &mut Redis) -> Result<(), String> {
     let mut command = cargo_test(workspace, stage);
     if long {
-        command.env("FORGE_TEST_LONG", "1");
+        // What they measured is told, too.
+        command.env("FORGE_TEST_LONG", "1").args(["--", "--show-output"]);
     }
     let name = stage.name.as_str();
     if redis::SUITES.contains(&name) {

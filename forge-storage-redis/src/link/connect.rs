@@ -1,6 +1,7 @@
 //! How one connects, and what is said when that fails.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
 use forge_core::StorageError;
@@ -55,14 +56,45 @@ pub(super) fn explain(error: &RedisError) -> StorageError {
         }
         ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
         (_, ErrorKind::RESP3NotSupported) => "the server does not speak RESP3 (Redis 6 or later)".to_owned(),
-        (_, ErrorKind::Io) => {
-            let cause =
-                std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-            let cause = cause.map_or_else(|| "it was cut".to_owned(), |cause| cause.kind().to_string());
-            format!("the connection to Redis failed: {cause}")
-        }
+        (_, ErrorKind::Io) => format!("no connection to Redis: {}", cause(error)),
+        (_, ErrorKind::Parse) => "what answers there is no Redis".to_owned(),
         ("", _) => format!("Redis: {}", error.category()),
         (code, _) => format!("Redis refused: {code}"),
     };
     StorageError::new(text)
+}
+
+/// What the system says.
+fn cause(error: &RedisError) -> String {
+    let source = std::error::Error::source(error);
+    // They keep it behind a pointer, which is what `source` points to.
+    let source = source.and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
+    let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) else {
+        return "it was cut".to_owned();
+    };
+    // The kind alone where the text may hold more than the system's words; for names that are not found
+    // there is no kind.
+    match io.kind().to_string() {
+        kind if kind == "uncategorized error" || kind == "other error" => "the host is not found".to_owned(),
+        kind => kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_system_says_is_told() {
+        for (url, expected) in [
+            ("redis://127.0.0.1:1", "connection refused"),
+            ("redis://host.invalid", "the host is not found"),
+            ("redis+unix:///nowhere/at/all", "entity not found"),
+        ] {
+            let client = redis::Client::open(url).unwrap();
+            let error = client.get_multiplexed_async_connection().await.unwrap_err();
+            let told = explain(&error).to_string();
+            assert!(told.ends_with(expected), "{told}");
+        }
+    }
 }

@@ -42,8 +42,9 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
             Ok(Err(error)) => explain(&error),
             Err(_) => StorageError::new("no connection to Redis in time"),
         };
-        tracing::debug!(%error, "connecting to Redis again");
-        shared.report(number, State::Down(error));
+        if !shared.report(number, State::Down(error.clone())) {
+            shared.tell_of_outage(&error);
+        }
         // Not all replicas at the same moment. Time spent on the attempt counts: what was slow to fail is not
         // to be slow to be mended, too.
         sleep_until(since + pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;

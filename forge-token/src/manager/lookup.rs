@@ -43,7 +43,7 @@ impl Inner {
             Ok(Some(token)) => token,
             Ok(None) => return self.only_here(goal, None),
             Err(error) => {
-                tracing::warn!(service = self.provider.service_name(), %error, "going on without the token storage");
+                self.warn_of_storage(&error, "going on without the token storage");
                 let now = self.clock.now();
                 // What the storage did not take is hardly what others have changed.
                 let stand_in = self.at_hand(goal, |entry| {
@@ -73,6 +73,16 @@ impl Inner {
     /// better than no token.
     pub(super) fn last_resort(&self, goal: Goal) -> Option<Arc<Entry>> {
         self.at_hand(goal, |entry| self.slot.is_current(entry))
+    }
+
+    /// Aloud, unless the storage was not even asked: then it has said so itself, once.
+    pub(super) fn warn_of_storage(&self, error: &StorageError, consequence: &str) {
+        let service = self.provider.service_name();
+        if error.is_unsent() {
+            tracing::debug!(service, %error, consequence, "no token storage");
+        } else {
+            tracing::warn!(service, %error, consequence, "the token storage failed");
+        }
     }
 
     /// A storage that hangs must cost neither the fetch nor the token that it brought.

@@ -82,7 +82,7 @@ impl Inner {
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(service, %error, "fetching without a lease");
+                    self.warn_of_storage(&error, "fetching without a lease");
                     return Waited::Over(turn);
                 }
                 None => {

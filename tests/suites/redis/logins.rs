@@ -49,7 +49,7 @@ async fn inv16_passwords_open_the_door_and_are_seen_by_nobody() {
 }
 
 /// All that a user of ours needs, as the documentation of `RedisTokenStorage` has it.
-const RULES: [&str; 25] = [
+const RULES: [&str; 26] = [
     "on",
     "resetkeys",
     "~token:*",
@@ -57,6 +57,7 @@ const RULES: [&str; 25] = [
     "resetchannels",
     "&requestforge:token",
     "-@all",
+    "+select",
     "+eval",
     "+evalsha",
     "+script|load",
@@ -86,7 +87,7 @@ async fn a_user_with_these_rights_can_do_everything() {
     let mut user = cmd("ACL");
     user.arg("SETUSER").arg("forge").arg(format!(">{password}")).arg(&RULES[..]);
     user.exec_async(&mut admin).await.expect("an answer");
-    let url = format!("redis://forge:{}@127.0.0.1:{}", encoded(password), redis.port());
+    let url = format!("redis://forge:{}@127.0.0.1:{}/1", encoded(password), redis.port());
     storage_conformance::check(patient(&url).build().expect("a storage"), "").await;
 
     // And who lacks one is told so.
