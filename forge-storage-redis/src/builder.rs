@@ -92,7 +92,7 @@ impl RedisTokenStorageBuilder {
 
     /// After this time in use a token is compared with the server's, in the background: for those who
     /// write without announcing it, and for a connection that is dead without a sign. Up to a quarter
-    /// more, at random; at most what [`trusted_for`](Self::trusted_for) says.
+    /// more, at random.
     pub fn recheck_after(mut self, time: Duration) -> Self {
         self.freshness.recheck_after = time;
         self
@@ -100,7 +100,7 @@ impl RedisTokenStorageBuilder {
 
     /// After this time without a comparison, because the server cannot be reached, a token that others
     /// share is not handed out any more, and one is fetched without it; it stays where that fails. Up to a
-    /// quarter more, at random.
+    /// quarter more, at random; at least what [`recheck_after`](Self::recheck_after) says.
     pub fn trusted_for(mut self, time: Duration) -> Self {
         self.freshness.trusted_for = time;
         self
@@ -123,7 +123,8 @@ impl RedisTokenStorageBuilder {
         let millis = Duration::from_millis;
         within("command_timeout", self.command_timeout, millis(1), LONGEST_COMMAND)?;
         within("lease", self.lease, millis(100), LONGEST_LEASE)?;
-        within("recheck_after", self.freshness.recheck_after, millis(1), self.freshness.trusted_for)?;
+        within("recheck_after", self.freshness.recheck_after, millis(1), Duration::MAX)?;
+        within("trusted_for", self.freshness.trusted_for, self.freshness.recheck_after, Duration::MAX)?;
 
         // Announcements come over the same connection as answers, which takes RESP3.
         let settings = target.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
@@ -157,7 +158,9 @@ fn within(field: &'static str, value: Duration, least: Duration, most: Duration)
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(ConfigError::new(field, format!("{least:?} to {most:?}")))
+    let expected =
+        if most == Duration::MAX { format!("{least:?} or more") } else { format!("{least:?} to {most:?}") };
+    Err(ConfigError::new(field, expected))
 }
 
 impl fmt::Debug for RedisTokenStorageBuilder {
@@ -192,8 +195,8 @@ mod tests {
             assert_eq!(refused(|builder| builder.lease(duration)), Some("lease"));
         }
         assert_eq!(refused(|builder| builder.recheck_after(zero)), Some("recheck_after"));
-        assert_eq!(refused(|builder| builder.recheck_after(max)), Some("recheck_after"));
-        assert_eq!(refused(|builder| builder.trusted_for(zero)), Some("recheck_after"));
+        assert_eq!(refused(|builder| builder.recheck_after(max)), Some("trusted_for"));
+        assert_eq!(refused(|builder| builder.trusted_for(zero)), Some("trusted_for"));
         assert_eq!(refused(|builder| builder.recheck_after(max).trusted_for(max)), None);
     }
 
