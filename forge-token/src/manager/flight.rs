@@ -351,7 +351,10 @@ impl Inner {
                         entry.is_for_those_who_wait();
                     }
                     Err(error) => {
-                        self.warn_of_storage(&error, "the token stays in the process");
+                        self.warn_of_storage(
+                            &error,
+                            "the token could not be stored; it stays in the process",
+                        );
                         entry.is_all_there_is(read, error.is_unsent(), stamp);
                     }
                 }
