@@ -23,6 +23,7 @@ use requestforge::{RedisTokenStorage, TokenStorage};
 
 use fleet::Fleet;
 use timeline::Timeline;
+use tokio::time::sleep;
 
 /// Processes that share one token through Redis, on this machine only.
 ///
@@ -47,6 +48,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const TASKS: usize = 100;
 const TOKEN_CALL: Duration = Duration::from_millis(100);
+/// News take some milliseconds to reach all processes; more where the machine is busy.
+const NEWS: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -109,12 +112,16 @@ async fn run(options: &Options) -> Outcome<bool> {
     timeline.chapter("Invalidation: one process forgets the token, and the others notice");
     let calls = Calls::from_now(&server);
     fleet.one("invalidate").await?;
+    sleep(NEWS).await;
     let third = fleet.all("get").await?;
     calls.promise(&mut timeline, 1);
     timeline.promise(third.tokens == 1 && third.failures == 0, format!("one token for all ({third})"));
 
     if let Some(mut redis) = redis {
         timeline.chapter("Outage: Redis is killed");
+        // All have heard of the last token, and have read it.
+        sleep(NEWS).await;
+        fleet.all("get").await?;
         redis.stop().await;
         let calls = Calls::from_now(&server);
         let fourth = fleet.all("get").await?;
