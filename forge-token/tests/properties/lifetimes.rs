@@ -4,63 +4,21 @@
 //! The world keeps *true time*, which neither a step of the wall clock nor a suspend touches, and judges by
 //! it. `FORGE_TEST_LONG` makes it ten times as many days.
 
-#![allow(clippy::expect_used)]
-
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
-use std::pin::pin;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Credential, ManualClock, Moment, OAuthErrorCode,
-    TokenData, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, Clock, Credential, ManualClock, OAuthErrorCode, TokenData,
+    TokenProvider, async_trait,
 };
-use forge_token::{ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenManager};
+use forge_token::TokenManager;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-/// The same lives at each plain run; the search for others is for the long one.
-fn seed() -> RngSeed {
-    if std::env::var_os("FORGE_TEST_LONG").is_some() { RngSeed::Random } else { RngSeed::Fixed(20_261_121) }
-}
-
-const SECOND: i64 = 1_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-
-/// All that happens in a simulation, beside polling.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// Time passes.
-    Pass(i64),
-    /// Somebody sets the wall clock.
-    Step(i64),
-    /// The machine sleeps.
-    Suspend(i64),
-    /// Tokens issued from now on live this long, in milliseconds.
-    Lifetime(Option<i64>),
-    /// Whether tokens issued from now on say when they were issued, and bring refresh tokens.
-    Tokens { say_when: bool, refreshable: bool },
-    /// How calls end from now on.
-    Server(Health),
-    /// All refresh tokens die.
-    RevokeRefreshTokens,
-    /// Each call takes this long, and this is what happens to the clocks meanwhile.
-    Calls { take: i64, step: i64, suspend: i64 },
-    /// Many calls of `get_token`, this far apart.
-    Poll { times: u8, apart: i64 },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Well,
-    Transient,
-    RetryAfter(i64),
-    Permanent,
-}
+use crate::events::{DAY, Event, HOUR, Health, MINUTE, SECOND, events, steps};
+use crate::{at_once, seed};
 
 /// What is known of a token by true time.
 #[derive(Clone, Copy, Debug)]
@@ -364,14 +322,6 @@ fn duration(millis: i64) -> Duration {
     Duration::from_millis(millis.max(0).unsigned_abs())
 }
 
-/// Whether the future is ready when it is first asked.
-fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
-}
-
 /// One call of `get_token`, with all that is promised of it.
 async fn poll(world: &World, manager: &TokenManager) -> Result<(), TestCaseError> {
     let must_serve = world.must_serve();
@@ -414,54 +364,6 @@ async fn live(events: &[Event]) -> Result<i64, TestCaseError> {
     prop_assert!(token.is_ok(), "it does not recover: {token:?}");
     world.check_unbroken()?;
     Ok(world.now().truth)
-}
-
-fn lifetimes() -> impl Strategy<Value = Option<i64>> {
-    prop_oneof![
-        1 => Just(None),
-        2 => (SECOND..MINUTE).prop_map(Some),
-        2 => (MINUTE..HOUR).prop_map(Some),
-        2 => Just(Some(HOUR)),
-        2 => (HOUR..DAY).prop_map(Some),
-        1 => (DAY..30 * DAY).prop_map(Some),
-    ]
-}
-
-fn steps() -> impl Strategy<Value = i64> {
-    prop_oneof![
-        Just(HOUR),
-        Just(-HOUR),
-        Just(DAY),
-        Just(-DAY),
-        -10 * SECOND..10 * SECOND,
-        -400 * DAY..400 * DAY,
-    ]
-}
-
-fn healths() -> impl Strategy<Value = Health> {
-    prop_oneof![
-        4 => Just(Health::Well),
-        2 => Just(Health::Transient),
-        1 => Just(Health::Permanent),
-        1 => (1_i64..10_000).prop_map(Health::RetryAfter),
-    ]
-}
-
-/// What may happen between calls, and nothing that happens to the clocks during one.
-fn events() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (1..MINUTE).prop_map(Event::Pass),
-        6 => (MINUTE..HOUR).prop_map(Event::Pass),
-        3 => (HOUR..2 * DAY).prop_map(Event::Pass),
-        6 => (1..10_u8, 1..20 * MINUTE).prop_map(|(times, apart)| Event::Poll { times, apart }),
-        1 => steps().prop_map(Event::Step),
-        1 => (1..2 * DAY).prop_map(Event::Suspend),
-        2 => lifetimes().prop_map(Event::Lifetime),
-        1 => any::<(bool, bool)>()
-            .prop_map(|(say_when, refreshable)| Event::Tokens { say_when, refreshable }),
-        3 => healths().prop_map(Event::Server),
-        1 => Just(Event::RevokeRefreshTokens),
-    ]
 }
 
 /// Lives through random events until that makes 10,000 days.
@@ -615,218 +517,4 @@ async fn inv08_retry_after_zero_is_no_leave_to_call_at_once() {
     }
     let calls = world.outside().calls;
     assert!(calls <= 10, "{calls} token calls for 1000 callers at one moment");
-}
-
-/// A clock at any moment whatever.
-#[derive(Debug)]
-struct AnyClock(Mutex<Moment>);
-
-impl Clock for AnyClock {
-    fn now(&self) -> Moment {
-        *self.0.lock().expect("unpoisoned")
-    }
-}
-
-fn extremes() -> impl Strategy<Value = i64> {
-    prop_oneof![
-        any::<i64>(),
-        Just(i64::MIN),
-        Just(i64::MAX),
-        -1_000..1_000_i64,
-        Just(chrono::DateTime::<chrono::Utc>::MAX_UTC.timestamp_millis()),
-        Just(chrono::DateTime::<chrono::Utc>::MIN_UTC.timestamp_millis()),
-    ]
-}
-
-proptest! {
-    #![proptest_config(Config { failure_persistence: None, rng_seed: seed(), ..Config::default() })]
-
-    #[test]
-    fn inv10_no_moment_lifetime_or_window_overflows(
-        moments in proptest::collection::vec((extremes(), extremes()), 1..8),
-        expires_at in extremes(),
-        issued_at in proptest::option::of(extremes()),
-        advisory in any::<u64>(),
-        mandatory in any::<u64>(),
-        retry_after in proptest::option::of(any::<u64>()),
-    ) {
-        let date = |millis| {
-            chrono::DateTime::from_timestamp_millis(millis).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC)
-        };
-        let mut token = TokenData::new("t").with_expires_at(date(expires_at));
-        if let Some(issued_at) = issued_at {
-            token = token.with_issued_at(date(issued_at));
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(async {
-            let clock = Arc::new(AnyClock(Mutex::new(Moment::from_millis(0, 0))));
-            let provider = Arc::new(Absurd { token, retry_after, failing: Mutex::new(false) });
-            let manager = TokenManager::builder(Arc::clone(&provider))
-                .clock(Arc::clone(&clock) as _)
-                .advisory_window(Duration::from_secs(advisory))
-                .mandatory_window(Duration::from_secs(mandatory))
-                .build().expect("a manager");
-            for (wall, monotonic) in moments {
-                *clock.0.lock().expect("unpoisoned") = Moment::from_millis(wall, monotonic);
-                let panicked = |error: &AuthenticationError| *error.kind() == AuthenticationErrorKind::Panicked;
-                for fails in [false, true] {
-                    *provider.failing.lock().expect("unpoisoned") = fails;
-                    let got = manager.get_token().await;
-                    prop_assert!(!got.is_err_and(|error| panicked(&error)));
-                    tokio::task::yield_now().await;
-                    let status = manager.status();
-                    prop_assert!(!status.last_error.as_ref().is_some_and(panicked));
-                    let forced = manager.force_refresh().await;
-                    prop_assert!(!forced.is_err_and(|error| panicked(&error)));
-                }
-            }
-            Ok(())
-        })?;
-    }
-}
-
-struct Absurd {
-    token: TokenData,
-    retry_after: Option<u64>,
-    failing: Mutex<bool>,
-}
-
-#[async_trait]
-impl TokenProvider for Absurd {
-    fn service_name(&self) -> &'static str {
-        "absurd"
-    }
-
-    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        if !*self.failing.lock().expect("unpoisoned") {
-            return Ok(self.token.clone());
-        }
-        let error = AuthenticationError::new("", AuthenticationErrorKind::Timeout);
-        Err(match self.retry_after {
-            Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
-            None => error,
-        })
-    }
-}
-
-/// All that makes the tokens of two providers different.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    service: String,
-    endpoint: &'static str,
-    client: String,
-    /// `None`: client credentials.
-    user: Option<String>,
-    scope: BTreeSet<String>,
-    extra: BTreeSet<(String, String)>,
-}
-
-/// One way to write an identity down: words and parameters in some order, words repeated.
-#[derive(Clone, Debug)]
-struct Written {
-    identity: Identity,
-    scope: String,
-    extra: Vec<(String, String)>,
-    secret: String,
-}
-
-impl Written {
-    fn key(&self) -> String {
-        let identity = &self.identity;
-        let (client, secret) = (identity.client.as_str(), self.secret.as_str());
-        match &identity.user {
-            None => {
-                let mut builder = ClientCredentialsTokenProvider::builder(identity.endpoint, client, secret)
-                    .service_name(&identity.service)
-                    .scope(&self.scope);
-                for (name, value) in &self.extra {
-                    builder = builder.extra_param(name, value);
-                }
-                builder.build().expect("a provider").cache_key()
-            }
-            Some(user) => {
-                let mut builder =
-                    PasswordGrantTokenProvider::builder(identity.endpoint, client, secret, user, secret)
-                        .service_name(&identity.service)
-                        .scope(&self.scope);
-                for (name, value) in &self.extra {
-                    builder = builder.extra_param(name, value);
-                }
-                builder.build().expect("a provider").cache_key()
-            }
-        }
-    }
-}
-
-/// Few letters, so that neighbours meet: `a` and `b c` beside `a b` and `c`.
-fn identities() -> impl Strategy<Value = Identity> {
-    (
-        "[ab:]{1,3}",
-        prop_oneof![Just("https://a.example/token"), Just("https://a.example/token2")],
-        "[ab]{1,2}",
-        proptest::option::of("[ab]{1,2}"),
-        proptest::collection::btree_set("[ab]{1,2}", 0..4),
-        proptest::collection::btree_set(
-            ("audience|resource|subject|scope2|client|endpoint|grant", "[ab &=]{0,2}"),
-            0..4,
-        ),
-    )
-        .prop_map(|(service, endpoint, client, user, scope, extra)| Identity {
-            service,
-            endpoint,
-            client,
-            user,
-            scope,
-            extra,
-        })
-}
-
-fn written(identity: Identity) -> impl Strategy<Value = Written> {
-    let words: Vec<String> = identity.scope.iter().cloned().collect();
-    let words = if words.is_empty() {
-        Just(String::new()).boxed()
-    } else {
-        let all = Just(words.clone()).prop_shuffle();
-        let again = proptest::collection::vec(proptest::sample::select(words), 0..3);
-        (all, again, proptest::sample::select(vec![" ", "  "]))
-            .prop_map(|(all, again, space)| [all, again].concat().join(space))
-            .boxed()
-    };
-    let extra: Vec<_> = identity.extra.iter().cloned().collect();
-    (words, Just(extra).prop_shuffle(), "[a-z]{1,4}").prop_map(move |(scope, extra, secret)| Written {
-        identity: identity.clone(),
-        scope,
-        extra,
-        secret,
-    })
-}
-
-/// Changes one thing of an identity, or nothing.
-fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
-    (identities(), identities(), 0..8_u8).prop_map(|(one, other, changed)| {
-        let mut two = one.clone();
-        match changed {
-            0 => two.service = other.service,
-            1 => two.endpoint = other.endpoint,
-            2 => two.client = other.client,
-            3 => two.user = other.user,
-            4 => two.scope = other.scope,
-            5 => two.extra = other.extra,
-            6 => two = other,
-            _ => {}
-        }
-        (one, two)
-    })
-}
-
-proptest! {
-    #![proptest_config(Config { cases: 4_096, failure_persistence: None, rng_seed: seed(), ..Config::default() })]
-
-    #[test]
-    fn inv17_keys_are_equal_if_and_only_if_all_that_makes_a_token_different_is(
-        (one, two) in neighbours()
-            .prop_flat_map(|(one, two)| (written(one), written(two)))
-    ) {
-        prop_assert_eq!(one.identity == two.identity, one.key() == two.key(), "{:?} {:?}", one, two);
-    }
 }

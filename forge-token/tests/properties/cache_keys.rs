@@ -1,0 +1,132 @@
+//! Which providers share a token.
+
+use std::collections::BTreeSet;
+
+use forge_core::TokenProvider;
+use forge_token::{ClientCredentialsTokenProvider, PasswordGrantTokenProvider};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use crate::seed;
+
+/// All that makes the tokens of two providers different.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    service: String,
+    endpoint: &'static str,
+    client: String,
+    /// `None`: client credentials.
+    user: Option<String>,
+    scope: BTreeSet<String>,
+    extra: BTreeSet<(String, String)>,
+}
+
+/// One way to write an identity down: words and parameters in some order, words repeated.
+#[derive(Clone, Debug)]
+struct Written {
+    identity: Identity,
+    scope: String,
+    extra: Vec<(String, String)>,
+    secret: String,
+}
+
+impl Written {
+    fn key(&self) -> String {
+        let identity = &self.identity;
+        let (client, secret) = (identity.client.as_str(), self.secret.as_str());
+        match &identity.user {
+            None => {
+                let mut builder = ClientCredentialsTokenProvider::builder(identity.endpoint, client, secret)
+                    .service_name(&identity.service)
+                    .scope(&self.scope);
+                for (name, value) in &self.extra {
+                    builder = builder.extra_param(name, value);
+                }
+                builder.build().expect("a provider").cache_key()
+            }
+            Some(user) => {
+                let mut builder =
+                    PasswordGrantTokenProvider::builder(identity.endpoint, client, secret, user, secret)
+                        .service_name(&identity.service)
+                        .scope(&self.scope);
+                for (name, value) in &self.extra {
+                    builder = builder.extra_param(name, value);
+                }
+                builder.build().expect("a provider").cache_key()
+            }
+        }
+    }
+}
+
+/// Few letters, so that neighbours meet: `a` and `b c` beside `a b` and `c`.
+fn identities() -> impl Strategy<Value = Identity> {
+    (
+        "[ab:]{1,3}",
+        prop_oneof![Just("https://a.example/token"), Just("https://a.example/token2")],
+        "[ab]{1,2}",
+        proptest::option::of("[ab]{1,2}"),
+        proptest::collection::btree_set("[ab]{1,2}", 0..4),
+        proptest::collection::btree_set(
+            ("audience|resource|subject|scope2|client|endpoint|grant", "[ab &=]{0,2}"),
+            0..4,
+        ),
+    )
+        .prop_map(|(service, endpoint, client, user, scope, extra)| Identity {
+            service,
+            endpoint,
+            client,
+            user,
+            scope,
+            extra,
+        })
+}
+
+fn written(identity: Identity) -> impl Strategy<Value = Written> {
+    let words: Vec<String> = identity.scope.iter().cloned().collect();
+    let words = if words.is_empty() {
+        Just(String::new()).boxed()
+    } else {
+        let all = Just(words.clone()).prop_shuffle();
+        let again = proptest::collection::vec(proptest::sample::select(words), 0..3);
+        (all, again, proptest::sample::select(vec![" ", "  "]))
+            .prop_map(|(all, again, space)| [all, again].concat().join(space))
+            .boxed()
+    };
+    let extra: Vec<_> = identity.extra.iter().cloned().collect();
+    (words, Just(extra).prop_shuffle(), "[a-z]{1,4}").prop_map(move |(scope, extra, secret)| Written {
+        identity: identity.clone(),
+        scope,
+        extra,
+        secret,
+    })
+}
+
+/// Changes one thing of an identity, or nothing.
+fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
+    (identities(), identities(), 0..8_u8).prop_map(|(one, other, changed)| {
+        let mut two = one.clone();
+        match changed {
+            0 => two.service = other.service,
+            1 => two.endpoint = other.endpoint,
+            2 => two.client = other.client,
+            3 => two.user = other.user,
+            4 => two.scope = other.scope,
+            5 => two.extra = other.extra,
+            6 => two = other,
+            _ => {}
+        }
+        (one, two)
+    })
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 4_096, failure_persistence: None, rng_seed: seed(), ..Config::default() })]
+
+    #[test]
+    fn inv17_keys_are_equal_if_and_only_if_all_that_makes_a_token_different_is(
+        (one, two) in neighbours()
+            .prop_flat_map(|(one, two)| (written(one), written(two)))
+    ) {
+        prop_assert_eq!(one.identity == two.identity, one.key() == two.key(), "{:?} {:?}", one, two);
+    }
+}

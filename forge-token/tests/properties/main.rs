@@ -1,0 +1,27 @@
+//! What must hold of managers and providers whatever happens, searched for with proptest.
+
+#![allow(clippy::expect_used)]
+
+mod cache_keys;
+mod events;
+mod extremes;
+mod lifetimes;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use proptest::test_runner::RngSeed;
+
+/// The same lives at each plain run; the search for others is for the long one.
+pub(crate) fn seed() -> RngSeed {
+    if std::env::var_os("FORGE_TEST_LONG").is_some() { RngSeed::Random } else { RngSeed::Fixed(20_261_121) }
+}
+
+/// Whether the future is ready when it is first asked.
+pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
