@@ -1,6 +1,6 @@
 //! What those who share a storage tell each other, over a channel of their own.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,8 @@ pub(crate) struct Announcements {
     numbers: AtomicU64,
     /// The numbers of our messages that we cannot tell the fate of.
     unanswered: Mutex<HashSet<u64>>,
+    /// What was heard last. Every link to a cluster hears the same.
+    heard: Mutex<VecDeque<(String, u64)>>,
     /// By the hash of the key.
     generations: Generations,
     waiting: broadcast::Sender<Message>,
@@ -54,8 +56,9 @@ impl Announcements {
         Self {
             channel: format!("requestforge:{prefix}"),
             origin: format!("{:016x}{:016x}", entropy(), entropy()),
-            numbers: AtomicU64::new(0),
+            numbers: AtomicU64::new(UNNUMBERED + 1),
             unanswered: Mutex::default(),
+            heard: Mutex::default(),
             generations: Generations::with_freshness(freshness),
             waiting: broadcast::channel(QUEUE).0,
         }
@@ -95,6 +98,9 @@ impl Announcements {
             return;
         }
         let Some(message) = std::str::from_utf8(message).ok().and_then(Message::parse) else { return };
+        if self.was_heard(&message) {
+            return;
+        }
         // Our own changes are counted when they are answered.
         let is_counted = message.origin == self.origin && !self.unanswered().remove(&message.number);
         if message.news == News::Changed && !is_counted {
@@ -109,6 +115,21 @@ impl Announcements {
         // What was unanswered then is in doubt with the rest.
         self.unanswered().clear();
         self.generations.doubt_all();
+    }
+
+    fn was_heard(&self, message: &Message) -> bool {
+        if message.number == UNNUMBERED {
+            return false;
+        }
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.iter().any(|(origin, number)| *number == message.number && *origin == message.origin) {
+            return true;
+        }
+        if heard.len() >= MOST_HEARD {
+            heard.pop_front();
+        }
+        heard.push_back((message.origin.clone(), message.number));
+        false
     }
 
     fn message(&self, hash: &str, news: News, number: u64) -> String {
@@ -126,6 +147,10 @@ impl Announcements {
 
 /// Who waits and lags behind by more asks again.
 const QUEUE: usize = 64;
+/// Copies of a message come within moments.
+const MOST_HEARD: usize = 256;
+/// Those of other versions, maybe.
+const UNNUMBERED: u64 = 0;
 /// No message of ours is longer, nor one of the next versions.
 const LONGEST: usize = 256;
 /// Beyond that many, doubting everything is cheaper.
@@ -179,7 +204,7 @@ impl Message {
             "released" => News::Released,
             _ => return None,
         };
-        let number = words.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let number = words.next().and_then(|number| number.parse().ok()).unwrap_or(UNNUMBERED);
         Some(Self { hash: hash.to_owned(), news, origin: origin.to_owned(), number })
     }
 }

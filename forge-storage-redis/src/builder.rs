@@ -3,16 +3,24 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, Freshness, SystemClock};
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use forge_core::{Clock, ConfigError, Freshness, SecretSource, SystemClock};
+use redis::auth::StreamingCredentialsProvider;
+use redis::{Client, ConnectionAddr};
 
 use crate::RedisTokenStorage;
 use crate::announcements::Announcements;
+use crate::cluster::Cluster;
+use crate::dialer::Dialer;
 use crate::keys;
-use crate::link::{Limits, Link};
+use crate::link::{Common, Limits, Link};
+use crate::locate::{Sentinels, Standalone};
+use crate::login::{Login, Stream};
 use crate::scripts::Scripts;
-use crate::server_clock::ServerClock;
+use crate::servers::Servers;
 use crate::storage::Inner;
+use crate::target::Target;
+#[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+use crate::tls::Certificates;
 
 /// Settings of a [`RedisTokenStorage`].
 ///
@@ -23,10 +31,21 @@ use crate::storage::Inner;
 /// | [`lease`](Self::lease) | 5 s |
 /// | [`recheck_after`](Self::recheck_after) | 10 s |
 /// | [`trusted_for`](Self::trusted_for) | 60 s |
+/// | [`username`](Self::username), [`password`](Self::password) | those of the address |
+/// | [`credentials_provider`](Self::credentials_provider) | none |
+/// | [`database`](Self::database) | that of the address, else 0 |
+/// | `root_certificates` | those of the system |
+/// | `client_certificate` | none |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
 pub struct RedisTokenStorageBuilder {
-    target: Result<ConnectionInfo, ConfigError>,
+    target: Result<Target, ConfigError>,
+    username: Option<SecretSource>,
+    password: Option<SecretSource>,
+    credentials: Option<Arc<dyn StreamingCredentialsProvider>>,
+    database: Option<u16>,
+    #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+    certificates: Certificates,
     key_prefix: String,
     command_timeout: Duration,
     lease: Duration,
@@ -35,27 +54,19 @@ pub struct RedisTokenStorageBuilder {
 }
 
 impl RedisTokenStorageBuilder {
-    pub(crate) fn from_url(url: &str) -> Self {
-        // The client's own words may quote the URL, and so a password.
-        let target = url.into_connection_info().map_err(|_| {
-            let expected = if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-                "an address without TLS, which this build of the redis crate cannot do"
-            } else {
-                "redis://[user:password@]host[:port][/database], valkey://… or redis+unix:///path, with user \
-                 and password percent-encoded"
-            };
-            ConfigError::new("url", expected)
-        });
-        Self::new(target)
-    }
-
     pub(crate) fn from_client(client: &Client) -> Self {
-        Self::new(Ok(client.get_connection_info().clone()))
+        Self::new(Ok(Target::One(client.get_connection_info().clone())))
     }
 
-    fn new(target: Result<ConnectionInfo, ConfigError>) -> Self {
+    pub(crate) fn new(target: Result<Target, ConfigError>) -> Self {
         Self {
             target,
+            username: None,
+            password: None,
+            credentials: None,
+            database: None,
+            #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+            certificates: Certificates::default(),
             key_prefix: "token".to_owned(),
             command_timeout: Duration::from_millis(100),
             lease: Duration::from_secs(5),
@@ -106,6 +117,59 @@ impl RedisTokenStorageBuilder {
         self
     }
 
+    /// The user of the server, instead of the address's. Read before each connection, so that one that
+    /// rotates needs no restart. It needs a [`password`](Self::password).
+    pub fn username(mut self, username: impl Into<SecretSource>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The password at the server, instead of the address's. Read before each connection: one that is wrong
+    /// is tried again twice a second, and a new one is found then.
+    ///
+    /// ```
+    /// use forge_core::SecretSource;
+    /// use forge_storage_redis::RedisTokenStorage;
+    ///
+    /// let storage = RedisTokenStorage::builder("redis://tokens@10.0.0.5:6379")
+    ///     .password(SecretSource::file("/run/secrets/redis-password"))
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn password(mut self, password: impl Into<SecretSource>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Users and passwords as they change, from the redis crate or like it: whenever there are new ones the
+    /// connection logs in again. Instead of [`username`](Self::username) and [`password`](Self::password).
+    pub fn credentials_provider(mut self, provider: impl StreamingCredentialsProvider + 'static) -> Self {
+        self.credentials = Some(Arc::new(provider));
+        self
+    }
+
+    /// The number of the database, instead of the address's. A cluster has only number 0.
+    pub fn database(mut self, number: u16) -> Self {
+        self.database = Some(number);
+        self
+    }
+
+    /// Whom to trust instead of the system's certificate authorities: one or more certificates in PEM
+    /// format. For addresses with TLS.
+    #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.roots = Some(pem.into());
+        self
+    }
+
+    /// Who we are, for servers that ask for a client's certificate: the chain and the private key, both in
+    /// PEM format. For addresses with TLS.
+    #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+    pub fn client_certificate(mut self, chain_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.client = Some((chain_pem.into(), key_pem.into().into()));
+        self
+    }
+
     /// The clock by which this process judges expiry: give it the manager's, if that has one of its own.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -125,22 +189,58 @@ impl RedisTokenStorageBuilder {
         within("lease", self.lease, millis(100), LONGEST_LEASE)?;
         within("recheck_after", self.freshness.recheck_after, millis(1), Duration::MAX)?;
         within("trusted_for", self.freshness.trusted_for, self.freshness.recheck_after, Duration::MAX)?;
+        let database = self.database.map_or(target.database(), i64::from);
+        if matches!(target, Target::Cluster(_)) && database != 0 {
+            return Err(ConfigError::new("database", "0, since a cluster has no others"));
+        }
+        let of_address = target.login();
+        let login = Login {
+            username: self.username.or(of_address.username),
+            password: self.password.or(of_address.password),
+            stream: self.credentials.map(Stream),
+        };
+        if login.username.is_some() && login.password.is_none() && login.stream.is_none() {
+            return Err(ConfigError::new("password", "one for the user"));
+        }
 
-        // Announcements come over the same connection as answers, which takes RESP3.
-        let settings = target.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(target.set_redis_settings(settings))
-            .map_err(|_| ConfigError::new("url", "an address that this build can connect to"))?;
+        #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+        let with_tls = |address: ConnectionAddr| self.certificates.apply(address);
+        #[cfg(not(any(feature = "rustls-no-provider", feature = "native-tls")))]
+        let with_tls = |address: ConnectionAddr| Ok::<_, ConfigError>(address);
+
+        let scripts = Arc::new(Scripts::new());
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
         let connect = (self.command_timeout * 2).max(SHORTEST_CONNECT);
-        let limits = Limits { command: self.command_timeout, connect };
-        let scripts = Arc::new(Scripts::new());
+        let common = Arc::new(Common {
+            dialer: Arc::new(Dialer { login, database }),
+            limits: Limits { command: self.command_timeout, connect },
+            announcements: Arc::clone(&announcements),
+            scripts: Arc::clone(&scripts),
+            clock: self.clock,
+        });
+        let servers = match target {
+            Target::One(info) => {
+                let locate = Standalone(with_tls(info.addr().clone())?);
+                Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
+            }
+            Target::Sentinel { sentinels, master_name } => {
+                let dialer = sentinels.dialer();
+                let addresses =
+                    sentinels.addresses.into_iter().map(with_tls).collect::<Result<Vec<_>, _>>()?;
+                let locate = Sentinels::new(addresses, dialer, master_name);
+                Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
+            }
+            Target::Cluster(nodes) => {
+                let seeds = nodes.addresses.into_iter().map(with_tls).collect::<Result<Vec<_>, _>>()?;
+                Servers::Cluster(Cluster::new(common, seeds))
+            }
+        };
         Ok(RedisTokenStorage(Arc::new(Inner {
             prefix: self.key_prefix,
             lease: self.lease,
-            link: Link::new(client, limits, Arc::clone(&announcements), Arc::clone(&scripts)),
+            servers,
             scripts,
             announcements,
-            clock: ServerClock::new(self.clock),
             reported: Mutex::new(HashSet::new()),
         })))
     }

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 
+use crc::{CRC_16_XMODEM, Crc};
 use forge_core::StorageError;
 use sha2::{Digest, Sha256};
 
@@ -36,7 +37,16 @@ impl Keys {
             token,
         })
     }
+
+    /// Of a cluster, all of them.
+    pub(crate) fn slot(&self) -> u16 {
+        SLOT.checksum(self.token.as_bytes()) % SLOTS
+    }
 }
+
+/// The redis crate has this only together with its cluster client.
+const SLOT: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+const SLOTS: u16 = 16_384;
 
 /// Refuses what would end the hash tag of the keys at a token's side.
 pub(crate) fn check(part: &str) -> Result<(), &'static str> {
@@ -64,6 +74,13 @@ mod tests {
         assert_eq!(keys.lease, "{token:auth_token:crm}:lease");
         assert_eq!(keys.cool_down, "{token:auth_token:crm}:cool-down");
         assert_eq!(keys.hash.len(), 32);
+    }
+
+    #[test]
+    fn all_are_in_the_slot_of_the_token() {
+        // As a server says: `CLUSTER KEYSLOT token:auth_token:crm`, and of "123456789" in the specification.
+        assert_eq!(SLOT.checksum(b"123456789"), 0x31C3);
+        assert_eq!(Keys::new("token", "auth_token:crm").unwrap().slot(), 2686);
     }
 
     #[test]

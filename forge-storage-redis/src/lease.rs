@@ -11,12 +11,13 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::announcements::{Message, News};
 use crate::keys::Keys;
+use crate::link::Up;
 use crate::scripts::RELEASE;
-use crate::storage::Inner;
+use crate::storage::{Inner, written};
 
 /// A lease that ends by itself when nobody extends it.
 pub(crate) struct Lease {
@@ -60,16 +61,18 @@ impl Lease {
 
     /// Asks once for the lease.
     async fn ask(&mut self, keys: &Keys, heed_cool_down: bool) -> Result<Answer, StorageError> {
-        let begun = Instant::now();
-        let up = self.storage.link.up().await?;
-        // From here on it may be ours, whether we hear of it or not.
-        self.connection = Some(up.connection.clone());
-        let mut script = self.storage.scripts.acquire.prepare_invoke();
-        script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch);
-        script.arg(&self.owner).arg(millis(self.storage.lease)).arg(u8::from(heed_cool_down));
-        script.arg(millis(COUNT_FAILURES));
+        let (storage, owner, connection) = (&self.storage, &self.owner, &mut self.connection);
+        let asking = |up: &Up| {
+            // From here on it may be ours, whether we hear of it or not.
+            *connection = Some(up.connection.clone());
+            let mut script = storage.scripts.acquire.prepare_invoke();
+            script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch);
+            script.arg(owner).arg(millis(storage.lease)).arg(u8::from(heed_cool_down));
+            script.arg(millis(COUNT_FAILURES));
+            Ok(script)
+        };
         let (what, failures, status, left, digest, epoch): (String, u32, u16, i64, String, String) =
-            self.storage.link.call_on(&up, begun, &script).await?;
+            storage.servers.call(keys, asking).await?;
         if what == "held" {
             self.epoch = epoch;
             return Ok(Answer::Held { failures });
@@ -85,14 +88,17 @@ impl Lease {
 
     /// Keeps the lease ours for as long as we live, and are not paused.
     fn keep_extending(&mut self, keys: &Keys) {
-        let (storage, owner, key) = (Arc::clone(&self.storage), self.owner.clone(), keys.lease.clone());
+        let (storage, owner, keys) = (Arc::clone(&self.storage), self.owner.clone(), keys.clone());
         let extending = async move {
             loop {
                 sleep(storage.lease / 3).await;
-                let mut script = storage.scripts.extend.prepare_invoke();
-                script.key(&key).arg(&owner).arg(millis(storage.lease));
+                let extending = |_: &Up| {
+                    let mut script = storage.scripts.extend.prepare_invoke();
+                    script.key(&keys.lease).arg(&owner).arg(millis(storage.lease));
+                    Ok(script)
+                };
                 // When it fails the next one may not; when the lease is lost, storing finds that out.
-                if matches!(storage.link.call::<u8>(&script).await, Ok(0)) {
+                if matches!(storage.servers.call::<u8>(&keys, extending).await, Ok(0)) {
                     return;
                 }
             }
@@ -114,15 +120,22 @@ impl Lease {
 
     /// Stores once; `read` names what was read, if that is to be compared.
     async fn try_store(&self, keys: &Keys, token: &TokenData, read: &str) -> Result<u8, StorageError> {
-        let written = self.storage.written(token).await?;
         let announcements = &self.storage.announcements;
         let change = announcements.change(&keys.hash);
-        let mut script = self.storage.scripts.store.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
-        script.arg(&self.owner).arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
-        script.arg(announcements.channel()).arg(change.message()).arg(&self.epoch).arg(read);
-        script.arg(announcements.released(&keys.hash));
-        let answer = self.storage.link.call(&script).await?;
+        let storing = |up: &Up| {
+            let written = written(token, &up.clock)?;
+            let mut script = self.storage.scripts.store.prepare_invoke();
+            script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
+            script
+                .arg(&self.owner)
+                .arg(written.record.as_str())
+                .arg(&written.seconds)
+                .arg(&written.issued_at);
+            script.arg(announcements.channel()).arg(change.message()).arg(&self.epoch).arg(read);
+            script.arg(announcements.released(&keys.hash));
+            Ok(script)
+        };
+        let answer = self.storage.servers.call(keys, storing).await?;
         change.settle(answer == STORED);
         Ok(answer)
     }
@@ -161,10 +174,10 @@ impl TokenLease for Lease {
             };
             // Some milliseconds more, each another number: it must have run out, and not all ask at once.
             // And not for long: a server that is gone without a sign must be noticed.
-            let wait = left.min(self.storage.link.command_limit().max(SHORTEST_WAIT));
+            let wait = left.min(self.storage.servers.command_limit().max(SHORTEST_WAIT));
             let wait = wait + Duration::from_millis(fastrand::u64(1..50));
             tokio::select! {
-                () = self.storage.link.goes_down() => {}
+                () = self.storage.servers.go_down(&keys) => {}
                 heard = news_of(&keys.hash, &mut news) => {
                     if heard == Some(News::Changed) {
                         return Ok(Acquired::Changed);
@@ -177,10 +190,13 @@ impl TokenLease for Lease {
 
     async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
         let keys = self.keys()?;
-        let mut script = self.storage.scripts.spend.prepare_invoke();
-        script.key(&keys.lease).key(&keys.meta).key(&keys.token);
-        script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(u8::from(once_more)).arg(millis(KEEP_MARK));
-        let spending: String = self.storage.link.call(&script).await?;
+        let spending = |_: &Up| {
+            let mut script = self.storage.scripts.spend.prepare_invoke();
+            script.key(&keys.lease).key(&keys.meta).key(&keys.token);
+            script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(u8::from(once_more)).arg(millis(KEEP_MARK));
+            Ok(script)
+        };
+        let spending: String = self.storage.servers.call(&keys, spending).await?;
         Ok(match spending.as_str() {
             "ours" => Spending::Ours,
             "foreign" => Spending::Foreign,
@@ -190,9 +206,12 @@ impl TokenLease for Lease {
 
     async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
         let keys = self.keys()?;
-        let mut script = self.storage.scripts.unspend.prepare_invoke();
-        script.key(&keys.lease).key(&keys.meta).arg(&self.owner).arg(&id.as_bytes()[..]);
-        self.storage.link.call(&script).await
+        let unspending = |_: &Up| {
+            let mut script = self.storage.scripts.unspend.prepare_invoke();
+            script.key(&keys.lease).key(&keys.meta).arg(&self.owner).arg(&id.as_bytes()[..]);
+            Ok(script)
+        };
+        self.storage.servers.call(&keys, unspending).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
@@ -212,16 +231,19 @@ impl TokenLease for Lease {
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
         let keys = self.keys()?;
         let announcements = &self.storage.announcements;
-        let mut script = self.storage.scripts.fail.prepare_invoke();
-        script.key(&keys.lease).key(&keys.cool_down);
-        script.arg(&self.owner).arg(announcements.channel());
-        script.arg(announcements.released(&keys.hash));
-        script
-            .arg(millis(cool_down.left().min(LONGEST_COOL_DOWN)))
-            .arg(cool_down.failures())
-            .arg(cool_down.status().unwrap_or(0));
-        script.arg(millis(COUNT_FAILURES));
-        self.storage.link.call::<()>(&script).await?;
+        let failing = |_: &Up| {
+            let mut script = self.storage.scripts.fail.prepare_invoke();
+            script.key(&keys.lease).key(&keys.cool_down);
+            script.arg(&self.owner).arg(announcements.channel());
+            script.arg(announcements.released(&keys.hash));
+            script
+                .arg(millis(cool_down.left().min(LONGEST_COOL_DOWN)))
+                .arg(cool_down.failures())
+                .arg(cool_down.status().unwrap_or(0));
+            script.arg(millis(COUNT_FAILURES));
+            Ok(script)
+        };
+        self.storage.servers.call::<()>(&keys, failing).await?;
         self.is_over();
         Ok(())
     }

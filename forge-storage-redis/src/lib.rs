@@ -2,15 +2,26 @@
 //! whole fleet, and no harm when the server is gone. [`RedisTokenStorage`] says what is guaranteed, and
 //! how far.
 
+mod addresses;
 mod announcements;
 mod builder;
+mod cluster;
+mod dialer;
+mod explain;
 mod keys;
 mod lease;
 mod link;
+mod locate;
+mod login;
+mod poll;
 mod record;
 mod scripts;
 mod server_clock;
+mod servers;
 mod storage;
+mod target;
+#[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+mod tls;
 
 pub use builder::RedisTokenStorageBuilder;
 pub use storage::RedisTokenStorage;

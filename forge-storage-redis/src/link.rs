@@ -4,35 +4,48 @@
 mod connect;
 mod keeper;
 mod pace;
+mod refusal;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{Clock, StorageError};
 use redis::aio::MultiplexedConnection;
-use redis::{Client, FromRedisValue, RedisError, ScriptInvocation};
+use redis::{FromRedisValue, ScriptInvocation};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::announcements::Announcements;
+use crate::dialer::Dialer;
+use crate::explain::explain;
+use crate::locate::Locate;
 use crate::scripts::Scripts;
+use crate::server_clock::ServerClock;
 use pace::Pace;
+pub(crate) use refusal::Refusal;
 
 pub(crate) struct Link {
     shared: Arc<Shared>,
     keeper: Mutex<Option<AbortHandle>>,
 }
 
+/// What all links of a storage have in common.
+pub(crate) struct Common {
+    pub(crate) dialer: Arc<Dialer>,
+    pub(crate) limits: Limits,
+    pub(crate) announcements: Arc<Announcements>,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 /// What the link and its keeper have in common.
 struct Shared {
-    client: Client,
-    limits: Limits,
-    announcements: Arc<Announcements>,
-    scripts: Arc<Scripts>,
+    common: Arc<Common>,
+    locate: Arc<dyn Locate>,
     state: watch::Sender<State>,
     pace: Pace,
     was_up: AtomicBool,
@@ -73,6 +86,8 @@ enum State {
 #[derive(Clone)]
 pub(crate) struct Up {
     pub(crate) connection: MultiplexedConnection,
+    /// Of the server at its other end.
+    pub(crate) clock: Arc<ServerClock>,
     signals: Arc<Signals>,
 }
 
@@ -89,17 +104,11 @@ struct Signals {
 
 impl Link {
     /// Asks nobody yet.
-    pub(crate) fn new(
-        client: Client,
-        limits: Limits,
-        announcements: Arc<Announcements>,
-        scripts: Arc<Scripts>,
-    ) -> Self {
+    pub(crate) fn new(common: Arc<Common>, locate: Arc<dyn Locate>) -> Self {
+        let limits = common.limits;
         let shared = Shared {
-            client,
-            limits,
-            announcements,
-            scripts,
+            common,
+            locate,
             state: watch::Sender::new(State::Unkept),
             pace: Pace::new(limits.command, limits.slow()),
             was_up: AtomicBool::new(false),
@@ -110,53 +119,51 @@ impl Link {
     }
 
     pub(crate) fn command_limit(&self) -> Duration {
-        self.shared.limits.command
+        self.shared.common.limits.command
     }
 
-    /// Calls a script.
+    /// Calls a script, with a deadline that counts from `begun`; `asking`: at a server to which its keys
+    /// are about to move.
     ///
     /// # Errors
     ///
     /// The server refused, or did not answer in time; then nobody knows whether it did what it was asked.
     pub(crate) async fn call<T: FromRedisValue>(
         &self,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, StorageError> {
-        let begun = Instant::now();
-        let up = self.up().await?;
-        self.call_on(&up, begun, script).await
-    }
-
-    /// As [`call`](Self::call), on a connection that was given, with a deadline that counts from `begun`.
-    pub(crate) async fn call_on<T: FromRedisValue>(
-        &self,
         up: &Up,
         begun: Instant,
         script: &ScriptInvocation<'_>,
-    ) -> Result<T, StorageError> {
+        asking: bool,
+    ) -> Result<T, Refusal> {
         let mut connection = up.connection.clone();
-        let answer = script.invoke_async(&mut connection);
+        let answer = async {
+            if !asking {
+                return script.invoke_async(&mut connection).await;
+            }
+            let mut pipe = redis::pipe();
+            pipe.cmd("ASKING").ignore().invoke_script(script);
+            pipe.query_async(&mut connection).await.map(|(answer,): (T,)| answer)
+        };
         match timeout_at(begun + self.shared.pace.limit(), answer).await {
             Ok(answer) => {
                 self.shared.pace.answered(begun.elapsed());
                 answer.map_err(|error| {
-                    if connect::is_fatal(&error) {
-                        self.shared.condemn(up, &error);
+                    if refusal::is_fatal(&error) {
+                        self.shared.condemn(up, &explain(&error));
                     }
-                    connect::explain(&error)
+                    Refusal::of(&error)
                 })
             }
-            Err(_) => Err(self.shared.suspect(up)),
+            Err(_) => Err(Refusal::Final(self.shared.suspect(up))),
         }
     }
 
-    /// The connection, if it is up or comes up within the deadline of a command.
-    pub(crate) async fn up(&self) -> Result<Up, StorageError> {
-        let deadline = Instant::now() + self.shared.limits.command;
+    /// The connection, if it is up or comes up within the deadline of a command, which counts from `begun`.
+    pub(crate) async fn up(&self, begun: Instant) -> Result<Up, StorageError> {
         self.ensure_kept()?;
         let mut state = self.shared.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting | State::Unkept));
-        let error = match timeout_at(deadline, settled).await {
+        let error = match timeout_at(begun + self.shared.common.limits.command, settled).await {
             Ok(Ok(state)) => match &*state {
                 State::Up(up) => return Ok(up.clone()),
                 State::Down(error) => error.clone(),
@@ -214,10 +221,8 @@ impl fmt::Debug for Link {
             State::Up(_) => "up",
             State::Down(_) => "down",
         };
-        // Of the address only what cannot hold a password.
-        let address = self.shared.client.get_connection_info().addr();
         f.debug_struct("Link")
-            .field("address", &address.to_string())
+            .field("server", &self.shared.locate.to_string())
             .field("state", &state)
             .finish_non_exhaustive()
     }
@@ -230,7 +235,7 @@ impl Shared {
             State::Up(_) => true,
             State::Connecting | State::Down(_) => {
                 let last_beat = *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner);
-                last_beat.elapsed() < self.limits.silence()
+                last_beat.elapsed() < self.common.limits.silence()
             }
         }
     }
@@ -264,8 +269,8 @@ impl Shared {
         error
     }
 
-    fn condemn(&self, up: &Up, error: &RedisError) {
-        if self.open(up, &connect::explain(error)) {
+    fn condemn(&self, up: &Up, error: &StorageError) {
+        if self.open(up, error) {
             up.signals.condemned.notify_one();
         }
     }
@@ -289,8 +294,8 @@ impl Shared {
 
     /// Once for each.
     fn tell_of_outage(&self, error: &StorageError) {
-        let address = self.client.get_connection_info().addr().to_string();
-        tracing::warn!(%error, address, "going on without Redis until it answers again");
+        let cause = std::error::Error::source(error).map(tracing::field::display);
+        tracing::warn!(%error, cause, server = %self.locate, "going on without Redis until it answers again");
     }
 
     /// The keeper goes on trying, but callers have waited enough.

@@ -8,43 +8,45 @@ use forge_core::{Clock, Moment};
 #[derive(Debug)]
 pub(crate) struct ServerClock {
     local: Arc<dyn Clock>,
-    /// The server's time less ours, in milliseconds; `UNKNOWN` before the first answer.
+    /// The server's time less ours, in milliseconds.
     ahead: AtomicI64,
 }
-
-const UNKNOWN: i64 = i64::MIN;
 
 /// Clocks that differ by less are taken for equal: so much may be the way to the server. Then a token
 /// reads exactly as it was written.
 const TOLERANCE: i64 = 1_000;
 
 impl ServerClock {
-    pub(crate) fn new(local: Arc<dyn Clock>) -> Self {
-        Self { local, ahead: AtomicI64::new(UNKNOWN) }
+    /// Asked at `asked` by our wall clock, in milliseconds, the server has just said that it is this late.
+    pub(crate) fn new(local: Arc<dyn Clock>, asked: i64, server_millis: i64) -> Self {
+        let clock = Self { local, ahead: AtomicI64::new(0) };
+        clock.ahead.store(clock.measured(asked, server_millis).0, Ordering::Relaxed);
+        clock
     }
 
     pub(crate) fn local_now(&self) -> Moment {
         self.local.now()
     }
 
-    pub(crate) fn is_known(&self) -> bool {
-        self.ahead.load(Ordering::Relaxed) != UNKNOWN
-    }
-
-    /// Asked at `asked` by our wall clock, in milliseconds, the server has just said that it is this late.
+    /// As in [`new`](Self::new), later.
     pub(crate) fn learn(&self, asked: i64, server_millis: i64) {
-        let now = self.local.now().wall_millis();
-        let way = now.saturating_sub(asked);
-        // It said so somewhere on the way. What took long says little.
-        if self.is_known() && !(0..=TOLERANCE).contains(&way) {
+        let (ahead, way) = self.measured(asked, server_millis);
+        // What took long says little.
+        if !(0..=TOLERANCE).contains(&way) {
             return;
         }
-        let ahead = server_millis.saturating_sub(asked.saturating_add(way / 2));
-        let ahead = if is_small(ahead) { 0 } else { ahead };
         let known = self.ahead();
-        if !self.is_known() || (ahead == 0) != (known == 0) || !is_small(ahead.saturating_sub(known)) {
-            self.ahead.store(ahead.max(UNKNOWN + 1), Ordering::Relaxed);
+        if (ahead == 0) != (known == 0) || !is_small(ahead.saturating_sub(known)) {
+            self.ahead.store(ahead, Ordering::Relaxed);
         }
+    }
+
+    /// How far the server is ahead, and how long the answer took.
+    fn measured(&self, asked: i64, server_millis: i64) -> (i64, i64) {
+        let way = self.local.now().wall_millis().saturating_sub(asked);
+        // It said so somewhere on the way.
+        let ahead = server_millis.saturating_sub(asked.saturating_add(way / 2));
+        (if is_small(ahead) { 0 } else { ahead }, way)
     }
 
     /// A moment of ours, as the server's clock shows it.
@@ -58,8 +60,7 @@ impl ServerClock {
     }
 
     fn ahead(&self) -> i64 {
-        let ahead = self.ahead.load(Ordering::Relaxed);
-        if ahead == UNKNOWN { 0 } else { ahead }
+        self.ahead.load(Ordering::Relaxed)
     }
 }
 
@@ -81,13 +82,9 @@ mod tests {
     #[test]
     fn inv10_small_differences_are_none_and_large_ones_go_both_ways() {
         let local = Arc::new(ManualClock::new());
-        let clock = ServerClock::new(Arc::clone(&local) as _);
         let (now, millis) = (local.now().wall(), local.now().wall_millis());
+        let clock = ServerClock::new(Arc::clone(&local) as _, millis, millis + 999);
         let learn = |server| clock.learn(local.now().wall_millis(), server);
-        assert!(!clock.is_known());
-        assert_eq!(clock.to_local(now), now);
-        learn(millis + 999);
-        assert!(clock.is_known());
         assert_eq!(clock.to_local(now), now);
 
         learn(millis + 600_000);
@@ -109,9 +106,8 @@ mod tests {
     #[test]
     fn inv10_an_answer_that_took_long_says_nothing_of_the_clock() {
         let local = Arc::new(ManualClock::new());
-        let clock = ServerClock::new(Arc::clone(&local) as _);
         let (now, millis) = (local.now().wall(), local.now().wall_millis());
-        clock.learn(millis - 4_000, millis - 2_000);
+        let clock = ServerClock::new(Arc::clone(&local) as _, millis - 4_000, millis - 2_000);
         assert_eq!(clock.to_server(now), now, "the middle of the way is the best guess");
         clock.learn(millis - 4_000, millis - 4_000);
         assert_eq!(clock.to_server(now), now);
@@ -122,7 +118,7 @@ mod tests {
     #[test]
     fn inv10_absurd_times_do_not_overflow() {
         for (asked, server) in [(0, i64::MAX), (0, i64::MIN), (i64::MAX, i64::MIN), (i64::MIN, i64::MAX)] {
-            let clock = ServerClock::new(Arc::new(ManualClock::new()));
+            let clock = ServerClock::new(Arc::new(ManualClock::new()), asked, server);
             clock.learn(asked, server);
             let _ = (clock.to_local(DateTime::<Utc>::MIN_UTC), clock.to_server(DateTime::<Utc>::MAX_UTC));
             let _ = (clock.to_local(DateTime::<Utc>::MAX_UTC), clock.to_server(DateTime::<Utc>::MIN_UTC));

@@ -16,10 +16,12 @@ use crate::announcements::Announcements;
 use crate::builder::RedisTokenStorageBuilder;
 use crate::keys::{self, Keys};
 use crate::lease::Lease;
-use crate::link::Link;
+use crate::link::Up;
 use crate::record;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
+use crate::servers::Servers;
+use crate::target::Target;
 
 /// Tokens in Redis 7 or Valkey, shared by all processes that use the same server and prefix. Clones share
 /// one connection.
@@ -72,10 +74,9 @@ pub struct RedisTokenStorage(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) prefix: String,
     pub(crate) lease: Duration,
-    pub(crate) link: Link,
+    pub(crate) servers: Servers,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) announcements: Arc<Announcements>,
-    pub(crate) clock: ServerClock,
     pub(crate) reported: Mutex<HashSet<String>>,
 }
 
@@ -93,7 +94,37 @@ impl RedisTokenStorage {
 
     /// A storage with settings of one's own, from a URL as in [`new`](Self::new).
     pub fn builder(url: &str) -> RedisTokenStorageBuilder {
-        RedisTokenStorageBuilder::from_url(url)
+        RedisTokenStorageBuilder::new(Target::from_url(url))
+    }
+
+    /// A storage on the master that sentinels watch over under this name. Their addresses are URLs as in
+    /// [`new`](Self::new); a login there is that for the sentinels. `rediss://…` is for all, the master, too.
+    ///
+    /// ```
+    /// use forge_storage_redis::RedisTokenStorage;
+    ///
+    /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
+    /// let storage = RedisTokenStorage::sentinel(sentinels, "mymaster").database(1).build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn sentinel(
+        sentinels: impl IntoIterator<Item = impl AsRef<str>>,
+        master_name: impl Into<String>,
+    ) -> RedisTokenStorageBuilder {
+        RedisTokenStorageBuilder::new(Target::sentinel(sentinels, master_name.into()))
+    }
+
+    /// A storage in a cluster, of which some nodes are named, with URLs as in [`new`](Self::new). They tell
+    /// where the others are, and each is reached at the address that it announces, by the same login.
+    ///
+    /// ```
+    /// use forge_storage_redis::RedisTokenStorage;
+    ///
+    /// let storage = RedisTokenStorage::cluster(["redis://10.0.0.5:6379", "redis://10.0.0.6:6379"]).build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn cluster(nodes: impl IntoIterator<Item = impl AsRef<str>>) -> RedisTokenStorageBuilder {
+        RedisTokenStorageBuilder::new(Target::cluster(nodes))
     }
 
     /// A storage with settings of one's own, on the server that a client was made for.
@@ -127,56 +158,34 @@ impl Inner {
     }
 
     pub(crate) async fn read(&self, keys: &Keys) -> Result<Present, StorageError> {
-        let mut script = self.scripts.read.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta);
-        let asked = self.clock.local_now().wall_millis();
+        let mut server = None;
+        let asking = |up: &Up| {
+            let mut script = self.scripts.read.prepare_invoke();
+            script.key(&keys.token).key(&keys.meta);
+            server = Some((up.clock.local_now().wall_millis(), Arc::clone(&up.clock)));
+            Ok(script)
+        };
         let (now, what, record, digest, issued_at): (i64, String, Vec<u8>, String, String) =
-            self.link.call(&script).await?;
+            self.servers.call(keys, asking).await?;
         let record = Zeroizing::new(record);
-        self.clock.learn(asked, now);
-        let token = match what.as_str() {
-            "none" => None,
-            "record" => match record::read(&record) {
-                Ok(token) => Some(self.by_our_clock(token, &issued_at)),
-                Err(record::Unreadable(why)) => {
-                    self.report(keys, &digest, why);
-                    None
+        let token = match (what.as_str(), server) {
+            ("none", _) => None,
+            ("record", Some((asked, clock))) => {
+                clock.learn(asked, now);
+                match record::read(&record) {
+                    Ok(token) => Some(by_our_clock(&clock, token, &issued_at)),
+                    Err(record::Unreadable(why)) => {
+                        self.report(keys, &digest, why);
+                        None
+                    }
                 }
-            },
+            }
             _ => {
                 self.report(keys, &digest, "no text, or too long");
                 None
             }
         };
         Ok(Present { token, digest })
-    }
-
-    pub(crate) async fn written(&self, token: &TokenData) -> Result<Written, StorageError> {
-        if !self.clock.is_known() {
-            // Reading tells the time; that there is no such token does no harm.
-            self.read(&self.keys("")?).await?;
-        }
-        let now = self.clock.local_now().wall();
-        let expires_at = token.expires_at().map(|at| self.clock.to_server(at));
-        let record = record::write(token, expires_at)
-            .map_err(|_| StorageError::new("the token cannot be written as JSON"))?;
-        let seconds = token.kept_until(now).map(|until| {
-            let left = until.signed_duration_since(now).num_seconds();
-            left.clamp(SHORTEST_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
-        });
-        let issued_at = token.issued_at().map(|at| self.clock.to_server(at).timestamp_millis().to_string());
-        Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
-    }
-
-    fn by_our_clock(&self, mut token: TokenData, issued_at: &str) -> TokenData {
-        if let Some(expires_at) = token.expires_at() {
-            token = token.with_expires_at(self.clock.to_local(expires_at));
-        }
-        let issued_at = issued_at.parse().ok().and_then(DateTime::<Utc>::from_timestamp_millis);
-        match issued_at {
-            Some(issued_at) => token.with_issued_at(self.clock.to_local(issued_at)),
-            None => token,
-        }
     }
 
     /// Once for each value, and without it.
@@ -195,6 +204,31 @@ impl Inner {
     }
 }
 
+/// A token as it is stored on a server with this clock.
+pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written, StorageError> {
+    let now = clock.local_now().wall();
+    let expires_at = token.expires_at().map(|at| clock.to_server(at));
+    let record = record::write(token, expires_at)
+        .map_err(|_| StorageError::new("the token cannot be written as JSON").with_nothing_sent())?;
+    let seconds = token.kept_until(now).map(|until| {
+        let left = until.signed_duration_since(now).num_seconds();
+        left.clamp(SHORTEST_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
+    });
+    let issued_at = token.issued_at().map(|at| clock.to_server(at).timestamp_millis().to_string());
+    Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
+}
+
+fn by_our_clock(clock: &ServerClock, mut token: TokenData, issued_at: &str) -> TokenData {
+    if let Some(expires_at) = token.expires_at() {
+        token = token.with_expires_at(clock.to_local(expires_at));
+    }
+    let issued_at = issued_at.parse().ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+    match issued_at {
+        Some(issued_at) => token.with_issued_at(clock.to_local(issued_at)),
+        None => token,
+    }
+}
+
 const MOST_REPORTED: usize = 1_000;
 /// In milliseconds: longer than any fetch takes.
 const REMEMBER_EPOCH: u64 = 3_600_000;
@@ -207,13 +241,16 @@ impl TokenStorage for RedisTokenStorage {
 
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
-        let written = self.0.written(token).await?;
         let change = self.0.announcements.change(&keys.hash);
-        let mut script = self.0.scripts.set.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta);
-        script.arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
-        script.arg(self.0.announcements.channel()).arg(change.message());
-        self.0.link.call::<()>(&script).await?;
+        let setting = |up: &Up| {
+            let written = written(token, &up.clock)?;
+            let mut script = self.0.scripts.set.prepare_invoke();
+            script.key(&keys.token).key(&keys.meta);
+            script.arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
+            script.arg(self.0.announcements.channel()).arg(change.message());
+            Ok(script)
+        };
+        self.0.servers.call::<()>(&keys, setting).await?;
         change.settle(true);
         Ok(())
     }
@@ -221,10 +258,13 @@ impl TokenStorage for RedisTokenStorage {
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
         let change = self.0.announcements.change(&keys.hash);
-        let mut script = self.0.scripts.delete.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta).key(&keys.epoch);
-        script.arg(self.0.announcements.channel()).arg(change.message()).arg(REMEMBER_EPOCH);
-        self.0.link.call::<()>(&script).await?;
+        let deleting = |_: &Up| {
+            let mut script = self.0.scripts.delete.prepare_invoke();
+            script.key(&keys.token).key(&keys.meta).key(&keys.epoch);
+            script.arg(self.0.announcements.channel()).arg(change.message()).arg(REMEMBER_EPOCH);
+            Ok(script)
+        };
+        self.0.servers.call::<()>(&keys, deleting).await?;
         change.settle(true);
         Ok(())
     }
@@ -259,10 +299,13 @@ impl CompareAndDelete for RedisTokenStorage {
             return Ok(false);
         }
         let change = self.0.announcements.change(&keys.hash);
-        let mut script = self.0.scripts.delete_if.prepare_invoke();
-        script.key(&keys.token).key(&keys.meta);
-        script.arg(self.0.announcements.channel()).arg(change.message()).arg(&present.digest);
-        let is_deleted = self.0.link.call(&script).await?;
+        let deleting = |_: &Up| {
+            let mut script = self.0.scripts.delete_if.prepare_invoke();
+            script.key(&keys.token).key(&keys.meta);
+            script.arg(self.0.announcements.channel()).arg(change.message()).arg(&present.digest);
+            Ok(script)
+        };
+        let is_deleted = self.0.servers.call(&keys, deleting).await?;
         change.settle(is_deleted);
         Ok(is_deleted)
     }
@@ -278,7 +321,7 @@ impl fmt::Debug for RedisTokenStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTokenStorage")
             .field("key_prefix", &self.0.prefix)
-            .field("link", &self.0.link)
+            .field("servers", &self.0.servers)
             .finish_non_exhaustive()
     }
 }

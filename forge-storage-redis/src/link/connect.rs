@@ -1,100 +1,39 @@
-//! How one connects, and what is said when that fails.
+//! What makes a connection one of ours.
 
-use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 
 use forge_core::StorageError;
-use redis::{AsyncConnectionConfig, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
+use redis::{PushInfo, PushKind, Value};
 
 use super::{Shared, Signals, Up};
+use crate::explain::explain;
+use crate::server_clock::ServerClock;
 
-/// A connection that hears what is announced, to a server that knows the scripts.
+/// A connection that hears what is announced, to a server that knows the scripts and whose time we know.
 ///
 /// # Errors
 ///
-/// The server cannot be reached, or does not let us in.
-pub(super) async fn connect(shared: &Shared) -> Result<Up, RedisError> {
+/// The server cannot be found or reached, or does not let us in.
+pub(super) async fn connect(shared: &Shared) -> Result<Up, StorageError> {
+    let common = &shared.common;
     let signals = Arc::new(Signals::default());
-    let (ear, ending) = (Arc::clone(&shared.announcements), Arc::clone(&signals));
-    let hear = move |push: PushInfo| {
-        match (&push.kind, push.data.as_slice()) {
-            (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.hear(message),
-            (PushKind::Disconnection, _) => ending.lost.notify_one(),
-            _ => {}
-        }
-        Ok::<(), Infallible>(())
+    let (ear, ending) = (Arc::clone(&common.announcements), Arc::clone(&signals));
+    let hear = move |push: PushInfo| match (&push.kind, push.data.as_slice()) {
+        (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.hear(message),
+        (PushKind::Disconnection, _) => ending.lost.notify_one(),
+        _ => {}
     };
-    // Deadlines are ours: see `Limits`.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_push_sender(hear);
-    let mut connection = shared.client.get_multiplexed_async_connection_with_config(&config).await?;
-    connection.subscribe(shared.announcements.channel()).await?;
+    let address = shared.locate.locate().await?;
+    let mut connection = common.dialer.dial_to_hear(&address, hear).await?;
+    shared.locate.verify(&mut connection).await?;
+    let said = |error| explain(&error);
+    connection.subscribe(common.announcements.channel()).await.map_err(said)?;
     // Else the first call of each would take three times as long.
-    shared.scripts.load(&mut connection).await?;
-    Ok(Up { connection, signals })
-}
-
-/// Whether the connection is of no use after this. An answer that is not what was expected is none of its
-/// faults.
-pub(super) fn is_fatal(error: &RedisError) -> bool {
-    // A server that has become a replica refuses to write, whatever is asked.
-    let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-    is_replica || error.is_io_error() || error.is_connection_dropped()
-}
-
-/// What a person should read. A server's own words stay out: they may quote a command, and so a token.
-pub(super) fn explain(error: &RedisError) -> StorageError {
-    // A code is a word in capitals; what is none may be anything.
-    let is_code = |code: &&str| code.len() <= 20 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let code = error.code().filter(is_code).unwrap_or_default();
-    let text = match (code, error.kind()) {
-        ("NOAUTH" | "WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
-            "Redis refused the login: user or password is wrong, or there is none".to_owned()
-        }
-        ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
-        (_, ErrorKind::RESP3NotSupported) => "the server does not speak RESP3 (Redis 6 or later)".to_owned(),
-        (_, ErrorKind::Io) => format!("no connection to Redis: {}", cause(error)),
-        (_, ErrorKind::Parse) => "what answers there is no Redis".to_owned(),
-        ("", _) => format!("Redis: {}", error.category()),
-        (code, _) => format!("Redis refused: {code}"),
-    };
-    StorageError::new(text)
-}
-
-/// What the system says.
-fn cause(error: &RedisError) -> String {
-    let source = std::error::Error::source(error);
-    // They keep it behind a pointer, which is what `source` points to.
-    let source = source.and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
-    let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) else {
-        return "it was cut".to_owned();
-    };
-    // The kind alone where the text may hold more than the system's words; for names that are not found
-    // there is no kind.
-    match io.kind().to_string() {
-        kind if kind == "uncategorized error" || kind == "other error" => "the host is not found".to_owned(),
-        kind => kind,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_the_system_says_is_told() {
-        for (url, expected) in [
-            ("redis://127.0.0.1:1", "connection refused"),
-            ("redis://host.invalid", "the host is not found"),
-            ("redis+unix:///nowhere/at/all", "entity not found"),
-        ] {
-            let client = redis::Client::open(url).unwrap();
-            let error = client.get_multiplexed_async_connection().await.unwrap_err();
-            let told = explain(&error).to_string();
-            assert!(told.ends_with(expected), "{told}");
-        }
-    }
+    common.scripts.load(&mut connection).await.map_err(said)?;
+    let asked = common.clock.now().wall_millis();
+    let (seconds, micros): (i64, i64) =
+        redis::cmd("TIME").query_async(&mut connection).await.map_err(said)?;
+    let clock =
+        ServerClock::new(Arc::clone(&common.clock), asked, seconds.saturating_mul(1_000) + micros / 1_000);
+    Ok(Up { connection, clock: Arc::new(clock), signals })
 }

@@ -8,7 +8,7 @@ use forge_core::StorageError;
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::connect::{connect, explain};
+use super::connect::connect;
 use super::{Shared, State, Up};
 
 /// After a failed attempt; doubles each time.
@@ -29,7 +29,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
     loop {
         shared.beat();
         let mut since = Instant::now();
-        let error = match timeout(shared.limits.connect, connect(&shared)).await {
+        let error = match timeout(shared.common.limits.connect, connect(&shared)).await {
             Ok(Ok(up)) => {
                 let begun = Instant::now();
                 shared.watch_over(number, up).await;
@@ -39,7 +39,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
                 since = Instant::now();
                 StorageError::new("the connection to Redis was lost")
             }
-            Ok(Err(error)) => explain(&error),
+            Ok(Err(error)) => error,
             Err(_) => StorageError::new("no connection to Redis in time"),
         };
         if !shared.report(number, State::Down(error.clone())) {
@@ -81,7 +81,7 @@ impl Shared {
                 () = up.signals.lost.notified() => return,
                 () = up.signals.condemned.notified() => return,
                 () = sleep_until(doubt_at.unwrap_or_else(Instant::now)), if doubt_at.is_some() => {
-                    self.announcements.doubt_all();
+                    self.common.announcements.doubt_all();
                     doubt_at = None;
                 }
                 () = up.signals.suspected.notified() => {
@@ -110,7 +110,7 @@ impl Shared {
             let asked = Instant::now();
             let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection)).await;
             match answer {
-                Ok(Ok(_)) if asked.elapsed() <= self.limits.slow() => return true,
+                Ok(Ok(_)) if asked.elapsed() <= self.common.limits.slow() => return true,
                 Ok(Ok(_)) => sleep(FIRST_PAUSE).await,
                 // Loading its data, for example: another connection would not help.
                 Ok(Err(error)) if !error.is_io_error() => sleep(FIRST_PAUSE).await,

@@ -1,0 +1,19 @@
+use redis::ConnectionAddr;
+
+/// The same kind of address, somewhere else.
+pub(crate) fn at(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
+    match like {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+/// Host and port; sockets in the file system have none.
+pub(crate) fn host_and_port(address: &ConnectionAddr) -> Option<(&str, u16)> {
+    match address {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host, *port)),
+        _ => None,
+    }
+}

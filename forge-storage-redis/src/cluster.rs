@@ -1,0 +1,210 @@
+//! Redis Cluster: a link for each master that has a token of ours, and the map that says which one has.
+//!
+//! Each link has its own breaker, so that a master that is gone harms only the tokens it has; and each hears
+//! what is announced, so that a link that is up has missed nothing.
+
+mod map;
+mod node;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use forge_core::StorageError;
+use redis::{ConnectionAddr, FromRedisValue, ScriptInvocation};
+use tokio::time::{Instant, sleep};
+
+use crate::addresses::{at, host_and_port};
+use crate::link::{Common, Link, Refusal, Up};
+use crate::locate::list;
+use crate::poll::poll;
+use map::{Address, Map};
+use node::Node;
+
+pub(crate) struct Cluster(Arc<Shared>);
+
+struct Shared {
+    common: Arc<Common>,
+    seeds: Vec<ConnectionAddr>,
+    nodes: Mutex<Nodes>,
+}
+
+#[derive(Default)]
+struct Nodes {
+    map: Map,
+    members: Vec<Member>,
+    next_id: u64,
+}
+
+/// A link to whichever master has a certain slot.
+struct Member {
+    id: u64,
+    slot: u16,
+    /// Where that is; `None`: nobody has said so yet.
+    address: Option<Address>,
+    link: Arc<Link>,
+}
+
+/// A call that was sent elsewhere so often is sent in a circle.
+const MOST_HOPS: usize = 5;
+/// Keys that are on their way arrive soon.
+const ARRIVAL: Duration = Duration::from_millis(5);
+
+impl Cluster {
+    /// Asks nobody yet.
+    pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
+        Self(Arc::new(Shared { common, seeds, nodes: Mutex::default() }))
+    }
+
+    /// Calls a script at the master that has this slot.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Link::call`].
+    pub(crate) async fn call<'s, T: FromRedisValue>(
+        &self,
+        slot: u16,
+        mut script: impl FnMut(&Up) -> Result<ScriptInvocation<'s>, StorageError>,
+    ) -> Result<T, StorageError> {
+        let begun = Instant::now();
+        let mut detour = None;
+        for _ in 0..MOST_HOPS {
+            let asking = detour.is_some();
+            let link = detour.take().unwrap_or_else(|| self.link(slot));
+            let up = link.up(begun).await;
+            // Who has found the way may have found that it leads elsewhere.
+            if !asking && !Arc::ptr_eq(&link, &self.link(slot)) {
+                continue;
+            }
+            let up = up?;
+            match link.call(&up, begun, &script(&up)?, asking).await {
+                Ok(answer) => return Ok(answer),
+                Err(Refusal::Final(error)) => return Err(error),
+                Err(Refusal::Moved { host, port }) => self.0.moved(slot, &link, host, port),
+                Err(Refusal::Ask { host, port }) => detour = Some(self.0.elsewhere(slot, &link, host, port)),
+                Err(Refusal::TryAgain) => sleep(ARRIVAL).await,
+            }
+        }
+        Err(StorageError::new("this part of the cluster is on its way to another server"))
+    }
+
+    /// The link to the master that has this slot, or that is about to find out which one it is.
+    pub(crate) fn link(&self, slot: u16) -> Arc<Link> {
+        let mut nodes = self.0.nodes();
+        match nodes.map.owner(slot).cloned() {
+            Some(owner) => self.0.link_to(&mut nodes, slot, owner),
+            None => self.0.link_in_search(&mut nodes, slot),
+        }
+    }
+
+    pub(crate) fn command_limit(&self) -> Duration {
+        self.0.common.limits.command
+    }
+}
+
+impl Shared {
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link_to(self: &Arc<Self>, nodes: &mut Nodes, slot: u16, address: Address) -> Arc<Link> {
+        if let Some(member) = nodes.members.iter().find(|member| member.address.as_ref() == Some(&address)) {
+            return Arc::clone(&member.link);
+        }
+        self.add(nodes, slot, Some(address))
+    }
+
+    /// While nothing is known, one finds the way for all.
+    fn link_in_search(self: &Arc<Self>, nodes: &mut Nodes, slot: u16) -> Arc<Link> {
+        let for_all = nodes.map.is_empty();
+        let in_search = |member: &&Member| member.address.is_none() && (for_all || member.slot == slot);
+        if let Some(member) = nodes.members.iter().find(in_search) {
+            return Arc::clone(&member.link);
+        }
+        self.add(nodes, slot, None)
+    }
+
+    fn add(self: &Arc<Self>, nodes: &mut Nodes, slot: u16, address: Option<Address>) -> Arc<Link> {
+        let id = nodes.next_id;
+        nodes.next_id += 1;
+        let node = Node::new(Arc::downgrade(self), id, slot, address.clone());
+        let link = Arc::new(Link::new(Arc::clone(&self.common), Arc::new(node)));
+        nodes.members.push(Member { id, slot, address, link: Arc::clone(&link) });
+        link
+    }
+
+    fn moved(self: &Arc<Self>, slot: u16, from: &Arc<Link>, host: String, port: u16) {
+        let mut nodes = self.nodes();
+        let to = nodes.address(from, host, port);
+        nodes.map.move_slot(slot, to);
+    }
+
+    fn elsewhere(self: &Arc<Self>, slot: u16, from: &Arc<Link>, host: String, port: u16) -> Arc<Link> {
+        let mut nodes = self.nodes();
+        let to = nodes.address(from, host, port);
+        self.link_to(&mut nodes, slot, to)
+    }
+
+    /// Asks all that are known who has what.
+    async fn survey(&self) -> Result<(), StorageError> {
+        let known = self.nodes().map.nodes().to_vec();
+        let mut addresses = self.seeds.clone();
+        for (host, port) in known {
+            let address = at(&self.seeds[0], host, port);
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        // Enough to find one that is up to date.
+        fastrand::shuffle(&mut addresses);
+        addresses.truncate(MOST_ASKED);
+        let maps = poll(addresses.into_iter().map(|address| {
+            let dialer = Arc::clone(&self.common.dialer);
+            async move { node::ask(&dialer, &address).await }
+        }));
+        let newest = maps.await?.into_iter().max_by_key(Map::epoch);
+        let newest = newest.ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
+        self.nodes().map = newest;
+        Ok(())
+    }
+
+    /// Where the member is to connect to by the present map.
+    fn settle(&self, id: u64, slot: u16) -> Result<Address, StorageError> {
+        let mut nodes = self.nodes();
+        let owner = nodes.map.owner(slot).cloned();
+        let owner = owner.ok_or_else(|| StorageError::new("no server has this part of the cluster"))?;
+        let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
+        if nodes.members.iter().any(is_served) {
+            // What was missed meanwhile is made up for, as after any outage.
+            self.common.announcements.doubt_all();
+            nodes.members.retain(|member| member.id != id);
+            return Err(StorageError::new("another connection leads there"));
+        }
+        if let Some(member) = nodes.members.iter_mut().find(|member| member.id == id) {
+            member.address = Some(owner.clone());
+        }
+        Ok(owner)
+    }
+}
+
+const MOST_ASKED: usize = 8;
+
+impl Nodes {
+    /// Who sends elsewhere without naming a host means itself.
+    fn address(&self, from: &Arc<Link>, host: String, port: u16) -> Address {
+        if !host.is_empty() {
+            return (host, port);
+        }
+        let sender = self.members.iter().find(|member| Arc::ptr_eq(&member.link, from));
+        let sender = sender.and_then(|member| member.address.clone());
+        (sender.map(|(host, _)| host).unwrap_or_default(), port)
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Each asks for its own address, so not under the lock.
+        let links: Vec<_> = self.0.nodes().members.iter().map(|member| Arc::clone(&member.link)).collect();
+        f.debug_struct("Cluster").field("seeds", &list(&self.0.seeds)).field("links", &links).finish()
+    }
+}

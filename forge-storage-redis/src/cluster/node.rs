@@ -1,0 +1,100 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use forge_core::StorageError;
+use redis::aio::MultiplexedConnection;
+use redis::{ConnectionAddr, Value};
+
+use super::map::{Address, Map};
+use super::{Shared, at, host_and_port, list};
+use crate::dialer::Dialer;
+use crate::explain::explain;
+use crate::locate::Locate;
+
+/// The master of a slot, whoever that is.
+pub(super) struct Node {
+    cluster: Weak<Shared>,
+    /// Of the member whose link this is.
+    id: u64,
+    slot: u16,
+    /// What is known at first need not be asked for.
+    first: Option<Address>,
+    is_first_used: AtomicBool,
+}
+
+impl Node {
+    pub(super) fn new(cluster: Weak<Shared>, id: u64, slot: u16, first: Option<Address>) -> Self {
+        Self { cluster, id, slot, first, is_first_used: AtomicBool::new(false) }
+    }
+
+    fn cluster(&self) -> Result<Arc<Shared>, StorageError> {
+        self.cluster.upgrade().ok_or_else(|| StorageError::new("the storage is gone"))
+    }
+}
+
+#[async_trait]
+impl Locate for Node {
+    async fn locate(&self) -> Result<ConnectionAddr, StorageError> {
+        let cluster = self.cluster()?;
+        let (host, port) = match &self.first {
+            Some(first) if !self.is_first_used.swap(true, Ordering::Relaxed) => first.clone(),
+            _ => {
+                cluster.survey().await?;
+                cluster.settle(self.id, self.slot)?
+            }
+        };
+        Ok(at(&cluster.seeds[0], host, port))
+    }
+
+    /// One that is cut off from the others refuses everything.
+    async fn verify(&self, connection: &mut MultiplexedConnection) -> Result<(), StorageError> {
+        let info: String = redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query_async(connection)
+            .await
+            .map_err(|error| explain(&error))?;
+        if info.lines().any(|line| line.trim() == "cluster_state:ok") {
+            return Ok(());
+        }
+        Err(StorageError::new("the cluster is down (CLUSTERDOWN)"))
+    }
+}
+
+/// What a node knows of its cluster.
+///
+/// # Errors
+///
+/// It cannot be asked, or is part of none.
+pub(super) async fn ask(dialer: &Dialer, address: &ConnectionAddr) -> Result<Map, StorageError> {
+    let mut node = dialer.dial(address).await?;
+    let mut ask = redis::pipe();
+    ask.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
+    let (info, slots): (String, Value) = ask.query_async(&mut node).await.map_err(|error| {
+        if error.to_string().contains("cluster support disabled") {
+            return StorageError::new("this server is not part of a cluster");
+        }
+        explain(&error)
+    })?;
+    let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
+    let epoch = epoch.and_then(|epoch| epoch.trim().parse().ok()).unwrap_or(0);
+    let (host, _) = host_and_port(address).unwrap_or_default();
+    Ok(Map::read(epoch, slots, host))
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(cluster) = self.cluster() else { return f.write_str("a cluster") };
+        let address = cluster
+            .nodes()
+            .members
+            .iter()
+            .find(|member| member.id == self.id)
+            .and_then(|member| member.address.clone());
+        match address {
+            Some((host, port)) => write!(f, "{host}:{port} of the cluster {}", list(&cluster.seeds)),
+            None => write!(f, "the cluster {}", list(&cluster.seeds)),
+        }
+    }
+}

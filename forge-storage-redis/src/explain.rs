@@ -1,0 +1,67 @@
+//! What a person should read. A server's own words stay out: they may quote a command, and so a token.
+
+use std::io;
+use std::sync::Arc;
+
+use forge_core::StorageError;
+use redis::{ErrorKind, RedisError};
+
+pub(crate) fn explain(error: &RedisError) -> StorageError {
+    // A code is a word in capitals; what is none may be anything.
+    let is_code = |code: &&str| code.len() <= 20 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let code = error.code().filter(is_code).unwrap_or_default();
+    let text = match (code, error.kind()) {
+        ("NOAUTH" | "WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
+            "Redis refused the login: user or password is wrong, or there is none".to_owned()
+        }
+        ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
+        ("MOVED" | "ASK", _) => {
+            "this server is part of a cluster: use `RedisTokenStorage::cluster`".to_owned()
+        }
+        (_, ErrorKind::RESP3NotSupported) => "the server does not speak RESP3 (Redis 6 or later)".to_owned(),
+        (_, ErrorKind::Io) => format!("no connection to Redis: {}", cause(error)),
+        (_, ErrorKind::Parse) => "what answers there is no Redis".to_owned(),
+        ("", _) => format!("Redis: {}", error.category()),
+        (code, _) => format!("Redis refused: {code}"),
+    };
+    StorageError::new(text)
+}
+
+/// What the system says.
+fn cause(error: &RedisError) -> String {
+    let source = std::error::Error::source(error);
+    // They keep it behind a pointer, which is what `source` points to.
+    let source = source.and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
+    let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) else {
+        return "it was cut".to_owned();
+    };
+    #[cfg(feature = "rustls-no-provider")]
+    if let Some(refusal) = crate::tls::refusal(io) {
+        return refusal;
+    }
+    // The kind alone where the text may hold more than the system's words; for names that are not found
+    // there is no kind.
+    match io.kind().to_string() {
+        kind if kind == "uncategorized error" || kind == "other error" => "the host is not found".to_owned(),
+        kind => kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_system_says_is_told() {
+        for (url, expected) in [
+            ("redis://127.0.0.1:1", "connection refused"),
+            ("redis://host.invalid", "the host is not found"),
+            ("redis+unix:///nowhere/at/all", "entity not found"),
+        ] {
+            let client = redis::Client::open(url).unwrap();
+            let error = client.get_multiplexed_async_connection().await.unwrap_err();
+            let told = explain(&error).to_string();
+            assert!(told.ends_with(expected), "{told}");
+        }
+    }
+}

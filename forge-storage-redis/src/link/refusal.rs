@@ -1,0 +1,96 @@
+use forge_core::StorageError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::explain::explain;
+
+/// Why a call was not carried out.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The keys are at another server of the cluster.
+    Moved {
+        host: String,
+        port: u16,
+    },
+    /// They are on their way to another one, and what is asked for may be there.
+    Ask {
+        host: String,
+        port: u16,
+    },
+    /// They are on their way, some here and some there.
+    TryAgain,
+    Final(StorageError),
+}
+
+impl Refusal {
+    pub(super) fn of(error: &RedisError) -> Self {
+        let ErrorKind::Server(kind) = error.kind() else { return Self::Final(explain(error)) };
+        let elsewhere = || {
+            let (address, _slot) = error.redirect_node()?;
+            let (host, port) = address.rsplit_once(':')?;
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Some((host, port.parse().ok()?))
+        };
+        match (kind, elsewhere()) {
+            (ServerErrorKind::Moved, Some((host, port))) => Self::Moved { host, port },
+            (ServerErrorKind::Ask, Some((host, port))) => Self::Ask { host, port },
+            (ServerErrorKind::TryAgain, _) => Self::TryAgain,
+            _ => Self::Final(explain(error)),
+        }
+    }
+}
+
+/// Outside of clusters nobody is sent elsewhere.
+impl From<Refusal> for StorageError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Final(error) => error,
+            Refusal::Moved { .. } | Refusal::Ask { .. } | Refusal::TryAgain => {
+                Self::new("this server is part of a cluster: use `RedisTokenStorage::cluster`")
+            }
+        }
+    }
+}
+
+/// Whether the connection is of no use after this. An answer that is not what was expected is none of its
+/// faults.
+pub(super) fn is_fatal(error: &RedisError) -> bool {
+    // A server that has become a replica refuses to write, one that is cut off from its cluster refuses
+    // everything, and one whose users have changed asks for another login.
+    let is_of_the_server =
+        matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown));
+    is_of_the_server || error.code() == Some("NOAUTH") || error.is_io_error() || error.is_connection_dropped()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(answer: &str) -> Refusal {
+        let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        Refusal::of(&answer.extract_error().unwrap_err())
+    }
+
+    #[test]
+    fn where_the_keys_are_is_read_from_the_refusal() {
+        for (answer, expected) in [
+            ("MOVED 3999 127.0.0.1:6381", ("127.0.0.1", 6381)),
+            ("MOVED 3999 redis-1.example.com:6381", ("redis-1.example.com", 6381)),
+            ("MOVED 3999 ::1:6381", ("::1", 6381)),
+            ("MOVED 3999 [::1]:6381", ("::1", 6381)),
+            ("MOVED 3999 :6381", ("", 6381)),
+        ] {
+            let Refusal::Moved { host, port } = refused(answer) else { panic!("{answer}") };
+            assert_eq!((host.as_str(), port), expected);
+        }
+        assert!(matches!(refused("ASK 3999 127.0.0.1:6381"), Refusal::Ask { port: 6381, .. }));
+        assert!(matches!(
+            refused("TRYAGAIN Multiple keys request during rehashing of slot"),
+            Refusal::TryAgain
+        ));
+        for answer in
+            ["MOVED", "MOVED 1", "MOVED 1 x", "MOVED 1 x:99999", "ERR MOVED 1 x:1", "CLUSTERDOWN no"]
+        {
+            assert!(matches!(refused(answer), Refusal::Final(_)), "{answer}");
+        }
+    }
+}
