@@ -91,3 +91,54 @@ pub(crate) fn refusal(error: &std::io::Error) -> Option<String> {
         error => format!("TLS: {error}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RedisTokenStorage;
+
+    const ADDRESS: &str = "rediss://127.0.0.1:1";
+
+    #[cfg(feature = "rustls")]
+    fn refused(certificates: &Certificates) -> String {
+        let address = ADDRESS.into_connection_info().unwrap().addr().clone();
+        certificates.apply(address).unwrap_err().to_string()
+    }
+
+    #[cfg(feature = "rustls")]
+    #[test]
+    fn what_is_no_certificate_is_refused_by_name() {
+        for roots in [&b""[..], b"canary", b"-----BEGIN CERTIFICATE-----\ncanary"] {
+            let told = refused(&Certificates { roots: Some(roots.to_vec()), client: None });
+            assert!(told.contains("root_certificates") && !told.contains("canary"), "{told}");
+        }
+        let key = b"-----BEGIN PRIVATE KEY-----\ncanary".to_vec().into();
+        let told = refused(&Certificates { roots: None, client: Some((b"canary".to_vec(), key)) });
+        assert!(told.contains("client_certificate") && !told.contains("canary"), "{told}");
+    }
+
+    #[test]
+    fn certificates_are_for_addresses_with_tls() {
+        let build = |url| RedisTokenStorage::builder(url).root_certificates("canary").build();
+        assert_eq!(build("redis://127.0.0.1:1").unwrap_err().field(), "url");
+        let insecure = RedisTokenStorage::new("rediss://127.0.0.1:1#insecure").unwrap_err();
+        assert!(insecure.to_string().contains("#insecure"), "{insecure}");
+    }
+
+    #[cfg(feature = "rustls")]
+    #[tokio::test]
+    async fn a_crypto_provider_is_installed_where_there_is_none() {
+        use forge_core::TokenStorage;
+
+        let storage = RedisTokenStorage::new(ADDRESS).unwrap();
+        storage.get("k").await.unwrap_err();
+        assert!(rustls::crypto::CryptoProvider::get_default().is_some());
+    }
+
+    #[cfg(all(feature = "rustls-no-provider", not(feature = "rustls")))]
+    #[test]
+    fn a_crypto_provider_that_is_missing_is_asked_for() {
+        let error = RedisTokenStorage::new(ADDRESS).unwrap_err();
+        assert!(error.to_string().contains("crypto provider"), "{error}");
+    }
+}

@@ -13,7 +13,7 @@ use crate::command::cargo;
 use crate::workspace;
 use check::Check;
 
-/// Check the repository: formatting, lints, documentation and the arrows between the crates.
+/// Check the repository: formatting, lints, documentation, features and the arrows between the crates.
 ///
 /// Every check runs, also when an earlier one failed; a table at the end and the last line say how it
 /// went. The tests are not part of it: `cargo xtask test`.
@@ -41,6 +41,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
         Check::new("redis only when asked for", || redis::check(&workspace, facade)),
     ];
     checks.extend(features::clippy(&workspace, facade));
+    checks.push(features::redis_tls_alone(&workspace));
     checks.push(features::rustdoc(&workspace));
     Ok(check::run_all(checks))
 }
