@@ -1,24 +1,30 @@
 //! Redis servers of one's own: in containers or as processes, as `cargo xtask redis` finds it possible.
 
+mod ask;
+mod cluster;
 mod container;
 mod finder;
+mod group;
 #[cfg(unix)]
 mod native;
 mod port;
+mod setup;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{fmt, io};
 
 use async_trait::async_trait;
 
+use ask::Access;
 use finder::Found;
+use setup::Setup;
+use tls::Tls;
 
-/// How often another port is tried when somebody else was faster.
-const ATTEMPTS: usize = 5;
-
-/// What keeps a server from writing to disk, and lets it answer whoever reaches it: only this machine.
-const SETTINGS: [&str; 6] = ["--save", "", "--appendonly", "no", "--protected-mode", "no"];
+pub use cluster::{RedisCluster, SlotMove};
+pub use group::RedisNode;
+pub use tls::{Authority, Identity};
 
 /// A Redis server of one's own on 127.0.0.1, with nothing in it. It is gone when this is dropped, and also
 /// when the process is killed.
@@ -39,6 +45,7 @@ const SETTINGS: [&str; 6] = ["--save", "", "--appendonly", "no", "--protected-mo
 pub struct RedisServer {
     server: Box<dyn Server>,
     port: u16,
+    tls: bool,
 }
 
 impl RedisServer {
@@ -66,7 +73,21 @@ impl RedisServer {
     ///
     /// When there is no Redis, with what to do, or it does not start.
     pub async fn try_start_with(args: &[&str]) -> io::Result<Self> {
-        Self::start_found(&finder::found().await?.server, args).await
+        Self::start_found(&finder::found().await?.server, args, None).await
+    }
+
+    /// Starts a server that speaks nothing but TLS, as the one that `identity` says. Clients need no
+    /// certificate, unless `args` say `["--tls-auth-clients", "yes"]`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Redis, with what to do, or it does not know TLS.
+    pub async fn start_tls(authority: &Authority, identity: &Identity, args: &[&str]) -> Self {
+        let start = async {
+            let tls = Tls::new(authority, identity)?;
+            Self::start_found(&finder::found().await?.server, args, Some(tls)).await
+        };
+        start.await.unwrap_or_else(|error| panic!("no Redis server with TLS: {error}"))
     }
 
     /// Starts a server of the other kind, a process where [`start`](Self::start) takes a container. `None`
@@ -78,7 +99,7 @@ impl RedisServer {
     pub async fn start_other() -> Option<Self> {
         let found = finder::found().await.unwrap_or_else(|error| panic!("no Redis server: {error}"));
         let other = found.other.as_ref()?;
-        let started = Self::start_found(other, &[]).await;
+        let started = Self::start_found(other, &[], None).await;
         Some(started.unwrap_or_else(|error| panic!("no other Redis server: {error}")))
     }
 
@@ -87,9 +108,9 @@ impl RedisServer {
         self.port
     }
 
-    /// The URL for clients, `redis://127.0.0.1:PORT`.
+    /// The URL for clients, `redis://127.0.0.1:PORT`, or `rediss://` where it speaks TLS.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        RedisNode::new(self.port, self.tls).url()
     }
 
     /// Whether it is a container and not a process.
@@ -136,18 +157,15 @@ impl RedisServer {
         started.unwrap_or_else(|error| panic!("Redis is not started again: {error}"));
     }
 
-    async fn start_found(found: &Found, args: &[&str]) -> io::Result<Self> {
-        let mut last = io::Error::other("there is no free port");
-        for _ in 0..ATTEMPTS {
-            let port = port::free()?;
-            match found.start(port, args).await {
-                Ok(server) => return Ok(Self { server, port }),
-                // Between the look at the port and its use, somebody may have taken it.
-                Err(error) if port::is_taken(port) => last = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last)
+    async fn start_found(found: &Found, args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
+        let access = Access::by(args, tls);
+        let tls = access.tls.is_some();
+        port::on_free(1, async |ports| {
+            let port = ports[0];
+            let server = found.start(None, Setup::new(port, &access, args)).await?;
+            Ok(Self { server, port, tls })
+        })
+        .await
     }
 }
 
@@ -170,12 +188,12 @@ trait Server: Send + Sync {
 }
 
 impl Found {
-    /// Returns when the server answers.
-    async fn start(&self, port: u16, args: &[&str]) -> io::Result<Box<dyn Server>> {
+    /// Returns when the server answers. A container may be in the network of another.
+    async fn start(&self, network: Option<&str>, setup: Setup) -> io::Result<Box<dyn Server>> {
         match self {
-            Self::Container(image) => Ok(Box::new(container::Container::start(image, port, args).await?)),
+            Self::Container(image) => Ok(Box::new(container::Container::start(image, network, setup).await?)),
             #[cfg(unix)]
-            Self::Native(command) => Ok(Box::new(native::Native::start(command, port, args).await?)),
+            Self::Native(command) => Ok(Box::new(native::Native::start(command, setup).await?)),
             #[cfg(not(unix))]
             Self::Native(_) => Err(io::ErrorKind::Unsupported.into()),
         }

@@ -9,7 +9,8 @@ use std::{env, io, process};
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::redis::{SETTINGS, Server, port};
+use crate::redis::setup::Setup;
+use crate::redis::{Server, port};
 
 /// Some ten milliseconds, on a machine that has nothing else to do.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -20,8 +21,7 @@ const WATCHDOG: &str = r#"read -r _; kill -9 "$1"; rm -r "$2""#;
 
 pub(super) struct Native {
     command: Vec<String>,
-    arguments: Vec<String>,
-    port: u16,
+    setup: Setup,
     /// Where it runs, and writes to if it was told to write.
     folder: PathBuf,
     running: Option<Running>,
@@ -33,10 +33,14 @@ struct Running {
 }
 
 impl Native {
-    pub(super) async fn start(command: &[String], port: u16, args: &[&str]) -> io::Result<Self> {
-        let arguments = SETTINGS.iter().chain(args).map(ToString::to_string).collect();
-        let folder = env::temp_dir().join(format!("requestforge-redis-{}-{port}", process::id()));
-        let mut native = Self { command: command.to_vec(), arguments, port, folder, running: None };
+    pub(super) async fn start(command: &[String], setup: Setup) -> io::Result<Self> {
+        let folder = env::temp_dir().join(format!("requestforge-redis-{}-{}", process::id(), setup.port));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        for (name, content) in &setup.files {
+            fs::write(folder.join(name), content)?;
+        }
+        let mut native = Self { command: command.to_vec(), setup, folder, running: None };
         native.start_again().await?;
         Ok(native)
     }
@@ -68,18 +72,17 @@ impl Server for Native {
 
     async fn start_again(&mut self) -> io::Result<()> {
         self.running.take();
-        let _ = fs::remove_dir_all(&self.folder);
-        fs::create_dir_all(&self.folder)?;
         let log = self.folder.join("server.log");
         let (program, first) =
             self.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
         let mut command = Command::new(program);
-        command.args(first).args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
-        command.args(&self.arguments).current_dir(&self.folder);
+        command.args(first).args(&self.setup.arguments).args(["--bind", "127.0.0.1"]);
+        command.current_dir(&self.folder);
         let running = self.running.insert(Running::start(command, &log, &self.folder)?);
         let server = &mut running.server;
         let ended = || server.try_wait().is_ok_and(|status| status.is_some());
-        let answered = port::until_answered(self.port, START_LIMIT, ended).await;
+        let Setup { port, access, .. } = &self.setup;
+        let answered = port::until_answered(*port, access, START_LIMIT, ended).await;
         answered.map_err(|error| io::Error::new(error.kind(), format!("{error}\n{}", tail(&log))))
     }
 }

@@ -8,14 +8,17 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
+
+use crate::redis::ask::Access;
 
 /// Below those that systems give to outgoing connections: a stopped server wants its port back.
 const FIRST: u32 = 20_000;
 const PORTS: u32 = 12_000;
 
+/// How often other ports are tried when somebody else was faster.
+const ATTEMPTS: usize = 5;
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -36,6 +39,28 @@ pub(super) fn free() -> io::Result<u16> {
     Err(io::ErrorKind::AddrInUse.into())
 }
 
+/// Starts something on as many free ports as it needs, `start`.
+///
+/// # Errors
+///
+/// When it does not start, and not because somebody else was faster.
+pub(super) async fn on_free<T>(
+    count: usize,
+    start: impl AsyncFn(Vec<u16>) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = io::Error::other("there is no free port");
+    for _ in 0..ATTEMPTS {
+        let ports = (0..count).map(|_| free()).collect::<io::Result<Vec<_>>>()?;
+        match start(ports.clone()).await {
+            Ok(started) => return Ok(started),
+            // Between the look at a port and its use, somebody may have taken it.
+            Err(error) if ports.into_iter().any(is_taken) => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
 /// Whether somebody listens there.
 pub(super) fn is_taken(port: u16) -> bool {
     TcpListener::bind(address(port)).is_err()
@@ -44,12 +69,13 @@ pub(super) fn is_taken(port: u16) -> bool {
 /// Waits until a server answers; `ended` tells whether it cannot any more.
 pub(super) async fn until_answered(
     port: u16,
+    access: &Access,
     limit: Duration,
     mut ended: impl FnMut() -> bool,
 ) -> io::Result<()> {
     let start = Instant::now();
     loop {
-        let Err(error) = ping(port).await else { return Ok(()) };
+        let Err(error) = ping(port, access).await else { return Ok(()) };
         if ended() {
             return Err(io::Error::other("it ended at once"));
         }
@@ -72,17 +98,12 @@ pub(super) async fn until_refused(port: u16) -> io::Result<()> {
     Ok(())
 }
 
-async fn ping(port: u16) -> io::Result<()> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address(port)).await?;
-        stream.write_all(b"PING\r\n").await?;
-        let mut answer = [0; 7];
-        stream.read_exact(&mut answer).await?;
+async fn ping(port: u16, access: &Access) -> io::Result<()> {
+    match access.ask(port, &["PING"]).await {
         // Whoever wants a password answers, too.
-        let answers = [b"+PONG\r\n", b"-NOAUTH"].contains(&&answer);
-        if answers { Ok(()) } else { Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
-    };
-    timeout(Duration::from_secs(1), exchange).await?
+        Err(error) if !error.to_string().starts_with("NOAUTH") => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn address(port: u16) -> SocketAddr {

@@ -1,13 +1,12 @@
-//! The Redis servers of the other suites: they start, freeze, go on, stop and come back.
-
-#![allow(clippy::unwrap_used)]
+//! One server.
 
 use std::time::{Duration, Instant};
 
 use forge_tests::RedisServer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::ask;
 
 /// Whether it answers, within a time in which it does if it can at all.
 async fn answers(server: &RedisServer) -> bool {
@@ -16,13 +15,6 @@ async fn answers(server: &RedisServer) -> bool {
         Ok::<_, std::io::Error>(ask(&mut stream, "PING").await? == "+PONG\r\n")
     };
     timeout(Duration::from_millis(200), exchange).await.is_ok_and(|answer| answer.is_ok_and(|pong| pong))
-}
-
-async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
-    stream.write_all(format!("{command}\r\n").as_bytes()).await?;
-    let mut answer = vec![0; 4096];
-    let length = stream.read(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
 async fn goes_through_everything(mut server: RedisServer, started: Instant) {

@@ -1,0 +1,24 @@
+//! The Redis servers of the other suites: they start, freeze, go on, stop and come back, and where there are
+//! several, others take over.
+
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod single;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What one says on a connection, and the next thing one hears.
+async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
+    stream.write_all(format!("{command}\r\n").as_bytes()).await?;
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// The same on a connection of its own.
+async fn ask_at(port: u16, command: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    ask(&mut stream, command).await.unwrap()
+}

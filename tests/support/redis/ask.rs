@@ -1,0 +1,93 @@
+//! What the fixtures themselves ask their servers.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::redis::tls::Tls;
+
+/// Servers on this machine answer at once, if they do.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// What it takes to be let in.
+#[derive(Clone, Default)]
+pub(super) struct Access {
+    pub(super) password: Option<String>,
+    pub(super) tls: Option<Tls>,
+}
+
+impl Access {
+    /// To a server with these arguments.
+    pub(super) fn by(args: &[&str], tls: Option<Tls>) -> Self {
+        let password = args.windows(2).rev().find(|pair| pair[0] == "--requirepass");
+        Self { password: password.map(|pair| pair[1].to_owned()), tls }
+    }
+
+    /// Asks over a connection of its own. An answer with many parts comes as a flat list of them.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or an error is the answer.
+    pub(super) async fn ask(&self, port: u16, words: &[&str]) -> io::Result<Vec<String>> {
+        let exchange = async {
+            let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+            let stream: Box<dyn Stream> = match &self.tls {
+                Some(tls) => Box::new(tls.connect(stream).await?),
+                None => Box::new(stream),
+            };
+            let mut stream = BufStream::new(stream);
+            if let Some(password) = &self.password {
+                say(&mut stream, &["AUTH", password]).await?;
+                hear(&mut stream).await?;
+            }
+            say(&mut stream, words).await?;
+            hear(&mut stream).await
+        };
+        timeout(LIMIT, exchange).await?
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn say(stream: &mut BufStream<Box<dyn Stream>>, words: &[&str]) -> io::Result<()> {
+    stream.write_all(format!("*{}\r\n", words.len()).as_bytes()).await?;
+    for word in words {
+        stream.write_all(format!("${}\r\n{word}\r\n", word.len()).as_bytes()).await?;
+    }
+    stream.flush().await
+}
+
+async fn hear(stream: &mut BufStream<Box<dyn Stream>>) -> io::Result<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut missing = 1;
+    while missing > 0 {
+        missing -= 1;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let Some((kind, rest)) = line.trim_end().split_at_checked(1) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        match kind {
+            "+" | ":" => parts.push(rest.to_owned()),
+            "-" => return Err(io::Error::other(rest)),
+            // -1 is for what is not there.
+            "$" => {
+                if let Ok(length) = rest.parse::<usize>() {
+                    let mut text = vec![0; length + 2];
+                    stream.read_exact(&mut text).await?;
+                    text.truncate(length);
+                    parts.push(String::from_utf8_lossy(&text).into_owned());
+                }
+            }
+            "*" => missing += rest.parse().unwrap_or(0),
+            _ => return Err(io::Error::other(line)),
+        }
+    }
+    Ok(parts)
+}

@@ -1,0 +1,66 @@
+//! What one node of a cluster knows of all of them.
+
+use std::io;
+use std::ops::RangeInclusive;
+
+use crate::redis::group::Member;
+
+/// A node, as another one or itself sees it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) port: u16,
+    /// The id of the one it is a replica of.
+    pub(super) master: Option<String>,
+    flags: String,
+    connected: bool,
+    slots: Vec<RangeInclusive<usize>>,
+}
+
+impl Seen {
+    pub(super) fn has(&self, slot: usize) -> bool {
+        self.slots.iter().any(|slots| slots.contains(&slot))
+    }
+
+    pub(super) fn is_master(&self) -> bool {
+        self.flags.split(',').any(|flag| flag == "master")
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        // `fail?` is a suspicion.
+        let ill = |flag: &str| ["fail", "fail?", "handshake", "noaddr"].contains(&flag);
+        self.connected && !self.flags.split(',').any(ill)
+    }
+}
+
+/// All that a node sees, itself included.
+pub(super) async fn view(member: &Member) -> io::Result<Vec<Seen>> {
+    let told = member.text(&["CLUSTER", "NODES"]).await?;
+    let seen: Option<Vec<Seen>> = told.lines().map(seen).collect();
+    seen.ok_or_else(|| io::Error::other(format!("what {:?} sees is not understood: {told}", member.node)))
+}
+
+/// `ID IP:PORT@BUS,NAME FLAGS MASTER PING PONG EPOCH LINK SLOTS…`
+fn seen(told: &str) -> Option<Seen> {
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let [id, address, flags, master, _, _, _, link, slots @ ..] = words.as_slice() else { return None };
+    let port = address.split('@').next()?.rsplit(':').next()?.parse().ok()?;
+    Some(Seen {
+        id: (*id).to_owned(),
+        port,
+        master: Some(*master).filter(|master| *master != "-").map(ToOwned::to_owned),
+        flags: (*flags).to_owned(),
+        connected: *link == "connected",
+        // Those that are about to move are in brackets, and still there besides.
+        slots: slots
+            .iter()
+            .filter(|slots| !slots.starts_with('['))
+            .map(|slots| range(slots))
+            .collect::<Option<_>>()?,
+    })
+}
+
+fn range(slots: &str) -> Option<RangeInclusive<usize>> {
+    let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
+    Some(first.parse().ok()?..=last.parse().ok()?)
+}

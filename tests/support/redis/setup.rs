@@ -1,0 +1,44 @@
+//! What a server is started with, in a container and as a process.
+
+use crate::redis::ask::Access;
+use crate::redis::tls;
+
+/// What keeps a server from writing to disk, and lets it answer whoever reaches it: only this machine.
+const SETTINGS: [&str; 6] = ["--save", "", "--appendonly", "no", "--protected-mode", "no"];
+
+pub(super) struct Setup {
+    /// Where it is on 127.0.0.1. It has the same port within a container.
+    pub(super) port: u16,
+    pub(super) access: Access,
+    /// All of its arguments.
+    pub(super) arguments: Vec<String>,
+    /// Names and contents of what it finds in the folder where it runs.
+    pub(super) files: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// A server that keeps nothing, with more arguments.
+    pub(super) fn new(port: u16, access: &Access, args: &[&str]) -> Self {
+        let mut setup = Self { port, access: access.clone(), arguments: Vec::new(), files: Vec::new() };
+        setup.add(&SETTINGS);
+        setup.listen();
+        setup.add(args);
+        setup
+    }
+
+    fn listen(&mut self) {
+        let port = self.port.to_string();
+        match self.access.tls.clone() {
+            None => self.add(&["--port", &port]),
+            Some(tls) => {
+                self.add(&["--port", "0", "--tls-port", &port]);
+                self.add(&tls::ARGUMENTS);
+                self.files.extend(tls.files());
+            }
+        }
+    }
+
+    fn add(&mut self, args: &[&str]) {
+        self.arguments.extend(args.iter().map(ToString::to_string));
+    }
+}
