@@ -6,6 +6,7 @@
 mod cluster;
 mod sentinel;
 mod single;
+mod tls;
 
 use std::time::{Duration, Instant};
 
