@@ -74,7 +74,8 @@ pub(crate) fn refusal(error: &std::io::Error) -> Option<String> {
 
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // The signature does not fit where two authorities have one name.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the server's certificate was issued by nobody whom we trust".to_owned()
         }
         Error::InvalidCertificate(
@@ -84,6 +85,7 @@ pub(crate) fn refusal(error: &std::io::Error) -> Option<String> {
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
             | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked,
