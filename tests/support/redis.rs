@@ -162,12 +162,13 @@ impl RedisServer {
     async fn start_found(found: &Found, args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
         let access = Access::by(args, tls);
         let tls = access.tls.is_some();
-        port::on_free(1, async |ports| {
+        let access = &access;
+        let start = |ports: Vec<u16>| async move {
             let port = ports[0];
-            let server = found.start(None, Setup::new(port, &access, args)).await?;
+            let server = found.start(None, Setup::new(port, access, args)).await?;
             Ok(Self { server, port, tls })
-        })
-        .await
+        };
+        port::on_free(1, start).await
     }
 }
 

@@ -109,7 +109,7 @@ impl RedisCluster {
     ///
     /// When they do not agree.
     pub async fn master_of(&self, key: &str) -> RedisNode {
-        let master = until(NEWS_LIMIT, async || self.agreed_master(key).await).await;
+        let master = until(NEWS_LIMIT, || async { self.agreed_master(key).await }).await;
         master.unwrap_or_else(|error| panic!("no master of {key}: {error}"))
     }
 
@@ -166,7 +166,7 @@ impl RedisCluster {
     ///
     /// When that takes too long.
     pub async fn failed_over(&self, key: &str) -> RedisNode {
-        let failed_over = until(FAILOVER_LIMIT, async || {
+        let failed_over = until(FAILOVER_LIMIT, || async {
             let master = self.agreed_master(key).await?;
             let living = self.group.living().any(|member| member.node == master);
             require(living, || format!("{master:?} is the master"))?;
@@ -192,14 +192,16 @@ impl RedisCluster {
         let found = &finder::found().await?.server;
         let access = Access::by(args, tls);
         // Each node has a second port, for the others.
-        let group = port::on_free(2 * NODES, async |ports| group(found, &access, args, &ports).await).await?;
+        let access = &access;
+        let start = |ports: Vec<u16>| async move { group(found, access, args, &ports).await };
+        let group = port::on_free(2 * NODES, start).await?;
         let cluster = Self { group };
         cluster.until_ready().await?;
         Ok(cluster)
     }
 
     async fn until_ready(&self) -> io::Result<()> {
-        until(READY_LIMIT, async || {
+        until(READY_LIMIT, || async {
             for member in self.group.living() {
                 works(member).await?;
                 let seen = view(member).await?;
@@ -281,7 +283,7 @@ async fn join(group: &Group, buses: &[u16]) -> io::Result<()> {
     for (master, replica) in masters.iter().zip(replicas) {
         let id = master.text(&["CLUSTER", "MYID"]).await?;
         // Not before they have met.
-        until(NEWS_LIMIT, async || replica.ask(&["CLUSTER", "REPLICATE", &id]).await).await?;
+        until(NEWS_LIMIT, || async { replica.ask(&["CLUSTER", "REPLICATE", &id]).await }).await?;
     }
     Ok(())
 }

@@ -160,7 +160,10 @@ impl Member {
 /// # Errors
 ///
 /// With its last one, when it does not find it in time.
-pub(super) async fn until<T>(limit: Duration, look: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+pub(super) async fn until<T, F>(limit: Duration, look: impl Fn() -> F) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
     let start = Instant::now();
     loop {
         match look().await {

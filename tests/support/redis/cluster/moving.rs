@@ -136,7 +136,7 @@ impl SlotMove<'_> {
                 member.ask(&command).await?;
             }
         }
-        until(NEWS_LIMIT, async || {
+        until(NEWS_LIMIT, || async {
             let master = self.cluster.agreed_master(&self.key).await?;
             require(master == self.to, || format!("it is at {master:?}"))
         })
