@@ -55,8 +55,9 @@ impl Keyring {
     /// It was not, or was changed since, or the key is not at hand.
     pub(crate) fn open(&self, cache_key: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let rest = sealed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.'));
-        let (id, encoded) =
-            rest.and_then(|rest| rest.split_once('.')).ok_or(Unreadable("it is not encrypted"))?;
+        let (id, encoded) = rest
+            .and_then(|rest| rest.split_once('.'))
+            .ok_or(Unreadable("it is not encrypted, or by another version"))?;
         let key = self
             .all()
             .find(|key| key.id() == id)
@@ -69,7 +70,7 @@ impl Keyring {
         let nonce = XNonce::try_from(nonce.as_slice()).map_err(|_| Unreadable("it is too short"))?;
         cipher(key)
             .decrypt_in_place(&nonce, &associated_data(id, cache_key), &mut *text)
-            .map_err(|_| Unreadable("it was changed, or belongs to another cache key, or to other bytes"))?;
+            .map_err(|_| Unreadable("it was changed or moved, or its key is another one with the same id"))?;
         Ok(text)
     }
 

@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn inv16_of_the_rest_nothing_is_in_the_clear() {
+        let token = TokenData::new("canary")
+            .with_token_type("canary")
+            .with_refresh_token("canary")
+            .with_scope("canary")
+            .with_extra(extra(&json!({"canary": "canary"})));
+        let record = seal(&keys(), "crm", &token).unwrap();
+        let bare = TokenData::new(record.access_token()).with_refresh_token("sealed");
+        assert_eq!(record, bare);
+        assert!(!record.access_token().contains("canary"));
+    }
+
+    #[test]
     fn inv16_only_numbers_that_say_how_long_to_keep_it_are_in_the_clear() {
         let clear = |value: Value| {
             let token = TokenData::new("t").with_refresh_token("r").with_extra(extra(&value));

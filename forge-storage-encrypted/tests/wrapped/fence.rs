@@ -1,5 +1,6 @@
 //! What compares, compares tokens, also where the inner storage compares records.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use forge_core::{Acquired, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenStorage};
@@ -95,7 +96,9 @@ async fn inv04_who_holds_the_lease_stores_whatever_is_there() {
     for read in [None, Some(token("read").id())] {
         let mut lease = held(&world.ours).await;
         world.they_set(&token("theirs"));
+        let reads = world.inner.reads.load(Ordering::SeqCst);
         assert!(stores(&mut lease, &token("ours"), read).await);
+        assert_eq!(world.inner.reads.load(Ordering::SeqCst), reads, "and asks for nothing");
         assert_eq!(get(&world.theirs, "crm").await, Some(token("ours")));
     }
 }

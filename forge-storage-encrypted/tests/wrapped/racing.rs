@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use forge_core::{
@@ -18,6 +19,8 @@ type Event = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Racing {
     /// By which leases run out.
     pub(crate) clock: Arc<ManualClock>,
+    /// How often a record was asked for.
+    pub(crate) reads: Arc<AtomicUsize>,
     inner: InMemoryTokenStorage,
     events: Arc<Mutex<VecDeque<Event>>>,
 }
@@ -26,7 +29,7 @@ impl Racing {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::new());
         let inner = InMemoryTokenStorage::builder().clock(Arc::clone(&clock) as _).build();
-        Self { clock, inner, events: Arc::default() }
+        Self { clock, reads: Arc::default(), inner, events: Arc::default() }
     }
 
     pub(crate) fn then(&self, event: impl Future<Output = ()> + Send + 'static) {
@@ -50,6 +53,7 @@ impl std::fmt::Debug for Racing {
 #[async_trait]
 impl TokenStorage for Racing {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key).await
     }
 

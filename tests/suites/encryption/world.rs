@@ -1,6 +1,7 @@
 //! Processes under load that share a storage, each with encryption keys of its own.
 
 use std::collections::HashSet;
+use std::future::{self, Future};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -105,13 +106,14 @@ impl Fleet {
         *self.processes[number].write().expect("unpoisoned") = new;
     }
 
-    /// Lets every caller have some tokens.
+    /// Lets the callers have some tokens.
     pub(crate) async fn go_on(&self) {
         let enough = self.calls.load(Ordering::SeqCst) + 40 * self.callers.len();
-        while self.calls.load(Ordering::SeqCst) < enough {
+        let is_enough = || {
             assert!(!self.callers.iter().any(JoinHandle::is_finished), "a caller has failed");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+            future::ready(self.calls.load(Ordering::SeqCst) >= enough)
+        };
+        assert!(soon(is_enough).await, "callers get no tokens");
     }
 
     /// One process gets a new token, and the others adopt it.
@@ -119,10 +121,9 @@ impl Fleet {
         let manager = self.manager(number);
         let new = manager.force_refresh().await.expect("a token");
         for number in 0..self.processes.len() {
-            let manager = self.manager(number);
-            while manager.get_token().await.expect("a token").id() != new.id() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let manager = &self.manager(number);
+            let has_it = || async { manager.get_token().await.expect("a token").id() == new.id() };
+            assert!(soon(has_it).await, "process {number} does not adopt the new token");
         }
     }
 
@@ -168,4 +169,15 @@ impl Fleet {
             tokens
         })
     }
+}
+
+/// Whether it is so within some seconds.
+async fn soon<F: Future<Output = bool>>(is_so: impl Fn() -> F) -> bool {
+    for _ in 0..10_000 {
+        if is_so().await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    false
 }
