@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{SubsecRound, Utc};
 use requestforge::{
     Acquired, CompareAndDelete, CoolDown, EncryptedTokenStorage, EncryptionKey, Generation,
     InMemoryTokenStorage, Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenManager,
@@ -31,12 +32,15 @@ pub(crate) fn token(canaries: &mut Canaries) -> TokenData {
         "refresh_expires_in": made("text in the place of a number"),
         "refresh_token_expires_in": 7_200,
     });
+    // No storage keeps more than microseconds.
+    let now = Utc::now().trunc_subsecs(3);
     TokenData::new(made("access token"))
         .with_refresh_token(made("refresh token"))
         .with_token_type(made("token type"))
         .with_scope(made("scope"))
         .with_extra(extra.as_object().expect("an object").clone())
-        .with_expires_in(Duration::from_secs(3_600))
+        .with_issued_at(now)
+        .with_expires_at(now + Duration::from_secs(3_600))
 }
 
 /// Looks for the canaries in a dump of what a server has, also within what is base64 there.
