@@ -22,6 +22,9 @@ pub use forge_storage_memory::{InMemoryTokenStorage, InMemoryTokenStorageBuilder
 #[cfg(feature = "storage-redis")]
 pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis};
 
+#[cfg(feature = "encryption")]
+pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
+
 #[cfg(feature = "client")]
 pub use forge_client::{
     AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, HttpClient,

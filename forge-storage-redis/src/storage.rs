@@ -58,7 +58,8 @@ use crate::target::Target;
 /// is kept until it expires, at least 60 seconds; for ever without an expiry; with a refresh token as long
 /// as that lives, 30 days if that is not known. At its side stand `{prefix:key}:meta` (when the token was
 /// issued, who has sent its refresh token), `:lease`, `:cool-down` and `:epoch`, with braces, so that a
-/// cluster keeps all of them together. Tokens are not encrypted: whoever may read the server has them.
+/// cluster keeps all of them together. Tokens are not encrypted: whoever may read the server has them, unless
+/// an `EncryptedTokenStorage` (crate `forge-storage-encrypted`) is around this storage.
 ///
 /// A user of the server needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel
 /// `&requestforge:token`, and the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset

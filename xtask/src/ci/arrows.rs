@@ -6,13 +6,14 @@ use cargo_metadata::{DependencyKind, Metadata};
 ///
 /// Development dependencies are free, since nobody who uses a crate sees them; except for xtask, which
 /// has to build when nothing else does.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
     (
         "requestforge",
         &[
             "forge-client",
             "forge-core",
             "forge-pipeline",
+            "forge-storage-encrypted",
             "forge-storage-memory",
             "forge-storage-redis",
             "forge-token",
@@ -20,6 +21,7 @@ const ALLOWED: [(&str, &[&str]); 6] = [
     ),
     ("forge-client", &["forge-core"]),
     ("forge-pipeline", &["forge-core", "forge-token"]),
+    ("forge-storage-encrypted", &["forge-core"]),
     ("forge-storage-memory", &["forge-core"]),
     ("forge-storage-redis", &["forge-core"]),
     ("forge-token", &["forge-core"]),
@@ -78,6 +80,7 @@ mod tests {
             ("forge-client", "forge-core"),
             ("forge-token", "forge-core"),
             ("forge-storage-memory", "forge-core"),
+            ("forge-storage-encrypted", "forge-core"),
             ("forge-pipeline", "forge-token"),
             ("forge-tests", "requestforge"),
             ("forge-tests", "forge-token"),
@@ -93,6 +96,7 @@ mod tests {
             ("forge-client", "forge-token"),
             ("forge-token", "forge-storage-memory"),
             ("forge-storage-redis", "forge-client"),
+            ("forge-storage-encrypted", "forge-storage-redis"),
             ("forge-pipeline", "forge-client"),
             ("requestforge", "forge-tests"),
             ("forge-newcomer", "forge-core"),

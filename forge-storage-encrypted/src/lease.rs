@@ -1,0 +1,77 @@
+use std::mem;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
+
+use crate::storage::{Inner, MOST_LOOKS, lost};
+
+/// A lease of the inner storage that knows tokens where that one knows records.
+pub(crate) struct Lease {
+    storage: Arc<Inner>,
+    key: String,
+    inner: Option<Box<dyn TokenLease>>,
+    /// It was given to us; it may have run out since.
+    is_given: bool,
+}
+
+impl Lease {
+    pub(crate) fn new(storage: Arc<Inner>, key: &str, inner: Option<Box<dyn TokenLease>>) -> Self {
+        Self { storage, key: key.to_owned(), inner, is_given: false }
+    }
+
+    fn inner(&mut self) -> Result<&mut dyn TokenLease, StorageError> {
+        match &mut self.inner {
+            Some(inner) => Ok(&mut **inner),
+            None => Err(lost()),
+        }
+    }
+}
+
+/// Marks are on tokens, not on records: who encrypts a token once more finds them.
+#[async_trait]
+impl TokenLease for Lease {
+    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+        let acquired = self.inner()?.acquire(heed_cool_down).await?;
+        self.is_given = matches!(acquired, Acquired::Held { .. });
+        Ok(acquired)
+    }
+
+    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
+        self.inner()?.spend(id, once_more).await
+    }
+
+    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+        self.inner()?.unspend(id).await
+    }
+
+    async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
+        let record = self.storage.seal(&self.key, token)?;
+        // No record has this identity before ours is stored.
+        let nothing = Some(record.id());
+        // So this stores if the lease still is ours, which mostly saves us the look.
+        if mem::take(&mut self.is_given) && self.inner()?.store(&record, nothing).await? {
+            return Ok(true);
+        }
+        let mut present = self.storage.look(&self.key).await?;
+        for _ in 0..MOST_LOOKS {
+            // A record that cannot be decrypted is no token, and is replaced by who has read none.
+            let expected = if present.id() == read { present.record } else { nothing };
+            if self.inner()?.store(&record, expected).await? {
+                return Ok(true);
+            }
+            let now = self.storage.look(&self.key).await?;
+            if now.record == present.record {
+                break;
+            }
+            // It may be the same token, encrypted once more.
+            present = now;
+        }
+        Ok(false)
+    }
+
+    async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
+        self.is_given = false;
+        self.inner()?.fail(cool_down).await
+    }
+}

@@ -1,0 +1,13 @@
+//! Encrypted tokens: managers go on while keys rotate, and the storage holds nothing that is of use to
+//! anybody.
+
+#![allow(clippy::expect_used)]
+
+#[path = "../canary/canaries.rs"]
+mod canaries;
+#[path = "../canary/logs.rs"]
+mod logs;
+
+mod rotation;
+mod secrets;
+mod world;

@@ -1,0 +1,183 @@
+//! Processes under load that share a storage, each with encryption keys of its own.
+
+use std::collections::HashSet;
+use std::future::{self, Future};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use requestforge::{
+    AuthenticationError, EncryptedTokenStorage, EncryptionKey, TokenData, TokenManager, TokenProvider,
+    TokenStorage, async_trait,
+};
+use tokio::task::JoinHandle;
+
+/// Where all have their tokens.
+pub(crate) const KEY: &str = "crm";
+
+/// Which keys a process has: the first one writes, all read.
+pub(crate) type KeyIds = &'static [&'static str];
+
+/// The bytes follow from the id: keys of different processes with the same id are the same.
+pub(crate) fn key(id: &str) -> EncryptionKey {
+    let mut bytes = [0x5a; EncryptionKey::LENGTH];
+    bytes[..id.len()].copy_from_slice(id.as_bytes());
+    EncryptionKey::from_bytes(id, &bytes).expect("a key")
+}
+
+/// A storage as a process has it that has these keys.
+pub(crate) fn encrypted(inner: Arc<dyn TokenStorage>, keys: KeyIds) -> EncryptedTokenStorage {
+    let (writing, reading) = keys.split_first().expect("a key that writes");
+    let builder = EncryptedTokenStorage::builder(inner, key(writing));
+    reading.iter().fold(builder, |builder, id| builder.reading_key(key(id))).build().expect("a storage")
+}
+
+/// Fetches `token-1`, `token-2`, …, each good for an hour, and takes its time.
+#[derive(Debug, Default)]
+pub(crate) struct Numbered {
+    fetches: AtomicUsize,
+}
+
+#[async_trait]
+impl TokenProvider for Numbered {
+    fn service_name(&self) -> &'static str {
+        "numbered"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        let number = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(TokenData::new(format!("token-{number}")).with_expires_in(Duration::from_secs(3_600)))
+    }
+}
+
+/// What connects a new process to the storage that all share.
+type Connect = Box<dyn Fn() -> Arc<dyn TokenStorage> + Send + Sync>;
+
+/// Processes that get tokens all the time, whatever happens to them.
+pub(crate) struct Fleet {
+    connect: Connect,
+    provider: Arc<Numbered>,
+    processes: Vec<Arc<RwLock<TokenManager>>>,
+    callers: Vec<JoinHandle<HashSet<String>>>,
+    calls: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+}
+
+/// Per process.
+const CALLERS: usize = 3;
+
+impl Fleet {
+    /// Starts processes with these keys, and the load on them.
+    pub(crate) fn start(
+        connect: impl Fn() -> Arc<dyn TokenStorage> + Send + Sync + 'static,
+        processes: usize,
+        keys: KeyIds,
+    ) -> Self {
+        let mut fleet = Self {
+            connect: Box::new(connect),
+            provider: Arc::default(),
+            processes: Vec::new(),
+            callers: Vec::new(),
+            calls: Arc::default(),
+            is_over: Arc::default(),
+        };
+        for _ in 0..processes {
+            let process = Arc::new(RwLock::new(fleet.process(keys)));
+            for _ in 0..CALLERS {
+                fleet.callers.push(fleet.call(&process));
+            }
+            fleet.processes.push(process);
+        }
+        fleet
+    }
+
+    /// Replaces each process by one with these keys, one after the other, as a rolling deployment does.
+    pub(crate) async fn roll(&self, keys: KeyIds) {
+        for number in 0..self.processes.len() {
+            self.restart(number, keys);
+            self.go_on().await;
+        }
+    }
+
+    /// Replaces one process.
+    pub(crate) fn restart(&self, number: usize, keys: KeyIds) {
+        let new = self.process(keys);
+        *self.processes[number].write().expect("unpoisoned") = new;
+    }
+
+    /// Lets the callers have some tokens.
+    pub(crate) async fn go_on(&self) {
+        let enough = self.calls.load(Ordering::SeqCst) + 40 * self.callers.len();
+        let is_enough = || {
+            assert!(!self.callers.iter().any(JoinHandle::is_finished), "a caller has failed");
+            future::ready(self.calls.load(Ordering::SeqCst) >= enough)
+        };
+        assert!(soon(is_enough).await, "callers get no tokens");
+    }
+
+    /// One process gets a new token, and the others adopt it.
+    pub(crate) async fn renew(&self, number: usize) {
+        let manager = self.manager(number);
+        let new = manager.force_refresh().await.expect("a token");
+        for number in 0..self.processes.len() {
+            let manager = &self.manager(number);
+            let has_it = || async { manager.get_token().await.expect("a token").id() == new.id() };
+            assert!(soon(has_it).await, "process {number} does not adopt the new token");
+        }
+    }
+
+    /// Provider calls so far.
+    pub(crate) fn fetches(&self) -> usize {
+        self.provider.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Ends the load. Every caller had a token each time; these are all that there were.
+    pub(crate) async fn end(self) -> HashSet<String> {
+        self.is_over.store(true, Ordering::SeqCst);
+        let mut tokens = HashSet::new();
+        for caller in self.callers {
+            tokens.extend(caller.await.expect("no caller has failed"));
+        }
+        tokens
+    }
+
+    fn process(&self, keys: KeyIds) -> TokenManager {
+        let storage = encrypted((self.connect)(), keys);
+        let builder = TokenManager::builder(Arc::clone(&self.provider)).storage(storage);
+        builder.cache_key(KEY).build().expect("a manager")
+    }
+
+    fn manager(&self, number: usize) -> TokenManager {
+        self.processes[number].read().expect("unpoisoned").clone()
+    }
+
+    fn call(&self, process: &Arc<RwLock<TokenManager>>) -> JoinHandle<HashSet<String>> {
+        let (process, calls, is_over) =
+            (Arc::clone(process), Arc::clone(&self.calls), Arc::clone(&self.is_over));
+        tokio::spawn(async move {
+            let mut tokens = HashSet::new();
+            while !is_over.load(Ordering::SeqCst) {
+                let manager = process.read().expect("unpoisoned").clone();
+                let token = manager.get_token().await.expect("a token");
+                if !tokens.contains(token.access_token()) {
+                    tokens.insert(token.access_token().to_owned());
+                }
+                calls.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+            tokens
+        })
+    }
+}
+
+/// Whether it is so within some seconds.
+async fn soon<F: Future<Output = bool>>(is_so: impl Fn() -> F) -> bool {
+    for _ in 0..10_000 {
+        if is_so().await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    false
+}
