@@ -1,12 +1,19 @@
 //! Passwords and users of the server.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
 use forge_tests::RedisServer;
-use requestforge::redis::{Client, cmd};
-use requestforge::{TokenData, TokenStorage, storage_conformance};
+use futures_util::stream::{self, Stream};
+use requestforge::redis::aio::MultiplexedConnection;
+use requestforge::redis::auth::{BasicAuth, StreamingCredentialsProvider};
+use requestforge::redis::{Client, RedisResult, cmd};
+use requestforge::{Secret, SecretSource, TokenData, TokenStorage, storage_conformance};
+use tokio::sync::watch;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
 use crate::logs;
-use crate::world::patient;
+use crate::world::{patient, soon};
 
 /// In a form that can stand in a URL.
 fn encoded(text: &str) -> String {
@@ -101,4 +108,120 @@ async fn a_user_with_these_rights_can_do_everything() {
     let storage = patient(&url).build().expect("a storage");
     let error = storage.get("crm").await.expect_err("no permission");
     assert!(error.to_string().contains("permission"), "{error}");
+}
+
+/// A password that changes, and the same at the server.
+struct Rotating {
+    redis: RedisServer,
+    admin: MultiplexedConnection,
+}
+
+impl Rotating {
+    async fn start() -> Self {
+        let redis = RedisServer::start().await;
+        let client = Client::open(redis.url()).expect("a client");
+        let admin = client.get_multiplexed_async_connection().await.expect("a connection");
+        Self { redis, admin }
+    }
+
+    /// From now on the user has this password and no other.
+    async fn set(&self, user: &str, password: &str) {
+        let mut set = cmd("ACL");
+        set.arg("SETUSER").arg(user).arg("resetpass").arg(format!(">{password}")).arg(&RULES[..]);
+        set.exec_async(&mut self.admin.clone()).await.expect("an answer");
+    }
+
+    async fn disconnect(&self, user: &str) {
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("USER").arg(user);
+        kill.exec_async(&mut self.admin.clone()).await.expect("an answer");
+    }
+
+    /// Who is connected besides the administrator.
+    async fn users(&self) -> Vec<String> {
+        let list: String =
+            cmd("CLIENT").arg("LIST").query_async(&mut self.admin.clone()).await.expect("an answer");
+        let user = |line: &str| {
+            line.split(' ').find_map(|field| field.strip_prefix("user=")).expect("a user").to_owned()
+        };
+        list.lines().map(user).filter(|user| user != "default").collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv16_a_wrong_password_heals_when_the_secret_changes() {
+    logs::keep();
+    let (old, new) = (Canary::secret("old password"), Canary::secret("new password"));
+    let server = Rotating::start().await;
+    server.set("forge", new.text()).await;
+    let (secret, next) = (Arc::new(Mutex::new(old.text().to_owned())), new.text().to_owned());
+    let present = Arc::clone(&secret);
+    let source = SecretSource::from_fn(move || {
+        let password = Secret::from(present.lock().expect("no panic").clone());
+        async { Ok::<_, std::io::Error>(password) }
+    });
+    let storage = patient(&server.redis.url()).username("forge").password(source).build().expect("a storage");
+    let mut canaries = Canaries::new([old, new]);
+    let error = storage.get("crm").await.expect_err("the old password");
+    assert!(error.to_string().contains("refused the login"), "{error}");
+    canaries.look_at_error("the old password", &error);
+    canaries.look_at_debug("storage", &storage);
+
+    *secret.lock().expect("no panic") = next;
+    assert!(soon(|| async { storage.get("crm").await.is_ok() }).await);
+    assert_eq!(server.users().await, ["forge"]);
+
+    // One that goes on living and is cut finds the next one.
+    server.set("forge", "the third").await;
+    assert!(storage.get("crm").await.is_ok(), "who is in stays in");
+    server.disconnect("forge").await;
+    "the third".clone_into(&mut secret.lock().expect("no panic"));
+    assert!(soon(|| async { storage.get("crm").await.is_ok() }).await);
+    logs::look_at(&mut canaries, |_| true);
+    canaries.end();
+}
+
+/// Users and passwords as somebody else changes them.
+struct Changing(watch::Receiver<(String, String)>);
+
+impl StreamingCredentialsProvider for Changing {
+    fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
+        let mut present = self.0.clone();
+        present.mark_changed();
+        Box::pin(stream::unfold(present, |mut present| async move {
+            present.changed().await.ok()?;
+            let (user, password) = present.borrow_and_update().clone();
+            Some((Ok(BasicAuth::new(user, password)), present))
+        }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv16_credentials_that_stream_in_change_the_user_of_the_one_connection() {
+    logs::keep();
+    let passwords = [Canary::secret("first password"), Canary::secret("second password")];
+    let server = Rotating::start().await;
+    for (user, password) in ["one", "two"].into_iter().zip(&passwords) {
+        server.set(user, password.text()).await;
+    }
+    let login = |number: usize| (["one", "two"][number].to_owned(), passwords[number].text().to_owned());
+    let (change, present) = watch::channel(login(0));
+    let builder = patient(&server.redis.url()).credentials_provider(Changing(present));
+    let shown = format!("{builder:?}");
+    let storage = builder.build().expect("a storage");
+    storage.set("crm", &TokenData::new("t")).await.expect("an answer");
+    assert_eq!(server.users().await, ["one"]);
+    change.send_replace(login(1));
+    assert!(soon(|| async { server.users().await == ["two"] }).await);
+    assert!(storage.exists("crm").await.expect("an answer"));
+
+    // The next connection begins with what is valid then.
+    server.disconnect("two").await;
+    assert!(soon(|| async { storage.get("crm").await.is_ok() }).await);
+    assert_eq!(server.users().await, ["two"]);
+    let mut canaries = Canaries::new(passwords);
+    canaries.look_at("builder", shown);
+    canaries.look_at_debug("storage", &storage);
+    logs::look_at(&mut canaries, |_| true);
+    canaries.end();
 }
