@@ -8,6 +8,7 @@ mod canaries;
 #[path = "../canary/logs.rs"]
 mod logs;
 
+mod redis;
 mod rotation;
 mod secrets;
 mod world;
