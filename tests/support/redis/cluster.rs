@@ -128,7 +128,7 @@ impl RedisCluster {
     ///
     /// When it cannot be frozen.
     pub async fn pause(&self, node: RedisNode) {
-        self.group.pause(node).await.unwrap_or_else(|error| panic!("{node:?} is not paused: {error}"));
+        self.group.pause(node).await;
     }
 
     /// Lets a node go on, with all that has come in meanwhile.
@@ -137,7 +137,7 @@ impl RedisCluster {
     ///
     /// When it does not go on.
     pub async fn resume(&self, node: RedisNode) {
-        self.group.resume(node).await.unwrap_or_else(|error| panic!("{node:?} is not resumed: {error}"));
+        self.group.resume(node).await;
     }
 
     /// Kills a node, paused or not.
@@ -146,7 +146,7 @@ impl RedisCluster {
     ///
     /// When it cannot be killed.
     pub async fn kill(&mut self, node: RedisNode) {
-        self.group.kill(node).await.unwrap_or_else(|error| panic!("{node:?} is not killed: {error}"));
+        self.group.kill(node).await;
     }
 
     /// Starts a node again after [`kill`](Self::kill): empty, but with its place in the cluster.
@@ -155,8 +155,7 @@ impl RedisCluster {
     ///
     /// When it does not start.
     pub async fn start_again(&mut self, node: RedisNode) {
-        let started = self.group.start_again(node).await;
-        started.unwrap_or_else(|error| panic!("{node:?} is not started again: {error}"));
+        self.group.start_again(node).await;
     }
 
     /// Waits until one of the nodes that are neither paused nor killed is the master of a key's slot, all of
@@ -178,8 +177,8 @@ impl RedisCluster {
         failed_over.await.unwrap_or_else(|error| panic!("no failover of {key}: {error}"))
     }
 
-    /// Waits until each of the nodes that are neither paused nor killed says that the cluster is complete, all
-    /// nodes are there, and each replica is connected with its master.
+    /// Waits until each of the nodes that are neither paused nor killed says that the cluster is complete,
+    /// that all nodes are there, and that it is connected with its replica or master.
     ///
     /// # Panics
     ///

@@ -136,7 +136,7 @@ impl RedisSentinel {
     ///
     /// When it cannot be frozen.
     pub async fn pause(&self, node: RedisNode) {
-        self.group.pause(node).await.unwrap_or_else(|error| panic!("{node:?} is not paused: {error}"));
+        self.group.pause(node).await;
     }
 
     /// Lets a server or sentinel go on, with all that has come in meanwhile.
@@ -145,7 +145,7 @@ impl RedisSentinel {
     ///
     /// When it does not go on.
     pub async fn resume(&self, node: RedisNode) {
-        self.group.resume(node).await.unwrap_or_else(|error| panic!("{node:?} is not resumed: {error}"));
+        self.group.resume(node).await;
     }
 
     /// Kills a server or sentinel, paused or not.
@@ -154,22 +154,21 @@ impl RedisSentinel {
     ///
     /// When it cannot be killed.
     pub async fn kill(&mut self, node: RedisNode) {
-        self.group.kill(node).await.unwrap_or_else(|error| panic!("{node:?} is not killed: {error}"));
+        self.group.kill(node).await;
     }
 
-    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then, and one that was
-    /// the master takes itself for it until the sentinels tell it otherwise.
+    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then, and one that
+    /// was the master takes itself for it until the sentinels tell it otherwise: ten seconds, usually.
     ///
     /// # Panics
     ///
     /// When it does not start.
     pub async fn start_again(&mut self, node: RedisNode) {
-        let started = self.group.start_again(node).await;
-        started.unwrap_or_else(|error| panic!("{node:?} is not started again: {error}"));
+        self.group.start_again(node).await;
     }
 
-    /// Waits until the sentinels agree on a master that is neither paused nor killed and that takes itself for
-    /// one.
+    /// Waits until the sentinels agree on a master that is neither paused nor killed, and that takes itself
+    /// for one.
     ///
     /// # Panics
     ///
@@ -185,8 +184,8 @@ impl RedisSentinel {
         failed_over.await.unwrap_or_else(|error| panic!("no failover: {error}"))
     }
 
-    /// Waits until each sentinel that is neither paused nor killed sees the master, two replicas and two other
-    /// sentinels, all of them well, and the replicas are connected with their master.
+    /// Waits until each sentinel that is neither paused nor killed sees the master, two replicas and two
+    /// other sentinels, all of them well, and the replicas are connected with their master.
     ///
     /// # Panics
     ///
