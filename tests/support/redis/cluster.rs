@@ -109,7 +109,7 @@ impl RedisCluster {
     ///
     /// When they do not agree.
     pub async fn master_of(&self, key: &str) -> RedisNode {
-        let master = until(NEWS_LIMIT, async || self.agreed_master(key).await).await;
+        let master = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_master(key).await })).await;
         master.unwrap_or_else(|error| panic!("no master of {key}: {error}"))
     }
 
@@ -165,14 +165,16 @@ impl RedisCluster {
     ///
     /// When that takes too long.
     pub async fn failed_over(&self, key: &str) -> RedisNode {
-        let failed_over = until(FAILOVER_LIMIT, async || {
-            let master = self.agreed_master(key).await?;
-            let living = self.group.living().any(|member| member.node == master);
-            require(living, || format!("{master:?} is the master"))?;
-            for member in self.group.living() {
-                works(member).await?;
-            }
-            Ok(master)
+        let failed_over = until(FAILOVER_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.agreed_master(key).await?;
+                let living = self.group.living().any(|member| member.node == master);
+                require(living, || format!("{master:?} is the master"))?;
+                for member in self.group.living() {
+                    works(member).await?;
+                }
+                Ok(master)
+            })
         });
         failed_over.await.unwrap_or_else(|error| panic!("no failover of {key}: {error}"))
     }
@@ -189,25 +191,31 @@ impl RedisCluster {
 
     async fn started(args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
         let found = &finder::found().await?.server;
-        let access = Access::by(args, tls);
+        let access = &Access::by(args, tls);
         // Each node has a second port, for the others.
-        let group = port::on_free(2 * NODES, async |ports| group(found, &access, args, &ports).await).await?;
+        let group = port::on_free(2 * NODES, move |ports| {
+            Box::pin(async move { group(found, access, args, &ports).await })
+        })
+        .await?;
         let cluster = Self { group };
         cluster.until_ready().await?;
         Ok(cluster)
     }
 
     async fn until_ready(&self) -> io::Result<()> {
-        until(READY_LIMIT, async || {
-            for member in self.group.living() {
-                works(member).await?;
-                let seen = view(member).await?;
-                let masters = seen.iter().filter(|seen| seen.is_master()).count();
-                let complete = seen.len() == NODES && masters == MASTERS && seen.iter().all(Seen::is_well);
-                require(complete, || format!("{:?} sees {seen:?}", member.node))?;
-                replicates(member).await?;
-            }
-            Ok(())
+        until(READY_LIMIT, move || {
+            Box::pin(async move {
+                for member in self.group.living() {
+                    works(member).await?;
+                    let seen = view(member).await?;
+                    let masters = seen.iter().filter(|seen| seen.is_master()).count();
+                    let complete =
+                        seen.len() == NODES && masters == MASTERS && seen.iter().all(Seen::is_well);
+                    require(complete, || format!("{:?} sees {seen:?}", member.node))?;
+                    replicates(member).await?;
+                }
+                Ok(())
+            })
         })
         .await
     }
@@ -278,9 +286,10 @@ async fn join(group: &Group, buses: &[u16]) -> io::Result<()> {
         }
     }
     for (master, replica) in masters.iter().zip(replicas) {
-        let id = master.text(&["CLUSTER", "MYID"]).await?;
+        let id = &master.text(&["CLUSTER", "MYID"]).await?;
         // Not before they have met.
-        until(NEWS_LIMIT, async || replica.ask(&["CLUSTER", "REPLICATE", &id]).await).await?;
+        until(NEWS_LIMIT, move || Box::pin(async move { replica.ask(&["CLUSTER", "REPLICATE", id]).await }))
+            .await?;
     }
     Ok(())
 }

@@ -7,11 +7,11 @@ use std::{fmt, io};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::redis::Server;
 use crate::redis::ask::Access;
 use crate::redis::container::Network;
 use crate::redis::finder::Found;
 use crate::redis::setup::Setup;
+use crate::redis::{Attempt, Server};
 
 /// How often servers are looked at that have something to agree on.
 const LOOK: Duration = Duration::from_millis(50);
@@ -175,7 +175,7 @@ impl Member {
 /// # Errors
 ///
 /// With its last one, when it does not find it in time.
-pub(super) async fn until<T>(limit: Duration, look: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+pub(super) async fn until<'a, T>(limit: Duration, look: impl Fn() -> Attempt<'a, T>) -> io::Result<T> {
     let start = Instant::now();
     loop {
         match look().await {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::redis::Attempt;
 use crate::redis::ask::Access;
 
 /// Below those that systems give to outgoing connections: a stopped server wants its port back.
@@ -44,9 +45,9 @@ pub(super) fn free() -> io::Result<u16> {
 /// # Errors
 ///
 /// When it does not start, and not because somebody else was faster.
-pub(super) async fn on_free<T>(
+pub(super) async fn on_free<'a, T>(
     count: usize,
-    start: impl AsyncFn(Vec<u16>) -> io::Result<T>,
+    start: impl Fn(Vec<u16>) -> Attempt<'a, T>,
 ) -> io::Result<T> {
     let mut last = io::Error::other("there is no free port");
     for _ in 0..ATTEMPTS {

@@ -104,7 +104,7 @@ impl RedisSentinel {
     ///
     /// When they do not agree.
     pub async fn master(&self) -> RedisNode {
-        let master = until(NEWS_LIMIT, async || self.agreed_master().await).await;
+        let master = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_master().await })).await;
         master.unwrap_or_else(|error| panic!("no master: {error}"))
     }
 
@@ -174,12 +174,14 @@ impl RedisSentinel {
     ///
     /// When that takes too long.
     pub async fn failed_over(&self) -> RedisNode {
-        let failed_over = until(FAILOVER_LIMIT, async || {
-            let master = self.agreed_master().await?;
-            let living = self.group.living().find(|member| member.node == master);
-            let living = living.ok_or_else(|| io::Error::other(format!("{master:?} is the master")))?;
-            replicates(living, "role:master").await?;
-            Ok(master)
+        let failed_over = until(FAILOVER_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.agreed_master().await?;
+                let living = self.group.living().find(|member| member.node == master);
+                let living = living.ok_or_else(|| io::Error::other(format!("{master:?} is the master")))?;
+                replicates(living, "role:master").await?;
+                Ok(master)
+            })
         });
         failed_over.await.unwrap_or_else(|error| panic!("no failover: {error}"))
     }
@@ -198,24 +200,28 @@ impl RedisSentinel {
         let found = &finder::found().await?.server;
         let [access, sentinels] = args.map(|args| Access::by(args, tls.clone()));
         let access = [&access, &sentinels];
-        let start = async |ports: Vec<u16>| group(found, access, args, &ports).await;
-        let redis = Self { group: port::on_free(SERVERS + SENTINELS, start).await? };
+        let group = port::on_free(SERVERS + SENTINELS, move |ports| {
+            Box::pin(async move { group(found, access, args, &ports).await })
+        });
+        let redis = Self { group: group.await? };
         redis.until_ready().await?;
         Ok(redis)
     }
 
     async fn until_ready(&self) -> io::Result<()> {
-        until(READY_LIMIT, async || {
-            let master = self.agreed_master().await?;
-            for sentinel in self.living_sentinels() {
-                sees_all(sentinel).await?;
-            }
-            let [servers, _] = self.parts();
-            for member in servers {
-                let role = if member.node == master { "role:master" } else { "master_link_status:up" };
-                replicates(member, role).await?;
-            }
-            Ok(())
+        until(READY_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.agreed_master().await?;
+                for sentinel in self.living_sentinels() {
+                    sees_all(sentinel).await?;
+                }
+                let [servers, _] = self.parts();
+                for member in servers {
+                    let role = if member.node == master { "role:master" } else { "master_link_status:up" };
+                    replicates(member, role).await?;
+                }
+                Ok(())
+            })
         })
         .await
     }
