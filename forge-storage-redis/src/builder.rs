@@ -125,7 +125,8 @@ impl RedisTokenStorageBuilder {
     }
 
     /// The password at the server, instead of the address's. Read before each connection: one that is wrong
-    /// is tried again twice a second, and a new one is found then.
+    /// is tried again twice a second, and a new one is found then. It has to come within a second, or twice
+    /// the [`command_timeout`](Self::command_timeout) where that is more.
     ///
     /// ```
     /// use forge_core::SecretSource;

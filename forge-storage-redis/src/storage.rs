@@ -23,8 +23,9 @@ use crate::server_clock::ServerClock;
 use crate::servers::Servers;
 use crate::target::Target;
 
-/// Tokens in Redis 7 or Valkey, shared by all processes that use the same server and prefix. Clones share
-/// one connection.
+/// Tokens in Redis 7 or Valkey, shared by all processes that use the same server and prefix: one server, the
+/// master that [sentinels](Self::sentinel) watch over, or a [cluster](Self::cluster). Clones share one
+/// connection (in a cluster one to each master that has a token of theirs).
 ///
 /// ```no_run
 /// use forge_storage_redis::RedisTokenStorage;
@@ -61,9 +62,42 @@ use crate::target::Target;
 /// cluster keeps all of them together. Tokens are not encrypted: whoever may read the server has them, unless
 /// an `EncryptedTokenStorage` (crate `forge-storage-encrypted`) is around this storage.
 ///
-/// A user of the server needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel
-/// `&requestforge:token`, and the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset
-/// +hget +hdel +expire +pexpire +pttl +publish +subscribe +time +ping`.
+/// # One server, Sentinel, Cluster
+///
+/// The table above holds for all three. What differs:
+///
+/// | | one server | Sentinel | Cluster |
+/// | --- | --- | --- | --- |
+/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection; it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
+/// | An outage concerns | All tokens | All tokens | Those of the master that is gone, and all while the cluster itself says that it is down |
+/// | It ends | When the server answers | When the sentinels have agreed on another master, and it can be reached | When a replica has been promoted |
+/// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, some calls go without Redis |
+/// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
+/// | Databases | Any | [`database`](RedisTokenStorageBuilder::database) | Only 0 |
+///
+/// In several regions let each have a Redis of its own: one token call per expiry and Redis, and no token waits
+/// for another continent. Never share rotating refresh tokens across regions, also not through replication
+/// between them: no lease or mark holds there, and issuers take a refresh token that is sent twice for stolen.
+///
+/// # TLS
+///
+/// Addresses `rediss://…` and `valkeys://…` take one of the features `rustls` (`redis-tls` of requestforge),
+/// `rustls-no-provider` or `native-tls`. Certificates are always checked, against the system's authorities or
+/// those given as `root_certificates`, also for the name: in a cluster and behind sentinels for what the
+/// servers announce. With `rustls`, where the process has no crypto provider
+/// (`rustls::crypto::CryptoProvider::install_default`), that of aws-lc-rs is installed before the first
+/// connection with TLS; with `rustls-no-provider` the program installs one before it builds the storage.
+///
+/// # Logins and rights
+///
+/// A login stands in the address, or comes from a [`SecretSource`](forge_core::SecretSource) or a
+/// [stream](RedisTokenStorageBuilder::credentials_provider), and may change at any time. A user of the server
+/// needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel `&requestforge:token`, and
+/// the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset +hget +hdel +expire
+/// +pexpire +pttl +publish +subscribe +time +ping`; in a cluster also `+cluster|info +cluster|slots +asking`;
+/// behind sentinels also `+role`, and at the sentinels themselves `+sentinel|master`.
+///
+/// # When it is gone
 ///
 /// When the server cannot be used, for whatever reason, managers go on without it, and one warning says so
 /// (`tracing`, level WARN, at each beginning of an outage).
