@@ -89,3 +89,29 @@ impl fmt::Display for Sentinels {
         write!(f, "master {} of the sentinels {}", self.name, list(&self.addresses))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(fields: &[(&str, &str)]) -> Option<Word> {
+        understand(&fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn what_a_sentinel_says_has_an_address_and_an_epoch() {
+        let (host, port, epoch) = (("ip", "10.0.0.5"), ("port", "6379"), ("config-epoch", "7"));
+        let expected = Word { epoch: 7, host: "10.0.0.5".to_owned(), port: 6379 };
+        assert_eq!(word(&[host, port, epoch, ("flags", "master")]), Some(expected));
+        for strange in [
+            &[host, port][..],
+            &[host, epoch],
+            &[port, epoch],
+            &[("ip", ""), port, epoch],
+            &[host, ("port", "x"), epoch],
+            &[host, port, ("config-epoch", "-1")],
+        ] {
+            assert_eq!(word(strange), None, "{strange:?}");
+        }
+    }
+}
