@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::redis::{Choice, END};
 
 /// The suites that need it.
-pub(crate) const SUITES: [&str; 6] = ["redis_server", "redis", "redis_tls", "fleet", "outages", "interop"];
+pub(crate) const SUITES: [&str; 7] =
+    ["redis_server", "redis", "redis_tls", "fleet", "outages", "operators", "interop"];
 
 /// Tells the tests how to start servers, as JSON.
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";
