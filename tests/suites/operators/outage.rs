@@ -27,7 +27,7 @@ async fn inv18_a_server_that_comes_back_empty_meets_with_one_connection_of_each(
     sleep(Duration::from_millis(300)).await;
     fleet.use_token().await;
     redis.stop().await;
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_millis(600)).await;
     assert_eq!(fleet.use_token().await, 1, "the one at hand");
     redis.start_again().await;
     let begun = Instant::now();
@@ -62,6 +62,6 @@ async fn inv18_a_server_that_comes_back_empty_meets_with_one_connection_of_each(
     assert_eq!(server.connected().await, MANY);
     assert!(issuer.token_calls() <= 2);
     // The counter is one of them, and whoever has looked whether it has started.
-    assert!(after.connections as usize <= MANY + 20, "{after:?}");
-    assert!(after.sent() as usize <= 18 * MANY, "{after:?}");
+    assert!(after.connections <= MANY as u64 + 20, "{after:?}");
+    assert!(after.sent() <= 16 * MANY as u64, "{after:?}");
 }

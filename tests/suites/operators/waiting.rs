@@ -1,6 +1,6 @@
 //! Many wait while one fetches.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forge_tests::{AuthorizationServer, RedisServer};
 use requestforge::{RedisTokenStorage, TokenStorage};
@@ -12,7 +12,7 @@ use crate::table::Table;
 
 /// Short enough to ask again, and long enough for 500 in one process.
 const COMMAND: Duration = Duration::from_secs(1);
-const CALL: Duration = Duration::from_millis(4_500);
+const CALL: Duration = Duration::from_millis(2_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_waiting_for_a_slow_token_call_is_no_flood() {
@@ -26,16 +26,10 @@ async fn inv04_waiting_for_a_slow_token_call_is_no_flood() {
         assert_eq!(replica.storage.get(KEY).await.expect("an answer"), None);
     }
     issuer.set_delay(CALL);
-    let begun = Instant::now();
     let (spent, tokens) = server.spent_on(fleet.use_token()).await;
     let mut table = Table::new(format!("Standalone, {MANY} replicas (command_timeout {COMMAND:?})"));
     let each = spent.script_micros.checked_div(spent.of("evalsha")).unwrap_or_default();
-    table.add(
-        "a slow cold start",
-        MANY,
-        &spent,
-        format!("token call of {CALL:?}, all in {:?}; a script takes {each} µs", begun.elapsed()),
-    );
+    table.add("a slow cold start", MANY, &spent, format!("token call of {CALL:?}; a script takes {each} µs"));
     table.print();
     assert_eq!((tokens, issuer.token_calls()), (1, 1));
     // A read, a question for each time-out of waiting, and a read of what came of it.
