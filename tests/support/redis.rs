@@ -14,6 +14,7 @@ mod setup;
 mod tests;
 mod tls;
 
+use std::pin::Pin;
 use std::{fmt, io};
 
 use async_trait::async_trait;
@@ -160,15 +161,16 @@ impl RedisServer {
     }
 
     async fn start_found(found: &Found, args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
-        let access = Access::by(args, tls);
+        let access = &Access::by(args, tls);
         let tls = access.tls.is_some();
-        let access = &access;
-        let start = |ports: Vec<u16>| async move {
-            let port = ports[0];
-            let server = found.start(None, Setup::new(port, access, args)).await?;
-            Ok(Self { server, port, tls })
-        };
-        port::on_free(1, start).await
+        port::on_free(1, move |ports| {
+            Box::pin(async move {
+                let port = ports[0];
+                let server = found.start(None, Setup::new(port, access, args)).await?;
+                Ok(Self { server, port, tls })
+            })
+        })
+        .await
     }
 }
 
@@ -178,6 +180,9 @@ impl fmt::Debug for RedisServer {
         write!(f, "RedisServer({kind} at port {})", self.port)
     }
 }
+
+/// What may have to be tried again. In a box, since the compiler does not see otherwise that it is `Send`.
+type Attempt<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 /// What containers and processes do each in their way. Dropping it removes the server.
 #[async_trait]

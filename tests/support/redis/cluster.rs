@@ -109,7 +109,7 @@ impl RedisCluster {
     ///
     /// When they do not agree.
     pub async fn master_of(&self, key: &str) -> RedisNode {
-        let master = until(NEWS_LIMIT, || async { self.agreed_master(key).await }).await;
+        let master = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_master(key).await })).await;
         master.unwrap_or_else(|error| panic!("no master of {key}: {error}"))
     }
 
@@ -128,7 +128,7 @@ impl RedisCluster {
     ///
     /// When it cannot be frozen.
     pub async fn pause(&self, node: RedisNode) {
-        self.group.pause(node).await.unwrap_or_else(|error| panic!("{node:?} is not paused: {error}"));
+        self.group.pause(node).await;
     }
 
     /// Lets a node go on, with all that has come in meanwhile.
@@ -137,7 +137,7 @@ impl RedisCluster {
     ///
     /// When it does not go on.
     pub async fn resume(&self, node: RedisNode) {
-        self.group.resume(node).await.unwrap_or_else(|error| panic!("{node:?} is not resumed: {error}"));
+        self.group.resume(node).await;
     }
 
     /// Kills a node, paused or not.
@@ -146,7 +146,7 @@ impl RedisCluster {
     ///
     /// When it cannot be killed.
     pub async fn kill(&mut self, node: RedisNode) {
-        self.group.kill(node).await.unwrap_or_else(|error| panic!("{node:?} is not killed: {error}"));
+        self.group.kill(node).await;
     }
 
     /// Starts a node again after [`kill`](Self::kill): empty, but with its place in the cluster.
@@ -155,8 +155,7 @@ impl RedisCluster {
     ///
     /// When it does not start.
     pub async fn start_again(&mut self, node: RedisNode) {
-        let started = self.group.start_again(node).await;
-        started.unwrap_or_else(|error| panic!("{node:?} is not started again: {error}"));
+        self.group.start_again(node).await;
     }
 
     /// Waits until one of the nodes that are neither paused nor killed is the master of a key's slot, all of
@@ -166,20 +165,22 @@ impl RedisCluster {
     ///
     /// When that takes too long.
     pub async fn failed_over(&self, key: &str) -> RedisNode {
-        let failed_over = until(FAILOVER_LIMIT, || async {
-            let master = self.agreed_master(key).await?;
-            let living = self.group.living().any(|member| member.node == master);
-            require(living, || format!("{master:?} is the master"))?;
-            for member in self.group.living() {
-                works(member).await?;
-            }
-            Ok(master)
+        let failed_over = until(FAILOVER_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.agreed_master(key).await?;
+                let living = self.group.living().any(|member| member.node == master);
+                require(living, || format!("{master:?} is the master"))?;
+                for member in self.group.living() {
+                    works(member).await?;
+                }
+                Ok(master)
+            })
         });
         failed_over.await.unwrap_or_else(|error| panic!("no failover of {key}: {error}"))
     }
 
-    /// Waits until each of the nodes that are neither paused nor killed says that the cluster is complete, all
-    /// nodes are there, and each replica is connected with its master.
+    /// Waits until each of the nodes that are neither paused nor killed says that the cluster is complete,
+    /// that all nodes are there, and that it is connected with its replica or master.
     ///
     /// # Panics
     ///
@@ -190,27 +191,31 @@ impl RedisCluster {
 
     async fn started(args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
         let found = &finder::found().await?.server;
-        let access = Access::by(args, tls);
+        let access = &Access::by(args, tls);
         // Each node has a second port, for the others.
-        let access = &access;
-        let start = |ports: Vec<u16>| async move { group(found, access, args, &ports).await };
-        let group = port::on_free(2 * NODES, start).await?;
+        let group = port::on_free(2 * NODES, move |ports| {
+            Box::pin(async move { group(found, access, args, &ports).await })
+        })
+        .await?;
         let cluster = Self { group };
         cluster.until_ready().await?;
         Ok(cluster)
     }
 
     async fn until_ready(&self) -> io::Result<()> {
-        until(READY_LIMIT, || async {
-            for member in self.group.living() {
-                works(member).await?;
-                let seen = view(member).await?;
-                let masters = seen.iter().filter(|seen| seen.is_master()).count();
-                let complete = seen.len() == NODES && masters == MASTERS && seen.iter().all(Seen::is_well);
-                require(complete, || format!("{:?} sees {seen:?}", member.node))?;
-                replicates(member).await?;
-            }
-            Ok(())
+        until(READY_LIMIT, move || {
+            Box::pin(async move {
+                for member in self.group.living() {
+                    works(member).await?;
+                    let seen = view(member).await?;
+                    let masters = seen.iter().filter(|seen| seen.is_master()).count();
+                    let complete =
+                        seen.len() == NODES && masters == MASTERS && seen.iter().all(Seen::is_well);
+                    require(complete, || format!("{:?} sees {seen:?}", member.node))?;
+                    replicates(member).await?;
+                }
+                Ok(())
+            })
         })
         .await
     }
@@ -281,9 +286,10 @@ async fn join(group: &Group, buses: &[u16]) -> io::Result<()> {
         }
     }
     for (master, replica) in masters.iter().zip(replicas) {
-        let id = master.text(&["CLUSTER", "MYID"]).await?;
+        let id = &master.text(&["CLUSTER", "MYID"]).await?;
         // Not before they have met.
-        until(NEWS_LIMIT, || async { replica.ask(&["CLUSTER", "REPLICATE", &id]).await }).await?;
+        until(NEWS_LIMIT, move || Box::pin(async move { replica.ask(&["CLUSTER", "REPLICATE", id]).await }))
+            .await?;
     }
     Ok(())
 }

@@ -64,8 +64,9 @@ impl Container {
             }
             io::Error::other("it ended at once")
         };
+        let answered = port::until_answered(self.port, &self.access, START_LIMIT, || false);
         let error = tokio::select! {
-            answered = port::until_answered(self.port, &self.access, START_LIMIT, || false) => match answered {
+            answered = answered => match answered {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },

@@ -7,11 +7,11 @@ use std::{fmt, io};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::redis::Server;
 use crate::redis::ask::Access;
 use crate::redis::container::Network;
 use crate::redis::finder::Found;
 use crate::redis::setup::Setup;
+use crate::redis::{Attempt, Server};
 
 /// How often servers are looked at that have something to agree on.
 const LOOK: Duration = Duration::from_millis(50);
@@ -87,30 +87,45 @@ impl Group {
         self.members.iter().find(|member| member.node == node).ok_or_else(|| stranger(node))
     }
 
-    pub(super) async fn pause(&self, node: RedisNode) -> io::Result<()> {
-        let member = self.member(node)?;
-        member.living.store(false, Ordering::Relaxed);
-        member.server.pause().await
+    /// # Panics
+    ///
+    /// As the next three: when it does not work.
+    pub(super) async fn pause(&self, node: RedisNode) {
+        let pause = async {
+            let member = self.member(node)?;
+            member.living.store(false, Ordering::Relaxed);
+            member.server.pause().await
+        };
+        pause.await.unwrap_or_else(|error| panic!("{node:?} is not paused: {error}"));
     }
 
-    pub(super) async fn resume(&self, node: RedisNode) -> io::Result<()> {
-        let member = self.member(node)?;
-        member.server.resume().await?;
-        member.living.store(true, Ordering::Relaxed);
-        Ok(())
+    pub(super) async fn resume(&self, node: RedisNode) {
+        let resume = async {
+            let member = self.member(node)?;
+            member.server.resume().await?;
+            member.living.store(true, Ordering::Relaxed);
+            io::Result::Ok(())
+        };
+        resume.await.unwrap_or_else(|error| panic!("{node:?} is not resumed: {error}"));
     }
 
-    pub(super) async fn kill(&mut self, node: RedisNode) -> io::Result<()> {
-        let member = self.member_mut(node)?;
-        member.living = false.into();
-        member.server.stop().await
+    pub(super) async fn kill(&mut self, node: RedisNode) {
+        let kill = async {
+            let member = self.member_mut(node)?;
+            member.living = false.into();
+            member.server.stop().await
+        };
+        kill.await.unwrap_or_else(|error| panic!("{node:?} is not killed: {error}"));
     }
 
-    pub(super) async fn start_again(&mut self, node: RedisNode) -> io::Result<()> {
-        let member = self.member_mut(node)?;
-        member.server.start_again().await?;
-        member.living = true.into();
-        Ok(())
+    pub(super) async fn start_again(&mut self, node: RedisNode) {
+        let start = async {
+            let member = self.member_mut(node)?;
+            member.server.start_again().await?;
+            member.living = true.into();
+            io::Result::Ok(())
+        };
+        start.await.unwrap_or_else(|error| panic!("{node:?} is not started again: {error}"));
     }
 
     fn member_mut(&mut self, node: RedisNode) -> io::Result<&mut Member> {
@@ -160,10 +175,7 @@ impl Member {
 /// # Errors
 ///
 /// With its last one, when it does not find it in time.
-pub(super) async fn until<T, F>(limit: Duration, look: impl Fn() -> F) -> io::Result<T>
-where
-    F: Future<Output = io::Result<T>>,
-{
+pub(super) async fn until<'a, T>(limit: Duration, look: impl Fn() -> Attempt<'a, T>) -> io::Result<T> {
     let start = Instant::now();
     loop {
         match look().await {

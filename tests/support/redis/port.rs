@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::redis::Attempt;
 use crate::redis::ask::Access;
 
 /// Below those that systems give to outgoing connections: a stopped server wants its port back.
@@ -44,10 +45,10 @@ pub(super) fn free() -> io::Result<u16> {
 /// # Errors
 ///
 /// When it does not start, and not because somebody else was faster.
-pub(super) async fn on_free<T, F>(count: usize, start: impl Fn(Vec<u16>) -> F) -> io::Result<T>
-where
-    F: Future<Output = io::Result<T>>,
-{
+pub(super) async fn on_free<'a, T>(
+    count: usize,
+    start: impl Fn(Vec<u16>) -> Attempt<'a, T>,
+) -> io::Result<T> {
     let mut last = io::Error::other("there is no free port");
     for _ in 0..ATTEMPTS {
         let ports = (0..count).map(|_| free()).collect::<io::Result<Vec<_>>>()?;

@@ -104,7 +104,7 @@ impl RedisSentinel {
     ///
     /// When they do not agree.
     pub async fn master(&self) -> RedisNode {
-        let master = until(NEWS_LIMIT, || async { self.agreed_master().await }).await;
+        let master = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_master().await })).await;
         master.unwrap_or_else(|error| panic!("no master: {error}"))
     }
 
@@ -136,7 +136,7 @@ impl RedisSentinel {
     ///
     /// When it cannot be frozen.
     pub async fn pause(&self, node: RedisNode) {
-        self.group.pause(node).await.unwrap_or_else(|error| panic!("{node:?} is not paused: {error}"));
+        self.group.pause(node).await;
     }
 
     /// Lets a server or sentinel go on, with all that has come in meanwhile.
@@ -145,7 +145,7 @@ impl RedisSentinel {
     ///
     /// When it does not go on.
     pub async fn resume(&self, node: RedisNode) {
-        self.group.resume(node).await.unwrap_or_else(|error| panic!("{node:?} is not resumed: {error}"));
+        self.group.resume(node).await;
     }
 
     /// Kills a server or sentinel, paused or not.
@@ -154,39 +154,40 @@ impl RedisSentinel {
     ///
     /// When it cannot be killed.
     pub async fn kill(&mut self, node: RedisNode) {
-        self.group.kill(node).await.unwrap_or_else(|error| panic!("{node:?} is not killed: {error}"));
+        self.group.kill(node).await;
     }
 
-    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then, and one that was
-    /// the master takes itself for it until the sentinels tell it otherwise.
+    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then, and one that
+    /// was the master takes itself for it until the sentinels tell it otherwise: ten seconds, usually.
     ///
     /// # Panics
     ///
     /// When it does not start.
     pub async fn start_again(&mut self, node: RedisNode) {
-        let started = self.group.start_again(node).await;
-        started.unwrap_or_else(|error| panic!("{node:?} is not started again: {error}"));
+        self.group.start_again(node).await;
     }
 
-    /// Waits until the sentinels agree on a master that is neither paused nor killed and that takes itself for
-    /// one.
+    /// Waits until the sentinels agree on a master that is neither paused nor killed, and that takes itself
+    /// for one.
     ///
     /// # Panics
     ///
     /// When that takes too long.
     pub async fn failed_over(&self) -> RedisNode {
-        let failed_over = until(FAILOVER_LIMIT, || async {
-            let master = self.agreed_master().await?;
-            let living = self.group.living().find(|member| member.node == master);
-            let living = living.ok_or_else(|| io::Error::other(format!("{master:?} is the master")))?;
-            replicates(living, "role:master").await?;
-            Ok(master)
+        let failed_over = until(FAILOVER_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.agreed_master().await?;
+                let living = self.group.living().find(|member| member.node == master);
+                let living = living.ok_or_else(|| io::Error::other(format!("{master:?} is the master")))?;
+                replicates(living, "role:master").await?;
+                Ok(master)
+            })
         });
         failed_over.await.unwrap_or_else(|error| panic!("no failover: {error}"))
     }
 
-    /// Waits until each sentinel that is neither paused nor killed sees the master, two replicas and two other
-    /// sentinels, all of them well, and the replicas are connected with their master.
+    /// Waits until each sentinel that is neither paused nor killed sees the master, two replicas and two
+    /// other sentinels, all of them well, and the replicas are connected with their master.
     ///
     /// # Panics
     ///
@@ -199,24 +200,28 @@ impl RedisSentinel {
         let found = &finder::found().await?.server;
         let [access, sentinels] = args.map(|args| Access::by(args, tls.clone()));
         let access = [&access, &sentinels];
-        let start = |ports: Vec<u16>| async move { group(found, access, args, &ports).await };
-        let redis = Self { group: port::on_free(SERVERS + SENTINELS, start).await? };
+        let group = port::on_free(SERVERS + SENTINELS, move |ports| {
+            Box::pin(async move { group(found, access, args, &ports).await })
+        });
+        let redis = Self { group: group.await? };
         redis.until_ready().await?;
         Ok(redis)
     }
 
     async fn until_ready(&self) -> io::Result<()> {
-        until(READY_LIMIT, || async {
-            let master = self.agreed_master().await?;
-            for sentinel in self.living_sentinels() {
-                sees_all(sentinel).await?;
-            }
-            let [servers, _] = self.parts();
-            for member in servers {
-                let role = if member.node == master { "role:master" } else { "master_link_status:up" };
-                replicates(member, role).await?;
-            }
-            Ok(())
+        until(READY_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.agreed_master().await?;
+                for sentinel in self.living_sentinels() {
+                    sees_all(sentinel).await?;
+                }
+                let [servers, _] = self.parts();
+                for member in servers {
+                    let role = if member.node == master { "role:master" } else { "master_link_status:up" };
+                    replicates(member, role).await?;
+                }
+                Ok(())
+            })
         })
         .await
     }

@@ -1,7 +1,31 @@
 //! What the finder tells is understood. The servers themselves have a suite, `redis_server`.
 
 use crate::redis::finder::{Found, Image, parse};
-use crate::redis::port;
+use crate::redis::{RedisCluster, RedisNode, RedisSentinel, RedisServer, port};
+
+/// That it compiles is the test: suites use all of it in tasks of their own.
+#[allow(dead_code)]
+fn tasks_may_use_servers(node: RedisNode, mut cluster: RedisCluster, mut redis: RedisSentinel) {
+    fn may_be_a_task(_: impl Send + 'static) {}
+    may_be_a_task(RedisServer::start());
+    may_be_a_task(async move {
+        cluster.ready().await;
+        cluster.pause(cluster.master_of("key").await).await;
+        cluster.resume(cluster.failed_over("key").await).await;
+        cluster.kill(cluster.move_slot("key").await).await;
+        cluster.start_again(node).await;
+        drop(cluster.replicas_of(node).await);
+    });
+    may_be_a_task(RedisCluster::start());
+    may_be_a_task(async move {
+        redis.ready().await;
+        redis.resume(redis.pause_master().await).await;
+        let old = redis.kill_master().await;
+        redis.start_again(old).await;
+        redis.failed_over().await;
+    });
+    may_be_a_task(RedisSentinel::start());
+}
 
 #[test]
 fn both_kinds_are_understood() {

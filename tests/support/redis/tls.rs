@@ -34,7 +34,8 @@ pub(super) const ARGUMENTS: [&str; 12] = [
     "yes",
 ];
 
-/// A certificate authority of one's own, which nobody else trusts. Each has another key, but all have one name.
+/// A certificate authority of one's own, which nobody else trusts. Each has another key, and all the same
+/// name.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }

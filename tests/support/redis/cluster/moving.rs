@@ -136,9 +136,11 @@ impl SlotMove<'_> {
                 member.ask(&command).await?;
             }
         }
-        until(NEWS_LIMIT, || async {
-            let master = self.cluster.agreed_master(&self.key).await?;
-            require(master == self.to, || format!("it is at {master:?}"))
+        until(NEWS_LIMIT, move || {
+            Box::pin(async move {
+                let master = self.cluster.agreed_master(&self.key).await?;
+                require(master == self.to, || format!("it is at {master:?}"))
+            })
         })
         .await
     }
