@@ -23,11 +23,12 @@ use stages::Stage;
 /// All features are on, except for the TLS stacks that exclude themselves from the default. Every
 /// stage runs, also when an earlier one failed; the last line says how it went.
 ///
-/// The suites `django`, `fleet` and `interop` need Python 3.10 or later, python3 or what the environment
-/// variable PYTHON names, and install the packages of their servers below target/.
+/// The suites `django`, `interop` and those of a `fleet` need Python 3.10 or later, python3 or what the
+/// environment variable PYTHON names, and install the packages of their servers below target/.
 ///
-/// The suites `encryption`, `redis_server`, `redis`, `redis_tls`, `fleet`, `outages` and `interop` need a Redis: a container engine,
-/// or a redis-server or valkey-server 7 or later, or Debian's packages, which are unpacked below target/.
+/// The suites `encryption`, `redis_server`, `redis`, `redis_tls`, `outages`, `interop` and those of a `fleet`
+/// need a Redis: a container engine, or a redis-server or valkey-server 7 or later, or Debian's packages,
+/// which are unpacked below target/.
 /// `cargo xtask redis` tells which it would be, and `--redis` chooses.
 #[derive(clap::Args)]
 pub(crate) struct Args {

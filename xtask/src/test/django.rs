@@ -14,7 +14,7 @@ use crate::command::{run as run_command, tail};
 use crate::test::python;
 
 /// The suites that need the servers.
-pub(crate) const SUITES: [&str; 2] = ["django", "fleet"];
+pub(crate) const SUITES: [&str; 4] = ["django", "fleet", "fleet_sentinel", "fleet_cluster"];
 
 /// All that run at once. They share nothing, so that each counts its own callers only.
 const SERVERS: [Kind; 2] = [
