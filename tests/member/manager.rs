@@ -27,7 +27,9 @@ pub(crate) struct Maker {
 impl Maker {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         let clock: Arc<dyn Clock> = Arc::new(AheadOfTime(settings.clock_ahead));
-        let storage = RedisTokenStorage::builder(&settings.redis_url)
+        let storage = settings
+            .redis
+            .storage()
             .key_prefix(&settings.prefix)
             .lease(settings.lease)
             .command_timeout(COMMAND_TIMEOUT)

@@ -1,11 +1,15 @@
 //! What a test and the processes of a fleet (`fleet-member`) say to each other: orders and reports, each
 //! a line of JSON. No report has a token in it.
 
+mod topology;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use requestforge::TokenId;
 use serde::{Deserialize, Serialize};
+
+pub use topology::Topology;
 
 /// What a process is told to do. It does one at a time, and reports on each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,7 +58,7 @@ pub struct Settings {
     /// The `User-Agent` of its token calls.
     pub mark: String,
     /// Where Redis is.
-    pub redis_url: String,
+    pub redis: Topology,
     /// The prefix of all keys there.
     pub prefix: String,
     /// For how long a lease is given.

@@ -100,7 +100,7 @@ async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, by: usize
     let invalidated = fleet.members[by].begun(What::Invalidate, &key, 1);
     let mut stood_still = Duration::ZERO;
     while !invalidated.is_finished() {
-        stood_still = stood_still.max(redis.way().await);
+        stood_still = stood_still.max(redis.way(&key).await);
     }
     let invalidated = invalidated.await.expect("no panic").expect("an outcome");
     assert!(invalidated.errors.is_empty(), "{invalidated:?}");

@@ -20,6 +20,8 @@ mod redis;
 mod rejected;
 mod relay;
 mod rotation;
+#[path = "../servers/one.rs"]
+mod servers;
 mod stopped;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -33,7 +33,7 @@ pub(crate) fn settings(server: &AuthorizationServer, redis: &Redis) -> Settings 
         client_secret: server.client_secret().to_owned(),
         user: None,
         mark: String::new(),
-        redis_url: redis.url(),
+        redis: redis.topology(),
         prefix: PREFIX.to_owned(),
         lease: Duration::from_secs(5),
         clock_ahead: 0,

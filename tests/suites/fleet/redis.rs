@@ -2,31 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::RedisServer;
-use forge_tests::fleet::name;
+use forge_tests::fleet::{Topology, name};
 use requestforge::TokenId;
-use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, cmd};
+use requestforge::redis::cmd;
 use serde_json::Value;
+
+use crate::servers::Servers;
 
 /// The prefix of all keys.
 pub(crate) const PREFIX: &str = "fleet";
 
 pub(crate) struct Redis {
-    server: RedisServer,
-    connection: MultiplexedConnection,
+    pub(crate) servers: Servers,
 }
 
 impl Redis {
     pub(crate) async fn start() -> Self {
-        let server = RedisServer::start().await;
-        let client = Client::open(server.url()).expect("a client");
-        let connection = client.get_multiplexed_async_connection().await.expect("a connection");
-        Self { server, connection }
+        Self { servers: Servers::start().await }
     }
 
-    pub(crate) fn url(&self) -> String {
-        self.server.url()
+    pub(crate) fn topology(&self) -> Topology {
+        self.servers.topology()
     }
 
     /// The record as it is.
@@ -46,28 +42,23 @@ impl Redis {
     }
 
     pub(crate) async fn has_cool_down(&self, key: &str) -> bool {
-        let mut asked = cmd("EXISTS");
-        asked.arg(format!("{{{PREFIX}:{key}}}:cool-down"));
-        asked.query_async(&mut self.connection.clone()).await.expect("an answer")
+        self.servers.run(cmd("EXISTS").arg(format!("{{{PREFIX}:{key}}}:cool-down"))).await
     }
 
     /// Its time, in milliseconds since 1970.
     pub(crate) async fn now(&self) -> i64 {
-        let mut connection = self.connection.clone();
-        let (seconds, micros): (i64, i64) =
-            cmd("TIME").query_async(&mut connection).await.expect("an answer");
+        let (seconds, micros): (i64, i64) = self.servers.run(&cmd("TIME")).await;
         seconds * 1_000 + micros / 1_000
     }
 
-    /// How long it takes to answer.
-    pub(crate) async fn way(&self) -> Duration {
+    /// How long the server that has this key takes to answer.
+    pub(crate) async fn way(&self, key: &str) -> Duration {
         let asked = Instant::now();
-        let answer: String = cmd("PING").query_async(&mut self.connection.clone()).await.expect("an answer");
-        assert_eq!(answer, "PONG");
+        self.holder(key).await;
         asked.elapsed()
     }
 
     async fn get(&self, key: &str) -> Option<String> {
-        cmd("GET").arg(key).query_async(&mut self.connection.clone()).await.expect("an answer")
+        self.servers.run(cmd("GET").arg(key)).await
     }
 }

@@ -118,7 +118,7 @@ impl Scene {
             client_secret: told("/clients/password/client_secret").to_owned(),
             user: Some((told("/user/username").to_owned(), told("/user/password").to_owned())),
             mark: String::new(),
-            redis_url: redis.url(),
+            redis: redis.topology(),
             prefix: PREFIX.to_owned(),
             lease: LEASE,
             clock_ahead: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use requestforge::{TokenStorage, storage_conformance};
 
-use crate::world::{World, patient};
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_does_what_every_storage_must_do() {
@@ -21,7 +21,7 @@ async fn it_does_so_for_many_at_once() {
     let mut checks = tokio::task::JoinSet::new();
     for number in 0..8 {
         checks.spawn(storage_conformance::check(shared.clone(), format!("{number}:").leak()));
-        let builder = patient(&world.redis.url()).key_prefix(format!("prefix {number}"));
+        let builder = world.builder().key_prefix(format!("prefix {number}"));
         checks.spawn(storage_conformance::check(builder.build().expect("a storage"), "the same keys"));
     }
     while let Some(checked) = checks.join_next().await {

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
 use crate::logs;
-use crate::world::{patient, soon};
+use crate::patient;
+use crate::world::soon;
 
 /// In a form that can stand in a URL.
 fn encoded(text: &str) -> String {

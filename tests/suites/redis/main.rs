@@ -7,6 +7,8 @@
 mod canaries;
 #[path = "../canary/logs.rs"]
 mod logs;
+#[path = "../servers/one.rs"]
+mod servers;
 
 mod conformance;
 mod connections;
@@ -20,3 +22,9 @@ mod secrets;
 mod settings;
 mod side_data;
 mod world;
+
+use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
+
+fn patient(url: &str) -> RedisTokenStorageBuilder {
+    RedisTokenStorage::builder(url).command_timeout(world::PATIENCE)
+}

@@ -8,7 +8,7 @@ use requestforge::redis::cmd;
 use requestforge::{CoolDown, TokenData, TokenStorage};
 use serde_json::{Value, json};
 
-use crate::world::{World, patient};
+use crate::world::World;
 
 const DAY: i64 = 24 * 3_600;
 
@@ -70,13 +70,13 @@ async fn inv09_a_record_is_kept_as_long_as_anything_in_it_is_of_use() {
     for (name, token, seconds) in cases {
         storage.set("crm", &token).await.expect("an answer");
         for key in ["token:crm", "{token:crm}:meta"] {
-            let left = world.seconds_left(key).await;
+            let left = world.run::<i64>(cmd("TTL").arg(key)).await;
             assert!((seconds - 3..=seconds).contains(&left), "{name}: {key} is kept for {left} s");
         }
     }
     // What replaces it has a life of its own.
     storage.set("crm", &TokenData::new("t")).await.expect("an answer");
-    assert_eq!(world.seconds_left("token:crm").await, -1);
+    assert_eq!(world.run::<i64>(cmd("TTL").arg("token:crm")).await, -1);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn the_keys_are_those_of_the_documents_and_share_a_slot() {
     let expected = ["token:a:b c", "{token:a:b c}:meta", "{token:a:b c}:lease", "{token:a:b c}:cool-down"];
     assert_eq!(keys, expected.map(str::to_owned).into());
 
-    let prefixed = patient(&world.redis.url()).key_prefix("my app");
+    let prefixed = world.builder().key_prefix("my app");
     let prefixed = prefixed.build().expect("a storage");
     prefixed.set("k", &TokenData::new("t")).await.expect("an answer");
     assert!(world.raw("my app:k").await.is_some());

@@ -8,7 +8,8 @@ use requestforge::{CoolDown, RedisTokenStorage, StorageError, TokenData, TokenSt
 use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
-use crate::world::{World, patient};
+use crate::patient;
+use crate::world::World;
 use crate::{echo, logs};
 
 fn token(canaries: &mut Canaries) -> TokenData {
@@ -92,7 +93,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     use_it(&mut canaries, "a replica", &world.storage(), &token).await;
     world.run::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await;
 
-    let proxy = Proxy::start(world.redis.port()).await.expect("a proxy");
+    let proxy = Proxy::start(world.redis.server.port()).await.expect("a proxy");
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let far = RedisTokenStorage::new(&url).expect("a storage");
     far.get("crm").await.expect("an answer");
@@ -100,7 +101,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     use_it(&mut canaries, "cut", &far, &token).await;
     proxy.swallow();
     use_it(&mut canaries, "black-holed", &far, &token).await;
-    world.redis.stop().await;
+    world.redis.server.stop().await;
     use_it(&mut canaries, "stopped", &storage, &token).await;
     use_it(&mut canaries, "never there", &world.storage(), &token).await;
     let strange = RedisServer::start_with(&["--rename-command", "EVALSHA", ""]).await;

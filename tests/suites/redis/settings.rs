@@ -6,13 +6,15 @@ use requestforge::redis::Client;
 use requestforge::{RedisTokenStorage, TokenData, TokenManager, TokenStorage};
 
 use crate::canaries::{Canaries, Canary, percent_forms};
-use crate::world::{World, patient};
+use crate::connections::others_connected;
+use crate::patient;
+use crate::world::World;
 
 #[tokio::test]
 async fn braces_are_refused_where_they_are_set() {
     let world = World::start().await;
     for braced in ["a{b", "a}b", "{a}", "}", "{"] {
-        let builder = RedisTokenStorage::builder(&world.redis.url()).key_prefix(braced);
+        let builder = RedisTokenStorage::builder(&world.redis.server.url()).key_prefix(braced);
         let error = builder.build().expect_err("a brace");
         assert!(format!("{error}").contains("key_prefix"), "{error}");
 
@@ -27,7 +29,7 @@ async fn braces_are_refused_where_they_are_set() {
         let mut lease = storage.leases().expect("leases").lease(braced);
         assert!(lease.acquire(true).await.is_err());
     }
-    assert_eq!(world.others_connected().await, 0, "nothing was sent");
+    assert_eq!(others_connected(&world).await, 0, "nothing was sent");
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn inv16_bad_urls_are_refused_without_their_password() {
 #[tokio::test]
 async fn databases_are_apart() {
     let world = World::start().await;
-    let third = patient(&format!("{}/3", world.redis.url())).build().expect("a storage");
+    let third = patient(&format!("{}/3", world.redis.server.url())).build().expect("a storage");
     let first = world.storage();
     third.set("crm", &TokenData::new("in the third")).await.expect("an answer");
     assert_eq!(first.get("crm").await.expect("an answer"), None);
@@ -109,7 +111,7 @@ async fn databases_are_apart() {
 #[tokio::test]
 async fn a_client_is_a_target_too() {
     let world = World::start().await;
-    let client = Client::open(world.redis.url()).expect("a client");
+    let client = Client::open(world.redis.server.url()).expect("a client");
     let storage = RedisTokenStorage::from_client(&client).key_prefix("mine");
     let storage = storage.command_timeout(Duration::from_secs(5)).build().expect("a storage");
     storage.set("crm", &TokenData::new("t")).await.expect("an answer");

@@ -2,31 +2,35 @@
 
 use std::time::Duration;
 
-use forge_tests::{AuthorizationServer, RedisServer};
-use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, Cmd, FromRedisValue, ToRedisArgs, cmd};
+use forge_tests::AuthorizationServer;
+use requestforge::redis::{Cmd, FromRedisValue, ToRedisArgs, cmd};
 use requestforge::{
     ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, TokenManager,
     TokenManagerBuilder, TokenStorage,
 };
 
+use crate::servers::Servers;
+
+/// With time for a machine that has others to serve: deadlines are what the suite `outages` is about.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) struct World {
-    pub(crate) redis: RedisServer,
+    pub(crate) redis: Servers,
     pub(crate) issuer: AuthorizationServer,
-    connection: MultiplexedConnection,
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let redis = RedisServer::start().await;
         let issuer = AuthorizationServer::start().await.expect("a server");
-        let client = Client::open(redis.url()).expect("a client");
-        let connection = client.get_multiplexed_async_connection().await.expect("a connection");
-        Self { redis, issuer, connection }
+        Self { redis: Servers::start().await, issuer }
     }
 
     pub(crate) fn storage(&self) -> RedisTokenStorage {
-        patient(&self.redis.url()).build().expect("a storage")
+        self.builder().build().expect("a storage")
+    }
+
+    pub(crate) fn builder(&self) -> RedisTokenStorageBuilder {
+        self.redis.topology().storage().command_timeout(PATIENCE)
     }
 
     pub(crate) fn manager(&self, key: &str, storage: impl TokenStorage + 'static) -> TokenManager {
@@ -51,9 +55,9 @@ impl World {
         builder.service_name("crm").build().expect("a provider")
     }
 
-    /// What somebody else does to the server.
+    /// What somebody else does. If it has a key, that is the first argument.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
-        command.query_async(&mut self.connection.clone()).await.expect("an answer")
+        self.redis.run(command).await
     }
 
     pub(crate) async fn put(&self, key: &str, value: impl ToRedisArgs) {
@@ -62,10 +66,6 @@ impl World {
 
     pub(crate) async fn raw(&self, key: &str) -> Option<String> {
         self.run(cmd("GET").arg(key)).await
-    }
-
-    pub(crate) async fn seconds_left(&self, key: &str) -> i64 {
-        self.run(cmd("TTL").arg(key)).await
     }
 
     pub(crate) async fn field(&self, key: &str, field: &str) -> Option<String> {
@@ -80,17 +80,6 @@ impl World {
         }
         self.run::<()>(&command).await;
     }
-
-    /// Connections but our own.
-    pub(crate) async fn others_connected(&self) -> usize {
-        let clients: String = self.run(cmd("CLIENT").arg("LIST")).await;
-        clients.lines().count() - 1
-    }
-}
-
-/// With time for a machine that has others to serve: deadlines are what the suite `outages` is about.
-pub(crate) fn patient(url: &str) -> RedisTokenStorageBuilder {
-    RedisTokenStorage::builder(url).command_timeout(Duration::from_secs(5))
 }
 
 /// Whether it is so within some seconds.

@@ -1,0 +1,49 @@
+//! A Redis master that sentinels watch over.
+
+#[path = "shared.rs"]
+mod shared;
+
+use std::sync::Arc;
+
+use forge_tests::RedisSentinel;
+use forge_tests::fleet::Topology;
+use requestforge::redis::aio::MultiplexedConnection;
+use requestforge::redis::{Client, Cmd, FromRedisValue, cmd};
+use tokio::sync::MutexGuard;
+
+use shared::Shared;
+
+pub(crate) struct Servers {
+    master: MultiplexedConnection,
+    _turn: MutexGuard<'static, ()>,
+    redis: Arc<RedisSentinel>,
+}
+
+static SHARED: Shared<RedisSentinel> = Shared::new();
+
+/// The servers, for who will soon have a turn.
+pub(crate) async fn stay() -> Arc<RedisSentinel> {
+    SHARED.servers(async || RedisSentinel::start().await).await
+}
+
+impl Servers {
+    /// With nothing in them, and no others use them until this is dropped.
+    pub(crate) async fn start() -> Self {
+        let redis = stay().await;
+        let turn = SHARED.turn().await;
+        let client = Client::open(redis.master().await.url()).expect("a client");
+        let mut master = client.get_multiplexed_async_connection().await.expect("a connection");
+        cmd("FLUSHALL").arg("SYNC").exec_async(&mut master).await.expect("an answer");
+        Self { master, _turn: turn, redis }
+    }
+
+    pub(crate) fn topology(&self) -> Topology {
+        let master_name = self.redis.master_name().to_owned();
+        Topology::Sentinel { urls: self.redis.sentinel_urls(), master_name }
+    }
+
+    /// What somebody else does. If it has a key, that is the first argument.
+    pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        command.query_async(&mut self.master.clone()).await.expect("an answer")
+    }
+}

@@ -1,0 +1,32 @@
+//! Servers that take seconds to start: the same for all tests of a process, one after the other.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+pub(crate) struct Shared<T> {
+    /// Gone with the last test that waits for its turn: a static that holds them would leave them behind.
+    servers: Mutex<Weak<T>>,
+    turn: Mutex<()>,
+}
+
+impl<T> Shared<T> {
+    pub(crate) const fn new() -> Self {
+        Self { servers: Mutex::const_new(Weak::new()), turn: Mutex::const_new(()) }
+    }
+
+    /// The servers, which stay for as long as somebody has them.
+    pub(crate) async fn servers(&self, start: impl AsyncFnOnce() -> T) -> Arc<T> {
+        let mut servers = self.servers.lock().await;
+        if let Some(servers) = servers.upgrade() {
+            return servers;
+        }
+        let started = Arc::new(start().await);
+        *servers = Arc::downgrade(&started);
+        started
+    }
+
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+}
