@@ -71,7 +71,7 @@ use crate::target::Target;
 /// | no token, and one asks | 4 | 4, and then 1 for each other |
 /// | no token, and all ask at once | 4 | 1,501 in all |
 /// | waiting for a slow token call, per [`command_timeout`](RedisTokenStorageBuilder::command_timeout) | | 1 each, seen with one second |
-/// | the server was away, and is back empty | | 14 each and some dozens more; one token call |
+/// | the server was away, and is back empty | | 14 each, and 14 to 171 more in all; one token call |
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
 ///
 /// With three sentinels the start takes 15 commands, and a short connection to each of them. In a cluster

@@ -80,6 +80,11 @@ impl Replica {
         Self { storage, manager, clock }
     }
 
+    /// Whether the next use has to ask.
+    pub(crate) fn has_none(&self) -> bool {
+        self.manager.cached().is_none()
+    }
+
     pub(crate) async fn token(&self) -> Arc<Credential> {
         self.manager.get_token().await.expect("a token")
     }
