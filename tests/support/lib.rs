@@ -40,4 +40,4 @@ pub use http::StatusCode;
 pub use origin::{Origin, RawReply, RecordedRequest};
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
-pub use redis::{Authority, Identity, RedisCluster, RedisNode, RedisServer, SlotMove};
+pub use redis::{Authority, Identity, RedisCluster, RedisNode, RedisSentinel, RedisServer, SlotMove};

@@ -8,6 +8,7 @@ mod group;
 #[cfg(unix)]
 mod native;
 mod port;
+mod sentinel;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tls::Tls;
 
 pub use cluster::{RedisCluster, SlotMove};
 pub use group::RedisNode;
+pub use sentinel::RedisSentinel;
 pub use tls::{Authority, Identity};
 
 /// A Redis server of one's own on 127.0.0.1, with nothing in it. It is gone when this is dropped, and also

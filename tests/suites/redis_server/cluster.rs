@@ -4,22 +4,9 @@ use std::time::{Duration, Instant};
 
 use forge_tests::{RedisCluster, RedisNode};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::{ask, ask_at};
-
-/// Until a node says so of its replication.
-async fn says(node: RedisNode, words: &str) {
-    let start = Instant::now();
-    loop {
-        let told = ask_at(node.port(), "INFO replication").await;
-        if told.contains(words) {
-            return;
-        }
-        assert!(start.elapsed() < Duration::from_secs(30), "{node:?} says {told}");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
+use crate::{ask, ask_at, says};
 
 #[tokio::test]
 async fn a_cluster_is_complete_when_it_has_started() {

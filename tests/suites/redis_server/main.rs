@@ -4,10 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod sentinel;
 mod single;
+mod tls;
 
+use std::time::{Duration, Instant};
+
+use forge_tests::RedisNode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 /// What one says on a connection, and the next thing one hears.
 async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
@@ -21,4 +27,17 @@ async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
 async fn ask_at(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     ask(&mut stream, command).await.unwrap()
+}
+
+/// Until a node says so of its replication.
+async fn says(node: RedisNode, words: &str) {
+    let start = Instant::now();
+    loop {
+        let told = ask_at(node.port(), "INFO replication").await;
+        if told.contains(words) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{node:?} says {told}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }

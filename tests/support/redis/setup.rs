@@ -26,6 +26,17 @@ impl Setup {
         setup
     }
 
+    /// A sentinel, which writes what it learns into its configuration.
+    pub(super) fn sentinel(port: u16, access: &Access, configuration: String, args: &[&str]) -> Self {
+        let name = "sentinel.conf";
+        let files = vec![(name.to_owned(), configuration)];
+        let mut setup = Self { port, access: access.clone(), arguments: Vec::new(), files };
+        setup.add(&[name, "--sentinel", "--protected-mode", "no"]);
+        setup.listen();
+        setup.add(args);
+        setup
+    }
+
     fn listen(&mut self) {
         let port = self.port.to_string();
         match self.access.tls.clone() {

@@ -34,7 +34,7 @@ pub(super) const ARGUMENTS: [&str; 12] = [
     "yes",
 ];
 
-/// A certificate authority of one's own, which nobody else trusts. Each is another one.
+/// A certificate authority of one's own, which nobody else trusts. Each has another key, but all have one name.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }

@@ -1,0 +1,323 @@
+//! A Redis with sentinels of one's own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use std::{fmt, io};
+
+use crate::redis::ask::Access;
+use crate::redis::finder::{self, Found};
+use crate::redis::group::{Group, Member, RedisNode, require, until};
+use crate::redis::port;
+use crate::redis::setup::Setup;
+use crate::redis::tls::{Authority, Identity, Tls};
+
+/// One master, two replicas.
+const SERVERS: usize = 3;
+const SENTINELS: usize = 3;
+const QUORUM: usize = 2;
+const MASTER_NAME: &str = "forge";
+
+/// Two seconds, on a machine that has nothing else to do.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Three seconds, there, or some more when sentinels have to vote again.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
+/// For what has only to get about.
+const NEWS_LIMIT: Duration = Duration::from_secs(20);
+
+/// A Redis master of one's own on 127.0.0.1, with two replicas and three sentinels, two of which agree to
+/// replace it when it does not answer for a second. All are gone when this is dropped, and also when the
+/// process is killed.
+///
+/// Behind the port of a container that was killed, the engine may still accept connections, and end them.
+///
+/// ```no_run
+/// # async fn run() {
+/// use forge_tests::RedisSentinel;
+///
+/// let mut redis = RedisSentinel::start().await;
+/// // … a client with `redis.sentinel_urls()` and `redis.master_name()` …
+/// let old = redis.kill_master().await;
+/// assert_ne!(redis.failed_over().await, old);
+/// redis.start_again(old).await; // soon a replica
+/// # }
+/// ```
+pub struct RedisSentinel {
+    group: Group,
+}
+
+impl RedisSentinel {
+    /// Starts all, and waits until each sentinel sees the master, its replicas and the other sentinels.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Redis, with what to do, or the sentinels do not find each other.
+    pub async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// Starts master and replicas with more arguments, such as `["--requirepass", "secret"]` or
+    /// `["--user", "name", "on", ">secret", "~*", "+@all"]`, and the sentinels with others. With the
+    /// passwords, they also let each other in.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Redis, with what to do, or the sentinels do not find each other.
+    pub async fn start_with(args: &[&str], sentinel_args: &[&str]) -> Self {
+        let started = Self::started([args, sentinel_args], None).await;
+        started.unwrap_or_else(|error| panic!("no Redis with sentinels: {error}"))
+    }
+
+    /// Starts servers and sentinels that speak nothing but TLS, also with each other, all as the one that
+    /// `identity` says.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Redis, with what to do, or the sentinels do not find each other.
+    pub async fn start_tls(authority: &Authority, identity: &Identity) -> Self {
+        let start = async { Self::started([&[], &[]], Some(Tls::new(authority, identity)?)).await };
+        start.await.unwrap_or_else(|error| panic!("no Redis with sentinels and TLS: {error}"))
+    }
+
+    /// What the sentinels call the master.
+    pub fn master_name(&self) -> &'static str {
+        MASTER_NAME
+    }
+
+    /// The URLs of the sentinels.
+    pub fn sentinel_urls(&self) -> Vec<String> {
+        self.sentinels().iter().map(RedisNode::url).collect()
+    }
+
+    /// The sentinels.
+    pub fn sentinels(&self) -> Vec<RedisNode> {
+        self.group.nodes().split_off(SERVERS)
+    }
+
+    /// Master and replicas, whatever they are now.
+    pub fn servers(&self) -> Vec<RedisNode> {
+        self.group.nodes().into_iter().take(SERVERS).collect()
+    }
+
+    /// The master, on which the sentinels agree that are neither paused nor killed.
+    ///
+    /// # Panics
+    ///
+    /// When they do not agree.
+    pub async fn master(&self) -> RedisNode {
+        let master = until(NEWS_LIMIT, async || self.agreed_master().await).await;
+        master.unwrap_or_else(|error| panic!("no master: {error}"))
+    }
+
+    /// Freezes the master and returns which it was.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be frozen.
+    pub async fn pause_master(&self) -> RedisNode {
+        let master = self.master().await;
+        self.pause(master).await;
+        master
+    }
+
+    /// Kills the master and returns which it was.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be killed.
+    pub async fn kill_master(&mut self) -> RedisNode {
+        let master = self.master().await;
+        self.kill(master).await;
+        master
+    }
+
+    /// Freezes a server or sentinel: connections are still accepted, and nobody answers.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be frozen.
+    pub async fn pause(&self, node: RedisNode) {
+        self.group.pause(node).await.unwrap_or_else(|error| panic!("{node:?} is not paused: {error}"));
+    }
+
+    /// Lets a server or sentinel go on, with all that has come in meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When it does not go on.
+    pub async fn resume(&self, node: RedisNode) {
+        self.group.resume(node).await.unwrap_or_else(|error| panic!("{node:?} is not resumed: {error}"));
+    }
+
+    /// Kills a server or sentinel, paused or not.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be killed.
+    pub async fn kill(&mut self, node: RedisNode) {
+        self.group.kill(node).await.unwrap_or_else(|error| panic!("{node:?} is not killed: {error}"));
+    }
+
+    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then, and one that was
+    /// the master takes itself for it until the sentinels tell it otherwise.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_again(&mut self, node: RedisNode) {
+        let started = self.group.start_again(node).await;
+        started.unwrap_or_else(|error| panic!("{node:?} is not started again: {error}"));
+    }
+
+    /// Waits until the sentinels agree on a master that is neither paused nor killed and that takes itself for
+    /// one.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long.
+    pub async fn failed_over(&self) -> RedisNode {
+        let failed_over = until(FAILOVER_LIMIT, async || {
+            let master = self.agreed_master().await?;
+            let living = self.group.living().find(|member| member.node == master);
+            let living = living.ok_or_else(|| io::Error::other(format!("{master:?} is the master")))?;
+            replicates(living, "role:master").await?;
+            Ok(master)
+        });
+        failed_over.await.unwrap_or_else(|error| panic!("no failover: {error}"))
+    }
+
+    /// Waits until each sentinel that is neither paused nor killed sees the master, two replicas and two other
+    /// sentinels, all of them well, and the replicas are connected with their master.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long.
+    pub async fn ready(&self) {
+        self.until_ready().await.unwrap_or_else(|error| panic!("the sentinels are not ready: {error}"));
+    }
+
+    async fn started(args: [&[&str]; 2], tls: Option<Tls>) -> io::Result<Self> {
+        let found = &finder::found().await?.server;
+        let [access, sentinels] = args.map(|args| Access::by(args, tls.clone()));
+        let access = [&access, &sentinels];
+        let start = async |ports: Vec<u16>| group(found, access, args, &ports).await;
+        let redis = Self { group: port::on_free(SERVERS + SENTINELS, start).await? };
+        redis.until_ready().await?;
+        Ok(redis)
+    }
+
+    async fn until_ready(&self) -> io::Result<()> {
+        until(READY_LIMIT, async || {
+            let master = self.agreed_master().await?;
+            for sentinel in self.living_sentinels() {
+                sees_all(sentinel).await?;
+            }
+            let [servers, _] = self.parts();
+            for member in servers {
+                let role = if member.node == master { "role:master" } else { "master_link_status:up" };
+                replicates(member, role).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn agreed_master(&self) -> io::Result<RedisNode> {
+        let mut ports = BTreeSet::new();
+        for sentinel in self.living_sentinels() {
+            let told = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME]).await?;
+            ports.extend(told.get(1).cloned());
+        }
+        let agreed = |node: &RedisNode| ports.len() == 1 && ports.contains(&node.port().to_string());
+        let node = self.servers().into_iter().find(agreed);
+        node.ok_or_else(|| io::Error::other(format!("the sentinels name the masters {ports:?}")))
+    }
+
+    fn living_sentinels(&self) -> impl Iterator<Item = &Member> {
+        let sentinels = self.sentinels();
+        self.group.living().filter(move |member| sentinels.contains(&member.node))
+    }
+
+    /// Servers and sentinels.
+    fn parts(&self) -> [&[Member]; 2] {
+        self.group.members().split_at(SERVERS).into()
+    }
+}
+
+impl fmt::Debug for RedisSentinel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [servers, sentinels] = [self.servers(), self.sentinels()];
+        f.debug_struct("RedisSentinel")
+            .field("servers", &servers)
+            .field("sentinels", &sentinels)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Servers, and then sentinels: those would take a master for dead that has yet to start.
+async fn group(
+    found: &'static Found,
+    [access, sentinel_access]: [&Access; 2],
+    [args, sentinel_args]: [&[&str]; 2],
+    ports: &[u16],
+) -> io::Result<Group> {
+    let (servers, sentinels) = ports.split_at(SERVERS);
+    let mut group = Group::new(found, ports).await?;
+    let master = servers[0].to_string();
+    let setups = servers.iter().enumerate().map(|(index, port)| {
+        // Else a replica waits five seconds for others.
+        let mut all = vec!["--repl-diskless-sync-delay", "0"];
+        all.extend(access.password.iter().flat_map(|password| ["--masterauth", password]));
+        all.extend(["--replicaof", "127.0.0.1", &master].iter().filter(|_| index > 0));
+        all.extend(args);
+        Setup::new(*port, access, &all)
+    });
+    group.add(found, setups.collect()).await?;
+    let setups = sentinels.iter().map(|port| {
+        let access = [access, sentinel_access];
+        Setup::sentinel(*port, access[1], configuration(*port, access, servers, sentinels), sentinel_args)
+    });
+    group.add(found, setups.collect()).await?;
+    Ok(group)
+}
+
+/// As if the sentinel had met the others before: by themselves they need some seconds for that.
+fn configuration(port: u16, access: [&Access; 2], servers: &[u16], sentinels: &[u16]) -> String {
+    let id = |port: u16| format!("{port:040x}");
+    let mut lines = vec![
+        format!("sentinel myid {}", id(port)),
+        format!("sentinel monitor {MASTER_NAME} 127.0.0.1 {} {QUORUM}", servers[0]),
+        format!("sentinel down-after-milliseconds {MASTER_NAME} 1000"),
+        format!("sentinel failover-timeout {MASTER_NAME} 3000"),
+    ];
+    let [password, sentinel_password] = access.map(|access| access.password.iter());
+    lines.extend(password.map(|password| format!("sentinel auth-pass {MASTER_NAME} {password}")));
+    lines.extend(sentinel_password.map(|password| format!("sentinel sentinel-pass {password}")));
+    for replica in &servers[1..] {
+        lines.push(format!("sentinel known-replica {MASTER_NAME} 127.0.0.1 {replica}"));
+    }
+    for other in sentinels.iter().filter(|other| **other != port) {
+        lines.push(format!("sentinel known-sentinel {MASTER_NAME} 127.0.0.1 {other} {}", id(*other)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Whether a sentinel sees all there is to see, and none of it down.
+async fn sees_all(sentinel: &Member) -> io::Result<()> {
+    let master = sentinel.ask(&["SENTINEL", "MASTER", MASTER_NAME]).await?;
+    let replicas = sentinel.ask(&["SENTINEL", "REPLICAS", MASTER_NAME]).await?;
+    let sentinels = sentinel.ask(&["SENTINEL", "SENTINELS", MASTER_NAME]).await?;
+    let flags: Vec<&str> =
+        [&master, &replicas, &sentinels].into_iter().flat_map(|told| flags(told)).collect();
+    let expected = ["master", "slave", "slave", "sentinel", "sentinel"];
+    require(flags == expected, || format!("{:?} sees {flags:?}", sentinel.node))
+}
+
+/// The flags of everyone in a list of names and values.
+fn flags(told: &[String]) -> impl Iterator<Item = &str> {
+    told.windows(2).filter(|pair| pair[0] == "flags").map(|pair| pair[1].as_str())
+}
+
+async fn replicates(member: &Member, role: &str) -> io::Result<()> {
+    let info = member.text(&["INFO", "replication"]).await?;
+    require(info.contains(role), || format!("{:?} says: {info}", member.node))
+}
