@@ -161,10 +161,10 @@ impl RedisServer {
 
     async fn start_found(found: &Found, args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
         let access = Access::by(args, tls);
-        let tls = access.tls.is_some();
-        port::on_free(1, async |ports| {
+        let (access, tls) = (&access, access.tls.is_some());
+        port::on_free(1, |ports| async move {
             let port = ports[0];
-            let server = found.start(None, Setup::new(port, &access, args)).await?;
+            let server = found.start(None, Setup::new(port, access, args)).await?;
             Ok(Self { server, port, tls })
         })
         .await

@@ -192,7 +192,9 @@ impl RedisCluster {
         let found = &finder::found().await?.server;
         let access = Access::by(args, tls);
         // Each node has a second port, for the others.
-        let group = port::on_free(2 * NODES, async |ports| group(found, &access, args, &ports).await).await?;
+        let access = &access;
+        let start = |ports: Vec<u16>| async move { group(found, access, args, &ports).await };
+        let group = port::on_free(2 * NODES, start).await?;
         let cluster = Self { group };
         cluster.until_ready().await?;
         Ok(cluster)

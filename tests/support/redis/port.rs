@@ -44,9 +44,10 @@ pub(super) fn free() -> io::Result<u16> {
 /// # Errors
 ///
 /// When it does not start, and not because somebody else was faster.
-pub(super) async fn on_free<T>(
+pub(super) async fn on_free<T, F: Future<Output = io::Result<T>>>(
     count: usize,
-    start: impl AsyncFn(Vec<u16>) -> io::Result<T>,
+    // No `AsyncFn`: nobody could start a server within a task.
+    start: impl Fn(Vec<u16>) -> F,
 ) -> io::Result<T> {
     let mut last = io::Error::other("there is no free port");
     for _ in 0..ATTEMPTS {

@@ -199,7 +199,7 @@ impl RedisSentinel {
         let found = &finder::found().await?.server;
         let [access, sentinels] = args.map(|args| Access::by(args, tls.clone()));
         let access = [&access, &sentinels];
-        let start = async |ports: Vec<u16>| group(found, access, args, &ports).await;
+        let start = |ports: Vec<u16>| async move { group(found, access, args, &ports).await };
         let redis = Self { group: port::on_free(SERVERS + SENTINELS, start).await? };
         redis.until_ready().await?;
         Ok(redis)
