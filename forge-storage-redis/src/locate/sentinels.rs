@@ -66,22 +66,24 @@ impl Locate for Sentinels {
 
 async fn ask(dialer: &Dialer, address: &ConnectionAddr, name: &str) -> Result<Word, StorageError> {
     let mut sentinel = dialer.dial(address).await?;
-    let answer = redis::cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut sentinel).await;
-    let answer: HashMap<String, String> = answer.map_err(|error| {
+    let mut ask = redis::pipe();
+    // While a sentinel has others follow a new master, its own record of the master has the new epoch and
+    // still the old address.
+    ask.cmd("SENTINEL").arg("MASTER").arg(name).cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    let answer = ask.query_async(&mut sentinel).await;
+    let (record, address): (HashMap<String, String>, Option<(String, u16)>) = answer.map_err(|error| {
         if error.code() == Some("ERR") {
             return StorageError::new("the sentinels know no master of this name");
         }
         explain(&error)
     })?;
-    understand(&answer).ok_or_else(|| StorageError::new("what answers there is no sentinel"))
+    understand(&record, address).ok_or_else(|| StorageError::new("what answers there is no sentinel"))
 }
 
-fn understand(answer: &HashMap<String, String>) -> Option<Word> {
-    Some(Word {
-        epoch: answer.get("config-epoch")?.parse().ok()?,
-        host: answer.get("ip").filter(|host| !host.is_empty())?.clone(),
-        port: answer.get("port")?.parse().ok()?,
-    })
+fn understand(record: &HashMap<String, String>, address: Option<(String, u16)>) -> Option<Word> {
+    let epoch = record.get("config-epoch")?.parse().ok()?;
+    let (host, port) = address.filter(|(host, _)| !host.is_empty())?;
+    Some(Word { epoch, host, port })
 }
 
 impl fmt::Display for Sentinels {
