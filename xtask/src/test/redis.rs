@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::redis::{Choice, END};
 
 /// The suites that need it.
-pub(crate) const SUITES: [&str; 5] = ["redis_server", "redis", "fleet", "outages", "interop"];
+pub(crate) const SUITES: [&str; 6] = ["redis_server", "redis", "fleet", "outages", "failover", "interop"];
 
 /// Tells the tests how to start servers, as JSON.
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";
