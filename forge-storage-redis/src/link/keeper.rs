@@ -80,11 +80,13 @@ impl Shared {
             tracing::info!("Redis answers again");
         }
         let mut falls_silent = pin!(falls_silent(up.connection.clone()));
+        let mut moves = pin!(self.locate.moves(&up.address));
         loop {
             tokio::select! {
                 () = up.signals.lost.notified() => return,
                 () = up.signals.condemned.notified() => return,
                 () = &mut falls_silent => return,
+                () = &mut moves => return,
                 () = sleep_until(doubt_at.unwrap_or_else(Instant::now)), if doubt_at.is_some() => {
                     self.common.announcements.doubt_all();
                     doubt_at = None;
