@@ -7,35 +7,40 @@ use tokio::time::sleep;
 
 use crate::machine::Times;
 use crate::servers::{Kind, Loss};
-use crate::world::{KEY, SOON, World, alone, key_of};
+use crate::world::{KEY, SOON, World, key_of, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_who_slept_through_a_failover_has_the_others_token_afterwards() {
-    let _alone = alone().await;
-    for kind in [Kind::Sentinel, Kind::Cluster] {
-        for loss in [Loss::Paused, Loss::Killed] {
-            let mut world = World::start(kind).await;
-            let old = world.servers.master(KEY).await;
-            world.servers.lose(old, loss).await;
-            world.servers.failed_over(KEY).await;
-            let awake = world.patient();
-            let renewed = awake.manager.force_refresh().await.expect("a token").id();
-            sleep(SOON).await;
-            let mut times = Times::new();
-            for process in &world.processes {
-                let begun = Instant::now();
-                assert_eq!(process.id().await, renewed, "{kind:?}, {loss:?}: it has slept on");
-                times.add(begun.elapsed());
-            }
-            println!("{kind:?}, {loss:?}: the first call after a failover takes {times}");
-            assert_eq!(world.issuer.token_calls(), 2);
-        }
+    let _turn = turn().await;
+    tokio::join!(
+        has_the_others_token(Kind::Sentinel, Loss::Paused),
+        has_the_others_token(Kind::Sentinel, Loss::Killed),
+        has_the_others_token(Kind::Cluster, Loss::Paused),
+        has_the_others_token(Kind::Cluster, Loss::Killed)
+    );
+}
+
+async fn has_the_others_token(kind: Kind, loss: Loss) {
+    let mut world = World::start(kind).await;
+    let old = world.servers.master(KEY).await;
+    world.servers.lose(old, loss).await;
+    world.servers.failed_over(KEY).await;
+    let awake = world.patient();
+    let renewed = awake.manager.force_refresh().await.expect("a token").id();
+    sleep(SOON).await;
+    let mut times = Times::new();
+    for process in &world.processes {
+        let begun = Instant::now();
+        assert_eq!(process.id().await, renewed, "{kind:?}, {loss:?}: it has slept on");
+        times.add(begun.elapsed());
     }
+    println!("{kind:?}, {loss:?}: the first call after a failover takes {times}");
+    assert_eq!(world.issuer.token_calls(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_who_knows_the_other_masters_only_shares_when_it_must() {
-    let _alone = alone().await;
+    let _turn = turn().await;
     let mut world = World::start(Kind::Cluster).await;
     let old = world.servers.master(KEY).await;
     let elsewhere = key_elsewhere(&world).await;

@@ -7,11 +7,11 @@ use tokio::time::sleep;
 use crate::changes;
 use crate::load::Load;
 use crate::servers::Kind;
-use crate::world::{KEY, World, alone, key_of, rounds, until};
+use crate::world::{KEY, World, key_of, rounds, turn, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_a_slot_moves_under_load() {
-    let _alone = alone().await;
+    let _turn = turn().await;
     let world = World::start(Kind::Cluster).await;
     let load = Load::start(&world);
     let cluster = world.servers.cluster();
@@ -38,7 +38,7 @@ async fn inv18_cluster_a_slot_moves_under_load() {
 /// A slot without much in it moves within moments, and who changes something just then waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_what_is_changed_while_a_slot_moves_is_shared() {
-    let _alone = alone().await;
+    let _turn = turn().await;
     let world = World::start(Kind::Cluster).await;
     let cluster = world.servers.cluster();
     let patient = world.patient();

@@ -10,11 +10,11 @@ use requestforge::{
 };
 
 use crate::servers::{Kind, Servers};
-use crate::world::{KEY, alone, key_of};
+use crate::world::{KEY, key_of, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_does_not_fit_the_servers_is_named_and_costs_no_token() {
-    let _alone = alone().await;
+    let _turn = turn().await;
     let (sentinels, cluster) = tokio::join!(Servers::start(Kind::Sentinel), Servers::start(Kind::Cluster));
     let plain = RedisServer::start().await;
     let (Servers::Sentinel(sentinels), Servers::Cluster(cluster)) = (sentinels, cluster) else {
@@ -31,11 +31,11 @@ async fn inv18_what_does_not_fit_the_servers_is_named_and_costs_no_token() {
     let no_cluster = RedisTokenStorage::cluster([plain.url()]);
     is_refused(no_cluster, "this server is not part of a cluster").await;
     let a_sentinel = RedisTokenStorage::cluster(sentinels.sentinel_urls());
-    is_refused(a_sentinel, "this server is not part of a cluster").await;
+    is_refused(a_sentinel, "what answers there lacks commands: a sentinel, or an old Redis").await;
     let one_of_many = RedisTokenStorage::builder(&stranger.url());
     is_refused(one_of_many, "this server is part of a cluster: use `RedisTokenStorage::cluster`").await;
     let sentinels_as_server = RedisTokenStorage::builder(&sentinels.sentinel_urls()[0]);
-    is_refused(sentinels_as_server, "this server is a sentinel: use `RedisTokenStorage::sentinel`").await;
+    is_refused(sentinels_as_server, "what answers there lacks commands: a sentinel, or an old Redis").await;
 }
 
 async fn is_refused(builder: RedisTokenStorageBuilder, expected: &str) {

@@ -7,30 +7,21 @@ use tokio::time::sleep;
 use crate::changes;
 use crate::load::Load;
 use crate::servers::{Kind, Loss};
-use crate::world::{KEY, SOON, World, alone, rounds, until};
+use crate::world::{KEY, SOON, World, rounds, turn, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv18_sentinel_a_master_that_is_killed() {
-    is_survived(Kind::Sentinel, Loss::Killed).await;
+async fn inv18_sentinel_a_master_that_is_killed_or_paused() {
+    let _turn = turn().await;
+    tokio::join!(is_survived(Kind::Sentinel, Loss::Killed), is_survived(Kind::Sentinel, Loss::Paused));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv18_sentinel_a_master_that_is_paused() {
-    is_survived(Kind::Sentinel, Loss::Paused).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv18_cluster_a_master_that_is_killed() {
-    is_survived(Kind::Cluster, Loss::Killed).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv18_cluster_a_master_that_is_paused() {
-    is_survived(Kind::Cluster, Loss::Paused).await;
+async fn inv18_cluster_a_master_that_is_killed_or_paused() {
+    let _turn = turn().await;
+    tokio::join!(is_survived(Kind::Cluster, Loss::Killed), is_survived(Kind::Cluster, Loss::Paused));
 }
 
 async fn is_survived(kind: Kind, loss: Loss) {
-    let _alone = alone().await;
     let mut world = World::start(kind).await;
     for round in 0..rounds(10, 1) {
         let calls = world.issuer.token_calls();

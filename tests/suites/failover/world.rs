@@ -8,7 +8,7 @@ use forge_tests::AuthorizationServer;
 use requestforge::{
     ClientCredentialsTokenProvider, RedisTokenStorage, TokenData, TokenId, TokenManager, TokenStorage,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
 use crate::servers::{Kind, Servers};
@@ -36,6 +36,11 @@ impl World {
     /// All processes have the same token.
     pub(crate) async fn start(kind: Kind) -> Self {
         let world = Self::start_unused(kind).await;
+        // What the first use costs on a machine with much else to do is told elsewhere.
+        for process in &world.processes {
+            let connected = async || process.storage.get(KEY).await.is_ok();
+            assert!(until(Duration::from_secs(10), connected).await.is_some(), "no connection");
+        }
         world.agreed().await;
         assert_eq!(world.issuer.token_calls(), 1, "one fetches for all");
         world
@@ -111,10 +116,10 @@ pub(crate) fn key_of(key: &str) -> String {
     format!("token:{key}")
 }
 
-/// One test at a time: each has six servers or more, and some measure.
-pub(crate) async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::const_new(());
-    ALONE.lock().await
+/// One test at a time: each has six servers or more, or several times as many.
+pub(crate) async fn turn() -> SemaphorePermit<'static> {
+    static TURNS: Semaphore = Semaphore::const_new(1);
+    TURNS.acquire().await.expect("nobody closes it")
 }
 
 /// How often something is tried: in full with `FORGE_TEST_LONG`.
