@@ -32,7 +32,7 @@ pub(crate) trait Locate: fmt::Display + Send + Sync {
 
     /// Returns when what is there is not the server any more, though it may go on answering.
     async fn moves(&self, _from: &ConnectionAddr) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -26,8 +26,8 @@ use stages::Stage;
 /// The suites `django`, `fleet` and `interop` need Python 3.10 or later, python3 or what the environment
 /// variable PYTHON names, and install the packages of their servers below target/.
 ///
-/// The suites `redis_server`, `redis`, `fleet`, `outages`, `failover` and `interop` need a Redis: a container engine,
-/// or a redis-server or valkey-server 7 or later, or Debian's packages, which are unpacked below target/.
+/// The suites `redis_server`, `redis`, `fleet`, `outages`, `failover` and `interop` need a Redis: a
+/// container engine, or a redis-server or valkey-server 7 or later, or Debian's packages, which are unpacked below target/.
 /// `cargo xtask redis` tells which it would be, and `--redis` chooses.
 #[derive(clap::Args)]
 pub(crate) struct Args {
