@@ -102,8 +102,7 @@ impl RedisTokenStorageBuilder {
     }
 
     /// After this time in use a token is compared with the server's, in the background: for those who
-    /// write without announcing it, and for a connection that is dead without a sign. Up to a quarter
-    /// more, at random.
+    /// write without announcing it. Up to a quarter more, at random.
     pub fn recheck_after(mut self, time: Duration) -> Self {
         self.freshness.recheck_after = time;
         self
