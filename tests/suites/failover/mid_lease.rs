@@ -91,8 +91,10 @@ async fn those_who_wait_are_served(kind: Kind, loss: Loss) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_store_after_a_failover_replaces_nothing_newer() {
     let _turn = turn().await;
-    a_late_store_replaces_nothing_newer(Kind::Sentinel, Loss::Paused).await;
-    a_late_store_replaces_nothing_newer(Kind::Cluster, Loss::Killed).await;
+    tokio::join!(
+        a_late_store_replaces_nothing_newer(Kind::Sentinel, Loss::Paused),
+        a_late_store_replaces_nothing_newer(Kind::Cluster, Loss::Killed)
+    );
 }
 
 async fn a_late_store_replaces_nothing_newer(kind: Kind, loss: Loss) {

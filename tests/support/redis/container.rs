@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
 use crate::redis::ask::Access;
@@ -161,25 +161,14 @@ impl Server for Container {
 impl Drop for Running {
     fn drop(&mut self) {
         let container = self.container.take();
-        if let Ok(runtime) = Handle::try_current() {
-            // One that is shutting down, as after a failed test, would wait for ever. What is left then is
-            // removed by its label.
-            let probe = runtime.spawn(std::future::pending::<()>());
-            if probe.is_finished() {
-                std::mem::forget(container);
-            } else {
-                probe.abort();
-                drop(container);
+        // It wants to be dropped on a runtime, and not on that of the test: there may be none, or one that is
+        // shutting down; and on any it would wait in the middle of a task, and swallow what wakes the task up.
+        let removal = thread::spawn(move || {
+            if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
+                runtime.block_on(async { drop(container) });
             }
-        } else {
-            // It wants to be dropped on a runtime, and a static or a plain thread has none.
-            let removal = thread::spawn(move || {
-                if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
-                    runtime.block_on(async { drop(container) });
-                }
-            });
-            let _ = removal.join();
-        }
+        });
+        let _ = removal.join();
     }
 }
 
