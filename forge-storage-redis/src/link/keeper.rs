@@ -63,7 +63,10 @@ struct Farewell<'a> {
 
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
-        self.shared.report(self.number, State::Unkept);
+        // What panics once may do so each time: nobody is to wait for it again and again.
+        let panicked = || State::Down(StorageError::new("connecting to Redis panicked"));
+        let state = if std::thread::panicking() { panicked() } else { State::Unkept };
+        self.shared.report(self.number, state);
     }
 }
 
@@ -136,5 +139,28 @@ async fn falls_silent(mut connection: MultiplexedConnection) {
         if answer.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::{Secret, SecretSource, TokenStorage};
+
+    use super::*;
+    use crate::RedisTokenStorage;
+
+    #[tokio::test]
+    async fn inv18_a_login_that_panics_is_waited_for_once() {
+        async fn password() -> Result<Secret, std::io::Error> {
+            panic!("a password that cannot be had")
+        }
+        let builder =
+            RedisTokenStorage::builder("redis://127.0.0.1:1").command_timeout(Duration::from_secs(5));
+        let storage = builder.password(SecretSource::from_fn(password)).build().unwrap();
+        let begun = Instant::now();
+        for _ in 0..3 {
+            storage.get("k").await.unwrap_err();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
