@@ -10,6 +10,15 @@ pub(crate) fn at(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAd
     }
 }
 
+/// With TLS, as this crate has it, not the redis crate.
+pub(crate) fn with_tls(host: String, port: u16) -> ConnectionAddr {
+    ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+}
+
+pub(crate) fn has_tls(address: &ConnectionAddr) -> bool {
+    matches!(address, ConnectionAddr::TcpTls { .. })
+}
+
 /// Host and port; sockets in the file system have none.
 pub(crate) fn host_and_port(address: &ConnectionAddr) -> Option<(&str, u16)> {
     match address {

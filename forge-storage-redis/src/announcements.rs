@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use forge_core::{Freshness, Generation, Generations};
 use tokio::sync::broadcast;
@@ -20,6 +21,7 @@ pub(crate) struct Announcements {
     unanswered: Mutex<HashSet<u64>>,
     /// What was heard last. Every link to a cluster hears the same.
     heard: Mutex<VecDeque<(String, u64)>>,
+    freshness: Freshness,
     /// By the hash of the key.
     generations: Generations,
     waiting: broadcast::Sender<Message>,
@@ -59,9 +61,14 @@ impl Announcements {
             numbers: AtomicU64::new(UNNUMBERED + 1),
             unanswered: Mutex::default(),
             heard: Mutex::default(),
+            freshness,
             generations: Generations::with_freshness(freshness),
             waiting: broadcast::channel(QUEUE).0,
         }
+    }
+
+    pub(crate) fn recheck_after(&self) -> Duration {
+        self.freshness.recheck_after
     }
 
     pub(crate) fn channel(&self) -> &str {
@@ -221,8 +228,6 @@ impl fmt::Display for Message {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn announcements() -> Announcements {

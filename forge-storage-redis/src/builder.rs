@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forge_core::{Clock, ConfigError, Freshness, SecretSource, SystemClock};
 use redis::auth::StreamingCredentialsProvider;
-use redis::{Client, ConnectionAddr};
+use redis::{Client, RedisConnectionInfo};
 
 use crate::RedisTokenStorage;
 use crate::announcements::Announcements;
@@ -19,8 +19,8 @@ use crate::scripts::Scripts;
 use crate::servers::Servers;
 use crate::storage::Inner;
 use crate::target::Target;
-#[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
-use crate::tls::Certificates;
+#[cfg(feature = "rustls-no-provider")]
+use crate::tls::{Certificates, Tls};
 
 /// Settings of a [`RedisTokenStorage`].
 ///
@@ -44,7 +44,7 @@ pub struct RedisTokenStorageBuilder {
     password: Option<SecretSource>,
     credentials: Option<Arc<dyn StreamingCredentialsProvider>>,
     database: Option<u16>,
-    #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+    #[cfg(feature = "rustls-no-provider")]
     certificates: Certificates,
     key_prefix: String,
     command_timeout: Duration,
@@ -55,7 +55,7 @@ pub struct RedisTokenStorageBuilder {
 
 impl RedisTokenStorageBuilder {
     pub(crate) fn from_client(client: &Client) -> Self {
-        Self::new(Ok(Target::One(client.get_connection_info().clone())))
+        Self::new(Target::from_client(client))
     }
 
     pub(crate) fn new(target: Result<Target, ConfigError>) -> Self {
@@ -65,7 +65,7 @@ impl RedisTokenStorageBuilder {
             password: None,
             credentials: None,
             database: None,
-            #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+            #[cfg(feature = "rustls-no-provider")]
             certificates: Certificates::default(),
             key_prefix: "token".to_owned(),
             command_timeout: Duration::from_millis(100),
@@ -102,7 +102,8 @@ impl RedisTokenStorageBuilder {
     }
 
     /// After this time in use a token is compared with the server's, in the background: for those who
-    /// write without announcing it. Up to a quarter more, at random.
+    /// write without announcing it. Up to a quarter more, at random. Each quarter of it, at least a second, the
+    /// connection is asked for a sign of life, so that one which is dead without a sign is noticed.
     pub fn recheck_after(mut self, time: Duration) -> Self {
         self.freshness.recheck_after = time;
         self
@@ -156,7 +157,7 @@ impl RedisTokenStorageBuilder {
 
     /// Whom to trust instead of the system's certificate authorities: one or more certificates in PEM
     /// format. For addresses with TLS.
-    #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+    #[cfg(feature = "rustls-no-provider")]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.roots = Some(pem.into());
         self
@@ -164,7 +165,7 @@ impl RedisTokenStorageBuilder {
 
     /// Who we are, for servers that ask for a client's certificate: the chain and the private key, both in
     /// PEM format. For addresses with TLS.
-    #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+    #[cfg(feature = "rustls-no-provider")]
     pub fn client_certificate(mut self, chain_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.client = Some((chain_pem.into(), key_pem.into().into()));
         self
@@ -189,9 +190,16 @@ impl RedisTokenStorageBuilder {
         within("lease", self.lease, millis(100), LONGEST_LEASE)?;
         within("recheck_after", self.freshness.recheck_after, millis(1), Duration::MAX)?;
         within("trusted_for", self.freshness.trusted_for, self.freshness.recheck_after, Duration::MAX)?;
-        let database = self.database.map_or(target.database(), i64::from);
-        if matches!(target, Target::Cluster(_)) && database != 0 {
-            return Err(ConfigError::new("database", "0, since a cluster has no others"));
+        let (settings, tcp) = target.settings();
+        let settings = match self.database {
+            Some(_) if matches!(target, Target::Cluster(_)) && self.database != Some(0) => {
+                return Err(ConfigError::new("database", "0, since a cluster has no others"));
+            }
+            Some(number) => settings.set_db(i64::from(number)),
+            None => settings,
+        };
+        if self.credentials.is_some() && (self.username.is_some() || self.password.is_some()) {
+            return Err(ConfigError::new("credentials_provider", "no user and no password beside it"));
         }
         let of_address = target.login();
         let login = Login {
@@ -203,16 +211,26 @@ impl RedisTokenStorageBuilder {
             return Err(ConfigError::new("password", "one for the user"));
         }
 
-        #[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
-        let with_tls = |address: ConnectionAddr| self.certificates.apply(address);
-        #[cfg(not(any(feature = "rustls-no-provider", feature = "native-tls")))]
-        let with_tls = |address: ConnectionAddr| Ok::<_, ConfigError>(address);
-
+        #[cfg(feature = "rustls-no-provider")]
+        let tls = match target.tls() {
+            (_, true) => Some(Tls::new(&self.certificates)?),
+            (field, false) if self.certificates.are_given() => {
+                return Err(ConfigError::new(field, "rediss://… or valkeys://…, since certificates are set"));
+            }
+            (_, false) => None,
+        };
+        let dialer = Dialer {
+            login,
+            settings,
+            tcp,
+            #[cfg(feature = "rustls-no-provider")]
+            tls,
+        };
         let scripts = Arc::new(Scripts::new());
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
         let connect = (self.command_timeout * 2).max(SHORTEST_CONNECT);
         let common = Arc::new(Common {
-            dialer: Arc::new(Dialer { login, database }),
+            dialer: Arc::new(dialer.clone()),
             limits: Limits { command: self.command_timeout, connect },
             announcements: Arc::clone(&announcements),
             scripts: Arc::clone(&scripts),
@@ -220,20 +238,16 @@ impl RedisTokenStorageBuilder {
         });
         let servers = match target {
             Target::One(info) => {
-                let locate = Standalone(with_tls(info.addr().clone())?);
+                let locate = Standalone(info.addr().clone());
                 Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
             }
             Target::Sentinel { sentinels, master_name } => {
-                let dialer = sentinels.dialer();
-                let addresses =
-                    sentinels.addresses.into_iter().map(with_tls).collect::<Result<Vec<_>, _>>()?;
-                let locate = Sentinels::new(addresses, dialer, master_name);
+                let dialer =
+                    Dialer { login: sentinels.login, settings: RedisConnectionInfo::default(), ..dialer };
+                let locate = Sentinels::new(sentinels.addresses, Arc::new(dialer), master_name);
                 Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
             }
-            Target::Cluster(nodes) => {
-                let seeds = nodes.addresses.into_iter().map(with_tls).collect::<Result<Vec<_>, _>>()?;
-                Servers::Cluster(Cluster::new(common, seeds))
-            }
+            Target::Cluster(nodes) => Servers::Cluster(Cluster::new(common, nodes.addresses)),
         };
         Ok(RedisTokenStorage(Arc::new(Inner {
             prefix: self.key_prefix,

@@ -7,14 +7,17 @@ mod map;
 mod node;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forge_core::StorageError;
 use redis::{ConnectionAddr, FromRedisValue, ScriptInvocation};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::addresses::{at, host_and_port};
+use crate::dialer::Ready;
 use crate::link::{Common, Link, Refusal, Up};
 use crate::locate::list;
 use crate::poll::poll;
@@ -27,6 +30,8 @@ struct Shared {
     common: Arc<Common>,
     seeds: Vec<ConnectionAddr>,
     nodes: Mutex<Nodes>,
+    /// There is another map.
+    mapped: Notify,
 }
 
 #[derive(Default)]
@@ -39,7 +44,6 @@ struct Nodes {
 /// A link to whichever master has a certain slot.
 struct Member {
     id: u64,
-    slot: u16,
     /// Where that is; `None`: nobody has said so yet.
     address: Option<Address>,
     link: Arc<Link>,
@@ -53,7 +57,7 @@ const ARRIVAL: Duration = Duration::from_millis(5);
 impl Cluster {
     /// Asks nobody yet.
     pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
-        Self(Arc::new(Shared { common, seeds, nodes: Mutex::default() }))
+        Self(Arc::new(Shared { common, seeds, nodes: Mutex::default(), mapped: Notify::new() }))
     }
 
     /// Calls a script at the master that has this slot.
@@ -72,8 +76,14 @@ impl Cluster {
         while hops < MOST_HOPS {
             hops += 1;
             let asking = detour.is_some();
+            let mut mapped = pin!(self.0.mapped.notified());
+            mapped.as_mut().enable();
             let link = detour.take().unwrap_or_else(|| self.link(slot));
-            let up = link.up(begun).await;
+            let up = tokio::select! {
+                up = link.up(begun) => up,
+                // The one that is sought may be gone, and the one that is meant another one.
+                () = mapped, if !asking => continue,
+            };
             // Who has found the way may have found that it leads elsewhere.
             if !asking && !Arc::ptr_eq(&link, &self.link(slot)) {
                 continue;
@@ -91,7 +101,8 @@ impl Cluster {
                 Err(Refusal::TryAgain) => break,
             }
         }
-        Err(StorageError::new("this part of the cluster is on its way to another server"))
+        // Whoever sends elsewhere has done nothing.
+        Err(StorageError::new("this part of the cluster is on its way to another server").with_nothing_sent())
     }
 
     /// The link to the master that has this slot, or that is about to find out which one it is.
@@ -120,11 +131,9 @@ impl Shared {
         self.add(nodes, slot, Some(address))
     }
 
-    /// While nothing is known, one finds the way for all.
+    /// One finds the way for all: the map that it asks for has all slots.
     fn link_in_search(self: &Arc<Self>, nodes: &mut Nodes, slot: u16) -> Arc<Link> {
-        let for_all = nodes.map.is_empty();
-        let in_search = |member: &&Member| member.address.is_none() && (for_all || member.slot == slot);
-        if let Some(member) = nodes.members.iter().find(in_search) {
+        if let Some(member) = nodes.members.iter().find(|member| member.address.is_none()) {
             return Arc::clone(&member.link);
         }
         self.add(nodes, slot, None)
@@ -135,7 +144,7 @@ impl Shared {
         nodes.next_id += 1;
         let node = Node::new(Arc::downgrade(self), id, slot, address.clone());
         let link = Arc::new(Link::new(Arc::clone(&self.common), Arc::new(node)));
-        nodes.members.push(Member { id, slot, address, link: Arc::clone(&link) });
+        nodes.members.push(Member { id, address, link: Arc::clone(&link) });
         link
     }
 
@@ -152,7 +161,7 @@ impl Shared {
     }
 
     /// Asks all that are known who has what.
-    async fn survey(&self) -> Result<(), StorageError> {
+    async fn survey(&self, dialer: &Ready) -> Result<(), StorageError> {
         let known = self.nodes().map.nodes().to_vec();
         let mut addresses = self.seeds.clone();
         for (host, port) in known {
@@ -165,12 +174,13 @@ impl Shared {
         fastrand::shuffle(&mut addresses);
         addresses.truncate(MOST_ASKED);
         let maps = poll(addresses.into_iter().map(|address| {
-            let dialer = Arc::clone(&self.common.dialer);
+            let dialer = dialer.clone();
             async move { node::ask(&dialer, &address).await }
         }));
         let newest = maps.await?.into_iter().max_by_key(Map::epoch);
         let newest = newest.ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
         self.nodes().map = newest;
+        self.mapped.notify_waiters();
         Ok(())
     }
 

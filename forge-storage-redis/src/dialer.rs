@@ -1,29 +1,70 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use forge_core::StorageError;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 use redis::{PushInfo, RedisConnectionInfo};
+use tokio::task::AbortHandle;
 
 use crate::explain::explain;
-use crate::login::Login;
+use crate::login::{Login, Present};
+#[cfg(feature = "rustls-no-provider")]
+use crate::tls::Tls;
 
 /// How a server is connected to, wherever it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     pub(crate) login: Login,
-    pub(crate) database: i64,
+    /// But for the login.
+    pub(crate) settings: RedisConnectionInfo,
+    pub(crate) tcp: TcpSettings,
+    /// For the addresses that ask for it.
+    #[cfg(feature = "rustls-no-provider")]
+    pub(crate) tls: Option<Tls>,
+}
+
+/// A dialer that knows the present login: asking for it may take its time, and be it once for an attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    dialer: Arc<Dialer>,
+    login: Present,
+}
+
+/// A connection, and what drives it. It ends with the last of its clones.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) redis: MultiplexedConnection,
+    _driver: Option<Arc<Driver>>,
+}
+
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Dialer {
+    /// Asks for the present login.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had.
+    pub(crate) async fn ready(self: &Arc<Self>) -> Result<Ready, StorageError> {
+        Ok(Ready { dialer: Arc::clone(self), login: self.login.present().await? })
+    }
+}
+
+impl Ready {
     /// A connection for a few questions.
     ///
     /// # Errors
     ///
     /// The server cannot be reached, or does not let us in.
-    pub(crate) async fn dial(&self, address: &ConnectionAddr) -> Result<MultiplexedConnection, StorageError> {
+    pub(crate) async fn dial(&self, address: &ConnectionAddr) -> Result<Connection, StorageError> {
         self.connect(address, ProtocolVersion::RESP2, without_deadlines()).await
     }
 
@@ -36,7 +77,7 @@ impl Dialer {
         &self,
         address: &ConnectionAddr,
         hear: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, StorageError> {
+    ) -> Result<Connection, StorageError> {
         let config = without_deadlines().set_push_sender(move |push| {
             hear(push);
             Ok::<(), Infallible>(())
@@ -50,24 +91,27 @@ impl Dialer {
         address: &ConnectionAddr,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, StorageError> {
-        let settings = RedisConnectionInfo::default().set_db(self.database).set_protocol(protocol);
-        #[cfg(feature = "rustls")]
-        if matches!(address, ConnectionAddr::TcpTls { .. }) {
-            crate::tls::install_provider();
+    ) -> Result<Connection, StorageError> {
+        let settings = self.dialer.settings.clone().set_protocol(protocol);
+        let (settings, config) = self.login.apply(settings, config);
+        #[cfg(feature = "rustls-no-provider")]
+        if let (ConnectionAddr::TcpTls { host, port, .. }, Some(tls)) = (address, &self.dialer.tls) {
+            let stream = tls.connect(host, *port).await?;
+            let connection = MultiplexedConnection::new_with_config(&settings, stream, config).await;
+            let (redis, driver) = connection.map_err(|error| explain(&error))?;
+            let driver = Driver(tokio::spawn(driver).abort_handle());
+            return Ok(Connection { redis, _driver: Some(Arc::new(driver)) });
         }
-        let (settings, config) = self.login.apply(settings, config).await?;
-        let client = client(address.clone(), settings).map_err(|error| explain(&error))?;
-        client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| explain(&error))
+        let info = address.clone().into_connection_info();
+        let info =
+            info.map(|info| info.set_redis_settings(settings).set_tcp_settings(self.dialer.tcp.clone()));
+        let client = info.and_then(Client::open).map_err(|error| explain(&error))?;
+        let redis = client.get_multiplexed_async_connection_with_config(&config).await;
+        Ok(Connection { redis: redis.map_err(|error| explain(&error))?, _driver: None })
     }
 }
 
 /// Deadlines are ours: see `Limits`.
 fn without_deadlines() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
-}
-
-fn client(address: ConnectionAddr, settings: RedisConnectionInfo) -> redis::RedisResult<Client> {
-    let info: ConnectionInfo = address.into_connection_info()?;
-    Client::open(info.set_redis_settings(settings))
 }

@@ -42,9 +42,13 @@ fn cause(error: &RedisError) -> String {
     if let Some(refusal) = crate::tls::refusal(io) {
         return refusal;
     }
+    system(io)
+}
+
+pub(crate) fn system(error: &io::Error) -> String {
     // The kind alone where the text may hold more than the system's words; for names that are not found
     // there is no kind.
-    match io.kind().to_string() {
+    match error.kind().to_string() {
         kind if kind == "uncategorized error" || kind == "other error" => "the host is not found".to_owned(),
         kind => kind,
     }

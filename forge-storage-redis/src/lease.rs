@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
-use redis::aio::MultiplexedConnection;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -14,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::announcements::{Message, News};
+use crate::dialer::Connection;
 use crate::keys::Keys;
 use crate::link::Up;
 use crate::scripts::RELEASE;
@@ -26,7 +26,7 @@ pub(crate) struct Lease {
     /// Tells our lease from all others.
     owner: String,
     /// Over which it was asked for, while it may be ours.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     /// Of when it was given; empty: it was not.
     epoch: String,
     extension: Option<AbortHandle>,
@@ -258,7 +258,7 @@ impl Drop for Lease {
         release.arg(RELEASE).arg(1).arg(&keys.lease).arg(&self.owner).arg(announcements.channel());
         release.arg(announcements.released(&keys.hash));
         let mut release: Pin<Box<dyn Future<Output = _> + Send>> =
-            Box::pin(async move { release.query_async::<()>(&mut connection).await });
+            Box::pin(async move { release.query_async::<()>(&mut connection.redis).await });
         // Sent before anything that its owner sends after this, over the connection on which it was asked
         // for: if that was not answered in time, the lease may be ours without our knowing.
         let is_done = release.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();

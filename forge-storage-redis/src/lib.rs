@@ -20,7 +20,7 @@ mod server_clock;
 mod servers;
 mod storage;
 mod target;
-#[cfg(any(feature = "rustls-no-provider", feature = "native-tls"))]
+#[cfg(feature = "rustls-no-provider")]
 mod tls;
 
 pub use builder::RedisTokenStorageBuilder;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use forge_core::{Clock, StorageError};
-use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, FromRedisValue, ScriptInvocation};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -20,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::announcements::Announcements;
-use crate::dialer::Dialer;
+use crate::dialer::{Connection, Dialer};
 use crate::explain::explain;
 use crate::locate::Locate;
 use crate::scripts::Scripts;
@@ -85,7 +84,7 @@ enum State {
 
 #[derive(Clone)]
 pub(crate) struct Up {
-    pub(crate) connection: MultiplexedConnection,
+    pub(crate) connection: Connection,
     /// Of the server at its other end.
     pub(crate) clock: Arc<ServerClock>,
     address: ConnectionAddr,
@@ -136,7 +135,7 @@ impl Link {
         script: &ScriptInvocation<'_>,
         asking: bool,
     ) -> Result<T, Refusal> {
-        let mut connection = up.connection.clone();
+        let mut connection = up.connection.redis.clone();
         let answer = async {
             if !asking {
                 return script.invoke_async(&mut connection).await;
@@ -145,6 +144,7 @@ impl Link {
             pipe.cmd("ASKING").ignore().invoke_script(script);
             pipe.query_async(&mut connection).await.map(|(answer,): (T,)| answer)
         };
+        let asked = Instant::now();
         match timeout_at(begun + self.shared.pace.limit(), answer).await {
             Ok(answer) => {
                 self.shared.pace.answered(begun.elapsed());
@@ -155,6 +155,10 @@ impl Link {
                     Refusal::of(&error)
                 })
             }
+            // What was left of the time after other servers were asked says nothing of this one.
+            Err(_) if asked.elapsed() < self.shared.common.limits.slow() => {
+                Err(Refusal::Final(not_in_time()))
+            }
             Err(_) => Err(Refusal::Final(self.shared.suspect(up))),
         }
     }
@@ -164,13 +168,16 @@ impl Link {
         self.ensure_kept()?;
         let mut state = self.shared.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting | State::Unkept));
-        let error = match timeout_at(begun + self.shared.common.limits.command, settled).await {
+        let waiting = Instant::now();
+        let limits = self.shared.common.limits;
+        let error = match timeout_at(begun + limits.command, settled).await {
             Ok(Ok(state)) => match &*state {
                 State::Up(up) => return Ok(up.clone()),
                 State::Down(error) => error.clone(),
                 State::Connecting | State::Unkept => StorageError::new("not connected"),
             },
             Ok(Err(_)) => StorageError::new("not connected"),
+            Err(_) if waiting.elapsed() < limits.slow() => not_in_time(),
             Err(_) => self.shared.is_late(),
         };
         Err(error.with_nothing_sent())
@@ -203,6 +210,10 @@ impl Link {
         }
         Ok(())
     }
+}
+
+fn not_in_time() -> StorageError {
+    StorageError::new("Redis did not answer in time")
 }
 
 impl Drop for Link {
@@ -263,7 +274,7 @@ impl Shared {
 
     /// The breaker opens: from now on nobody waits.
     fn suspect(&self, up: &Up) -> StorageError {
-        let error = StorageError::new("Redis did not answer in time");
+        let error = not_in_time();
         if self.open(up, &error) {
             up.signals.suspected.notify_one();
         }
@@ -302,14 +313,16 @@ impl Shared {
     /// The keeper goes on trying, but callers have waited enough.
     fn is_late(&self) -> StorageError {
         let error = StorageError::new("no connection to Redis in time");
-        self.state.send_if_modified(|state| {
+        let was_connecting = self.state.send_if_modified(|state| {
             let is_connecting = matches!(state, State::Connecting);
             if is_connecting {
                 *state = State::Down(error.clone());
-                self.tell_of_outage(&error);
             }
             is_connecting
         });
+        if was_connecting {
+            self.tell_of_outage(&error);
+        }
         error
     }
 }

@@ -9,17 +9,18 @@ use forge_core::StorageError;
 use redis::ConnectionAddr;
 use redis::aio::MultiplexedConnection;
 
+use crate::dialer::Ready;
 pub(crate) use sentinels::Sentinels;
 
 /// Asked before each attempt to connect. Its text is for people.
 #[async_trait]
 pub(crate) trait Locate: fmt::Display + Send + Sync {
-    /// Where the server is now.
+    /// Where the server is now. The dialer is that to the server itself.
     ///
     /// # Errors
     ///
     /// Nobody knows, at the moment.
-    async fn locate(&self) -> Result<ConnectionAddr, StorageError>;
+    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, StorageError>;
 
     /// Whether what was connected to is what was looked for.
     ///
@@ -41,7 +42,7 @@ pub(crate) struct Standalone(pub(crate) ConnectionAddr);
 
 #[async_trait]
 impl Locate for Standalone {
-    async fn locate(&self) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
         Ok(self.0.clone())
     }
 }

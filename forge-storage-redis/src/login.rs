@@ -2,7 +2,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use forge_core::{SecretSource, StorageError};
+use forge_core::{Secret, SecretSource, StorageError};
 use redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 
@@ -25,30 +25,51 @@ impl Login {
         }
     }
 
-    /// Asks for the present user and password.
+    /// What it is now.
     ///
     /// # Errors
     ///
-    /// They cannot be had.
-    pub(crate) async fn apply(
-        &self,
-        mut settings: RedisConnectionInfo,
-        config: AsyncConnectionConfig,
-    ) -> Result<(RedisConnectionInfo, AsyncConnectionConfig), StorageError> {
-        if let Some(stream) = &self.stream {
-            return Ok((settings, config.set_credentials_provider(stream.clone())));
-        }
+    /// It cannot be had.
+    pub(crate) async fn present(&self) -> Result<Present, StorageError> {
+        let mut present = Present { stream: self.stream.clone(), ..Present::default() };
         if let Some(username) = &self.username {
-            settings = settings.set_username(read(username).await?.expose());
+            present.username = Some(read(username).await?);
         }
         if let Some(password) = &self.password {
-            settings = settings.set_password(read(password).await?.expose());
+            present.password = Some(read(password).await?);
         }
-        Ok((settings, config))
+        Ok(present)
     }
 }
 
-async fn read(source: &SecretSource) -> Result<forge_core::Secret, StorageError> {
+/// As whom we connect now.
+#[derive(Clone, Default)]
+pub(crate) struct Present {
+    username: Option<Secret>,
+    password: Option<Secret>,
+    stream: Option<Stream>,
+}
+
+impl Present {
+    pub(crate) fn apply(
+        &self,
+        mut settings: RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> (RedisConnectionInfo, AsyncConnectionConfig) {
+        if let Some(stream) = &self.stream {
+            return (settings, config.set_credentials_provider(stream.clone()));
+        }
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username.expose());
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password.expose());
+        }
+        (settings, config)
+    }
+}
+
+async fn read(source: &SecretSource) -> Result<Secret, StorageError> {
     source.read().await.map_err(|error| StorageError::new("no login for Redis").with_source(error))
 }
 
@@ -67,5 +88,11 @@ impl StreamingCredentialsProvider for Stream {
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Present {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Present").finish_non_exhaustive()
     }
 }

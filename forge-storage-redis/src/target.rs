@@ -1,12 +1,10 @@
 //! What a storage is built for.
 
-use std::sync::Arc;
-
 use forge_core::ConfigError;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
-use crate::addresses::host_and_port;
-use crate::dialer::Dialer;
+use crate::addresses::{has_tls, host_and_port, with_tls};
 use crate::login::Login;
 
 pub(crate) enum Target {
@@ -24,6 +22,18 @@ pub(crate) struct Sites {
 impl Target {
     pub(crate) fn from_url(url: &str) -> Result<Self, ConfigError> {
         parse(url, "url").map(Self::One)
+    }
+
+    pub(crate) fn from_client(client: &Client) -> Result<Self, ConfigError> {
+        let info = client.get_connection_info();
+        if has_tls(info.addr()) {
+            // Its certificates are its own, and whether it checks any.
+            return Err(ConfigError::new(
+                "client",
+                "one without TLS: for others use `builder(\"rediss://…\")`",
+            ));
+        }
+        Ok(Self::One(info.clone()))
     }
 
     pub(crate) fn sentinel(
@@ -51,11 +61,21 @@ impl Target {
         }
     }
 
-    /// The database that the address names.
-    pub(crate) fn database(&self) -> i64 {
+    /// What else one address says; several say nothing else.
+    pub(crate) fn settings(&self) -> (RedisConnectionInfo, TcpSettings) {
         match self {
-            Self::One(info) => info.redis_settings().db(),
-            Self::Sentinel { .. } | Self::Cluster(_) => 0,
+            Self::One(info) => (info.redis_settings().clone(), info.tcp_settings().clone()),
+            Self::Sentinel { .. } | Self::Cluster(_) => Default::default(),
+        }
+    }
+
+    /// Under which name the addresses were given, and whether they are those of servers with TLS.
+    #[cfg(feature = "rustls-no-provider")]
+    pub(crate) fn tls(&self) -> (&'static str, bool) {
+        match self {
+            Self::One(info) => ("url", has_tls(info.addr())),
+            Self::Sentinel { sentinels, .. } => ("sentinels", has_tls(&sentinels.addresses[0])),
+            Self::Cluster(nodes) => ("nodes", has_tls(&nodes.addresses[0])),
         }
     }
 }
@@ -70,7 +90,6 @@ impl Sites {
         let Some(first) = infos.first() else {
             return Err(ConfigError::new(field, "at least one address"));
         };
-        let is_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let login = |info: &ConnectionInfo| {
             let settings = info.redis_settings();
             (settings.username().map(str::to_owned), settings.password().map(str::to_owned))
@@ -82,7 +101,7 @@ impl Sites {
                 "addresses without a database"
             } else if login(info) != login(first) {
                 "the same login in each address"
-            } else if is_tls(info) != is_tls(first) {
+            } else if has_tls(info.addr()) != has_tls(first.addr()) {
                 "TLS for all addresses or for none"
             } else {
                 continue;
@@ -92,30 +111,31 @@ impl Sites {
         let login = Login::of(first.redis_settings());
         Ok(Self { addresses: infos.iter().map(|info| info.addr().clone()).collect(), login })
     }
-
-    /// How one connects to these, where that differs from the storage's own way.
-    pub(crate) fn dialer(&self) -> Arc<Dialer> {
-        Arc::new(Dialer { login: self.login.clone(), database: 0 })
-    }
 }
 
 fn parse(url: &str, field: &'static str) -> Result<ConnectionInfo, ConfigError> {
-    // The client's own words may quote the URL, and so a password.
-    let info = url.into_connection_info().map_err(|_| {
-        let is_tls = url.starts_with("rediss:") || url.starts_with("valkeys:");
-        let can_tls = cfg!(any(feature = "rustls-no-provider", feature = "native-tls"));
-        let expected = if is_tls && !can_tls {
-            "an address without TLS, or a feature that brings it (`redis-tls` of requestforge)"
-        } else {
-            "redis://[user:password@]host[:port][/database], rediss://… with TLS, valkey://…, valkeys://… or \
-             redis+unix:///path, with user and password percent-encoded"
-        };
-        ConfigError::new(field, expected)
-    })?;
-    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+    let plain = url.strip_prefix("rediss:").or_else(|| url.strip_prefix("valkeys:"));
+    if plain.is_some() && !cfg!(feature = "rustls-no-provider") {
+        let expected = "an address without TLS, or a feature that brings it (`redis-tls` of requestforge)";
+        return Err(ConfigError::new(field, expected));
+    }
+    if url.ends_with("#insecure") {
         return Err(ConfigError::new(field, "an address without #insecure: certificates are always checked"));
     }
-    Ok(info)
+    // The client's own words may quote the URL, and so a password.
+    let refused = |_| {
+        let expected = "redis://[user:password@]host[:port][/database], rediss://… with TLS, valkey://…, \
+                        valkeys://… or redis+unix:///path, with user and password percent-encoded";
+        ConfigError::new(field, expected)
+    };
+    // The TLS is ours: the redis crate has none, and knows no such addresses.
+    let Some(plain) = plain else { return url.into_connection_info().map_err(refused) };
+    let info = format!("redis:{plain}").into_connection_info().map_err(refused)?;
+    let address = match info.addr().clone() {
+        ConnectionAddr::Tcp(host, port) => with_tls(host, port),
+        other => other,
+    };
+    Ok(info.set_addr(address))
 }
 
 #[cfg(test)]
@@ -162,7 +182,7 @@ mod tests {
         assert!(refused(RedisTokenStorage::builder("redis://user@10.0.0.5")).contains("password"));
     }
 
-    #[cfg(not(any(feature = "rustls-no-provider", feature = "native-tls")))]
+    #[cfg(not(feature = "rustls-no-provider"))]
     #[test]
     fn tls_takes_a_feature_that_is_named() {
         let error = refused(RedisTokenStorage::builder("rediss://user:canary@10.0.0.5"));

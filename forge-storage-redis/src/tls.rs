@@ -1,7 +1,19 @@
-//! TLS, where a feature brings it.
+//! TLS, where a feature brings it. The redis crate's own reads the system's certificates anew for each
+//! connection, also where others are given, and tells of wrong ones by the first connection only.
 
-use forge_core::ConfigError;
-use redis::{Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use forge_core::{ConfigError, StorageError};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, Error, RootCertStore};
+use rustls::{WantsVerifier, client::WantsClientCert};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 /// Whom we trust, and who we say we are.
@@ -12,53 +24,85 @@ pub(crate) struct Certificates {
     pub(crate) client: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
 }
 
-impl Certificates {
-    fn are_given(&self) -> bool {
-        self.roots.is_some() || self.client.is_some()
-    }
+/// Ready to connect.
+#[derive(Clone)]
+pub(crate) struct Tls(TlsConnector);
 
-    /// The address with these certificates.
-    ///
-    /// # Errors
-    ///
-    /// They are none, or the address is one without TLS.
-    pub(crate) fn apply(&self, address: ConnectionAddr) -> Result<ConnectionAddr, ConfigError> {
-        if !matches!(address, ConnectionAddr::TcpTls { .. }) {
-            if self.are_given() {
-                return Err(ConfigError::new("url", "rediss://… or valkeys://…, since certificates are set"));
-            }
-            return Ok(address);
-        }
-        #[cfg(all(feature = "rustls-no-provider", not(feature = "rustls")))]
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let expected = "a crypto provider of rustls, installed by the program before this";
-            return Err(ConfigError::new("url", expected));
-        }
-        if !self.are_given() {
-            return Ok(address);
-        }
-        let has = |pem: &[u8], what: &str| pem.windows(what.len()).any(|part| part == what.as_bytes());
-        if self.roots.as_ref().is_some_and(|roots| !has(roots, "-----BEGIN CERTIFICATE-----")) {
-            return Err(ConfigError::new("root_certificates", "certificates in PEM format"));
-        }
-        let field = if self.client.is_some() { "client_certificate" } else { "root_certificates" };
-        let refused = |_| ConfigError::new(field, "certificates in PEM format, and a key of the client's");
-        let certificates = TlsCertificates {
-            client_tls: self
-                .client
-                .as_ref()
-                .map(|(chain, key)| ClientTlsConfig { client_cert: chain.clone(), client_key: key.to_vec() }),
-            root_cert: self.roots.clone(),
-        };
-        let info = address.into_connection_info().map_err(refused)?;
-        let client = Client::build_with_tls(info, certificates).map_err(refused)?;
-        Ok(client.get_connection_info().addr().clone())
+impl Certificates {
+    pub(crate) fn are_given(&self) -> bool {
+        self.roots.is_some() || self.client.is_some()
     }
 }
 
-/// The redis crate panics without a provider that is installed, or the only one compiled in.
+impl Tls {
+    /// # Errors
+    ///
+    /// A certificate or key is none, or there is no crypto provider.
+    pub(crate) fn new(certificates: &Certificates) -> Result<Self, ConfigError> {
+        #[cfg(feature = "rustls")]
+        install_provider();
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let expected = "a crypto provider of rustls, installed by the program before this";
+            return Err(ConfigError::new("tls", expected));
+        }
+        let trusting = trust(ClientConfig::builder(), certificates.roots.as_deref())?;
+        let config = match &certificates.client {
+            None => trusting.with_no_client_auth(),
+            Some((chain, key)) => identify(trusting, chain, key)?,
+        };
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// # Errors
+    ///
+    /// Nobody answers there whom we trust.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, StorageError> {
+        let failed = |error: io::Error| {
+            let cause = refusal(&error).unwrap_or_else(|| crate::explain::system(&error));
+            StorageError::new(format!("no connection to Redis: {cause}"))
+        };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| StorageError::new("no connection to Redis: no certificate can be for this host"))?;
+        let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        self.0.connect(name, stream).await.map_err(failed)
+    }
+}
+
+fn trust(
+    config: ConfigBuilder<ClientConfig, WantsVerifier>,
+    roots: Option<&[u8]>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConfigError> {
+    let field = "root_certificates";
+    let Some(roots) = roots else {
+        return config
+            .with_platform_verifier()
+            .map_err(|error| ConfigError::new(field, "some, since the system has none").with_source(error));
+    };
+    let refused = || ConfigError::new(field, "one or more certificates in PEM format");
+    let mut store = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(roots) {
+        store.add(root.map_err(|_| refused())?).map_err(|_| refused())?;
+    }
+    if store.is_empty() { Err(refused()) } else { Ok(config.with_root_certificates(store)) }
+}
+
+fn identify(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    chain: &[u8],
+    key: &[u8],
+) -> Result<ClientConfig, ConfigError> {
+    // The library's own words could quote what is none.
+    let refused = |expected: &str| ConfigError::new("client_certificate", expected);
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| refused("one or more certificates in PEM format"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| refused("a private key in PEM format"))?;
+    config.with_client_auth_cert(chain, key).map_err(|_| refused("the private key of this certificate"))
+}
+
 #[cfg(feature = "rustls")]
-pub(crate) fn install_provider() {
+fn install_provider() {
     use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
     if CryptoProvider::get_default().is_none() {
@@ -68,10 +112,7 @@ pub(crate) fn install_provider() {
 }
 
 /// Why there is no TLS, if that is what this says.
-#[cfg(feature = "rustls-no-provider")]
-pub(crate) fn refusal(error: &std::io::Error) -> Option<String> {
-    use rustls::{AlertDescription, CertificateError, Error};
-
+pub(crate) fn refusal(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
         // The signature does not fit where two authorities have one name.
@@ -94,37 +135,43 @@ pub(crate) fn refusal(error: &std::io::Error) -> Option<String> {
     })
 }
 
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "rustls")]
     use super::*;
     use crate::RedisTokenStorage;
-
-    const ADDRESS: &str = "rediss://127.0.0.1:1";
-
-    #[cfg(feature = "rustls")]
-    fn refused(certificates: &Certificates) -> String {
-        let address = ADDRESS.into_connection_info().unwrap().addr().clone();
-        certificates.apply(address).unwrap_err().to_string()
-    }
 
     #[cfg(feature = "rustls")]
     #[test]
     fn what_is_no_certificate_is_refused_by_name() {
+        let refused = |certificates: Certificates| Tls::new(&certificates).unwrap_err().to_string();
         for roots in [&b""[..], b"canary", b"-----BEGIN CERTIFICATE-----\ncanary"] {
-            let told = refused(&Certificates { roots: Some(roots.to_vec()), client: None });
+            let told = refused(Certificates { roots: Some(roots.to_vec()), client: None });
             assert!(told.contains("root_certificates") && !told.contains("canary"), "{told}");
         }
-        let key = b"-----BEGIN PRIVATE KEY-----\ncanary".to_vec().into();
-        let told = refused(&Certificates { roots: None, client: Some((b"canary".to_vec(), key)) });
-        assert!(told.contains("client_certificate") && !told.contains("canary"), "{told}");
+        for chain in [&b""[..], b"canary", b"-----BEGIN PRIVATE KEY-----\ncanary"] {
+            let key = b"-----BEGIN PRIVATE KEY-----\ncanary".to_vec().into();
+            let told = refused(Certificates { roots: None, client: Some((chain.to_vec(), key)) });
+            assert!(told.contains("client_certificate") && !told.contains("canary"), "{told}");
+        }
     }
 
     #[test]
     fn certificates_are_for_addresses_with_tls() {
-        let build = |url| RedisTokenStorage::builder(url).root_certificates("canary").build();
-        assert_eq!(build("redis://127.0.0.1:1").unwrap_err().field(), "url");
-        let insecure = RedisTokenStorage::new("rediss://127.0.0.1:1#insecure").unwrap_err();
-        assert!(insecure.to_string().contains("#insecure"), "{insecure}");
+        let one = RedisTokenStorage::builder("redis://127.0.0.1:1").root_certificates("canary").build();
+        assert!(one.unwrap_err().to_string().contains("rediss://"));
+        let cluster = RedisTokenStorage::cluster(["redis://127.0.0.1:1"]).root_certificates("canary").build();
+        assert_eq!(cluster.unwrap_err().field(), "nodes");
+        for url in ["rediss://127.0.0.1:1#insecure", "rediss://127.0.0.1:1/0#insecure"] {
+            let insecure = RedisTokenStorage::new(url).unwrap_err();
+            assert!(insecure.to_string().contains("#insecure"), "{insecure}");
+        }
     }
 
     #[cfg(feature = "rustls")]
@@ -132,15 +179,16 @@ mod tests {
     async fn a_crypto_provider_is_installed_where_there_is_none() {
         use forge_core::TokenStorage;
 
-        let storage = RedisTokenStorage::new(ADDRESS).unwrap();
-        storage.get("k").await.unwrap_err();
+        let storage = RedisTokenStorage::new("rediss://127.0.0.1:1").unwrap();
         assert!(rustls::crypto::CryptoProvider::get_default().is_some());
+        let error = storage.get("k").await.unwrap_err();
+        assert!(error.to_string().contains("connection refused"), "{error}");
     }
 
-    #[cfg(all(feature = "rustls-no-provider", not(feature = "rustls")))]
+    #[cfg(not(feature = "rustls"))]
     #[test]
     fn a_crypto_provider_that_is_missing_is_asked_for() {
-        let error = RedisTokenStorage::new(ADDRESS).unwrap_err();
+        let error = RedisTokenStorage::new("rediss://127.0.0.1:1").unwrap_err();
         assert!(error.to_string().contains("crypto provider"), "{error}");
     }
 }

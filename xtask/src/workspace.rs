@@ -11,8 +11,7 @@ pub(crate) const SUITES: &str = "forge-tests";
 ///
 /// "All features" leaves them out: `native-tls` needs OpenSSL's headers on the machine, and
 /// `rustls-no-provider` needs a provider that only the program at the end can install.
-pub(crate) const OTHER_TLS: [&str; 4] =
-    ["native-tls", "redis-native-tls", "redis-tls-no-provider", "rustls-no-provider"];
+pub(crate) const OTHER_TLS: [&str; 3] = ["native-tls", "redis-tls-no-provider", "rustls-no-provider"];
 
 /// The metadata of the members, without their dependencies.
 ///

@@ -9,7 +9,7 @@ use redis::{ConnectionAddr, Value};
 
 use super::map::{Address, Map};
 use super::{Shared, at, host_and_port, list};
-use crate::dialer::Dialer;
+use crate::dialer::Ready;
 use crate::explain::explain;
 use crate::locate::Locate;
 
@@ -36,12 +36,12 @@ impl Node {
 
 #[async_trait]
 impl Locate for Node {
-    async fn locate(&self) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
         let cluster = self.cluster()?;
         let (host, port) = match &self.first {
             Some(first) if !self.is_first_used.swap(true, Ordering::Relaxed) => first.clone(),
             _ => {
-                cluster.survey().await?;
+                cluster.survey(dialer).await?;
                 cluster.settle(self.id, self.slot)?
             }
         };
@@ -67,11 +67,11 @@ impl Locate for Node {
 /// # Errors
 ///
 /// It cannot be asked, or is part of none.
-pub(super) async fn ask(dialer: &Dialer, address: &ConnectionAddr) -> Result<Map, StorageError> {
+pub(super) async fn ask(dialer: &Ready, address: &ConnectionAddr) -> Result<Map, StorageError> {
     let mut node = dialer.dial(address).await?;
     let mut ask = redis::pipe();
     ask.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
-    let (info, slots): (String, Value) = ask.query_async(&mut node).await.map_err(|error| {
+    let (info, slots): (String, Value) = ask.query_async(&mut node.redis).await.map_err(|error| {
         if error.to_string().contains("cluster support disabled") {
             return StorageError::new("this server is not part of a cluster");
         }

@@ -23,16 +23,17 @@ pub(super) async fn connect(shared: &Shared) -> Result<Up, StorageError> {
         (PushKind::Disconnection, _) => ending.lost.notify_one(),
         _ => {}
     };
-    let address = shared.locate.locate().await?;
-    let mut connection = common.dialer.dial_to_hear(&address, hear).await?;
-    shared.locate.verify(&mut connection).await?;
+    let dialer = common.dialer.ready().await?;
+    let address = shared.locate.locate(&dialer).await?;
+    let mut connection = dialer.dial_to_hear(&address, hear).await?;
+    let redis = &mut connection.redis;
+    shared.locate.verify(redis).await?;
     let said = |error| explain(&error);
-    connection.subscribe(common.announcements.channel()).await.map_err(said)?;
+    redis.subscribe(common.announcements.channel()).await.map_err(said)?;
     // Else the first call of each would take three times as long.
-    common.scripts.load(&mut connection).await.map_err(said)?;
+    common.scripts.load(redis).await.map_err(said)?;
     let asked = common.clock.now().wall_millis();
-    let (seconds, micros): (i64, i64) =
-        redis::cmd("TIME").query_async(&mut connection).await.map_err(said)?;
+    let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(redis).await.map_err(said)?;
     let clock =
         ServerClock::new(Arc::clone(&common.clock), asked, seconds.saturating_mul(1_000) + micros / 1_000);
     Ok(Up { connection, clock: Arc::new(clock), address, signals })

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use forge_core::StorageError;
-use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connect::connect;
 use super::{Shared, State, Up};
+use crate::dialer::Connection;
 
 /// After a failed attempt; doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -20,8 +20,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const CATCH_UP: Duration = Duration::from_millis(500);
 /// How long a connection that does not answer may take to prove that it is alive.
 const PROOF: Duration = Duration::from_secs(1);
-/// So often a connection is asked for that proof without a reason.
-const BEAT: Duration = Duration::from_secs(1);
+/// A connection is not asked for that proof without a reason more often.
+const SHORTEST_BEAT: Duration = Duration::from_secs(1);
+/// For settings that are as good as never.
+const LONGEST_BEAT: Duration = Duration::from_secs(3600);
 /// A connection that ends sooner was of no use, and the next one may be none, either.
 const OF_USE: Duration = Duration::from_secs(5);
 
@@ -82,7 +84,8 @@ impl Shared {
         if doubt_at.is_some() {
             tracing::info!("Redis answers again");
         }
-        let mut falls_silent = pin!(falls_silent(up.connection.clone()));
+        let mut falls_silent =
+            pin!(falls_silent(up.connection.clone(), self.common.announcements.recheck_after() / 4));
         let mut moves = pin!(self.locate.moves(&up.address));
         loop {
             tokio::select! {
@@ -114,11 +117,12 @@ impl Shared {
     }
 
     /// Whether the connection answers again, and not slowly. A slow one is waited for.
-    async fn proves_alive(&self, mut connection: MultiplexedConnection) -> bool {
+    async fn proves_alive(&self, mut connection: Connection) -> bool {
         loop {
             self.beat();
             let asked = Instant::now();
-            let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection)).await;
+            let answer =
+                timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
             match answer {
                 Ok(Ok(_)) if asked.elapsed() <= self.common.limits.slow() => return true,
                 Ok(Ok(_)) => sleep(FIRST_PAUSE).await,
@@ -132,10 +136,11 @@ impl Shared {
 
 /// Until the connection answers no more, though nothing has ended it: who has a token asks for nothing, and
 /// what is announced elsewhere by now would not be heard.
-async fn falls_silent(mut connection: MultiplexedConnection) {
+async fn falls_silent(mut connection: Connection, beat: Duration) {
+    let beat = beat.max(SHORTEST_BEAT).min(LONGEST_BEAT);
     loop {
-        sleep(BEAT.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
-        let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection)).await;
+        sleep(beat.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
+        let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
         if answer.is_err() {
             return;
         }

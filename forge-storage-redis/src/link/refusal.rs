@@ -65,9 +65,25 @@ pub(super) fn is_fatal(error: &RedisError) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(answer: &str) -> Refusal {
+    fn error(answer: &str) -> RedisError {
         let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        Refusal::of(&answer.extract_error().unwrap_err())
+        answer.extract_error().unwrap_err()
+    }
+
+    fn refused(answer: &str) -> Refusal {
+        Refusal::of(&error(answer))
+    }
+
+    #[test]
+    fn a_connection_to_what_is_no_master_any_more_is_of_no_use() {
+        for answer in ["READONLY You can't write", "CLUSTERDOWN The cluster is down", "NOAUTH required"] {
+            assert!(is_fatal(&error(answer)), "{answer}");
+        }
+        for answer in
+            ["ERR no", "WRONGTYPE no", "MOVED 1 a:1", "TRYAGAIN no", "OOM no", "LOADING yes", "NOPERM no"]
+        {
+            assert!(!is_fatal(&error(answer)), "{answer}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Locate, list};
 use crate::addresses::at;
-use crate::dialer::Dialer;
+use crate::dialer::{Connection, Dialer, Ready};
 use crate::explain::explain;
 use crate::poll::poll;
 
@@ -37,17 +37,19 @@ impl Sentinels {
 
     /// What those say that answer.
     async fn words(&self) -> Result<Vec<Word>, StorageError> {
+        let dialer = self.dialer.ready().await?;
         poll(self.addresses.clone().into_iter().map(|address| {
-            let (dialer, name) = (Arc::clone(&self.dialer), self.name.clone());
+            let (dialer, name) = (dialer.clone(), self.name.clone());
             async move { ask(&dialer, &address, &name).await }
         }))
         .await
     }
 
     /// One of them that tells when another master takes over.
-    async fn listen(&self) -> Result<(MultiplexedConnection, Arc<Notify>), StorageError> {
+    async fn listen(&self) -> Result<(Connection, Arc<Notify>), StorageError> {
+        let dialer = self.dialer.ready().await?;
         let told = poll(self.addresses.clone().into_iter().map(|address| {
-            let dialer = Arc::clone(&self.dialer);
+            let dialer = dialer.clone();
             async move { listen(&dialer, &address).await }
         }));
         told.await?.into_iter().next().ok_or_else(|| StorageError::new("no sentinel tells anything"))
@@ -64,7 +66,7 @@ struct Word {
 
 #[async_trait]
 impl Locate for Sentinels {
-    async fn locate(&self) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
         let newest = self.words().await?.into_iter().max_by_key(|word| word.epoch);
         let newest = newest.ok_or_else(|| StorageError::new("no sentinel knows the master"))?;
         self.epoch.store(newest.epoch, Ordering::Relaxed);
@@ -111,19 +113,16 @@ const BEAT: Duration = Duration::from_secs(5);
 const PROOF: Duration = Duration::from_secs(1);
 
 /// Until the sentinel tells something, or nothing any more.
-async fn until_told(mut sentinel: MultiplexedConnection, told: &Notify) {
+async fn until_told(mut sentinel: Connection, told: &Notify) {
     while timeout(BEAT, told.notified()).await.is_err() {
-        let answer = timeout(PROOF, redis::cmd("PING").query_async::<()>(&mut sentinel)).await;
+        let answer = timeout(PROOF, redis::cmd("PING").query_async::<()>(&mut sentinel.redis)).await;
         if !matches!(answer, Ok(Ok(()))) {
             return;
         }
     }
 }
 
-async fn listen(
-    dialer: &Dialer,
-    address: &ConnectionAddr,
-) -> Result<(MultiplexedConnection, Arc<Notify>), StorageError> {
+async fn listen(dialer: &Ready, address: &ConnectionAddr) -> Result<(Connection, Arc<Notify>), StorageError> {
     let told = Arc::new(Notify::new());
     let heard = Arc::clone(&told);
     let hear = move |push: PushInfo| {
@@ -132,17 +131,17 @@ async fn listen(
         }
     };
     let mut sentinel = dialer.dial_to_hear(address, hear).await?;
-    sentinel.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
+    sentinel.redis.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
     Ok((sentinel, told))
 }
 
-async fn ask(dialer: &Dialer, address: &ConnectionAddr, name: &str) -> Result<Word, StorageError> {
+async fn ask(dialer: &Ready, address: &ConnectionAddr, name: &str) -> Result<Word, StorageError> {
     let mut sentinel = dialer.dial(address).await?;
     let mut ask = redis::pipe();
     // While a sentinel has others follow a new master, its own record of the master has the new epoch and
     // still the old address.
     ask.cmd("SENTINEL").arg("MASTER").arg(name).cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    let answer = ask.query_async(&mut sentinel).await.map_err(|error| not_told(&error))?;
+    let answer = ask.query_async(&mut sentinel.redis).await.map_err(|error| not_told(&error))?;
     let (record, address): (HashMap<String, String>, Option<(String, u16)>) = answer;
     understand(&record, address).ok_or_else(no_sentinel)
 }

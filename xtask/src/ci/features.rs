@@ -31,7 +31,7 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
     for feature in facade.features.keys().filter(|feature| *feature != "default") {
         let args = ["-p", FACADE, "--no-default-features", "--features", feature, "--lib"];
         let (name, mut command) = clippy(&format!("facade {feature}"), &args);
-        checks.push(if feature.ends_with("native-tls") {
+        checks.push(if feature == "native-tls" {
             Check::new(name, move || with_openssl(&mut command))
         } else {
             Check::command(name, command)
@@ -52,7 +52,7 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
 
 /// What TLS to Redis does in a program that has only the crypto library that our feature brings.
 ///
-/// The suite `tls` does the same where there are two; there the members lend each other the second one.
+/// The suite `redis_tls` does the same where there are two; there the members lend each other the second one.
 pub(crate) fn redis_tls_alone(workspace: &Metadata) -> Check<'static> {
     let mut command = cargo(&workspace.workspace_root);
     command.args(["test", "-p", "forge-storage-redis", "--features", "rustls", "--lib", "tls::"]);
