@@ -143,7 +143,8 @@ impl RedisTokenStorageBuilder {
     }
 
     /// Users and passwords as they change, from the redis crate or like it: whenever there are new ones the
-    /// connection logs in again. Instead of [`username`](Self::username) and [`password`](Self::password).
+    /// connection logs in again. A stream whose login is refused once is not asked again before the next
+    /// connection. Instead of [`username`](Self::username) and [`password`](Self::password).
     pub fn credentials_provider(mut self, provider: impl StreamingCredentialsProvider + 'static) -> Self {
         self.credentials = Some(Arc::new(provider));
         self

@@ -61,6 +61,7 @@ use crate::target::Target;
 /// | --- | --- | --- |
 /// | connections | 1 | 500 |
 /// | start: connecting and the first read | 14, with 23 kB; 10 of them are `SCRIPT LOAD` | 14 each, 11.5 MB in all |
+/// | a connection: a `PING` each quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) | 1 in 1.9 to 2.5 s | 1 each |
 /// | a token that nobody uses | 0 | 0 |
 /// | a hit | 0 | 0 |
 /// | a token in use, in 12.5 s | 1 | 1 each |
@@ -74,7 +75,8 @@ use crate::target::Target;
 /// | the server was away, and is back empty | | 14 each, and 14 to 171 more in all; one token call |
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
 ///
-/// With three sentinels the start takes 15 commands, and a short connection to each of them. In a cluster
+/// With three sentinels the start takes 15 commands and six short connections to them, and one more stays, to
+/// one of them, over which it tells when another master takes over. In a cluster
 /// there is one connection to each master that has a token of the replica's; each node that is named, three
 /// here, is asked over a short one first, and the start takes 21 commands.
 ///
@@ -95,10 +97,10 @@ use crate::target::Target;
 ///
 /// | | one server | Sentinel | Cluster |
 /// | --- | --- | --- | --- |
-/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection; it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
+/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, and when one of them tells of another master; it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
 /// | An outage concerns | All tokens | All tokens | Those of the master that is gone, and all while the cluster itself says that it is down |
 /// | It ends | When the server answers | When the sentinels have agreed on another master, and it can be reached | When a replica has been promoted |
-/// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, some calls go without Redis |
+/// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, calls that concern its keys may go without Redis, and an invalidation may be refused |
 /// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
 /// | Databases | Any | [`database`](RedisTokenStorageBuilder::database) | Only 0 |
 ///
@@ -108,12 +110,12 @@ use crate::target::Target;
 ///
 /// # TLS
 ///
-/// Addresses `rediss://…` and `valkeys://…` take one of the features `rustls` (`redis-tls` of requestforge),
-/// `rustls-no-provider` or `native-tls`. Certificates are always checked, against the system's authorities or
+/// Addresses `rediss://…` and `valkeys://…` take the feature `rustls` (`redis-tls` of requestforge) or
+/// `rustls-no-provider` (`redis-tls-no-provider`). Certificates are always checked, against the system's authorities or
 /// those given as `root_certificates`, also for the name: in a cluster and behind sentinels for what the
 /// servers announce. With `rustls`, where the process has no crypto provider
-/// (`rustls::crypto::CryptoProvider::install_default`), that of aws-lc-rs is installed before the first
-/// connection with TLS; with `rustls-no-provider` the program installs one before it builds the storage.
+/// (`rustls::crypto::CryptoProvider::install_default`), that of aws-lc-rs is installed when a storage with
+/// such an address is built; with `rustls-no-provider` the program installs one before it builds the storage.
 ///
 /// # Logins and rights
 ///
@@ -122,7 +124,11 @@ use crate::target::Target;
 /// needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel `&requestforge:token`, and
 /// the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset +hget +hdel +expire
 /// +pexpire +pttl +publish +subscribe +time +ping`; in a cluster also `+cluster|info +cluster|slots +asking`;
-/// behind sentinels also `+role`, and at the sentinels themselves `+sentinel|master`.
+/// behind sentinels also `+role`, and at the sentinels themselves `+sentinel|master
+/// +sentinel|get-master-addr-by-name +subscribe +ping` and the channel `&+switch-master`.
+///
+/// Passwords and keys are wiped from memory where they are this crate's; copies inside the redis crate and
+/// rustls are not.
 ///
 /// # When it is gone
 ///

@@ -45,14 +45,17 @@ impl Sentinels {
         .await
     }
 
-    /// One of them that tells when another master takes over.
+    /// One of them that tells when another master takes over, each process another one.
     async fn listen(&self) -> Result<(Connection, Arc<Notify>), StorageError> {
         let dialer = self.dialer.ready().await?;
-        let told = poll(self.addresses.clone().into_iter().map(|address| {
-            let dialer = dialer.clone();
-            async move { listen(&dialer, &address).await }
-        }));
-        told.await?.into_iter().next().ok_or_else(|| StorageError::new("no sentinel tells anything"))
+        let mut addresses = self.addresses.clone();
+        fastrand::shuffle(&mut addresses);
+        for address in &addresses {
+            if let Ok(Ok(listening)) = timeout(PROOF, listen(&dialer, address)).await {
+                return Ok(listening);
+            }
+        }
+        Err(StorageError::new("no sentinel tells anything"))
     }
 }
 

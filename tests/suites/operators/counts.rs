@@ -17,7 +17,7 @@ pub(crate) struct Counter {
 pub(crate) struct Counts {
     commands: BTreeMap<String, u64>,
     /// With those that scripts call.
-    pub(crate) all_commands: u64,
+    all_commands: u64,
     pub(crate) refused: u64,
     pub(crate) connections: u64,
     /// What the scripts took, in microseconds.
@@ -106,6 +106,11 @@ impl Counts {
         let sent = self.of("time").saturating_sub(self.of("evalsha"));
         self.commands.insert(TIME_SENT.to_owned(), sent);
         self
+    }
+
+    /// All commands, with those that scripts call, but without the signs of life that connections are asked for.
+    pub(crate) fn besides_beats(&self) -> u64 {
+        self.all_commands.saturating_sub(self.of("ping"))
     }
 
     /// Of one kind, whoever has called it.

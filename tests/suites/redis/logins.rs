@@ -116,7 +116,17 @@ async fn a_user_with_these_rights_can_do_everything() {
 const RULES_IN_A_CLUSTER: [&str; 3] = ["+cluster|info", "+cluster|slots", "+asking"];
 const RULES_WITH_SENTINELS: [&str; 1] = ["+role"];
 /// What a user of the sentinels themselves needs.
-const RULES_OF_SENTINELS: [&str; 4] = ["on", ">the sentinels'", "-@all", "+sentinel|master"];
+const RULES_OF_SENTINELS: [&str; 9] = [
+    "on",
+    ">the sentinels'",
+    "-@all",
+    "+sentinel|master",
+    "+sentinel|get-master-addr-by-name",
+    "+subscribe",
+    "+ping",
+    "resetchannels",
+    "&+switch-master",
+];
 
 async fn create_user(nodes: impl IntoIterator<Item = RedisNode>, rules: &[&[&str]]) {
     for node in nodes {
