@@ -288,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn inv19_copies_that_come_over_several_links_are_one_change() {
+        let (ours, theirs) = (announcements(), announcements());
+        let generation = ours.generation("k");
+        let before = generation.current();
+        let message = theirs.change("k").message();
+        for _ in 0..3 {
+            ours.hear(message.as_bytes());
+        }
+        assert!(generation.current().is_next_after(before));
+        for _ in 0..2 * MOST_HEARD {
+            ours.hear(theirs.released("k").as_bytes());
+        }
+        assert!(ours.heard.lock().unwrap().len() <= MOST_HEARD);
+    }
+
+    #[test]
     fn who_waits_hears_of_everything() {
         let ours = announcements();
         let mut waiting = ours.listen();

@@ -102,8 +102,7 @@ impl RedisTokenStorageBuilder {
     }
 
     /// After this time in use a token is compared with the server's, in the background: for those who
-    /// write without announcing it, and for a connection that is dead without a sign. Up to a quarter
-    /// more, at random.
+    /// write without announcing it. Up to a quarter more, at random.
     pub fn recheck_after(mut self, time: Duration) -> Self {
         self.freshness.recheck_after = time;
         self
@@ -125,7 +124,8 @@ impl RedisTokenStorageBuilder {
     }
 
     /// The password at the server, instead of the address's. Read before each connection: one that is wrong
-    /// is tried again twice a second, and a new one is found then.
+    /// is tried again twice a second, and a new one is found then. It has to come within a second, or twice
+    /// the [`command_timeout`](Self::command_timeout) where that is more.
     ///
     /// ```
     /// use forge_core::SecretSource;

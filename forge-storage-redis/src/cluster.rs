@@ -68,7 +68,9 @@ impl Cluster {
     ) -> Result<T, StorageError> {
         let begun = Instant::now();
         let mut detour = None;
-        for _ in 0..MOST_HOPS {
+        let mut hops = 0;
+        while hops < MOST_HOPS {
+            hops += 1;
             let asking = detour.is_some();
             let link = detour.take().unwrap_or_else(|| self.link(slot));
             let up = link.up(begun).await;
@@ -82,7 +84,11 @@ impl Cluster {
                 Err(Refusal::Final(error)) => return Err(error),
                 Err(Refusal::Moved { host, port }) => self.0.moved(slot, &link, host, port),
                 Err(Refusal::Ask { host, port }) => detour = Some(self.0.elsewhere(slot, &link, host, port)),
-                Err(Refusal::TryAgain) => sleep(ARRIVAL).await,
+                Err(Refusal::TryAgain) if begun.elapsed() < self.command_limit() => {
+                    hops = 0;
+                    sleep(ARRIVAL).await;
+                }
+                Err(Refusal::TryAgain) => break,
             }
         }
         Err(StorageError::new("this part of the cluster is on its way to another server"))

@@ -15,6 +15,9 @@ pub(crate) fn explain(error: &RedisError) -> StorageError {
             "Redis refused the login: user or password is wrong, or there is none".to_owned()
         }
         ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
+        ("ERR", _) if error.to_string().contains("unknown command") => {
+            "what answers there lacks commands: a sentinel, or an old Redis".to_owned()
+        }
         ("MOVED" | "ASK", _) => {
             "this server is part of a cluster: use `RedisTokenStorage::cluster`".to_owned()
         }

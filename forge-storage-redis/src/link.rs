@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use forge_core::{Clock, StorageError};
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, ScriptInvocation};
+use redis::{ConnectionAddr, FromRedisValue, ScriptInvocation};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -88,6 +88,7 @@ pub(crate) struct Up {
     pub(crate) connection: MultiplexedConnection,
     /// Of the server at its other end.
     pub(crate) clock: Arc<ServerClock>,
+    address: ConnectionAddr,
     signals: Arc<Signals>,
 }
 

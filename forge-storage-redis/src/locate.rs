@@ -29,6 +29,11 @@ pub(crate) trait Locate: fmt::Display + Send + Sync {
     async fn verify(&self, _connection: &mut MultiplexedConnection) -> Result<(), StorageError> {
         Ok(())
     }
+
+    /// Returns when what is there is not the server any more, though it may go on answering.
+    async fn moves(&self, _from: &ConnectionAddr) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// One server that stays where it is.

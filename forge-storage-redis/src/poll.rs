@@ -54,3 +54,50 @@ where
     }
     Ok(answers)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::pin::Pin;
+
+    use super::*;
+
+    type Question = Pin<Box<dyn Future<Output = Result<u32, StorageError>> + Send>>;
+
+    fn after(millis: u64, answer: Result<u32, &'static str>) -> Question {
+        Box::pin(async move {
+            sleep(Duration::from_millis(millis)).await;
+            answer.map_err(StorageError::new)
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_or_fails_is_not_waited_for() {
+        let begun = Instant::now();
+        let asked =
+            [after(5, Ok(1)), after(9, Ok(2)), after(1, Err("no")), after(90, Ok(3)), Box::pin(pending())];
+        let mut answers = poll(asked).await.unwrap();
+        answers.sort_unstable();
+        assert_eq!(answers, [1, 2]);
+        assert_eq!(begun.elapsed(), Duration::from_millis(15));
+
+        let begun = Instant::now();
+        let answers = poll([after(50, Ok(1)), after(95, Ok(2)), after(101, Ok(3))]).await.unwrap();
+        assert_eq!((answers.len(), begun.elapsed()), (2, Duration::from_millis(100)));
+        let begun = Instant::now();
+        assert_eq!(poll([after(50, Ok(1))]).await.unwrap(), [1]);
+        assert_eq!(begun.elapsed(), Duration::from_millis(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_answer_it_ends_in_time_and_says_why() {
+        let begun = Instant::now();
+        let error = poll([after(5, Err("refused")), Box::pin(pending())]).await.unwrap_err();
+        assert!(error.to_string().contains("in time"), "{error}");
+        assert_eq!(begun.elapsed(), LONGEST);
+        let error = poll([after(5, Err("refused"))]).await.unwrap_err();
+        assert!(error.to_string().contains("refused"), "{error}");
+        let nobody: [Question; 0] = [];
+        assert!(poll(nobody).await.is_err());
+    }
+}

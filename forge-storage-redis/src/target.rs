@@ -117,3 +117,55 @@ fn parse(url: &str, field: &'static str) -> Result<ConnectionInfo, ConfigError> 
     }
     Ok(info)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{RedisTokenStorage, RedisTokenStorageBuilder};
+
+    const ONE: &str = "redis://10.0.0.5:6379";
+
+    fn refused(builder: RedisTokenStorageBuilder) -> String {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(!error.contains("canary"), "{error}");
+        error
+    }
+
+    #[test]
+    fn inv16_lists_that_cannot_be_are_named_without_a_password() {
+        for (urls, expected) in [
+            (&[][..], "at least one address"),
+            (&[ONE, "10.0.0.6:6379"], "redis://"),
+            (&[ONE, "redis+unix:///run/redis?pass=canary"], "hosts and ports"),
+            (&[ONE, "redis://10.0.0.6:6379/1"], "without a database"),
+            (&[ONE, "redis://:canary@10.0.0.6:6379"], "the same login"),
+            (&["redis://a:canary@10.0.0.5", "redis://b:canary@10.0.0.5"], "the same login"),
+        ] {
+            let cluster = refused(RedisTokenStorage::cluster(urls));
+            assert!(cluster.contains("nodes") && cluster.contains(expected), "{urls:?}: {cluster}");
+            let sentinel = refused(RedisTokenStorage::sentinel(urls, "mymaster"));
+            assert!(sentinel.contains("sentinels") && sentinel.contains(expected), "{urls:?}: {sentinel}");
+        }
+        for name in ["", "my master", "mymaster\n"] {
+            assert!(refused(RedisTokenStorage::sentinel([ONE], name)).contains("master_name"));
+        }
+        #[cfg(feature = "rustls")]
+        assert!(refused(RedisTokenStorage::cluster([ONE, "rediss://10.0.0.6"])).contains("TLS for all"));
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_the_servers_are_refused() {
+        assert!(refused(RedisTokenStorage::cluster([ONE]).database(1)).contains("database"));
+        assert!(RedisTokenStorage::cluster([ONE]).database(0).build().is_ok());
+        assert!(RedisTokenStorage::sentinel([ONE], "mymaster").database(1).build().is_ok());
+        assert!(refused(RedisTokenStorage::builder(ONE).username("canary")).contains("password"));
+        assert!(RedisTokenStorage::builder("redis://user@10.0.0.5").password("canary").build().is_ok());
+        assert!(refused(RedisTokenStorage::builder("redis://user@10.0.0.5")).contains("password"));
+    }
+
+    #[cfg(not(any(feature = "rustls-no-provider", feature = "native-tls")))]
+    #[test]
+    fn tls_takes_a_feature_that_is_named() {
+        let error = refused(RedisTokenStorage::builder("rediss://user:canary@10.0.0.5"));
+        assert!(error.contains("redis-tls"), "{error}");
+    }
+}

@@ -23,12 +23,11 @@ use stages::Stage;
 /// All features are on, except for the TLS stacks that exclude themselves from the default. Every
 /// stage runs, also when an earlier one failed; the last line says how it went.
 ///
-/// The suites `django`, `interop` and those of a `fleet` need Python 3.10 or later, python3 or what the
-/// environment variable PYTHON names, and install the packages of their servers below target/.
+/// The suites that `--list` marks with `python` need Python 3.10 or later, python3 or what the environment
+/// variable PYTHON names, and install the packages of their servers below target/.
 ///
-/// The suites `encryption`, `redis_server`, `redis`, `redis_tls`, `outages`, `interop` and those of a `fleet`
-/// need a Redis: a container engine, or a redis-server or valkey-server 7 or later, or Debian's packages,
-/// which are unpacked below target/.
+/// Those that it marks with `redis` need a Redis: a container engine, or a redis-server or valkey-server 7 or
+/// later, or Debian's packages, which are unpacked below target/.
 /// `cargo xtask redis` tells which it would be, and `--redis` chooses.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -62,7 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let stages = stages::all(&workspace)?;
     if args.list {
         for stage in &stages {
-            say(format_args!("{:16} {}", stage.name, stage.about).to_string().trim_end());
+            let needs = needs(stage);
+            say(format_args!("{:16} {needs:13} {}", stage.name, stage.about).to_string().trim_end());
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -105,6 +105,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     }
 }
 
+/// What a stage takes of the machine, for people.
+fn needs(stage: &Stage) -> String {
+    let python = stage.requires(&[django::FEATURE]) || stage.name == interop::SUITE;
+    let redis = stage.requires(&redis::FEATURES);
+    let needs = [python.then_some("python"), redis.then_some("redis")];
+    needs.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
 fn run_stage(workspace: &Metadata, stage: &Stage, long: bool, redis: &mut Redis) -> Result<(), String> {
     let mut command = cargo_test(workspace, stage);
     if long {
@@ -112,13 +120,13 @@ fn run_stage(workspace: &Metadata, stage: &Stage, long: bool, redis: &mut Redis)
         command.env("FORGE_TEST_LONG", "1").args(["--", "--show-output"]);
     }
     let name = stage.name.as_str();
-    if redis::SUITES.contains(&name) {
+    if stage.requires(&redis::FEATURES) {
         command.env(redis::VARIABLE, redis.for_suite(name)?);
     }
     if name == interop::SUITE {
         command.env(interop::VARIABLE, interop::python(workspace)?);
     }
-    if django::SUITES.contains(&name) {
+    if stage.requires(&[django::FEATURE]) {
         return django::run(workspace, &mut command, name);
     }
     run_command(&mut command)

@@ -35,5 +35,5 @@ pub(super) async fn connect(shared: &Shared) -> Result<Up, StorageError> {
         redis::cmd("TIME").query_async(&mut connection).await.map_err(said)?;
     let clock =
         ServerClock::new(Arc::clone(&common.clock), asked, seconds.saturating_mul(1_000) + micros / 1_000);
-    Ok(Up { connection, clock: Arc::new(clock), signals })
+    Ok(Up { connection, clock: Arc::new(clock), address, signals })
 }

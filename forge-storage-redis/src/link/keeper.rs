@@ -1,5 +1,6 @@
 //! The task that keeps a connection up.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const CATCH_UP: Duration = Duration::from_millis(500);
 /// How long a connection that does not answer may take to prove that it is alive.
 const PROOF: Duration = Duration::from_secs(1);
+/// So often a connection is asked for that proof without a reason.
+const BEAT: Duration = Duration::from_secs(1);
 /// A connection that ends sooner was of no use, and the next one may be none, either.
 const OF_USE: Duration = Duration::from_secs(5);
 
@@ -76,10 +79,14 @@ impl Shared {
         if doubt_at.is_some() {
             tracing::info!("Redis answers again");
         }
+        let mut falls_silent = pin!(falls_silent(up.connection.clone()));
+        let mut moves = pin!(self.locate.moves(&up.address));
         loop {
             tokio::select! {
                 () = up.signals.lost.notified() => return,
                 () = up.signals.condemned.notified() => return,
+                () = &mut falls_silent => return,
+                () = &mut moves => return,
                 () = sleep_until(doubt_at.unwrap_or_else(Instant::now)), if doubt_at.is_some() => {
                     self.common.announcements.doubt_all();
                     doubt_at = None;
@@ -116,6 +123,18 @@ impl Shared {
                 Ok(Err(error)) if !error.is_io_error() => sleep(FIRST_PAUSE).await,
                 Ok(Err(_)) | Err(_) => return false,
             }
+        }
+    }
+}
+
+/// Until the connection answers no more, though nothing has ended it: who has a token asks for nothing, and
+/// what is announced elsewhere by now would not be heard.
+async fn falls_silent(mut connection: MultiplexedConnection) {
+    loop {
+        sleep(BEAT.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
+        let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection)).await;
+        if answer.is_err() {
+            return;
         }
     }
 }

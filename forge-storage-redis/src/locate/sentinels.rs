@@ -1,11 +1,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forge_core::StorageError;
-use redis::ConnectionAddr;
 use redis::aio::MultiplexedConnection;
+use redis::{ConnectionAddr, PushInfo, PushKind, RedisError};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::{Locate, list};
 use crate::addresses::at;
@@ -13,9 +17,12 @@ use crate::dialer::Dialer;
 use crate::explain::explain;
 use crate::poll::poll;
 
-/// The master that sentinels watch over. They are asked again before each attempt to connect.
+/// The master that sentinels watch over. They are asked again before each attempt to connect, and tell when
+/// another one takes over: the old one may be reachable for us and not for them.
 pub(crate) struct Sentinels {
     addresses: Vec<ConnectionAddr>,
+    /// Of the word that was followed last.
+    epoch: AtomicU64,
     /// To the sentinels.
     dialer: Arc<Dialer>,
     /// What they call the master.
@@ -25,7 +32,25 @@ pub(crate) struct Sentinels {
 impl Sentinels {
     /// At these addresses, of which there is at least one.
     pub(crate) fn new(addresses: Vec<ConnectionAddr>, dialer: Arc<Dialer>, name: String) -> Self {
-        Self { addresses, dialer, name }
+        Self { addresses, epoch: AtomicU64::new(0), dialer, name }
+    }
+
+    /// What those say that answer.
+    async fn words(&self) -> Result<Vec<Word>, StorageError> {
+        poll(self.addresses.clone().into_iter().map(|address| {
+            let (dialer, name) = (Arc::clone(&self.dialer), self.name.clone());
+            async move { ask(&dialer, &address, &name).await }
+        }))
+        .await
+    }
+
+    /// One of them that tells when another master takes over.
+    async fn listen(&self) -> Result<(MultiplexedConnection, Arc<Notify>), StorageError> {
+        let told = poll(self.addresses.clone().into_iter().map(|address| {
+            let dialer = Arc::clone(&self.dialer);
+            async move { listen(&dialer, &address).await }
+        }));
+        told.await?.into_iter().next().ok_or_else(|| StorageError::new("no sentinel tells anything"))
     }
 }
 
@@ -40,12 +65,9 @@ struct Word {
 #[async_trait]
 impl Locate for Sentinels {
     async fn locate(&self) -> Result<ConnectionAddr, StorageError> {
-        let words = poll(self.addresses.clone().into_iter().map(|address| {
-            let (dialer, name) = (Arc::clone(&self.dialer), self.name.clone());
-            async move { ask(&dialer, &address, &name).await }
-        }));
-        let newest = words.await?.into_iter().max_by_key(|word| word.epoch);
+        let newest = self.words().await?.into_iter().max_by_key(|word| word.epoch);
         let newest = newest.ok_or_else(|| StorageError::new("no sentinel knows the master"))?;
+        self.epoch.store(newest.epoch, Ordering::Relaxed);
         Ok(at(&self.addresses[0], newest.host, newest.port))
     }
 
@@ -62,30 +84,110 @@ impl Locate for Sentinels {
             _ => Err(StorageError::new("what the sentinels name is no master at the moment")),
         }
     }
+
+    async fn moves(&self, from: &ConnectionAddr) {
+        loop {
+            // Listen first: what happens after the answer must not be missed.
+            let listening = self.listen().await;
+            let known = self.epoch.load(Ordering::Relaxed);
+            let is_another =
+                |word: Word| word.epoch > known && at(&self.addresses[0], word.host, word.port) != *from;
+            if self.words().await.is_ok_and(|words| words.into_iter().any(is_another)) {
+                return;
+            }
+            if let Ok((sentinel, told)) = listening {
+                until_told(sentinel, &told).await;
+            }
+            // Not all at the same moment.
+            sleep(LONGEST_PAUSE.mul_f64(1.0 - fastrand::f64() * 0.8)).await;
+        }
+    }
+}
+
+/// Before sentinels are asked again that have told something, or fallen silent.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A sentinel that has nothing to tell is asked so often whether it is there.
+const BEAT: Duration = Duration::from_secs(5);
+const PROOF: Duration = Duration::from_secs(1);
+
+/// Until the sentinel tells something, or nothing any more.
+async fn until_told(mut sentinel: MultiplexedConnection, told: &Notify) {
+    while timeout(BEAT, told.notified()).await.is_err() {
+        let answer = timeout(PROOF, redis::cmd("PING").query_async::<()>(&mut sentinel)).await;
+        if !matches!(answer, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+async fn listen(
+    dialer: &Dialer,
+    address: &ConnectionAddr,
+) -> Result<(MultiplexedConnection, Arc<Notify>), StorageError> {
+    let told = Arc::new(Notify::new());
+    let heard = Arc::clone(&told);
+    let hear = move |push: PushInfo| {
+        if matches!(push.kind, PushKind::Message | PushKind::Disconnection) {
+            heard.notify_one();
+        }
+    };
+    let mut sentinel = dialer.dial_to_hear(address, hear).await?;
+    sentinel.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
+    Ok((sentinel, told))
 }
 
 async fn ask(dialer: &Dialer, address: &ConnectionAddr, name: &str) -> Result<Word, StorageError> {
     let mut sentinel = dialer.dial(address).await?;
-    let answer = redis::cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut sentinel).await;
-    let answer: HashMap<String, String> = answer.map_err(|error| {
-        if error.code() == Some("ERR") {
-            return StorageError::new("the sentinels know no master of this name");
-        }
-        explain(&error)
-    })?;
-    understand(&answer).ok_or_else(|| StorageError::new("what answers there is no sentinel"))
+    let mut ask = redis::pipe();
+    // While a sentinel has others follow a new master, its own record of the master has the new epoch and
+    // still the old address.
+    ask.cmd("SENTINEL").arg("MASTER").arg(name).cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    let answer = ask.query_async(&mut sentinel).await.map_err(|error| not_told(&error))?;
+    let (record, address): (HashMap<String, String>, Option<(String, u16)>) = answer;
+    understand(&record, address).ok_or_else(no_sentinel)
 }
 
-fn understand(answer: &HashMap<String, String>) -> Option<Word> {
-    Some(Word {
-        epoch: answer.get("config-epoch")?.parse().ok()?,
-        host: answer.get("ip").filter(|host| !host.is_empty())?.clone(),
-        port: answer.get("port")?.parse().ok()?,
-    })
+fn not_told(error: &RedisError) -> StorageError {
+    if error.to_string().contains("No such master") {
+        return StorageError::new("the sentinels know no master of this name");
+    }
+    if error.code() == Some("ERR") { no_sentinel() } else { explain(error) }
+}
+
+fn no_sentinel() -> StorageError {
+    StorageError::new("what answers there is no sentinel")
+}
+
+fn understand(record: &HashMap<String, String>, address: Option<(String, u16)>) -> Option<Word> {
+    let epoch = record.get("config-epoch")?.parse().ok()?;
+    let (host, port) = address.filter(|(host, _)| !host.is_empty())?;
+    Some(Word { epoch, host, port })
 }
 
 impl fmt::Display for Sentinels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "master {} of the sentinels {}", self.name, list(&self.addresses))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<Word> {
+        let record = epoch.map(|epoch| ("config-epoch".to_owned(), epoch.to_owned()));
+        understand(&record.into_iter().collect(), address.map(|(host, port)| (host.to_owned(), port)))
+    }
+
+    #[test]
+    fn what_a_sentinel_says_has_an_address_and_an_epoch() {
+        let address = Some(("10.0.0.5", 6379));
+        let expected = Word { epoch: 7, host: "10.0.0.5".to_owned(), port: 6379 };
+        assert_eq!(word(Some("7"), address), Some(expected));
+        for (epoch, address) in
+            [(None, address), (Some("7"), None), (Some("7"), Some(("", 6379))), (Some("-1"), address)]
+        {
+            assert_eq!(word(epoch, address), None, "{epoch:?} {address:?}");
+        }
     }
 }

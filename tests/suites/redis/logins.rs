@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use forge_tests::RedisServer;
+use forge_tests::{RedisCluster, RedisNode, RedisSentinel, RedisServer};
 use futures_util::stream::{self, Stream};
 use requestforge::redis::aio::MultiplexedConnection;
 use requestforge::redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use requestforge::redis::{Client, RedisResult, cmd};
-use requestforge::{Secret, SecretSource, TokenData, TokenStorage, storage_conformance};
+use requestforge::{RedisTokenStorage, Secret, SecretSource, TokenData, TokenStorage, storage_conformance};
 use tokio::sync::watch;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
@@ -109,6 +110,55 @@ async fn a_user_with_these_rights_can_do_everything() {
     let storage = patient(&url).build().expect("a storage");
     let error = storage.get("crm").await.expect_err("no permission");
     assert!(error.to_string().contains("permission"), "{error}");
+}
+
+/// What such a user needs besides in a cluster, and at the masters that sentinels watch over.
+const RULES_IN_A_CLUSTER: [&str; 3] = ["+cluster|info", "+cluster|slots", "+asking"];
+const RULES_WITH_SENTINELS: [&str; 1] = ["+role"];
+/// What a user of the sentinels themselves needs.
+const RULES_OF_SENTINELS: [&str; 4] = ["on", ">the sentinels'", "-@all", "+sentinel|master"];
+
+async fn create_user(nodes: impl IntoIterator<Item = RedisNode>, rules: &[&[&str]]) {
+    for node in nodes {
+        let client = Client::open(node.url()).expect("a client");
+        let mut admin = client.get_multiplexed_async_connection().await.expect("a connection");
+        let mut user = cmd("ACL");
+        user.arg("SETUSER").arg("forge").arg(rules.concat());
+        user.exec_async(&mut admin).await.expect("an answer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_these_rights_can_do_everything_in_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    create_user(cluster.nodes(), &[&RULES, &RULES_IN_A_CLUSTER, &[">pass"]]).await;
+    let urls = cluster.urls().into_iter().map(|url| url.replace("//", "//forge:pass@"));
+    let builder = RedisTokenStorage::cluster(urls).command_timeout(Duration::from_secs(10));
+    let storage = builder.build().expect("a storage");
+    storage_conformance::check(storage.clone(), "").await;
+
+    // Also while its keys are on their way: what is not there yet is asked for at the other master.
+    storage.set("crm", &TokenData::new("t")).await.expect("an answer");
+    let from = cluster.master_of("token:crm").await;
+    let masters = [cluster.master_of("a").await, cluster.master_of("b").await, cluster.master_of("c").await];
+    let to = masters.into_iter().find(|node| *node != from).expect("another master");
+    let moving = cluster.begin_to_move("token:crm", to).await;
+    moving.move_keys().await;
+    assert!(storage.exists("crm").await.expect("an answer"));
+    moving.finish().await;
+    assert!(storage.exists("crm").await.expect("an answer"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_these_rights_can_do_everything_with_sentinels() {
+    let redis = RedisSentinel::start().await;
+    create_user(redis.servers(), &[&RULES, &RULES_WITH_SENTINELS, &[">pass"]]).await;
+    create_user(redis.sentinels(), &[&RULES_OF_SENTINELS]).await;
+    let login = "//forge:the%20sentinels%27@";
+    let urls = redis.sentinel_urls().into_iter().map(|url| url.replace("//", login));
+    let builder = RedisTokenStorage::sentinel(urls, redis.master_name()).username("forge").password("pass");
+    let builder = builder.database(1).command_timeout(Duration::from_secs(10));
+    storage_conformance::check(builder.build().expect("a storage"), "").await;
 }
 
 /// A password that changes, and the same at the server.

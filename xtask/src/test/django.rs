@@ -13,8 +13,8 @@ use cargo_metadata::Metadata;
 use crate::command::{run as run_command, tail};
 use crate::test::python;
 
-/// The suites that need the servers.
-pub(crate) const SUITES: [&str; 4] = ["django", "fleet", "fleet_sentinel", "fleet_cluster"];
+/// The feature of the suites that need the servers.
+pub(crate) const FEATURE: &str = "django";
 
 /// All that run at once. They share nothing, so that each counts its own callers only.
 const SERVERS: [Kind; 2] = [

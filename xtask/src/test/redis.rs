@@ -8,18 +8,8 @@ use serde_json::Value;
 
 use crate::redis::{Choice, END};
 
-/// The suites that need it.
-pub(crate) const SUITES: [&str; 9] = [
-    "encryption",
-    "redis_server",
-    "redis",
-    "redis_tls",
-    "fleet",
-    "fleet_sentinel",
-    "fleet_cluster",
-    "outages",
-    "interop",
-];
+/// The features of the suites that need it.
+pub(crate) const FEATURES: [&str; 2] = ["fleet", "redis"];
 
 /// Tells the tests how to start servers, as JSON.
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";

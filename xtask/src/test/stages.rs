@@ -16,9 +16,16 @@ pub(crate) struct Stage {
     pub(crate) about: String,
     /// The arguments of `cargo test` that pick its targets.
     pub(crate) targets: Vec<String>,
+    /// The features without which there is no such target.
+    pub(crate) features: Vec<String>,
 }
 
 impl Stage {
+    /// Whether it takes one of these features.
+    pub(crate) fn requires(&self, features: &[&str]) -> bool {
+        self.features.iter().any(|feature| features.contains(&feature.as_str()))
+    }
+
     /// The heading of the stage.
     pub(crate) fn title(&self) -> String {
         if self.about.is_empty() { self.name.clone() } else { format!("{}: {}", self.name, self.about) }
@@ -39,7 +46,8 @@ pub(crate) fn all(workspace: &Metadata) -> Result<Vec<Stage>, String> {
             let targets = vec!["--test".to_owned(), target.name.clone()];
             if package.name == SUITES {
                 let about = about(target.src_path.as_std_path());
-                suites.push(Stage { name: target.name.clone(), about, targets });
+                let features = target.required_features.clone();
+                suites.push(Stage { name: target.name.clone(), about, targets, features });
             } else {
                 unit.extend(targets);
             }
@@ -61,7 +69,7 @@ pub(crate) fn all(workspace: &Metadata) -> Result<Vec<Stage>, String> {
 }
 
 fn stage(name: &str, about: &str, targets: Vec<String>) -> Stage {
-    Stage { name: name.into(), about: about.into(), targets }
+    Stage { name: name.into(), about: about.into(), targets, features: Vec::new() }
 }
 
 /// What a command line selects.

@@ -1,0 +1,20 @@
+//! Masters that are replaced while their tokens are in use, by sentinels and in a cluster: no call fails, no
+//! token is fetched without need, and what one process changes afterwards all others see (invariants 4, 18
+//! and 19).
+
+#![allow(clippy::expect_used)]
+
+mod changes;
+mod idle;
+mod load;
+#[path = "../fleet/machine.rs"]
+mod machine;
+mod mid_lease;
+mod moving;
+mod newest;
+mod servers;
+mod settings;
+mod start;
+mod trouble;
+mod under_load;
+mod world;

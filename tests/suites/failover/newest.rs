@@ -1,0 +1,72 @@
+//! Tokens are renewed and invalidated all the time while the master goes away.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use requestforge::TokenId;
+use tokio::time::sleep;
+
+use crate::servers::{Kind, Loss};
+use crate::world::{KEY, World, rounds, turn};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv18_what_was_changed_during_a_failover_is_agreed_on_after_it() {
+    let _turn = turn().await;
+    for _ in 0..rounds(5, 1) {
+        tokio::join!(
+            is_agreed_on(Kind::Sentinel, Loss::Paused),
+            is_agreed_on(Kind::Sentinel, Loss::Killed),
+            is_agreed_on(Kind::Cluster, Loss::Paused),
+            is_agreed_on(Kind::Cluster, Loss::Killed)
+        );
+    }
+}
+
+async fn is_agreed_on(kind: Kind, loss: Loss) {
+    let mut world = World::start(kind).await;
+    let old = world.servers.master(KEY).await;
+    let changing = tokio::spawn(change(world.processes.clone()));
+    sleep(Duration::from_millis(200)).await;
+    world.servers.lose(old, loss).await;
+    world.servers.failed_over(KEY).await;
+    sleep(Duration::from_millis(200)).await;
+    changing.abort();
+    let _ = changing.await;
+
+    let begun = Instant::now();
+    let agreed = world.agreed().await;
+    println!(
+        "{kind:?}, {loss:?}: {} tokens; agreed {:.1?} later",
+        world.issuer.token_calls(),
+        begun.elapsed()
+    );
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.agreed().await, agreed, "it does not last");
+
+    // Of what is invalidated now nothing comes back with the old master.
+    let mut gone = HashSet::new();
+    for process in &world.processes {
+        gone.insert(process.id().await);
+        process.manager.invalidate_token().await.expect("Redis is there");
+    }
+    world.servers.bring_back(old, loss).await;
+    world.servers.ready().await;
+    let agreed = world.agreed().await;
+    assert!(!gone.contains(&agreed), "what was invalidated is back");
+}
+
+/// Each in turn renews, and now and then invalidates, whether Redis hears of it or not.
+async fn change(processes: Vec<crate::world::Process>) -> Vec<TokenId> {
+    let mut ids = Vec::new();
+    loop {
+        for (index, process) in processes.iter().enumerate() {
+            if index % 3 == 2 {
+                let _ = process.manager.invalidate_token().await;
+                process.id().await;
+            } else {
+                ids.push(process.manager.force_refresh().await.expect("a token").id());
+            }
+            sleep(Duration::from_millis(40)).await;
+        }
+    }
+}

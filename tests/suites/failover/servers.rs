@@ -1,0 +1,102 @@
+//! Servers of either kind, of which another one takes over when the master is gone.
+
+use forge_tests::{RedisCluster, RedisNode, RedisSentinel};
+use requestforge::redis::{FromRedisValue, cmd};
+use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
+
+use crate::world::key_of;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sentinel,
+    Cluster,
+}
+
+/// How a master goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Killed,
+    Paused,
+}
+
+pub(crate) enum Servers {
+    Sentinel(RedisSentinel),
+    Cluster(RedisCluster),
+}
+
+impl Servers {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Sentinel => Self::Sentinel(RedisSentinel::start().await),
+            Kind::Cluster => Self::Cluster(RedisCluster::start().await),
+        }
+    }
+
+    pub(crate) fn storage(&self) -> RedisTokenStorageBuilder {
+        match self {
+            Self::Sentinel(redis) => RedisTokenStorage::sentinel(redis.sentinel_urls(), redis.master_name()),
+            Self::Cluster(redis) => RedisTokenStorage::cluster(redis.urls()),
+        }
+    }
+
+    /// The master that has this key.
+    pub(crate) async fn master(&self, key: &str) -> RedisNode {
+        match self {
+            Self::Sentinel(redis) => redis.master().await,
+            Self::Cluster(redis) => redis.master_of(&key_of(key)).await,
+        }
+    }
+
+    pub(crate) async fn lose(&mut self, node: RedisNode, loss: Loss) {
+        match (self, loss) {
+            (Self::Sentinel(redis), Loss::Killed) => redis.kill(node).await,
+            (Self::Sentinel(redis), Loss::Paused) => redis.pause(node).await,
+            (Self::Cluster(redis), Loss::Killed) => redis.kill(node).await,
+            (Self::Cluster(redis), Loss::Paused) => redis.pause(node).await,
+        }
+    }
+
+    pub(crate) async fn bring_back(&mut self, node: RedisNode, loss: Loss) {
+        match (self, loss) {
+            (Self::Sentinel(redis), Loss::Killed) => redis.start_again(node).await,
+            (Self::Sentinel(redis), Loss::Paused) => redis.resume(node).await,
+            (Self::Cluster(redis), Loss::Killed) => redis.start_again(node).await,
+            (Self::Cluster(redis), Loss::Paused) => redis.resume(node).await,
+        }
+    }
+
+    /// The new master of this key, when all agree on it.
+    pub(crate) async fn failed_over(&self, key: &str) -> RedisNode {
+        match self {
+            Self::Sentinel(redis) => redis.failed_over().await,
+            Self::Cluster(redis) => redis.failed_over(&key_of(key)).await,
+        }
+    }
+
+    /// When all are there again, each in its part.
+    pub(crate) async fn ready(&self) {
+        match self {
+            Self::Sentinel(redis) => redis.ready().await,
+            Self::Cluster(redis) => redis.ready().await,
+        }
+    }
+
+    pub(crate) fn sentinel(&mut self) -> &mut RedisSentinel {
+        let Self::Sentinel(redis) = self else { panic!("no sentinels") };
+        redis
+    }
+
+    pub(crate) fn cluster(&self) -> &RedisCluster {
+        let Self::Cluster(redis) = self else { panic!("no cluster") };
+        redis
+    }
+}
+
+/// Tells one node something, past the library.
+pub(crate) async fn tell<T: FromRedisValue>(node: RedisNode, words: &[&str]) -> T {
+    let client = requestforge::redis::Client::open(node.url()).expect("a client");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut command = cmd(words[0]);
+    command.arg(&words[1..]);
+    command.query_async(&mut connection).await.expect("an answer")
+}

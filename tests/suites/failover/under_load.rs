@@ -1,0 +1,60 @@
+//! The master goes away under load, another one takes over, and the old one comes back.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::changes;
+use crate::load::Load;
+use crate::servers::{Kind, Loss};
+use crate::world::{KEY, SOON, World, rounds, turn, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv18_sentinel_a_master_that_is_killed_or_paused() {
+    let _turn = turn().await;
+    tokio::join!(is_survived(Kind::Sentinel, Loss::Killed), is_survived(Kind::Sentinel, Loss::Paused));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv18_cluster_a_master_that_is_killed_or_paused() {
+    let _turn = turn().await;
+    tokio::join!(is_survived(Kind::Cluster, Loss::Killed), is_survived(Kind::Cluster, Loss::Paused));
+}
+
+async fn is_survived(kind: Kind, loss: Loss) {
+    let mut world = World::start(kind).await;
+    for round in 0..rounds(10, 1) {
+        let calls = world.issuer.token_calls();
+        let before = world.agreed().await;
+        let load = Load::start(&world);
+        sleep(Duration::from_millis(300)).await;
+        let old = world.servers.master(KEY).await;
+        let begun = Instant::now();
+        world.servers.lose(old, loss).await;
+        let new = world.servers.failed_over(KEY).await;
+        let took = begun.elapsed();
+        assert_ne!(new, old);
+        // Nobody but this one asks the new master for anything by himself.
+        let newcomer = world.patient();
+        assert_eq!(newcomer.id().await, before, "the token was valid");
+        let renewed = newcomer.manager.force_refresh().await.expect("a token").id();
+        let seen = async || world.processes.iter().all(|process| process.has(renewed));
+        let again = until(SOON, seen).await;
+        println!(
+            "{kind:?}, {loss:?}, round {round}: failed over in {took:.1?}, shared again {again:.1?} later"
+        );
+        assert!(again.is_some(), "2 s after it, tokens are not shared");
+        let extra = world.issuer.token_calls() - calls - 1;
+        println!("  {extra} token calls too many");
+        assert!(extra <= 1, "{extra} token calls too many");
+        assert_eq!(world.agreed().await, renewed);
+
+        changes::are_seen_by_all(&world, rounds(40, 20)).await;
+        world.servers.bring_back(old, loss).await;
+        world.servers.ready().await;
+        changes::are_seen_by_all(&world, rounds(40, 20)).await;
+        let sample = load.end().await;
+        println!("  {sample}");
+        sample.check();
+    }
+}

@@ -1,0 +1,142 @@
+//! An authorization server, Redis servers, and processes that share tokens through them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forge_tests::AuthorizationServer;
+use requestforge::{
+    ClientCredentialsTokenProvider, RedisTokenStorage, TokenData, TokenId, TokenManager, TokenStorage,
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::sleep;
+
+use crate::servers::{Kind, Servers};
+
+/// Under which the processes keep the token that matters.
+pub(crate) const KEY: &str = "crm";
+pub(crate) const PROCESSES: usize = 8;
+/// When a new master is agreed on, tokens are shared again within this time.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+
+pub(crate) struct World {
+    pub(crate) servers: Servers,
+    pub(crate) issuer: Arc<AuthorizationServer>,
+    pub(crate) processes: Vec<Process>,
+}
+
+/// What one process has.
+#[derive(Clone)]
+pub(crate) struct Process {
+    pub(crate) storage: RedisTokenStorage,
+    pub(crate) manager: TokenManager,
+}
+
+impl World {
+    /// All processes have the same token.
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let world = Self::start_unused(kind).await;
+        // What the first use costs on a machine with much else to do is told elsewhere.
+        for process in &world.processes {
+            let connected = async || process.storage.get(KEY).await.is_ok();
+            assert!(until(Duration::from_secs(10), connected).await.is_some(), "no connection");
+        }
+        world.agreed().await;
+        assert_eq!(world.issuer.token_calls(), 1, "one fetches for all");
+        world
+    }
+
+    pub(crate) async fn start_unused(kind: Kind) -> Self {
+        let (servers, issuer) = tokio::join!(Servers::start(kind), AuthorizationServer::start());
+        let mut world = Self { servers, issuer: Arc::new(issuer.expect("a port")), processes: Vec::new() };
+        world.processes = (0..PROCESSES).map(|_| world.process()).collect();
+        world
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        self.process_with(self.servers.storage().build().expect("a storage"))
+    }
+
+    /// One for which a machine that has others to serve is no outage.
+    pub(crate) fn patient(&self) -> Process {
+        let storage = self.servers.storage().command_timeout(Duration::from_secs(5));
+        self.process_with(storage.build().expect("a storage"))
+    }
+
+    pub(crate) fn process_with(&self, storage: RedisTokenStorage) -> Process {
+        Process { manager: self.manager(&storage, KEY), storage }
+    }
+
+    pub(crate) fn manager(&self, storage: &RedisTokenStorage, key: &str) -> TokenManager {
+        let manager = TokenManager::builder(self.provider()).storage(storage.clone()).cache_key(key);
+        manager.build().expect("a manager")
+    }
+
+    pub(crate) fn provider(&self) -> ClientCredentialsTokenProvider {
+        let issuer = &self.issuer;
+        let (url, id, secret) = (issuer.token_url(), issuer.client_id(), issuer.client_secret());
+        let provider = ClientCredentialsTokenProvider::builder(url, id, secret);
+        provider.service_name("crm").build().expect("a provider")
+    }
+
+    /// The token that all use, which is the one that is stored.
+    pub(crate) async fn agreed(&self) -> TokenId {
+        let agreed = until(Duration::from_secs(10), async || self.try_agreed().await.is_some()).await;
+        assert!(agreed.is_some(), "they don't agree");
+        self.try_agreed().await.expect("they agreed a moment ago")
+    }
+
+    pub(crate) async fn try_agreed(&self) -> Option<TokenId> {
+        let mut ids = HashSet::new();
+        for process in &self.processes {
+            ids.insert(process.id().await);
+        }
+        let stored = self.processes[0].stored().await?.id();
+        (ids.len() == 1 && ids.contains(&stored)).then_some(stored)
+    }
+}
+
+impl Process {
+    pub(crate) async fn id(&self) -> TokenId {
+        self.manager.get_token().await.expect("a token").id()
+    }
+
+    /// Whether this is the one that the next caller gets.
+    pub(crate) fn has(&self, id: TokenId) -> bool {
+        self.manager.cached().is_some_and(|token| token.id() == id)
+    }
+
+    pub(crate) async fn stored(&self) -> Option<TokenData> {
+        self.storage.get(KEY).await.ok().flatten()
+    }
+}
+
+/// As a server knows it.
+pub(crate) fn key_of(key: &str) -> String {
+    format!("token:{key}")
+}
+
+/// One test at a time: each has six servers or more, or several times as many.
+pub(crate) async fn turn() -> SemaphorePermit<'static> {
+    static TURNS: Semaphore = Semaphore::const_new(1);
+    TURNS.acquire().await.expect("nobody closes it")
+}
+
+/// How often something is tried: in full with `FORGE_TEST_LONG`.
+pub(crate) fn rounds(in_full: usize, else_only: usize) -> usize {
+    if std::env::var_os("FORGE_TEST_LONG").is_some() { in_full } else { else_only }
+}
+
+/// Waits until it is so. Says how long that took; `None`: it was not so within the limit.
+pub(crate) async fn until(limit: Duration, is_so: impl AsyncFn() -> bool) -> Option<Duration> {
+    let begun = Instant::now();
+    loop {
+        if is_so().await {
+            return Some(begun.elapsed());
+        }
+        if begun.elapsed() > limit {
+            return None;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
