@@ -35,7 +35,7 @@ async fn inv05_no_refresh_token_is_sent_twice_whoever_dies_or_stands_still_at_wh
     let settings =
         Settings { token_url: relay.url(), user: Some(user), lease: LEASE, ..settings(&server, &redis) };
     let mut fleet = Fleet::start(SIZE, &settings).await;
-    let time = Duration::from_secs(rounds(150, 12).max(12).try_into().expect("a short time"));
+    let time = Duration::from_secs(rounds(150, 12).max(8).try_into().expect("a short time"));
     let (begun, until) = (Instant::now(), now() + u64::try_from(time.as_nanos()).expect("a short time"));
     let mut users: Vec<_> = (0..SIZE).map(|number| user_of(&fleet, number, until)).collect();
     let (mut random, mut longest) = (Random(5), Times::new());

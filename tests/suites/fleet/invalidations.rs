@@ -12,6 +12,7 @@ use crate::redis::Redis;
 use crate::{alone, rounds};
 
 const SIZE: usize = 8;
+const KEYS: usize = 5;
 const LIMIT: Duration = Duration::from_millis(50);
 /// Who had no processor for so long was late for that reason. There are three on the way that may be late
 /// one after the other: who invalidates, Redis, and who is to see it.
@@ -32,7 +33,7 @@ async fn inv19_an_invalidation_in_one_process_is_seen_by_all_within_fifty_millis
     for _ in 0..ATTEMPTS {
         let (mut times, mut left_out) = (Times::new(), 0);
         for round in 0..rounds {
-            match invalidation(&fleet, &redis, &machine, round % SIZE).await {
+            match invalidation(&fleet, &redis, &machine, round).await {
                 Some(seen) => times.add(seen),
                 None => left_out += 1,
             }
@@ -87,8 +88,9 @@ async fn inv19_what_was_being_fetched_when_it_was_invalidated_is_nobodys_later()
 }
 
 /// How long it took until all have seen what this one did; `None`: too long, for want of processors.
-async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, by: usize) -> Option<Duration> {
-    let key = "invalidated".to_owned();
+async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, round: usize) -> Option<Duration> {
+    // Some, so that a cluster has them in more than one place.
+    let (by, key) = (round % SIZE, format!("invalidated {}", round % KEYS));
     the_token(&fleet.all(What::Get, &key, 1).await);
     for report in fleet.told(&Order::Watch(key.clone())).await {
         assert!(matches!(report, Some(Report::Done)), "{report:?}");
