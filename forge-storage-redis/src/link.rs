@@ -144,7 +144,8 @@ impl Link {
             pipe.cmd("ASKING").ignore().invoke_script(script);
             pipe.query_async(&mut connection).await.map(|(answer,): (T,)| answer)
         };
-        let asked = Instant::now();
+        let (asked, slow) = (Instant::now(), self.shared.common.limits.slow());
+        let time_went_elsewhere = asked.duration_since(begun) >= slow;
         match timeout_at(begun + self.shared.pace.limit(), answer).await {
             Ok(answer) => {
                 self.shared.pace.answered(begun.elapsed());
@@ -155,10 +156,8 @@ impl Link {
                     Refusal::of(&error)
                 })
             }
-            // What was left of the time after other servers were asked says nothing of this one.
-            Err(_) if asked.elapsed() < self.shared.common.limits.slow() => {
-                Err(Refusal::Final(not_in_time()))
-            }
+            // Then what was left says nothing of this server.
+            Err(_) if time_went_elsewhere && asked.elapsed() < slow => Err(Refusal::Final(not_in_time())),
             Err(_) => Err(Refusal::Final(self.shared.suspect(up))),
         }
     }

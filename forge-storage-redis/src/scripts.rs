@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Script};
+use redis::{Pipeline, Script};
 
 pub(crate) struct Scripts {
     sources: Vec<String>,
@@ -43,17 +42,11 @@ impl Scripts {
         }
     }
 
-    /// Makes them known to the server.
-    ///
-    /// # Errors
-    ///
-    /// The server did not take them.
-    pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let mut load = redis::pipe();
+    /// Has the server be told of them, with whatever else it is asked.
+    pub(crate) fn load(&self, pipe: &mut Pipeline) {
         for source in &self.sources {
-            load.cmd("SCRIPT").arg("LOAD").arg(source).ignore();
+            pipe.cmd("SCRIPT").arg("LOAD").arg(source).ignore();
         }
-        load.query_async(connection).await
     }
 }
 

@@ -26,14 +26,16 @@ pub(super) async fn connect(shared: &Shared) -> Result<Up, StorageError> {
     let dialer = common.dialer.ready().await?;
     let address = shared.locate.locate(&dialer).await?;
     let mut connection = dialer.dial_to_hear(&address, hear).await?;
-    let redis = &mut connection.redis;
-    shared.locate.verify(redis).await?;
+    shared.locate.verify(&mut connection.redis).await?;
     let said = |error| explain(&error);
-    redis.subscribe(common.announcements.channel()).await.map_err(said)?;
+    connection.redis.subscribe(common.announcements.channel()).await.map_err(said)?;
+    let mut asking = redis::pipe();
+    asking.cmd("TIME");
     // Else the first call of each would take three times as long.
-    common.scripts.load(redis).await.map_err(said)?;
+    common.scripts.load(&mut asking);
     let asked = common.clock.now().wall_millis();
-    let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(redis).await.map_err(said)?;
+    let ((seconds, micros),): ((i64, i64),) =
+        asking.query_async(&mut connection.redis).await.map_err(said)?;
     let clock =
         ServerClock::new(Arc::clone(&common.clock), asked, seconds.saturating_mul(1_000) + micros / 1_000);
     Ok(Up { connection, clock: Arc::new(clock), address, signals })
