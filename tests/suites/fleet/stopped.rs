@@ -1,7 +1,7 @@
 //! A holder of the lease that stands still (SIGSTOP) until long after its lease has run out, and then goes
 //! on as if nothing had happened.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forge_tests::fleet::{Outcome, Settings, What};
 use forge_tests::{AuthorizationServer, StatusCode};
@@ -26,18 +26,22 @@ async fn inv04_a_holder_that_stood_still_replaces_no_newer_token_and_ends_no_lea
     let _alone = alone().await;
     let mut scene = Scene::begin().await;
     let rounds = rounds(200, 20);
-    for round in 0..rounds {
-        let key = format!("stopped {round}");
-        match round % 4 {
+    let (mut round, mut through) = (0, 0);
+    while round < rounds {
+        let key = format!("stopped {round} after {through}");
+        let stopped = match round % 4 {
             0 => scene.late_after_the_successor(&key).await,
             1 => scene.late_during_the_successors_call(&key, Late::WithAToken).await,
             2 => scene.late_during_the_successors_call(&key, Late::Refused).await,
             _ => scene.late_during_the_successors_call(&key, Late::Failed).await,
-        }
+        };
+        round += usize::from(stopped);
+        through += usize::from(!stopped);
+        assert!(through <= rounds, "this machine has too much else to do to stop anybody in time");
     }
     println!(
         "stopped: {rounds} holders resumed after their lease, two token calls each, {} met a lease of another; \
-         late answers dealt with after {}",
+         late answers dealt with after {}; {through} more were through before they were stopped",
         scene.met_a_lease, scene.times
     );
     assert!(scene.met_a_lease * 2 >= rounds, "the successors' calls were over too soon");
@@ -72,7 +76,8 @@ impl Scene {
         Self { server, redis, fleet, times: Times::new(), met_a_lease: 0 }
     }
 
-    async fn late_after_the_successor(&mut self, key: &str) {
+    /// False: the holder was through before it was stopped.
+    async fn late_after_the_successor(&mut self, key: &str) -> bool {
         let Self { server, redis, fleet, .. } = self;
         server.set_delay(CALL);
         let before = server.token_calls();
@@ -81,20 +86,32 @@ impl Scene {
         let holder = the_caller(server, before).await;
         sleep(CALL / 2).await;
         fleet.members[holder].process().stop();
-        the_caller(server, before + 1).await;
+        // In this order: whose token it is tells the number of calls before it.
+        let stopped = Instant::now();
+        while server.token_calls() < before + 2 {
+            assert!(stopped.elapsed() < Duration::from_secs(60), "nobody takes over");
+            if redis.record(key).await.is_some() && server.token_calls() < before + 2 {
+                fleet.members[holder].process().resume();
+                the_token(&ended(begun).await);
+                return false;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
         let newer = until_stored(redis, key).await;
         let record = redis.record(key).await;
 
-        let resumed = std::time::Instant::now();
+        let resumed = Instant::now();
         fleet.members[holder].process().resume();
         let outcomes = ended(begun).await;
         assert_eq!(the_token(&outcomes), newer, "also the late one has it");
         assert_eq!(redis.record(key).await, record, "the newer token stays as it is");
         assert_eq!((redis.holder(key).await, server.token_calls()), (None, before + 2));
         self.times.add(resumed.elapsed());
+        true
     }
 
-    async fn late_during_the_successors_call(&mut self, key: &str, late: Late) {
+    /// False: the holder was through before it was stopped.
+    async fn late_during_the_successors_call(&mut self, key: &str, late: Late) -> bool {
         let Self { server, redis, fleet, .. } = self;
         server.set_delay(CALL);
         let before = server.token_calls();
@@ -105,7 +122,12 @@ impl Scene {
         sleep(CALL / 2).await;
         let process = fleet.members[holder].process();
         process.stop();
-        let first = redis.holder(key).await.expect("a lease");
+        let Some(first) = redis.holder(key).await else {
+            process.resume();
+            server.set_failing(None);
+            assert_told(late, &of_the_late.await.expect("no panic").expect("an outcome"), server);
+            return false;
+        };
         // By then it is answered.
         sleep(CALL).await;
         server.set_failing(None);
@@ -116,7 +138,7 @@ impl Scene {
         the_caller(server, before + 1).await;
         let second = redis.holder(key).await.expect("another lease");
         assert_ne!(first, second);
-        let resumed = std::time::Instant::now();
+        let resumed = Instant::now();
         process.resume();
         let of_the_late = of_the_late.await.expect("no panic").expect("an outcome");
         self.times.add(resumed.elapsed());
@@ -139,6 +161,7 @@ impl Scene {
             assert_eq!(the_token(&[fleet.members[holder].does(What::Get, key, 1).await]), token);
             assert_eq!(server.token_calls(), before + 2);
         }
+        true
     }
 }
 
