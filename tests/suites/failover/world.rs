@@ -116,15 +116,19 @@ pub(crate) fn key_of(key: &str) -> String {
     format!("token:{key}")
 }
 
-/// One test at a time: each has six servers or more, or several times as many.
+/// Two tests at a time: each has six servers or more.
 pub(crate) async fn turn() -> SemaphorePermit<'static> {
-    static TURNS: Semaphore = Semaphore::const_new(1);
+    static TURNS: Semaphore = Semaphore::const_new(2);
     TURNS.acquire().await.expect("nobody closes it")
 }
 
 /// How often something is tried: in full with `FORGE_TEST_LONG`.
 pub(crate) fn rounds(in_full: usize, else_only: usize) -> usize {
-    if std::env::var_os("FORGE_TEST_LONG").is_some() { in_full } else { else_only }
+    if is_long() { in_full } else { else_only }
+}
+
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("FORGE_TEST_LONG").is_some()
 }
 
 /// Waits until it is so. Says how long that took; `None`: it was not so within the limit.
