@@ -168,8 +168,8 @@ impl Shared {
             let dialer = Arc::clone(&self.common.dialer);
             async move { node::ask(&dialer, &address).await }
         }));
-        let newest = maps.await?.into_iter().max_by_key(Map::epoch);
-        let newest = newest.ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
+        let newest =
+            Map::newest(maps.await?).ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
         self.nodes().map = newest;
         Ok(())
     }

@@ -65,9 +65,28 @@ pub(super) fn is_fatal(error: &RedisError) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(answer: &str) -> Refusal {
+    fn error(answer: &str) -> RedisError {
         let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        Refusal::of(&answer.extract_error().unwrap_err())
+        answer.extract_error().unwrap_err()
+    }
+
+    fn refused(answer: &str) -> Refusal {
+        Refusal::of(&error(answer))
+    }
+
+    #[test]
+    fn a_connection_is_given_up_when_its_server_refuses_everything() {
+        for answer in [
+            "READONLY You can't write against a read only replica.",
+            "CLUSTERDOWN The cluster is down",
+            "NOAUTH Authentication required.",
+        ] {
+            assert!(is_fatal(&error(answer)), "{answer}");
+        }
+        for answer in ["ERR unknown command", "MOVED 1 x:1", "TRYAGAIN", "OOM command not allowed", "LOADING"]
+        {
+            assert!(!is_fatal(&error(answer)), "{answer}");
+        }
     }
 
     #[test]
