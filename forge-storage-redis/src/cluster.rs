@@ -177,8 +177,8 @@ impl Shared {
             let dialer = dialer.clone();
             async move { node::ask(&dialer, &address).await }
         }));
-        let newest = maps.await?.into_iter().max_by_key(Map::epoch);
-        let newest = newest.ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
+        let newest =
+            Map::newest(maps.await?).ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
         self.nodes().map = newest;
         self.mapped.notify_waiters();
         Ok(())

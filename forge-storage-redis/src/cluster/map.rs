@@ -40,8 +40,9 @@ impl Map {
         map
     }
 
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
+    /// A node that was away still names the old masters.
+    pub(super) fn newest(maps: Vec<Self>) -> Option<Self> {
+        maps.into_iter().max_by_key(|map| map.epoch)
     }
 
     pub(super) fn nodes(&self) -> &[Address] {
@@ -104,7 +105,7 @@ mod tests {
             range(101, 200, vec![nil]),
         ]);
         let mut map = Map::read(7, answer, "here");
-        assert_eq!(map.epoch(), 7);
+        assert_eq!(map.epoch, 7);
         assert_eq!(map.owner(0), Some(&address("a", 7001)));
         assert_eq!(map.owner(99), Some(&address("a", 7001)));
         assert_eq!(map.owner(100), Some(&address("here", 7002)));
@@ -117,6 +118,15 @@ mod tests {
         assert_eq!(map.owner(51), Some(&address("a", 7001)));
         assert_eq!(map.owner(5_000), Some(&address("c", 1)));
         assert_eq!(map.nodes().len(), 5);
+    }
+
+    #[test]
+    fn the_newest_map_is_followed() {
+        let map = |epoch| Map { epoch, ..Map::default() };
+        for epochs in [[5, 7, 6], [7, 6, 5], [5, 6, 7]] {
+            assert_eq!(Map::newest(epochs.map(map).into()), Some(map(7)), "{epochs:?}");
+        }
+        assert_eq!(Map::newest(Vec::new()), None);
     }
 
     #[test]

@@ -67,11 +67,16 @@ struct Word {
     port: u16,
 }
 
+/// A sentinel that was away still names the old master.
+fn newest(words: Vec<Word>) -> Option<Word> {
+    words.into_iter().max_by_key(|word| word.epoch)
+}
+
 #[async_trait]
 impl Locate for Sentinels {
     async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
-        let newest = self.words().await?.into_iter().max_by_key(|word| word.epoch);
-        let newest = newest.ok_or_else(|| StorageError::new("no sentinel knows the master"))?;
+        let newest =
+            newest(self.words().await?).ok_or_else(|| StorageError::new("no sentinel knows the master"))?;
         self.epoch.store(newest.epoch, Ordering::Relaxed);
         Ok(at(&self.addresses[0], newest.host, newest.port))
     }
@@ -179,6 +184,15 @@ mod tests {
     fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<Word> {
         let record = epoch.map(|epoch| ("config-epoch".to_owned(), epoch.to_owned()));
         understand(&record.into_iter().collect(), address.map(|(host, port)| (host.to_owned(), port)))
+    }
+
+    #[test]
+    fn the_newest_word_is_followed() {
+        let word = |epoch| Word { epoch, host: format!("10.0.0.{epoch}"), port: 6379 };
+        for epochs in [[5, 7, 6], [7, 6, 5], [5, 6, 7]] {
+            assert_eq!(newest(epochs.map(word).into()), Some(word(7)), "{epochs:?}");
+        }
+        assert_eq!(newest(Vec::new()), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Servers of either kind, of which another one takes over when the master is gone.
 
+use std::time::Duration;
+
 use forge_tests::{RedisCluster, RedisNode, RedisSentinel};
 use requestforge::redis::{FromRedisValue, cmd};
 use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
 
-use crate::world::key_of;
+use crate::world::{is_long, key_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -24,6 +26,38 @@ pub(crate) enum Servers {
     Cluster(RedisCluster),
 }
 
+/// How soon a connection is found out that has fallen silent, and with it [`SOON`](crate::world::SOON), is
+/// promised for no more than this: the longer, the more seldom it is asked whether it is there.
+const RECHECK_AFTER: Duration = Duration::from_secs(4);
+
+impl Kind {
+    fn other(self) -> Self {
+        match self {
+            Self::Sentinel => Self::Cluster,
+            Self::Cluster => Self::Sentinel,
+        }
+    }
+}
+
+impl Loss {
+    fn other(self) -> Self {
+        match self {
+            Self::Killed => Self::Paused,
+            Self::Paused => Self::Killed,
+        }
+    }
+}
+
+/// Tries one case; with `FORGE_TEST_LONG` also the other kind and the other loss, side by side.
+pub(crate) async fn try_with(kind: Kind, loss: Loss, case: impl AsyncFn(Kind, Loss)) {
+    if is_long() {
+        let (other, otherwise) = (kind.other(), loss.other());
+        tokio::join!(case(kind, loss), case(kind, otherwise), case(other, loss), case(other, otherwise));
+    } else {
+        case(kind, loss).await;
+    }
+}
+
 impl Servers {
     pub(crate) async fn start(kind: Kind) -> Self {
         match kind {
@@ -33,10 +67,11 @@ impl Servers {
     }
 
     pub(crate) fn storage(&self) -> RedisTokenStorageBuilder {
-        match self {
+        let storage = match self {
             Self::Sentinel(redis) => RedisTokenStorage::sentinel(redis.sentinel_urls(), redis.master_name()),
             Self::Cluster(redis) => RedisTokenStorage::cluster(redis.urls()),
-        }
+        };
+        storage.recheck_after(RECHECK_AFTER)
     }
 
     /// The master that has this key.

@@ -3,18 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::machine::Times;
-use crate::servers::{Kind, Loss, Servers};
+use crate::servers::{Kind, Loss, Servers, try_with};
 use crate::world::{World, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_one_server_that_is_gone_does_not_keep_a_process_from_sharing() {
     let _turn = turn().await;
-    tokio::join!(
-        shares(Kind::Sentinel, Loss::Paused),
-        shares(Kind::Sentinel, Loss::Killed),
-        shares(Kind::Cluster, Loss::Paused),
-        shares(Kind::Cluster, Loss::Killed)
-    );
+    try_with(Kind::Sentinel, Loss::Paused, shares).await;
 }
 
 async fn shares(kind: Kind, loss: Loss) {

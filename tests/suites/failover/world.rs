@@ -11,6 +11,7 @@ use requestforge::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
+use crate::machine::Machine;
 use crate::servers::{Kind, Servers};
 
 /// Under which the processes keep the token that matters.
@@ -18,6 +19,9 @@ pub(crate) const KEY: &str = "crm";
 pub(crate) const PROCESSES: usize = 8;
 /// When a new master is agreed on, tokens are shared again within this time.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
+
+/// How often all is started anew, when others had the processors.
+const ATTEMPTS: usize = 3;
 
 pub(crate) struct World {
     pub(crate) servers: Servers,
@@ -35,15 +39,29 @@ pub(crate) struct Process {
 impl World {
     /// All processes have the same token.
     pub(crate) async fn start(kind: Kind) -> Self {
+        let machine = Machine::watch();
+        for _ in 0..ATTEMPTS {
+            let (world, begun) = Self::connected(kind).await;
+            world.agreed().await;
+            let calls = world.issuer.token_calls();
+            if calls == 1 {
+                return world;
+            }
+            // Who had to wait for the processor that long was right to go on alone.
+            assert!(!machine.stood_still_since(begun).is_zero(), "one fetches for all, not {calls}");
+        }
+        panic!("this machine has too much else to do to start anything");
+    }
+
+    /// Says since when all processes are connected.
+    async fn connected(kind: Kind) -> (Self, Instant) {
         let world = Self::start_unused(kind).await;
         // What the first use costs on a machine with much else to do is told elsewhere.
         for process in &world.processes {
             let connected = async || process.storage.get(KEY).await.is_ok();
             assert!(until(Duration::from_secs(10), connected).await.is_some(), "no connection");
         }
-        world.agreed().await;
-        assert_eq!(world.issuer.token_calls(), 1, "one fetches for all");
-        world
+        (world, Instant::now())
     }
 
     pub(crate) async fn start_unused(kind: Kind) -> Self {
@@ -81,9 +99,14 @@ impl World {
 
     /// The token that all use, which is the one that is stored.
     pub(crate) async fn agreed(&self) -> TokenId {
-        let agreed = until(Duration::from_secs(10), async || self.try_agreed().await.is_some()).await;
-        assert!(agreed.is_some(), "they don't agree");
-        self.try_agreed().await.expect("they agreed a moment ago")
+        let begun = Instant::now();
+        loop {
+            if let Some(agreed) = self.try_agreed().await {
+                return agreed;
+            }
+            assert!(begun.elapsed() <= Duration::from_secs(10), "they don't agree");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) async fn try_agreed(&self) -> Option<TokenId> {
@@ -116,15 +139,19 @@ pub(crate) fn key_of(key: &str) -> String {
     format!("token:{key}")
 }
 
-/// One test at a time: each has six servers or more, or several times as many.
+/// Two tests at a time: each has six servers or more.
 pub(crate) async fn turn() -> SemaphorePermit<'static> {
-    static TURNS: Semaphore = Semaphore::const_new(1);
+    static TURNS: Semaphore = Semaphore::const_new(2);
     TURNS.acquire().await.expect("nobody closes it")
 }
 
 /// How often something is tried: in full with `FORGE_TEST_LONG`.
 pub(crate) fn rounds(in_full: usize, else_only: usize) -> usize {
-    if std::env::var_os("FORGE_TEST_LONG").is_some() { in_full } else { else_only }
+    if is_long() { in_full } else { else_only }
+}
+
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("FORGE_TEST_LONG").is_some()
 }
 
 /// Waits until it is so. Says how long that took; `None`: it was not so within the limit.
