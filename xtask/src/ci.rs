@@ -41,7 +41,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
         Check::new("redis only when asked for", || redis::check(&workspace, facade)),
     ];
     checks.extend(features::clippy(&workspace, facade));
-    checks.push(features::redis_tls_alone(&workspace));
+    checks.extend(features::redis_tls_alone(&workspace));
     checks.push(features::rustdoc(&workspace));
     Ok(check::run_all(checks))
 }

@@ -50,13 +50,15 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
     checks
 }
 
-/// What TLS to Redis does in a program that has only the crypto library that our feature brings.
+/// What TLS to Redis does in a program that has only the crypto library that our feature brings, or none.
 ///
 /// The suite `redis_tls` does the same where there are two; there the members lend each other the second one.
-pub(crate) fn redis_tls_alone(workspace: &Metadata) -> Check<'static> {
-    let mut command = cargo(&workspace.workspace_root);
-    command.args(["test", "-p", "forge-storage-redis", "--features", "rustls", "--lib", "tls::"]);
-    Check::command("TLS to Redis alone", command)
+pub(crate) fn redis_tls_alone(workspace: &Metadata) -> [Check<'static>; 2] {
+    ["rustls", "rustls-no-provider"].map(|feature| {
+        let mut command = cargo(&workspace.workspace_root);
+        command.args(["test", "-p", "forge-storage-redis", "--features", feature, "--lib", "tls::"]);
+        Check::command(format!("TLS to Redis by {feature} alone"), command)
+    })
 }
 
 /// The documentation, without a warning.
