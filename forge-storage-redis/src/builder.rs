@@ -31,11 +31,11 @@ use crate::tls::{Certificates, Tls};
 /// | [`lease`](Self::lease) | 5 s |
 /// | [`recheck_after`](Self::recheck_after) | 10 s |
 /// | [`trusted_for`](Self::trusted_for) | 60 s |
-/// | [`username`](Self::username), [`password`](Self::password) | those of the address |
+/// | [`username`](Self::username), [`password`](Self::password) | those of the address; behind sentinels none, since those of their addresses are for the sentinels |
 /// | [`credentials_provider`](Self::credentials_provider) | none |
 /// | [`database`](Self::database) | that of the address, else 0 |
-/// | `root_certificates` | those of the system |
-/// | `client_certificate` | none |
+/// | `root_certificates` (with TLS) | those of the system |
+/// | `client_certificate` (with TLS) | none |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
 pub struct RedisTokenStorageBuilder {
@@ -157,7 +157,9 @@ impl RedisTokenStorageBuilder {
     }
 
     /// Whom to trust instead of the system's certificate authorities: one or more certificates in PEM
-    /// format. For addresses with TLS.
+    /// format, not the path to them. For addresses with TLS, with the feature `rustls` or
+    /// `rustls-no-provider` (`redis-tls`, `redis-tls-no-provider` of requestforge). An authority's own
+    /// certificate is not accepted as a server's.
     #[cfg(feature = "rustls-no-provider")]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.roots = Some(pem.into());
@@ -165,7 +167,7 @@ impl RedisTokenStorageBuilder {
     }
 
     /// Who we are, for servers that ask for a client's certificate: the chain and the private key, both in
-    /// PEM format. For addresses with TLS.
+    /// PEM format. For addresses with TLS, with the same features.
     #[cfg(feature = "rustls-no-provider")]
     pub fn client_certificate(mut self, chain_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.client = Some((chain_pem.into(), key_pem.into().into()));
@@ -209,7 +211,7 @@ impl RedisTokenStorageBuilder {
             stream: self.credentials.map(Stream),
         };
         if login.username.is_some() && login.password.is_none() && login.stream.is_none() {
-            return Err(ConfigError::new("password", "one for the user"));
+            return Err(ConfigError::new("password", "one for the user that is named"));
         }
 
         #[cfg(feature = "rustls-no-provider")]

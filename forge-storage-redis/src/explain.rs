@@ -49,7 +49,10 @@ pub(crate) fn system(error: &io::Error) -> String {
     // The kind alone where the text may hold more than the system's words; for names that are not found
     // there is no kind.
     match error.kind().to_string() {
-        kind if kind == "uncategorized error" || kind == "other error" => "the host is not found".to_owned(),
+        kind if kind == "uncategorized error" || kind == "other error" => match error.raw_os_error() {
+            Some(number) => format!("the system refused (error {number})"),
+            None => "the host is not found".to_owned(),
+        },
         kind => kind,
     }
 }

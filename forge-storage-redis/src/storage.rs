@@ -113,7 +113,8 @@ use crate::target::Target;
 /// Addresses `rediss://…` and `valkeys://…` take the feature `rustls` (`redis-tls` of requestforge) or
 /// `rustls-no-provider` (`redis-tls-no-provider`). Certificates are always checked, against the system's authorities or
 /// those given as `root_certificates`, also for the name: in a cluster and behind sentinels for what the
-/// servers announce. With `rustls`, where the process has no crypto provider
+/// servers announce, which are IP addresses unless they are told otherwise (`cluster-announce-hostname` and
+/// `cluster-preferred-endpoint-type hostname`; `resolve-hostnames` and `announce-hostnames` of sentinels). With `rustls`, where the process has no crypto provider
 /// (`rustls::crypto::CryptoProvider::install_default`), that of aws-lc-rs is installed when a storage with
 /// such an address is built; with `rustls-no-provider` the program installs one before it builds the storage.
 ///
@@ -133,7 +134,8 @@ use crate::target::Target;
 /// # When it is gone
 ///
 /// When the server cannot be used, for whatever reason, managers go on without it, and one warning says so
-/// (`tracing`, level WARN, at each beginning of an outage).
+/// (`tracing`, level WARN, at each beginning of an outage; INFO at its end). Who wants to know when a service
+/// starts calls [`get`](forge_core::TokenStorage::get) with any key: its error says what is wrong.
 ///
 /// Who uses the storage directly, with `set` and `delete`, replaces whatever is there.
 #[derive(Clone)]
@@ -166,13 +168,17 @@ impl RedisTokenStorage {
     }
 
     /// A storage on the master that sentinels watch over under this name. Their addresses are URLs as in
-    /// [`new`](Self::new); a login there is that for the sentinels. `rediss://…` is for all, the master, too.
+    /// [`new`](Self::new); a login there is that for the sentinels, and the master's is set on its own.
+    /// `rediss://…` is for all, the master, too.
     ///
     /// ```
     /// use forge_storage_redis::RedisTokenStorage;
     ///
     /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
-    /// let storage = RedisTokenStorage::sentinel(sentinels, "mymaster").database(1).build()?;
+    /// let storage = RedisTokenStorage::sentinel(sentinels, "mymaster")
+    ///     .username("tokens")
+    ///     .password(forge_core::SecretSource::file("/run/secrets/redis-password"))
+    ///     .build()?;
     /// # Ok::<_, forge_core::ConfigError>(())
     /// ```
     pub fn sentinel(

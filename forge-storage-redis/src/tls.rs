@@ -131,6 +131,9 @@ pub(crate) fn refusal(error: &io::Error) -> Option<String> {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked,
         ) => "the server wants another certificate of the client".to_owned(),
+        Error::InvalidCertificate(CertificateError::Other(_)) => {
+            "the server's certificate is none for a server: that of an authority, for example".to_owned()
+        }
         error => format!("TLS: {error}"),
     })
 }

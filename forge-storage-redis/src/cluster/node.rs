@@ -68,10 +68,15 @@ impl Locate for Node {
 ///
 /// It cannot be asked, or is part of none.
 pub(super) async fn ask(dialer: &Ready, address: &ConnectionAddr) -> Result<Map, StorageError> {
-    let mut node = dialer.dial(address).await?;
-    let mut ask = redis::pipe();
-    ask.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
-    let (info, slots): (String, Value) = ask.query_async(&mut node.redis).await.map_err(|error| {
+    let node = dialer.dial(address).await?;
+    let (mut first, mut second) = (node.redis.clone(), node.redis.clone());
+    let (mut info, mut slots) = (redis::cmd("CLUSTER"), redis::cmd("CLUSTER"));
+    // At once, and not as a pipeline, whose errors tell less.
+    let (info, slots): (String, Value) = tokio::try_join!(
+        info.arg("INFO").query_async(&mut first),
+        slots.arg("SLOTS").query_async(&mut second)
+    )
+    .map_err(|error| {
         if error.to_string().contains("cluster support disabled") {
             return StorageError::new("this server is not part of a cluster");
         }

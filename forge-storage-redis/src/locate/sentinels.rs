@@ -144,21 +144,28 @@ async fn listen(dialer: &Ready, address: &ConnectionAddr) -> Result<(Connection,
 }
 
 async fn ask(dialer: &Ready, address: &ConnectionAddr, name: &str) -> Result<Word, StorageError> {
-    let mut sentinel = dialer.dial(address).await?;
-    let mut ask = redis::pipe();
+    let sentinel = dialer.dial(address).await?;
+    let (mut first, mut second) = (sentinel.redis.clone(), sentinel.redis.clone());
+    let (mut record, mut address) = (redis::cmd("SENTINEL"), redis::cmd("SENTINEL"));
     // While a sentinel has others follow a new master, its own record of the master has the new epoch and
-    // still the old address.
-    ask.cmd("SENTINEL").arg("MASTER").arg(name).cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    let answer = ask.query_async(&mut sentinel.redis).await.map_err(|error| not_told(&error))?;
-    let (record, address): (HashMap<String, String>, Option<(String, u16)>) = answer;
+    // still the old address. Both at once, and not as a pipeline, whose errors tell less.
+    let (record, address): (HashMap<String, String>, Option<(String, u16)>) = tokio::try_join!(
+        record.arg("MASTER").arg(name).query_async(&mut first),
+        address.arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut second)
+    )
+    .map_err(|error| not_told(&error))?;
     understand(&record, address).ok_or_else(no_sentinel)
 }
 
 fn not_told(error: &RedisError) -> StorageError {
     if error.to_string().contains("No such master") {
-        return StorageError::new("the sentinels know no master of this name");
+        return StorageError::new("the sentinels know no master of this name: `master_name`");
     }
-    if error.code() == Some("ERR") { no_sentinel() } else { explain(error) }
+    match error.code() {
+        Some("ERR") => no_sentinel(),
+        Some("NOAUTH" | "WRONGPASS") => StorageError::new("a sentinel refused the login of its address"),
+        _ => explain(error),
+    }
 }
 
 fn no_sentinel() -> StorageError {

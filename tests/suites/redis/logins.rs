@@ -171,6 +171,30 @@ async fn a_user_with_these_rights_can_do_everything_with_sentinels() {
     storage_conformance::check(builder.build().expect("a storage"), "").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_missing_is_named_in_clusters_and_with_sentinels() {
+    let (cluster, redis) = tokio::join!(
+        RedisCluster::start_with(&["--requirepass", "pass"]),
+        RedisSentinel::start_with(&["--requirepass", "pass"], &["--requirepass", "theirs"])
+    );
+    let sentinel = |login: &str| {
+        let urls = redis.sentinel_urls().into_iter().map(|url| url.replace("//", login));
+        RedisTokenStorage::sentinel(urls, redis.master_name())
+    };
+    for (builder, expected) in [
+        (RedisTokenStorage::cluster(cluster.urls()), "Redis refused the login"),
+        (sentinel("//"), "a sentinel refused the login"),
+        (sentinel("//:pass@"), "refused the login"),
+        (sentinel("//:theirs@"), "Redis refused the login"),
+    ] {
+        let storage = builder.command_timeout(Duration::from_secs(10)).build().expect("a storage");
+        let error = storage.get("crm").await.expect_err("no login").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let builder = sentinel("//:theirs@").password("pass").command_timeout(Duration::from_secs(10));
+    assert!(!builder.build().expect("a storage").exists("crm").await.expect("an answer"));
+}
+
 /// A password that changes, and the same at the server.
 struct Rotating {
     redis: RedisServer,
