@@ -159,7 +159,7 @@ async fn ask(dialer: &Ready, address: &ConnectionAddr, name: &str) -> Result<Wor
 
 fn not_told(error: &RedisError) -> StorageError {
     if error.to_string().contains("No such master") {
-        return StorageError::new("the sentinels know no master of this name: `master_name`");
+        return StorageError::new("the sentinels know no master of this name");
     }
     match error.code() {
         Some("ERR") => no_sentinel(),
