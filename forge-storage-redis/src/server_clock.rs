@@ -64,6 +64,11 @@ impl ServerClock {
     }
 }
 
+/// What a server answers to `TIME`, in milliseconds.
+pub(crate) fn millis(seconds: i64, micros: i64) -> i64 {
+    seconds.saturating_mul(1_000).saturating_add(micros / 1_000)
+}
+
 fn is_small(difference: i64) -> bool {
     difference.unsigned_abs() < TOLERANCE.unsigned_abs()
 }
@@ -117,6 +122,8 @@ mod tests {
 
     #[test]
     fn inv10_absurd_times_do_not_overflow() {
+        assert_eq!(millis(1, 2_500), 1_002);
+        assert_eq!((millis(i64::MAX, i64::MAX), millis(i64::MIN, i64::MIN)), (i64::MAX, i64::MIN));
         for (asked, server) in [(0, i64::MAX), (0, i64::MIN), (i64::MAX, i64::MIN), (i64::MIN, i64::MAX)] {
             let clock = ServerClock::new(Arc::new(ManualClock::new()), asked, server);
             clock.learn(asked, server);

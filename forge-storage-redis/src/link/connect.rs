@@ -7,7 +7,7 @@ use redis::{PushInfo, PushKind, Value};
 
 use super::{Shared, Signals, Up};
 use crate::explain::explain;
-use crate::server_clock::ServerClock;
+use crate::server_clock::{ServerClock, millis};
 
 /// A connection that hears what is announced, to a server that knows the scripts and whose time we know.
 ///
@@ -36,7 +36,6 @@ pub(super) async fn connect(shared: &Shared) -> Result<Up, StorageError> {
     let asked = common.clock.now().wall_millis();
     let ((seconds, micros),): ((i64, i64),) =
         asking.query_async(&mut connection.redis).await.map_err(said)?;
-    let clock =
-        ServerClock::new(Arc::clone(&common.clock), asked, seconds.saturating_mul(1_000) + micros / 1_000);
+    let clock = ServerClock::new(Arc::clone(&common.clock), asked, millis(seconds, micros));
     Ok(Up { connection, clock: Arc::new(clock), address, signals })
 }
