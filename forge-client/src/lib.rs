@@ -11,24 +11,32 @@
 //! ```
 
 mod auth;
+mod backoff;
 mod client;
 mod config;
 mod error;
+mod examined;
 mod hop;
+mod peek;
 mod redirect;
 mod request;
 mod response;
+mod retry;
 mod send;
 mod target;
 
 pub use auth::{
-    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, RejectedResponse,
-    SimpleAuthRetryStrategy, TokenAuth,
+    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
+    TokenAuth,
 };
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
+pub use examined::ExaminedResponse;
 pub use request::RequestBuilder;
-pub use response::HttpResponse;
+pub use response::{BodyStream, HttpResponse};
+pub use retry::{
+    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+};
 
 pub use reqwest;

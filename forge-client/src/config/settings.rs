@@ -12,6 +12,7 @@ use crate::HttpClientError;
 use crate::auth::TokenAuth;
 use crate::client::Inner;
 use crate::hop::Trust;
+use crate::retry::{RetryPolicy, RetryStrategy};
 use crate::target::{BaseUrl, Origin};
 
 /// What a builder has collected.
@@ -20,11 +21,17 @@ pub(super) struct Settings {
     pub(super) base_url: BaseUrl,
     pub(super) origins: Vec<Origin>,
     pub(super) timeout: Duration,
+    pub(super) total_timeout: Option<Duration>,
     pub(super) connect_timeout: Duration,
     pub(super) default_headers: HeaderMap,
     pub(super) authorization: Option<Authorization>,
     pub(super) api_key: Option<(HeaderName, HeaderValue)>,
     pub(super) max_redirects: Option<u32>,
+    pub(super) max_body: usize,
+    pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
+    pub(super) max_retry_after: Duration,
+    pub(super) pool_idle_timeout: Option<Duration>,
+    pub(super) pool_max_idle_per_host: Option<usize>,
     pub(super) configure_http: Option<ConfigureHttp>,
 }
 
@@ -43,11 +50,17 @@ impl Default for Settings {
             base_url: BaseUrl::none(),
             origins: Vec::new(),
             timeout: Duration::from_secs(30),
+            total_timeout: None,
             connect_timeout: Duration::from_secs(10),
             default_headers: HeaderMap::new(),
             authorization: None,
             api_key: None,
             max_redirects: Some(10),
+            max_body: 64 * 1024 * 1024,
+            retry_strategy: None,
+            max_retry_after: Duration::from_secs(60),
+            pool_idle_timeout: None,
+            pool_max_idle_per_host: None,
             configure_http: None,
         }
     }
@@ -62,10 +75,16 @@ impl Settings {
             let expected = "a crypto provider of rustls, installed by the program";
             return Err(HttpClientError::builder("http", expected));
         }
-        let builder = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .timeout(settings.timeout)
             .connect_timeout(settings.connect_timeout)
             .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
+        if let Some(timeout) = settings.pool_idle_timeout {
+            builder = builder.pool_idle_timeout(timeout);
+        }
+        if let Some(connections) = settings.pool_max_idle_per_host {
+            builder = builder.pool_max_idle_per_host(connections);
+        }
         let builder = match &settings.configure_http {
             Some(configure) => configure(builder),
             None => builder,
@@ -91,6 +110,11 @@ impl Settings {
             trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
             token_auth,
             max_redirects: settings.max_redirects,
+            total_timeout: settings.total_timeout,
+            retries: settings
+                .retry_strategy
+                .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
+            max_body: settings.max_body,
         })
     }
 }
@@ -100,9 +124,13 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("base_url", &self.base_url)
             .field("timeout", &self.timeout)
+            .field("total_timeout", &self.total_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
             .field("max_redirects", &self.max_redirects)
+            .field("max_body", &self.max_body)
+            .field("retry_strategy", &self.retry_strategy)
+            .field("max_retry_after", &self.max_retry_after)
             .finish_non_exhaustive()
     }
 }
