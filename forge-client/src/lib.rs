@@ -11,6 +11,7 @@
 //! ```
 
 mod auth;
+mod breaker;
 mod client;
 mod config;
 mod error;
@@ -18,6 +19,7 @@ mod hop;
 mod redirect;
 mod request;
 mod response;
+mod rt;
 mod send;
 mod target;
 
@@ -25,6 +27,7 @@ pub use auth::{
     AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, RejectedResponse,
     SimpleAuthRetryStrategy, TokenAuth,
 };
+pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
