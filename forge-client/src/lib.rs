@@ -12,6 +12,10 @@
 
 mod auth;
 mod breaker;
+// Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
+#[cfg(test)]
+#[path = "breaker/tests.rs"]
+mod breaker_tests;
 mod client;
 mod config;
 mod error;

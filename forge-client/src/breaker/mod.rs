@@ -113,9 +113,8 @@ impl CircuitBreaker {
     ///
     /// It is no absolute http or https URL, or has a user name.
     pub fn state(&self, url: &str) -> Result<CircuitState, ConfigError> {
-        let url = Url::parse(url).map_err(|error| {
-            ConfigError::new("url", "an absolute http or https URL").with_source(error)
-        })?;
+        let url = Url::parse(url)
+            .map_err(|error| ConfigError::new("url", "an absolute http or https URL").with_source(error))?;
         check_http("url", &url)?;
         let Some(entry) = self.0.origins.find(target::origin(&url)) else {
             return Ok(CircuitState::Closed);
@@ -220,6 +219,3 @@ impl fmt::Display for CircuitState {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -51,22 +51,3 @@ impl Origins {
         entry
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_origins_used_last_are_remembered() {
-        let origins = Origins::default();
-        let name = |number: usize| format!("http://{number}.example");
-        let first = origins.of(&name(0), 0, None);
-        for number in 1..MOST {
-            origins.of(&name(number), 1, None);
-        }
-        assert!(Arc::ptr_eq(&first, &origins.of(&name(0), 2, None)));
-        origins.of(&name(MOST), 3, None);
-        assert!(origins.find(&name(0)).is_some() && origins.find(&name(MOST)).is_some());
-        assert_eq!(origins.0.lock().len(), MOST);
-    }
-}

@@ -1,8 +1,10 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use forge_core::ManualClock;
+use forge_core::{Clock, ManualClock};
+use url::Url;
 
-use super::*;
+use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitState, Verdict};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -10,7 +12,9 @@ fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
 
-fn timed(configure: impl FnOnce(CircuitBreakerBuilder) -> CircuitBreakerBuilder) -> (CircuitBreaker, Arc<ManualClock>) {
+fn timed(
+    configure: impl FnOnce(CircuitBreakerBuilder) -> CircuitBreakerBuilder,
+) -> (CircuitBreaker, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new());
     let builder = CircuitBreaker::builder().clock(Arc::clone(&clock) as Arc<dyn Clock>);
     (configure(builder).build().unwrap(), clock)
@@ -126,4 +130,20 @@ fn a_state_is_asked_for_by_an_absolute_url() {
         assert_eq!(error.field(), "url");
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
+}
+
+#[test]
+fn the_thousand_origins_used_last_are_remembered() {
+    let (breaker, clock) = timed(|builder| builder.failure_threshold(1));
+    let fail_at = |number: u32| {
+        fail(&breaker, &url(&format!("http://{number}.example")), 1);
+        clock.advance(Duration::from_millis(1));
+    };
+    let is_known = |number: u32| breaker.refuses(&url(&format!("http://{number}.example")));
+    (0..1_000).for_each(fail_at);
+    // Used once more, in vain.
+    assert!(breaker.admit(&url("http://0.example"), TIMEOUT).is_err());
+    (1_000..1_010).for_each(fail_at);
+    assert!(is_known(0) && (11..1_010).all(is_known));
+    assert!(!(1..=10).any(is_known));
 }

@@ -3,12 +3,7 @@ use super::*;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn rules() -> Rules {
-    Rules {
-        failure_threshold: 3,
-        failure_rate: None,
-        open_for: Duration::from_secs(30),
-        half_open_probes: 2,
-    }
+    Rules { failure_threshold: 3, failure_rate: None, open_for: Duration::from_secs(30), half_open_probes: 2 }
 }
 
 /// A circuit at a time of its own.
