@@ -132,9 +132,7 @@ impl Circuit {
 
     /// Nothing will be heard of a request.
     pub(super) fn give_back(&mut self, ticket: Ticket) {
-        if let Phase::HalfOpen { under_way, .. } = &mut self.phase
-            && ticket.round == self.round
-        {
+        if let Phase::HalfOpen { under_way, .. } = &mut self.phase {
             take(under_way, ticket);
         }
     }
