@@ -1,11 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
 use crate::auth::BoundTokenAuth;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hop::Trust;
+use crate::retry::RetryPolicy;
 use crate::target::BaseUrl;
 use crate::{HttpClientError, RequestBuilder};
 
@@ -26,6 +28,9 @@ pub(crate) struct Inner {
     pub(crate) trust: Trust,
     pub(crate) token_auth: Option<BoundTokenAuth>,
     pub(crate) max_redirects: Option<u32>,
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) retries: Option<RetryPolicy>,
+    pub(crate) max_body: usize,
 }
 
 impl HttpClient {

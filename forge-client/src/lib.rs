@@ -11,6 +11,7 @@
 //! ```
 
 mod auth;
+mod backoff;
 mod breaker;
 // Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
 #[cfg(test)]
@@ -19,23 +20,30 @@ mod breaker_tests;
 mod client;
 mod config;
 mod error;
+mod examined;
 mod hop;
+mod peek;
 mod redirect;
 mod request;
 mod response;
+mod retry;
 mod rt;
 mod send;
 mod target;
 
 pub use auth::{
-    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, RejectedResponse,
-    SimpleAuthRetryStrategy, TokenAuth,
+    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
+    TokenAuth,
 };
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
+pub use examined::ExaminedResponse;
 pub use request::RequestBuilder;
-pub use response::HttpResponse;
+pub use response::{BodyStream, HttpResponse};
+pub use retry::{
+    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+};
 
 pub use reqwest;

@@ -1,0 +1,136 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::ConfigError;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::ClientBuilder;
+use reqwest::redirect::Policy;
+
+use crate::HttpClientError;
+use crate::auth::TokenAuth;
+use crate::client::Inner;
+use crate::hop::Trust;
+use crate::retry::{RetryPolicy, RetryStrategy};
+use crate::target::{BaseUrl, Origin};
+
+/// What a builder has collected.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) base_url: BaseUrl,
+    pub(super) origins: Vec<Origin>,
+    pub(super) timeout: Duration,
+    pub(super) total_timeout: Option<Duration>,
+    pub(super) connect_timeout: Duration,
+    pub(super) default_headers: HeaderMap,
+    pub(super) authorization: Option<Authorization>,
+    pub(super) api_key: Option<(HeaderName, HeaderValue)>,
+    pub(super) max_redirects: Option<u32>,
+    pub(super) max_body: usize,
+    pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
+    pub(super) max_retry_after: Duration,
+    pub(super) pool_idle_timeout: Option<Duration>,
+    pub(super) pool_max_idle_per_host: Option<usize>,
+    pub(super) configure_http: Option<ConfigureHttp>,
+}
+
+/// What goes into the `Authorization` header, or another one for tokens.
+#[derive(Clone)]
+pub(super) enum Authorization {
+    Fixed(HeaderValue),
+    Tokens(TokenAuth),
+}
+
+type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base_url: BaseUrl::none(),
+            origins: Vec::new(),
+            timeout: Duration::from_secs(30),
+            total_timeout: None,
+            connect_timeout: Duration::from_secs(10),
+            default_headers: HeaderMap::new(),
+            authorization: None,
+            api_key: None,
+            max_redirects: Some(10),
+            max_body: 64 * 1024 * 1024,
+            retry_strategy: None,
+            max_retry_after: Duration::from_secs(60),
+            pool_idle_timeout: None,
+            pool_max_idle_per_host: None,
+            configure_http: None,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn into_client(self) -> Result<Inner, HttpClientError> {
+        let settings = self;
+        #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // reqwest would panic.
+            let expected = "a crypto provider of rustls, installed by the program";
+            return Err(HttpClientError::builder("http", expected));
+        }
+        let mut builder = reqwest::Client::builder()
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout)
+            .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
+        if let Some(timeout) = settings.pool_idle_timeout {
+            builder = builder.pool_idle_timeout(timeout);
+        }
+        if let Some(connections) = settings.pool_max_idle_per_host {
+            builder = builder.pool_max_idle_per_host(connections);
+        }
+        let builder = match &settings.configure_http {
+            Some(configure) => configure(builder),
+            None => builder,
+        };
+        let http =
+            builder.redirect(Policy::none()).referer(false).retry(reqwest::retry::never()).build().map_err(
+                |error| ConfigError::new("http", "settings that reqwest accepts").with_source(error),
+            )?;
+
+        let mut bound_headers: Vec<_> = settings.api_key.into_iter().collect();
+        let mut token_auth = None;
+        match settings.authorization {
+            Some(Authorization::Fixed(value)) => bound_headers.push((AUTHORIZATION, value)),
+            Some(Authorization::Tokens(auth)) => token_auth = Some(auth.build()?),
+            None => {}
+        }
+        let mut sensitive_names: Vec<_> = bound_headers.iter().map(|(name, _)| name.clone()).collect();
+        sensitive_names.extend(token_auth.as_ref().map(|auth| auth.header_name().clone()));
+        Ok(Inner {
+            http,
+            base_url: settings.base_url,
+            default_headers: settings.default_headers,
+            trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
+            token_auth,
+            max_redirects: settings.max_redirects,
+            total_timeout: settings.total_timeout,
+            retries: settings
+                .retry_strategy
+                .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
+            max_body: settings.max_body,
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("base_url", &self.base_url)
+            .field("timeout", &self.timeout)
+            .field("total_timeout", &self.total_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
+            .field("max_redirects", &self.max_redirects)
+            .field("max_body", &self.max_body)
+            .field("retry_strategy", &self.retry_strategy)
+            .field("max_retry_after", &self.max_retry_after)
+            .finish_non_exhaustive()
+    }
+}
