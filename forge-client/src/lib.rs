@@ -43,7 +43,8 @@ pub use examined::ExaminedResponse;
 pub use request::RequestBuilder;
 pub use response::{BodyStream, HttpResponse};
 pub use retry::{
-    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+    CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
+    RetryStrategy, SimpleRetryStrategy,
 };
 
 pub use reqwest;

@@ -139,13 +139,11 @@ impl CircuitBreaker {
         permit.map_err(|time_left| CircuitOpen::new(&entry.origin, time_left))
     }
 
-    /// Whether a request would be refused now. Takes no probe's place.
-    pub(crate) fn refuses(&self, url: &Url) -> bool {
-        let now = self.0.now();
-        self.0.origins.find(target::origin(url)).is_some_and(|entry| {
-            let circuit = entry.circuit.lock();
-            circuit.refuses(now, &self.0.rules)
-        })
+    /// Whether a request would be refused after this delay, if nothing happened meanwhile. Takes no place.
+    pub(crate) fn refuses_after(&self, delay: Duration, url: &Url) -> bool {
+        let then = self.0.now().saturating_add(circuit::millis(delay));
+        let entry = self.0.origins.find(target::origin(url));
+        entry.is_some_and(|entry| entry.circuit.lock().refuses(then, &self.0.rules))
     }
 }
 

@@ -38,10 +38,13 @@ fn inv22_each_origin_has_a_circuit_of_its_own() {
         ("https://b.example", false),
     ] {
         assert_eq!(breaker.admit(&url(other), TIMEOUT).is_err(), is_open, "{other}");
-        assert_eq!(breaker.refuses(&url(other)), is_open, "{other}");
+        assert_eq!(breaker.refuses_after(Duration::ZERO, &url(other)), is_open, "{other}");
         let state = if is_open { CircuitState::Open } else { CircuitState::Closed };
         assert_eq!(breaker.state(other).unwrap(), state, "{other}");
     }
+    let a = url("https://a.example");
+    assert!(breaker.refuses_after(Duration::from_secs(29), &a));
+    assert!(!breaker.refuses_after(Duration::from_secs(30), &a));
     clock.advance(Duration::from_secs(30));
     assert_eq!(breaker.state("https://a.example").unwrap(), CircuitState::HalfOpen);
 }
@@ -139,7 +142,8 @@ fn the_thousand_origins_used_last_are_remembered() {
         fail(&breaker, &url(&format!("http://{number}.example")), 1);
         clock.advance(Duration::from_millis(1));
     };
-    let is_known = |number: u32| breaker.refuses(&url(&format!("http://{number}.example")));
+    let is_known =
+        |number: u32| breaker.refuses_after(Duration::ZERO, &url(&format!("http://{number}.example")));
     (0..1_000).for_each(fail_at);
     // Used once more, in vain.
     assert!(breaker.admit(&url("http://0.example"), TIMEOUT).is_err());
