@@ -27,7 +27,8 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 
 #[cfg(feature = "client")]
 pub use forge_client::{
-    AuthRetryStrategy, BodyStream, ConditionalAuthRetryStrategy, ExaminedResponse,
+    AuthRetryStrategy, BodyStream, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerRetryStrategy,
+    CircuitOpen, CircuitState, CircuitTransition, ConditionalAuthRetryStrategy, ExaminedResponse,
     ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient, HttpClientBuilder,
     HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse, NoRetryStrategy,
     RequestBuilder, RetryOutcome, RetryStrategy, SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use crate::auth::BoundTokenAuth;
+use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hop::Trust;
 use crate::retry::RetryPolicy;
@@ -28,7 +29,9 @@ pub(crate) struct Inner {
     pub(crate) trust: Trust,
     pub(crate) token_auth: Option<BoundTokenAuth>,
     pub(crate) max_redirects: Option<u32>,
+    pub(crate) timeout: Duration,
     pub(crate) total_timeout: Option<Duration>,
+    pub(crate) breaker: Option<CircuitBreaker>,
     pub(crate) retries: Option<RetryPolicy>,
     pub(crate) max_body: usize,
 }

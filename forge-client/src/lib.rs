@@ -12,6 +12,11 @@
 
 mod auth;
 mod backoff;
+mod breaker;
+// Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
+#[cfg(test)]
+#[path = "breaker/tests.rs"]
+mod breaker_tests;
 mod client;
 mod config;
 mod error;
@@ -22,6 +27,7 @@ mod redirect;
 mod request;
 mod response;
 mod retry;
+mod rt;
 mod send;
 mod target;
 
@@ -29,6 +35,7 @@ pub use auth::{
     AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
     TokenAuth,
 };
+pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
@@ -36,7 +43,8 @@ pub use examined::ExaminedResponse;
 pub use request::RequestBuilder;
 pub use response::{BodyStream, HttpResponse};
 pub use retry::{
-    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+    CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
+    RetryStrategy, SimpleRetryStrategy,
 };
 
 pub use reqwest;

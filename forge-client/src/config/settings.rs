@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 
-use crate::HttpClientError;
 use crate::auth::TokenAuth;
 use crate::client::Inner;
 use crate::hop::Trust;
 use crate::retry::{RetryPolicy, RetryStrategy};
 use crate::target::{BaseUrl, Origin};
+use crate::{CircuitBreaker, HttpClientError};
 
 /// What a builder has collected.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ pub(super) struct Settings {
     pub(super) max_body: usize,
     pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
     pub(super) max_retry_after: Duration,
+    pub(super) breaker: Option<CircuitBreaker>,
     pub(super) pool_idle_timeout: Option<Duration>,
     pub(super) pool_max_idle_per_host: Option<usize>,
     pub(super) configure_http: Option<ConfigureHttp>,
@@ -59,6 +60,7 @@ impl Default for Settings {
             max_body: 64 * 1024 * 1024,
             retry_strategy: None,
             max_retry_after: Duration::from_secs(60),
+            breaker: None,
             pool_idle_timeout: None,
             pool_max_idle_per_host: None,
             configure_http: None,
@@ -103,6 +105,8 @@ impl Settings {
         }
         let mut sensitive_names: Vec<_> = bound_headers.iter().map(|(name, _)| name.clone()).collect();
         sensitive_names.extend(token_auth.as_ref().map(|auth| auth.header_name().clone()));
+        let strategys_breaker =
+            settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
         Ok(Inner {
             http,
             base_url: settings.base_url,
@@ -110,7 +114,9 @@ impl Settings {
             trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
             token_auth,
             max_redirects: settings.max_redirects,
+            timeout: settings.timeout,
             total_timeout: settings.total_timeout,
+            breaker: settings.breaker.or(strategys_breaker),
             retries: settings
                 .retry_strategy
                 .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
@@ -131,6 +137,7 @@ impl fmt::Debug for Settings {
             .field("max_body", &self.max_body)
             .field("retry_strategy", &self.retry_strategy)
             .field("max_retry_after", &self.max_retry_after)
+            .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }
 }
