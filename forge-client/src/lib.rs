@@ -14,7 +14,9 @@ mod auth;
 mod client;
 mod config;
 mod error;
+mod hooks;
 mod hop;
+mod logging;
 mod redirect;
 mod request;
 mod response;
@@ -28,6 +30,11 @@ pub use auth::{
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
+pub use hooks::{
+    CorrelationId, ErrorHook, FailedCall, HookResult, IgnoringFailures, IntoHookResult, OutgoingRequest,
+    RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
+};
+pub use logging::Logging;
 pub use request::RequestBuilder;
 pub use response::HttpResponse;
 
