@@ -1,0 +1,108 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::ConfigError;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::ClientBuilder;
+use reqwest::redirect::Policy;
+
+use crate::HttpClientError;
+use crate::auth::TokenAuth;
+use crate::client::Inner;
+use crate::hop::Trust;
+use crate::target::{BaseUrl, Origin};
+
+/// What a builder has collected.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) base_url: BaseUrl,
+    pub(super) origins: Vec<Origin>,
+    pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) default_headers: HeaderMap,
+    pub(super) authorization: Option<Authorization>,
+    pub(super) api_key: Option<(HeaderName, HeaderValue)>,
+    pub(super) max_redirects: Option<u32>,
+    pub(super) configure_http: Option<ConfigureHttp>,
+}
+
+/// What goes into the `Authorization` header, or another one for tokens.
+#[derive(Clone)]
+pub(super) enum Authorization {
+    Fixed(HeaderValue),
+    Tokens(TokenAuth),
+}
+
+type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base_url: BaseUrl::none(),
+            origins: Vec::new(),
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            default_headers: HeaderMap::new(),
+            authorization: None,
+            api_key: None,
+            max_redirects: Some(10),
+            configure_http: None,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn into_client(self) -> Result<Inner, HttpClientError> {
+        let settings = self;
+        #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // reqwest would panic.
+            let expected = "a crypto provider of rustls, installed by the program";
+            return Err(HttpClientError::builder("http", expected));
+        }
+        let builder = reqwest::Client::builder()
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout)
+            .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
+        let builder = match &settings.configure_http {
+            Some(configure) => configure(builder),
+            None => builder,
+        };
+        let http =
+            builder.redirect(Policy::none()).referer(false).retry(reqwest::retry::never()).build().map_err(
+                |error| ConfigError::new("http", "settings that reqwest accepts").with_source(error),
+            )?;
+
+        let mut bound_headers: Vec<_> = settings.api_key.into_iter().collect();
+        let mut token_auth = None;
+        match settings.authorization {
+            Some(Authorization::Fixed(value)) => bound_headers.push((AUTHORIZATION, value)),
+            Some(Authorization::Tokens(auth)) => token_auth = Some(auth.build()?),
+            None => {}
+        }
+        let mut sensitive_names: Vec<_> = bound_headers.iter().map(|(name, _)| name.clone()).collect();
+        sensitive_names.extend(token_auth.as_ref().map(|auth| auth.header_name().clone()));
+        Ok(Inner {
+            http,
+            base_url: settings.base_url,
+            default_headers: settings.default_headers,
+            trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
+            token_auth,
+            max_redirects: settings.max_redirects,
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("base_url", &self.base_url)
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
+            .field("max_redirects", &self.max_redirects)
+            .finish_non_exhaustive()
+    }
+}
