@@ -5,7 +5,9 @@ use http::{HeaderMap, Method};
 
 use crate::auth::BoundTokenAuth;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
+use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::logging::Logging;
 use crate::target::BaseUrl;
 use crate::{HttpClientError, RequestBuilder};
 
@@ -26,6 +28,8 @@ pub(crate) struct Inner {
     pub(crate) trust: Trust,
     pub(crate) token_auth: Option<BoundTokenAuth>,
     pub(crate) max_redirects: Option<u32>,
+    pub(crate) hooks: Hooks,
+    pub(crate) logging: Option<Logging>,
 }
 
 impl HttpClient {

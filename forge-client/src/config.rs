@@ -1,4 +1,5 @@
 mod credentials;
+mod hooks;
 mod settings;
 mod transport;
 

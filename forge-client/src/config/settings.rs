@@ -11,7 +11,9 @@ use reqwest::redirect::Policy;
 use crate::HttpClientError;
 use crate::auth::TokenAuth;
 use crate::client::Inner;
+use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::logging::Logging;
 use crate::target::{BaseUrl, Origin};
 
 /// What a builder has collected.
@@ -25,6 +27,8 @@ pub(super) struct Settings {
     pub(super) authorization: Option<Authorization>,
     pub(super) api_key: Option<(HeaderName, HeaderValue)>,
     pub(super) max_redirects: Option<u32>,
+    pub(super) hooks: Hooks,
+    pub(super) logging: Option<Logging>,
     pub(super) configure_http: Option<ConfigureHttp>,
 }
 
@@ -48,6 +52,8 @@ impl Default for Settings {
             authorization: None,
             api_key: None,
             max_redirects: Some(10),
+            hooks: Hooks::default(),
+            logging: None,
             configure_http: None,
         }
     }
@@ -91,6 +97,8 @@ impl Settings {
             trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
             token_auth,
             max_redirects: settings.max_redirects,
+            hooks: settings.hooks,
+            logging: settings.logging,
         })
     }
 }
@@ -103,6 +111,8 @@ impl fmt::Debug for Settings {
             .field("connect_timeout", &self.connect_timeout)
             .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
             .field("max_redirects", &self.max_redirects)
+            .field("hooks", &self.hooks)
+            .field("logging", &self.logging)
             .finish_non_exhaustive()
     }
 }
