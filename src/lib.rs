@@ -5,7 +5,7 @@ pub use forge_core::{
     CoolDown, Credential, ExchangeError, Freshness, Generation, Generations, InvalidTokenResponse, Moment,
     OAuthErrorCode, ResponseFields, Secret, SecretSource, Spending, StaticTokenSource, StorageError,
     SystemClock, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage,
-    Version, async_trait, token_source_fn,
+    Version, async_trait, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -27,7 +27,10 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 
 #[cfg(feature = "client")]
 pub use forge_client::{
-    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, HttpClient,
+    AuthRetryStrategy, BodyStream, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook, ExaminedResponse,
+    ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult, HttpClient,
     HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
-    RejectedResponse, RequestBuilder, SimpleAuthRetryStrategy, TokenAuth,
+    IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
+    ReceivedResponse, RequestBuilder, RequestHook, ResponseHook, RetryOutcome, RetryStrategy,
+    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };

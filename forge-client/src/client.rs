@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
@@ -8,6 +9,7 @@ use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hooks::Hooks;
 use crate::hop::Trust;
 use crate::logging::Logging;
+use crate::retry::RetryPolicy;
 use crate::target::BaseUrl;
 use crate::{HttpClientError, RequestBuilder};
 
@@ -30,6 +32,9 @@ pub(crate) struct Inner {
     pub(crate) max_redirects: Option<u32>,
     pub(crate) hooks: Hooks,
     pub(crate) logging: Option<Logging>,
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) retries: Option<RetryPolicy>,
+    pub(crate) max_body: usize,
 }
 
 impl HttpClient {

@@ -1,5 +1,6 @@
 mod credentials;
 mod hooks;
+mod retries;
 mod settings;
 mod transport;
 
@@ -26,6 +27,10 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_base_url`](Self::with_base_url) | none: URLs must be absolute |
 /// | [`with_timeout`](Self::with_timeout) | 30 s an attempt |
 /// | [`with_connect_timeout`](Self::with_connect_timeout) | 10 s |
+/// | [`with_total_timeout`](Self::with_total_timeout) | none |
+/// | [`with_retry`](Self::with_retry) | nothing is retried |
+/// | [`with_max_retry_after`](Self::with_max_retry_after) | 60 s |
+/// | [`with_max_body`](Self::with_max_body) | 64 MiB |
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_header`](Self::with_header) | none |
 /// | authentication | none |

@@ -31,7 +31,10 @@ enum Kind {
     Hook,
     Status(StatusCode),
     Parse,
+    BodyTooLarge(usize),
     Exchange,
+    /// Why is the source's.
+    MaxRetries(u32),
 }
 
 const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
@@ -49,22 +52,23 @@ impl HttpClientError {
         self.0.kind == Kind::Authentication
     }
 
-    /// No answer in time.
+    /// No answer in time, neither that of an attempt nor that of the
+    /// [whole call](crate::HttpClientConfigBuilder::with_total_timeout).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.0.kind == Kind::Timeout
+        self.cause() == Kind::Timeout
     }
 
     /// No connection; TLS failures among it.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.0.kind, Kind::Connect | Kind::Tls)
+        matches!(self.cause(), Kind::Connect | Kind::Tls)
     }
 
     /// The TLS handshake failed, as with a certificate that nobody vouches for.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.0.kind == Kind::Tls
+        self.cause() == Kind::Tls
     }
 
     /// A redirect was refused: too many of them, from https to http, or with a body to another
@@ -84,6 +88,21 @@ impl HttpClientError {
     #[must_use]
     pub fn is_status(&self) -> bool {
         matches!(self.0.kind, Kind::Status(_))
+    }
+
+    /// There was no answer, also after retries. The [`source`](Error::source) is the error of the last
+    /// attempt, and the other predicates tell what it was: [`is_timeout`](Self::is_timeout),
+    /// [`is_connect`](Self::is_connect), …
+    #[must_use]
+    pub fn is_max_retries(&self) -> bool {
+        matches!(self.0.kind, Kind::MaxRetries(_))
+    }
+
+    /// The body is larger than the client's
+    /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body) allows to be kept in memory.
+    #[must_use]
+    pub fn is_body_too_large(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyTooLarge(_))
     }
 
     /// The body is not what it was read as.
@@ -111,6 +130,17 @@ impl HttpClientError {
     #[must_use]
     pub fn authentication_error(&self) -> Option<&AuthenticationError> {
         self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Whether the request may have been sent, and no answer came: what a retry strategy is asked about.
+    pub(crate) fn is_of_the_exchange(&self) -> bool {
+        matches!(self.0.kind, Kind::Timeout | Kind::Connect | Kind::Tls | Kind::Exchange)
+    }
+
+    /// What went wrong, in the last attempt if there were several.
+    fn cause(&self) -> Kind {
+        let last = self.0.source.as_deref().filter(|_| self.is_max_retries());
+        last.and_then(|last| last.downcast_ref::<Self>()).map_or(self.0.kind, |last| last.0.kind)
     }
 
     fn new(kind: Kind) -> Self {
@@ -145,6 +175,18 @@ impl HttpClientError {
 
     pub(crate) fn parse(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Parse).with_source(source)
+    }
+
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        Self::new(Kind::BodyTooLarge(limit))
+    }
+
+    pub(crate) fn total_timeout() -> Self {
+        Self::new(Kind::Timeout)
+    }
+
+    pub(crate) fn max_retries(retries: u32, last: Self) -> Self {
+        Self::new(Kind::MaxRetries(retries)).with_source(last)
     }
 
     pub(crate) fn exchange(error: &reqwest::Error) -> Self {
@@ -223,7 +265,10 @@ impl fmt::Display for HttpClientError {
             Kind::Hook => f.write_str("a hook stopped the call"),
             Kind::Status(status) => write!(f, "status {status}"),
             Kind::Parse => f.write_str("the body is not what was expected"),
+            Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Kind::Exchange => f.write_str("the exchange failed"),
+            Kind::MaxRetries(1) => f.write_str("no answer, after 1 retry, either"),
+            Kind::MaxRetries(retries) => write!(f, "no answer, after {retries} retries, either"),
         }
     }
 }

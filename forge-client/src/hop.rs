@@ -170,6 +170,14 @@ impl RequestBody {
         !matches!(self, Self::Stream(None))
     }
 
+    /// The body itself, where it is no stream.
+    pub(crate) fn at_hand(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Empty | Self::Stream(_) => None,
+        }
+    }
+
     pub(crate) fn send(&mut self) -> Option<reqwest::Body> {
         match self {
             Self::Empty => None,

@@ -11,31 +11,39 @@
 //! ```
 
 mod auth;
+mod backoff;
 mod client;
 mod config;
 mod error;
+mod examined;
 mod hooks;
 mod hop;
 mod logging;
+mod peek;
 mod redirect;
 mod request;
 mod response;
+mod retry;
 mod send;
 mod target;
 
 pub use auth::{
-    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, RejectedResponse,
-    SimpleAuthRetryStrategy, TokenAuth,
+    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
+    TokenAuth,
 };
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
+pub use examined::ExaminedResponse;
 pub use hooks::{
     CorrelationId, ErrorHook, FailedCall, HookResult, IgnoringFailures, IntoHookResult, OutgoingRequest,
     RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
 };
 pub use logging::Logging;
 pub use request::RequestBuilder;
-pub use response::HttpResponse;
+pub use response::{BodyStream, HttpResponse};
+pub use retry::{
+    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+};
 
 pub use reqwest;

@@ -4,9 +4,13 @@ mod mask;
 
 use std::sync::Arc;
 
+use http::Extensions;
+use reqwest::Request;
 use tracing::Level;
 
-use crate::hooks::OutgoingRequest;
+use crate::hop::Trust;
+
+use entry::Attempt;
 
 pub(crate) use entry::Entry;
 
@@ -100,8 +104,15 @@ impl Logging {
     }
 
     /// The event of this attempt, of which the end is yet to come; `None` if nobody wants it.
-    pub(crate) fn begin<'a>(&self, request: &OutgoingRequest<'a>) -> Option<Entry<'a>> {
-        tracing::enabled!(target: TARGET, Level::WARN).then(|| Entry::new(self, request))
+    pub(crate) fn begin<'a>(
+        &self,
+        request: &Request,
+        trust: &'a Trust,
+        attempt: u32,
+        extensions: &Extensions,
+    ) -> Option<Entry<'a>> {
+        let is_wanted = tracing::enabled!(target: TARGET, Level::WARN);
+        is_wanted.then(|| Entry::new(self, request, trust, Attempt::of(request, attempt, extensions)))
     }
 }
 

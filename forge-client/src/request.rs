@@ -11,6 +11,8 @@ use url::Url;
 
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
+use crate::retry::IDEMPOTENCY_KEY;
+use crate::send::CallOptions;
 use crate::target::presentable;
 use crate::{HttpClientError, HttpResponse};
 
@@ -26,7 +28,7 @@ struct Parts {
     url: Url,
     headers: HeaderMap,
     body: RequestBody,
-    timeout: Option<Duration>,
+    options: CallOptions,
 }
 
 impl RequestBuilder {
@@ -36,7 +38,7 @@ impl RequestBuilder {
             url,
             headers: HeaderMap::new(),
             body: RequestBody::Empty,
-            timeout: None,
+            options: CallOptions::default(),
         });
         Self { client, request }
     }
@@ -100,8 +102,8 @@ impl RequestBuilder {
         })
     }
 
-    /// A body that is read while it is sent. It can be sent once: after a 401 the token is renewed
-    /// for the next request, and the 401 goes to the caller.
+    /// A body that is read while it is sent. It can be sent once: it is not retried, and after a 401 the
+    /// token is renewed for the next request, and the 401 goes to the caller.
     pub fn body_stream(self, body: impl Into<reqwest::Body>) -> Self {
         self.with(|parts| {
             parts.body = RequestBody::Stream(Some(body.into()));
@@ -112,7 +114,37 @@ impl RequestBuilder {
     /// How long each attempt may take, reading its body included, instead of the client's time-out.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
-            parts.timeout = Some(timeout);
+            parts.options.timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// How long the whole call may take, instead of the client's
+    /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
+    pub fn total_timeout(self, timeout: Duration) -> Self {
+        self.with(|parts| {
+            parts.options.total_timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// Names the operation, so that a server that knows the header `Idempotency-Key` carries it out
+    /// once, however often it comes. With it, also a `POST` or `PATCH` is retried, each time with this
+    /// key. A random one for each operation (a UUID, say) is what servers expect.
+    pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
+        self.with(|parts| {
+            let value = HeaderValue::try_from(key.as_ref())
+                .map_err(|_| ConfigError::new("idempotency_key", "a value that fits into a header"))?;
+            parts.headers.insert(IDEMPOTENCY_KEY, value);
+            Ok(())
+        })
+    }
+
+    /// Has this request retried whatever its method is, as if it were idempotent: a server may carry
+    /// it out several times.
+    pub fn retry_any_method(self) -> Self {
+        self.with(|parts| {
+            parts.options.retry_any_method = true;
             Ok(())
         })
     }
@@ -136,7 +168,7 @@ impl RequestBuilder {
             parts.body,
             &client.trust,
         );
-        crate::send::send(client, hop, parts.timeout).await
+        crate::send::send(client, hop, parts.options).await
     }
 
     fn with(mut self, change: impl FnOnce(&mut Parts) -> Result<(), ConfigError>) -> Self {

@@ -17,6 +17,7 @@ mod error;
 mod identity;
 mod provider;
 mod response;
+mod retry_after;
 mod secret;
 mod secret_source;
 mod source;
@@ -34,6 +35,7 @@ pub use error::{
 pub use identity::TokenId;
 pub use provider::TokenProvider;
 pub use response::{InvalidTokenResponse, ResponseFields};
+pub use retry_after::retry_after;
 pub use secret::Secret;
 pub use secret_source::SecretSource;
 pub use source::{StaticTokenSource, TokenSource, token_source_fn};

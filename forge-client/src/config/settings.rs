@@ -14,6 +14,7 @@ use crate::client::Inner;
 use crate::hooks::Hooks;
 use crate::hop::Trust;
 use crate::logging::Logging;
+use crate::retry::{RetryPolicy, RetryStrategy};
 use crate::target::{BaseUrl, Origin};
 
 /// What a builder has collected.
@@ -22,6 +23,7 @@ pub(super) struct Settings {
     pub(super) base_url: BaseUrl,
     pub(super) origins: Vec<Origin>,
     pub(super) timeout: Duration,
+    pub(super) total_timeout: Option<Duration>,
     pub(super) connect_timeout: Duration,
     pub(super) default_headers: HeaderMap,
     pub(super) authorization: Option<Authorization>,
@@ -29,6 +31,11 @@ pub(super) struct Settings {
     pub(super) max_redirects: Option<u32>,
     pub(super) hooks: Hooks,
     pub(super) logging: Option<Logging>,
+    pub(super) max_body: usize,
+    pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
+    pub(super) max_retry_after: Duration,
+    pub(super) pool_idle_timeout: Option<Duration>,
+    pub(super) pool_max_idle_per_host: Option<usize>,
     pub(super) configure_http: Option<ConfigureHttp>,
 }
 
@@ -47,6 +54,7 @@ impl Default for Settings {
             base_url: BaseUrl::none(),
             origins: Vec::new(),
             timeout: Duration::from_secs(30),
+            total_timeout: None,
             connect_timeout: Duration::from_secs(10),
             default_headers: HeaderMap::new(),
             authorization: None,
@@ -54,6 +62,11 @@ impl Default for Settings {
             max_redirects: Some(10),
             hooks: Hooks::default(),
             logging: None,
+            max_body: 64 * 1024 * 1024,
+            retry_strategy: None,
+            max_retry_after: Duration::from_secs(60),
+            pool_idle_timeout: None,
+            pool_max_idle_per_host: None,
             configure_http: None,
         }
     }
@@ -68,10 +81,16 @@ impl Settings {
             let expected = "a crypto provider of rustls, installed by the program";
             return Err(HttpClientError::builder("http", expected));
         }
-        let builder = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .timeout(settings.timeout)
             .connect_timeout(settings.connect_timeout)
             .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
+        if let Some(timeout) = settings.pool_idle_timeout {
+            builder = builder.pool_idle_timeout(timeout);
+        }
+        if let Some(connections) = settings.pool_max_idle_per_host {
+            builder = builder.pool_max_idle_per_host(connections);
+        }
         let builder = match &settings.configure_http {
             Some(configure) => configure(builder),
             None => builder,
@@ -99,6 +118,11 @@ impl Settings {
             max_redirects: settings.max_redirects,
             hooks: settings.hooks,
             logging: settings.logging,
+            total_timeout: settings.total_timeout,
+            retries: settings
+                .retry_strategy
+                .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
+            max_body: settings.max_body,
         })
     }
 }
@@ -108,11 +132,15 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("base_url", &self.base_url)
             .field("timeout", &self.timeout)
+            .field("total_timeout", &self.total_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
             .field("max_redirects", &self.max_redirects)
             .field("hooks", &self.hooks)
             .field("logging", &self.logging)
+            .field("max_body", &self.max_body)
+            .field("retry_strategy", &self.retry_strategy)
+            .field("max_retry_after", &self.max_retry_after)
             .finish_non_exhaustive()
     }
 }

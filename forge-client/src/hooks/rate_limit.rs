@@ -3,7 +3,7 @@ mod fields;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{DATE, RETRY_AFTER};
+use http::header::DATE;
 
 use super::{HookResult, ReceivedResponse, ResponseHook};
 use fields::{Item, items, number, text};
@@ -52,8 +52,7 @@ impl RateLimit {
     pub fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         let date = text(headers, DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok());
         let now = date.unwrap_or(now);
-        let mut found =
-            Self { retry_after: fields::delay(headers, RETRY_AFTER.as_str(), now), ..Self::default() };
+        let mut found = Self { retry_after: forge_core::retry_after(headers, now), ..Self::default() };
         for read in [structured, draft_7, separate] {
             let said = read(headers, now);
             found.limit = found.limit.or(said.limit);

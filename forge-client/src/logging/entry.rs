@@ -1,15 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use reqwest::Response;
+use http::{Extensions, Method, StatusCode};
+use reqwest::{Request, Response};
+use url::Url;
 
 use super::body::LoggedBody;
 use super::mask::Mask;
 use super::{Logging, TARGET};
 use crate::HttpClientError;
-use crate::hooks::{CorrelationId, OutgoingRequest};
+use crate::hooks::CorrelationId;
 use crate::hop::Trust;
 use crate::target::presentable;
 
@@ -26,34 +27,39 @@ pub(crate) struct Entry<'a> {
 /// Which attempt an event tells of.
 #[derive(Clone)]
 pub(super) struct Attempt {
-    pub(super) method: http::Method,
-    pub(super) url: url::Url,
+    pub(super) method: Method,
+    pub(super) url: Url,
     pub(super) number: u32,
     pub(super) correlation_id: Option<Arc<str>>,
 }
 
+impl Attempt {
+    pub(super) fn of(request: &Request, number: u32, extensions: &Extensions) -> Self {
+        Self {
+            method: request.method().clone(),
+            url: request.url().clone(),
+            number,
+            correlation_id: CorrelationId::of(extensions).map(Arc::from),
+        }
+    }
+}
+
 impl<'a> Entry<'a> {
-    pub(super) fn new(logging: &Logging, request: &OutgoingRequest<'a>) -> Self {
+    pub(super) fn new(logging: &Logging, request: &Request, trust: &'a Trust, attempt: Attempt) -> Self {
         let Logging { log_headers, log_body, max_body, .. } = *logging;
+        let headers = request.headers();
         let mut mask = Mask::new(Arc::clone(&logging.sensitive_keys));
         if log_headers || log_body {
-            mask.learn(request.headers(), request.trust);
+            mask.learn(headers, trust);
         }
-        let content_type = request.headers().get(CONTENT_TYPE);
-        let shown = |body: &[u8]| mask.body(content_type, body, max_body);
+        let body = request.body().and_then(reqwest::Body::as_bytes).filter(|_| log_body);
         Self {
-            trust: request.trust,
-            attempt: Attempt {
-                method: request.method().clone(),
-                url: request.url().clone(),
-                number: request.attempt(),
-                correlation_id: CorrelationId::of(request.extensions()).map(Arc::from),
-            },
-            request_headers: log_headers
-                .then(|| mask.headers(request.headers(), request.url(), request.trust)),
-            request_body: request.body().filter(|_| log_body).map(shown),
-            mask,
+            request_headers: log_headers.then(|| mask.headers(headers, &attempt.url, trust)),
+            request_body: body.map(|body| mask.body(headers.get(CONTENT_TYPE), body, max_body)),
             logging: logging.clone(),
+            trust,
+            mask,
+            attempt,
         }
     }
 

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -10,7 +10,6 @@ use url::Url;
 
 use super::*;
 use crate::HttpClientError;
-use crate::hop::Trust;
 
 /// Keeps what is logged on this thread, from a level on.
 #[derive(Clone)]
@@ -54,19 +53,15 @@ fn logged_from(max: Level, act: impl FnOnce()) -> Vec<String> {
     std::mem::take(&mut *lines.lock().unwrap())
 }
 
-fn with_request<T>(body: Option<&[u8]>, act: impl FnOnce(&OutgoingRequest<'_>) -> T) -> T {
-    let json = (HeaderName::from_static("content-type"), HeaderValue::from_static("application/json"));
-    let key = (HeaderName::from_static("x-api-key"), HeaderValue::from_static("canary"));
-    act(&OutgoingRequest {
-        method: &Method::POST,
-        url: &Url::parse("https://a.example/x?canary=canary").unwrap(),
-        headers: &mut [json, key].into_iter().collect::<HeaderMap>(),
-        body,
-        attempt: 2,
-        is_trusted: true,
-        trust: &Trust { origins: Vec::new(), bound_headers: Vec::new(), sensitive_names: Vec::new() },
-        extensions: &mut Extensions::new(),
-    })
+fn begin(logging: &Logging, body: Option<&'static str>) -> Option<Entry<'static>> {
+    static TRUST: Trust =
+        Trust { origins: Vec::new(), bound_headers: Vec::new(), sensitive_names: Vec::new() };
+    let url = Url::parse("https://a.example/x?canary=canary").unwrap();
+    let mut request = Request::new(Method::POST, url);
+    request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    request.headers_mut().insert("x-api-key", HeaderValue::from_static("canary"));
+    *request.body_mut() = body.map(Into::into);
+    logging.begin(&request, &TRUST, 2, &Extensions::new())
 }
 
 fn response(status: u16, body: impl Into<reqwest::Body>) -> reqwest::Response {
@@ -90,9 +85,9 @@ fn timeless(line: &str) -> String {
 
 #[test]
 fn nothing_is_begun_while_nobody_listens() {
-    assert!(with_request(None, |request| complete().begin(request).is_none()));
+    assert!(begin(&complete(), None).is_none());
     let only_errors = logged_from(Level::ERROR, || {
-        assert!(with_request(None, |request| complete().begin(request).is_none()));
+        assert!(begin(&complete(), None).is_none());
     });
     assert_eq!(only_errors, [""; 0]);
 }
@@ -100,12 +95,10 @@ fn nothing_is_begun_while_nobody_listens() {
 #[test]
 fn an_answer_is_told_in_one_line() {
     let lines = logged_from(Level::INFO, || {
-        with_request(Some(b"{}"), |request| {
-            for status in [200, 302, 404, 503] {
-                let entry = Logging::new().begin(request).unwrap();
-                drop(entry.answered(response(status, "{}"), Duration::from_millis(12)));
-            }
-        });
+        for status in [200, 302, 404, 503] {
+            let entry = begin(&Logging::new(), Some("{}")).unwrap();
+            drop(entry.answered(response(status, "{}"), Duration::from_millis(12)));
+        }
     });
     let expected = [("INFO", 200), ("INFO", 302), ("WARN", 404), ("WARN", 503)].map(|(level, status)| {
         format!("{level} message=answered method=POST url=\"https://a.example/x\" attempt=2 status={status} elapsed_ms=12.0")
@@ -116,10 +109,8 @@ fn an_answer_is_told_in_one_line() {
 #[test]
 fn a_failure_is_told_with_its_causes() {
     let lines = logged_from(Level::WARN, || {
-        with_request(Some(b"{\"a\":1}"), |request| {
-            let error = HttpClientError::hook("down".into());
-            complete().begin(request).unwrap().failed(&error, Duration::ZERO);
-        });
+        let error = HttpClientError::hook("down".into());
+        begin(&complete(), Some(r#"{"a":1}"#)).unwrap().failed(&error, Duration::ZERO);
     });
     assert_eq!(lines.len(), 1);
     for part in ["WARN message=no answer", "a hook stopped the call", "request_body=\"{\\\"a\\\":1}\""] {
@@ -130,11 +121,8 @@ fn a_failure_is_told_with_its_causes() {
 #[test]
 fn inv16_headers_and_bodies_are_told_if_asked_for_and_masked() {
     let lines = logged_from(Level::INFO, || {
-        let body = br#"{"password":"canary","a":1}"#;
-        with_request(Some(body), |request| {
-            let entry = complete().begin(request).unwrap();
-            drop(entry.answered(response(200, ""), Duration::ZERO));
-        });
+        let entry = begin(&complete(), Some(r#"{"password":"canary","a":1}"#)).unwrap();
+        drop(entry.answered(response(200, ""), Duration::ZERO));
     });
     assert_eq!(
         lines.iter().map(|line| timeless(line)).collect::<Vec<_>>(),
@@ -153,10 +141,7 @@ async fn read(logging: &Logging, body: &'static str, pieces: usize) -> (String, 
     let kept = Kept { max: Level::INFO, lines: Arc::default() };
     let lines = Arc::clone(&kept.lines);
     let _guard = tracing::subscriber::set_default(kept);
-    let response = with_request(None, |request| {
-        logging.begin(request).unwrap().answered(response(200, body), Duration::ZERO)
-    });
-    let mut response = response;
+    let mut response = begin(logging, None).unwrap().answered(response(200, body), Duration::ZERO);
     let mut read = Vec::new();
     for _ in 0..pieces {
         let Some(piece) = response.chunk().await.unwrap() else { break };

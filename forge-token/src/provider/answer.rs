@@ -1,8 +1,5 @@
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use forge_core::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode, ResponseFields, TokenData};
-use http::header::RETRY_AFTER;
 use serde_json::Value;
 
 use super::presentable::presentable;
@@ -17,7 +14,7 @@ pub(super) fn read_token(
 ) -> Result<TokenData, AuthenticationError> {
     let error = |kind| {
         let error = AuthenticationError::new("", kind).with_status(response.status);
-        match retry_after(response, sent_at) {
+        match forge_core::retry_after(&response.headers, sent_at.into()) {
             Some(delay) => error.with_retry_after(delay),
             None => error,
         }
@@ -74,19 +71,12 @@ fn understood(token: TokenData) -> Option<TokenData> {
     }
 }
 
-/// How long the server asks to be left alone: in seconds, or up to a date (RFC 9110 10.2.3).
-fn retry_after(response: &TokenResponse, now: DateTime<Utc>) -> Option<Duration> {
-    let value = response.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now.into()).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
+    use http::header::RETRY_AFTER;
 
     use super::*;
 
