@@ -18,6 +18,8 @@ pub(super) struct LoggedBody {
     /// As much as can be told, and one byte.
     read: BytesMut,
     length: usize,
+    /// How long it will be, where that was announced: many readers do not ask for more after that.
+    announced: Option<u64>,
     is_whole: bool,
     max: usize,
     mask: Mask,
@@ -32,8 +34,9 @@ impl LoggedBody {
         mask: Mask,
         attempt: Attempt,
     ) -> Self {
-        let is_whole = inner.is_end_stream();
-        Self { inner, content_type, read: BytesMut::new(), length: 0, is_whole, max, mask, attempt }
+        let (announced, is_whole) = (inner.size_hint().exact(), inner.is_end_stream());
+        let read = BytesMut::new();
+        Self { inner, content_type, read, length: 0, announced, is_whole, max, mask, attempt }
     }
 
     fn keep(&mut self, data: &[u8]) {
@@ -57,7 +60,7 @@ impl Body for LoggedBody {
                 if let Some(data) = frame.data_ref() {
                     self.keep(data);
                 }
-                self.is_whole = self.inner.is_end_stream();
+                self.is_whole = self.inner.is_end_stream() || self.announced == Some(self.length as u64);
             }
             Some(Err(_)) => {}
             None => self.is_whole = true,
