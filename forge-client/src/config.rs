@@ -13,7 +13,7 @@ use url::Url;
 
 use self::settings::{Authorization, Settings};
 use crate::client::Inner;
-use crate::target::{BaseUrl, Origin, check_http};
+use crate::target::{BaseUrl, Origin, check_characters, check_http};
 use crate::{HttpClient, HttpClientError};
 
 /// Settings of an [`HttpClient`], complete and checked.
@@ -174,6 +174,7 @@ impl<T> HttpClientConfigBuilder<T> {
 }
 
 fn absolute(field: &'static str, url: &str) -> Result<Url, ConfigError> {
+    check_characters(field, url)?;
     let url = Url::parse(url)
         .map_err(|error| ConfigError::new(field, "an absolute http or https URL").with_source(error))?;
     check_http(field, &url)?;

@@ -1,8 +1,8 @@
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use reqwest::Response;
 
 /// A response that was looked into, and is whole all the same.
@@ -43,14 +43,46 @@ pub(crate) async fn peek(mut response: Response, most: usize) -> Peeked {
         None => Rest::Unread(rest),
         Some(error) => Rest::Broken(Some(error)),
     };
-    let whole = reqwest::Body::wrap(PutBack { first: Some(read.clone()), rest });
+    let whole = put_back(read.clone(), rest, None);
     Peeked { response: http::Response::from_parts(parts, whole).into(), read, is_complete }
+}
+
+/// The whole of a body that takes no waiting and no more memory than this; else the body, unchanged. How
+/// long it is, if that is known, is told to the server.
+pub(crate) fn at_hand(
+    mut body: reqwest::Body,
+    length: Option<u64>,
+    most: usize,
+) -> Result<Bytes, reqwest::Body> {
+    let mut read = BytesMut::new();
+    // Who reads on after `Pending` brings a waker that wakes somebody.
+    let mut context = Context::from_waker(Waker::noop());
+    let rest = loop {
+        match Pin::new(&mut body).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                read.extend_from_slice(frame.data_ref().map_or(&[], |piece| piece));
+                if read.len() > most {
+                    break Rest::Unread(body);
+                }
+            }
+            Poll::Ready(None) => return Ok(read.freeze()),
+            Poll::Ready(Some(Err(error))) => break Rest::Broken(Some(error)),
+            Poll::Pending => break Rest::Unread(body),
+        }
+    };
+    Err(put_back(read.freeze(), rest, length))
+}
+
+fn put_back(read: Bytes, rest: Rest, length: Option<u64>) -> reqwest::Body {
+    reqwest::Body::wrap(PutBack { first: Some(read), rest, left: length })
 }
 
 /// A body of which the first part was read already.
 struct PutBack {
     first: Option<Bytes>,
     rest: Rest,
+    /// How much is still to come, if that is known.
+    left: Option<u64>,
 }
 
 enum Rest {
@@ -58,7 +90,7 @@ enum Rest {
     Broken(Option<reqwest::Error>),
 }
 
-impl http_body::Body for PutBack {
+impl Body for PutBack {
     type Data = Bytes;
     type Error = reqwest::Error;
 
@@ -66,16 +98,18 @@ impl http_body::Body for PutBack {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
-        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+        let frame = match (self.first.take().filter(|first| !first.is_empty()), &mut self.rest) {
+            (Some(first), _) => Some(Ok(Frame::data(first))),
+            (None, Rest::Unread(body)) => ready!(Pin::new(body).poll_frame(context)),
+            (None, Rest::Broken(error)) => error.take().map(Err),
+        };
+        if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, |piece| piece.len() as u64));
         }
-        match &mut self.rest {
-            Rest::Unread(body) => Pin::new(body).poll_frame(context),
-            Rest::Broken(error) => Poll::Ready(error.take().map(Err)),
-        }
+        Poll::Ready(frame)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
