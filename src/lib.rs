@@ -28,8 +28,10 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 #[cfg(feature = "client")]
 pub use forge_client::{
     AuthRetryStrategy, BodyStream, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerRetryStrategy,
-    CircuitOpen, CircuitState, CircuitTransition, ConditionalAuthRetryStrategy, ExaminedResponse,
-    ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient, HttpClientBuilder,
-    HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse, NoRetryStrategy,
-    RequestBuilder, RetryOutcome, RetryStrategy, SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
+    CircuitOpen, CircuitState, CircuitTransition, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook,
+    ExaminedResponse, ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult,
+    HttpClient, HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
+    IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
+    ReceivedResponse, RequestBuilder, RequestHook, ResponseHook, RetryOutcome, RetryStrategy,
+    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };

@@ -7,7 +7,9 @@ use http::{HeaderMap, Method};
 use crate::auth::BoundTokenAuth;
 use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
+use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::logging::Logging;
 use crate::retry::RetryPolicy;
 use crate::target::BaseUrl;
 use crate::{HttpClientError, RequestBuilder};
@@ -30,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) token_auth: Option<BoundTokenAuth>,
     pub(crate) max_redirects: Option<u32>,
     pub(crate) timeout: Duration,
+    pub(crate) hooks: Hooks,
+    pub(crate) logging: Option<Logging>,
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) breaker: Option<CircuitBreaker>,
     pub(crate) retries: Option<RetryPolicy>,

@@ -1,4 +1,5 @@
 mod credentials;
+mod hooks;
 mod retries;
 mod settings;
 mod transport;

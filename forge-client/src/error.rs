@@ -29,6 +29,7 @@ enum Kind {
     Connect,
     Tls,
     Redirect(&'static str),
+    Hook,
     Status(StatusCode),
     Parse,
     BodyTooLarge(usize),
@@ -77,6 +78,12 @@ impl HttpClientError {
     #[must_use]
     pub fn is_redirect(&self) -> bool {
         matches!(self.0.kind, Kind::Redirect(_))
+    }
+
+    /// A hook failed, and stopped the call; what it said is the [`source`](Error::source).
+    #[must_use]
+    pub fn is_hook(&self) -> bool {
+        self.0.kind == Kind::Hook
     }
 
     /// From [`error_for_status`](crate::HttpResponse::error_for_status).
@@ -171,6 +178,10 @@ impl HttpClientError {
 
     pub(crate) fn redirect(refused: &'static str) -> Self {
         Self::new(Kind::Redirect(refused))
+    }
+
+    pub(crate) fn hook(source: Box<dyn Error + Send + Sync>) -> Self {
+        Self::new(Kind::Hook).with_source(source)
     }
 
     pub(crate) fn status(status: StatusCode) -> Self {
@@ -272,6 +283,7 @@ impl fmt::Display for HttpClientError {
             Kind::Connect => f.write_str("no connection"),
             Kind::Tls => f.write_str("no TLS connection"),
             Kind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
+            Kind::Hook => f.write_str("a hook stopped the call"),
             Kind::Status(status) => write!(f, "status {status}"),
             Kind::Parse => f.write_str("the body is not what was expected"),
             Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),

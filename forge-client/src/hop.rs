@@ -36,10 +36,10 @@ impl Trust {
         self.origins.iter().any(|origin| origin.holds(url))
     }
 
-    fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+    pub(crate) fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
         value.is_sensitive()
             || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER].contains(name)
-            || SENSITIVE_PARTS.iter().any(|part| name.as_str().contains(part))
+            || may_name_a_credential(name.as_str())
             || self.sensitive_names.contains(name)
     }
 
@@ -51,6 +51,11 @@ impl Trust {
             headers.remove(name);
         }
     }
+}
+
+/// Whether something of this name, in lower case, is a credential by the customs of many APIs.
+pub(crate) fn may_name_a_credential(name: &str) -> bool {
+    SENSITIVE_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// What the names of headers that carry credentials have in common, by the customs of many APIs. A
@@ -163,6 +168,14 @@ impl RequestBody {
     /// Whether it can be sent now: the first time, or once more.
     pub(crate) fn can_be_sent(&self) -> bool {
         !matches!(self, Self::Stream(None))
+    }
+
+    /// The body itself, where it is no stream.
+    pub(crate) fn at_hand(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Empty | Self::Stream(_) => None,
+        }
     }
 
     pub(crate) fn send(&mut self) -> Option<reqwest::Body> {

@@ -21,7 +21,9 @@ mod client;
 mod config;
 mod error;
 mod examined;
+mod hooks;
 mod hop;
+mod logging;
 mod peek;
 mod redirect;
 mod request;
@@ -40,6 +42,11 @@ pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
 pub use examined::ExaminedResponse;
+pub use hooks::{
+    CorrelationId, ErrorHook, FailedCall, HookResult, IgnoringFailures, IntoHookResult, OutgoingRequest,
+    RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
+};
+pub use logging::Logging;
 pub use request::RequestBuilder;
 pub use response::{BodyStream, HttpResponse};
 pub use retry::{

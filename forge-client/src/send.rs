@@ -11,6 +11,7 @@ use crate::auth::{CallAuth, Next};
 use crate::breaker::{Permit, Verdict};
 use crate::client::Inner;
 use crate::examined::MAX_EXAMINED;
+use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
 use crate::hop::Hop;
 use crate::peek::peek;
 use crate::redirect::Redirects;
@@ -34,7 +35,7 @@ pub(crate) async fn send(
     let mut call = Call::new(client, hop, options);
     match call.run().await {
         Ok(response) => Ok(call.answered(response)),
-        Err(error) => Err(error.at(&call.hop.method, &call.hop.url)),
+        Err(error) => Err(call.failed(error)),
     }
 }
 
@@ -52,6 +53,8 @@ struct Call<'a> {
     /// Of these, those that a retry strategy asked for.
     retries: u32,
     extensions: Extensions,
+    /// How long the last exchange took, if anybody asks.
+    took: Duration,
 }
 
 /// What to do after a step of the loop.
@@ -81,6 +84,7 @@ impl<'a> Call<'a> {
             attempts: 0,
             retries: 0,
             extensions: Extensions::new(),
+            took: Duration::ZERO,
         }
     }
 
@@ -97,6 +101,7 @@ impl<'a> Call<'a> {
                 Err(error) => Err(error),
             };
             let Step::On(response) = self.retry(outcome).await? else { continue };
+            self.show(&response)?;
             if !self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
                 return Ok(response);
             }
@@ -110,7 +115,7 @@ impl<'a> Call<'a> {
         Ok(Some(breaker.admit(&self.hop.url, timeout)?))
     }
 
-    /// The request of an attempt, with its credential.
+    /// The request of an attempt, with its credential and what hooks make of it.
     async fn request(&mut self) -> Result<Request, HttpClientError> {
         let mut headers = self.hop.headers_to_send(&self.client.trust);
         if let Some(auth) = &mut self.auth {
@@ -120,6 +125,16 @@ impl<'a> Call<'a> {
                 within(self.deadline, applied).await??;
             }
         }
+        self.client.hooks.before_request(&mut OutgoingRequest {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            headers: &mut headers,
+            body: self.hop.body.at_hand(),
+            attempt: self.attempts + 1,
+            is_trusted: self.hop.is_trusted(),
+            trust: &self.client.trust,
+            extensions: &mut self.extensions,
+        })?;
         let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = self.hop.body.send();
@@ -128,13 +143,40 @@ impl<'a> Call<'a> {
     }
 
     async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
+        let client = self.client;
         self.attempts += 1;
-        let sent = within(self.deadline, self.client.http.execute(request)).await;
+        let logging = client.logging.as_ref();
+        let entry = logging
+            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
+        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
+        let begun = is_timed.then(Instant::now);
+        let sent = within(self.deadline, client.http.execute(request)).await;
+        self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
         let outcome = sent.and_then(|sent| sent.map_err(|error| HttpClientError::exchange(&error)));
         if let (Some(permit), Some(verdict)) = (permit, verdict(&outcome)) {
             permit.settle(verdict);
         }
-        outcome
+        match (entry, outcome) {
+            (None, outcome) => outcome,
+            (Some(entry), Ok(response)) => Ok(entry.answered(response, self.took)),
+            (Some(entry), Err(error)) => {
+                entry.failed(&error, self.took);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets hooks see an answer that counts.
+    fn show(&mut self, response: &Response) -> Result<(), HttpClientError> {
+        self.client.hooks.after_response(&mut ReceivedResponse {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            status: response.status(),
+            headers: response.headers(),
+            attempt: self.attempts,
+            elapsed: self.took,
+            extensions: &mut self.extensions,
+        })
     }
 
     /// Replays what was rejected, if another credential can be had.
@@ -217,6 +259,20 @@ impl<'a> Call<'a> {
         self.deadline.is_none_or(|deadline| {
             Instant::now().checked_add(delay).is_some_and(|resumed| resumed < deadline)
         })
+    }
+
+    /// The error with which the call ends. Hooks have seen it.
+    fn failed(&self, error: HttpClientError) -> HttpClientError {
+        let error = error.at(&self.hop.method, &self.hop.url);
+        self.client.hooks.on_error(&FailedCall {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            attempts: self.attempts,
+            elapsed: self.started.elapsed(),
+            error: &error,
+            extensions: &self.extensions,
+        });
+        error
     }
 
     fn answered(self, mut response: Response) -> HttpResponse {

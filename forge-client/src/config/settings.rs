@@ -10,7 +10,9 @@ use reqwest::redirect::Policy;
 
 use crate::auth::TokenAuth;
 use crate::client::Inner;
+use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::logging::Logging;
 use crate::retry::{RetryPolicy, RetryStrategy};
 use crate::target::{BaseUrl, Origin};
 use crate::{CircuitBreaker, HttpClientError};
@@ -27,6 +29,8 @@ pub(super) struct Settings {
     pub(super) authorization: Option<Authorization>,
     pub(super) api_key: Option<(HeaderName, HeaderValue)>,
     pub(super) max_redirects: Option<u32>,
+    pub(super) hooks: Hooks,
+    pub(super) logging: Option<Logging>,
     pub(super) max_body: usize,
     pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
     pub(super) max_retry_after: Duration,
@@ -57,6 +61,8 @@ impl Default for Settings {
             authorization: None,
             api_key: None,
             max_redirects: Some(10),
+            hooks: Hooks::default(),
+            logging: None,
             max_body: 64 * 1024 * 1024,
             retry_strategy: None,
             max_retry_after: Duration::from_secs(60),
@@ -115,6 +121,8 @@ impl Settings {
             token_auth,
             max_redirects: settings.max_redirects,
             timeout: settings.timeout,
+            hooks: settings.hooks,
+            logging: settings.logging,
             total_timeout: settings.total_timeout,
             breaker: settings.breaker.or(strategys_breaker),
             retries: settings
@@ -134,6 +142,8 @@ impl fmt::Debug for Settings {
             .field("connect_timeout", &self.connect_timeout)
             .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
             .field("max_redirects", &self.max_redirects)
+            .field("hooks", &self.hooks)
+            .field("logging", &self.logging)
             .field("max_body", &self.max_body)
             .field("retry_strategy", &self.retry_strategy)
             .field("max_retry_after", &self.max_retry_after)
