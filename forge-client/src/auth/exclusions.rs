@@ -11,8 +11,29 @@ pub(crate) struct Exclusions {
     patterns: GlobSet,
 }
 
+/// The settings of [`Exclusions`], as they were given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExcludedPaths {
+    paths: Vec<String>,
+    patterns: Vec<String>,
+}
+
+impl ExcludedPaths {
+    pub(crate) fn add_paths<S: Into<String>>(&mut self, paths: impl IntoIterator<Item = S>) {
+        self.paths.extend(paths.into_iter().map(Into::into));
+    }
+
+    pub(crate) fn add_patterns<S: Into<String>>(&mut self, patterns: impl IntoIterator<Item = S>) {
+        self.patterns.extend(patterns.into_iter().map(Into::into));
+    }
+
+    pub(crate) fn build(&self) -> Result<Exclusions, ConfigError> {
+        Exclusions::new(&self.paths, &self.patterns)
+    }
+}
+
 impl Exclusions {
-    pub(crate) fn new(paths: &[String], patterns: &[String]) -> Result<Self, ConfigError> {
+    fn new(paths: &[String], patterns: &[String]) -> Result<Self, ConfigError> {
         let paths = paths.iter().map(|path| as_sent(path)).collect::<Result<_, _>>()?;
         let mut globs = GlobSetBuilder::new();
         for pattern in patterns {

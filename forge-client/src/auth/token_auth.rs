@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
-use super::exclusions::Exclusions;
+use super::exclusions::{ExcludedPaths, Exclusions};
 use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 
 /// Authenticates requests with tokens from a source, and says what happens when one is rejected.
@@ -34,8 +34,7 @@ use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 #[must_use]
 pub struct TokenAuth {
     source: Arc<dyn TokenSource>,
-    excluded_paths: Vec<String>,
-    excluded_path_patterns: Vec<String>,
+    excluded: ExcludedPaths,
     strategy: Arc<dyn AuthRetryStrategy>,
     header_name: Result<HeaderName, ConfigError>,
     header_prefix: Option<String>,
@@ -46,8 +45,7 @@ impl TokenAuth {
     pub fn new(source: impl TokenSource + 'static) -> Self {
         Self {
             source: Arc::new(source),
-            excluded_paths: Vec::new(),
-            excluded_path_patterns: Vec::new(),
+            excluded: ExcludedPaths::default(),
             strategy: Arc::new(SimpleAuthRetryStrategy::new()),
             header_name: Ok(AUTHORIZATION),
             header_prefix: None,
@@ -57,14 +55,14 @@ impl TokenAuth {
     /// Paths to which requests go without a token. Compared with the path that is really sent, the
     /// base URL's own path included.
     pub fn excluded_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
-        self.excluded_paths.extend(paths.into_iter().map(Into::into));
+        self.excluded.add_paths(paths);
         self
     }
 
     /// Patterns of such paths, shell-style: `*` stands for anything, slashes included, `?` for one
     /// character, `[ab]` for one of these.
     pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
-        self.excluded_path_patterns.extend(patterns.into_iter().map(Into::into));
+        self.excluded.add_patterns(patterns);
         self
     }
 
@@ -95,7 +93,7 @@ impl TokenAuth {
         }
         Ok(BoundTokenAuth {
             source: self.source,
-            exclusions: Exclusions::new(&self.excluded_paths, &self.excluded_path_patterns)?,
+            exclusions: self.excluded.build()?,
             strategy: self.strategy,
             header: CarryingHeader {
                 name: self.header_name?,
@@ -116,8 +114,7 @@ impl<S: TokenSource + 'static> From<S> for TokenAuth {
 impl fmt::Debug for TokenAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenAuth")
-            .field("excluded_paths", &self.excluded_paths)
-            .field("excluded_path_patterns", &self.excluded_path_patterns)
+            .field("excluded", &self.excluded)
             .field("strategy", &self.strategy)
             .finish_non_exhaustive()
     }
