@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use http::Extensions;
+use http::{Extensions, HeaderMap};
 use reqwest::{Request, Response};
 use tokio::time::Instant;
 
@@ -128,21 +128,36 @@ impl<'a> Call<'a> {
                 within(self.deadline, auth.apply(&self.hop, &mut headers)).await??;
             }
         }
+        if !self.client.hooks.request.is_empty() {
+            self.alter(&mut headers)?;
+        }
+        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = self.hop.body.send();
+        *request.timeout_mut() = self.options.timeout;
+        Ok(request)
+    }
+
+    /// Lets hooks alter a request.
+    fn alter(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let carrying = self.auth.as_ref().and_then(|auth| auth.carrying(headers)).cloned();
         self.client.hooks.before_request(&mut OutgoingRequest {
             method: &self.hop.method,
             url: &self.hop.url,
-            headers: &mut headers,
+            headers,
             body: self.hop.body.at_hand(),
             attempt: self.attempts + 1,
             is_trusted: self.hop.is_trusted(),
             trust: &self.client.trust,
             extensions: &mut self.extensions,
         })?;
-        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = self.hop.body.send();
-        *request.timeout_mut() = self.options.timeout;
-        Ok(request)
+        // Where a hook has put something else into the credential's place, an answer says nothing of it.
+        if let Some(auth) = &mut self.auth
+            && auth.carrying(headers) != carrying.as_ref()
+        {
+            auth.start();
+        }
+        Ok(())
     }
 
     async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {

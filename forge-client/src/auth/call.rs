@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use forge_core::{ConfigError, Credential};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::hook::AuthRequest;
 use super::scheme::{Scheme, Single, apply_hook};
@@ -130,6 +130,12 @@ impl<'a> CallAuth<'a> {
             Some(at_hand) => Ok(at_hand),
             None => Ok(auth.source().get_token().await?),
         }
+    }
+
+    /// The header that carries the credential of this attempt, if there is one.
+    pub(crate) fn carrying<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        let (auth, _) = self.sent.as_ref().and(self.tokens.as_ref())?;
+        headers.get(auth.header_name())
     }
 
     /// Whether the body must be at hand for [`after`](Self::after).
