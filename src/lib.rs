@@ -27,9 +27,10 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 
 #[cfg(feature = "client")]
 pub use forge_client::{
-    AuthRetryStrategy, BodyStream, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook, ExaminedResponse,
-    ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult, HttpClient,
-    HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
+    AuthRetryStrategy, BodyStream, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerRetryStrategy,
+    CircuitOpen, CircuitState, CircuitTransition, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook,
+    ExaminedResponse, ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult,
+    HttpClient, HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
     ReceivedResponse, RequestBuilder, RequestHook, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use crate::auth::BoundTokenAuth;
+use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hooks::Hooks;
 use crate::hop::Trust;
@@ -32,7 +33,9 @@ pub(crate) struct Inner {
     pub(crate) max_redirects: Option<u32>,
     pub(crate) hooks: Hooks,
     pub(crate) logging: Option<Logging>,
+    pub(crate) timeout: Duration,
     pub(crate) total_timeout: Option<Duration>,
+    pub(crate) breaker: Option<CircuitBreaker>,
     pub(crate) retries: Option<RetryPolicy>,
     pub(crate) max_body: usize,
 }

@@ -30,6 +30,7 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_total_timeout`](Self::with_total_timeout) | none |
 /// | [`with_retry`](Self::with_retry) | nothing is retried |
 /// | [`with_max_retry_after`](Self::with_max_retry_after) | 60 s |
+/// | [`with_circuit_breaker`](Self::with_circuit_breaker) | none |
 /// | [`with_max_body`](Self::with_max_body) | 64 MiB |
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_header`](Self::with_header) | none |
@@ -168,6 +169,11 @@ impl<T> HttpClientConfigBuilder<T> {
             if settings.api_key.as_ref().is_some_and(|(name, _)| name == auth.header_name()) {
                 return Err(HttpClientError::builder("api_key", "a header other than the one for the token"));
             }
+        }
+        let has_second_breaker =
+            settings.retry_strategy.as_ref().is_some_and(|strategy| strategy.circuit_breaker().is_some());
+        if settings.breaker.is_some() && has_second_breaker {
+            return Err(HttpClientError::builder("circuit_breaker", "one: this, or the retry strategy's"));
         }
         Ok(HttpClientConfig(settings))
     }

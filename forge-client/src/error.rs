@@ -5,6 +5,7 @@ use forge_core::{AuthenticationError, ConfigError, ExchangeError};
 use http::{Method, StatusCode};
 use url::Url;
 
+use crate::CircuitOpen;
 use crate::target::presentable;
 
 /// A request that brought no usable answer, and why.
@@ -33,6 +34,7 @@ enum Kind {
     Parse,
     BodyTooLarge(usize),
     Exchange,
+    CircuitOpen,
     /// Why is the source's.
     MaxRetries(u32),
 }
@@ -98,6 +100,13 @@ impl HttpClientError {
         matches!(self.0.kind, Kind::MaxRetries(_))
     }
 
+    /// Nothing was sent, as the server has been failing. It may be well again soon;
+    /// [`circuit_open`](Self::circuit_open) says when that will be tried.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        self.0.kind == Kind::CircuitOpen
+    }
+
     /// The body is larger than the client's
     /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body) allows to be kept in memory.
     #[must_use]
@@ -129,6 +138,12 @@ impl HttpClientError {
     /// Why no token could be had, where [`is_authentication`](Self::is_authentication).
     #[must_use]
     pub fn authentication_error(&self) -> Option<&AuthenticationError> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Whose circuit is open and for how long, where [`is_circuit_open`](Self::is_circuit_open).
+    #[must_use]
+    pub fn circuit_open(&self) -> Option<&CircuitOpen> {
         self.0.source.as_deref()?.downcast_ref()
     }
 
@@ -234,6 +249,12 @@ fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+impl From<CircuitOpen> for HttpClientError {
+    fn from(open: CircuitOpen) -> Self {
+        Self::new(Kind::CircuitOpen).with_source(open)
+    }
+}
+
 impl From<ConfigError> for HttpClientError {
     fn from(error: ConfigError) -> Self {
         Self::new(Kind::Builder).with_source(error)
@@ -267,6 +288,7 @@ impl fmt::Display for HttpClientError {
             Kind::Parse => f.write_str("the body is not what was expected"),
             Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Kind::Exchange => f.write_str("the exchange failed"),
+            Kind::CircuitOpen => f.write_str("nothing was sent, as the server has been failing"),
             Kind::MaxRetries(1) => f.write_str("no answer, after 1 retry, either"),
             Kind::MaxRetries(retries) => write!(f, "no answer, after {retries} retries, either"),
         }

@@ -12,6 +12,11 @@
 
 mod auth;
 mod backoff;
+mod breaker;
+// Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
+#[cfg(test)]
+#[path = "breaker/tests.rs"]
+mod breaker_tests;
 mod client;
 mod config;
 mod error;
@@ -24,6 +29,7 @@ mod redirect;
 mod request;
 mod response;
 mod retry;
+mod rt;
 mod send;
 mod target;
 
@@ -31,6 +37,7 @@ pub use auth::{
     AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
     TokenAuth,
 };
+pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
@@ -43,7 +50,8 @@ pub use logging::Logging;
 pub use request::RequestBuilder;
 pub use response::{BodyStream, HttpResponse};
 pub use retry::{
-    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+    CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
+    RetryStrategy, SimpleRetryStrategy,
 };
 
 pub use reqwest;

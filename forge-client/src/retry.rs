@@ -1,6 +1,7 @@
 //! Whether a call that failed is tried again, and when (invariant 21).
 
 mod budget;
+mod circuit_breaker;
 mod strategy;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, StatusCode};
 
+pub use self::circuit_breaker::CircuitBreakerRetryStrategy;
 pub use self::strategy::{
     ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
 };

@@ -8,6 +8,7 @@ use reqwest::{Request, Response};
 use tokio::time::Instant;
 
 use crate::auth::{CallAuth, Next};
+use crate::breaker::{Permit, Verdict};
 use crate::client::Inner;
 use crate::examined::MAX_EXAMINED;
 use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
@@ -89,8 +90,10 @@ impl<'a> Call<'a> {
 
     async fn run(&mut self) -> Outcome {
         loop {
+            // First of all: no token is fetched for a request that is not sent.
+            let permit = self.admit()?;
             let request = self.request().await?;
-            let outcome = match self.exchange(request).await {
+            let outcome = match self.exchange(request, permit).await {
                 Ok(response) => match self.authenticate(response).await? {
                     Step::Again => continue,
                     Step::On(response) => Ok(response),
@@ -103,6 +106,13 @@ impl<'a> Call<'a> {
                 return Ok(response);
             }
         }
+    }
+
+    /// Leave to send, where there is a breaker to be asked.
+    fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
+        let Some(breaker) = &self.client.breaker else { return Ok(None) };
+        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
+        Ok(Some(breaker.admit(&self.hop.url, timeout)?))
     }
 
     /// The request of an attempt, with its credential and what hooks make of it.
@@ -132,7 +142,7 @@ impl<'a> Call<'a> {
         Ok(request)
     }
 
-    async fn exchange(&mut self, request: Request) -> Outcome {
+    async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
         let client = self.client;
         self.attempts += 1;
         let logging = client.logging.as_ref();
@@ -143,6 +153,9 @@ impl<'a> Call<'a> {
         let sent = within(self.deadline, client.http.execute(request)).await;
         self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
         let outcome = sent.and_then(|sent| sent.map_err(|error| HttpClientError::exchange(&error)));
+        if let (Some(permit), Some(verdict)) = (permit, verdict(&outcome)) {
+            permit.settle(verdict);
+        }
         match (entry, outcome) {
             (None, outcome) => outcome,
             (Some(entry), Ok(response)) => Ok(entry.answered(response, self.took)),
@@ -210,6 +223,7 @@ impl<'a> Call<'a> {
             };
             if let Some(delay) = delay
                 && self.has_time_for(delay)
+                && !self.is_refused_after(delay)
                 && policy.withdraw()
             {
                 tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
@@ -232,6 +246,11 @@ impl<'a> Call<'a> {
             || self.hop.headers.contains_key(IDEMPOTENCY_KEY)
             || self.options.retry_any_method;
         is_idempotent && self.hop.body.can_be_sent()
+    }
+
+    /// Whether the breaker would refuse a request after this delay. Nobody waits for that.
+    fn is_refused_after(&self, delay: Duration) -> bool {
+        self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
     }
 
     /// Whether something is left of the call's time after this delay. One that leaves nothing is not
@@ -269,6 +288,15 @@ impl<'a> Call<'a> {
             elapsed: self.started.elapsed(),
             max_body: self.client.max_body,
         }
+    }
+}
+
+/// What an outcome says of the server; nothing where the request did not leave us.
+fn verdict(outcome: &Outcome) -> Option<Verdict> {
+    match outcome {
+        Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),
+        Ok(_) => Some(Verdict::Success),
+        Err(error) => error.is_of_the_exchange().then_some(Verdict::Failure),
     }
 }
 

@@ -68,6 +68,11 @@ pub(crate) fn presentable(url: &Url) -> &str {
     &url[..url::Position::AfterPath]
 }
 
+/// The origin of a URL without user-info, as text: scheme, host and, unless it is the scheme's own, port.
+pub(crate) fn origin(url: &Url) -> &str {
+    &url[..url::Position::BeforePath]
+}
+
 /// Scheme, host and port: to whom a credential belongs (RFC 6454 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::HttpClientConfigBuilder;
+use crate::CircuitBreaker;
 use crate::retry::{ExponentialBackoffRetryStrategy, RetryStrategy};
 
 impl<T> HttpClientConfigBuilder<T> {
@@ -36,6 +37,23 @@ impl<T> HttpClientConfigBuilder<T> {
     /// is asked again after this. Default: 60 s.
     pub fn with_max_retry_after(mut self, delay: Duration) -> Self {
         self.settings.max_retry_after = delay;
+        self
+    }
+
+    /// Asked before each request, also for retries, replays and redirects: while the circuit of an origin
+    /// is open, nothing is sent there ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)).
+    /// Several clients may share one. Default: none.
+    ///
+    /// ```
+    /// use forge_client::{CircuitBreaker, HttpClient};
+    ///
+    /// let client = HttpClient::builder("https://api.example.com")
+    ///     .with_circuit_breaker(CircuitBreaker::new())
+    ///     .build()?;
+    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// ```
+    pub fn with_circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.settings.breaker = Some(breaker);
         self
     }
 }

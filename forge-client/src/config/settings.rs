@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 
-use crate::HttpClientError;
 use crate::auth::TokenAuth;
 use crate::client::Inner;
 use crate::hooks::Hooks;
@@ -16,6 +15,7 @@ use crate::hop::Trust;
 use crate::logging::Logging;
 use crate::retry::{RetryPolicy, RetryStrategy};
 use crate::target::{BaseUrl, Origin};
+use crate::{CircuitBreaker, HttpClientError};
 
 /// What a builder has collected.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ pub(super) struct Settings {
     pub(super) max_body: usize,
     pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
     pub(super) max_retry_after: Duration,
+    pub(super) breaker: Option<CircuitBreaker>,
     pub(super) pool_idle_timeout: Option<Duration>,
     pub(super) pool_max_idle_per_host: Option<usize>,
     pub(super) configure_http: Option<ConfigureHttp>,
@@ -65,6 +66,7 @@ impl Default for Settings {
             max_body: 64 * 1024 * 1024,
             retry_strategy: None,
             max_retry_after: Duration::from_secs(60),
+            breaker: None,
             pool_idle_timeout: None,
             pool_max_idle_per_host: None,
             configure_http: None,
@@ -109,6 +111,8 @@ impl Settings {
         }
         let mut sensitive_names: Vec<_> = bound_headers.iter().map(|(name, _)| name.clone()).collect();
         sensitive_names.extend(token_auth.as_ref().map(|auth| auth.header_name().clone()));
+        let strategys_breaker =
+            settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
         Ok(Inner {
             http,
             base_url: settings.base_url,
@@ -118,7 +122,9 @@ impl Settings {
             max_redirects: settings.max_redirects,
             hooks: settings.hooks,
             logging: settings.logging,
+            timeout: settings.timeout,
             total_timeout: settings.total_timeout,
+            breaker: settings.breaker.or(strategys_breaker),
             retries: settings
                 .retry_strategy
                 .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
@@ -141,6 +147,7 @@ impl fmt::Debug for Settings {
             .field("max_body", &self.max_body)
             .field("retry_strategy", &self.retry_strategy)
             .field("max_retry_after", &self.max_retry_after)
+            .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use crate::backoff::Backoff;
-use crate::{ExaminedResponse, HttpClientError};
+use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
 /// Decides whether, and after what delay, a request that failed is sent again. It only decides: the
 /// client sleeps and sends.
@@ -43,6 +43,14 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     /// decide, up to 64 KiB of them. Default: no. They stay readable for the caller either way.
     fn reads_body(&self) -> bool {
         false
+    }
+
+    /// A breaker that the client is to ask before it sends anything: see [`CircuitBreakerRetryStrategy`].
+    /// Asked once, when the client is made. Default: none.
+    ///
+    /// [`CircuitBreakerRetryStrategy`]: crate::CircuitBreakerRetryStrategy
+    fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
+        None
     }
 }
 
