@@ -120,9 +120,9 @@ impl Settings {
             trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
             token_auth,
             max_redirects: settings.max_redirects,
+            timeout: settings.timeout,
             hooks: settings.hooks,
             logging: settings.logging,
-            timeout: settings.timeout,
             total_timeout: settings.total_timeout,
             breaker: settings.breaker.or(strategys_breaker),
             retries: settings
