@@ -27,10 +27,11 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 
 #[cfg(feature = "client")]
 pub use forge_client::{
-    AuthRetryStrategy, BodyStream, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerRetryStrategy,
-    CircuitOpen, CircuitState, CircuitTransition, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook,
-    ExaminedResponse, ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult,
-    HttpClient, HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
+    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
+    CircuitBreakerBuilder, CircuitBreakerRetryStrategy, CircuitOpen, CircuitState, CircuitTransition,
+    CompositeAuth, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook, ExaminedResponse,
+    ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult, HttpClient,
+    HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
     ReceivedResponse, RequestBuilder, RequestHook, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,

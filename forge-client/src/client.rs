@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use crate::auth::BoundTokenAuth;
+use crate::auth::Scheme;
 use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hooks::Hooks;
@@ -29,7 +29,7 @@ pub(crate) struct Inner {
     pub(crate) base_url: BaseUrl,
     pub(crate) default_headers: HeaderMap,
     pub(crate) trust: Trust,
-    pub(crate) token_auth: Option<BoundTokenAuth>,
+    pub(crate) authentication: Option<Arc<Scheme>>,
     pub(crate) max_redirects: Option<u32>,
     pub(crate) timeout: Duration,
     pub(crate) hooks: Hooks,

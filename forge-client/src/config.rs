@@ -6,12 +6,14 @@ mod transport;
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use forge_core::ConfigError;
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use self::settings::{Authorization, Settings};
+use self::settings::Settings;
+use crate::auth::{ApiKeyAuth, Auth, Scheme};
 use crate::client::Inner;
 use crate::target::{BaseUrl, Origin, check_characters, check_http};
 use crate::{HttpClient, HttpClientError};
@@ -51,6 +53,8 @@ pub struct HttpClientConfigBuilder<T = HttpClientConfig> {
     settings: Settings,
     base_url: Option<String>,
     credential_origins: Vec<String>,
+    auth: Option<Auth>,
+    api_key: Option<ApiKeyAuth>,
     invalid: Option<ConfigError>,
     makes: PhantomData<fn() -> T>,
 }
@@ -101,6 +105,8 @@ impl<T> HttpClientConfigBuilder<T> {
             settings: Settings::default(),
             base_url: None,
             credential_origins: Vec::new(),
+            auth: None,
+            api_key: None,
             invalid: None,
             makes: PhantomData,
         }
@@ -159,16 +165,10 @@ impl<T> HttpClientConfigBuilder<T> {
         for origin in &self.credential_origins {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));
         }
-        let has_credentials = settings.authorization.is_some() || settings.api_key.is_some();
-        if has_credentials && settings.origins.is_empty() {
+        settings.authentication = scheme(self.auth, self.api_key)?.map(Arc::new);
+        if settings.authentication.is_some() && settings.origins.is_empty() {
             let expected = "a base URL or a credential origin: credentials belong to an origin";
             return Err(HttpClientError::builder("base_url", expected));
-        }
-        if let Some(Authorization::Tokens(auth)) = &settings.authorization {
-            let auth = auth.clone().build()?;
-            if settings.api_key.as_ref().is_some_and(|(name, _)| name == auth.header_name()) {
-                return Err(HttpClientError::builder("api_key", "a header other than the one for the token"));
-            }
         }
         let has_second_breaker =
             settings.retry_strategy.as_ref().is_some_and(|strategy| strategy.circuit_breaker().is_some());
@@ -176,6 +176,18 @@ impl<T> HttpClientConfigBuilder<T> {
             return Err(HttpClientError::builder("circuit_breaker", "one: this, or the retry strategy's"));
         }
         Ok(HttpClientConfig(settings))
+    }
+}
+
+/// The API key, and whatever else there is.
+fn scheme(auth: Option<Auth>, api_key: Option<ApiKeyAuth>) -> Result<Option<Scheme>, ConfigError> {
+    let auth = auth.map(Auth::build).transpose()?;
+    let api_key = api_key.map(|api_key| Auth::from(api_key).build()).transpose()?;
+    match (api_key, auth) {
+        (Some(api_key), Some(auth)) => Scheme::all(vec![api_key, auth]).map(Some).map_err(|_| {
+            ConfigError::new("api_key", "a header other than the one of the other authentication")
+        }),
+        (api_key, auth) => Ok(api_key.or(auth)),
     }
 }
 

@@ -79,7 +79,6 @@ mod tests {
         pub(super) fn to(url: &str) -> Self {
             let trust = Trust {
                 origins: vec![Origin::of(&Url::parse("https://a.example").unwrap())],
-                bound_headers: Vec::new(),
                 sensitive_names: vec![HeaderName::from_static("x-odd")],
             };
             Self { url: Url::parse(url).unwrap(), headers: HeaderMap::new(), trust }

@@ -25,8 +25,6 @@ pub(crate) struct Hop {
 pub(crate) struct Trust {
     /// The base URL's origin, and those expressly named.
     pub(crate) origins: Vec<Origin>,
-    /// Sent with every request to these origins: API key, static bearer token, Basic.
-    pub(crate) bound_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers of names that only this client knows to be credentials.
     pub(crate) sensitive_names: Vec<HeaderName>,
 }
@@ -128,19 +126,6 @@ impl Hop {
             self.headers.remove(name);
         }
     }
-
-    /// The headers to send. The caller's own win over the client's.
-    pub(crate) fn headers_to_send(&self, trust: &Trust) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        if self.trusted {
-            for (name, value) in &trust.bound_headers {
-                if !headers.contains_key(name) {
-                    headers.insert(name, value.clone());
-                }
-            }
-        }
-        headers
-    }
 }
 
 /// Puts `own` over `headers`, name by name, keeping several values of one name.
@@ -205,7 +190,6 @@ mod tests {
     fn trust() -> Trust {
         Trust {
             origins: vec![Origin::of(&url("https://a.example")), Origin::of(&url("https://also-a.example"))],
-            bound_headers: vec![(HeaderName::from_static("x-api-key"), HeaderValue::from_static("canary"))],
             sensitive_names: vec![HeaderName::from_static("x-odd")],
         }
     }
@@ -215,7 +199,7 @@ mod tests {
     }
 
     fn sent(hop: &Hop) -> Vec<String> {
-        let mut names: Vec<_> = hop.headers_to_send(&trust()).keys().map(ToString::to_string).collect();
+        let mut names: Vec<_> = hop.headers.keys().map(ToString::to_string).collect();
         names.sort();
         names
     }
@@ -224,7 +208,7 @@ mod tests {
     fn inv13_the_clients_credentials_go_to_trusted_origins_only() {
         let defaults = headers(&[("accept", "x"), ("authorization", "x"), ("x-odd", "x"), ("cookie", "x")]);
         let at_home = first("https://a.example/x", &defaults, HeaderMap::new());
-        assert_eq!(sent(&at_home), ["accept", "authorization", "cookie", "x-api-key", "x-odd"]);
+        assert_eq!(sent(&at_home), ["accept", "authorization", "cookie", "x-odd"]);
         for foreign in ["https://b.example", "http://a.example", "https://a.example:8443"] {
             assert_eq!(sent(&first(foreign, &defaults, HeaderMap::new())), ["accept"], "{foreign}");
         }
@@ -235,7 +219,7 @@ mod tests {
         let own = headers(&[("authorization", "own"), ("accept", "x"), ("referer", "x")]);
         let mut hop = first("https://a.example", &HeaderMap::new(), own);
         hop.move_to(url("https://also-a.example"), &trust());
-        assert_eq!(sent(&hop), ["accept", "authorization", "referer", "x-api-key"]);
+        assert_eq!(sent(&hop), ["accept", "authorization", "referer"]);
         hop.move_to(url("https://b.example"), &trust());
         assert_eq!(sent(&hop), ["accept"]);
         hop.move_to(url("https://a.example"), &trust());
@@ -293,10 +277,7 @@ mod tests {
     fn the_callers_headers_win_and_keep_all_their_values() {
         let mut own = headers(&[("accept", "one")]);
         own.append("accept", HeaderValue::from_static("two"));
-        own.insert("x-api-key", HeaderValue::from_static("own"));
         let hop = first("https://a.example", &headers(&[("accept", "default")]), own);
-        let sent = hop.headers_to_send(&trust());
-        assert_eq!(sent.get_all("accept").iter().collect::<Vec<_>>(), ["one", "two"]);
-        assert_eq!(sent["x-api-key"], "own");
+        assert_eq!(hop.headers.get_all("accept").iter().collect::<Vec<_>>(), ["one", "two"]);
     }
 }

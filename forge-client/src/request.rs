@@ -10,6 +10,7 @@ use reqwest::multipart::Form;
 use serde::Serialize;
 use url::Url;
 
+use crate::auth::{Auth, Instead};
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
 use crate::peek::at_hand;
@@ -185,6 +186,46 @@ impl RequestBuilder {
         })
     }
 
+    /// Authenticates this request so, instead of as the client does; its API key is left out, too. As
+    /// always, only an origin that may see the client's credentials gets to see these: a request to another
+    /// one is not sent.
+    ///
+    /// ```no_run
+    /// # async fn run(
+    /// #     client: forge_client::HttpClient, tokens_of_another_user: impl forge_core::TokenSource + 'static,
+    /// # ) -> Result<(), forge_client::HttpClientError> {
+    /// use forge_client::TokenAuth;
+    ///
+    /// client.get("/me").auth(TokenAuth::new(tokens_of_another_user)).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn auth(self, auth: impl Into<Auth>) -> Self {
+        self.with(|parts| {
+            parts.options.auth.instead = Instead::Other(Box::new(auth.into().build()?));
+            Ok(())
+        })
+    }
+
+    /// Sends this request without the client's authentication. Headers that were set by hand, here or as
+    /// the client's defaults, stay.
+    pub fn no_auth(self) -> Self {
+        self.with(|parts| {
+            parts.options.auth.instead = Instead::Nothing;
+            Ok(())
+        })
+    }
+
+    /// Has a new token fetched for this request, whatever is cached
+    /// ([`force_refresh`](forge_core::TokenSource::force_refresh)): after rights were granted, say, that
+    /// the token at hand does not have yet.
+    pub fn force_renewal(self) -> Self {
+        self.with(|parts| {
+            parts.options.auth.force_renewal = true;
+            Ok(())
+        })
+    }
+
     /// Sends the request. An answer of any status is a response; see
     /// [`HttpResponse::error_for_status`].
     ///
@@ -194,8 +235,16 @@ impl RequestBuilder {
     /// nothing is sent again), a redirect was refused,
     /// or the request could not be built.
     pub async fn send(self) -> Result<HttpResponse, HttpClientError> {
-        let parts = self.request?;
+        let mut parts = self.request?;
         let client = &*self.client;
+        if let Instead::Other(scheme) = &parts.options.auth.instead {
+            // The client does not know that these are credentials.
+            for name in scheme.header_names() {
+                if let Some(value) = parts.headers.get_mut(name) {
+                    value.set_sensitive(true);
+                }
+            }
+        }
         let hop = Hop::first(
             parts.method,
             parts.url,
@@ -204,6 +253,10 @@ impl RequestBuilder {
             parts.body,
             &client.trust,
         );
+        let auth = &parts.options.auth;
+        if let Err(error) = auth.check(client.authentication.as_deref(), hop.is_trusted()) {
+            return Err(HttpClientError::from(error).at(&hop.method, &hop.url));
+        }
         crate::send::send(client, hop, parts.options).await
     }
 

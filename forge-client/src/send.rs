@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use http::Extensions;
+use http::{Extensions, HeaderMap};
 use reqwest::{Request, Response};
 use tokio::time::Instant;
 
-use crate::auth::{CallAuth, Next};
+use crate::auth::{CallAuth, CallAuthOptions, Next};
 use crate::breaker::{Permit, Verdict};
 use crate::client::Inner;
 use crate::examined::MAX_EXAMINED;
@@ -24,15 +24,19 @@ pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) retry_any_method: bool,
+    pub(crate) auth: CallAuthOptions,
 }
 
 /// Sends one call. Whatever happens on the way, only this loop sleeps.
 pub(crate) async fn send(
     client: &Inner,
     hop: Hop,
-    options: CallOptions,
+    mut options: CallOptions,
 ) -> Result<HttpResponse, HttpClientError> {
-    let mut call = Call::new(client, hop, options);
+    let auth = std::mem::take(&mut options.auth);
+    let scheme = auth.scheme(client.authentication.as_deref());
+    let auth = scheme.map(|scheme| CallAuth::new(scheme, auth.force_renewal));
+    let mut call = Call::new(client, hop, options, auth);
     match call.run().await {
         Ok(response) => Ok(call.answered(response)),
         Err(error) => Err(call.failed(error)),
@@ -68,7 +72,7 @@ enum Step<T> {
 type Outcome = Result<Response, HttpClientError>;
 
 impl<'a> Call<'a> {
-    fn new(client: &'a Inner, hop: Hop, options: CallOptions) -> Self {
+    fn new(client: &'a Inner, hop: Hop, options: CallOptions, auth: Option<CallAuth<'a>>) -> Self {
         let started = Instant::now();
         // A time-out that no clock can express is none.
         let deadline =
@@ -77,7 +81,7 @@ impl<'a> Call<'a> {
             client,
             hop,
             options,
-            auth: client.token_auth.as_ref().map(CallAuth::new),
+            auth,
             redirects: Redirects::at_most(client.max_redirects),
             started,
             deadline,
@@ -117,29 +121,43 @@ impl<'a> Call<'a> {
 
     /// The request of an attempt, with its credential and what hooks make of it.
     async fn request(&mut self) -> Result<Request, HttpClientError> {
-        let mut headers = self.hop.headers_to_send(&self.client.trust);
+        let mut headers = self.hop.headers.clone();
         if let Some(auth) = &mut self.auth {
             auth.start();
             if self.hop.is_trusted() {
-                let applied = auth.apply(&self.hop.method, &self.hop.url, &mut headers);
-                within(self.deadline, applied).await??;
+                within(self.deadline, auth.apply(&self.hop, &mut headers)).await??;
             }
         }
+        if !self.client.hooks.request.is_empty() {
+            self.alter(&mut headers)?;
+        }
+        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = self.hop.body.send();
+        *request.timeout_mut() = self.options.timeout;
+        Ok(request)
+    }
+
+    /// Lets hooks alter a request.
+    fn alter(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let carrying = self.auth.as_ref().and_then(|auth| auth.carrying(headers)).cloned();
         self.client.hooks.before_request(&mut OutgoingRequest {
             method: &self.hop.method,
             url: &self.hop.url,
-            headers: &mut headers,
+            headers,
             body: self.hop.body.at_hand(),
             attempt: self.attempts + 1,
             is_trusted: self.hop.is_trusted(),
             trust: &self.client.trust,
             extensions: &mut self.extensions,
         })?;
-        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = self.hop.body.send();
-        *request.timeout_mut() = self.options.timeout;
-        Ok(request)
+        // Where a hook has put something else into the credential's place, an answer says nothing of it.
+        if let Some(auth) = &mut self.auth
+            && auth.carrying(headers) != carrying.as_ref()
+        {
+            auth.start();
+        }
+        Ok(())
     }
 
     async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
@@ -184,7 +202,7 @@ impl<'a> Call<'a> {
         let Some(auth) = &mut self.auth else { return Ok(Step::On(response)) };
         let next = if auth.reads_body(response.status(), response.headers()) {
             let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
-            let next = auth.after(&ExaminedResponse::of(&peeked.response, peeked.body()));
+            let next = auth.after(&ExaminedResponse::of(&peeked.response, peeked.body.as_deref()));
             response = peeked.response;
             next
         } else {
@@ -210,7 +228,7 @@ impl<'a> Call<'a> {
             let delay = match outcome {
                 Ok(response) if policy.reads_body() => {
                     let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
-                    let examined = ExaminedResponse::of(&peeked.response, peeked.body());
+                    let examined = ExaminedResponse::of(&peeked.response, peeked.body.as_deref());
                     let delay = policy.delay(retry, &RetryOutcome::Response(examined));
                     outcome = Ok(peeked.response);
                     delay

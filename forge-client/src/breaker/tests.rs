@@ -4,7 +4,8 @@ use std::time::Duration;
 use forge_core::{Clock, ManualClock};
 use url::Url;
 
-use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitState, Verdict};
+use crate::breaker::CircuitState::{Closed, HalfOpen, Open};
+use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, Verdict};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -39,14 +40,14 @@ fn inv22_each_origin_has_a_circuit_of_its_own() {
     ] {
         assert_eq!(breaker.admit(&url(other), TIMEOUT).is_err(), is_open, "{other}");
         assert_eq!(breaker.refuses_after(Duration::ZERO, &url(other)), is_open, "{other}");
-        let state = if is_open { CircuitState::Open } else { CircuitState::Closed };
+        let state = if is_open { Open } else { Closed };
         assert_eq!(breaker.state(other).unwrap(), state, "{other}");
     }
     let a = url("https://a.example");
     assert!(breaker.refuses_after(Duration::from_secs(29), &a));
     assert!(!breaker.refuses_after(Duration::from_secs(30), &a));
     clock.advance(Duration::from_secs(30));
-    assert_eq!(breaker.state("https://a.example").unwrap(), CircuitState::HalfOpen);
+    assert_eq!(breaker.state("https://a.example").unwrap(), HalfOpen);
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn inv22_a_permit_that_is_dropped_gives_its_place_back() {
     assert!(breaker.admit(&url, TIMEOUT).is_err());
     drop(probe);
     breaker.admit(&url, TIMEOUT).unwrap().settle(Verdict::Success);
-    assert_eq!(breaker.state("https://a.example").unwrap(), CircuitState::Closed);
+    assert_eq!(breaker.state("https://a.example").unwrap(), Closed);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn transitions_are_told_in_their_order_to_one_who_may_ask_back() {
             let breaker = asking.lock().unwrap().clone().unwrap();
             let state = breaker.state(transition.origin()).unwrap();
             listening.lock().unwrap().push((transition.from(), transition.to(), state));
-            if transition.to() == CircuitState::HalfOpen {
+            if transition.to() == HalfOpen {
                 // One from within another.
                 breaker.admit(&url("https://a.example"), TIMEOUT).unwrap().settle(Verdict::Failure);
                 assert_eq!(listening.lock().unwrap().len(), 2);
@@ -99,8 +100,7 @@ fn transitions_are_told_in_their_order_to_one_who_may_ask_back() {
     *breaker.lock().unwrap() = Some(built.clone());
     fail(&built, &url("https://a.example"), 5);
     clock.advance(Duration::from_secs(30));
-    assert_eq!(built.state("https://a.example").unwrap(), CircuitState::Open);
-    use CircuitState::{Closed, HalfOpen, Open};
+    assert_eq!(built.state("https://a.example").unwrap(), Open);
     let expected = [(Closed, Open, Open), (Open, HalfOpen, HalfOpen), (HalfOpen, Open, Open)];
     assert_eq!(*told.lock().unwrap(), expected);
 }
@@ -112,7 +112,7 @@ fn a_listener_that_panics_takes_no_probes_place_and_is_told_the_next_time() {
     let (breaker, clock) = timed(|builder| {
         builder.half_open_probes(1).on_transition(move |transition| {
             *counted.lock().unwrap() += 1;
-            assert_ne!(transition.to(), CircuitState::HalfOpen, "a listener that panics");
+            assert_ne!(transition.to(), HalfOpen, "a listener that panics");
         })
     });
     let url = url("https://a.example");
@@ -121,7 +121,7 @@ fn a_listener_that_panics_takes_no_probes_place_and_is_told_the_next_time() {
     let asking = std::panic::AssertUnwindSafe(|| breaker.admit(&url, TIMEOUT).map(drop));
     assert!(std::panic::catch_unwind(asking).is_err());
     breaker.admit(&url, TIMEOUT).unwrap().settle(Verdict::Success);
-    assert_eq!(breaker.state("https://a.example").unwrap(), CircuitState::Closed);
+    assert_eq!(breaker.state("https://a.example").unwrap(), Closed);
     assert_eq!(*told.lock().unwrap(), 3);
 }
 

@@ -14,12 +14,12 @@ pub(super) struct FailureRate {
 #[derive(Debug)]
 pub(super) struct Window {
     limit: FailureRate,
-    tenths: [Tenth; TENTHS],
+    tenths: [Tenth; 10],
     /// Which tenth it is, counted from the clock's zero.
     current: i64,
 }
 
-const TENTHS: usize = 10;
+const TENTHS: i64 = 10;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tenth {
@@ -29,12 +29,12 @@ struct Tenth {
 
 impl Window {
     pub(super) fn new(limit: FailureRate) -> Self {
-        Self { limit, tenths: [Tenth::default(); TENTHS], current: 0 }
+        Self { limit, tenths: [Tenth::default(); 10], current: 0 }
     }
 
     /// Counts a call, and says whether too many fail.
     pub(super) fn record(&mut self, failed: bool, now: i64) -> bool {
-        self.move_to(now / (millis(self.limit.window) / TENTHS as i64).max(1));
+        self.move_to(now / (millis(self.limit.window) / TENTHS).max(1));
         let tenth = self.tenth(self.current);
         tenth.calls = tenth.calls.saturating_add(1);
         tenth.failures = tenth.failures.saturating_add(u32::from(failed));
@@ -45,7 +45,7 @@ impl Window {
 
     fn move_to(&mut self, now: i64) {
         // More than all of them need not be forgotten, and a clock does not go back.
-        let oldest = now.saturating_sub(TENTHS as i64);
+        let oldest = now.saturating_sub(TENTHS);
         for passed in self.current.max(oldest) + 1..=now {
             *self.tenth(passed) = Tenth::default();
         }
@@ -53,7 +53,7 @@ impl Window {
     }
 
     fn tenth(&mut self, number: i64) -> &mut Tenth {
-        &mut self.tenths[usize::try_from(number.rem_euclid(TENTHS as i64)).unwrap_or_default()]
+        &mut self.tenths[usize::try_from(number.rem_euclid(TENTHS)).unwrap_or_default()]
     }
 }
 

@@ -1,77 +1,54 @@
 //! Settings that say who sends.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use forge_core::{ConfigError, Secret};
-use http::HeaderName;
-use zeroize::Zeroizing;
+use forge_core::Secret;
 
 use super::HttpClientConfigBuilder;
-use super::settings::Authorization;
-use crate::auth::TokenAuth;
+use crate::auth::{ApiKeyAuth, Auth, BasicAuth, Fixed, TokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// A token that never changes (RFC 6750). The last of this, [`with_basic_auth`] and
-    /// [`with_token_auth`] counts.
+    /// A token that never changes (RFC 6750). The last of this, [`with_basic_auth`], [`with_token_auth`]
+    /// and [`with_auth_hook`] counts.
     ///
     /// [`with_basic_auth`]: Self::with_basic_auth
     /// [`with_token_auth`]: Self::with_token_auth
+    /// [`with_auth_hook`]: Self::with_auth_hook
     pub fn with_bearer_token(self, token: impl Into<Secret>) -> Self {
-        let token = token.into();
-        self.with_authorization("bearer_token", Secret::from(format!("Bearer {}", token.expose())))
+        self.with_auth_hook(Fixed::bearer(&token.into()))
     }
 
-    /// HTTP Basic authentication (RFC 7617).
-    pub fn with_basic_auth(mut self, username: &str, password: impl Into<Secret>) -> Self {
-        if username.contains(':') {
-            self.refuse(ConfigError::new("username", "no colon (RFC 7617 2)"));
-        }
-        let pair = Zeroizing::new(format!("{username}:{}", password.into().expose()));
-        let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-        self.with_authorization("basic_auth", Secret::from(format!("Basic {}", *encoded)))
+    /// HTTP Basic authentication (RFC 7617). A [`BasicAuth`] has more settings.
+    pub fn with_basic_auth(self, username: &str, password: impl Into<Secret>) -> Self {
+        self.with_auth_hook(BasicAuth::new(username, password))
     }
 
     /// Tokens from a source, renewed when they are rejected: a [`TokenAuth`] with settings, or just
     /// the source, such as a `TokenManager`.
-    pub fn with_token_auth(mut self, auth: impl Into<TokenAuth>) -> Self {
-        self.settings.authorization = Some(Authorization::Tokens(auth.into()));
+    pub fn with_token_auth(self, auth: impl Into<TokenAuth>) -> Self {
+        self.with_auth_hook(auth.into())
+    }
+
+    /// Authentication of any kind: a [`TokenAuth`], [`ApiKeyAuth`] or [`BasicAuth`], several of them as a
+    /// [`CompositeAuth`](crate::CompositeAuth), or an [`AuthHook`](crate::AuthHook) of one's own.
+    pub fn with_auth_hook(mut self, auth: impl Into<Auth>) -> Self {
+        self.auth = Some(auth.into());
         self
     }
 
-    /// An API key in the header `X-API-Key`, besides whatever goes into `Authorization`.
-    pub fn with_api_key(self, key: impl Into<Secret>) -> Self {
-        self.with_api_key_header(key, "X-API-Key")
+    /// An API key in the header `X-API-Key`, besides whatever else authenticates.
+    pub fn with_api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.api_key = Some(ApiKeyAuth::new(key));
+        self
     }
 
     /// An API key in a header of this name.
     pub fn with_api_key_header(mut self, key: impl Into<Secret>, header_name: &str) -> Self {
-        match (HeaderName::try_from(header_name), key.into().into_header_value()) {
-            (Ok(name), Ok(value)) => self.settings.api_key = Some((name, value)),
-            (Err(error), _) => {
-                self.refuse(ConfigError::new("header_name", "a header name").with_source(error));
-            }
-            (_, Err(error)) => {
-                self.refuse(
-                    ConfigError::new("api_key", "a value that fits into a header").with_source(error),
-                );
-            }
-        }
+        self.api_key = Some(ApiKeyAuth::new(key).header_name(header_name));
         self
     }
 
     /// One more origin (scheme, host, port of this URL) that may see the client's credentials.
     pub fn with_credential_origin(mut self, url: impl Into<String>) -> Self {
         self.credential_origins.push(url.into());
-        self
-    }
-
-    fn with_authorization(mut self, field: &'static str, value: Secret) -> Self {
-        match value.into_header_value() {
-            Ok(value) => self.settings.authorization = Some(Authorization::Fixed(value)),
-            Err(error) => {
-                self.refuse(ConfigError::new(field, "a value that fits into a header").with_source(error));
-            }
-        }
         self
     }
 }

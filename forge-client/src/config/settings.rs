@@ -3,12 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::ConfigError;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 
-use crate::auth::TokenAuth;
+use crate::auth::Scheme;
 use crate::client::Inner;
 use crate::hooks::Hooks;
 use crate::hop::Trust;
@@ -26,8 +25,7 @@ pub(super) struct Settings {
     pub(super) total_timeout: Option<Duration>,
     pub(super) connect_timeout: Duration,
     pub(super) default_headers: HeaderMap,
-    pub(super) authorization: Option<Authorization>,
-    pub(super) api_key: Option<(HeaderName, HeaderValue)>,
+    pub(super) authentication: Option<Arc<Scheme>>,
     pub(super) max_redirects: Option<u32>,
     pub(super) hooks: Hooks,
     pub(super) logging: Option<Logging>,
@@ -38,13 +36,6 @@ pub(super) struct Settings {
     pub(super) pool_idle_timeout: Option<Duration>,
     pub(super) pool_max_idle_per_host: Option<usize>,
     pub(super) configure_http: Option<ConfigureHttp>,
-}
-
-/// What goes into the `Authorization` header, or another one for tokens.
-#[derive(Clone)]
-pub(super) enum Authorization {
-    Fixed(HeaderValue),
-    Tokens(TokenAuth),
 }
 
 type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
@@ -58,8 +49,7 @@ impl Default for Settings {
             total_timeout: None,
             connect_timeout: Duration::from_secs(10),
             default_headers: HeaderMap::new(),
-            authorization: None,
-            api_key: None,
+            authentication: None,
             max_redirects: Some(10),
             hooks: Hooks::default(),
             logging: None,
@@ -102,23 +92,16 @@ impl Settings {
                 |error| ConfigError::new("http", "settings that reqwest accepts").with_source(error),
             )?;
 
-        let mut bound_headers: Vec<_> = settings.api_key.into_iter().collect();
-        let mut token_auth = None;
-        match settings.authorization {
-            Some(Authorization::Fixed(value)) => bound_headers.push((AUTHORIZATION, value)),
-            Some(Authorization::Tokens(auth)) => token_auth = Some(auth.build()?),
-            None => {}
-        }
-        let mut sensitive_names: Vec<_> = bound_headers.iter().map(|(name, _)| name.clone()).collect();
-        sensitive_names.extend(token_auth.as_ref().map(|auth| auth.header_name().clone()));
+        let sensitive_names =
+            settings.authentication.as_ref().map(|scheme| scheme.header_names()).unwrap_or_default();
         let strategys_breaker =
             settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
         Ok(Inner {
             http,
             base_url: settings.base_url,
             default_headers: settings.default_headers,
-            trust: Trust { origins: settings.origins, bound_headers, sensitive_names },
-            token_auth,
+            trust: Trust { origins: settings.origins, sensitive_names },
+            authentication: settings.authentication,
             max_redirects: settings.max_redirects,
             timeout: settings.timeout,
             hooks: settings.hooks,

@@ -54,8 +54,7 @@ fn logged_from(max: Level, act: impl FnOnce()) -> Vec<String> {
 }
 
 fn begin(logging: &Logging, body: Option<&'static str>) -> Option<Entry<'static>> {
-    static TRUST: Trust =
-        Trust { origins: Vec::new(), bound_headers: Vec::new(), sensitive_names: Vec::new() };
+    static TRUST: Trust = Trust { origins: Vec::new(), sensitive_names: Vec::new() };
     let url = Url::parse("https://a.example/x?canary=canary").unwrap();
     let mut request = Request::new(Method::POST, url);
     request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));

@@ -2,11 +2,7 @@ use super::*;
 use crate::target::Origin;
 
 fn trust() -> Trust {
-    Trust {
-        origins: vec![Origin::of(&url())],
-        bound_headers: Vec::new(),
-        sensitive_names: vec![HeaderName::from_static("x-odd")],
-    }
+    Trust { origins: vec![Origin::of(&url())], sensitive_names: vec![HeaderName::from_static("x-odd")] }
 }
 
 fn url() -> Url {
