@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use forge_tests::{Origin, RawReply, RecordedRequest};
 use http::HeaderValue;
 use requestforge::reqwest::ClientBuilder;
@@ -15,7 +17,7 @@ use requestforge::{
 };
 use serde_json::json;
 
-use crate::canaries::{Canaries, Canary, debug};
+use crate::canaries::{Canaries, Canary, debug, percent_forms};
 use crate::logs;
 
 /// What is shown by whom, as it happens.
@@ -86,6 +88,7 @@ fn echo(canary: &str, status: u16) -> RawReply {
             format!("Bearer error=\"invalid_request\", error_description={canary}"),
         )
         .with_header("x-echo", format!("you said {canary}, did you?"))
+        .with_header("x-encoded", format!("you said {}", STANDARD.encode(format!("{canary}:"))))
         .with_header("x-next", format!("https://user:secret@api.example.com/x?{}", query(canary)))
         .with_header("link", format!("</x?{}>; rel=next", query(canary)))
         .with_header("content-location", format!("/x?{}", query(canary)))
@@ -94,6 +97,7 @@ fn echo(canary: &str, status: u16) -> RawReply {
             json!({
                 "access_token": "not this one",
                 "echo": canary,
+                "encoded": [percent_forms(canary), [STANDARD.encode(canary), STANDARD.encode(format!("id:{canary}"))]],
                 "nested": [{ "password": [canary], "list": [format!("{canary}!")] }],
                 canary: "as a name",
             })
@@ -318,7 +322,7 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     canaries.look_at_error("a large body", &large);
 
     // URLs with a user and a password.
-    let [encoded, ..] = crate::canaries::percent_forms(&text);
+    let [encoded, ..] = percent_forms(&text);
     for url in
         [format!("http://user:{encoded}@127.0.0.1/x"), format!("http://{encoded}@127.0.0.1/x?{encoded}")]
     {

@@ -1,5 +1,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use forge_core::echoes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::form_urlencoded;
@@ -7,13 +8,17 @@ use zeroize::Zeroizing;
 
 use super::fields::Fields;
 
-/// Values that are secret wherever they are.
+/// Values that are secret wherever they are, and in whatever form.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
     pub(super) fn are_in(&self, text: &str) -> bool {
-        self.0.iter().any(|secret| text.contains(secret.as_str()))
+        if self.0.is_empty() {
+            return false;
+        }
+        let secrets: Vec<&str> = self.0.iter().map(|secret| secret.as_str()).collect();
+        echoes(text, &secrets)
     }
 
     /// Values of headers, with their scheme and without.
@@ -35,14 +40,10 @@ impl Secrets {
         }
     }
 
-    /// Values of parameters, as they stand in the URL and decoded.
+    /// Values of parameters.
     pub(super) fn learn_query(&mut self, query: &str, is_secret: impl Fn(&str) -> bool) {
-        for pair in query.split('&') {
-            let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else { continue };
-            if is_secret(&name) {
-                self.add(&value);
-                self.add(pair.split_once('=').map_or("", |(_, raw)| raw));
-            }
+        for (_, value) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| is_secret(name)) {
+            self.add(&value);
         }
     }
 
