@@ -312,3 +312,39 @@ impl Error for HttpClientError {
         if self.is_builder() { source.source() } else { Some(source) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RetryOutcome, RetryStrategy, SimpleRetryStrategy};
+
+    fn is(error: &HttpClientError) -> [bool; 4] {
+        [error.is_timeout(), error.is_connect(), error.is_tls(), error.is_max_retries()]
+    }
+
+    #[test]
+    fn after_retries_an_error_still_is_what_the_last_one_was() {
+        for (kind, expected) in [
+            (Kind::Timeout, [true, false, false]),
+            (Kind::Connect, [false, true, false]),
+            (Kind::Tls, [false, true, true]),
+            (Kind::Exchange, [false, false, false]),
+        ] {
+            let last = HttpClientError::new(kind);
+            assert_eq!(is(&last), [expected[0], expected[1], expected[2], false], "{kind:?}");
+            assert!(last.is_of_the_exchange());
+            let error = HttpClientError::max_retries(3, last);
+            assert_eq!(is(&error), [expected[0], expected[1], expected[2], true], "{kind:?}");
+            assert!(!error.is_of_the_exchange(), "it is not retried once more");
+        }
+    }
+
+    #[test]
+    fn a_tls_failure_is_not_retried() {
+        for (kind, retried) in [(Kind::Tls, false), (Kind::Connect, true), (Kind::Timeout, true)] {
+            let error = HttpClientError::new(kind);
+            let delay = SimpleRetryStrategy::new().retry_after(1, &RetryOutcome::Error(&error));
+            assert_eq!(delay.is_some(), retried, "{kind:?}");
+        }
+    }
+}

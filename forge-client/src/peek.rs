@@ -8,17 +8,8 @@ use reqwest::Response;
 /// A response that was looked into, and is whole all the same.
 pub(crate) struct Peeked {
     pub(crate) response: Response,
-    /// The body, or where it begins.
-    pub(crate) read: Bytes,
-    /// Whether that is all of it.
-    is_complete: bool,
-}
-
-impl Peeked {
-    /// The body, if all of it was read.
-    pub(crate) fn body(&self) -> Option<&[u8]> {
-        self.is_complete.then_some(&*self.read)
-    }
+    /// The body, if all of it could be read.
+    pub(crate) body: Option<Bytes>,
 }
 
 /// Reads a body, or a little more than this much of it, and puts it back. One that breaks off breaks off
@@ -44,7 +35,7 @@ pub(crate) async fn peek(mut response: Response, most: usize) -> Peeked {
         Some(error) => Rest::Broken(Some(error)),
     };
     let whole = put_back(read.clone(), rest, None);
-    Peeked { response: http::Response::from_parts(parts, whole).into(), read, is_complete }
+    Peeked { response: http::Response::from_parts(parts, whole).into(), body: is_complete.then_some(read) }
 }
 
 /// The whole of a body that takes no waiting and no more memory than this; else the body, unchanged. How
@@ -111,5 +102,77 @@ impl Body for PutBack {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A body that comes in pieces. `None`: it takes waiting.
+    struct Pieces(VecDeque<Option<&'static str>>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            match self.0.pop_front() {
+                None => Poll::Ready(None),
+                Some(Some(piece)) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(piece))))),
+                Some(None) => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    fn body(pieces: &[Option<&'static str>]) -> reqwest::Body {
+        reqwest::Body::wrap(Pieces(pieces.iter().copied().collect()))
+    }
+
+    fn response(pieces: &[Option<&'static str>]) -> Response {
+        http::Response::new(body(pieces)).into()
+    }
+
+    async fn text(body: reqwest::Body) -> String {
+        Response::from(http::Response::new(body)).text().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_at_hand_is_taken_and_the_rest_is_left_as_it_was() {
+        let at_once = [Some("ab"), Some(""), Some("cd")];
+        assert_eq!(at_hand(body(&at_once), Some(4), 4).unwrap(), "abcd");
+        assert_eq!(at_hand(body(&[]), None, 0).unwrap(), "");
+        for (pieces, most) in [
+            (&at_once[..], 3),
+            (&at_once[..], 0),
+            (&[Some("ab"), None, Some("cd")], 9),
+            (&[None, Some("abcd")], 9),
+            (&[Some("abcd"), None], 9),
+        ] {
+            let rest = at_hand(body(pieces), Some(4), most).unwrap_err();
+            assert_eq!(rest.size_hint().exact(), Some(4), "{pieces:?}");
+            assert_eq!(text(rest).await, "abcd", "{pieces:?}");
+            assert_eq!(at_hand(body(pieces), None, most).unwrap_err().size_hint().exact(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_peeked_at_stays() {
+        for (most, is_whole) in [(3, false), (4, true), (9, true)] {
+            let peeked = peek(response(&[Some("ab"), None, Some("cd")]), most).await;
+            assert_eq!(peeked.body.as_deref(), is_whole.then_some(&b"abcd"[..]), "{most}");
+            // More than one may look.
+            let again = peek(peeked.response, 0).await;
+            assert_eq!(again.body, None);
+            assert_eq!(again.response.text().await.unwrap(), "abcd");
+        }
     }
 }

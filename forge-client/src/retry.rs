@@ -57,3 +57,42 @@ impl RetryPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::ExaminedResponse;
+
+    #[test]
+    fn inv21_the_longer_of_the_strategys_delay_and_the_servers_is_waited_up_to_the_bound() {
+        let strategy = SimpleRetryStrategy::new().delay(Duration::from_secs(10));
+        for (retry_after, bound, seconds) in [
+            (None, 60, 10),
+            (Some("0"), 60, 10),
+            (Some("9"), 60, 10),
+            (Some("11"), 60, 11),
+            (Some("60"), 60, 60),
+            (Some("61"), 60, 60),
+            (Some("1000000000"), 60, 60),
+            (Some("99999999999999999999"), 60, 60),
+            (Some("Fri, 31 Dec 9999 23:59:59 GMT"), 60, 60),
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 60, 10),
+            (Some("soon"), 60, 10),
+            (Some("1e9"), 60, 10),
+            (Some("1000"), 5, 10),
+            (Some("1000"), 0, 10),
+        ] {
+            let policy = RetryPolicy::new(Arc::new(strategy), Duration::from_secs(bound));
+            let header = retry_after.map(|value| (RETRY_AFTER, HeaderValue::from_static(value)));
+            let headers: HeaderMap = header.into_iter().collect();
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let examined = ExaminedResponse { status, headers: &headers, body: None };
+            let delay = policy.delay(1, &RetryOutcome::Response(examined));
+            assert_eq!(delay, Some(Duration::from_secs(seconds)), "{retry_after:?}, at most {bound} s");
+            assert_eq!(policy.delay(4, &RetryOutcome::Response(examined)), None);
+        }
+    }
+}

@@ -202,7 +202,7 @@ impl<'a> Call<'a> {
         let Some(auth) = &mut self.auth else { return Ok(Step::On(response)) };
         let next = if auth.reads_body(response.status(), response.headers()) {
             let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
-            let next = auth.after(&ExaminedResponse::of(&peeked.response, peeked.body()));
+            let next = auth.after(&ExaminedResponse::of(&peeked.response, peeked.body.as_deref()));
             response = peeked.response;
             next
         } else {
@@ -228,7 +228,7 @@ impl<'a> Call<'a> {
             let delay = match outcome {
                 Ok(response) if policy.reads_body() => {
                     let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
-                    let examined = ExaminedResponse::of(&peeked.response, peeked.body());
+                    let examined = ExaminedResponse::of(&peeked.response, peeked.body.as_deref());
                     let delay = policy.delay(retry, &RetryOutcome::Response(examined));
                     outcome = Ok(peeked.response);
                     delay

@@ -1,10 +1,13 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 
 /// How long a server asks to be left alone: in seconds, or up to a date (RFC 9110 10.2.3). A date that
 /// is past asks for nothing; what is neither is no answer.
+///
+/// It is past or to come by the server's own clock, if the answer says what that shows (`Date`), else by
+/// `now`.
 ///
 /// Nothing bounds it here: whoever waits says how long at most.
 ///
@@ -23,8 +26,9 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         // More than fits is long, not nothing.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let until = httpdate::parse_http_date(value).ok()?;
+    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    Some(until.duration_since(date.unwrap_or(now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -61,7 +65,23 @@ mod tests {
             assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
-        let odd = [(RETRY_AFTER, HeaderValue::from_bytes(b"\xff1").unwrap())].into_iter().collect();
+        let odd: HeaderMap =
+            [(RETRY_AFTER, HeaderValue::from_bytes(b"\xff1").unwrap())].into_iter().collect();
         assert_eq!(retry_after(&odd, now), None);
+    }
+
+    #[test]
+    fn dates_are_compared_with_the_servers_own() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Mon, 01 Jan 2024 00:01:00 GMT"));
+        for (date, seconds) in [
+            ("Mon, 01 Jan 2024 00:00:30 GMT", 30),
+            ("Mon, 01 Jan 2024 00:02:00 GMT", 0),
+            ("no date", 1_704_067_260),
+        ] {
+            headers.insert(DATE, HeaderValue::from_static(date));
+            let asked = retry_after(&headers, SystemTime::UNIX_EPOCH);
+            assert_eq!(asked, Some(Duration::from_secs(seconds)), "{date}");
+        }
     }
 }

@@ -79,6 +79,10 @@ impl Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
+        // Nobody read it, and most likely nobody wanted to: it was the answer of an attempt that was repeated.
+        if self.length == 0 {
+            return;
+        }
         let Attempt { method, url, number, correlation_id } = &self.attempt;
         let body = if self.is_whole && self.read.len() == self.length {
             self.mask.body(self.content_type.as_ref(), &self.read, self.max)

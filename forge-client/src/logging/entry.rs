@@ -124,5 +124,6 @@ impl<'a> Entry<'a> {
 }
 
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    // To the microsecond, so that it reads well.
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

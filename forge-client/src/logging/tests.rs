@@ -125,13 +125,10 @@ fn inv16_headers_and_bodies_are_told_if_asked_for_and_masked() {
     });
     assert_eq!(
         lines.iter().map(|line| timeless(line)).collect::<Vec<_>>(),
-        [
-            "INFO message=answered method=POST url=\"https://a.example/x\" attempt=2 status=200 \
+        ["INFO message=answered method=POST url=\"https://a.example/x\" attempt=2 status=200 \
          request_headers=\"content-type: \\\"application/json\\\", x-api-key: ***\" \
          request_body=\"{\\\"a\\\":1,\\\"password\\\":\\\"***\\\"}\" \
-         response_headers=\"content-type: \\\"application/json\\\", x-echo: \\\"***\\\"\"",
-            "INFO message=read method=POST url=\"https://a.example/x\" attempt=2 response_body=\"0 bytes\"",
-        ]
+         response_headers=\"content-type: \\\"application/json\\\", x-echo: \\\"***\\\"\"",]
     );
 }
 
@@ -148,7 +145,8 @@ async fn read(logging: &Logging, body: &'static str, pieces: usize) -> (String, 
     }
     drop(response);
     let line = lines.lock().unwrap().pop().unwrap();
-    let told = line.split_once("response_body=").unwrap().1.trim_matches('"').replace('\\', "");
+    let told =
+        line.split_once("response_body=").map_or("", |(_, told)| told).trim_matches('"').replace('\\', "");
     (String::from_utf8(read).unwrap(), told)
 }
 
@@ -161,5 +159,5 @@ async fn a_body_is_told_when_it_was_read_and_reaches_its_reader_untouched() {
     assert_eq!(read(&complete().max_body(26), body, all).await.1, masked);
     assert_eq!(read(&complete().max_body(25), body, all).await, (body.to_owned(), "26 bytes".into()));
     assert_eq!(read(&complete().max_body(0), body, all).await.1, "26 bytes");
-    assert_eq!(read(&complete(), body, 0).await.1, "0 bytes were read, and not all");
+    assert_eq!(read(&complete(), body, 0).await.1, "", "nobody reads it, so nobody is told");
 }

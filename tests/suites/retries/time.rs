@@ -1,12 +1,11 @@
 //! The total time-out. Whether it came in time is not measured: without it, nothing here would end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
-use requestforge::{
-    ClientCredentialsTokenProvider, HttpClient, SimpleAuthRetryStrategy, TokenAuth, TokenManager,
-};
+use forge_tests::{Origin, RawReply};
+use requestforge::{HttpClient, SimpleAuthRetryStrategy, TokenAuth, TokenData, token_source_fn};
 
 use super::world::{always, build, in_time, in_turn, quickly, retrying};
 
@@ -82,61 +81,47 @@ async fn the_body_is_read_within_the_time_of_its_attempt() {
     assert_eq!(response.text().await.expect("a body"), "late");
 }
 
-struct World {
-    server: AuthorizationServer,
-    api: Api,
-    manager: TokenManager,
-}
-
-impl World {
-    async fn new() -> Self {
-        let server = AuthorizationServer::start().await.expect("a server");
-        let api = Api::start(&server).await.expect("an API");
-        let provider = ClientCredentialsTokenProvider::builder(
-            server.token_url(),
-            server.client_id(),
-            server.client_secret(),
-        );
-        let manager = TokenManager::new(provider.build().expect("a provider"));
-        Self { server, api, manager }
-    }
-
-    fn client(&self, configure: impl FnOnce(TokenAuth) -> TokenAuth) -> HttpClient {
-        let auth = configure(TokenAuth::new(self.manager.clone()));
-        build(HttpClient::builder(self.api.base_url()).with_token_auth(auth).with_total_timeout(SOON))
-    }
+/// A client whose token source has so many tokens, and then has everybody wait.
+fn with_tokens(api: &Origin, tokens: usize, strategy: SimpleAuthRetryStrategy) -> HttpClient {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = token_source_fn(move || {
+        let asked = asked.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if asked >= tokens {
+                std::future::pending::<()>().await;
+            }
+            Ok(TokenData::new(asked.to_string()))
+        }
+    });
+    let auth = TokenAuth::new(source).auth_retry_strategy(strategy);
+    build(HttpClient::builder(api.url()).with_token_auth(auth).with_total_timeout(SOON))
 }
 
 #[tokio::test]
 async fn the_total_time_out_bounds_the_wait_for_a_token() {
-    let world = World::new().await;
-    world.server.set_delay(Duration::from_secs(8));
-    let error = in_time(world.client(|auth| auth).get("/").send()).await.expect_err("no token yet");
+    let api = always(RawReply::ok("")).await;
+    let client = with_tokens(&api, 0, SimpleAuthRetryStrategy::new());
+    let error = in_time(client.get("/").send()).await.expect_err("no token yet");
     assert!(error.is_timeout() && !error.is_authentication(), "{error:?}");
-    assert_eq!(world.api.requests(), 0, "inv15");
+    assert!(api.requests().is_empty(), "inv15");
 }
 
 #[tokio::test]
 async fn the_total_time_out_bounds_the_renewal_of_a_rejected_token() {
-    let world = World::new().await;
-    world.manager.get_token().await.expect("a token");
-    world.server.revoke_all();
-    world.server.set_delay(Duration::from_secs(8));
-    let error = in_time(world.client(|auth| auth).get("/").send()).await.expect_err("no other token yet");
+    let api = always(RawReply::status(401)).await;
+    let client = with_tokens(&api, 1, SimpleAuthRetryStrategy::new());
+    let error = in_time(client.get("/").send()).await.expect_err("no other token yet");
     assert!(error.is_timeout(), "{error:?}");
-    assert_eq!(world.api.rejected(), 1);
+    assert_eq!(api.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_replay_that_would_come_too_late_is_not_begun() {
-    let world = World::new().await;
-    world.manager.get_token().await.expect("a token");
-    world.server.revoke_all();
-    let strategy = SimpleAuthRetryStrategy::new().delay(EVER);
-    let client = world.client(|auth| auth.auth_retry_strategy(strategy));
+    let api = always(RawReply::status(401).with_body("who?")).await;
+    let client = with_tokens(&api, 2, SimpleAuthRetryStrategy::new().delay(EVER));
     let response = in_time(client.get("/").send()).await.expect("an answer");
     assert_eq!((response.status_code().as_u16(), response.attempts()), (401, 1));
-    assert_eq!(world.server.token_calls(), 2, "the next request has the new one");
+    assert_eq!(response.text().await.expect("a body"), "who?");
 }
 
 #[tokio::test]
