@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use forge_tests::{Origin, RawReply, RecordedRequest};
 use requestforge::{
-    HttpClient, HttpClientBuilder, HttpClientError, HttpResponse, StaticTokenSource, TokenAuth, TokenData,
+    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, BasicAuth, CompositeAuth, HttpClient,
+    HttpClientBuilder, HttpClientError, HttpResponse, StaticTokenSource, TokenAuth, TokenData,
 };
 
 use tls::TlsFront;
@@ -32,10 +33,33 @@ fn credentials() -> Vec<(&'static str, Configure)> {
         ("token in any header", |builder| {
             builder.with_token_auth(tokens().auth_header_name("X-Whatever").auth_header_prefix(""))
         }),
+        ("api key auth", |builder| {
+            builder.with_auth_hook(ApiKeyAuth::new("canary").header_name("X-Whatever"))
+        }),
+        ("basic auth", |builder| builder.with_auth_hook(BasicAuth::new("canary", "canary"))),
+        ("several", |builder| {
+            let auth = CompositeAuth::all().with(ApiKeyAuth::new("canary")).with(tokens());
+            builder.with_auth_hook(auth.with(CompositeAuth::first().with(Custom)))
+        }),
+        ("custom", |builder| builder.with_auth_hook(Custom)),
         ("default headers", |builder| {
             builder.with_headers([("Authorization", "canary"), ("Cookie", "canary"), ("X-Api-Key", "canary")])
         }),
     ]
+}
+
+#[derive(Debug)]
+struct Custom;
+
+impl AuthHook for Custom {
+    fn header_names(&self) -> Vec<http::HeaderName> {
+        vec![http::HeaderName::from_static("x-whatever")]
+    }
+
+    fn authenticate(&self, _request: &AuthRequest<'_>) -> Result<http::HeaderMap, AuthenticationError> {
+        let name = http::HeaderName::from_static("x-whatever");
+        Ok(http::HeaderMap::from_iter([(name, http::HeaderValue::from_static("canary"))]))
+    }
 }
 
 fn has_canary(request: &RecordedRequest) -> bool {
