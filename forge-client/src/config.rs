@@ -37,6 +37,8 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_header`](Self::with_header) | none |
 /// | authentication | none |
+/// | [`with_request_hook`](Self::with_request_hook), [`with_response_hook`](Self::with_response_hook), [`with_error_hook`](Self::with_error_hook) | none |
+/// | [`with_logging`](Self::with_logging) | nothing is logged |
 ///
 /// ```
 /// use forge_client::{HttpClient, HttpClientConfigBuilder};
