@@ -41,6 +41,8 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_request_hook`](Self::with_request_hook) and others | none |
 /// | [`with_logging`](Self::with_logging) | nothing is logged |
 /// | authentication | none |
+/// | [`with_request_hook`](Self::with_request_hook), [`with_response_hook`](Self::with_response_hook), [`with_error_hook`](Self::with_error_hook) | none |
+/// | [`with_logging`](Self::with_logging) | nothing is logged |
 ///
 /// ```
 /// use forge_client::{HttpClient, HttpClientConfigBuilder};

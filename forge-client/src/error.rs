@@ -136,6 +136,18 @@ impl HttpClientError {
     }
 
     /// Why no token could be had, where [`is_authentication`](Self::is_authentication).
+    ///
+    /// ```no_run
+    /// # async fn run(client: forge_client::HttpClient) {
+    /// match client.get("/protected").send().await {
+    ///     Ok(response) => println!("{}", response.status_code()),
+    ///     Err(error) => match error.authentication_error() {
+    ///         Some(auth) => eprintln!("authentication failed: {}", auth.service_name()),
+    ///         None => eprintln!("{error}"),
+    ///     },
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn authentication_error(&self) -> Option<&AuthenticationError> {
         self.0.source.as_deref()?.downcast_ref()

@@ -25,6 +25,24 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
 }
 
 /// Replays after a fixed delay. Default: once, at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_client::{HttpClientConfigBuilder, SimpleAuthRetryStrategy, TokenAuth};
+///
+/// # fn run(
+/// #     token_manager: impl forge_core::TokenSource + 'static,
+/// # ) -> Result<(), forge_client::HttpClientError> {
+/// let config = HttpClientConfigBuilder::new()
+///     .with_base_url("https://api.example.com")
+///     .with_token_auth(TokenAuth::new(token_manager).auth_retry_strategy(
+///         SimpleAuthRetryStrategy::new().max_retries(1).delay(Duration::from_millis(500)),
+///     ))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// # run(forge_core::StaticTokenSource::new(forge_core::TokenData::new("t")).unwrap()).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleAuthRetryStrategy {
     max_retries: u32,
@@ -66,6 +84,18 @@ impl AuthRetryStrategy for SimpleAuthRetryStrategy {
 }
 
 /// Replays after delays that grow: `base_delay`, times `multiplier`, … up to `max_delay`.
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_client::ExponentialAuthRetryStrategy;
+///
+/// let auth_retry = ExponentialAuthRetryStrategy::new()
+///     .max_retries(3)
+///     .base_delay(Duration::from_millis(500))
+///     .max_delay(Duration::from_secs(5))
+///     .multiplier(2.0)
+///     .jitter(true);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialAuthRetryStrategy {
     max_retries: u32,

@@ -9,8 +9,9 @@ use crate::target::presentable;
 
 /// Sees the error with which a call ends, once.
 ///
-/// An answer of any status is no error. A hook that watches cannot fail, as that would hide what really
-/// went wrong. For order and panics see [`RequestHook`](crate::RequestHook). A closure is one, too:
+/// An answer of any status is no error, and what could not be built was never a call. A hook that watches
+/// cannot fail, as that would hide what really went wrong. For order and panics see
+/// [`RequestHook`](crate::RequestHook). A closure is one, too:
 ///
 /// ```
 /// use forge_client::{FailedCall, HttpClient};

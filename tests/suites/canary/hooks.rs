@@ -265,6 +265,12 @@ fn inv16_settings_of_hooks_logging_retries_and_the_breaker_are_not_shown() {
     canaries.end();
 }
 
+/// With what a call ends, a bad answer among it.
+async fn failure(client: &HttpClient, url: &str) -> HttpClientError {
+    let request = client.put(url).json(&json!({ "a": "x" }));
+    request.send().await.and_then(requestforge::HttpResponse::error_for_status).expect_err("a failure")
+}
+
 #[tokio::test]
 async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     logs::keep();
@@ -275,42 +281,37 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     let reply = text.clone();
     let api = Origin::start(move |_| echo(&reply, 503)).await.expect("a server");
     let url = format!("/x?{}#{text}", query(&text));
-    async fn error(client: &HttpClient, url: &str) -> HttpClientError {
-        let request = client.put(url).json(&json!({ "a": "x" }));
-        request.send().await.and_then(requestforge::HttpResponse::error_for_status).expect_err("a failure")
-    }
-
     // What cannot be a header is refused and not told; a hook whose failures are ignored says it in the log.
     let hook = move |request: &mut OutgoingRequest<'_>| request.set_header("X-Hook", line.as_str());
     let failing = client(api.url(), &text).with_request_hook(hook.clone()).build().expect("a client");
-    let told = error(&failing, &url).await;
+    let told = failure(&failing, &url).await;
     assert!(told.is_hook() && told.source().is_some());
     canaries.look_at_error("a hook", &told);
     let ignoring =
         client(api.url(), &text).with_request_hook(IgnoringFailures(hook)).build().expect("a client");
-    assert!(error(&ignoring, &url).await.is_status());
+    assert!(failure(&ignoring, &url).await.is_status());
 
     // Over and over again until the breaker has it.
     let breaker = CircuitBreaker::builder().failure_threshold(2).build().expect("a breaker");
     let retries = SimpleRetryStrategy::new().max_retries(9).delay(Duration::ZERO);
     let breaking = client(api.url(), &text).with_circuit_breaker(breaker).with_retry_strategy(retries);
     let breaking = breaking.build().expect("a client");
-    canaries.look_at_error("a 503", &error(&breaking, &url).await);
-    let open = error(&breaking, &url).await;
+    canaries.look_at_error("a 503", &failure(&breaking, &url).await);
+    let open = failure(&breaking, &url).await;
     assert!(open.is_circuit_open(), "{open:?}");
     canaries.look_at_error("an open circuit", &open);
     canaries.look_at_debug("CircuitOpen", &open.circuit_open());
 
     // Nobody there, and no time.
     let retrying = client(api.url(), &text).with_retry_strategy(retries).build().expect("a client");
-    let nobody = error(&retrying, &format!("http://127.0.0.1:1{url}")).await;
+    let nobody = failure(&retrying, &format!("http://127.0.0.1:1{url}")).await;
     assert!(nobody.is_max_retries(), "{nobody:?}");
     canaries.look_at_error("retries", &nobody);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent_url = format!("http://{}{url}", silent.local_addr().expect("an address"));
     let hasty =
         client(api.url(), &text).with_total_timeout(Duration::from_millis(1)).build().expect("a client");
-    let late = error(&hasty, &silent_url).await;
+    let late = failure(&hasty, &silent_url).await;
     assert!(late.is_timeout(), "{late:?}");
     canaries.look_at_error("no time", &late);
 
@@ -326,7 +327,7 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     for url in
         [format!("http://user:{encoded}@127.0.0.1/x"), format!("http://{encoded}@127.0.0.1/x?{encoded}")]
     {
-        let refused = error(&small, &url).await;
+        let refused = failure(&small, &url).await;
         assert!(refused.is_builder(), "{refused:?}");
         canaries.look_at_error("user-info", &refused);
         canaries.look_at_debug("RequestBuilder", &small.get(&url));

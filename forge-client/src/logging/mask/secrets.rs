@@ -67,7 +67,9 @@ impl Secrets {
                 }
             }
             Value::Array(items) => {
-                items.iter().for_each(|item| self.learn_json(item, is_in_secret, is_secret))
+                for item in items {
+                    self.learn_json(item, is_in_secret, is_secret);
+                }
             }
             Value::String(text) if is_in_secret => self.add(text),
             Value::Number(number) if is_in_secret => self.add(&number.to_string()),
