@@ -35,10 +35,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Serves GET /users/{id}, which it gets from an API with a token, and GET /health.
-///
-/// The client secret comes from the environment variable FORGE_CLIENT_SECRET.
 #[derive(Parser)]
-#[command(bin_name = "cargo run --example axum_service --")]
+#[command(bin_name = "cargo run --example axum_service --", after_help = AFTER_HELP)]
 struct Options {
     /// Show on this machine alone, with servers that count, that the service does what it should
     #[arg(long, conflicts_with_all = ["listen", "api_url", "token_url", "client_id"])]
@@ -85,6 +83,8 @@ struct Options {
     )]
     redis_url: Option<String>,
 }
+
+const AFTER_HELP: &str = "The client secret comes from the environment variable FORGE_CLIENT_SECRET.";
 
 /// What all handlers share. Cheap to clone, as all that is in it is.
 #[derive(Clone)]

@@ -27,15 +27,19 @@ pub struct HttpClientConfig(Settings);
 /// | setting | default |
 /// | --- | --- |
 /// | [`with_base_url`](Self::with_base_url) | none: URLs must be absolute |
+/// | [`with_header`](Self::with_header) | none |
 /// | [`with_timeout`](Self::with_timeout) | 30 s an attempt |
-/// | [`with_connect_timeout`](Self::with_connect_timeout) | 10 s |
 /// | [`with_total_timeout`](Self::with_total_timeout) | none |
+/// | [`with_connect_timeout`](Self::with_connect_timeout) | 10 s |
+/// | [`with_pool_idle_timeout`](Self::with_pool_idle_timeout) | 90 s |
+/// | [`with_pool_max_idle_per_host`](Self::with_pool_max_idle_per_host) | any number |
 /// | [`with_retry`](Self::with_retry) | nothing is retried |
 /// | [`with_max_retry_after`](Self::with_max_retry_after) | 60 s |
 /// | [`with_circuit_breaker`](Self::with_circuit_breaker) | none |
-/// | [`with_max_body`](Self::with_max_body) | 64 MiB |
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
-/// | [`with_header`](Self::with_header) | none |
+/// | [`with_max_body`](Self::with_max_body) | 64 MiB |
+/// | [`with_request_hook`](Self::with_request_hook) and others | none |
+/// | [`with_logging`](Self::with_logging) | nothing is logged |
 /// | authentication | none |
 ///
 /// ```

@@ -69,8 +69,8 @@ impl Logging {
     ///
     /// Values are masked where the client would not take the header to another origin (`Authorization`,
     /// `X-Api-Key`, `Cookie`, …, values marked sensitive), where the name is one of the
-    /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what was so masked in the request.
-    /// URLs lose their query.
+    /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what is masked in the request: its
+    /// headers, its query, its body. URLs lose their query.
     pub fn log_headers(mut self, log: bool) -> Self {
         self.log_headers = log;
         self
@@ -80,8 +80,8 @@ impl Logging {
     ///
     /// Only JSON and forms are: what is in them has a name by which it is known to be a secret or not. Values
     /// are masked under names such as `password`, `access_token`, `apiKey`, under the
-    /// [`sensitive_keys`](Self::sensitive_keys), where they have no name at all, and where they hold what is
-    /// masked in the request's headers. Of other bodies, and of streams, only the length is told.
+    /// [`sensitive_keys`](Self::sensitive_keys), where they have no name at all, and where a server echoes
+    /// what is masked in the request. Of other bodies, and of streams, only the length is told.
     ///
     /// What is personal is not known by its name, and this is not the way to keep it out of a log.
     pub fn log_body(mut self, log: bool) -> Self {

@@ -13,6 +13,7 @@
 mod cache_key;
 mod clock;
 mod credential;
+mod echo;
 mod error;
 mod identity;
 mod provider;
@@ -29,6 +30,7 @@ pub use cache_key::CacheKey;
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
+pub use echo::echoes;
 pub use error::{
     AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, OAuthErrorCode, StorageError,
 };

@@ -48,10 +48,11 @@ impl<'a> Entry<'a> {
     pub(super) fn new(logging: &Logging, request: &Request, trust: &'a Trust, attempt: Attempt) -> Self {
         let Logging { log_headers, log_body, max_body, .. } = *logging;
         let headers = request.headers();
-        let mut mask = Mask::new(Arc::clone(&logging.sensitive_keys));
-        if log_headers || log_body {
-            mask.learn(headers, trust);
-        }
+        let mask = if log_headers || log_body {
+            Mask::of(request, trust, Arc::clone(&logging.sensitive_keys))
+        } else {
+            Mask::none()
+        };
         let body = request.body().and_then(reqwest::Body::as_bytes).filter(|_| log_body);
         Self {
             request_headers: log_headers.then(|| mask.headers(headers, &attempt.url, trust)),

@@ -18,9 +18,14 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 
 /// That of a request with these headers.
 fn mask(sent: &[(&'static str, &'static str)]) -> Mask {
-    let mut mask = Mask::new(["iban", "X-My_Own"].map(normalized).into());
-    mask.learn(&headers(sent), &trust());
-    mask
+    mask_of("https://a.example", sent, "")
+}
+
+fn mask_of(url: &str, sent: &[(&'static str, &'static str)], body: &'static str) -> Mask {
+    let mut request = Request::new(http::Method::POST, Url::parse(url).unwrap());
+    *request.headers_mut() = headers(sent);
+    *request.body_mut() = Some(body.into());
+    Mask::of(&request, &trust(), ["iban", "X-My_Own"].map(normalized).into())
 }
 
 fn json(mask: &Mask, body: &str) -> String {
@@ -62,7 +67,7 @@ fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
 
 #[test]
 fn inv16_json_is_masked_by_name_and_by_value() {
-    let mask = mask(&[("authorization", "Basic dXNlcjpjYW5hcnk="), ("cookie", "sid=jar")]);
+    let mask = mask(&[("authorization", "Basic dXNlcjpjYW5hcnk="), ("cookie", "sid=a-jar")]);
     for (body, shown) in [
         (r#"{"name":"x","n":1,"on":true,"no":null}"#, r#"{"n":1,"name":"x","no":null,"on":true}"#),
         (r#"{"password":"p"}"#, r#"{"password":"***"}"#),
@@ -83,7 +88,7 @@ fn inv16_json_is_masked_by_name_and_by_value() {
         (r#"{"a":"Basic dXNlcjpjYW5hcnk="}"#, r#"{"a":"***"}"#),
         (r#"{"a":["dXNlcjpjYW5hcnk="]}"#, r#"{"a":["***"]}"#),
         (r#"{"a":"the password can\u0061ry"}"#, r#"{"a":"***"}"#),
-        (r#"{"sid=jar":"x"}"#, r#"{"***":"x"}"#),
+        (r#"{"sid=a-jar":"x"}"#, r#"{"***":"x"}"#),
         // URLs.
         (r#"{"a":"https://u:p@b.example/x?sig=p#p"}"#, r#"{"a":"https://b.example/x"}"#),
     ] {
@@ -134,6 +139,25 @@ fn inv16_what_has_no_names_is_not_shown() {
     }
     assert_eq!(shown(Some("application/problem+json"), "{\"a\":1}", 7), "{\"a\":1}");
     assert_eq!(shown(Some("application/problem+json"), "{\"a\":1}", 6), "7 bytes");
+}
+
+#[test]
+fn inv16_what_a_request_hides_in_its_query_and_its_body_is_masked_where_it_is_echoed() {
+    let sent = [("content-type", "application/json")];
+    let in_json = r#"{"user":{"password":"c\u0061nary-1"},"a":"harmless","secret":[{"x":12345678}]}"#;
+    let mask = mask_of("https://a.example/x?token=canary%2D2&page=seventy&sig=canary-3", &sent, in_json);
+    for (body, shown) in [
+        (r#"{"input":"canary-1 is too short"}"#, r#"{"input":"***"}"#),
+        (r#"{"input":12345678}"#, r#"{"input":"***"}"#),
+        (r#"{"url":"/x?token=canary%2D2","value":"canary-2"}"#, r#"{"url":"***","value":"***"}"#),
+        (r#"{"x":["canary-3"]}"#, r#"{"x":["***"]}"#),
+        (r#"{"a":"harmless","page":"seventy"}"#, r#"{"a":"harmless","page":"seventy"}"#),
+    ] {
+        assert_eq!(json(&mask, body), shown, "{body}");
+    }
+    let sent = [("content-type", "application/x-www-form-urlencoded")];
+    let mask = mask_of("https://a.example", &sent, "client_secret=canary+1&a=harmless");
+    assert_eq!(json(&mask, r#"{"x":"canary 1","y":"harmless"}"#), r#"{"x":"***","y":"harmless"}"#);
 }
 
 #[test]
