@@ -121,6 +121,9 @@ impl Caller {
                 let status = response.status_code();
                 let may_be = [StatusCode::OK, StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE];
                 assert!(may_be.contains(&status), "{status}: {chain:?}");
+                // Nobody but the caller says who we are, not even for the response to tell.
+                let url = response.url();
+                assert!(url.username().is_empty() && url.password().is_none(), "user-info: {chain:?}");
             }
             Err(error) => assert!(error.is_redirect(), "{error:?}: {chain:?}"),
         }
