@@ -242,9 +242,10 @@ async fn inv22_no_token_is_fetched_for_what_is_not_sent_and_none_is_no_failure()
         counted.fetch_add(1, Ordering::SeqCst);
         let fails = *failing.lock().expect("no panic");
         async move {
-            match fails {
-                true => Err(AuthenticationError::new("test", AuthenticationErrorKind::Connect)),
-                false => Ok(TokenData::new("t")),
+            if fails {
+                Err(AuthenticationError::new("test", AuthenticationErrorKind::Connect))
+            } else {
+                Ok(TokenData::new("t"))
             }
         }
     });
