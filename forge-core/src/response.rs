@@ -332,6 +332,21 @@ mod tests {
     }
 
     #[test]
+    fn bearer_is_written_in_one_way_and_other_types_stay() {
+        for (sent, read) in [
+            ("Bearer", "Bearer"),
+            ("BEARER", "Bearer"),
+            ("BearerToken", "Bearer"),
+            ("", "Bearer"),
+            ("mac", "mac"),
+            ("DPoP", "DPoP"),
+        ] {
+            let token = parse(&json!({"access_token": "a", "token_type": sent})).unwrap();
+            assert_eq!(token.token_type(), read);
+        }
+    }
+
+    #[test]
     fn expires_in_comes_in_many_forms() {
         let expiry =
             |value: Value| parse(&json!({"access_token": "a", "expires_in": value})).map(|t| t.expires_at());
