@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -77,5 +78,36 @@ pub trait TokenFetcher: Send + Sync {
     /// has. Default: does nothing.
     fn on_fetch_error(&self, error: &AuthenticationError, context: &FetchContext) {
         let _ = (error, context);
+    }
+}
+
+#[async_trait]
+impl<F: TokenFetcher + ?Sized> TokenFetcher for Arc<F> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn depends_on(&self) -> Vec<&str> {
+        (**self).depends_on()
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        (**self).ttl()
+    }
+
+    fn timeout(&self) -> Duration {
+        (**self).timeout()
+    }
+
+    fn dies_with_dependencies(&self) -> bool {
+        (**self).dies_with_dependencies()
+    }
+
+    async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
+        (**self).fetch(context).await
+    }
+
+    fn on_fetch_error(&self, error: &AuthenticationError, context: &FetchContext) {
+        (**self).on_fetch_error(error, context);
     }
 }
