@@ -90,6 +90,12 @@ impl From<&str> for RequestValue {
     }
 }
 
+impl From<&String> for RequestValue {
+    fn from(text: &String) -> Self {
+        Secret::from(text.as_str()).into()
+    }
+}
+
 impl From<String> for RequestValue {
     fn from(text: String) -> Self {
         Secret::from(text).into()
