@@ -114,7 +114,7 @@ impl TokenFetchPipeline {
     /// The names of all steps, as they were listed.
     #[must_use]
     pub fn step_names(&self) -> Vec<&str> {
-        self.0.fetchers.iter().map(|fetcher| fetcher.name()).collect()
+        self.0.fetchers.iter().map(TokenFetcher::name).collect()
     }
 
     /// What stands before the steps' names in their cache keys, and names the pipeline in errors and spans.

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
 use std::error::Error;
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -260,7 +261,7 @@ async fn inv16_nothing_that_was_sent_comes_back_in_an_error() {
         let mut shown = format!("{error} {error:?} {:?} {:?}", settings(), settings().build());
         let mut cause = error.source();
         while let Some(error) = cause {
-            shown += &format!("{error} {error:?}");
+            write!(shown, "{error} {error:?}").unwrap();
             cause = error.source();
         }
         assert!(!shown.contains("canary") && !shown.contains("Y2FuYXJ5"), "{shown}");

@@ -392,10 +392,7 @@ where
 
 /// The endpoint always stays below the base URL.
 fn endpoint(base_url: &str, endpoint: &str, plain_http: bool) -> Result<TokenEndpoint, ConfigError> {
-    let check = |url: &str| match plain_http {
-        true => TokenEndpoint::accepting_plain_http(url),
-        false => TokenEndpoint::new(url),
-    };
+    let check = if plain_http { TokenEndpoint::accepting_plain_http } else { TokenEndpoint::new };
     let base = base_url.trim_end_matches('/');
     check(base).map_err(|error| error.with_field("base_url"))?;
     if base.contains('?') {

@@ -100,7 +100,9 @@ impl StepCall {
         };
         match result {
             Ok(token) => {
-                used.iter().for_each(|credential| credential.mark_accepted());
+                for credential in &used {
+                    credential.mark_accepted();
+                }
                 Ok(token)
             }
             Err(error) => Err(self.tell(means, error, &used)),
