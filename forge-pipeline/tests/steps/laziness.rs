@@ -78,7 +78,9 @@ async fn steps_that_do_not_need_each_other_are_fetched_at_the_same_time() {
     while world.calls() != [1, 1, 0] {
         tokio::task::yield_now().await;
     }
-    gates.iter().for_each(|gate| gate.add_permits(1));
+    for gate in gates {
+        gate.add_permits(1);
+    }
     assert_eq!(call.await.unwrap(), "c-1");
 }
 
