@@ -1,8 +1,8 @@
 //! No secret in any output (invariant 16): `Debug`, `Display`, error chains and logs are searched for
 //! canaries, in whatever form one could have got there.
 //!
-//! What a new public type, error or log line needs is a line in `types.rs`, `refusals.rs`, `answers.rs` or
-//! `session.rs`; new forms belong into `canaries.rs`, with an example in its tests.
+//! What a new public type, error or log line needs is a line in `types.rs`, `refusals.rs`, `answers.rs`,
+//! `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
 
 #![allow(clippy::expect_used)]
 
@@ -13,4 +13,5 @@ mod logs;
 mod refusals;
 mod session;
 mod settings;
+mod steps;
 mod types;
