@@ -175,7 +175,7 @@ impl Inner {
         if let Some(entry) = self.slot.entry() {
             entry.plan_renewal(now, until);
         }
-        error
+        self.standing_back(error, until)
     }
 }
 
