@@ -2,8 +2,8 @@
 
 use forge_tests::MultiStepServer;
 use requestforge::{
-    Body, BodyTokenFetcher, ConfigError, ContentType, HeaderTokenFetcher, HttpTokenFetcherBuilder,
-    FetchContext, PipelineTokenProvider, Secret, TokenFetchPipeline, TokenManager,
+    Body, BodyTokenFetcher, ConfigError, ContentType, FetchContext, HeaderTokenFetcher,
+    HttpTokenFetcherBuilder, PipelineTokenProvider, Secret, TokenFetchPipeline, TokenManager,
 };
 
 /// Each step has the tokens of those that it depends on in its context. The last one is what requests carry.
@@ -11,9 +11,7 @@ pub(super) fn sessions(server: &MultiStepServer, password: &str) -> Result<Token
     let session = HeaderTokenFetcher::builder("session", server.base_url(), "/v1/session")
         .token_header("X-Session-Id")
         .depends_on(["user_token"])
-        .request_headers_with(|context| {
-            [("Authorization", bearer(context))]
-        })
+        .request_headers_with(|context| [("Authorization", bearer(context))])
         .build()?;
     let pipeline = TokenFetchPipeline::builder()
         .step(app_token(server).build()?)

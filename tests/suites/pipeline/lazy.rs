@@ -8,6 +8,7 @@ use crate::world::{PREFIX, World, provider};
 
 over_each_storage![
     a_final_token_at_hand_fetches_nothing_whatever_became_of_the_steps_before,
+    tokens_that_die_with_those_they_were_bought_with_go_when_one_of_them_goes,
     a_missing_step_fetches_only_what_it_needs,
     what_another_process_has_stored_is_not_fetched,
     an_invalidated_step_takes_its_dependants_with_it_and_nothing_else,
@@ -31,6 +32,27 @@ async fn a_final_token_at_hand_fetches_nothing_whatever_became_of_the_steps_befo
     forget(&world, Step::User).await;
     assert_eq!(pipeline.execute(false).await.expect("a token").id(), first.id());
     assert_eq!(world.server.all_calls(), [1, 0, 1, 1]);
+}
+
+async fn tokens_that_die_with_those_they_were_bought_with_go_when_one_of_them_goes(world: World) {
+    let pipeline = world
+        .pipeline()
+        .step(world.app().build().expect("a step"))
+        .step(world.user().dies_with_dependencies(true).build().expect("a step"))
+        .step(world.session().dies_with_dependencies(true).build().expect("a step"))
+        .build()
+        .expect("a pipeline");
+    for (gone, calls) in
+        [(Step::App, [2, 0, 2, 2]), (Step::User, [2, 0, 3, 3]), (Step::Session, [2, 0, 3, 4])]
+    {
+        pipeline.execute(false).await.expect("a token");
+        forget(&world, gone).await;
+        for _ in 0..2 {
+            let token = pipeline.execute(false).await.expect("a token");
+            assert!(world.server.is_valid(Step::Session, token.access_token()));
+            assert_eq!(world.server.all_calls(), calls, "without {gone:?}");
+        }
+    }
 }
 
 async fn a_missing_step_fetches_only_what_it_needs(world: World) {

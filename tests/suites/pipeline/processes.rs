@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use forge_tests::fleet::{Settings, What};
-use forge_tests::{MultiStepServer, Step};
+use forge_tests::fleet::{Failure, Settings, What};
+use forge_tests::{MultiStepServer, StatusCode, Step};
 
 use crate::member::{Fleet, the_token};
 use crate::redis::{PREFIX, Redis};
@@ -34,6 +34,26 @@ async fn inv04_eight_cold_processes_make_one_call_of_each_step_and_one_more_when
         assert_eq!(server.all_calls(), [2 * round + 2, 0, 2 * round + 2, 2 * round + 2], "{key}");
     }
     assert!(Step::ALL.iter().all(|step| server.refused(*step) == 0), "nobody sends what was revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv08_a_step_that_asks_for_time_is_given_it_by_all_processes() {
+    // Longer than the test takes, and at most as long as anybody waits.
+    const RETRY_AFTER: u32 = 600;
+    let (server, _redis, fleet) = start().await;
+    for (failing, calls) in [(Step::App, [1, 0, 0, 0]), (Step::Session, [2, 0, 1, 1])] {
+        server.set_failing(failing, Some(StatusCode::SERVICE_UNAVAILABLE));
+        server.set_retry_after(failing, Some(RETRY_AFTER));
+        for _ in 0..3 {
+            for outcome in fleet.all(What::Get, failing.name(), TASKS).await {
+                assert_eq!((outcome.tokens.len(), outcome.errors.len()), (0, TASKS), "{outcome:?}");
+                let is_busy = |error: &Failure| error.status == Some(503) && error.is_transient;
+                assert!(outcome.errors.iter().all(is_busy), "{outcome:?}");
+            }
+            assert_eq!(server.all_calls(), calls, "one has tried, and all wait");
+        }
+        server.set_failing(failing, None);
+    }
 }
 
 async fn start() -> (MultiStepServer, Redis, Fleet) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use forge_tests::{MultiStepServer, RedisServer, Step};
 use requestforge::{
-    Body, BodyTokenFetcher, Clock, ContentType, Header, HeaderTokenFetcher, HttpClient,
+    Body, BodyTokenFetcher, Clock, ContentType, FetchContext, Header, HeaderTokenFetcher, HttpClient,
     HttpTokenFetcherBuilder, InMemoryTokenStorage, ManualClock, PipelineTokenProvider, RedisTokenStorage,
-    FetchContext, Secret, TokenAuth, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager, TokenStorage,
+    Secret, TokenAuth, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager, TokenStorage,
 };
 use tokio::time::{sleep, timeout};
 
@@ -26,19 +26,26 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn over_memory() -> Self {
-        Self::over(Arc::new(InMemoryTokenStorage::new()), None).await
+        let clock = Arc::new(ManualClock::new());
+        let storage = InMemoryTokenStorage::builder().clock(Arc::clone(&clock) as _).build();
+        Self::over(Arc::new(storage), clock, None).await
     }
 
     pub(crate) async fn over_redis() -> Self {
         let redis = RedisServer::start().await;
         // The default is a bound for outages; here others only have the processors.
         let storage = RedisTokenStorage::builder(&redis.url()).command_timeout(Duration::from_secs(10));
-        Self::over(Arc::new(storage.build().expect("a storage")), Some(redis)).await
+        let storage = Arc::new(storage.build().expect("a storage"));
+        Self::over(storage, Arc::new(ManualClock::new()), Some(redis)).await
     }
 
-    async fn over(storage: Arc<dyn TokenStorage>, redis: Option<RedisServer>) -> Self {
+    async fn over(
+        storage: Arc<dyn TokenStorage>,
+        clock: Arc<ManualClock>,
+        redis: Option<RedisServer>,
+    ) -> Self {
         let server = MultiStepServer::start().await.expect("a server");
-        Self { server, storage, clock: Arc::new(ManualClock::new()), _redis: redis }
+        Self { server, storage, clock, _redis: redis }
     }
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
@@ -83,9 +90,7 @@ impl World {
             .clock(self.clock())
             .token_header("X-Session-Id")
             .depends_on(["user_token"])
-            .request_headers_with(|context| {
-                [("Authorization", bearer(context))]
-            })
+            .request_headers_with(|context| [("Authorization", bearer(context))])
     }
 
     /// App token, user token, session; without a step, a prefix or a storage: with those of this world.
