@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_tests::{MultiStepServer, Step};
-use requestforge::reqwest::ClientBuilder;
 use requestforge::{HttpClient, HttpClientError, TokenAuth, TokenManager};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -42,7 +41,7 @@ fn client_of(server: &MultiStepServer, manager: TokenManager) -> Result<HttpClie
         .with_token_auth(TokenAuth::new(manager).auth_header_name("X-Session-Id").auth_header_prefix(""))
         // The loopback address is no proxy's business, whatever HTTP_PROXY says. Over HTTP/2 a crowd shares a
         // connection; with one each it would need thousands of sockets.
-        .with_http(|http| ClientBuilder::no_proxy(http).http2_prior_knowledge())
+        .with_http(|http| http.no_proxy().http2_prior_knowledge())
         .build()
 }
 
@@ -151,7 +150,9 @@ impl Stage {
     }
 
     async fn one_request(&mut self) {
+        let begun = Instant::now();
         let answer = self.client.get("/orders").send().await.and_then(|answer| answer.error_for_status());
+        self.timeline.tell(format!("one request, which took {} ms", begun.elapsed().as_millis()));
         if let Err(error) = &answer {
             self.timeline.tell(format!("error: {}", Chain(error)));
         }
