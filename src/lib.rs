@@ -5,7 +5,8 @@ pub use forge_core::{
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
     Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields, Secret, SecretSource,
     Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId,
-    TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version, async_trait, token_source_fn,
+    TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version, async_trait, retry_after,
+    token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -34,7 +35,12 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 
 #[cfg(feature = "client")]
 pub use forge_client::{
-    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, HttpClient,
+    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
+    CircuitBreakerBuilder, CircuitBreakerRetryStrategy, CircuitOpen, CircuitState, CircuitTransition,
+    CompositeAuth, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook, ExaminedResponse,
+    ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult, HttpClient,
     HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
-    RejectedResponse, RequestBuilder, SimpleAuthRetryStrategy, TokenAuth,
+    IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
+    ReceivedResponse, RequestBuilder, RequestHook, ResponseHook, RetryOutcome, RetryStrategy,
+    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };

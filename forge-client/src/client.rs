@@ -1,11 +1,16 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use crate::auth::BoundTokenAuth;
+use crate::auth::Scheme;
+use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
+use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::logging::Logging;
+use crate::retry::RetryPolicy;
 use crate::target::BaseUrl;
 use crate::{HttpClientError, RequestBuilder};
 
@@ -16,6 +21,31 @@ use crate::{HttpClientError, RequestBuilder};
 /// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute
 /// URL and no redirect carries them anywhere else, and what a redirect chain has lost it does not
 /// get back. Cookies, API keys and whatever the client knows to be a credential share that fate.
+///
+/// Each service with tokens of its own has a client of its own:
+///
+/// ```no_run
+/// use forge_client::{HttpClient, HttpClientConfigBuilder};
+///
+/// # async fn run(
+/// #     service_a_manager: impl forge_core::TokenSource + 'static,
+/// #     service_b_manager: impl forge_core::TokenSource + 'static,
+/// # ) -> Result<(), forge_client::HttpClientError> {
+/// let client_a = HttpClient::new(
+///     HttpClientConfigBuilder::new()
+///         .with_base_url("https://service-a.com")
+///         .with_token_auth(service_a_manager)
+///         .build()?,
+/// )?;
+/// let client_b = HttpClient::builder("https://service-b.com")
+///     .with_token_auth(service_b_manager)
+///     .build()?;
+///
+/// let users = client_a.get("/users").send().await?;
+/// let posts = client_b.get("/posts").send().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct HttpClient(Arc<Inner>);
 
@@ -24,8 +54,15 @@ pub(crate) struct Inner {
     pub(crate) base_url: BaseUrl,
     pub(crate) default_headers: HeaderMap,
     pub(crate) trust: Trust,
-    pub(crate) token_auth: Option<BoundTokenAuth>,
+    pub(crate) authentication: Option<Arc<Scheme>>,
     pub(crate) max_redirects: Option<u32>,
+    pub(crate) timeout: Duration,
+    pub(crate) hooks: Hooks,
+    pub(crate) logging: Option<Logging>,
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) breaker: Option<CircuitBreaker>,
+    pub(crate) retries: Option<RetryPolicy>,
+    pub(crate) max_body: usize,
 }
 
 impl HttpClient {

@@ -5,6 +5,7 @@ use forge_core::{AuthenticationError, ConfigError, ExchangeError};
 use http::{Method, StatusCode};
 use url::Url;
 
+use crate::CircuitOpen;
 use crate::target::presentable;
 
 /// A request that brought no usable answer, and why.
@@ -28,9 +29,14 @@ enum Kind {
     Connect,
     Tls,
     Redirect(&'static str),
+    Hook,
     Status(StatusCode),
     Parse,
+    BodyTooLarge(usize),
     Exchange,
+    CircuitOpen,
+    /// Why is the source's.
+    MaxRetries(u32),
 }
 
 const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
@@ -48,22 +54,23 @@ impl HttpClientError {
         self.0.kind == Kind::Authentication
     }
 
-    /// No answer in time.
+    /// No answer in time, neither that of an attempt nor that of the
+    /// [whole call](crate::HttpClientConfigBuilder::with_total_timeout).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.0.kind == Kind::Timeout
+        self.cause() == Kind::Timeout
     }
 
     /// No connection; TLS failures among it.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.0.kind, Kind::Connect | Kind::Tls)
+        matches!(self.cause(), Kind::Connect | Kind::Tls)
     }
 
     /// The TLS handshake failed, as with a certificate that nobody vouches for.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.0.kind == Kind::Tls
+        self.cause() == Kind::Tls
     }
 
     /// A redirect was refused: too many of them, from https to http, or with a body to another
@@ -73,10 +80,38 @@ impl HttpClientError {
         matches!(self.0.kind, Kind::Redirect(_))
     }
 
+    /// A hook failed, and stopped the call; what it said is the [`source`](Error::source).
+    #[must_use]
+    pub fn is_hook(&self) -> bool {
+        self.0.kind == Kind::Hook
+    }
+
     /// From [`error_for_status`](crate::HttpResponse::error_for_status).
     #[must_use]
     pub fn is_status(&self) -> bool {
         matches!(self.0.kind, Kind::Status(_))
+    }
+
+    /// There was no answer, also after retries. The [`source`](Error::source) is the error of the last
+    /// attempt, and the other predicates tell what it was: [`is_timeout`](Self::is_timeout),
+    /// [`is_connect`](Self::is_connect), …
+    #[must_use]
+    pub fn is_max_retries(&self) -> bool {
+        matches!(self.0.kind, Kind::MaxRetries(_))
+    }
+
+    /// Nothing was sent, as the server has been failing. It may be well again soon;
+    /// [`circuit_open`](Self::circuit_open) says when that will be tried.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        self.0.kind == Kind::CircuitOpen
+    }
+
+    /// The body is larger than the client's
+    /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body) allows to be kept in memory.
+    #[must_use]
+    pub fn is_body_too_large(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyTooLarge(_))
     }
 
     /// The body is not what it was read as.
@@ -101,9 +136,38 @@ impl HttpClientError {
     }
 
     /// Why no token could be had, where [`is_authentication`](Self::is_authentication).
+    ///
+    /// ```no_run
+    /// # async fn run(client: forge_client::HttpClient) {
+    /// match client.get("/protected").send().await {
+    ///     Ok(response) => println!("{}", response.status_code()),
+    ///     Err(error) => match error.authentication_error() {
+    ///         Some(auth) => eprintln!("authentication failed: {}", auth.service_name()),
+    ///         None => eprintln!("{error}"),
+    ///     },
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn authentication_error(&self) -> Option<&AuthenticationError> {
         self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Whose circuit is open and for how long, where [`is_circuit_open`](Self::is_circuit_open).
+    #[must_use]
+    pub fn circuit_open(&self) -> Option<&CircuitOpen> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Whether the request may have been sent, and no answer came: what a retry strategy is asked about.
+    pub(crate) fn is_of_the_exchange(&self) -> bool {
+        matches!(self.0.kind, Kind::Timeout | Kind::Connect | Kind::Tls | Kind::Exchange)
+    }
+
+    /// What went wrong, in the last attempt if there were several.
+    fn cause(&self) -> Kind {
+        let last = self.0.source.as_deref().filter(|_| self.is_max_retries());
+        last.and_then(|last| last.downcast_ref::<Self>()).map_or(self.0.kind, |last| last.0.kind)
     }
 
     fn new(kind: Kind) -> Self {
@@ -128,12 +192,28 @@ impl HttpClientError {
         Self::new(Kind::Redirect(refused))
     }
 
+    pub(crate) fn hook(source: Box<dyn Error + Send + Sync>) -> Self {
+        Self::new(Kind::Hook).with_source(source)
+    }
+
     pub(crate) fn status(status: StatusCode) -> Self {
         Self::new(Kind::Status(status))
     }
 
     pub(crate) fn parse(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Parse).with_source(source)
+    }
+
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        Self::new(Kind::BodyTooLarge(limit))
+    }
+
+    pub(crate) fn total_timeout() -> Self {
+        Self::new(Kind::Timeout)
+    }
+
+    pub(crate) fn max_retries(retries: u32, last: Self) -> Self {
+        Self::new(Kind::MaxRetries(retries)).with_source(last)
     }
 
     pub(crate) fn exchange(error: &reqwest::Error) -> Self {
@@ -181,6 +261,12 @@ fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+impl From<CircuitOpen> for HttpClientError {
+    fn from(open: CircuitOpen) -> Self {
+        Self::new(Kind::CircuitOpen).with_source(open)
+    }
+}
+
 impl From<ConfigError> for HttpClientError {
     fn from(error: ConfigError) -> Self {
         Self::new(Kind::Builder).with_source(error)
@@ -209,9 +295,14 @@ impl fmt::Display for HttpClientError {
             Kind::Connect => f.write_str("no connection"),
             Kind::Tls => f.write_str("no TLS connection"),
             Kind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
+            Kind::Hook => f.write_str("a hook stopped the call"),
             Kind::Status(status) => write!(f, "status {status}"),
             Kind::Parse => f.write_str("the body is not what was expected"),
+            Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Kind::Exchange => f.write_str("the exchange failed"),
+            Kind::CircuitOpen => f.write_str("nothing was sent, as the server has been failing"),
+            Kind::MaxRetries(1) => f.write_str("no answer, after 1 retry, either"),
+            Kind::MaxRetries(retries) => write!(f, "no answer, after {retries} retries, either"),
         }
     }
 }
@@ -231,5 +322,41 @@ impl Error for HttpClientError {
         let source = self.0.source.as_deref()?;
         // Shown by `Display` already.
         if self.is_builder() { source.source() } else { Some(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RetryOutcome, RetryStrategy, SimpleRetryStrategy};
+
+    fn is(error: &HttpClientError) -> [bool; 4] {
+        [error.is_timeout(), error.is_connect(), error.is_tls(), error.is_max_retries()]
+    }
+
+    #[test]
+    fn after_retries_an_error_still_is_what_the_last_one_was() {
+        for (kind, expected) in [
+            (Kind::Timeout, [true, false, false]),
+            (Kind::Connect, [false, true, false]),
+            (Kind::Tls, [false, true, true]),
+            (Kind::Exchange, [false, false, false]),
+        ] {
+            let last = HttpClientError::new(kind);
+            assert_eq!(is(&last), [expected[0], expected[1], expected[2], false], "{kind:?}");
+            assert!(last.is_of_the_exchange());
+            let error = HttpClientError::max_retries(3, last);
+            assert_eq!(is(&error), [expected[0], expected[1], expected[2], true], "{kind:?}");
+            assert!(!error.is_of_the_exchange(), "it is not retried once more");
+        }
+    }
+
+    #[test]
+    fn a_tls_failure_is_not_retried() {
+        for (kind, retried) in [(Kind::Tls, false), (Kind::Connect, true), (Kind::Timeout, true)] {
+            let error = HttpClientError::new(kind);
+            let delay = SimpleRetryStrategy::new().retry_after(1, &RetryOutcome::Error(&error));
+            assert_eq!(delay.is_some(), retried, "{kind:?}");
+        }
     }
 }

@@ -25,8 +25,6 @@ pub(crate) struct Hop {
 pub(crate) struct Trust {
     /// The base URL's origin, and those expressly named.
     pub(crate) origins: Vec<Origin>,
-    /// Sent with every request to these origins: API key, static bearer token, Basic.
-    pub(crate) bound_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers of names that only this client knows to be credentials.
     pub(crate) sensitive_names: Vec<HeaderName>,
 }
@@ -36,10 +34,10 @@ impl Trust {
         self.origins.iter().any(|origin| origin.holds(url))
     }
 
-    fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+    pub(crate) fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
         value.is_sensitive()
             || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER].contains(name)
-            || SENSITIVE_PARTS.iter().any(|part| name.as_str().contains(part))
+            || may_name_a_credential(name.as_str())
             || self.sensitive_names.contains(name)
     }
 
@@ -51,6 +49,11 @@ impl Trust {
             headers.remove(name);
         }
     }
+}
+
+/// Whether something of this name, in lower case, is a credential by the customs of many APIs.
+pub(crate) fn may_name_a_credential(name: &str) -> bool {
+    SENSITIVE_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// What the names of headers that carry credentials have in common, by the customs of many APIs. A
@@ -123,19 +126,6 @@ impl Hop {
             self.headers.remove(name);
         }
     }
-
-    /// The headers to send. The caller's own win over the client's.
-    pub(crate) fn headers_to_send(&self, trust: &Trust) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        if self.trusted {
-            for (name, value) in &trust.bound_headers {
-                if !headers.contains_key(name) {
-                    headers.insert(name, value.clone());
-                }
-            }
-        }
-        headers
-    }
 }
 
 /// Puts `own` over `headers`, name by name, keeping several values of one name.
@@ -165,6 +155,14 @@ impl RequestBody {
         !matches!(self, Self::Stream(None))
     }
 
+    /// The body itself, where it is no stream.
+    pub(crate) fn at_hand(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Empty | Self::Stream(_) => None,
+        }
+    }
+
     pub(crate) fn send(&mut self) -> Option<reqwest::Body> {
         match self {
             Self::Empty => None,
@@ -192,7 +190,6 @@ mod tests {
     fn trust() -> Trust {
         Trust {
             origins: vec![Origin::of(&url("https://a.example")), Origin::of(&url("https://also-a.example"))],
-            bound_headers: vec![(HeaderName::from_static("x-api-key"), HeaderValue::from_static("canary"))],
             sensitive_names: vec![HeaderName::from_static("x-odd")],
         }
     }
@@ -202,7 +199,7 @@ mod tests {
     }
 
     fn sent(hop: &Hop) -> Vec<String> {
-        let mut names: Vec<_> = hop.headers_to_send(&trust()).keys().map(ToString::to_string).collect();
+        let mut names: Vec<_> = hop.headers.keys().map(ToString::to_string).collect();
         names.sort();
         names
     }
@@ -211,7 +208,7 @@ mod tests {
     fn inv13_the_clients_credentials_go_to_trusted_origins_only() {
         let defaults = headers(&[("accept", "x"), ("authorization", "x"), ("x-odd", "x"), ("cookie", "x")]);
         let at_home = first("https://a.example/x", &defaults, HeaderMap::new());
-        assert_eq!(sent(&at_home), ["accept", "authorization", "cookie", "x-api-key", "x-odd"]);
+        assert_eq!(sent(&at_home), ["accept", "authorization", "cookie", "x-odd"]);
         for foreign in ["https://b.example", "http://a.example", "https://a.example:8443"] {
             assert_eq!(sent(&first(foreign, &defaults, HeaderMap::new())), ["accept"], "{foreign}");
         }
@@ -222,7 +219,7 @@ mod tests {
         let own = headers(&[("authorization", "own"), ("accept", "x"), ("referer", "x")]);
         let mut hop = first("https://a.example", &HeaderMap::new(), own);
         hop.move_to(url("https://also-a.example"), &trust());
-        assert_eq!(sent(&hop), ["accept", "authorization", "referer", "x-api-key"]);
+        assert_eq!(sent(&hop), ["accept", "authorization", "referer"]);
         hop.move_to(url("https://b.example"), &trust());
         assert_eq!(sent(&hop), ["accept"]);
         hop.move_to(url("https://a.example"), &trust());
@@ -280,10 +277,7 @@ mod tests {
     fn the_callers_headers_win_and_keep_all_their_values() {
         let mut own = headers(&[("accept", "one")]);
         own.append("accept", HeaderValue::from_static("two"));
-        own.insert("x-api-key", HeaderValue::from_static("own"));
         let hop = first("https://a.example", &headers(&[("accept", "default")]), own);
-        let sent = hop.headers_to_send(&trust());
-        assert_eq!(sent.get_all("accept").iter().collect::<Vec<_>>(), ["one", "two"]);
-        assert_eq!(sent["x-api-key"], "own");
+        assert_eq!(hop.headers.get_all("accept").iter().collect::<Vec<_>>(), ["one", "two"]);
     }
 }

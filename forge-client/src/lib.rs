@@ -11,24 +11,47 @@
 //! ```
 
 mod auth;
+mod backoff;
+mod breaker;
+// Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
+#[cfg(test)]
+#[path = "breaker/tests.rs"]
+mod breaker_tests;
 mod client;
 mod config;
 mod error;
+mod examined;
+mod hooks;
 mod hop;
+mod logging;
+mod peek;
 mod redirect;
 mod request;
 mod response;
+mod retry;
+mod rt;
 mod send;
 mod target;
 
 pub use auth::{
-    AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, RejectedResponse,
-    SimpleAuthRetryStrategy, TokenAuth,
+    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,
+    ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy, TokenAuth,
 };
+pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use error::HttpClientError;
+pub use examined::ExaminedResponse;
+pub use hooks::{
+    CorrelationId, ErrorHook, FailedCall, HookResult, IgnoringFailures, IntoHookResult, OutgoingRequest,
+    RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
+};
+pub use logging::Logging;
 pub use request::RequestBuilder;
-pub use response::HttpResponse;
+pub use response::{BodyStream, HttpResponse};
+pub use retry::{
+    CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
+    RetryStrategy, SimpleRetryStrategy,
+};
 
 pub use reqwest;

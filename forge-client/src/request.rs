@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forge_core::ConfigError;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use reqwest::multipart::Form;
 use serde::Serialize;
 use url::Url;
 
+use crate::auth::{Auth, Instead};
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
+use crate::peek::at_hand;
+use crate::retry::IDEMPOTENCY_KEY;
+use crate::send::CallOptions;
 use crate::target::presentable;
 use crate::{HttpClientError, HttpResponse};
 
@@ -21,12 +26,15 @@ pub struct RequestBuilder {
     request: Result<Parts, HttpClientError>,
 }
 
+/// The most of a form that is kept in memory.
+const MAX_FORM: usize = 64 * 1024 * 1024;
+
 struct Parts {
     method: Method,
     url: Url,
     headers: HeaderMap,
     body: RequestBody,
-    timeout: Option<Duration>,
+    options: CallOptions,
 }
 
 impl RequestBuilder {
@@ -36,7 +44,7 @@ impl RequestBuilder {
             url,
             headers: HeaderMap::new(),
             body: RequestBody::Empty,
-            timeout: None,
+            options: CallOptions::default(),
         });
         Self { client, request }
     }
@@ -92,6 +100,37 @@ impl RequestBuilder {
         })
     }
 
+    /// The body, as a multipart form (RFC 7578), for files among other things.
+    ///
+    /// What it is made of decides whether it can be sent again, as retries and replays after a 401 ask
+    /// for: yes if all of it is at hand and not more than 64 MiB; no with a part that is a stream.
+    ///
+    /// ```
+    /// use forge_client::reqwest::multipart::{Form, Part};
+    ///
+    /// # fn run(client: &forge_client::HttpClient, report: Vec<u8>) -> forge_client::RequestBuilder {
+    /// let form = Form::new().text("title", "Q3").part("file", Part::bytes(report).file_name("q3.pdf"));
+    /// client.put("/reports/q3").multipart(form)
+    /// # }
+    /// ```
+    pub fn multipart(self, form: Form) -> Self {
+        let http = self.client.http.clone();
+        self.with(|parts| {
+            let encoded = http.post(parts.url.clone()).multipart(form).build();
+            let mut encoded = encoded.map_err(|_| ConfigError::new("multipart", "parts that can be sent"))?;
+            // Its length, if that is known, goes with the body.
+            let length = encoded.headers_mut().remove(CONTENT_LENGTH);
+            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            parts.headers.extend(std::mem::take(encoded.headers_mut()));
+            let body = encoded.body_mut().take().unwrap_or_default();
+            parts.body = match at_hand(body, length, MAX_FORM) {
+                Ok(bytes) => RequestBody::Bytes(bytes),
+                Err(stream) => RequestBody::Stream(Some(stream)),
+            };
+            Ok(())
+        })
+    }
+
     /// The body, as it is.
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         self.with(|parts| {
@@ -100,8 +139,8 @@ impl RequestBuilder {
         })
     }
 
-    /// A body that is read while it is sent. It can be sent once: after a 401 the token is renewed
-    /// for the next request, and the 401 goes to the caller.
+    /// A body that is read while it is sent. It can be sent once: it is not retried, and after a 401 the
+    /// token is renewed for the next request, and the 401 goes to the caller.
     pub fn body_stream(self, body: impl Into<reqwest::Body>) -> Self {
         self.with(|parts| {
             parts.body = RequestBody::Stream(Some(body.into()));
@@ -112,7 +151,77 @@ impl RequestBuilder {
     /// How long each attempt may take, reading its body included, instead of the client's time-out.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
-            parts.timeout = Some(timeout);
+            parts.options.timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// How long the whole call may take, instead of the client's
+    /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
+    pub fn total_timeout(self, timeout: Duration) -> Self {
+        self.with(|parts| {
+            parts.options.total_timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// Names the operation, so that a server that knows the header `Idempotency-Key` carries it out
+    /// once, however often it comes. With it, also a `POST` or `PATCH` is retried, each time with this
+    /// key. A random one for each operation (a UUID, say) is what servers expect.
+    pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
+        self.with(|parts| {
+            let value = HeaderValue::try_from(key.as_ref())
+                .map_err(|_| ConfigError::new("idempotency_key", "a value that fits into a header"))?;
+            parts.headers.insert(IDEMPOTENCY_KEY, value);
+            Ok(())
+        })
+    }
+
+    /// Has this request retried whatever its method is, as if it were idempotent: a server may carry
+    /// it out several times.
+    pub fn retry_any_method(self) -> Self {
+        self.with(|parts| {
+            parts.options.retry_any_method = true;
+            Ok(())
+        })
+    }
+
+    /// Authenticates this request so, instead of as the client does; its API key is left out, too. As
+    /// always, only an origin that may see the client's credentials gets to see these: a request to another
+    /// one is not sent.
+    ///
+    /// ```no_run
+    /// # async fn run(
+    /// #     client: forge_client::HttpClient, tokens_of_another_user: impl forge_core::TokenSource + 'static,
+    /// # ) -> Result<(), forge_client::HttpClientError> {
+    /// use forge_client::TokenAuth;
+    ///
+    /// client.get("/me").auth(TokenAuth::new(tokens_of_another_user)).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn auth(self, auth: impl Into<Auth>) -> Self {
+        self.with(|parts| {
+            parts.options.auth.instead = Instead::Other(Box::new(auth.into().build()?));
+            Ok(())
+        })
+    }
+
+    /// Sends this request without the client's authentication. Headers that were set by hand, here or as
+    /// the client's defaults, stay.
+    pub fn no_auth(self) -> Self {
+        self.with(|parts| {
+            parts.options.auth.instead = Instead::Nothing;
+            Ok(())
+        })
+    }
+
+    /// Has a new token fetched for this request, whatever is cached
+    /// ([`force_refresh`](forge_core::TokenSource::force_refresh)): after rights were granted, say, that
+    /// the token at hand does not have yet.
+    pub fn force_renewal(self) -> Self {
+        self.with(|parts| {
+            parts.options.auth.force_renewal = true;
             Ok(())
         })
     }
@@ -126,8 +235,16 @@ impl RequestBuilder {
     /// nothing is sent again), a redirect was refused,
     /// or the request could not be built.
     pub async fn send(self) -> Result<HttpResponse, HttpClientError> {
-        let parts = self.request?;
+        let mut parts = self.request?;
         let client = &*self.client;
+        if let Instead::Other(scheme) = &parts.options.auth.instead {
+            // The client does not know that these are credentials.
+            for name in scheme.header_names() {
+                if let Some(value) = parts.headers.get_mut(name) {
+                    value.set_sensitive(true);
+                }
+            }
+        }
         let hop = Hop::first(
             parts.method,
             parts.url,
@@ -136,7 +253,11 @@ impl RequestBuilder {
             parts.body,
             &client.trust,
         );
-        crate::send::send(client, hop, parts.timeout).await
+        let auth = &parts.options.auth;
+        if let Err(error) = auth.check(client.authentication.as_deref(), hop.is_trusted()) {
+            return Err(HttpClientError::from(error).at(&hop.method, &hop.url));
+        }
+        crate::send::send(client, hop, parts.options).await
     }
 
     fn with(mut self, change: impl FnOnce(&mut Parts) -> Result<(), ConfigError>) -> Self {

@@ -1,9 +1,14 @@
-use std::fmt;
+mod stream;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Extensions, HeaderMap, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
+
+pub use self::stream::BodyStream;
 
 use crate::HttpClientError;
 use crate::target::presentable;
@@ -20,16 +25,15 @@ use crate::target::presentable;
 /// # }
 /// ```
 pub struct HttpResponse {
-    method: Method,
-    url: Url,
-    inner: reqwest::Response,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) inner: reqwest::Response,
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+    pub(crate) max_body: usize,
 }
 
 impl HttpResponse {
-    pub(crate) fn new(method: Method, url: Url, inner: reqwest::Response) -> Self {
-        Self { method, url, inner }
-    }
-
     /// The status.
     #[must_use]
     pub fn status_code(&self) -> StatusCode {
@@ -54,6 +58,26 @@ impl HttpResponse {
         &self.url
     }
 
+    /// How many requests were sent for it: one, and one more for each retry, each replay after a 401 and
+    /// each redirect.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long the call took up to this response, waiting for tokens and back-offs included; not its
+    /// body.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// What hooks have left for the caller.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        self.inner.extensions()
+    }
+
     /// The response itself, or an error if its status is 400 or above.
     ///
     /// # Errors
@@ -71,21 +95,43 @@ impl HttpResponse {
     ///
     /// # Errors
     ///
-    /// The connection was cut, or no more came in time.
+    /// As [`bytes`](Self::bytes).
     pub async fn text(self) -> Result<String, HttpClientError> {
-        self.inner.text().await.map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
+        let (method, url) = (self.method.clone(), self.url.clone());
+        let headers = self.inner.headers().clone();
+        let mut at_hand = reqwest::Response::from(http::Response::new(self.bytes().await?));
+        *at_hand.headers_mut() = headers;
+        at_hand.text().await.map_err(|error| HttpClientError::exchange(&error).at(&method, &url))
     }
 
     /// The body, whole.
     ///
     /// # Errors
     ///
-    /// The connection was cut, or no more came in time.
-    pub async fn bytes(self) -> Result<Bytes, HttpClientError> {
-        self.inner
-            .bytes()
-            .await
-            .map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
+    /// The connection was cut, no more came in time, or it is larger than the client's
+    /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body)
+    /// ([`is_body_too_large`](HttpClientError::is_body_too_large)).
+    pub async fn bytes(mut self) -> Result<Bytes, HttpClientError> {
+        let is_too_large = |size: u64| u64::try_from(self.max_body).is_ok_and(|most| size > most);
+        if self.inner.content_length().is_some_and(is_too_large) {
+            return Err(self.too_large());
+        }
+        // Most bodies come in one piece, which is not copied.
+        let Some(first) = self.chunk_after(0).await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.chunk_after(first.len()).await? else { return Ok(first) };
+        let mut whole = BytesMut::from(first);
+        whole.extend_from_slice(&second);
+        while let Some(next) = self.chunk_after(whole.len()).await? {
+            whole.extend_from_slice(&next);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The body as it arrives, of any size: a `futures` stream of its pieces.
+    ///
+    /// Each item may be an error: the connection was cut, or no more came in time.
+    pub fn bytes_stream(self) -> BodyStream {
+        BodyStream::new(self.method, self.url, self.inner)
     }
 
     /// The next piece of the body, as it arrives; `None` at its end.
@@ -100,11 +146,23 @@ impl HttpResponse {
             .map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
     }
 
+    async fn chunk_after(&mut self, read: usize) -> Result<Option<Bytes>, HttpClientError> {
+        let next = self.chunk().await?;
+        if next.as_ref().is_some_and(|next| read + next.len() > self.max_body) {
+            return Err(self.too_large());
+        }
+        Ok(next)
+    }
+
+    fn too_large(&self) -> HttpClientError {
+        HttpClientError::body_too_large(self.max_body).at(&self.method, &self.url)
+    }
+
     /// The body read as JSON.
     ///
     /// # Errors
     ///
-    /// It is not that JSON ([`is_parse`](HttpClientError::is_parse)), or did not arrive whole.
+    /// It is not that JSON ([`is_parse`](HttpClientError::is_parse)); else as [`bytes`](Self::bytes).
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, HttpClientError> {
         let (method, url) = (self.method.clone(), self.url.clone());
         let body = self.bytes().await?;
@@ -112,7 +170,7 @@ impl HttpResponse {
             .map_err(|error| HttpClientError::parse(masked(&error)).at(&method, &url))
     }
 
-    /// The body read as JSON, or `None` if it is not that, or did not arrive whole.
+    /// The body read as JSON, or `None` if it is not that, did not arrive whole, or is too large.
     pub async fn json_or_none<T: DeserializeOwned>(self) -> Option<T> {
         self.json().await.ok()
     }

@@ -1,151 +1,329 @@
 //! The loop: credential, request, answer, and what follows of it.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::future::Future;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use forge_core::Credential;
-use http_body::{Frame, SizeHint};
+use http::{Extensions, HeaderMap};
 use reqwest::{Request, Response};
+use tokio::time::Instant;
 
-use crate::auth::{AuthSession, BoundTokenAuth, Next, RejectedResponse};
+use crate::auth::{CallAuth, CallAuthOptions, Next};
+use crate::breaker::{Permit, Verdict};
 use crate::client::Inner;
+use crate::examined::MAX_EXAMINED;
+use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
 use crate::hop::Hop;
+use crate::peek::peek;
 use crate::redirect::Redirects;
-use crate::{HttpClientError, HttpResponse};
+use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome};
+use crate::{ExaminedResponse, HttpClientError, HttpResponse};
+
+/// What a request says of its call.
+#[derive(Default)]
+pub(crate) struct CallOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) retry_any_method: bool,
+    pub(crate) auth: CallAuthOptions,
+}
 
 /// Sends one call. Whatever happens on the way, only this loop sleeps.
 pub(crate) async fn send(
     client: &Inner,
-    mut hop: Hop,
-    timeout: Option<Duration>,
+    hop: Hop,
+    mut options: CallOptions,
 ) -> Result<HttpResponse, HttpClientError> {
-    let mut redirects = Redirects::at_most(client.max_redirects);
-    let mut session = client.token_auth.as_ref().map(|auth| (auth, auth.session()));
-    loop {
-        let at = |error: HttpClientError, hop: &Hop| error.at(&hop.method, &hop.url);
-        let mut authenticating = session.as_mut().filter(|(auth, _)| authenticates(auth, &hop));
+    let auth = std::mem::take(&mut options.auth);
+    let scheme = auth.scheme(client.authentication.as_deref());
+    let auth = scheme.map(|scheme| CallAuth::new(scheme, auth.force_renewal));
+    let mut call = Call::new(client, hop, options, auth);
+    match call.run().await {
+        Ok(response) => Ok(call.answered(response)),
+        Err(error) => Err(call.failed(error)),
+    }
+}
 
-        let credential = match &mut authenticating {
-            Some((auth, session)) => Some(credential(auth, session).await.map_err(|error| at(error, &hop))?),
-            None => None,
-        };
-        let request =
-            request(client, &mut hop, credential.as_deref(), timeout).map_err(|error| at(error, &hop))?;
-        let sent = client.http.execute(request).await;
-        let mut response = sent.map_err(|error| at(HttpClientError::exchange(&error), &hop))?;
+/// A call under way: what has become of it so far.
+struct Call<'a> {
+    client: &'a Inner,
+    hop: Hop,
+    options: CallOptions,
+    auth: Option<CallAuth<'a>>,
+    redirects: Redirects,
+    started: Instant,
+    deadline: Option<Instant>,
+    /// Requests sent.
+    attempts: u32,
+    /// Of these, those that a retry strategy asked for.
+    retries: u32,
+    extensions: Extensions,
+    /// How long the last exchange took, if anybody asks.
+    took: Duration,
+}
 
-        if let (Some((auth, session)), Some(credential)) = (authenticating, credential) {
-            let examined = examine(session, &credential, response).await;
-            let (next, whole) = examined.map_err(|error| at(HttpClientError::exchange(&error), &hop))?;
-            response = whole;
-            if let Next::Renew(delay) = next {
-                // Also where the body cannot be sent again: the next request must not meet the same fate.
-                let renewed = auth.source().refresh_rejected(&credential).await;
-                let renewed = renewed.map_err(|error| at(error.into(), &hop))?;
-                if hop.body.can_be_sent() && session.replay_with(&credential, renewed) {
-                    tracing::debug!(method = %hop.method, "replaying with another token after a 401");
-                    tokio::time::sleep(delay).await;
-                    continue;
-                }
+/// What to do after a step of the loop.
+enum Step<T> {
+    /// Begin another attempt.
+    Again,
+    /// Go on with this.
+    On(T),
+}
+
+type Outcome = Result<Response, HttpClientError>;
+
+impl<'a> Call<'a> {
+    fn new(client: &'a Inner, hop: Hop, options: CallOptions, auth: Option<CallAuth<'a>>) -> Self {
+        let started = Instant::now();
+        // A time-out that no clock can express is none.
+        let deadline =
+            options.total_timeout.or(client.total_timeout).and_then(|timeout| started.checked_add(timeout));
+        Self {
+            client,
+            hop,
+            options,
+            auth,
+            redirects: Redirects::at_most(client.max_redirects),
+            started,
+            deadline,
+            attempts: 0,
+            retries: 0,
+            extensions: Extensions::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    async fn run(&mut self) -> Outcome {
+        loop {
+            // First of all: no token is fetched for a request that is not sent.
+            let permit = self.admit()?;
+            let request = self.request().await?;
+            let outcome = match self.exchange(request, permit).await {
+                Ok(response) => match self.authenticate(response).await? {
+                    Step::Again => continue,
+                    Step::On(response) => Ok(response),
+                },
+                Err(error) => Err(error),
+            };
+            let Step::On(response) = self.retry(outcome).await? else { continue };
+            self.show(&response)?;
+            if !self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
+                return Ok(response);
             }
         }
-        if !redirects.follow(&mut hop, &response, &client.trust).map_err(|error| at(error, &hop))? {
-            return Ok(HttpResponse::new(hop.method, hop.url, response));
+    }
+
+    /// Leave to send, where there is a breaker to be asked.
+    fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
+        let Some(breaker) = &self.client.breaker else { return Ok(None) };
+        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
+        Ok(Some(breaker.admit(&self.hop.url, timeout)?))
+    }
+
+    /// The request of an attempt, with its credential and what hooks make of it.
+    async fn request(&mut self) -> Result<Request, HttpClientError> {
+        let mut headers = self.hop.headers.clone();
+        if let Some(auth) = &mut self.auth {
+            auth.start();
+            if self.hop.is_trusted() {
+                within(self.deadline, auth.apply(&self.hop, &mut headers)).await??;
+            }
+        }
+        if !self.client.hooks.request.is_empty() {
+            self.alter(&mut headers)?;
+        }
+        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = self.hop.body.send();
+        *request.timeout_mut() = self.options.timeout;
+        Ok(request)
+    }
+
+    /// Lets hooks alter a request.
+    fn alter(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let carrying = self.auth.as_ref().and_then(|auth| auth.carrying(headers)).cloned();
+        self.client.hooks.before_request(&mut OutgoingRequest {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            headers,
+            body: self.hop.body.at_hand(),
+            attempt: self.attempts + 1,
+            is_trusted: self.hop.is_trusted(),
+            trust: &self.client.trust,
+            extensions: &mut self.extensions,
+        })?;
+        // Where a hook has put something else into the credential's place, an answer says nothing of it.
+        if let Some(auth) = &mut self.auth
+            && auth.carrying(headers) != carrying.as_ref()
+        {
+            auth.start();
+        }
+        Ok(())
+    }
+
+    async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
+        let client = self.client;
+        self.attempts += 1;
+        let logging = client.logging.as_ref();
+        let entry = logging
+            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
+        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
+        let begun = is_timed.then(Instant::now);
+        let sent = within(self.deadline, client.http.execute(request)).await;
+        self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
+        let outcome = sent.and_then(|sent| sent.map_err(|error| HttpClientError::exchange(&error)));
+        if let (Some(permit), Some(verdict)) = (permit, verdict(&outcome)) {
+            permit.settle(verdict);
+        }
+        match (entry, outcome) {
+            (None, outcome) => outcome,
+            (Some(entry), Ok(response)) => Ok(entry.answered(response, self.took)),
+            (Some(entry), Err(error)) => {
+                entry.failed(&error, self.took);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets hooks see an answer that counts.
+    fn show(&mut self, response: &Response) -> Result<(), HttpClientError> {
+        self.client.hooks.after_response(&mut ReceivedResponse {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            status: response.status(),
+            headers: response.headers(),
+            attempt: self.attempts,
+            elapsed: self.took,
+            extensions: &mut self.extensions,
+        })
+    }
+
+    /// Replays what was rejected, if another credential can be had.
+    async fn authenticate(&mut self, mut response: Response) -> Result<Step<Response>, HttpClientError> {
+        let Some(auth) = &mut self.auth else { return Ok(Step::On(response)) };
+        let next = if auth.reads_body(response.status(), response.headers()) {
+            let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
+            let next = auth.after(&ExaminedResponse::of(&peeked.response, peeked.body.as_deref()));
+            response = peeked.response;
+            next
+        } else {
+            auth.after(&ExaminedResponse::of(&response, None))
+        };
+        let Next::Renew(delay) = next else { return Ok(Step::On(response)) };
+        // Also where the body cannot be sent again: the next request must not meet the same fate.
+        let has_another = within(self.deadline, auth.renew()).await??;
+        if !(has_another && self.hop.body.can_be_sent() && self.has_time_for(delay)) {
+            return Ok(Step::On(response));
+        }
+        tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
+        drop(response);
+        tokio::time::sleep(delay).await;
+        Ok(Step::Again)
+    }
+
+    /// Backs off where the strategy wants a retry and nothing stands against it (invariant 21).
+    async fn retry(&mut self, mut outcome: Outcome) -> Result<Step<Response>, HttpClientError> {
+        let Some(policy) = &self.client.retries else { return outcome.map(Step::On) };
+        if self.may_be_repeated() && outcome.as_ref().err().is_none_or(HttpClientError::is_of_the_exchange) {
+            let retry = self.retries + 1;
+            let delay = match outcome {
+                Ok(response) if policy.reads_body() => {
+                    let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
+                    let examined = ExaminedResponse::of(&peeked.response, peeked.body.as_deref());
+                    let delay = policy.delay(retry, &RetryOutcome::Response(examined));
+                    outcome = Ok(peeked.response);
+                    delay
+                }
+                Ok(ref response) => {
+                    let examined = ExaminedResponse::of(response, None);
+                    policy.delay(retry, &RetryOutcome::Response(examined))
+                }
+                Err(ref error) => policy.delay(retry, &RetryOutcome::Error(error)),
+            };
+            if let Some(delay) = delay
+                && self.has_time_for(delay)
+                && !self.is_refused_after(delay)
+                && policy.withdraw()
+            {
+                tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
+                self.retries = retry;
+                drop(outcome);
+                tokio::time::sleep(delay).await;
+                return Ok(Step::Again);
+            }
+        }
+        match outcome {
+            Ok(response) => Ok(Step::On(response)),
+            Err(error) if self.retries > 0 => Err(HttpClientError::max_retries(self.retries, error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the request may be sent once more after it may have arrived (RFC 9110 9.2.2).
+    fn may_be_repeated(&self) -> bool {
+        let is_idempotent = self.hop.method.is_idempotent()
+            || self.hop.headers.contains_key(IDEMPOTENCY_KEY)
+            || self.options.retry_any_method;
+        is_idempotent && self.hop.body.can_be_sent()
+    }
+
+    /// Whether the breaker would refuse a request after this delay. Nobody waits for that.
+    fn is_refused_after(&self, delay: Duration) -> bool {
+        self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
+    }
+
+    /// Whether something is left of the call's time after this delay. One that leaves nothing is not
+    /// begun.
+    fn has_time_for(&self, delay: Duration) -> bool {
+        self.deadline.is_none_or(|deadline| {
+            Instant::now().checked_add(delay).is_some_and(|resumed| resumed < deadline)
+        })
+    }
+
+    /// The error with which the call ends. Hooks have seen it.
+    fn failed(&self, error: HttpClientError) -> HttpClientError {
+        let error = error.at(&self.hop.method, &self.hop.url);
+        self.client.hooks.on_error(&FailedCall {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            attempts: self.attempts,
+            elapsed: self.started.elapsed(),
+            error: &error,
+            extensions: &self.extensions,
+        });
+        error
+    }
+
+    fn answered(self, mut response: Response) -> HttpResponse {
+        if let Some(policy) = &self.client.retries {
+            policy.settle(response.status());
+        }
+        response.extensions_mut().extend(self.extensions);
+        HttpResponse {
+            method: self.hop.method,
+            url: self.hop.url,
+            inner: response,
+            attempts: self.attempts,
+            elapsed: self.started.elapsed(),
+            max_body: self.client.max_body,
         }
     }
 }
 
-/// A token goes along to trusted origins, where the path is not excluded and the caller has not set
-/// the header.
-fn authenticates(auth: &BoundTokenAuth, hop: &Hop) -> bool {
-    hop.is_trusted() && auth.applies_to(&hop.url) && !hop.headers.contains_key(auth.header_name())
-}
-
-async fn credential(
-    auth: &BoundTokenAuth,
-    session: &mut AuthSession<'_>,
-) -> Result<Arc<Credential>, HttpClientError> {
-    match session.take_renewed().or_else(|| auth.source().cached()) {
-        Some(at_hand) => Ok(at_hand),
-        None => Ok(auth.source().get_token().await?),
+/// What an outcome says of the server; nothing where the request did not leave us.
+fn verdict(outcome: &Outcome) -> Option<Verdict> {
+    match outcome {
+        Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),
+        Ok(_) => Some(Verdict::Success),
+        Err(error) => error.is_of_the_exchange().then_some(Verdict::Failure),
     }
 }
 
-fn request(
-    client: &Inner,
-    hop: &mut Hop,
-    credential: Option<&Credential>,
-    timeout: Option<Duration>,
-) -> Result<Request, HttpClientError> {
-    let mut request = Request::new(hop.method.clone(), hop.url.clone());
-    *request.headers_mut() = hop.headers_to_send(&client.trust);
-    if let (Some(auth), Some(credential)) = (&client.token_auth, credential) {
-        auth.apply(credential, &hop.method, &hop.url, request.headers_mut())?;
-    }
-    *request.body_mut() = hop.body.send();
-    *request.timeout_mut() = timeout;
-    Ok(request)
-}
-
-/// What token auth makes of an answer, and the answer, whole.
-async fn examine(
-    session: &AuthSession<'_>,
-    credential: &Credential,
-    response: Response,
-) -> Result<(Next, Response), reqwest::Error> {
-    let (body, response) = if session.reads_body(response.status(), response.headers()) {
-        peek(response).await?
-    } else {
-        (None, response)
-    };
-    let rejected =
-        RejectedResponse { status: response.status(), headers: response.headers(), body: body.as_deref() };
-    Ok((session.after(credential, &rejected), response))
-}
-
-const MAX_EXAMINED: usize = 64 * 1024;
-
-/// Reads a body that is not too large, and gives it back unread.
-async fn peek(mut response: Response) -> Result<(Option<Bytes>, Response), reqwest::Error> {
-    let mut read = BytesMut::new();
-    let mut is_complete = true;
-    while let Some(chunk) = response.chunk().await? {
-        read.extend_from_slice(&chunk);
-        if read.len() > MAX_EXAMINED {
-            is_complete = false;
-            break;
+/// What comes of this within the call's time.
+async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Result<T, HttpClientError> {
+    match deadline {
+        None => Ok(future.await),
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline, future).await.map_err(|_| HttpClientError::total_timeout())
         }
-    }
-    let read = read.freeze();
-    let (parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
-    let whole = reqwest::Body::wrap(Unread { first: Some(read.clone()), rest });
-    Ok((is_complete.then_some(read), http::Response::from_parts(parts, whole).into()))
-}
-
-/// A body of which the first part was read already.
-struct Unread {
-    first: Option<Bytes>,
-    rest: reqwest::Body,
-}
-
-impl http_body::Body for Unread {
-    type Data = Bytes;
-    type Error = reqwest::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
-        match self.first.take().filter(|first| !first.is_empty()) {
-            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
-            None => Pin::new(&mut self.rest).poll_frame(context),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }

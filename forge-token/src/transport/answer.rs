@@ -1,8 +1,5 @@
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use forge_core::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode, ResponseFields, TokenData};
-use http::header::RETRY_AFTER;
 use serde_json::Value;
 
 use super::TokenResponse;
@@ -67,7 +64,7 @@ impl TokenResponse {
     ) -> Result<(), AuthenticationError> {
         let error = |kind| {
             let error = AuthenticationError::new("", kind).with_status(self.status);
-            match retry_after(self, sent_at) {
+            match forge_core::retry_after(&self.headers, sent_at.into()) {
                 Some(delay) => error.with_retry_after(delay),
                 None => error,
             }
@@ -111,19 +108,12 @@ enum Body {
 /// A megabyte of tiny values would take a hundred times as much memory once parsed.
 const MOST_VALUES: usize = 4_096;
 
-/// How long the server asks to be left alone: in seconds, or up to a date (RFC 9110 10.2.3).
-fn retry_after(response: &TokenResponse, now: DateTime<Utc>) -> Option<Duration> {
-    let value = response.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now.into()).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
+    use http::header::RETRY_AFTER;
 
     use super::*;
 

@@ -1,7 +1,4 @@
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use percent_encoding::percent_decode_str;
+use forge_core::echoes;
 
 /// A server's words, made fit for an error: short, printable, and without our secrets.
 ///
@@ -15,7 +12,7 @@ pub(super) fn presentable(text: &str, longest: usize, secrets: &[&str]) -> Strin
     for secret in &secrets {
         text = text.replace(secret, REDACTED);
     }
-    if hides_any(&text, &secrets) {
+    if echoes(&text, &secrets) {
         return REDACTED.to_owned();
     }
     let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -28,45 +25,6 @@ pub(super) fn presentable(text: &str, longest: usize, secrets: &[&str]) -> Strin
 }
 
 const REDACTED: &str = "[redacted]";
-
-fn hides_any(text: &str, secrets: &[&str]) -> bool {
-    let holds_any = |text: &String| secrets.iter().any(|secret| text.contains(secret));
-    readings(text).iter().any(|reading| {
-        holds_any(reading) || in_base64(reading).any(|decoded| readings(&decoded).iter().any(holds_any))
-    })
-}
-
-/// A text, and what it says where it is escaped, or percent-encoded once or twice. Forms write a space
-/// as `+`.
-fn readings(text: &str) -> Vec<String> {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let mut readings = Vec::new();
-    for raw in [text.to_owned(), text.replace('+', " "), text.replace('\\', "")] {
-        let once = decode(&raw);
-        readings.extend([decode(&once), decode(&once.replace('+', " ")), once, raw]);
-    }
-    readings
-}
-
-/// All that a text may say in base64, of either alphabet, from whichever character on.
-fn in_base64(text: &str) -> impl Iterator<Item = String> + '_ {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &URL_SAFE,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-            .with_decode_allow_trailing_bits(true),
-    );
-    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_');
-    text.split(move |c| !is_base64(c)).filter(|run| run.len() >= 4).flat_map(|run| {
-        let run = run.replace('+', "-").replace('/', "_");
-        (0..4).filter_map(move |skipped| {
-            let rest = run.get(skipped..)?;
-            // One character over says nothing.
-            let whole = if rest.len() % 4 == 1 { &rest[..rest.len() - 1] } else { rest };
-            LENIENT.decode(whole).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        })
-    })
-}
 
 #[cfg(test)]
 mod tests {

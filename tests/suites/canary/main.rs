@@ -2,12 +2,13 @@
 //! canaries, in whatever form one could have got there.
 //!
 //! What a new public type, error or log line needs is a line in `types.rs`, `refusals.rs`, `answers.rs`,
-//! `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
+//! `hooks.rs`, `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
 
 #![allow(clippy::expect_used)]
 
 mod answers;
 mod canaries;
+mod hooks;
 mod http2;
 mod logs;
 mod refusals;

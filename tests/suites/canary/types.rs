@@ -241,7 +241,7 @@ async fn inv16_clients_requests_and_responses_are_not_shown() {
     }
     let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(seen.contains("401"), "the strategy was asked");
-    canaries.look_at("RejectedResponse", seen);
+    canaries.look_at("ExaminedResponse", seen);
     // The servers did get it all: a suite that sends nothing proves nothing.
     let sent = api.requests();
     assert!(sent.iter().all(|request| request.contains(&text)) && sent.len() == 12);

@@ -40,40 +40,61 @@ async fn all_are_there_when_they_have_started() {
 
 #[tokio::test]
 async fn a_paused_master_is_replaced_and_becomes_a_replica() {
-    let redis = RedisSentinel::start().await;
-    let before = redis.failed_over().await;
-    let mut connected = TcpStream::connect(("127.0.0.1", before.port())).await.unwrap();
-    let paused = Instant::now();
-    let old = redis.pause_master().await;
-    assert_eq!(old, before, "nothing had happened");
-    assert!(timeout(Duration::from_millis(200), ask(&mut connected, "PING")).await.is_err());
-    let new = redis.failed_over().await;
-    println!("failed over in {:?}", paused.elapsed());
-    assert_ne!(new, old);
-    assert_eq!(ask_at(new.port(), "SET key value").await, "+OK\r\n");
+    for _ in 0..MOST_ROUNDS {
+        let redis = RedisSentinel::start().await;
+        let before = redis.failed_over().await;
+        let mut connected = TcpStream::connect(("127.0.0.1", before.port())).await.unwrap();
+        let paused = Instant::now();
+        let old = redis.pause_master().await;
+        assert_eq!(old, before, "nothing had happened");
+        assert!(timeout(Duration::from_millis(200), ask(&mut connected, "PING")).await.is_err());
+        let new = redis.failed_over().await;
+        println!("failed over in {:?}", paused.elapsed());
+        assert_ne!(new, old);
+        let failover = redis.last_failover().await;
+        assert_eq!(ask_at(new.port(), "SET key value").await, "+OK\r\n");
 
-    let resumed = Instant::now();
-    redis.resume(old).await;
-    says(old, "role:slave").await;
-    println!("the old master was told in {:?}", resumed.elapsed());
-    redis.ready().await;
-    assert_eq!(redis.master().await, new);
+        let resumed = Instant::now();
+        redis.resume(old).await;
+        says(old, "role:slave").await;
+        println!("the old master was told in {:?}", resumed.elapsed());
+        redis.ready().await;
+        let master = redis.master().await;
+        if redis.last_failover().await == failover {
+            assert_eq!(master, new);
+            return;
+        }
+    }
+    panic!("{ALWAYS_ANOTHER}");
 }
 
 #[tokio::test]
 async fn a_killed_master_is_replaced_and_becomes_a_replica() {
-    let mut redis = RedisSentinel::start().await;
-    let killed = Instant::now();
-    let old = redis.kill_master().await;
-    let new = redis.failed_over().await;
-    println!("failed over in {:?}", killed.elapsed());
-    assert_ne!(new, old);
+    for _ in 0..MOST_ROUNDS {
+        let mut redis = RedisSentinel::start().await;
+        let killed = Instant::now();
+        let old = redis.kill_master().await;
+        let new = redis.failed_over().await;
+        println!("failed over in {:?}", killed.elapsed());
+        assert_ne!(new, old);
+        let failover = redis.last_failover().await;
 
-    redis.start_again(old).await;
-    says(old, "role:slave").await;
-    redis.ready().await;
-    assert_eq!(redis.master().await, new);
+        redis.start_again(old).await;
+        says(old, "role:slave").await;
+        redis.ready().await;
+        let master = redis.master().await;
+        if redis.last_failover().await == failover {
+            assert_eq!(master, new);
+            return;
+        }
+    }
+    panic!("{ALWAYS_ANOTHER}");
 }
+
+/// Where the machine stands still for a second, the sentinels take the new master for dead, too, and agree
+/// on a third one. Such a round says nothing of the old master.
+const MOST_ROUNDS: usize = 4;
+const ALWAYS_ANOTHER: &str = "the sentinels have replaced the new master in each round";
 
 #[tokio::test]
 async fn servers_and_sentinels_let_in_whom_their_arguments_name() {

@@ -6,9 +6,18 @@ use super::framing::has_token;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RawReply {
+    pub(super) manner: Manner,
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+}
+
+/// How an origin goes about a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Answers,
+    HangsUp,
+    KeepsSilent,
 }
 
 impl RawReply {
@@ -19,7 +28,17 @@ impl RawReply {
 
     /// A status and nothing else.
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { manner: Manner::Answers, status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// Nothing: the connection is closed when the request was read.
+    pub fn hang_up() -> Self {
+        Self { manner: Manner::HangsUp, ..Self::status(0) }
+    }
+
+    /// Nothing: the connection stays open, until the client closes it.
+    pub fn silence() -> Self {
+        Self { manner: Manner::KeepsSilent, ..Self::status(0) }
     }
 
     /// A redirect.

@@ -94,6 +94,26 @@ async fn a_reply_may_close_the_connection() {
 }
 
 #[tokio::test]
+async fn may_hang_up_or_keep_silent() {
+    let origin = Origin::start(|request| match request.target() {
+        "/silence" => RawReply::silence(),
+        _ => RawReply::hang_up(),
+    });
+    let origin = origin.await.expect("a port");
+    let mut stream = TcpStream::connect(origin.address()).await.expect("a connection");
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("sent");
+    assert_eq!(stream.read(&mut [0]).await.expect("the end"), 0);
+
+    let mut stream = TcpStream::connect(origin.address()).await.expect("a connection");
+    stream.write_all(b"GET /silence HTTP/1.1\r\n\r\n").await.expect("sent");
+    while origin.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    stream.shutdown().await.expect("a half that is closed");
+    assert_eq!(stream.read(&mut [0]).await.expect("the end"), 0, "nothing was said");
+}
+
+#[tokio::test]
 async fn records_what_broke_off_or_was_no_http() {
     let origin = origin().await;
     for bytes in [&b"GET /half HTTP/1.1\r\nx-api-key: k1\r\n"[..], b"\x16\x03\x01 hello"] {

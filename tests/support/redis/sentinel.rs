@@ -108,6 +108,16 @@ impl RedisSentinel {
         master.unwrap_or_else(|error| panic!("no master: {error}"))
     }
 
+    /// Tells the last failover from others: the epoch in which the sentinels agreed on the master.
+    ///
+    /// # Panics
+    ///
+    /// When they do not say.
+    pub async fn last_failover(&self) -> u64 {
+        let told = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_epoch().await })).await;
+        told.unwrap_or_else(|error| panic!("no epoch: {error}"))
+    }
+
     /// Freezes the master and returns which it was.
     ///
     /// # Panics
@@ -237,6 +247,16 @@ impl RedisSentinel {
         node.ok_or_else(|| io::Error::other(format!("the sentinels name the masters {ports:?}")))
     }
 
+    async fn agreed_epoch(&self) -> io::Result<u64> {
+        let mut epochs = BTreeSet::new();
+        for sentinel in self.living_sentinels() {
+            let master = sentinel.ask(&["SENTINEL", "MASTER", MASTER_NAME]).await?;
+            epochs.extend(values(&master, "config-epoch").map(ToOwned::to_owned));
+        }
+        let agreed = epochs.first().filter(|_| epochs.len() == 1).and_then(|epoch| epoch.parse().ok());
+        agreed.ok_or_else(|| io::Error::other(format!("the sentinels name the epochs {epochs:?}")))
+    }
+
     fn living_sentinels(&self) -> impl Iterator<Item = &Member> {
         let sentinels = self.sentinels();
         self.group.living().filter(move |member| sentinels.contains(&member.node))
@@ -312,14 +332,14 @@ async fn sees_all(sentinel: &Member) -> io::Result<()> {
     let replicas = sentinel.ask(&["SENTINEL", "REPLICAS", MASTER_NAME]).await?;
     let sentinels = sentinel.ask(&["SENTINEL", "SENTINELS", MASTER_NAME]).await?;
     let flags: Vec<&str> =
-        [&master, &replicas, &sentinels].into_iter().flat_map(|told| flags(told)).collect();
+        [&master, &replicas, &sentinels].into_iter().flat_map(|told| values(told, "flags")).collect();
     let expected = ["master", "slave", "slave", "sentinel", "sentinel"];
     require(flags == expected, || format!("{:?} sees {flags:?}", sentinel.node))
 }
 
-/// The flags of everyone in a list of names and values.
-fn flags(told: &[String]) -> impl Iterator<Item = &str> {
-    told.windows(2).filter(|pair| pair[0] == "flags").map(|pair| pair[1].as_str())
+/// What everyone in a list of names and values has under this name.
+fn values<'a>(told: &'a [String], name: &'a str) -> impl Iterator<Item = &'a str> {
+    told.windows(2).filter(move |pair| pair[0] == name).map(|pair| pair[1].as_str())
 }
 
 async fn replicates(member: &Member, role: &str) -> io::Result<()> {

@@ -1,0 +1,253 @@
+//! A small axum service whose handlers share one client of an API: with tokens in the process or, with
+//! `--redis-url`, in Redis; with retries, a breaker, logging and a health route.
+//!
+//! ```sh
+//! cargo run --example axum_service -- --demo
+//! cargo run --example axum_service -- --help
+//! curl http://127.0.0.1:8080/users/7
+//! ```
+//!
+//! This page is the service; `axum_service/demo.rs` holds what it promises against servers that count.
+
+#[path = "axum_service/demo.rs"]
+mod demo;
+#[path = "quickstart/timeline.rs"]
+mod timeline;
+
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use clap::Parser;
+use requestforge::{
+    CircuitBreaker, ClientCredentialsTokenProvider, CorrelationId, HttpClient, HttpClientBuilder,
+    HttpClientError, Logging, SecretSource, TokenAuth, TokenManager,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// Serves GET /users/{id}, which it gets from an API with a token, and GET /health.
+#[derive(Parser)]
+#[command(bin_name = "cargo run --example axum_service --", after_help = AFTER_HELP)]
+struct Options {
+    /// Show on this machine alone, with servers that count, that the service does what it should
+    #[arg(long, conflicts_with_all = ["listen", "api_url", "token_url", "client_id"])]
+    demo: bool,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The API
+    #[arg(
+        long,
+        value_name = "URL",
+        required_unless_present = "demo",
+        default_value = "",
+        hide_default_value = true
+    )]
+    api_url: String,
+    /// The token endpoint of its authorization server: https, or http on this machine
+    #[arg(
+        long,
+        value_name = "URL",
+        required_unless_present = "demo",
+        default_value = "",
+        hide_default_value = true
+    )]
+    token_url: String,
+    /// Who this service is there
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present = "demo",
+        default_value = "",
+        hide_default_value = true
+    )]
+    client_id: String,
+    /// Share tokens with other processes: redis://[user:password@]host[:port][/database]. With a password,
+    /// rather in the environment
+    #[cfg(feature = "storage-redis")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FORGE_REDIS_URL",
+        hide_env_values = true,
+        conflicts_with = "demo"
+    )]
+    redis_url: Option<String>,
+}
+
+const AFTER_HELP: &str = "The client secret comes from the environment variable FORGE_CLIENT_SECRET.";
+
+/// What all handlers share. Cheap to clone, as all that is in it is.
+#[derive(Clone)]
+struct Service {
+    api: HttpClient,
+    api_url: String,
+    tokens: TokenManager,
+    breaker: CircuitBreaker,
+}
+
+impl Service {
+    fn new(api_url: String, tokens: TokenManager) -> Result<Self, HttpClientError> {
+        Self::with(api_url, tokens, |settings| settings)
+    }
+
+    /// With settings besides those that this service has.
+    fn with(
+        api_url: String,
+        tokens: TokenManager,
+        more: impl FnOnce(HttpClientBuilder) -> HttpClientBuilder,
+    ) -> Result<Self, HttpClientError> {
+        let breaker = CircuitBreaker::new();
+        let settings = HttpClient::builder(&api_url)
+            .with_token_auth(TokenAuth::new(tokens.clone()).excluded_paths(["/health"]))
+            .with_timeout(Duration::from_secs(5))
+            .with_total_timeout(Duration::from_secs(20))
+            .with_retry(3)
+            .with_circuit_breaker(breaker.clone())
+            .with_request_hook(CorrelationId::new())
+            .with_logging(Logging::new());
+        Ok(Self { api: more(settings).build()?, api_url, tokens, breaker })
+    }
+
+    fn router(self) -> Router {
+        Router::new().route("/users/{id}", get(user)).route("/health", get(health)).with_state(self)
+    }
+}
+
+/// A user, as the API has it.
+async fn user(
+    State(service): State<Service>,
+    Path(id): Path<u64>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let mut request = service.api.get(format!("/users/{id}"));
+    // The caller's goes on; without one the client makes one up.
+    if let Some(correlation_id) = headers.get("x-correlation-id") {
+        request = request.header("X-Correlation-ID", correlation_id.clone());
+    }
+    let response = request.send().await?.error_for_status()?;
+    Ok(Json(response.json().await?))
+}
+
+/// How the service stands. Asks nobody, so it answers also when the API does not.
+async fn health(State(service): State<Service>) -> Json<Value> {
+    let circuit = service.breaker.state(&service.api_url).map(|state| state.to_string());
+    let token = service.tokens.status();
+    Json(json!({
+        "circuit": circuit.unwrap_or_else(|error| error.to_string()),
+        "has_token": token.has_token,
+        "token_error": token.last_error.map(|error| error.to_string()),
+    }))
+}
+
+/// What went wrong with the API, as this service's callers see it.
+struct Failure(HttpClientError);
+
+impl From<HttpClientError> for Failure {
+    fn from(error: HttpClientError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let error = self.0;
+        // Names no secret. Details are for us: what we call is none of our callers' business.
+        tracing::warn!(error = &error as &dyn Error, "no answer for a caller");
+        if let Some(open) = error.circuit_open() {
+            let seconds = open.time_left().map_or(1, |left| left.as_secs() + 1);
+            return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds.to_string())]).into_response();
+        }
+        let status = match error.status_code() {
+            Some(StatusCode::NOT_FOUND) => StatusCode::NOT_FOUND,
+            _ if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        status.into_response()
+    }
+}
+
+/// Serves until told to stop; then lets those finish who are being served.
+async fn serve(
+    listener: TcpListener,
+    service: Service,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, service.router()).with_graceful_shutdown(stop).await
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcome = if options.demo { demo::run().await } else { run(options).await.map(|()| true) };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  caused by: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
+    let tokens = tokens(&options)?;
+    let service = Service::new(options.api_url, tokens)?;
+    let listener = TcpListener::bind(options.listen).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    serve(listener, service, told_to_stop()).await?;
+    println!("stopped");
+    Ok(())
+}
+
+fn tokens(options: &Options) -> Result<TokenManager, Box<dyn Error>> {
+    let secret = SecretSource::env("FORGE_CLIENT_SECRET");
+    let provider = ClientCredentialsTokenProvider::builder(&options.token_url, &options.client_id, secret)
+        .service_name("users-api")
+        .build()?;
+    let manager = TokenManager::builder(provider);
+    #[cfg(feature = "storage-redis")]
+    if let Some(url) = &options.redis_url {
+        let storage = requestforge::RedisTokenStorage::builder(url).key_prefix("axum_service").build()?;
+        return Ok(manager.storage(storage).build()?);
+    }
+    Ok(manager.build()?)
+}
+
+/// Returns on Ctrl-C, or when the system wants the process to end.
+async fn told_to_stop() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => _ = signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
+}

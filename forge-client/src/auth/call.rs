@@ -1,0 +1,168 @@
+use std::sync::Arc;
+
+use forge_core::{ConfigError, Credential};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::hook::AuthRequest;
+use super::scheme::{Scheme, Single, apply_hook};
+use super::{AuthSession, BoundTokenAuth, Next};
+use crate::hop::Hop;
+use crate::{ExaminedResponse, HttpClientError};
+
+/// What a request says of its authentication.
+#[derive(Default)]
+pub(crate) struct CallAuthOptions {
+    pub(crate) instead: Instead,
+    /// A new token is fetched for it.
+    pub(crate) force_renewal: bool,
+}
+
+/// What authenticates a request instead of the client's authentication.
+#[derive(Default)]
+pub(crate) enum Instead {
+    #[default]
+    Same,
+    Nothing,
+    Other(Box<Scheme>),
+}
+
+impl CallAuthOptions {
+    /// What must hold before anything is sent.
+    pub(crate) fn check(&self, clients: Option<&Scheme>, is_trusted: bool) -> Result<(), ConfigError> {
+        if matches!(self.instead, Instead::Other(_)) && !is_trusted {
+            let expected = "a URL at the base URL's origin, or at one named by `with_credential_origin`";
+            return Err(ConfigError::new("auth", expected));
+        }
+        if self.force_renewal && self.scheme(clients).is_none_or(|scheme| scheme.most_tokens() == 0) {
+            return Err(ConfigError::new("force_renewal", "authentication with tokens from a source"));
+        }
+        Ok(())
+    }
+
+    /// How a call is authenticated, if at all.
+    pub(crate) fn scheme<'a>(&'a self, clients: Option<&'a Scheme>) -> Option<&'a Scheme> {
+        match &self.instead {
+            Instead::Same => clients,
+            Instead::Nothing => None,
+            Instead::Other(scheme) => Some(scheme),
+        }
+    }
+}
+
+/// The authentication of one call: asks the token source what the session wants to be asked.
+pub(crate) struct CallAuth<'a> {
+    scheme: &'a Scheme,
+    /// The token auth that was chosen last, and what it remembers.
+    tokens: Option<(&'a BoundTokenAuth, AuthSession<'a>)>,
+    /// What the attempt under way carries.
+    sent: Option<Arc<Credential>>,
+    force_renewal: bool,
+}
+
+impl<'a> CallAuth<'a> {
+    pub(crate) fn new(scheme: &'a Scheme, force_renewal: bool) -> Self {
+        Self { scheme, tokens: None, sent: None, force_renewal }
+    }
+
+    /// Begins an attempt. It carries nothing so far.
+    pub(crate) fn start(&mut self) {
+        self.sent = None;
+    }
+
+    /// Adds what authenticates a request at a trusted origin. Headers that the caller has set stay as
+    /// they are.
+    pub(crate) async fn apply(&mut self, hop: &Hop, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        if let Scheme::Single(single) = self.scheme {
+            // Most are, and need no list.
+            if single.applies_to(&request(hop, headers)) {
+                self.apply_one(single, hop, headers).await?;
+            }
+            return Ok(());
+        }
+        let mut chosen = Vec::new();
+        self.scheme.choose(&request(hop, headers), &mut chosen);
+        for single in chosen {
+            self.apply_one(single, hop, headers).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_one(
+        &mut self,
+        single: &'a Single,
+        hop: &Hop,
+        headers: &mut HeaderMap,
+    ) -> Result<(), HttpClientError> {
+        match single {
+            Single::Fixed { name, value, .. } => {
+                if !hop.headers.contains_key(name) {
+                    headers.insert(name, value.clone());
+                }
+            }
+            Single::Hook(hook) => {
+                let mut set = apply_hook(&**hook, &request(hop, headers))?;
+                for name in hop.headers.keys() {
+                    set.remove(name);
+                }
+                headers.extend(set);
+            }
+            Single::Tokens(auth) => {
+                if !hop.headers.contains_key(auth.header_name()) {
+                    let credential = self.credential(auth).await?;
+                    auth.apply(&credential, &hop.method, &hop.url, headers)?;
+                    self.sent = Some(credential);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn credential(&mut self, auth: &'a BoundTokenAuth) -> Result<Arc<Credential>, HttpClientError> {
+        let session = match &mut self.tokens {
+            Some((last, session)) if std::ptr::eq(*last, auth) => session,
+            // What another one remembers, as on the way here through a redirect, is not about these.
+            tokens => &mut tokens.insert((auth, auth.session())).1,
+        };
+        if std::mem::take(&mut self.force_renewal) {
+            return Ok(auth.source().force_refresh().await?);
+        }
+        match session.take_renewed().or_else(|| auth.source().cached()) {
+            Some(at_hand) => Ok(at_hand),
+            None => Ok(auth.source().get_token().await?),
+        }
+    }
+
+    /// The header that carries the credential of this attempt, if there is one.
+    pub(crate) fn carrying<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        let (auth, _) = self.sent.as_ref().and(self.tokens.as_ref())?;
+        headers.get(auth.header_name())
+    }
+
+    /// Whether the body must be at hand for [`after`](Self::after).
+    pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let session = self.sent.as_ref().and(self.tokens.as_ref());
+        session.is_some_and(|(_, session)| session.reads_body(status, headers))
+    }
+
+    /// What an answer asks for.
+    pub(crate) fn after(&self, response: &ExaminedResponse<'_>) -> Next {
+        match (&self.sent, &self.tokens) {
+            (Some(credential), Some((_, session))) => session.after(credential, response),
+            _ => Next::HandOn,
+        }
+    }
+
+    /// Has the rejected credential renewed. Says whether another came of it, with which to replay.
+    pub(crate) async fn renew(&mut self) -> Result<bool, HttpClientError> {
+        let (Some(rejected), Some((auth, session))) = (self.sent.take(), &mut self.tokens) else {
+            return Ok(false);
+        };
+        let renewed = auth.source().refresh_rejected(&rejected).await?;
+        Ok(session.replay_with(&rejected, renewed))
+    }
+}
+
+fn request<'a>(hop: &'a Hop, headers: &'a HeaderMap) -> AuthRequest<'a> {
+    let body = if hop.body.is_empty() { Some(&[][..]) } else { hop.body.at_hand() };
+    AuthRequest { method: &hop.method, url: &hop.url, headers, body }
+}

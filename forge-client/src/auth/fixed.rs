@@ -1,0 +1,166 @@
+//! Credentials that never change: one header each.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use forge_core::{ConfigError, Secret};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+use super::Auth;
+use super::exclusions::ExcludedPaths;
+use super::scheme::Single;
+
+/// Authenticates requests with an API key in a header.
+///
+/// ```
+/// use forge_client::{ApiKeyAuth, HttpClient};
+///
+/// let auth = ApiKeyAuth::new("your-key").header_name("X-Service-Key").excluded_paths(["/health"]);
+/// let client = HttpClient::builder("https://api.example.com").with_auth_hook(auth).build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ApiKeyAuth(Fixed);
+
+/// Authenticates requests with a user name and a password (RFC 7617).
+///
+/// ```
+/// use forge_client::{BasicAuth, HttpClient};
+///
+/// let auth = BasicAuth::new("user", "password").excluded_path_patterns(["/public/*"]);
+/// let client = HttpClient::builder("https://api.example.com").with_auth_hook(auth).build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct BasicAuth(Fixed);
+
+/// A header with a value, for all paths but some.
+#[derive(Clone)]
+pub(crate) struct Fixed {
+    name: Result<HeaderName, ConfigError>,
+    value: Result<HeaderValue, ConfigError>,
+    excluded: ExcludedPaths,
+}
+
+impl ApiKeyAuth {
+    /// This key, in the header `X-API-Key`.
+    pub fn new(key: impl Into<Secret>) -> Self {
+        Self(Fixed::new(HeaderName::from_static("x-api-key"), "api_key", key.into()))
+    }
+
+    /// The header that carries the key. Default: `X-API-Key`.
+    pub fn header_name(mut self, name: &str) -> Self {
+        self.0.name = HeaderName::try_from(name)
+            .map_err(|error| ConfigError::new("header_name", "a header name").with_source(error));
+        self
+    }
+
+    /// Paths to which requests go without the key; see [`TokenAuth::excluded_paths`].
+    ///
+    /// [`TokenAuth::excluded_paths`]: crate::TokenAuth::excluded_paths
+    pub fn excluded_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
+        self.0.excluded.add_paths(paths);
+        self
+    }
+
+    /// Patterns of such paths; see [`TokenAuth::excluded_path_patterns`].
+    ///
+    /// [`TokenAuth::excluded_path_patterns`]: crate::TokenAuth::excluded_path_patterns
+    pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.0.excluded.add_patterns(patterns);
+        self
+    }
+}
+
+impl BasicAuth {
+    /// This user name, which has no colon, and this password.
+    pub fn new(username: &str, password: impl Into<Secret>) -> Self {
+        let pair = Zeroizing::new(format!("{username}:{}", password.into().expose()));
+        let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+        let mut fixed = Fixed::new(AUTHORIZATION, "basic_auth", Secret::from(format!("Basic {}", *encoded)));
+        if username.contains(':') {
+            fixed.value = Err(ConfigError::new("username", "no colon (RFC 7617 2)"));
+        }
+        Self(fixed)
+    }
+
+    /// Paths to which requests go without them; see [`TokenAuth::excluded_paths`].
+    ///
+    /// [`TokenAuth::excluded_paths`]: crate::TokenAuth::excluded_paths
+    pub fn excluded_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
+        self.0.excluded.add_paths(paths);
+        self
+    }
+
+    /// Patterns of such paths; see [`TokenAuth::excluded_path_patterns`].
+    ///
+    /// [`TokenAuth::excluded_path_patterns`]: crate::TokenAuth::excluded_path_patterns
+    pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.0.excluded.add_patterns(patterns);
+        self
+    }
+}
+
+impl Fixed {
+    /// A token that never changes.
+    pub(crate) fn bearer(token: &Secret) -> Self {
+        let value = Secret::from(format!("Bearer {}", token.expose()));
+        Self::new(AUTHORIZATION, "bearer_token", value)
+    }
+
+    fn new(name: HeaderName, field: &'static str, value: Secret) -> Self {
+        let value = value
+            .into_header_value()
+            .map_err(|error| ConfigError::new(field, "a value that fits into a header").with_source(error));
+        Self { name: Ok(name), value, excluded: ExcludedPaths::default() }
+    }
+
+    pub(super) fn build(self) -> Result<Single, ConfigError> {
+        let (name, value) = (self.name?, self.value?);
+        Ok(Single::Fixed { name, value, exclusions: self.excluded.build()? })
+    }
+}
+
+impl From<ApiKeyAuth> for Auth {
+    fn from(auth: ApiKeyAuth) -> Self {
+        Self::fixed(auth.0)
+    }
+}
+
+impl From<BasicAuth> for Auth {
+    fn from(auth: BasicAuth) -> Self {
+        Self::fixed(auth.0)
+    }
+}
+
+impl From<Fixed> for Auth {
+    fn from(fixed: Fixed) -> Self {
+        Self::fixed(fixed)
+    }
+}
+
+impl fmt::Debug for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixed")
+            .field("name", &self.name.as_ref().ok())
+            .field("excluded", &self.excluded)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ApiKeyAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ApiKeyAuth").field(&self.0).finish()
+    }
+}
+
+impl fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BasicAuth").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,176 @@
+use std::fmt;
+use std::sync::Arc;
+
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError};
+use http::{HeaderMap, HeaderName};
+
+use super::composite::CompositeAuth;
+use super::exclusions::Exclusions;
+use super::fixed::Fixed;
+use super::hook::{AuthHook, AuthRequest};
+use super::{BoundTokenAuth, TokenAuth};
+
+/// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
+/// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
+/// All of these convert into it.
+///
+/// Whichever it is, the headers that it sets go to the origins only that may see the client's credentials;
+/// a header that the caller sets on a request stays as it is.
+#[derive(Clone)]
+pub struct Auth(Kind);
+
+#[derive(Clone)]
+pub(super) enum Kind {
+    Tokens(TokenAuth),
+    Fixed(Fixed),
+    Hook(Arc<dyn AuthHook>),
+    Composite(CompositeAuth),
+}
+
+impl Auth {
+    pub(super) fn fixed(fixed: Fixed) -> Self {
+        Self(Kind::Fixed(fixed))
+    }
+
+    pub(crate) fn build(self) -> Result<Scheme, ConfigError> {
+        match self.0 {
+            Kind::Tokens(auth) => Ok(Scheme::Single(Single::Tokens(auth.build()?))),
+            Kind::Fixed(auth) => auth.build().map(Scheme::Single),
+            Kind::Hook(hook) => Ok(Scheme::Single(Single::Hook(hook))),
+            Kind::Composite(auth) => auth.build(),
+        }
+    }
+}
+
+impl From<TokenAuth> for Auth {
+    fn from(auth: TokenAuth) -> Self {
+        Self(Kind::Tokens(auth))
+    }
+}
+
+impl From<CompositeAuth> for Auth {
+    fn from(auth: CompositeAuth) -> Self {
+        Self(Kind::Composite(auth))
+    }
+}
+
+impl<H: AuthHook + 'static> From<H> for Auth {
+    fn from(hook: H) -> Self {
+        Self(Kind::Hook(Arc::new(hook)))
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Tokens(auth) => auth.fmt(f),
+            Kind::Fixed(auth) => auth.fmt(f),
+            Kind::Hook(hook) => hook.fmt(f),
+            Kind::Composite(auth) => auth.fmt(f),
+        }
+    }
+}
+
+/// An [`Auth`] whose settings were checked.
+pub(crate) enum Scheme {
+    Single(Single),
+    /// The first of them that applies.
+    First(Vec<Scheme>),
+    /// All of them that apply.
+    All(Vec<Scheme>),
+}
+
+pub(crate) enum Single {
+    Tokens(BoundTokenAuth),
+    Fixed { name: HeaderName, value: http::HeaderValue, exclusions: Exclusions },
+    Hook(Arc<dyn AuthHook>),
+}
+
+impl Scheme {
+    /// Those that go together: each with headers of its own, and one source of tokens among them, so that
+    /// a 401 says which one to ask for another.
+    pub(crate) fn all(parts: Vec<Self>) -> Result<Self, ConfigError> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for part in &parts {
+            let others = part.header_names();
+            if others.iter().any(|name| names.contains(name)) {
+                let expected = "a header of its own for each of those that are sent together";
+                return Err(ConfigError::new("auth", expected));
+            }
+            names.extend(others);
+        }
+        let all = Self::All(parts);
+        if all.most_tokens() > 1 {
+            let expected = "one source of tokens among those that are sent together";
+            return Err(ConfigError::new("auth", expected));
+        }
+        Ok(all)
+    }
+
+    /// The headers that it may set, in no order.
+    pub(crate) fn header_names(&self) -> Vec<HeaderName> {
+        match self {
+            Self::Single(Single::Tokens(auth)) => vec![auth.header_name().clone()],
+            Self::Single(Single::Fixed { name, .. }) => vec![name.clone()],
+            Self::Single(Single::Hook(hook)) => hook.header_names(),
+            Self::First(parts) | Self::All(parts) => parts.iter().flat_map(Self::header_names).collect(),
+        }
+    }
+
+    /// How many tokens a request may carry.
+    pub(crate) fn most_tokens(&self) -> usize {
+        match self {
+            Self::Single(single) => usize::from(matches!(single, Single::Tokens(_))),
+            Self::First(parts) => parts.iter().map(Self::most_tokens).max().unwrap_or_default(),
+            Self::All(parts) => parts.iter().map(Self::most_tokens).sum(),
+        }
+    }
+
+    /// What authenticates this request, in its order.
+    pub(crate) fn choose<'a>(&'a self, request: &AuthRequest<'_>, chosen: &mut Vec<&'a Single>) {
+        match self {
+            Self::Single(single) if single.applies_to(request) => chosen.push(single),
+            Self::Single(_) => {}
+            Self::First(parts) => {
+                if let Some(first) = parts.iter().find(|part| part.applies_to(request)) {
+                    first.choose(request, chosen);
+                }
+            }
+            Self::All(parts) => parts.iter().for_each(|part| part.choose(request, chosen)),
+        }
+    }
+
+    fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
+        match self {
+            Self::Single(single) => single.applies_to(request),
+            Self::First(parts) | Self::All(parts) => parts.iter().any(|part| part.applies_to(request)),
+        }
+    }
+}
+
+impl Single {
+    pub(super) fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
+        match self {
+            Self::Tokens(auth) => auth.applies_to(request.url()),
+            Self::Fixed { exclusions, .. } => !exclusions.hold(request.url()),
+            Self::Hook(hook) => hook.applies_to(request),
+        }
+    }
+}
+
+/// What a hook sets: under the names it has told only, and the caller's own headers stay.
+pub(super) fn apply_hook(
+    hook: &dyn AuthHook,
+    request: &AuthRequest<'_>,
+) -> Result<HeaderMap, AuthenticationError> {
+    let mut set = hook.authenticate(request)?;
+    let names = hook.header_names();
+    if set.keys().any(|name| !names.contains(name)) {
+        return Err(AuthenticationError::new("", AuthenticationErrorKind::Configuration)
+            .with_message("an authentication hook set a header that is not among its `header_names`"));
+    }
+    for value in set.values_mut() {
+        value.set_sensitive(true);
+    }
+    Ok(set)
+}

@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+/// Delays that grow: `base_delay`, times `multiplier`, … up to `max_delay`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    pub(crate) base_delay: Duration,
+    pub(crate) max_delay: Duration,
+    pub(crate) multiplier: f64,
+    /// Draws each delay from its upper half, so that many who failed together do not come back together.
+    pub(crate) jitter: bool,
+}
+
+impl Backoff {
+    /// The delay before this repetition, from 1 on.
+    pub(crate) fn delay(&self, repetition: u32) -> Duration {
+        let exponent = i32::try_from(repetition.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.base_delay.as_secs_f64() * self.multiplier.max(1.0).powi(exponent);
+        let delay = Duration::try_from_secs_f64(seconds).unwrap_or(self.max_delay).min(self.max_delay);
+        if self.jitter { delay.mul_f64(0.5 + fastrand::f64() / 2.0) } else { delay }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXACT: Backoff = Backoff {
+        base_delay: Duration::from_millis(500),
+        max_delay: Duration::from_secs(5),
+        multiplier: 2.0,
+        jitter: false,
+    };
+
+    #[test]
+    fn delays_grow_to_the_cap() {
+        let delays: Vec<_> = (1..=6).map(|repetition| EXACT.delay(repetition).as_millis()).collect();
+        assert_eq!(delays, [500, 1000, 2000, 4000, 5000, 5000]);
+    }
+
+    #[test]
+    fn absurd_settings_stay_within_the_cap() {
+        for multiplier in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e300] {
+            for base_delay in [Duration::ZERO, Duration::MAX] {
+                let absurd = Backoff { base_delay, multiplier, ..EXACT };
+                assert!(absurd.delay(u32::MAX) <= EXACT.max_delay, "{absurd:?}");
+            }
+        }
+        assert_eq!(Backoff { multiplier: f64::NAN, ..EXACT }.delay(3), EXACT.base_delay);
+    }
+
+    #[test]
+    fn jitter_stays_within_the_upper_half() {
+        let jittered = Backoff { jitter: true, ..EXACT };
+        for _ in 0..1_000 {
+            let delay = jittered.delay(1);
+            assert!((250..=500).contains(&delay.as_millis()), "{delay:?}");
+        }
+    }
+}

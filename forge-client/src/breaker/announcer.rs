@@ -1,0 +1,78 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::rt::Mutex;
+
+use super::{CircuitState, CircuitTransition};
+
+pub(super) type Listener = Arc<dyn Fn(&CircuitTransition) + Send + Sync>;
+
+/// Tells of transitions, in their order and one at a time, with no lock held: who is told may use the
+/// breaker, and cause the next one.
+#[derive(Default)]
+pub(super) struct Announcer {
+    listener: Option<Listener>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<CircuitTransition>,
+    is_being_told: bool,
+}
+
+impl Announcer {
+    pub(super) fn new(listener: Option<Listener>) -> Self {
+        Self { listener, queue: Mutex::default() }
+    }
+
+    pub(super) fn queue(&self, transition: CircuitTransition) {
+        self.queue.lock().waiting.push_back(transition);
+    }
+
+    /// Tells of all that is queued, unless somebody is at it: then they will.
+    pub(super) fn deliver(&self) {
+        while let Some(transition) = self.next() {
+            let _telling = Telling(self);
+            log(&transition);
+            if let Some(listener) = &self.listener {
+                listener(&transition);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<CircuitTransition> {
+        let mut queue = self.queue.lock();
+        if queue.is_being_told {
+            return None;
+        }
+        let next = queue.waiting.pop_front();
+        queue.is_being_told = next.is_some();
+        next
+    }
+}
+
+/// Also where the listener panics.
+struct Telling<'a>(&'a Announcer);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().is_being_told = false;
+    }
+}
+
+fn log(transition: &CircuitTransition) {
+    let origin = transition.origin();
+    match transition.to() {
+        CircuitState::Open => tracing::warn!(origin, "circuit opened: nothing is sent there for a while"),
+        CircuitState::HalfOpen => tracing::info!(origin, "circuit half-open: probes are sent"),
+        CircuitState::Closed => tracing::info!(origin, "circuit closed: requests are sent again"),
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Announcer")
+    }
+}

@@ -1,0 +1,175 @@
+use std::time::Duration;
+
+use super::window::{FailureRate, Window};
+use super::{CircuitState, Verdict};
+
+/// When circuits open and close.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) failure_threshold: u32,
+    pub(super) failure_rate: Option<FailureRate>,
+    pub(super) open_for: Duration,
+    pub(super) half_open_probes: u32,
+}
+
+/// The circuit of one origin. Knows neither locks nor clocks: it is told the time, in milliseconds.
+#[derive(Debug)]
+pub(super) struct Circuit {
+    phase: Phase,
+    /// Moves with each transition, so that what is heard of a request can be told to belong to the phase
+    /// in which it was admitted.
+    round: u64,
+    probes_so_far: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Closed { failures_in_a_row: u32, window: Option<Window> },
+    Open { until: i64 },
+    HalfOpen { successes: u32, under_way: Vec<Probe> },
+}
+
+#[derive(Debug)]
+struct Probe {
+    number: u64,
+    /// From here on nothing will be heard of it any more.
+    lost_at: i64,
+}
+
+/// Leave to send one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    round: u64,
+    probe: Option<u64>,
+}
+
+/// A ticket, or for how long it is certain that there will be none.
+pub(super) type Admission = Result<Ticket, Option<Duration>>;
+
+impl Circuit {
+    pub(super) fn new(failure_rate: Option<FailureRate>) -> Self {
+        Self { phase: Phase::closed(failure_rate), round: 0, probes_so_far: 0 }
+    }
+
+    pub(super) fn state(&self) -> CircuitState {
+        match self.phase {
+            Phase::Closed { .. } => CircuitState::Closed,
+            Phase::Open { .. } => CircuitState::Open,
+            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
+        }
+    }
+
+    /// Half-opens when the time has come.
+    pub(super) fn tick(&mut self, now: i64) {
+        if let Phase::Open { until } = self.phase
+            && until <= now
+        {
+            self.enter(Phase::HalfOpen { successes: 0, under_way: Vec::new() });
+        }
+    }
+
+    pub(super) fn admit(&mut self, now: i64, timeout: Duration, rules: &Rules) -> Admission {
+        self.tick(now);
+        let round = self.round;
+        match &mut self.phase {
+            Phase::Closed { .. } => Ok(Ticket { round, probe: None }),
+            Phase::Open { until } => Err(Some(between(now, *until))),
+            Phase::HalfOpen { successes, under_way } => {
+                under_way.retain(|probe| probe.lost_at > now);
+                // A success keeps its place: no more are sent than are needed.
+                if !has_place(*successes, under_way.len(), rules) {
+                    return Err(None);
+                }
+                self.probes_so_far += 1;
+                // Its own time-out should have ended it by then.
+                let lost_at = now.saturating_add(millis(timeout.saturating_mul(2)));
+                under_way.push(Probe { number: self.probes_so_far, lost_at });
+                Ok(Ticket { round, probe: Some(self.probes_so_far) })
+            }
+        }
+    }
+
+    /// Whether [`admit`](Self::admit) would refuse.
+    pub(super) fn refuses(&self, now: i64, rules: &Rules) -> bool {
+        match &self.phase {
+            Phase::Closed { .. } => false,
+            Phase::Open { until } => now < *until,
+            Phase::HalfOpen { successes, under_way } => {
+                let under_way = under_way.iter().filter(|probe| probe.lost_at > now).count();
+                !has_place(*successes, under_way, rules)
+            }
+        }
+    }
+
+    /// Something was heard of a request.
+    pub(super) fn settle(&mut self, ticket: Ticket, verdict: Verdict, now: i64, rules: &Rules) {
+        if ticket.round != self.round {
+            return;
+        }
+        match (&mut self.phase, verdict) {
+            (Phase::Closed { failures_in_a_row, window }, verdict) => {
+                let failed = verdict == Verdict::Failure;
+                *failures_in_a_row = if failed { failures_in_a_row.saturating_add(1) } else { 0 };
+                let is_failing = window.as_mut().is_some_and(|window| window.record(failed, now));
+                if *failures_in_a_row >= rules.failure_threshold || is_failing {
+                    self.open(now, rules);
+                }
+            }
+            // Also one that had lost its place.
+            (Phase::HalfOpen { .. }, Verdict::Failure) => self.open(now, rules),
+            (Phase::HalfOpen { successes, under_way }, Verdict::Success) => {
+                if take(under_way, ticket) {
+                    *successes += 1;
+                    if *successes >= rules.half_open_probes {
+                        self.enter(Phase::closed(rules.failure_rate));
+                    }
+                }
+            }
+            // Nobody is admitted in this phase.
+            (Phase::Open { .. }, _) => {}
+        }
+    }
+
+    /// Nothing will be heard of a request.
+    pub(super) fn give_back(&mut self, ticket: Ticket) {
+        if let Phase::HalfOpen { under_way, .. } = &mut self.phase {
+            take(under_way, ticket);
+        }
+    }
+
+    fn open(&mut self, now: i64, rules: &Rules) {
+        self.enter(Phase::Open { until: now.saturating_add(millis(rules.open_for)) });
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.round += 1;
+    }
+}
+
+impl Phase {
+    fn closed(failure_rate: Option<FailureRate>) -> Self {
+        Self::Closed { failures_in_a_row: 0, window: failure_rate.map(Window::new) }
+    }
+}
+
+fn has_place(successes: u32, under_way: usize, rules: &Rules) -> bool {
+    let taken = usize::try_from(successes).unwrap_or(usize::MAX).saturating_add(under_way);
+    usize::try_from(rules.half_open_probes).is_ok_and(|probes| taken < probes)
+}
+
+fn take(under_way: &mut Vec<Probe>, ticket: Ticket) -> bool {
+    let place = under_way.iter().position(|probe| Some(probe.number) == ticket.probe);
+    place.map(|place| under_way.swap_remove(place)).is_some()
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn between(now: i64, then: i64) -> Duration {
+    Duration::from_millis(u64::try_from(then.saturating_sub(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn rules() -> Rules {
+    Rules { failure_threshold: 3, failure_rate: None, open_for: Duration::from_secs(30), half_open_probes: 2 }
+}
+
+/// A circuit at a time of its own.
+struct Timed {
+    circuit: Circuit,
+    rules: Rules,
+    now: i64,
+}
+
+impl Timed {
+    fn closed(rules: Rules) -> Self {
+        Self { circuit: Circuit::new(rules.failure_rate), rules, now: 1_000 }
+    }
+
+    fn open() -> Self {
+        let mut circuit = Self::closed(rules());
+        circuit.calls("fff");
+        assert_eq!(circuit.state(), CircuitState::Open);
+        circuit
+    }
+
+    fn half_open() -> Self {
+        let mut circuit = Self::open();
+        circuit.pass(30);
+        circuit.circuit.tick(circuit.now);
+        assert_eq!(circuit.state(), CircuitState::HalfOpen);
+        circuit
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        self.now += seconds * 1_000;
+    }
+
+    fn admit(&mut self) -> Admission {
+        let refuses = self.circuit.refuses(self.now, &self.rules);
+        let admission = self.circuit.admit(self.now, TIMEOUT, &self.rules);
+        assert_eq!(refuses, admission.is_err());
+        admission
+    }
+
+    fn settle(&mut self, ticket: Ticket, verdict: Verdict) {
+        self.circuit.settle(ticket, verdict, self.now, &self.rules);
+    }
+
+    /// Calls one after the other: `s` for a success, `f` for a failure, `-` for neither.
+    fn calls(&mut self, outcomes: &str) {
+        for outcome in outcomes.chars() {
+            let ticket = self.admit().unwrap();
+            match outcome {
+                's' => self.settle(ticket, Verdict::Success),
+                'f' => self.settle(ticket, Verdict::Failure),
+                _ => self.circuit.give_back(ticket),
+            }
+        }
+    }
+
+    fn state(&self) -> CircuitState {
+        self.circuit.state()
+    }
+}
+
+#[test]
+fn inv22_enough_failures_in_a_row_open_a_circuit() {
+    for (outcomes, state) in [
+        ("ff", CircuitState::Closed),
+        ("ffsff", CircuitState::Closed),
+        ("ff-", CircuitState::Closed),
+        ("ff-f", CircuitState::Open),
+        ("sssfff", CircuitState::Open),
+    ] {
+        let mut circuit = Timed::closed(rules());
+        circuit.calls(outcomes);
+        assert_eq!(circuit.state(), state, "{outcomes}");
+    }
+}
+
+#[test]
+fn inv22_too_large_a_share_of_failures_opens_a_circuit() {
+    let failure_rate = FailureRate { rate: 0.5, minimum_calls: 6, window: Duration::from_secs(60) };
+    let mut circuit = Timed::closed(Rules { failure_rate: Some(failure_rate), ..rules() });
+    circuit.calls("sfsfs");
+    assert_eq!(circuit.state(), CircuitState::Closed);
+    circuit.calls("f");
+    assert_eq!(circuit.state(), CircuitState::Open);
+    // Closed again, it starts from nothing.
+    circuit.pass(30);
+    circuit.calls("ssf");
+    assert_eq!(circuit.state(), CircuitState::Closed);
+}
+
+#[test]
+fn inv22_an_open_circuit_says_for_how_long() {
+    let mut circuit = Timed::open();
+    circuit.pass(29);
+    assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_secs(1)));
+    circuit.pass(1);
+    assert!(circuit.admit().is_ok());
+    assert_eq!(circuit.state(), CircuitState::HalfOpen);
+}
+
+#[test]
+fn inv22_no_more_probes_than_there_are_places() {
+    let mut circuit = Timed::half_open();
+    let first = circuit.admit().unwrap();
+    circuit.admit().unwrap();
+    assert_eq!(circuit.admit().unwrap_err(), None);
+    // A success keeps its place.
+    circuit.settle(first, Verdict::Success);
+    assert!(circuit.admit().is_err());
+}
+
+#[test]
+fn inv22_enough_successes_close_and_one_failure_opens() {
+    let mut circuit = Timed::half_open();
+    circuit.calls("s-s");
+    assert_eq!(circuit.state(), CircuitState::Closed);
+
+    let mut circuit = Timed::half_open();
+    circuit.calls("sf");
+    assert_eq!(circuit.state(), CircuitState::Open);
+    assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn inv22_a_probe_that_is_given_up_leaves_its_place() {
+    let mut circuit = Timed::half_open();
+    let first = circuit.admit().unwrap();
+    circuit.admit().unwrap();
+    assert!(circuit.admit().is_err());
+    circuit.circuit.give_back(first);
+    // Once.
+    circuit.circuit.give_back(first);
+    circuit.admit().unwrap();
+    assert!(circuit.admit().is_err());
+}
+
+#[test]
+fn inv22_a_probe_of_which_nothing_is_heard_leaves_its_place() {
+    let mut circuit = Timed::half_open();
+    let lost = [circuit.admit().unwrap(), circuit.admit().unwrap()];
+    circuit.pass(19);
+    assert!(circuit.admit().is_err());
+    circuit.pass(1);
+    let found = [circuit.admit().unwrap(), circuit.admit().unwrap()];
+    assert!(circuit.admit().is_err());
+    // Its place is somebody else's.
+    circuit.settle(lost[0], Verdict::Success);
+    assert!(circuit.admit().is_err());
+    circuit.settle(found[0], Verdict::Success);
+    assert_eq!(circuit.state(), CircuitState::HalfOpen);
+    // Its failure says that the server is not well, all the same.
+    circuit.settle(lost[1], Verdict::Failure);
+    assert_eq!(circuit.state(), CircuitState::Open);
+}
+
+#[test]
+fn inv22_what_is_heard_late_is_old_news() {
+    let mut circuit = Timed::closed(rules());
+    let early: Vec<_> = (0..10).map(|_| circuit.admit().unwrap()).collect();
+    circuit.calls("fff");
+    for (ticket, verdict) in early[..4].iter().zip([Verdict::Success, Verdict::Failure].iter().cycle()) {
+        circuit.settle(*ticket, *verdict);
+        assert_eq!(circuit.state(), CircuitState::Open);
+    }
+    circuit.pass(30);
+    let probe = circuit.admit().unwrap();
+    circuit.settle(early[4], Verdict::Success);
+    circuit.settle(early[5], Verdict::Failure);
+    circuit.circuit.give_back(early[6]);
+    assert_eq!(circuit.state(), CircuitState::HalfOpen);
+    circuit.settle(probe, Verdict::Success);
+    circuit.calls("s");
+    assert_eq!(circuit.state(), CircuitState::Closed);
+    for ticket in &early[7..] {
+        circuit.settle(*ticket, Verdict::Failure);
+    }
+    circuit.settle(probe, Verdict::Failure);
+    assert_eq!(circuit.state(), CircuitState::Closed);
+}
+
+#[test]
+fn absurd_durations_are_no_more_than_very_long() {
+    let rules = Rules { open_for: Duration::MAX, ..rules() };
+    let mut circuit = Timed::closed(rules);
+    circuit.calls("fff");
+    circuit.now = i64::MAX - 1;
+    assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_millis(1)));
+    circuit.now = i64::MAX;
+    assert!(circuit.circuit.admit(circuit.now, Duration::MAX, &rules).is_ok());
+}

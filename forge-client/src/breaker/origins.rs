@@ -1,0 +1,53 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::rt::Mutex;
+
+use super::circuit::Circuit;
+use super::window::FailureRate;
+
+/// The circuits of all origins that were used lately.
+#[derive(Debug, Default)]
+pub(super) struct Origins(Mutex<HashMap<Arc<str>, Used>>);
+
+/// An origin with its circuit.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) origin: Arc<str>,
+    pub(super) circuit: Mutex<Circuit>,
+}
+
+#[derive(Debug)]
+struct Used {
+    entry: Arc<Entry>,
+    last: i64,
+}
+
+/// Redirects may lead to any number of origins.
+const MOST: usize = 1_000;
+
+impl Origins {
+    pub(super) fn find(&self, origin: &str) -> Option<Arc<Entry>> {
+        self.0.lock().get(origin).map(|used| Arc::clone(&used.entry))
+    }
+
+    /// The origin's circuit, which is closed if it is a new one.
+    pub(super) fn of(&self, origin: &str, now: i64, failure_rate: Option<FailureRate>) -> Arc<Entry> {
+        let mut origins = self.0.lock();
+        if let Some(used) = origins.get_mut(origin) {
+            used.last = now;
+            return Arc::clone(&used.entry);
+        }
+        if origins.len() >= MOST {
+            let longest_ago = origins.iter().min_by_key(|(_, used)| used.last);
+            if let Some(origin) = longest_ago.map(|(origin, _)| Arc::clone(origin)) {
+                origins.remove(&origin);
+            }
+        }
+        let origin: Arc<str> = origin.into();
+        let circuit = Mutex::new(Circuit::new(failure_rate));
+        let entry = Arc::new(Entry { origin: Arc::clone(&origin), circuit });
+        origins.insert(origin, Used { entry: Arc::clone(&entry), last: now });
+        entry
+    }
+}

@@ -1,0 +1,85 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use super::circuit::Ticket;
+use super::origins::Entry;
+
+/// Leave to send one request. Dropped without a verdict, it leaves its place to another one.
+#[must_use]
+pub(crate) struct Permit {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    ticket: Option<Ticket>,
+}
+
+/// What a request says of the server it was sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is there, and answers.
+    Success,
+    /// It is not, or cannot.
+    Failure,
+}
+
+impl Permit {
+    pub(super) fn new(shared: Arc<Shared>, entry: Arc<Entry>, ticket: Ticket) -> Self {
+        Self { shared, entry, ticket: Some(ticket) }
+    }
+
+    /// Says what became of the request.
+    pub(crate) fn settle(mut self, verdict: Verdict) {
+        if let Some(ticket) = self.ticket.take() {
+            let (now, rules) = (self.shared.now(), &self.shared.rules);
+            self.shared.change(&self.entry, |circuit| circuit.settle(ticket, verdict, now, rules));
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.entry.circuit.lock().give_back(ticket);
+        }
+    }
+}
+
+/// A request was not sent: the server has been failing, and is given time.
+#[derive(Clone, Debug)]
+pub struct CircuitOpen {
+    origin: Arc<str>,
+    time_left: Option<Duration>,
+}
+
+impl CircuitOpen {
+    pub(super) fn new(origin: &Arc<str>, time_left: Option<Duration>) -> Self {
+        Self { origin: Arc::clone(origin), time_left }
+    }
+
+    /// The origin: scheme, host and, unless it is the scheme's own, port.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// How long nothing will be sent; `None` where the circuit is half-open, and its probes' answers are
+    /// awaited.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.time_left
+    }
+}
+
+impl fmt::Display for CircuitOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the circuit of {} is ", self.origin)?;
+        match self.time_left {
+            Some(left) => write!(f, "open for another {left:?}"),
+            None => f.write_str("half-open, and the answers to its probes are awaited"),
+        }
+    }
+}
+
+impl Error for CircuitOpen {}

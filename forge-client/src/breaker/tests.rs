@@ -1,0 +1,153 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forge_core::{Clock, ManualClock};
+use url::Url;
+
+use crate::breaker::CircuitState::{Closed, HalfOpen, Open};
+use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, Verdict};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap()
+}
+
+fn timed(
+    configure: impl FnOnce(CircuitBreakerBuilder) -> CircuitBreakerBuilder,
+) -> (CircuitBreaker, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new());
+    let builder = CircuitBreaker::builder().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    (configure(builder).build().unwrap(), clock)
+}
+
+fn fail(breaker: &CircuitBreaker, url: &Url, times: u32) {
+    for _ in 0..times {
+        breaker.admit(url, TIMEOUT).unwrap().settle(Verdict::Failure);
+    }
+}
+
+#[test]
+fn inv22_each_origin_has_a_circuit_of_its_own() {
+    let (breaker, clock) = timed(|builder| builder);
+    fail(&breaker, &url("https://a.example/x?y"), 5);
+    for (other, is_open) in [
+        ("https://a.example:443/z", true),
+        ("https://A.example", true),
+        ("https://a.example:444", false),
+        ("http://a.example", false),
+        ("https://b.example", false),
+    ] {
+        assert_eq!(breaker.admit(&url(other), TIMEOUT).is_err(), is_open, "{other}");
+        assert_eq!(breaker.refuses_after(Duration::ZERO, &url(other)), is_open, "{other}");
+        let state = if is_open { Open } else { Closed };
+        assert_eq!(breaker.state(other).unwrap(), state, "{other}");
+    }
+    let a = url("https://a.example");
+    assert!(breaker.refuses_after(Duration::from_secs(29), &a));
+    assert!(!breaker.refuses_after(Duration::from_secs(30), &a));
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(breaker.state("https://a.example").unwrap(), HalfOpen);
+}
+
+#[test]
+fn inv22_a_permit_that_is_dropped_gives_its_place_back() {
+    let (breaker, clock) = timed(|builder| builder.half_open_probes(1));
+    let url = url("https://a.example");
+    fail(&breaker, &url, 5);
+    clock.advance(Duration::from_secs(30));
+    let probe = breaker.admit(&url, TIMEOUT).unwrap();
+    assert!(breaker.admit(&url, TIMEOUT).is_err());
+    drop(probe);
+    breaker.admit(&url, TIMEOUT).unwrap().settle(Verdict::Success);
+    assert_eq!(breaker.state("https://a.example").unwrap(), Closed);
+}
+
+#[test]
+fn a_refusal_names_the_origin_and_the_time_left() {
+    let (breaker, clock) = timed(|builder| builder.half_open_probes(1));
+    let url = url("https://a.example:8443/canary?canary");
+    fail(&breaker, &url, 5);
+    clock.advance(Duration::from_secs(10));
+    let refusal = breaker.admit(&url, TIMEOUT).err().unwrap();
+    assert_eq!(refusal.origin(), "https://a.example:8443");
+    assert_eq!(refusal.time_left(), Some(Duration::from_secs(20)));
+    assert_eq!(refusal.to_string(), "the circuit of https://a.example:8443 is open for another 20s");
+    clock.advance(Duration::from_secs(20));
+    let _probe = breaker.admit(&url, TIMEOUT).unwrap();
+    let refusal = breaker.admit(&url, TIMEOUT).err().unwrap();
+    assert_eq!(refusal.time_left(), None);
+    assert!(refusal.to_string().ends_with("half-open, and the answers to its probes are awaited"));
+}
+
+#[test]
+fn transitions_are_told_in_their_order_to_one_who_may_ask_back() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let breaker = Arc::new(Mutex::new(None::<CircuitBreaker>));
+    let (listening, asking) = (Arc::clone(&told), Arc::clone(&breaker));
+    let (built, clock) = timed(|builder| {
+        builder.on_transition(move |transition| {
+            let breaker = asking.lock().unwrap().clone().unwrap();
+            let state = breaker.state(transition.origin()).unwrap();
+            listening.lock().unwrap().push((transition.from(), transition.to(), state));
+            if transition.to() == HalfOpen {
+                // One from within another.
+                breaker.admit(&url("https://a.example"), TIMEOUT).unwrap().settle(Verdict::Failure);
+                assert_eq!(listening.lock().unwrap().len(), 2);
+            }
+        })
+    });
+    *breaker.lock().unwrap() = Some(built.clone());
+    fail(&built, &url("https://a.example"), 5);
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(built.state("https://a.example").unwrap(), Open);
+    let expected = [(Closed, Open, Open), (Open, HalfOpen, HalfOpen), (HalfOpen, Open, Open)];
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_listener_that_panics_takes_no_probes_place_and_is_told_the_next_time() {
+    let told = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&told);
+    let (breaker, clock) = timed(|builder| {
+        builder.half_open_probes(1).on_transition(move |transition| {
+            *counted.lock().unwrap() += 1;
+            assert_ne!(transition.to(), HalfOpen, "a listener that panics");
+        })
+    });
+    let url = url("https://a.example");
+    fail(&breaker, &url, 5);
+    clock.advance(Duration::from_secs(30));
+    let asking = std::panic::AssertUnwindSafe(|| breaker.admit(&url, TIMEOUT).map(drop));
+    assert!(std::panic::catch_unwind(asking).is_err());
+    breaker.admit(&url, TIMEOUT).unwrap().settle(Verdict::Success);
+    assert_eq!(breaker.state("https://a.example").unwrap(), Closed);
+    assert_eq!(*told.lock().unwrap(), 3);
+}
+
+#[test]
+fn a_state_is_asked_for_by_an_absolute_url() {
+    let breaker = CircuitBreaker::new();
+    for not_one in ["/users", "ftp://a.example", "https://canary@a.example", ""] {
+        let error = breaker.state(not_one).unwrap_err();
+        assert_eq!(error.field(), "url");
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+}
+
+#[test]
+fn the_thousand_origins_used_last_are_remembered() {
+    let (breaker, clock) = timed(|builder| builder.failure_threshold(1));
+    let fail_at = |number: u32| {
+        fail(&breaker, &url(&format!("http://{number}.example")), 1);
+        clock.advance(Duration::from_millis(1));
+    };
+    let is_known =
+        |number: u32| breaker.refuses_after(Duration::ZERO, &url(&format!("http://{number}.example")));
+    (0..1_000).for_each(fail_at);
+    // Used once more, in vain.
+    assert!(breaker.admit(&url("http://0.example"), TIMEOUT).is_err());
+    (1_000..1_010).for_each(fail_at);
+    assert!(is_known(0) && (11..1_010).all(is_known));
+    assert!(!(1..=10).any(is_known));
+}

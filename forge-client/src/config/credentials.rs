@@ -1,0 +1,119 @@
+//! Settings that say who sends.
+
+use forge_core::Secret;
+
+use super::HttpClientConfigBuilder;
+use crate::auth::{ApiKeyAuth, Auth, BasicAuth, Fixed, TokenAuth};
+
+impl<T> HttpClientConfigBuilder<T> {
+    /// A token that never changes (RFC 6750). The last of this, [`with_basic_auth`], [`with_token_auth`]
+    /// and [`with_auth_hook`] counts.
+    ///
+    /// [`with_basic_auth`]: Self::with_basic_auth
+    /// [`with_token_auth`]: Self::with_token_auth
+    /// [`with_auth_hook`]: Self::with_auth_hook
+    ///
+    /// ```no_run
+    /// use forge_client::{HttpClient, HttpClientConfigBuilder};
+    ///
+    /// # async fn run() -> Result<(), forge_client::HttpClientError> {
+    /// let config = HttpClientConfigBuilder::new()
+    ///     .with_base_url("https://api.example.com")
+    ///     .with_bearer_token("your-api-token-here")
+    ///     .build()?;
+    /// let client = HttpClient::new(config)?;
+    ///
+    /// // Authorization: Bearer your-api-token-here
+    /// let response = client.get("/protected-resource").send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_bearer_token(self, token: impl Into<Secret>) -> Self {
+        self.with_auth_hook(Fixed::bearer(&token.into()))
+    }
+
+    /// HTTP Basic authentication (RFC 7617). A [`BasicAuth`] has more settings.
+    ///
+    /// ```
+    /// use forge_client::HttpClientConfigBuilder;
+    ///
+    /// let config = HttpClientConfigBuilder::new()
+    ///     .with_base_url("https://api.example.com")
+    ///     .with_basic_auth("user", "pass") // Authorization: Basic dXNlcjpwYXNz
+    ///     .build()?;
+    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// ```
+    pub fn with_basic_auth(self, username: &str, password: impl Into<Secret>) -> Self {
+        self.with_auth_hook(BasicAuth::new(username, password))
+    }
+
+    /// Tokens from a source, renewed when they are rejected: a [`TokenAuth`] with settings, or just
+    /// the source, such as a `TokenManager`.
+    ///
+    /// ```no_run
+    /// use forge_client::{HttpClient, HttpClientConfigBuilder, TokenAuth};
+    ///
+    /// # async fn run(
+    /// #     token_manager: impl forge_core::TokenSource + 'static,
+    /// # ) -> Result<(), forge_client::HttpClientError> {
+    /// let config = HttpClientConfigBuilder::new()
+    ///     .with_base_url("https://api.example.com")
+    ///     .with_token_auth(TokenAuth::new(token_manager).excluded_paths(["/health", "/public"]))
+    ///     .build()?;
+    /// let client = HttpClient::new(config)?;
+    ///
+    /// // The first request has a token fetched, further ones use it, and when it expires it is renewed.
+    /// let response = client.get("/protected-resource").send().await?;
+    /// let response = client.get("/another-resource").send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_token_auth(self, auth: impl Into<TokenAuth>) -> Self {
+        self.with_auth_hook(auth.into())
+    }
+
+    /// Authentication of any kind: a [`TokenAuth`], [`ApiKeyAuth`] or [`BasicAuth`], several of them as a
+    /// [`CompositeAuth`](crate::CompositeAuth), or an [`AuthHook`](crate::AuthHook) of one's own.
+    pub fn with_auth_hook(mut self, auth: impl Into<Auth>) -> Self {
+        self.auth = Some(auth.into());
+        self
+    }
+
+    /// An API key in the header `X-API-Key`, besides whatever else authenticates.
+    ///
+    /// ```
+    /// use forge_client::HttpClientConfigBuilder;
+    ///
+    /// let config = HttpClientConfigBuilder::new()
+    ///     .with_base_url("https://api.example.com")
+    ///     .with_api_key("your-api-key") // X-API-Key: your-api-key
+    ///     .build()?;
+    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// ```
+    pub fn with_api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.api_key = Some(ApiKeyAuth::new(key));
+        self
+    }
+
+    /// An API key in a header of this name.
+    ///
+    /// ```
+    /// use forge_client::HttpClientConfigBuilder;
+    ///
+    /// let config = HttpClientConfigBuilder::new()
+    ///     .with_base_url("https://api.example.com")
+    ///     .with_api_key_header("your-api-key", "Ocp-Apim-Subscription-Key")
+    ///     .build()?;
+    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// ```
+    pub fn with_api_key_header(mut self, key: impl Into<Secret>, header_name: &str) -> Self {
+        self.api_key = Some(ApiKeyAuth::new(key).header_name(header_name));
+        self
+    }
+
+    /// One more origin (scheme, host, port of this URL) that may see the client's credentials.
+    pub fn with_credential_origin(mut self, url: impl Into<String>) -> Self {
+        self.credential_origins.push(url.into());
+        self
+    }
+}

@@ -1,0 +1,81 @@
+//! Settings of connections, and of how they are used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::ClientBuilder;
+
+use super::HttpClientConfigBuilder;
+
+impl<T> HttpClientConfigBuilder<T> {
+    /// How long each attempt may take, reading its body included. Default: 30 s.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// How long a call may take in all: waiting for tokens, every attempt, back-offs, redirects, up to
+    /// the response; its body is read within the time-out of its attempt. A back-off that would leave no
+    /// time is not begun: the last outcome goes to the caller. Default: no bound.
+    pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.total_timeout = Some(timeout);
+        self
+    }
+
+    /// How long connecting may take. Default: 10 s.
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// Whether redirects are followed. Default: yes. Where not, they go to the caller as they came.
+    pub fn with_redirects(self, follow: bool) -> Self {
+        let limit = self.settings.max_redirects.unwrap_or(10);
+        self.redirects(follow.then_some(limit))
+    }
+
+    /// How many redirects a call follows at most; one more is an error. Default: 10.
+    pub fn with_max_redirects(self, limit: u32) -> Self {
+        self.redirects(Some(limit))
+    }
+
+    /// How long a connection is kept that nobody uses. Default: 90 s.
+    pub fn with_pool_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.pool_idle_timeout = Some(timeout);
+        self
+    }
+
+    /// How many connections that nobody uses are kept for each host. It does not bound how many are in
+    /// use. Default: any number.
+    pub fn with_pool_max_idle_per_host(mut self, connections: usize) -> Self {
+        self.settings.pool_max_idle_per_host = Some(connections);
+        self
+    }
+
+    /// The most bytes of a body that [`bytes`], [`text`] and [`json`] keep in memory; more is an error.
+    /// What is read piece by piece is not bounded. Default: 64 MiB.
+    ///
+    /// [`bytes`]: crate::HttpResponse::bytes
+    /// [`text`]: crate::HttpResponse::text
+    /// [`json`]: crate::HttpResponse::json
+    pub fn with_max_body(mut self, bytes: usize) -> Self {
+        self.settings.max_body = bytes;
+        self
+    }
+
+    /// Any setting of the `reqwest` client underneath: certificates, proxies, pools. Called once per
+    /// client; the last such setting counts. Redirects, retries and referer stay off there: this client
+    /// does the first itself, and none of the others. Default headers set there go to every origin.
+    pub fn with_http(
+        mut self,
+        configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.configure_http = Some(Arc::new(configure));
+        self
+    }
+
+    fn redirects(mut self, limit: Option<u32>) -> Self {
+        self.settings.max_redirects = limit;
+        self
+    }
+}

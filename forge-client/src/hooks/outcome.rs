@@ -1,0 +1,69 @@
+use std::error::Error;
+
+use super::{OutgoingRequest, ReceivedResponse, RequestHook, ResponseHook};
+
+/// What a hook brings: nothing, or the reason why the call must not go on.
+///
+/// The reason becomes the [`source`](Error::source) of an error of which
+/// [`is_hook`](crate::HttpClientError::is_hook) is true, so it should name no secret.
+pub type HookResult = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// What a closure may return that is a hook: nothing at all, or a result with any error.
+pub trait IntoHookResult {
+    /// The result.
+    ///
+    /// # Errors
+    ///
+    /// The closure's own.
+    fn into_hook_result(self) -> HookResult;
+}
+
+impl IntoHookResult for () {
+    fn into_hook_result(self) -> HookResult {
+        Ok(())
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> IntoHookResult for Result<(), E> {
+    fn into_hook_result(self) -> HookResult {
+        self.map_err(Into::into)
+    }
+}
+
+/// A request or response hook whose failures stop no call: they are logged as warnings, and the next hook
+/// has its turn.
+///
+/// ```
+/// use forge_client::{HttpClient, IgnoringFailures, OutgoingRequest};
+///
+/// # fn current_trace() -> String { "trace".into() }
+/// let client = HttpClient::builder("https://api.example.com")
+///     .with_request_hook(IgnoringFailures(|request: &mut OutgoingRequest<'_>| {
+///         request.set_header("X-Trace", current_trace())
+///     }))
+///     .build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct IgnoringFailures<H>(
+    /// The hook.
+    pub H,
+);
+
+impl<H: RequestHook> RequestHook for IgnoringFailures<H> {
+    fn before_request(&self, request: &mut OutgoingRequest<'_>) -> HookResult {
+        if let Err(error) = self.0.before_request(request) {
+            tracing::warn!(%error, "a request hook failed");
+        }
+        Ok(())
+    }
+}
+
+impl<H: ResponseHook> ResponseHook for IgnoringFailures<H> {
+    fn after_response(&self, response: &mut ReceivedResponse<'_>) -> HookResult {
+        if let Err(error) = self.0.after_response(response) {
+            tracing::warn!(%error, "a response hook failed");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::{Extensions, HeaderMap, Method, StatusCode};
+use url::Url;
+
+use super::{HookResult, IntoHookResult};
+use crate::target::presentable;
+
+/// Sees each answer that counts: not one after which the request is sent again, but one that redirects.
+///
+/// It sees no body: that is read by the caller. What it finds worth keeping it puts into the
+/// [extensions](ReceivedResponse::extensions_mut), where the caller has it from
+/// [`HttpResponse::extensions`](crate::HttpResponse::extensions).
+///
+/// For order, failures and panics see [`RequestHook`](crate::RequestHook). A closure is one, too:
+///
+/// ```
+/// use forge_client::{HttpClient, ReceivedResponse};
+///
+/// # fn count(_: http::StatusCode, _: std::time::Duration) {}
+/// let client = HttpClient::builder("https://api.example.com")
+///     .with_response_hook(|response: &mut ReceivedResponse<'_>| {
+///         count(response.status_code(), response.elapsed());
+///     })
+///     .build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+pub trait ResponseHook: Send + Sync {
+    /// Called when status and headers are there.
+    ///
+    /// # Errors
+    ///
+    /// Why the call must not go on.
+    fn after_response(&self, response: &mut ReceivedResponse<'_>) -> HookResult;
+}
+
+impl<F, R> ResponseHook for F
+where
+    F: Fn(&mut ReceivedResponse<'_>) -> R + Send + Sync,
+    R: IntoHookResult,
+{
+    fn after_response(&self, response: &mut ReceivedResponse<'_>) -> HookResult {
+        self(response).into_hook_result()
+    }
+}
+
+/// An answer, without its body.
+pub struct ReceivedResponse<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) url: &'a Url,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) attempt: u32,
+    pub(crate) elapsed: Duration,
+    pub(crate) extensions: &'a mut Extensions,
+}
+
+impl ReceivedResponse<'_> {
+    /// The method of its request.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.method
+    }
+
+    /// The URL of its request.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        self.url
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers
+    }
+
+    /// Which request of the call this answers: 1 for the first.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How long it took from sending the request to this answer's headers.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// What hooks remember of this call. All its attempts and hops share it.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        self.extensions
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions
+    }
+}
+
+/// Names of headers, not their values.
+impl fmt::Debug for ReceivedResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedResponse")
+            .field("method", &self.method)
+            .field("url", &presentable(self.url))
+            .field("status", &self.status)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("attempt", &self.attempt)
+            .field("elapsed", &self.elapsed)
+            .finish_non_exhaustive()
+    }
+}

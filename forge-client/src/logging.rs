@@ -1,0 +1,126 @@
+mod body;
+mod entry;
+mod mask;
+
+use std::sync::Arc;
+
+use http::Extensions;
+use reqwest::Request;
+use tracing::Level;
+
+use crate::hop::Trust;
+
+use entry::Attempt;
+
+pub(crate) use entry::Entry;
+
+/// What a client tells through `tracing` of each request that it sends.
+///
+/// An event with the target `forge_client::logging` for each attempt: replays after a 401, retries and the
+/// hops of a redirect have one each. Level `INFO`, and `WARN` for a status of 400 or above and where no
+/// answer came.
+///
+/// | field | what it is |
+/// | --- | --- |
+/// | `method`, `url` | the URL without its query, which may hold secrets |
+/// | `attempt` | which request of the call it was, from 1 on |
+/// | `status`, or `error` | what came of it |
+/// | `elapsed_ms` | until the answer's headers, or the error |
+/// | `correlation_id` | where there is a [`CorrelationId`](crate::CorrelationId) |
+/// | `request_headers`, `response_headers`, `request_body` | if asked for, masked |
+///
+/// An answer's body, if asked for, has an event of its own: when the caller has read it.
+///
+/// Nothing is looked at while no subscriber takes such events.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`log_headers`](Self::log_headers) | no |
+/// | [`log_body`](Self::log_body) | no |
+/// | [`max_body`](Self::max_body) | 16 KiB |
+/// | [`sensitive_keys`](Self::sensitive_keys) | none besides those that are known |
+///
+/// ```
+/// use forge_client::{HttpClient, Logging};
+///
+/// let client = HttpClient::builder("https://api.example.com")
+///     .with_logging(Logging::new().log_headers(true).sensitive_keys(["iban"]))
+///     .build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Logging {
+    log_headers: bool,
+    log_body: bool,
+    max_body: usize,
+    sensitive_keys: Arc<[String]>,
+}
+
+const TARGET: &str = "forge_client::logging";
+
+impl Logging {
+    /// Method, URL, status, duration and attempt.
+    pub fn new() -> Self {
+        Self { log_headers: false, log_body: false, max_body: 16 * 1024, sensitive_keys: Arc::new([]) }
+    }
+
+    /// Whether headers are told, too. Default: no.
+    ///
+    /// Values are masked where the client would not take the header to another origin (`Authorization`,
+    /// `X-Api-Key`, `Cookie`, …, values marked sensitive), where the name is one of the
+    /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what is masked in the request: its
+    /// headers, its query, its body. URLs lose their query.
+    pub fn log_headers(mut self, log: bool) -> Self {
+        self.log_headers = log;
+        self
+    }
+
+    /// Whether bodies are told, too. Default: no.
+    ///
+    /// Only JSON and forms are: what is in them has a name by which it is known to be a secret or not. Values
+    /// are masked under names such as `password`, `access_token`, `apiKey`, under the
+    /// [`sensitive_keys`](Self::sensitive_keys), where they have no name at all, and where a server echoes
+    /// what is masked in the request. Of other bodies, and of streams, only the length is told.
+    ///
+    /// What is personal is not known by its name, and this is not the way to keep it out of a log.
+    pub fn log_body(mut self, log: bool) -> Self {
+        self.log_body = log;
+        self
+    }
+
+    /// How many bytes a body may have that is told; of a longer one only the length is. Default: 16 KiB.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// More names of headers, and of fields in bodies, whose values are masked. Case, `-` and `_` make no
+    /// difference.
+    pub fn sensitive_keys<S: Into<String>>(mut self, keys: impl IntoIterator<Item = S>) -> Self {
+        let more = keys.into_iter().map(|key| mask::normalized(&key.into()));
+        self.sensitive_keys = self.sensitive_keys.iter().cloned().chain(more).collect();
+        self
+    }
+
+    /// The event of this attempt, of which the end is yet to come; `None` if nobody wants it.
+    pub(crate) fn begin<'a>(
+        &self,
+        request: &Request,
+        trust: &'a Trust,
+        attempt: u32,
+        extensions: &Extensions,
+    ) -> Option<Entry<'a>> {
+        let is_wanted = tracing::enabled!(target: TARGET, Level::WARN);
+        is_wanted.then(|| Entry::new(self, request, trust, Attempt::of(request, attempt, extensions)))
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

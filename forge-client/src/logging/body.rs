@@ -1,0 +1,104 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use http_body::{Body, Frame, SizeHint};
+
+use super::TARGET;
+use super::entry::Attempt;
+use super::mask::Mask;
+use crate::target::presentable;
+
+/// The body of an answer, told when the caller has read it, or will read no more of it. So a stream stays
+/// one, and what nobody reads is not fetched for the log's sake.
+pub(super) struct LoggedBody {
+    inner: reqwest::Body,
+    content_type: Option<HeaderValue>,
+    /// As much as can be told, and one byte.
+    read: BytesMut,
+    length: usize,
+    /// How long it will be, where that was announced: many readers do not ask for more after that.
+    announced: Option<u64>,
+    is_whole: bool,
+    max: usize,
+    mask: Mask,
+    attempt: Attempt,
+}
+
+impl LoggedBody {
+    pub(super) fn new(
+        inner: reqwest::Body,
+        content_type: Option<HeaderValue>,
+        max: usize,
+        mask: Mask,
+        attempt: Attempt,
+    ) -> Self {
+        let (announced, is_whole) = (inner.size_hint().exact(), inner.is_end_stream());
+        let read = BytesMut::new();
+        Self { inner, content_type, read, length: 0, announced, is_whole, max, mask, attempt }
+    }
+
+    fn keep(&mut self, data: &[u8]) {
+        self.length = self.length.saturating_add(data.len());
+        let room = self.max.saturating_add(1).saturating_sub(self.read.len());
+        self.read.extend_from_slice(&data[..data.len().min(room)]);
+    }
+}
+
+impl Body for LoggedBody {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.keep(data);
+                }
+                self.is_whole = self.inner.is_end_stream() || self.announced == Some(self.length as u64);
+            }
+            Some(Err(_)) => {}
+            None => self.is_whole = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        // Nobody read it, and most likely nobody wanted to: it was the answer of an attempt that was repeated.
+        if self.length == 0 {
+            return;
+        }
+        let Attempt { method, url, number, correlation_id } = &self.attempt;
+        let body = if self.is_whole && self.read.len() == self.length {
+            self.mask.body(self.content_type.as_ref(), &self.read, self.max)
+        } else if self.is_whole {
+            format!("{} bytes", self.length)
+        } else {
+            format!("{} bytes were read, and not all", self.length)
+        };
+        tracing::info!(
+            target: TARGET,
+            %method,
+            url = presentable(url),
+            attempt = number,
+            correlation_id = correlation_id.as_deref(),
+            response_body = body,
+            "read"
+        );
+    }
+}

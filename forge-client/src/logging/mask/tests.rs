@@ -1,0 +1,168 @@
+use super::*;
+use crate::target::Origin;
+
+fn trust() -> Trust {
+    Trust { origins: vec![Origin::of(&url())], sensitive_names: vec![HeaderName::from_static("x-odd")] }
+}
+
+fn url() -> Url {
+    Url::parse("https://a.example/users").unwrap()
+}
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect()
+}
+
+/// That of a request with these headers.
+fn mask(sent: &[(&'static str, &'static str)]) -> Mask {
+    mask_of("https://a.example", sent, "")
+}
+
+fn mask_of(url: &str, sent: &[(&'static str, &'static str)], body: &'static str) -> Mask {
+    let mut request = Request::new(http::Method::POST, Url::parse(url).unwrap());
+    *request.headers_mut() = headers(sent);
+    *request.body_mut() = Some(body.into());
+    Mask::of(&request, &trust(), ["iban", "X-My_Own"].map(normalized).into())
+}
+
+fn json(mask: &Mask, body: &str) -> String {
+    mask.body(Some(&HeaderValue::from_static("application/json; charset=utf-8")), body.as_bytes(), 1_000)
+}
+
+#[test]
+fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
+    let mask = mask(&[("authorization", "Bearer canary")]);
+    let shown =
+        |name: &'static str, value: &'static str| mask.headers(&headers(&[(name, value)]), &url(), &trust());
+    for name in [
+        "authorization",
+        "x-api-key",
+        "cookie",
+        "set-cookie",
+        "x-odd",
+        "iban",
+        "x-my-own",
+        "www-authenticate",
+    ] {
+        assert_eq!(shown(name, "some value"), format!("{name}: ***"));
+    }
+    assert_eq!(shown("accept", "text/plain"), "accept: \"text/plain\"");
+    assert_eq!(shown("x-echo", "you sent Bearer canary"), "x-echo: \"***\"");
+    assert_eq!(shown("x-echo", "you sent canary"), "x-echo: \"***\"");
+    assert_eq!(shown("location", "/next?code=1#2"), "location: \"https://a.example/next\"");
+    assert_eq!(shown("location", "https://u:p@b.example/x?y"), "location: \"https://b.example/x\"");
+    assert_eq!(shown("location", "http://["), "location: ***");
+    assert_eq!(shown("x-next", "https://u:p@b.example/x?y"), "x-next: \"https://b.example/x\"");
+    assert_eq!(shown("link", "</x?token=1>; rel=next"), "link: ***");
+    let mut marked = HeaderValue::from_static("some value");
+    marked.set_sensitive(true);
+    let marked = [(HeaderName::from_static("x-plain"), marked)].into_iter().collect();
+    assert_eq!(mask.headers(&marked, &url(), &trust()), "x-plain: ***");
+    let two = headers(&[("accept", "a"), ("te", "b")]);
+    assert_eq!(mask.headers(&two, &url(), &trust()), "accept: \"a\", te: \"b\"");
+}
+
+#[test]
+fn inv16_json_is_masked_by_name_and_by_value() {
+    let mask = mask(&[("authorization", "Basic dXNlcjpjYW5hcnk="), ("cookie", "sid=a-jar")]);
+    for (body, shown) in [
+        (r#"{"name":"x","n":1,"on":true,"no":null}"#, r#"{"n":1,"name":"x","no":null,"on":true}"#),
+        (r#"{"password":"p"}"#, r#"{"password":"***"}"#),
+        (r#"{"accessToken":{"value":["p"]},"pin":1234}"#, r#"{"accessToken":"***","pin":"***"}"#),
+        (
+            r#"{"a":[{"client-secret":"p","b":"x"}],"IBAN":1}"#,
+            r#"{"IBAN":"***","a":[{"b":"x","client-secret":"***"}]}"#,
+        ),
+        // An authorization code, and not what is called that by accident.
+        (
+            r#"{"code":"p","code_verifier":"p","postcode":"x"}"#,
+            r#"{"code":"***","code_verifier":"***","postcode":"x"}"#,
+        ),
+        // What has no name.
+        (r#""p""#, r#""***""#),
+        (r#"["p",1,{"a":["x"]}]"#, r#"["***","***",{"a":["x"]}]"#),
+        // Echoed: as it was sent, without its scheme, decoded; in a value and in a name.
+        (r#"{"a":"Basic dXNlcjpjYW5hcnk="}"#, r#"{"a":"***"}"#),
+        (r#"{"a":["dXNlcjpjYW5hcnk="]}"#, r#"{"a":["***"]}"#),
+        (r#"{"a":"the password can\u0061ry"}"#, r#"{"a":"***"}"#),
+        (r#"{"sid=a-jar":"x"}"#, r#"{"***":"x"}"#),
+        // URLs.
+        (r#"{"a":"https://u:p@b.example/x?sig=p#p"}"#, r#"{"a":"https://b.example/x"}"#),
+    ] {
+        assert_eq!(json(&mask, body), shown, "{body}");
+    }
+}
+
+#[test]
+fn inv16_forms_are_masked_by_name_and_by_value() {
+    let mask = mask(&[("x-api-key", "c+n ry")]);
+    let form = |body: &str| {
+        mask.body(
+            Some(&HeaderValue::from_static("application/x-www-form-urlencoded")),
+            body.as_bytes(),
+            1_000,
+        )
+    };
+    for (body, shown) in [
+        ("a=x&b=y+z", "a=x&b=y+z"),
+        (
+            "grant_type=password&password=p&user%5Bpassword%5D=p",
+            "grant_type=password&password=***&user%5Bpassword%5D=***",
+        ),
+        ("a=c%2Bn+ry", "a=***"),
+        ("c%2Bn+ry", "***="),
+        ("", ""),
+    ] {
+        assert_eq!(form(body), shown, "{body}");
+    }
+}
+
+#[test]
+fn inv16_what_has_no_names_is_not_shown() {
+    let mask = mask(&[]);
+    let shown = |content_type: Option<&'static str>, body: &str, max| {
+        mask.body(content_type.map(HeaderValue::from_static).as_ref(), body.as_bytes(), max)
+    };
+    for (content_type, body) in [
+        (None, "{\"a\":1}"),
+        (Some("text/plain"), "canary!"),
+        (Some("text/html"), "canary!"),
+        (Some("multipart/form-data; boundary=canary"), "canary!"),
+        (Some("application/json"), "canary!"),
+        (Some("application/json"), "{\"a\":1"),
+        (Some("application/jsonp"), "canary!"),
+    ] {
+        assert_eq!(shown(content_type, body, 1_000), format!("{} bytes", body.len()), "{content_type:?}");
+    }
+    assert_eq!(shown(Some("application/problem+json"), "{\"a\":1}", 7), "{\"a\":1}");
+    assert_eq!(shown(Some("application/problem+json"), "{\"a\":1}", 6), "7 bytes");
+}
+
+#[test]
+fn inv16_what_a_request_hides_in_its_query_and_its_body_is_masked_where_it_is_echoed() {
+    let sent = [("content-type", "application/json")];
+    let in_json = r#"{"user":{"password":"c\u0061nary-1"},"a":"harmless","secret":[{"x":12345678}]}"#;
+    let mask = mask_of("https://a.example/x?token=canary%2D2&page=seventy&sig=canary-3", &sent, in_json);
+    for (body, shown) in [
+        (r#"{"input":"canary-1 is too short"}"#, r#"{"input":"***"}"#),
+        (r#"{"input":12345678}"#, r#"{"input":"***"}"#),
+        (r#"{"url":"/x?token=canary%2D2","value":"canary-2"}"#, r#"{"url":"***","value":"***"}"#),
+        (r#"{"x":["canary-3"]}"#, r#"{"x":["***"]}"#),
+        (r#"{"a":"harmless","page":"seventy"}"#, r#"{"a":"harmless","page":"seventy"}"#),
+    ] {
+        assert_eq!(json(&mask, body), shown, "{body}");
+    }
+    let sent = [("content-type", "application/x-www-form-urlencoded")];
+    let mask = mask_of("https://a.example", &sent, "client_secret=canary+1&a=harmless");
+    assert_eq!(json(&mask, r#"{"x":"canary 1","y":"harmless"}"#), r#"{"x":"***","y":"harmless"}"#);
+}
+
+#[test]
+fn what_is_short_is_not_searched_for() {
+    let mask = mask(&[("authorization", "Bearer a"), ("cookie", "b")]);
+    assert_eq!(json(&mask, r#"{"x":"a b c"}"#), r#"{"x":"a b c"}"#);
+    assert_eq!(json(&mask, r#"{"x":"Bearer a"}"#), r#"{"x":"***"}"#);
+}

@@ -1,0 +1,178 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use reqwest::Response;
+
+/// A response that was looked into, and is whole all the same.
+pub(crate) struct Peeked {
+    pub(crate) response: Response,
+    /// The body, if all of it could be read.
+    pub(crate) body: Option<Bytes>,
+}
+
+/// Reads a body, or a little more than this much of it, and puts it back. One that breaks off breaks off
+/// for whoever reads it, after the bytes that came.
+pub(crate) async fn peek(mut response: Response, most: usize) -> Peeked {
+    let mut read = BytesMut::new();
+    let (is_complete, broken) = loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                read.extend_from_slice(&chunk);
+                if read.len() > most {
+                    break (false, None);
+                }
+            }
+            Ok(None) => break (true, None),
+            Err(error) => break (false, Some(error)),
+        }
+    };
+    let read = read.freeze();
+    let (parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
+    let rest = match broken {
+        None => Rest::Unread(rest),
+        Some(error) => Rest::Broken(Some(error)),
+    };
+    let whole = put_back(read.clone(), rest, None);
+    Peeked { response: http::Response::from_parts(parts, whole).into(), body: is_complete.then_some(read) }
+}
+
+/// The whole of a body that takes no waiting and no more memory than this; else the body, unchanged. How
+/// long it is, if that is known, is told to the server.
+pub(crate) fn at_hand(
+    mut body: reqwest::Body,
+    length: Option<u64>,
+    most: usize,
+) -> Result<Bytes, reqwest::Body> {
+    let mut read = BytesMut::new();
+    // Who reads on after `Pending` brings a waker that wakes somebody.
+    let mut context = Context::from_waker(Waker::noop());
+    let rest = loop {
+        match Pin::new(&mut body).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                read.extend_from_slice(frame.data_ref().map_or(&[], |piece| piece));
+                if read.len() > most {
+                    break Rest::Unread(body);
+                }
+            }
+            Poll::Ready(None) => return Ok(read.freeze()),
+            Poll::Ready(Some(Err(error))) => break Rest::Broken(Some(error)),
+            Poll::Pending => break Rest::Unread(body),
+        }
+    };
+    Err(put_back(read.freeze(), rest, length))
+}
+
+fn put_back(read: Bytes, rest: Rest, length: Option<u64>) -> reqwest::Body {
+    reqwest::Body::wrap(PutBack { first: Some(read), rest, left: length })
+}
+
+/// A body of which the first part was read already.
+struct PutBack {
+    first: Option<Bytes>,
+    rest: Rest,
+    /// How much is still to come, if that is known.
+    left: Option<u64>,
+}
+
+enum Rest {
+    Unread(reqwest::Body),
+    Broken(Option<reqwest::Error>),
+}
+
+impl Body for PutBack {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        let frame = match (self.first.take().filter(|first| !first.is_empty()), &mut self.rest) {
+            (Some(first), _) => Some(Ok(Frame::data(first))),
+            (None, Rest::Unread(body)) => ready!(Pin::new(body).poll_frame(context)),
+            (None, Rest::Broken(error)) => error.take().map(Err),
+        };
+        if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, |piece| piece.len() as u64));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A body that comes in pieces. `None`: it takes waiting.
+    struct Pieces(VecDeque<Option<&'static str>>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            match self.0.pop_front() {
+                None => Poll::Ready(None),
+                Some(Some(piece)) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(piece))))),
+                Some(None) => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    fn body(pieces: &[Option<&'static str>]) -> reqwest::Body {
+        reqwest::Body::wrap(Pieces(pieces.iter().copied().collect()))
+    }
+
+    fn response(pieces: &[Option<&'static str>]) -> Response {
+        http::Response::new(body(pieces)).into()
+    }
+
+    async fn text(body: reqwest::Body) -> String {
+        Response::from(http::Response::new(body)).text().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_at_hand_is_taken_and_the_rest_is_left_as_it_was() {
+        let at_once = [Some("ab"), Some(""), Some("cd")];
+        assert_eq!(at_hand(body(&at_once), Some(4), 4).unwrap(), "abcd");
+        assert_eq!(at_hand(body(&[]), None, 0).unwrap(), "");
+        for (pieces, most) in [
+            (&at_once[..], 3),
+            (&at_once[..], 0),
+            (&[Some("ab"), None, Some("cd")], 9),
+            (&[None, Some("abcd")], 9),
+            (&[Some("abcd"), None], 9),
+        ] {
+            let rest = at_hand(body(pieces), Some(4), most).unwrap_err();
+            assert_eq!(rest.size_hint().exact(), Some(4), "{pieces:?}");
+            assert_eq!(text(rest).await, "abcd", "{pieces:?}");
+            assert_eq!(at_hand(body(pieces), None, most).unwrap_err().size_hint().exact(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_peeked_at_stays() {
+        for (most, is_whole) in [(3, false), (4, true), (9, true)] {
+            let peeked = peek(response(&[Some("ab"), None, Some("cd")]), most).await;
+            assert_eq!(peeked.body.as_deref(), is_whole.then_some(&b"abcd"[..]), "{most}");
+            // More than one may look.
+            let again = peek(peeked.response, 0).await;
+            assert_eq!(again.body, None);
+            assert_eq!(again.response.text().await.unwrap(), "abcd");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Whether a call that failed is tried again, and when (invariant 21).
+
+mod budget;
+mod circuit_breaker;
+mod strategy;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderName, StatusCode};
+
+pub use self::circuit_breaker::CircuitBreakerRetryStrategy;
+pub use self::strategy::{
+    ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
+};
+
+use self::budget::RetryBudget;
+
+/// Has a request that is not idempotent by its method repeated safely, where the server knows it
+/// (draft-ietf-httpapi-idempotency-key-header).
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What a client and all its clones have for retries.
+pub(crate) struct RetryPolicy {
+    strategy: Arc<dyn RetryStrategy>,
+    max_retry_after: Duration,
+    budget: RetryBudget,
+}
+
+impl RetryPolicy {
+    pub(crate) fn new(strategy: Arc<dyn RetryStrategy>, max_retry_after: Duration) -> Self {
+        Self { strategy, max_retry_after, budget: RetryBudget::new() }
+    }
+
+    /// Whether the body must be at hand for [`delay`](Self::delay).
+    pub(crate) fn reads_body(&self) -> bool {
+        self.strategy.reads_body()
+    }
+
+    /// How long to wait before this retry, if the strategy wants it: as long as it says, or as the
+    /// server says, if that is longer.
+    pub(crate) fn delay(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        let delay = self.strategy.retry_after(retry, outcome)?;
+        let asked = outcome.headers().and_then(|headers| forge_core::retry_after(headers, SystemTime::now()));
+        Some(asked.map_or(delay, |asked| delay.max(asked.min(self.max_retry_after))))
+    }
+
+    /// Whether the budget has a retry left. Takes it.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.budget.withdraw()
+    }
+
+    /// A call has ended with an answer of this status.
+    pub(crate) fn settle(&self, status: StatusCode) {
+        if !status.is_server_error() && !strategy::is_transient(status) {
+            self.budget.deposit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::ExaminedResponse;
+
+    #[test]
+    fn inv21_the_longer_of_the_strategys_delay_and_the_servers_is_waited_up_to_the_bound() {
+        let strategy = SimpleRetryStrategy::new().delay(Duration::from_secs(10));
+        for (retry_after, bound, seconds) in [
+            (None, 60, 10),
+            (Some("0"), 60, 10),
+            (Some("9"), 60, 10),
+            (Some("11"), 60, 11),
+            (Some("60"), 60, 60),
+            (Some("61"), 60, 60),
+            (Some("1000000000"), 60, 60),
+            (Some("99999999999999999999"), 60, 60),
+            (Some("Fri, 31 Dec 9999 23:59:59 GMT"), 60, 60),
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 60, 10),
+            (Some("soon"), 60, 10),
+            (Some("1e9"), 60, 10),
+            (Some("1000"), 5, 10),
+            (Some("1000"), 0, 10),
+        ] {
+            let policy = RetryPolicy::new(Arc::new(strategy), Duration::from_secs(bound));
+            let header = retry_after.map(|value| (RETRY_AFTER, HeaderValue::from_static(value)));
+            let headers: HeaderMap = header.into_iter().collect();
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let examined = ExaminedResponse { status, headers: &headers, body: None };
+            let delay = policy.delay(1, &RetryOutcome::Response(examined));
+            assert_eq!(delay, Some(Duration::from_secs(seconds)), "{retry_after:?}, at most {bound} s");
+            assert_eq!(policy.delay(4, &RetryOutcome::Response(examined)), None);
+        }
+    }
+}

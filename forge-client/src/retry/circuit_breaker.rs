@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use super::{RetryOutcome, RetryStrategy};
+use crate::CircuitBreaker;
+
+/// Retries as another strategy says, until a [`CircuitBreaker`] opens: from then on nothing is sent for a
+/// while, and nobody waits for a retry that would be refused. What failed last goes to the caller.
+///
+/// The breaker counts all requests of the client, not only those that are retried, as with
+/// [`with_circuit_breaker`](crate::HttpClientConfigBuilder::with_circuit_breaker).
+///
+/// ```
+/// use forge_client::{CircuitBreaker, CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient};
+///
+/// let strategy =
+///     CircuitBreakerRetryStrategy::new(ExponentialBackoffRetryStrategy::new(), CircuitBreaker::new());
+/// let client = HttpClient::builder("https://api.example.com").with_retry_strategy(strategy).build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CircuitBreakerRetryStrategy<S> {
+    strategy: S,
+    breaker: CircuitBreaker,
+}
+
+impl<S: RetryStrategy> CircuitBreakerRetryStrategy<S> {
+    /// What this strategy says, and this breaker allows.
+    #[must_use]
+    pub fn new(strategy: S, breaker: CircuitBreaker) -> Self {
+        Self { strategy, breaker }
+    }
+}
+
+impl<S: RetryStrategy> RetryStrategy for CircuitBreakerRetryStrategy<S> {
+    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        self.strategy.retry_after(retry, outcome)
+    }
+
+    fn reads_body(&self) -> bool {
+        self.strategy.reads_body()
+    }
+
+    fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
+        Some(&self.breaker)
+    }
+}

@@ -1,0 +1,266 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::backoff::Backoff;
+use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
+
+/// Decides whether, and after what delay, a request that failed is sent again. It only decides: the
+/// client sleeps and sends.
+///
+/// Some things are not up to a strategy. It is asked only about requests that may be repeated: those of
+/// an idempotent method (RFC 9110 9.2.2), with an `Idempotency-Key`, or of which
+/// [`retry_any_method`](crate::RequestBuilder::retry_any_method) says so, and only where the body can be
+/// sent again. What a server says in `Retry-After` is waited for, if that is longer. And no retry is made
+/// that the client's budget has nothing left for, or that would begin after the call's
+/// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_client::{HttpClient, RetryOutcome, RetryStrategy};
+///
+/// /// Asks twice more when the server is being deployed.
+/// #[derive(Debug)]
+/// struct DuringDeployments;
+///
+/// impl RetryStrategy for DuringDeployments {
+///     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+///         let is_down = outcome.status_code().is_some_and(|status| status == 502);
+///         (retry <= 2 && is_down).then_some(Duration::from_secs(5))
+///     }
+/// }
+///
+/// let client =
+///     HttpClient::builder("https://api.example.com").with_retry_strategy(DuringDeployments).build()?;
+/// # Ok::<_, forge_client::HttpClientError>(())
+/// ```
+pub trait RetryStrategy: Send + Sync + fmt::Debug {
+    /// The delay before retry number `retry` (from 1 on); `None`: the outcome goes to the caller.
+    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration>;
+
+    /// Whether the bodies of responses must be read before [`retry_after`](Self::retry_after) can
+    /// decide, up to 64 KiB of them. Default: no. They stay readable for the caller either way.
+    fn reads_body(&self) -> bool {
+        false
+    }
+
+    /// A breaker that the client is to ask before it sends anything: see [`CircuitBreakerRetryStrategy`].
+    /// Asked once, when the client is made. Default: none.
+    ///
+    /// [`CircuitBreakerRetryStrategy`]: crate::CircuitBreakerRetryStrategy
+    fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
+        None
+    }
+}
+
+/// What came of a request, as a strategy sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum RetryOutcome<'a> {
+    /// An answer, of any status.
+    Response(ExaminedResponse<'a>),
+    /// No answer: no connection, none in time, or it was cut.
+    Error(&'a HttpClientError),
+}
+
+impl<'a> RetryOutcome<'a> {
+    /// The status, if there was an answer.
+    #[must_use]
+    pub fn status_code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Response(response) => Some(response.status_code()),
+            Self::Error(_) => None,
+        }
+    }
+
+    /// The headers, if there was an answer.
+    #[must_use]
+    pub fn headers(&self) -> Option<&'a HeaderMap> {
+        match self {
+            Self::Response(response) => Some(response.headers()),
+            Self::Error(_) => None,
+        }
+    }
+
+    /// Whether it may be better in a moment: status 408, 429, 500, 502, 503 or 504, no connection, no
+    /// answer in time, or an exchange that was cut. A certificate that nobody vouches for, and whatever
+    /// else is wrong with TLS, is not of that kind.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Response(response) => is_transient(response.status_code()),
+            Self::Error(error) => !error.is_tls(),
+        }
+    }
+}
+
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Retries nothing: what a client does that is told nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRetryStrategy;
+
+impl RetryStrategy for NoRetryStrategy {
+    fn retry_after(&self, _retry: u32, _outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        None
+    }
+}
+
+/// Retries what is [transient](RetryOutcome::is_transient) after a fixed delay. Default: 3 times, after
+/// 1 s each.
+#[derive(Clone, Copy, Debug)]
+pub struct SimpleRetryStrategy {
+    max_retries: u32,
+    delay: Duration,
+}
+
+impl SimpleRetryStrategy {
+    /// 3 times, after 1 s each.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { max_retries: 3, delay: Duration::from_secs(1) }
+    }
+
+    /// How often a request is sent again at most. Default: 3.
+    #[must_use]
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// How long to wait before each retry. Default: 1 s.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+impl Default for SimpleRetryStrategy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RetryStrategy for SimpleRetryStrategy {
+    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        (retry <= self.max_retries && outcome.is_transient()).then_some(self.delay)
+    }
+}
+
+/// Retries what is [transient](RetryOutcome::is_transient) after delays that grow: `base_delay`, times
+/// `multiplier`, … up to `max_delay`.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`max_retries`](Self::max_retries) | 3 |
+/// | [`base_delay`](Self::base_delay) | 1 s |
+/// | [`max_delay`](Self::max_delay) | 60 s |
+/// | [`multiplier`](Self::multiplier) | 2 |
+/// | [`jitter`](Self::jitter) | yes |
+#[derive(Clone, Copy, Debug)]
+pub struct ExponentialBackoffRetryStrategy {
+    max_retries: u32,
+    backoff: Backoff,
+}
+
+impl ExponentialBackoffRetryStrategy {
+    /// 3 times, after 1 s, 2 s and 4 s, jittered.
+    #[must_use]
+    pub fn new() -> Self {
+        let backoff = Backoff {
+            base_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(60),
+            multiplier: 2.0,
+            jitter: true,
+        };
+        Self { max_retries: 3, backoff }
+    }
+
+    /// How often a request is sent again at most. Default: 3.
+    #[must_use]
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// The first delay. Default: 1 s.
+    #[must_use]
+    pub fn base_delay(mut self, delay: Duration) -> Self {
+        self.backoff.base_delay = delay;
+        self
+    }
+
+    /// The longest delay. Default: 60 s.
+    #[must_use]
+    pub fn max_delay(mut self, delay: Duration) -> Self {
+        self.backoff.max_delay = delay;
+        self
+    }
+
+    /// By what each delay grows. Default: 2. Below 1, or no number: 1.
+    #[must_use]
+    pub fn multiplier(mut self, multiplier: f64) -> Self {
+        self.backoff.multiplier = multiplier;
+        self
+    }
+
+    /// Whether each delay is drawn from its upper half instead of being exact, so that many who failed
+    /// together do not come back together. Default: yes.
+    #[must_use]
+    pub fn jitter(mut self, jitter: bool) -> Self {
+        self.backoff.jitter = jitter;
+        self
+    }
+}
+
+impl Default for ExponentialBackoffRetryStrategy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RetryStrategy for ExponentialBackoffRetryStrategy {
+    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        (retry <= self.max_retries && outcome.is_transient()).then(|| self.backoff.delay(retry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, strategy: &dyn RetryStrategy, retry: u32) -> Option<Duration> {
+        let headers = HeaderMap::new();
+        let status = StatusCode::from_u16(status).unwrap();
+        let response = ExaminedResponse { status, headers: &headers, body: None };
+        strategy.retry_after(retry, &RetryOutcome::Response(response))
+    }
+
+    #[test]
+    fn what_may_be_better_in_a_moment_is_retried() {
+        let (simple, exponential) = (SimpleRetryStrategy::new(), ExponentialBackoffRetryStrategy::new());
+        for status in 100..=599 {
+            let transient = [408, 429, 500, 502, 503, 504].contains(&status);
+            assert_eq!(answered(status, &simple, 1).is_some(), transient, "{status}");
+            assert_eq!(answered(status, &exponential, 1).is_some(), transient, "{status}");
+            assert_eq!(answered(status, &NoRetryStrategy, 1), None);
+        }
+    }
+
+    #[test]
+    fn the_documented_defaults() {
+        let seconds = |strategy: &dyn RetryStrategy| {
+            (1..=4)
+                .map(|retry| answered(503, strategy, retry).map(|delay| delay.as_secs()))
+                .collect::<Vec<_>>()
+        };
+        let exact = ExponentialBackoffRetryStrategy::new().jitter(false);
+        assert_eq!(seconds(&exact), [Some(1), Some(2), Some(4), None]);
+        assert_eq!(answered(503, &exact.max_retries(9), 7), Some(Duration::from_secs(60)));
+        assert_eq!(seconds(&SimpleRetryStrategy::new()), [Some(1), Some(1), Some(1), None]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Callers, a server that counts, and somebody who listens.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forge_core::{Clock, ManualClock};
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::thread::{self, yield_now};
+use url::Url;
+
+use crate::breaker::{CircuitBreaker, CircuitState, Permit, Verdict};
+
+/// Runs the scenario in about this many orders: random ones, and with few but nasty preemptions. The same
+/// ones at each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.
+pub(crate) fn explore(orders: usize, scenario: fn()) {
+    let mut config = shuttle::Config::new();
+    config.stack_size = 128 * 1024;
+    let half = orders / 2;
+    if std::env::var_os("FORGE_TEST_LONG").is_some() {
+        shuttle::Runner::new(RandomScheduler::new(half * 20), config.clone()).run(scenario);
+        shuttle::Runner::new(PctScheduler::new(3, half * 20), config).run(scenario);
+    } else {
+        shuttle::Runner::new(RandomScheduler::new_from_seed(SEED, half), config.clone()).run(scenario);
+        shuttle::Runner::new(PctScheduler::new_from_seed(SEED, 3, half), config).run(scenario);
+    }
+}
+
+const SEED: u64 = 20_261_121;
+const URL: &str = "https://a.example";
+const OPEN_FOR: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What becomes of a request that was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Succeeds,
+    Fails,
+    Dropped,
+    /// Nothing will be heard of it.
+    Hangs,
+}
+
+impl Fate {
+    fn befalls(self, permit: Permit) {
+        match self {
+            Self::Succeeds => permit.settle(Verdict::Success),
+            Self::Fails => permit.settle(Verdict::Failure),
+            Self::Dropped => drop(permit),
+            Self::Hangs => std::mem::forget(permit),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct World(Arc<Inner>);
+
+struct Inner {
+    breaker: CircuitBreaker,
+    clock: Arc<ManualClock>,
+    url: Url,
+    /// How the circuit stands, by what the listener heard.
+    heard: Arc<Mutex<CircuitState>>,
+    sent: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+}
+
+impl World {
+    pub(crate) fn closed() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let heard = Arc::new(Mutex::new(CircuitState::Closed));
+        let listener = Arc::clone(&heard);
+        let breaker = CircuitBreaker::builder()
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .open_for(OPEN_FOR)
+            .on_transition(move |transition| {
+                use CircuitState::{Closed, HalfOpen, Open};
+                let (from, to) = (transition.from(), transition.to());
+                // Others go ahead while this one is told.
+                yield_now();
+                let was = std::mem::replace(&mut *listener.lock().expect("no panic"), to);
+                assert_eq!(was, from, "told out of order");
+                let may_be =
+                    matches!((from, to), (Closed, Open) | (Open, HalfOpen) | (HalfOpen, Open | Closed));
+                assert!(may_be, "from {from} to {to}");
+            })
+            .build()
+            .expect("a breaker");
+        Self(Arc::new(Inner {
+            breaker,
+            clock,
+            url: Url::parse(URL).expect("a URL"),
+            heard,
+            sent: AtomicUsize::new(0),
+            at_once: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(crate) fn half_open() -> Self {
+        let world = Self::closed();
+        for _ in 0..5 {
+            let permit = world.0.breaker.admit(&world.0.url, TIMEOUT);
+            permit.expect("closed so far").settle(Verdict::Failure);
+        }
+        assert_eq!(world.state(), CircuitState::Open);
+        world.pass_open_time();
+        world
+    }
+
+    /// So many callers at once. The closure says what becomes of those that are sent, by number.
+    pub(crate) fn callers(&self, count: usize, fate: fn(usize) -> Fate) {
+        let callers: Vec<_> = (0..count)
+            .map(|_| {
+                let world = self.clone();
+                thread::spawn(move || world.call(fate))
+            })
+            .collect();
+        for caller in callers {
+            caller.join().expect("no panic");
+        }
+    }
+
+    fn call(&self, fate: fn(usize) -> Fate) {
+        let Ok(permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
+        let fate = fate(self.0.sent.fetch_add(1, Ordering::SeqCst) + 1);
+        let at_once = self.0.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+        yield_now();
+        if fate != Fate::Hangs {
+            // Before the permit is back: the next one may be sent at that moment.
+            self.0.at_once.fetch_sub(1, Ordering::SeqCst);
+        }
+        fate.befalls(permit);
+    }
+
+    /// Callers whose calls end in every way, while time passes in leaps.
+    pub(crate) fn chaos(&self, callers: usize, calls: usize) {
+        let callers: Vec<_> = (0..callers)
+            .map(|_| {
+                let world = self.clone();
+                thread::spawn(move || (0..calls).for_each(|_| world.call_somehow()))
+            })
+            .collect();
+        for caller in callers {
+            caller.join().expect("no panic");
+        }
+    }
+
+    fn call_somehow(&self) {
+        if thread_rng().gen_range(0..4) == 0 {
+            self.0.clock.advance(OPEN_FOR);
+        }
+        let Ok(permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
+        yield_now();
+        let fate = match thread_rng().gen_range(0..8) {
+            0 | 1 => Fate::Succeeds,
+            2 => Fate::Dropped,
+            3 => Fate::Hangs,
+            _ => Fate::Fails,
+        };
+        fate.befalls(permit);
+    }
+
+    pub(crate) fn pass_open_time(&self) {
+        self.0.clock.advance(OPEN_FOR);
+    }
+
+    /// Twice their time-out is over.
+    pub(crate) fn give_up_the_hanging(&self) {
+        self.0.clock.advance(TIMEOUT * 2);
+        self.0.at_once.store(0, Ordering::SeqCst);
+    }
+
+    pub(crate) fn state(&self) -> CircuitState {
+        self.0.breaker.state(URL).expect("a URL")
+    }
+
+    pub(crate) fn is_told_of_each_transition(&self) {
+        let state = self.state();
+        assert_eq!(*self.0.heard.lock().expect("no panic"), state);
+    }
+
+    pub(crate) fn sent(&self) -> usize {
+        self.0.sent.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.0.most_at_once.load(Ordering::SeqCst)
+    }
+}

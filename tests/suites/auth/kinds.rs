@@ -1,0 +1,242 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use forge_tests::RawReply;
+use requestforge::{
+    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, AuthenticationErrorKind, BasicAuth,
+    CompositeAuth, HttpClient, HttpClientBuilder, HttpClientConfigBuilder, OutgoingRequest,
+    SimpleRetryStrategy, StaticTokenSource, TokenAuth, TokenData, reqwest,
+};
+
+use crate::world::{Signed, client, get, last, no_tokens, refused, server, some, tokens, values};
+
+type Configure = fn(HttpClientBuilder) -> HttpClientBuilder;
+
+fn fixed(token: &str) -> TokenAuth {
+    TokenAuth::new(StaticTokenSource::new(TokenData::new(token)).expect("a token"))
+}
+
+/// Each kind, the header that it sets, and what it sends to `/x`. All of them exclude `/open`.
+fn kinds() -> Vec<(&'static str, &'static str, Configure)> {
+    vec![
+        ("x-api-key", "k", |builder| builder.with_auth_hook(ApiKeyAuth::new("k").excluded_paths(["/open"]))),
+        ("x-odd", "k", |builder| {
+            let auth = ApiKeyAuth::new("k").header_name("X-Odd").excluded_path_patterns(["/o*n"]);
+            builder.with_auth_hook(auth)
+        }),
+        ("authorization", "Basic dXNlcjpwOnc=", |builder| {
+            builder.with_auth_hook(BasicAuth::new("user", "p:w").excluded_paths(["/open"]))
+        }),
+        ("authorization", "Basic dXNlcjpwOnc=", |builder| {
+            builder.with_auth_hook(BasicAuth::new("user", "p:w").excluded_path_patterns(["*pen"]))
+        }),
+        ("authorization", "Bearer t", |builder| builder.with_auth_hook(fixed("t").excluded_paths(["/open"]))),
+        ("x-api-key", "k", |builder| {
+            let inner = CompositeAuth::first().with(ApiKeyAuth::new("k").excluded_paths(["/open"]));
+            builder.with_auth_hook(CompositeAuth::all().with(inner))
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn each_kind_sets_its_header_where_the_path_is_not_excluded_and_the_caller_has_not() {
+    for (name, value, configure) in kinds() {
+        let server = server().await;
+        let client = client(&server, configure);
+        get(&client, "/x").await;
+        assert_eq!(last(&server).header(name).as_deref(), Some(value));
+        get(&client, "/open").await;
+        assert_eq!(last(&server).header(name), None, "{name}");
+        client.get("/x").header(name, "own").send().await.expect("an answer");
+        assert_eq!(last(&server).header(name).as_deref(), Some("own"));
+    }
+}
+
+#[tokio::test]
+async fn a_hook_sees_what_is_sent_each_time_that_it_is() {
+    let server = server().await;
+    let url = server.url();
+    let signed = Signed::default();
+    let asked = Arc::clone(&signed.asked);
+    let auth = CompositeAuth::all().with(ApiKeyAuth::new("k")).with(signed);
+    let retries = SimpleRetryStrategy::new().max_retries(1).delay(Duration::ZERO);
+    let client = client(&server, |builder| builder.with_auth_hook(auth).with_retry_strategy(retries));
+
+    client.put("/a/../b").query(&[("q", "1")]).body("body").send().await.expect("an answer");
+    let signature = format!("PUT {url}/b?q=1 Some(\"k\") Some(\"body\")");
+    assert_eq!(last(&server).header("x-odd"), Some(signature));
+    client.put("/").body_stream(reqwest::Body::wrap(String::from("s"))).send().await.expect("an answer");
+    assert_eq!(last(&server).header("x-odd"), Some(format!("PUT {url}/ Some(\"k\") None")));
+    get(&client, "/unsigned").await;
+    assert_eq!(values(&last(&server), ["x-odd", "x-api-key"]), some(["", "k"]));
+
+    // A retry, and a hop.
+    asked.store(0, Ordering::SeqCst);
+    server.clear();
+    server.set_reply(|request| match request.target() {
+        "/0" => RawReply::redirect(302, "/1"),
+        _ => RawReply::status(503),
+    });
+    get(&client, "/0").await;
+    let signatures: Vec<_> =
+        server.requests().iter().map(|request| request.header("x-odd").expect("signed")).collect();
+    let at = |path| format!("GET {url}/{path} Some(\"k\") Some(\"\")");
+    assert_eq!(signatures, [at(0), at(1), at(1)]);
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn inv13_a_hook_is_not_asked_at_another_origin() {
+    let (home, foreign) = (server().await, server().await);
+    let target = foreign.url();
+    home.set_reply(move |_| RawReply::redirect(302, target.clone()));
+    let signed = Signed::default();
+    let asked = Arc::clone(&signed.asked);
+    let client = client(&home, |builder| builder.with_auth_hook(signed));
+    get(&client, &foreign.url()).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    get(&client, "/").await;
+    // Nor does a header of its name follow that the caller has set.
+    client.get("/").header("x-odd", "own").send().await.expect("an answer");
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "at home, twice");
+    assert_eq!(foreign.requests().len(), 3);
+    assert!(foreign.requests().iter().all(|request| request.header("x-odd").is_none()));
+}
+
+#[derive(Debug)]
+struct Broken(&'static str);
+
+impl AuthHook for Broken {
+    fn header_names(&self) -> Vec<http::HeaderName> {
+        vec![http::HeaderName::from_static("x-odd")]
+    }
+
+    fn authenticate(&self, _request: &AuthRequest<'_>) -> Result<http::HeaderMap, AuthenticationError> {
+        if self.0.is_empty() {
+            return Err(AuthenticationError::new("broken", AuthenticationErrorKind::Other));
+        }
+        let name = http::HeaderName::from_static(self.0);
+        Ok(http::HeaderMap::from_iter([(name, http::HeaderValue::from_static("canary"))]))
+    }
+}
+
+#[tokio::test]
+async fn inv15_a_hook_that_fails_or_sets_what_it_did_not_name_stops_the_request() {
+    for hook in [Broken(""), Broken("x-other"), Broken("authorization")] {
+        let server = server().await;
+        let client = client(&server, |builder| builder.with_auth_hook(hook));
+        let error = client.get("/").send().await.expect_err("no signature");
+        assert!(error.is_authentication());
+        assert!(!format!("{error} {error:?}").contains("canary"));
+        assert!(server.requests().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn inv16_what_a_hook_sets_is_marked_as_a_secret() {
+    let server = server().await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&seen);
+    let client = client(&server, |builder| {
+        builder.with_auth_hook(Signed::default()).with_request_hook(
+            move |request: &mut OutgoingRequest<'_>| {
+                let value = request.headers().get("x-odd").expect("signed");
+                counted.fetch_add(usize::from(value.is_sensitive()), Ordering::SeqCst);
+            },
+        )
+    });
+    get(&client, "/").await;
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_first_that_applies_and_all_that_apply() {
+    let server = server().await;
+    let headers = ["authorization", "x-api-key", "x-odd"];
+    let auth = CompositeAuth::all()
+        .with(ApiKeyAuth::new("k").excluded_path_patterns(["*/keyless"]))
+        .with(Signed::default())
+        .with(
+            CompositeAuth::first()
+                .with(fixed("t").excluded_path_patterns(["/admin/*"]))
+                .with(BasicAuth::new("user", "p:w").excluded_paths(["/admin/keyless"]))
+                .with(fixed("never")),
+        );
+    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    for (path, authorization, key, is_signed) in [
+        ("/x", "Bearer t", "k", true),
+        ("/keyless", "Bearer t", "", true),
+        ("/admin/x", "Basic dXNlcjpwOnc=", "k", true),
+        ("/admin/keyless", "Bearer never", "", true),
+        ("/unsigned", "Bearer t", "k", false),
+    ] {
+        get(&client, path).await;
+        let [sent_authorization, sent_key, signature] = values(&last(&server), headers);
+        assert_eq!([sent_authorization, sent_key], some([authorization, key]), "{path}");
+        assert_eq!(signature.is_some(), is_signed, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn inv15_where_no_token_can_be_had_there_is_no_falling_back() {
+    let server = server().await;
+    let auth = CompositeAuth::first().with(TokenAuth::new(no_tokens())).with(ApiKeyAuth::new("k"));
+    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    assert!(client.get("/").send().await.expect_err("no token").is_authentication());
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn inv12_a_401_has_the_token_renewed_that_it_is_about() {
+    let server = server().await;
+    server.set_reply(|request| match (request.target(), request.header("authorization").as_deref()) {
+        ("/a", Some("Bearer a1")) | ("/b", Some("Bearer b1")) => RawReply::status(401),
+        ("/a", Some("Bearer a2")) => RawReply::redirect(302, "/b"),
+        ("/b", Some("Bearer b2")) => RawReply::ok("found"),
+        _ => RawReply::status(400),
+    });
+    let (a, fetched_a) = tokens("a");
+    let (b, fetched_b) = tokens("b");
+    let auth = CompositeAuth::all()
+        .with(ApiKeyAuth::new("k"))
+        .with(CompositeAuth::first().with(TokenAuth::new(a).excluded_paths(["/b"])).with(TokenAuth::new(b)));
+    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    assert_eq!(get(&client, "/a").await.text().await.expect("a body"), "found");
+    assert_eq!((fetched_a.load(Ordering::SeqCst), fetched_b.load(Ordering::SeqCst)), (2, 2));
+    assert_eq!(server.requests().len(), 4);
+    assert!(server.requests().iter().all(|request| request.header("x-api-key").as_deref() == Some("k")));
+}
+
+#[tokio::test]
+async fn inv11_a_401_to_something_else_than_the_token_renews_nothing() {
+    let server = server().await;
+    server.set_reply(|_| RawReply::status(401));
+    let (source, fetches) = tokens("t");
+    let client = client(&server, |builder| {
+        builder.with_token_auth(source).with_request_hook(|request: &mut OutgoingRequest<'_>| {
+            request.set_header("authorization", "Bearer another")
+        })
+    });
+    assert_eq!(get(&client, "/").await.status_code(), 401);
+    assert_eq!((server.requests().len(), fetches.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn parts_that_cannot_go_together_are_refused() {
+    let build = |auth: CompositeAuth| {
+        refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())
+    };
+    let two_tokens = fixed("b").auth_header_name("x-other");
+    assert_eq!(build(CompositeAuth::first()), "auth");
+    assert_eq!(build(CompositeAuth::all().with(fixed("a")).with(BasicAuth::new("user", "p"))), "auth");
+    assert_eq!(build(CompositeAuth::all().with(fixed("a")).with(two_tokens)), "auth");
+    assert_eq!(build(CompositeAuth::all().with(ApiKeyAuth::new("line\nbreak"))), "api_key");
+    assert_eq!(build(CompositeAuth::all().with(ApiKeyAuth::new("k").header_name("no name"))), "header_name");
+    assert_eq!(build(CompositeAuth::all().with(BasicAuth::new("a:b", "p"))), "username");
+    let key_twice = HttpClient::builder("https://api.example.com").with_api_key("k");
+    let key_twice = key_twice.with_auth_hook(ApiKeyAuth::new("l")).build();
+    assert_eq!(refused(key_twice), "api_key");
+    let homeless = HttpClientConfigBuilder::new().with_auth_hook(ApiKeyAuth::new("k"));
+    assert_eq!(refused(homeless.build()), "base_url");
+}

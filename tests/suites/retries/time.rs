@@ -1,0 +1,134 @@
+//! The total time-out. Whether it came in time is not measured: without it, nothing here would end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use forge_tests::{Origin, RawReply};
+use requestforge::{HttpClient, SimpleAuthRetryStrategy, TokenAuth, TokenData, token_source_fn};
+
+use super::world::{always, build, in_time, in_turn, quickly, retrying};
+
+/// Longer than any test may take.
+const EVER: Duration = Duration::from_secs(3_600);
+/// Not long, and enough for a request on a machine under load.
+const SOON: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+async fn a_back_off_that_would_pass_the_total_time_out_is_not_begun() {
+    let origin = always(RawReply::status(503).with_body("down")).await;
+    let strategy = quickly().delay(EVER);
+    let client = build(retrying(&origin).with_retry_strategy(strategy).with_total_timeout(SOON * 30));
+    let response = in_time(client.get("/").send()).await.expect("an answer");
+    assert_eq!((response.status_code().as_u16(), response.attempts()), (503, 1));
+    assert_eq!(response.text().await.expect("a body"), "down");
+
+    let origin = always(RawReply::hang_up()).await;
+    let client = build(retrying(&origin).with_retry_strategy(strategy).with_total_timeout(SOON * 30));
+    let error = in_time(client.get("/").send()).await.expect_err("no answer");
+    assert!(!error.is_timeout() && !error.is_max_retries(), "the error as it came: {error:?}");
+}
+
+#[tokio::test]
+async fn the_total_time_out_bounds_attempts() {
+    let origin = always(RawReply::silence()).await;
+    let client = build(HttpClient::builder(origin.url()).with_timeout(EVER).with_total_timeout(SOON));
+    let error = in_time(client.get("/").send()).await.expect_err("no answer");
+    assert!(error.is_timeout() && !error.is_max_retries(), "{error:?}");
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_total_time_out_bounds_retries() {
+    let origin = always(RawReply::silence()).await;
+    let builder = retrying(&origin).with_retry_strategy(quickly().max_retries(u32::MAX));
+    let client = build(builder.with_timeout(SOON / 20).with_total_timeout(SOON));
+    let error = in_time(client.get("/").send()).await.expect_err("no answer");
+    assert!(error.is_timeout() && error.is_max_retries(), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_total_time_out_bounds_redirects() {
+    let origin = always(RawReply::redirect(302, "/again")).await;
+    let builder = HttpClient::builder(origin.url()).with_max_redirects(u32::MAX);
+    let client = build(builder.with_timeout(EVER).with_total_timeout(SOON));
+    let error = in_time(client.get("/").send()).await.expect_err("a loop");
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(origin.requests().len() > 1);
+}
+
+#[tokio::test]
+async fn a_request_may_have_a_total_time_out_of_its_own() {
+    let origin = always(RawReply::silence()).await;
+    let builder = HttpClient::builder(origin.url()).with_timeout(EVER);
+    for client in [build(builder), build(HttpClient::builder(origin.url()).with_total_timeout(EVER))] {
+        let request = client.get("/").total_timeout(SOON / 2);
+        assert!(in_time(request.send()).await.expect_err("no answer").is_timeout());
+    }
+    // One that no clock can express is none.
+    origin.set_reply(|_| RawReply::ok(""));
+    let client = build(HttpClient::builder(origin.url()));
+    assert!(client.get("/").total_timeout(Duration::MAX).send().await.expect("an answer").is_success());
+}
+
+#[tokio::test]
+async fn the_body_is_read_within_the_time_of_its_attempt() {
+    // The answer comes at once; the body after the total time-out.
+    let origin = Arc::new(Origin::start(|_| RawReply::ok("late")).await.expect("a server"));
+    let client = build(HttpClient::builder(origin.url()).with_total_timeout(SOON));
+    let response = client.get("/").send().await.expect("an answer");
+    tokio::time::sleep(SOON).await;
+    assert_eq!(response.text().await.expect("a body"), "late");
+}
+
+/// A client whose token source has so many tokens, and then has everybody wait.
+fn with_tokens(api: &Origin, tokens: usize, strategy: SimpleAuthRetryStrategy) -> HttpClient {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = token_source_fn(move || {
+        let asked = asked.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if asked >= tokens {
+                std::future::pending::<()>().await;
+            }
+            Ok(TokenData::new(asked.to_string()))
+        }
+    });
+    let auth = TokenAuth::new(source).auth_retry_strategy(strategy);
+    build(HttpClient::builder(api.url()).with_token_auth(auth).with_total_timeout(SOON))
+}
+
+#[tokio::test]
+async fn the_total_time_out_bounds_the_wait_for_a_token() {
+    let api = always(RawReply::ok("")).await;
+    let client = with_tokens(&api, 0, SimpleAuthRetryStrategy::new());
+    let error = in_time(client.get("/").send()).await.expect_err("no token yet");
+    assert!(error.is_timeout() && !error.is_authentication(), "{error:?}");
+    assert!(api.requests().is_empty(), "inv15");
+}
+
+#[tokio::test]
+async fn the_total_time_out_bounds_the_renewal_of_a_rejected_token() {
+    let api = always(RawReply::status(401)).await;
+    let client = with_tokens(&api, 1, SimpleAuthRetryStrategy::new());
+    let error = in_time(client.get("/").send()).await.expect_err("no other token yet");
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_replay_that_would_come_too_late_is_not_begun() {
+    let api = always(RawReply::status(401).with_body("who?")).await;
+    let client = with_tokens(&api, 2, SimpleAuthRetryStrategy::new().delay(EVER));
+    let response = in_time(client.get("/").send()).await.expect("an answer");
+    assert_eq!((response.status_code().as_u16(), response.attempts()), (401, 1));
+    assert_eq!(response.text().await.expect("a body"), "who?");
+}
+
+#[tokio::test]
+async fn elapsed_counts_the_back_offs() {
+    let origin = in_turn([RawReply::status(503)]).await;
+    let delay = Duration::from_millis(50);
+    let client = build(retrying(&origin).with_retry_strategy(quickly().delay(delay)));
+    let response = client.get("/").send().await.expect("an answer");
+    assert!(response.elapsed() >= delay, "{:?}", response.elapsed());
+}
