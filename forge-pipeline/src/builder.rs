@@ -100,7 +100,7 @@ impl fmt::Debug for TokenFetchPipelineBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenFetchPipelineBuilder")
             .field("cache_key_prefix", &self.prefix)
-            .field("steps", &self.fetchers.iter().map(|fetcher| fetcher.name()).collect::<Vec<_>>())
+            .field("steps", &self.fetchers.iter().map(TokenFetcher::name).collect::<Vec<_>>())
             .field("storage", &self.storage)
             .finish_non_exhaustive()
     }

@@ -86,8 +86,8 @@ type Dynamic = Box<dyn Fn(&FetchContext) -> Vec<(String, RequestValue)> + Send +
 
 impl<N: Clone + PartialEq> Parts<N> {
     /// All of them. A later dynamic one takes the place of all before that have its name.
-    fn of_request<'a>(
-        &'a self,
+    fn of_request(
+        &self,
         context: &FetchContext,
         name: impl Fn(String) -> Result<N, AuthenticationError>,
     ) -> Result<Vec<(N, RequestValue)>, AuthenticationError> {

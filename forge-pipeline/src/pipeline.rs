@@ -37,7 +37,7 @@ use crate::trace::traced;
 ///
 /// In one process pipelines over one storage (or clones of it) whose prefix and step have the same names
 /// mean the same step: it is fetched once for all of them, and by the fetcher of the one that was built
-/// first. Give another API another prefix. Over a storage that does not announce changes
+/// last, so that a configuration that is loaded anew counts from then on. Give another API another prefix. Over a storage that does not announce changes
 /// ([`generation`](forge_core::TokenStorage::generation)) only what is stored is shared, not a fetch under
 /// way.
 ///
@@ -114,7 +114,7 @@ impl TokenFetchPipeline {
     /// The names of all steps, as they were listed.
     #[must_use]
     pub fn step_names(&self) -> Vec<&str> {
-        self.0.fetchers.iter().map(|fetcher| fetcher.name()).collect()
+        self.0.fetchers.iter().map(TokenFetcher::name).collect()
     }
 
     /// What stands before the steps' names in their cache keys, and names the pipeline in errors and spans.
@@ -147,6 +147,11 @@ impl TokenFetchPipeline {
             }
         });
         Ok(as_fetched(obtained.await?.0.token()))
+    }
+
+    /// Whether it was built anew since it failed last.
+    pub(crate) async fn has_new_credentials(&self) -> bool {
+        self.last().has_new_credentials().await
     }
 
     /// As [`invalidate_step`](Self::invalidate_step), for a step that there is.

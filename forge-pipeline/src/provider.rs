@@ -95,6 +95,10 @@ impl TokenProvider for PipelineTokenProvider {
         self.fetch_token_for(Demand::OtherThan(current.id())).await
     }
 
+    async fn has_new_credentials(&self) -> bool {
+        self.pipeline.has_new_credentials().await
+    }
+
     async fn forget_token(&self) -> Result<(), AuthenticationError> {
         let forgotten = match self.refresh_from {
             Some(step) => self.pipeline.invalidate_from(step).await,

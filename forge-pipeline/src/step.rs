@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, Clock, ConfigError, Credential, Demand, Generation, TokenData, TokenFetcher,
-    TokenStorage,
+    TokenProvider, TokenStorage,
 };
 use forge_token::{TokenManager, TokenOrigin};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::trace::traced;
-use call::StepCall;
+use call::{Means, StepCall};
 use note::Note;
 use storage::StepStorage;
 
@@ -52,19 +52,13 @@ impl Step {
             prefix => format!("{prefix}:{name}"),
         };
         let generation = around.storage.as_ref().and_then(|storage| storage.generation(&key));
-        let make = |generation: Option<&Generation>| {
+        let make = |means: Means| {
             // The fetch, and once more after a 401.
-            let own = fetcher.timeout().saturating_mul(2);
-            let before = dependencies.iter().map(|step| step.budget).max().unwrap_or_default();
+            let own = means.fetcher.timeout().saturating_mul(2);
+            let before = means.dependencies.iter().map(|step| step.budget).max().unwrap_or_default();
             let budget = own.saturating_add(before);
-            let call = Arc::new(StepCall {
-                pipeline: around.pipeline.clone(),
-                name: name.to_owned(),
-                key: key.clone(),
-                fetcher,
-                dependencies,
-                clock: Arc::clone(&around.clock),
-            });
+            let clock = Arc::clone(&around.clock);
+            let call = Arc::new(StepCall::new(&around.pipeline, name, &key, clock, means));
             let mut manager = TokenManager::builder(Arc::clone(&call))
                 .clock(Arc::clone(&around.clock))
                 .fetch_timeout(budget)
@@ -73,11 +67,14 @@ impl Step {
             if let Some(storage) = &around.storage {
                 manager = manager.storage(StepStorage(Arc::clone(storage)));
             }
-            Ok(Self { call, manager: manager.build()?, budget, _generation: generation.cloned() })
+            Ok(Self { call, manager: manager.build()?, budget, _generation: generation.clone() })
         };
+        let means = Means { fetcher, dependencies };
         match &generation {
-            Some(generation) => crate::sharing::shared(generation, || make(Some(generation))),
-            None => make(None).map(Arc::new),
+            Some(generation) => {
+                crate::sharing::shared(generation, means, make, |step, means| step.call.take_over(means))
+            }
+            None => make(means).map(Arc::new),
         }
     }
 
@@ -125,6 +122,11 @@ impl Step {
         self.is_alive(found.token()).await.then_some(found)
     }
 
+    /// Whether it is fetched by another fetcher than when it failed last.
+    pub(crate) async fn has_new_credentials(&self) -> bool {
+        self.call.has_new_credentials().await
+    }
+
     /// Forgets a token, if it still is this one.
     pub(crate) async fn discard(&self, credential: &Credential) {
         self.manager.discard_token(credential.id()).await;
@@ -139,12 +141,13 @@ impl Step {
     /// Whether the tokens with which this one was obtained still are those of today, where it dies with
     /// them. Fetches nothing.
     fn is_alive<'a>(&'a self, token: &'a TokenData) -> BoxFuture<'a, bool> {
-        if !self.call.fetcher.dies_with_dependencies() {
+        let means = self.call.means();
+        if !means.fetcher.dies_with_dependencies() {
             return std::future::ready(true).boxed();
         }
         async move {
             let note = Note::of(token);
-            for dependency in &self.call.dependencies {
+            for dependency in &means.dependencies {
                 let current = dependency.find().await;
                 if !current.is_some_and(|current| note.was_obtained_with(dependency.name(), current.id())) {
                     return false;

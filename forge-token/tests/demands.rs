@@ -101,7 +101,8 @@ async fn a_token_says_where_it_comes_from() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();
     let origin = |obtained: Result<(_, TokenOrigin), _>| obtained.expect("a token").1;
-    let (one, other) = tokio::join!(manager.get_token_for(Demand::Valid), manager.get_token_for(Demand::Valid));
+    let (one, other) =
+        tokio::join!(manager.get_token_for(Demand::Valid), manager.get_token_for(Demand::Valid));
     assert_eq!([origin(one), origin(other)], [TokenOrigin::Fetched, TokenOrigin::Joined]);
     assert_eq!(origin(manager.get_token_for(Demand::Valid).await), TokenOrigin::Cached);
     provider.clock.advance(Duration::from_secs(3_600));

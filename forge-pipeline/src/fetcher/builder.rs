@@ -128,7 +128,9 @@ impl HttpTokenFetcherBuilder<Body> {
 
     /// The type of a token whose answer names none: the first word of the `Authorization` header.
     pub fn default_token_type(self, token_type: impl Into<String>) -> Self {
-        self.with(|body| body.fields.default_token_type = token_type.into().into())
+        let token_type = token_type.into();
+        self.check_token_type("default_token_type", &token_type)
+            .with(|body| body.fields.default_token_type = token_type.into())
     }
 
     /// Where the lifetime in seconds stands. A missing one means that the token does not expire.
@@ -164,7 +166,8 @@ impl HttpTokenFetcherBuilder<Header> {
 
     /// The token's type: the first word of the `Authorization` header in which it is sent.
     pub fn token_type(self, token_type: impl Into<String>) -> Self {
-        self.with(|header| header.token_type = token_type.into())
+        let token_type = token_type.into();
+        self.check_token_type("token_type", &token_type).with(|header| header.token_type = token_type)
     }
 }
 
@@ -187,6 +190,14 @@ impl<P> HttpTokenFetcherBuilder<P> {
             clock: Arc::new(SystemClock),
             place: Ok(place),
         }
+    }
+
+    /// What is no word would split the header in which the token is sent.
+    fn check_token_type(mut self, field: &'static str, token_type: &str) -> Self {
+        if token_type.is_empty() || !token_type.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.place = Err(ConfigError::new(field, "a word of printable ASCII characters"));
+        }
+        self
     }
 
     fn with(mut self, change: impl FnOnce(&mut P)) -> Self {
@@ -316,7 +327,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
     /// # Errors
     ///
     /// Names the field that cannot be: an empty `name`, a `base_url` that is not https nor loopback, or has a
-    /// query, a name or value in `request_headers` that fits into no header, nested `request_data` where it
+    /// query, a token type that is no word, a name or value in `request_headers` that fits into no header, nested `request_data` where it
     /// is no JSON, a `content_type` of JSON for a `GET`, a `ttl` or `timeout` of zero, `http` settings that do
     /// not work.
     pub fn build(self) -> Result<HttpTokenFetcher<P>, ConfigError> {
@@ -381,10 +392,7 @@ where
 
 /// The endpoint always stays below the base URL.
 fn endpoint(base_url: &str, endpoint: &str, plain_http: bool) -> Result<TokenEndpoint, ConfigError> {
-    let check = |url: &str| match plain_http {
-        true => TokenEndpoint::accepting_plain_http(url),
-        false => TokenEndpoint::new(url),
-    };
+    let check = if plain_http { TokenEndpoint::accepting_plain_http } else { TokenEndpoint::new };
     let base = base_url.trim_end_matches('/');
     check(base).map_err(|error| error.with_field("base_url"))?;
     if base.contains('?') {

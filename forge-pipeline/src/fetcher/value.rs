@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -90,6 +90,12 @@ impl From<&str> for RequestValue {
     }
 }
 
+impl From<&String> for RequestValue {
+    fn from(text: &String) -> Self {
+        Secret::from(text.as_str()).into()
+    }
+}
+
 impl From<String> for RequestValue {
     fn from(text: String) -> Self {
         Secret::from(text).into()
@@ -155,18 +161,18 @@ pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
         }
         body.extend_from_slice(separator);
         separator = b",";
-        write(&mut body, name);
+        append(&mut body, name);
         body.push(b':');
         match value {
-            Read::Text(text) => write(&mut body, text.expose()),
-            Read::Json(value) => write(&mut body, value),
+            Read::Text(text) => append(&mut body, text.expose()),
+            Read::Json(value) => append(&mut body, value),
         }
     }
     body.push(b'}');
     body
 }
 
-fn write(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+fn append(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
     // Texts and values can always be written, and memory as well.
     let written = serde_json::to_writer(body, value);
     debug_assert!(written.is_ok());
@@ -216,13 +222,36 @@ impl Sent {
         }
     }
 
+    /// As it is, and as JSON writes it, with or without other characters than ASCII.
     fn text(&mut self, text: &str) {
         self.0.push(Zeroizing::new(text.to_owned()));
+        let Ok(quoted) = serde_json::to_string(text) else { return };
+        let quoted = Zeroizing::new(quoted);
+        let escaped = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        if escaped != text {
+            self.0.push(Zeroizing::new(escaped.to_owned()));
+        }
+        if !escaped.is_ascii() {
+            self.0.push(Zeroizing::new(in_ascii(escaped)));
+        }
     }
 
     pub(super) fn texts(&self) -> Vec<&str> {
         self.0.iter().map(|text| text.as_str()).collect()
     }
+}
+
+fn in_ascii(text: &str) -> String {
+    text.chars().fold(String::with_capacity(6 * text.len()), |mut ascii, c| {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+        ascii
+    })
 }
 
 #[cfg(test)]
@@ -254,6 +283,10 @@ mod tests {
         sent.data(&Read::Text("text".into()));
         sent.data(&Read::Json(json!({"deep": ["leaf", 1234, null, true]})));
         for secret in ["query", "token", "refresh", "aWQ6cGFzcw==", "pass", "bare", "text", "leaf", "1234"] {
+            assert!(sent.texts().contains(&secret), "{secret}");
+        }
+        sent.data(&Read::Text("\"a\\é😀".into()));
+        for secret in ["\"a\\é😀", "\\\"a\\\\é😀", "\\\"a\\\\\\u00e9\\ud83d\\ude00"] {
             assert!(sent.texts().contains(&secret), "{secret}");
         }
     }

@@ -1,5 +1,5 @@
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use forge_core::{
@@ -13,15 +13,21 @@ use http::StatusCode;
 use super::Step;
 use super::note::{self, Note};
 
-/// How a step gets its token: its fetcher, with the tokens of the steps that it needs. This is what the
-/// step's manager takes for a provider.
+/// How a step gets its token. This is what the step's manager takes for a provider.
 pub(super) struct StepCall {
     pub(super) pipeline: String,
     pub(super) name: String,
     pub(super) key: String,
+    pub(super) clock: Arc<dyn Clock>,
+    means: Mutex<Arc<Means>>,
+    /// Those with which it failed last.
+    failed: Mutex<Option<Arc<Means>>>,
+}
+
+/// A fetcher, and the steps whose tokens it needs.
+pub(super) struct Means {
     pub(super) fetcher: Arc<dyn TokenFetcher>,
     pub(super) dependencies: Vec<Arc<Step>>,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// The tokens of the dependencies, in their order.
@@ -38,15 +44,55 @@ impl TokenProvider for StepCall {
     }
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        let used = self.tokens_needed().await?;
-        let first = self.fetch(&used).await;
+        let means = self.means();
+        let fetched = self.fetch_by(&means).await;
+        if fetched.is_err() {
+            *lock(&self.failed) = Some(means);
+        }
+        fetched
+    }
+
+    async fn has_new_credentials(&self) -> bool {
+        let failed = lock(&self.failed);
+        failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(failed, &self.means()))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StepCall {
+    pub(super) fn new(pipeline: &str, name: &str, key: &str, clock: Arc<dyn Clock>, means: Means) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            name: name.to_owned(),
+            key: key.to_owned(),
+            clock,
+            means: Mutex::new(Arc::new(means)),
+            failed: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn means(&self) -> Arc<Means> {
+        Arc::clone(&lock(&self.means))
+    }
+
+    /// From now on it is fetched by these.
+    pub(super) fn take_over(&self, means: Means) {
+        *lock(&self.means) = Arc::new(means);
+    }
+
+    async fn fetch_by(&self, means: &Means) -> Result<TokenData, AuthenticationError> {
+        let used = means.tokens_needed().await?;
+        let first = self.fetch(means, &used).await;
         let (result, used) = match first {
-            Err(error) if is_rejection(&error) => match self.renewed(&used).await {
-                Ok(Some(renewed)) => (self.fetch(&renewed).await, renewed),
+            Err(error) if is_rejection(&error) => match means.renewed(&used).await {
+                Ok(Some(renewed)) => (self.fetch(means, &renewed).await, renewed),
                 Ok(None) => (Err(error), used),
                 // They cannot be renewed now: that is why there is no token.
                 Err(cause) => {
-                    self.tell(error, &used);
+                    self.tell(means, error, &used);
                     return Err(cause);
                 }
             },
@@ -54,15 +100,46 @@ impl TokenProvider for StepCall {
         };
         match result {
             Ok(token) => {
-                used.iter().for_each(|credential| credential.mark_accepted());
+                for credential in &used {
+                    credential.mark_accepted();
+                }
                 Ok(token)
             }
-            Err(error) => Err(self.tell(error, &used)),
+            Err(error) => Err(self.tell(means, error, &used)),
         }
+    }
+
+    /// One call of the fetcher, within its time-out. Whatever it does, this returns.
+    async fn fetch(&self, means: &Means, used: &Used) -> Result<TokenData, AuthenticationError> {
+        let context = self.context(means, used);
+        let begun = self.clock.now().wall();
+        let limit = means.fetcher.timeout();
+        let call = AssertUnwindSafe(async { means.fetcher.fetch(&context).await }).catch_unwind();
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(fetched)) => fetched.map(|token| means.noted(means.with_own_life(token, begun), used)),
+            // What it panicked with may be a secret.
+            Ok(Err(_payload)) => Err(AuthenticationError::new("", AuthenticationErrorKind::Panicked)),
+            Err(_elapsed) => Err(AuthenticationError::new("", AuthenticationErrorKind::Timeout)
+                .with_message(format!("the step took longer than {limit:?}"))),
+        }
+    }
+
+    fn context(&self, means: &Means, used: &Used) -> FetchContext {
+        let context = FetchContext::new().with_clock(Arc::clone(&self.clock));
+        means.dependencies.iter().zip(used).fold(context, |context, (step, credential)| {
+            context.with_token(step.name(), note::removed(credential.token()))
+        })
+    }
+
+    /// Tells the fetcher of its failure, which is named after the step.
+    fn tell(&self, means: &Means, error: AuthenticationError, used: &Used) -> AuthenticationError {
+        let told = error.clone().or_step(&self.pipeline, &self.name);
+        means.fetcher.on_fetch_error(&told, &self.context(means, used));
+        error
     }
 }
 
-impl StepCall {
+impl Means {
     async fn tokens_needed(&self) -> Result<Used, AuthenticationError> {
         let tokens = self.dependencies.iter().map(|step| step.obtain(Demand::Valid));
         Ok(try_join_all(tokens).await?.into_iter().map(|(credential, _)| credential).collect())
@@ -82,28 +159,6 @@ impl StepCall {
         renewals.into_iter().find(Result::is_err).unwrap_or(Ok(None)).map(|_| None)
     }
 
-    /// One call of the fetcher, within its time-out. Whatever it does, this returns.
-    async fn fetch(&self, used: &Used) -> Result<TokenData, AuthenticationError> {
-        let context = self.context(used);
-        let begun = self.clock.now().wall();
-        let limit = self.fetcher.timeout();
-        let call = AssertUnwindSafe(async { self.fetcher.fetch(&context).await }).catch_unwind();
-        match tokio::time::timeout(limit, call).await {
-            Ok(Ok(fetched)) => fetched.map(|token| self.noted(self.with_own_life(token, begun), used)),
-            // What it panicked with may be a secret.
-            Ok(Err(_payload)) => Err(AuthenticationError::new("", AuthenticationErrorKind::Panicked)),
-            Err(_elapsed) => Err(AuthenticationError::new("", AuthenticationErrorKind::Timeout)
-                .with_message(format!("the step took longer than {limit:?}"))),
-        }
-    }
-
-    fn context(&self, used: &Used) -> FetchContext {
-        let context = FetchContext::new().with_clock(Arc::clone(&self.clock));
-        self.dependencies.iter().zip(used).fold(context, |context, (step, credential)| {
-            context.with_token(step.name(), note::removed(credential.token()))
-        })
-    }
-
     fn with_own_life(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
         let Some(ttl) = self.fetcher.ttl() else { return token };
         let expires_at = TimeDelta::from_std(ttl).ok().and_then(|ttl| begun.checked_add_signed(ttl));
@@ -121,13 +176,6 @@ impl StepCall {
         let first = expiries.chain(token.expires_at()).min();
         let token = note.beside(token);
         first.map_or(token.clone(), |first| token.with_expires_at(first))
-    }
-
-    /// Tells the fetcher of its failure, which is named after the step.
-    fn tell(&self, error: AuthenticationError, used: &Used) -> AuthenticationError {
-        let told = error.clone().or_step(&self.pipeline, &self.name);
-        self.fetcher.on_fetch_error(&told, &self.context(used));
-        error
     }
 }
 

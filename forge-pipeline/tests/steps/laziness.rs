@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forge_core::{ManualClock, TokenStorage};
+use forge_core::{AuthenticationErrorKind, ManualClock, OAuthErrorCode, TokenStorage};
 use forge_pipeline::TokenFetchPipeline;
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
@@ -125,9 +125,9 @@ async fn inv01_two_pipelines_that_share_a_step_and_a_storage_fetch_it_once() {
     let one = world.builder().storage(storage.clone()).build().unwrap();
     let two = other.builder().storage(storage.clone()).build().unwrap();
     let apart = other.builder().storage(storage.clone()).cache_key_prefix("another").build().unwrap();
-    let gate = world.steps[0].hold();
+    let gate = other.steps[0].hold();
     let calls = tokio::spawn(async move { tokio::join!(token(&one), token(&two)) });
-    while world.calls()[0] == 0 {
+    while other.calls()[0] == 0 {
         tokio::task::yield_now().await;
     }
     // Both have come to the step by now.
@@ -136,10 +136,10 @@ async fn inv01_two_pipelines_that_share_a_step_and_a_storage_fetch_it_once() {
     }
     gate.add_permits(1);
     assert_eq!(calls.await.unwrap(), ("session-1".to_owned(), "tenant-1".to_owned()));
-    assert_eq!((world.calls(), other.calls()), (vec![1, 1, 1], vec![0, 1]));
+    assert_eq!((world.calls(), other.calls()), (vec![0, 1, 1], vec![1, 1]));
     // Another prefix is another step.
     assert_eq!(token(&apart).await, "tenant-2");
-    assert_eq!(other.calls(), [1, 2]);
+    assert_eq!(other.calls(), [2, 2]);
 }
 
 #[tokio::test]
@@ -152,6 +152,22 @@ async fn a_step_that_nobody_has_any_more_is_not_remembered() {
         assert_eq!(token(&pipeline).await, "app-1");
         assert_eq!(world.calls(), [1]);
     }
+}
+
+#[tokio::test]
+async fn inv08_a_pipeline_that_is_built_anew_fetches_by_its_own_steps_at_once() {
+    let (world, anew) = (World::chain(), World::chain());
+    let storage = storage(&world.clock);
+    let old = world.builder().storage(storage.clone()).build().unwrap();
+    let wrong = || AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
+    world.steps[0].fail(wrong());
+    assert!(old.execute(false).await.unwrap_err().is_permanent());
+    old.execute(false).await.unwrap_err();
+    assert_eq!(world.calls(), [1, 0, 0]);
+    let new = anew.builder().storage(storage).build().unwrap();
+    assert_eq!(token(&new).await, "session-1");
+    assert_eq!((world.calls(), anew.calls()), (vec![1, 0, 0], vec![1, 1, 1]));
+    assert_eq!(token(&old).await, "session-1");
 }
 
 #[tokio::test]
@@ -169,7 +185,7 @@ async fn a_refresh_token_is_for_who_gets_the_token_and_for_later_steps() {
     assert!(stored.refresh_token().is_none());
     // A step that fails is called once, not once more without it.
     world.pass(3_600);
-    world.steps[2].fail(forge_core::AuthenticationErrorKind::InvalidResponse);
+    world.steps[2].fail(AuthenticationErrorKind::InvalidResponse);
     pipeline.execute(false).await.unwrap_err();
     assert_eq!(world.calls(), [2, 2, 2]);
 }

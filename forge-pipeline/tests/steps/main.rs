@@ -6,6 +6,5 @@ mod bonds;
 mod failures;
 mod laziness;
 mod managed;
-mod spans;
 mod trouble;
 mod world;

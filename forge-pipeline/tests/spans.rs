@@ -1,4 +1,9 @@
-//! What subscribers of `tracing` are told.
+//! What subscribers of `tracing` are told. By itself: subscribers and other tests' spans get into each other's way.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, dead_code, missing_docs)]
+
+#[path = "steps/world.rs"]
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::world::World;
+use world::World;
 
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Span>>>);
