@@ -232,9 +232,10 @@ impl RedisTokenStorageBuilder {
         let scripts = Arc::new(Scripts::new());
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
         let connect = (self.command_timeout * 2).max(SHORTEST_CONNECT);
+        let limits = Limits { command: self.command_timeout, connect };
         let common = Arc::new(Common {
             dialer: Arc::new(dialer.clone()),
-            limits: Limits { command: self.command_timeout, connect },
+            limits,
             announcements: Arc::clone(&announcements),
             scripts: Arc::clone(&scripts),
             clock: self.clock,
@@ -247,7 +248,7 @@ impl RedisTokenStorageBuilder {
             Target::Sentinel { sentinels, master_name } => {
                 let dialer =
                     Dialer { login: sentinels.login, settings: RedisConnectionInfo::default(), ..dialer };
-                let locate = Sentinels::new(sentinels.addresses, Arc::new(dialer), master_name);
+                let locate = Sentinels::new(sentinels.addresses, Arc::new(dialer), master_name, limits);
                 Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
             }
             Target::Cluster(nodes) => Servers::Cluster(Cluster::new(common, nodes.addresses)),

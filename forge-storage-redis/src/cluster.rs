@@ -20,7 +20,7 @@ use crate::addresses::{at, host_and_port};
 use crate::dialer::Ready;
 use crate::link::{Common, Link, Refusal, Up};
 use crate::locate::list;
-use crate::poll::poll;
+use crate::poll::{Poll, Word as _};
 use map::{Address, Map};
 use node::Node;
 
@@ -29,6 +29,7 @@ pub(crate) struct Cluster(Arc<Shared>);
 struct Shared {
     common: Arc<Common>,
     seeds: Vec<ConnectionAddr>,
+    poll: Poll,
     nodes: Mutex<Nodes>,
     /// There is another map.
     mapped: Notify,
@@ -57,7 +58,8 @@ const ARRIVAL: Duration = Duration::from_millis(5);
 impl Cluster {
     /// Asks nobody yet.
     pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
-        Self(Arc::new(Shared { common, seeds, nodes: Mutex::default(), mapped: Notify::new() }))
+        let poll = Poll::new(common.limits.poll());
+        Self(Arc::new(Shared { common, seeds, poll, nodes: Mutex::default(), mapped: Notify::new() }))
     }
 
     /// Calls a script at the master that has this slot.
@@ -173,12 +175,15 @@ impl Shared {
         // Enough to find one that is up to date.
         fastrand::shuffle(&mut addresses);
         addresses.truncate(MOST_ASKED);
-        let maps = poll(addresses.into_iter().map(|address| {
+        let questions = addresses.into_iter().map(|address| {
             let dialer = dialer.clone();
             async move { node::ask(&dialer, &address).await }
-        }));
-        let newest =
-            Map::newest(maps.await?).ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
+        });
+        let newest = self.poll.newest(questions).await?;
+        if !newest.is_sound() {
+            self.nodes().map.ask_those_of(newest);
+            return Err(is_down());
+        }
         self.nodes().map = newest;
         self.mapped.notify_waiters();
         Ok(())
@@ -205,6 +210,10 @@ impl Shared {
 
 const MOST_ASKED: usize = 8;
 
+fn is_down() -> StorageError {
+    StorageError::new("the cluster is down (CLUSTERDOWN)")
+}
+
 impl Nodes {
     /// Who sends elsewhere without naming a host means itself.
     fn address(&self, from: &Arc<Link>, host: String, port: u16) -> Address {
@@ -222,5 +231,74 @@ impl fmt::Debug for Cluster {
         // Each asks for its own address, so not under the lock.
         let links: Vec<_> = self.0.nodes().members.iter().map(|member| Arc::clone(&member.link)).collect();
         f.debug_struct("Cluster").field("seeds", &list(&self.0.seeds)).field("links", &links).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::TokenStorage;
+
+    use super::*;
+    use crate::RedisTokenStorage;
+    use crate::fake::{Fake, list, master, text};
+
+    /// What a node says to whom all slots are here.
+    fn node(state: &str, epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
+        let info = text(&format!("cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\n"));
+        let owner = list(&[text("127.0.0.1"), format!(":{port}\r\n"), text("id")]);
+        let slots = list(&[list(&[":0\r\n".to_owned(), ":16383\r\n".to_owned(), owner])]);
+        move |words| match words {
+            ["CLUSTER", "INFO"] => info.clone(),
+            ["CLUSTER", "SLOTS"] => slots.clone(),
+            _ => master(words),
+        }
+    }
+
+    /// With time for a machine that has others to serve.
+    fn storage(nodes: &[&Fake]) -> RedisTokenStorage {
+        let builder = RedisTokenStorage::cluster(nodes.iter().map(|fake| fake.url()));
+        builder.command_timeout(Duration::from_secs(10)).build().unwrap()
+    }
+
+    async fn answers(storage: &RedisTokenStorage) {
+        for _ in 0..2_000 {
+            if storage.get("k").await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{storage:?} does not answer");
+    }
+
+    #[tokio::test]
+    async fn inv18_a_node_next_door_that_is_cut_off_keeps_nobody_from_the_others() {
+        let far = Duration::from_millis(16);
+        let real = Fake::start_far(far, |port| node("ok", 1, port)).await;
+        let cut_off = Fake::start_far(Duration::ZERO, |port| node("fail", 2, port)).await;
+        let reset = Fake::start(|words: &[&str]| match words {
+            ["CLUSTER", "INFO"] => text("cluster_state:ok\r\ncluster_current_epoch:0\r\n"),
+            ["CLUSTER", "SLOTS"] => list(&[]),
+            _ => master(words),
+        });
+        let reset = reset.await;
+        for near in [&cut_off, &reset] {
+            for _ in 0..5 {
+                let storage = storage(&[near, &real]);
+                assert_eq!(storage.get("k").await.unwrap(), None);
+                real.cut();
+                answers(&storage).await;
+            }
+            assert_eq!(near.asked("EVALSHA"), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn inv18_a_cluster_that_is_down_is_said_to_be_so_and_its_other_nodes_are_asked() {
+        let other = Fake::start_far(Duration::ZERO, |port| node("ok", 1, port)).await;
+        let seed = Fake::start(node("fail", 1, other.port())).await;
+        let storage = storage(&[&seed]);
+        let error = storage.get("k").await.unwrap_err().to_string();
+        assert!(error.contains("the cluster is down"), "{error}");
+        answers(&storage).await;
     }
 }

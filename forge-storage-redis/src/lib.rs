@@ -8,6 +8,8 @@ mod builder;
 mod cluster;
 mod dialer;
 mod explain;
+#[cfg(test)]
+mod fake;
 mod keys;
 mod lease;
 mod link;

@@ -67,6 +67,11 @@ impl Limits {
         self.command / 4
     }
 
+    /// For asking around where to connect to, as a part of such an attempt: what comes of it is to be heard of.
+    pub(crate) fn poll(self) -> Duration {
+        self.connect.mul_f64(0.9)
+    }
+
     /// A keeper that mends a connection is never silent for longer.
     fn silence(self) -> Duration {
         (self.connect * 3).max(Duration::from_secs(15))

@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,14 +14,14 @@ use super::{Locate, list};
 use crate::addresses::at;
 use crate::dialer::{Connection, Dialer, Ready};
 use crate::explain::explain;
-use crate::poll::poll;
+use crate::link::Limits;
+use crate::poll::{self, Poll};
 
 /// The master that sentinels watch over. They are asked again before each attempt to connect, and tell when
 /// another one takes over: the old one may be reachable for us and not for them.
 pub(crate) struct Sentinels {
     addresses: Vec<ConnectionAddr>,
-    /// Of the word that was followed last.
-    epoch: AtomicU64,
+    poll: Poll,
     /// To the sentinels.
     dialer: Arc<Dialer>,
     /// What they call the master.
@@ -31,18 +30,30 @@ pub(crate) struct Sentinels {
 
 impl Sentinels {
     /// At these addresses, of which there is at least one.
-    pub(crate) fn new(addresses: Vec<ConnectionAddr>, dialer: Arc<Dialer>, name: String) -> Self {
-        Self { addresses, epoch: AtomicU64::new(0), dialer, name }
+    pub(crate) fn new(
+        addresses: Vec<ConnectionAddr>,
+        dialer: Arc<Dialer>,
+        name: String,
+        limits: Limits,
+    ) -> Self {
+        Self { addresses, poll: Poll::new(limits.poll()), dialer, name }
     }
 
-    /// What those say that answer.
-    async fn words(&self) -> Result<Vec<Word>, StorageError> {
+    /// What each of them is asked for.
+    fn questions(&self, dialer: &Ready) -> Vec<impl Future<Output = Result<Word, StorageError>> + use<>> {
+        let ask = |address: &ConnectionAddr| ask(dialer.clone(), address.clone(), self.name.clone());
+        self.addresses.iter().map(ask).collect()
+    }
+
+    /// Whether another one is the master by now than at this address, where the word of this epoch has led.
+    async fn is_another(&self, from: &ConnectionAddr, epoch: u64) -> Result<bool, StorageError> {
         let dialer = self.dialer.ready().await?;
-        poll(self.addresses.clone().into_iter().map(|address| {
-            let (dialer, name) = (dialer.clone(), self.name.clone());
-            async move { ask(&dialer, &address, &name).await }
-        }))
-        .await
+        let word = self.poll.newer_than(epoch, self.questions(&dialer)).await?;
+        Ok(word.epoch != epoch && self.at(word) != *from)
+    }
+
+    fn at(&self, word: Word) -> ConnectionAddr {
+        at(&self.addresses[0], word.host, word.port)
     }
 
     /// One of them that tells when another master takes over, each process another one.
@@ -68,17 +79,17 @@ struct Word {
 }
 
 /// A sentinel that was away still names the old master.
-fn newest(words: Vec<Word>) -> Option<Word> {
-    words.into_iter().max_by_key(|word| word.epoch)
+impl poll::Word for Word {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
 }
 
 #[async_trait]
 impl Locate for Sentinels {
     async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
-        let newest =
-            newest(self.words().await?).ok_or_else(|| StorageError::new("no sentinel knows the master"))?;
-        self.epoch.store(newest.epoch, Ordering::Relaxed);
-        Ok(at(&self.addresses[0], newest.host, newest.port))
+        let dialer = self.dialer.ready().await?;
+        Ok(self.at(self.poll.newest(self.questions(&dialer)).await?))
     }
 
     /// Who was the master a moment ago may be none any more.
@@ -96,13 +107,11 @@ impl Locate for Sentinels {
     }
 
     async fn moves(&self, from: &ConnectionAddr) {
+        let epoch = self.poll.epoch();
         loop {
             // Listen first: what happens after the answer must not be missed.
             let listening = self.listen().await;
-            let known = self.epoch.load(Ordering::Relaxed);
-            let is_another =
-                |word: Word| word.epoch > known && at(&self.addresses[0], word.host, word.port) != *from;
-            if self.words().await.is_ok_and(|words| words.into_iter().any(is_another)) {
+            if self.is_another(from, epoch).await.is_ok_and(|is_another| is_another) {
                 return;
             }
             if let Ok((sentinel, told)) = listening {
@@ -143,15 +152,15 @@ async fn listen(dialer: &Ready, address: &ConnectionAddr) -> Result<(Connection,
     Ok((sentinel, told))
 }
 
-async fn ask(dialer: &Ready, address: &ConnectionAddr, name: &str) -> Result<Word, StorageError> {
-    let sentinel = dialer.dial(address).await?;
+async fn ask(dialer: Ready, address: ConnectionAddr, name: String) -> Result<Word, StorageError> {
+    let sentinel = dialer.dial(&address).await?;
     let (mut first, mut second) = (sentinel.redis.clone(), sentinel.redis.clone());
     let (mut record, mut address) = (redis::cmd("SENTINEL"), redis::cmd("SENTINEL"));
     // While a sentinel has others follow a new master, its own record of the master has the new epoch and
     // still the old address. Both at once, and not as a pipeline, whose errors tell less.
     let (record, address): (HashMap<String, String>, Option<(String, u16)>) = tokio::try_join!(
-        record.arg("MASTER").arg(name).query_async(&mut first),
-        address.arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut second)
+        record.arg("MASTER").arg(&name).query_async(&mut first),
+        address.arg("GET-MASTER-ADDR-BY-NAME").arg(&name).query_async(&mut second)
     )
     .map_err(|error| not_told(&error))?;
     understand(&record, address).ok_or_else(no_sentinel)
@@ -186,20 +195,69 @@ impl fmt::Display for Sentinels {
 
 #[cfg(test)]
 mod tests {
+    use forge_core::{TokenData, TokenStorage};
+
     use super::*;
+    use crate::RedisTokenStorage;
+    use crate::fake::{Fake, list, master, text};
+
+    /// What a sentinel says to whom this is the master since this epoch.
+    fn sentinel(epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
+        move |words| match words {
+            ["SENTINEL", "MASTER", ..] => list(&[text("config-epoch"), text(&epoch.to_string())]),
+            ["SENTINEL", ..] => list(&[text("127.0.0.1"), text(&port.to_string())]),
+            _ => master(words),
+        }
+    }
+
+    /// With time for a machine that has others to serve.
+    fn storage(sentinels: &[&Fake]) -> RedisTokenStorage {
+        let builder = RedisTokenStorage::sentinel(sentinels.iter().map(|fake| fake.url()), "mymaster");
+        builder.command_timeout(Duration::from_secs(10)).build().unwrap()
+    }
+
+    /// What is stored goes there, soon.
+    async fn comes_to_use(storage: &RedisTokenStorage, server: &Fake) {
+        let before = server.asked("EVALSHA");
+        for _ in 0..2_000 {
+            let _ = storage.set("k", &TokenData::new("t")).await;
+            if server.asked("EVALSHA") > before {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it is not used");
+    }
+
+    #[tokio::test]
+    async fn inv18_a_sentinel_next_door_that_is_cut_off_is_not_believed_when_another_one_has_been_heard() {
+        let (old, new) = (Fake::start(master).await, Fake::start(master).await);
+        let near = Fake::start(sentinel(1, old.port())).await;
+        let far = Duration::from_millis(16);
+        let (one, two) = (
+            Fake::start_far(far, |_| sentinel(2, new.port())).await,
+            Fake::start_far(far, |_| sentinel(2, new.port())).await,
+        );
+        let storage = storage(&[&near, &one, &two]);
+        comes_to_use(&storage, &new).await;
+        let before = old.asked("EVALSHA");
+        for _ in 0..50 {
+            storage.set("k", &TokenData::new("t")).await.unwrap();
+        }
+        assert_eq!(old.asked("EVALSHA"), before);
+
+        // And not before the next connection, either.
+        let (old_ones, new_ones) = (old.accepted(), new.accepted());
+        for _ in 0..5 {
+            new.cut();
+            comes_to_use(&storage, &new).await;
+        }
+        assert_eq!((old.accepted() - old_ones, new.accepted() - new_ones), (0, 5));
+    }
 
     fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<Word> {
         let record = epoch.map(|epoch| ("config-epoch".to_owned(), epoch.to_owned()));
         understand(&record.into_iter().collect(), address.map(|(host, port)| (host.to_owned(), port)))
-    }
-
-    #[test]
-    fn the_newest_word_is_followed() {
-        let word = |epoch| Word { epoch, host: format!("10.0.0.{epoch}"), port: 6379 };
-        for epochs in [[5, 7, 6], [7, 6, 5], [5, 6, 7]] {
-            assert_eq!(newest(epochs.map(word).into()), Some(word(7)), "{epochs:?}");
-        }
-        assert_eq!(newest(Vec::new()), None);
     }
 
     #[test]
