@@ -236,6 +236,8 @@ impl fmt::Debug for Cluster {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
     use forge_core::TokenStorage;
 
     use super::*;
@@ -299,6 +301,44 @@ mod tests {
         let storage = storage(&[&seed]);
         let error = storage.get("k").await.unwrap_err().to_string();
         assert!(error.contains("the cluster is down"), "{error}");
+        answers(&storage).await;
+    }
+    #[tokio::test]
+    async fn a_long_way_takes_a_long_command_timeout_and_nothing_else() {
+        let far = Fake::start_far(Duration::from_millis(400), |port| node("ok", 1, port)).await;
+        let builder = RedisTokenStorage::cluster([far.url()]).command_timeout(Duration::from_secs(30));
+        assert_eq!(builder.build().unwrap().get("k").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn inv18_who_is_patient_does_not_wait_for_a_master_that_was_replaced() {
+        // Nodes that agree on whom has all slots, the second of which answers nothing else after a while.
+        let (owner, is_silent) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicBool::new(false)));
+        let knows = |owner: &Arc<AtomicU16>| {
+            let owner = Arc::clone(owner);
+            move |words: &[&str]| node("ok", 1, owner.load(Ordering::SeqCst))(words)
+        };
+        let (known, is_gone) = (knows(&owner), Arc::clone(&is_silent));
+        let old = Fake::start(
+            move |words: &[&str]| {
+                if is_gone.load(Ordering::SeqCst) { String::new() } else { known(words) }
+            },
+        );
+        let (old, new) = (old.await, Fake::start(knows(&owner)).await);
+        owner.store(old.port(), Ordering::SeqCst);
+        let builder = RedisTokenStorage::cluster([new.url()]).command_timeout(Duration::from_secs(45));
+        let storage = builder.build().unwrap();
+        storage.get("k").await.unwrap();
+
+        is_silent.store(true, Ordering::SeqCst);
+        let before = old.accepted();
+        old.cut();
+        // Once as one of the nodes that are asked, once to connect to.
+        while old.accepted() < before + 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        owner.store(new.port(), Ordering::SeqCst);
+        // Long before this attempt to connect ends.
         answers(&storage).await;
     }
 }
