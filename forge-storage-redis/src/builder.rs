@@ -88,8 +88,8 @@ impl RedisTokenStorageBuilder {
     /// waits, until the server has answered a probe within this time.
     ///
     /// It bounds what an outage costs, so it is short; give it more where the way to the server, with TLS
-    /// and login, takes more at first. An attempt to connect may take twice as long, at least a second: with
-    /// asking sentinels or nodes that is eight times the way there and back, ten times with TLS.
+    /// and login, takes more at first. An attempt to connect may take twice as long, at least a second: it
+    /// goes there and back about ten times, with asking sentinels or nodes.
     pub fn command_timeout(mut self, limit: Duration) -> Self {
         self.command_timeout = limit;
         self

@@ -5,9 +5,13 @@
 
 mod map;
 mod node;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use crate::addresses::{at, host_and_port};
 use crate::dialer::Ready;
 use crate::link::{Common, Link, Refusal, Up};
-use crate::locate::list;
+use crate::locate::{Nowhere, list};
 use crate::poll::{Poll, Word as _};
 use map::{Address, Map};
 use node::Node;
@@ -33,6 +37,9 @@ struct Shared {
     nodes: Mutex<Nodes>,
     /// There is another map.
     mapped: Notify,
+    /// How often it was asked for, and what came of the last time. One asks for all.
+    surveys: AtomicU64,
+    survey: tokio::sync::Mutex<Result<(), StorageError>>,
 }
 
 #[derive(Default)]
@@ -40,11 +47,14 @@ struct Nodes {
     map: Map,
     members: Vec<Member>,
     next_id: u64,
+    /// The slots that were ever asked for.
+    used: HashSet<u16>,
 }
 
 /// A link to whichever master has a certain slot.
 struct Member {
     id: u64,
+    slot: u16,
     /// Where that is; `None`: nobody has said so yet.
     address: Option<Address>,
     link: Arc<Link>,
@@ -59,7 +69,15 @@ impl Cluster {
     /// Asks nobody yet.
     pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
         let poll = Poll::new(common.limits.poll());
-        Self(Arc::new(Shared { common, seeds, poll, nodes: Mutex::default(), mapped: Notify::new() }))
+        Self(Arc::new(Shared {
+            common,
+            seeds,
+            poll,
+            nodes: Mutex::default(),
+            mapped: Notify::new(),
+            surveys: AtomicU64::new(0),
+            survey: tokio::sync::Mutex::new(Ok(())),
+        }))
     }
 
     /// Calls a script at the master that has this slot.
@@ -74,9 +92,9 @@ impl Cluster {
     ) -> Result<T, StorageError> {
         let begun = Instant::now();
         let mut detour = None;
+        let mut left = None;
         let mut hops = 0;
         while hops < MOST_HOPS {
-            hops += 1;
             let asking = detour.is_some();
             let mut mapped = pin!(self.0.mapped.notified());
             mapped.as_mut().enable();
@@ -87,14 +105,23 @@ impl Cluster {
                 () = mapped, if !asking => continue,
             };
             // Who has found the way may have found that it leads elsewhere.
+            hops += 1;
             if !asking && !Arc::ptr_eq(&link, &self.link(slot)) {
                 continue;
             }
             let up = up?;
             match link.call(&up, begun, &script(&up)?, asking).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if let Some(left) = left {
+                        self.0.leave(&left);
+                    }
+                    return Ok(answer);
+                }
                 Err(Refusal::Final(error)) => return Err(error),
-                Err(Refusal::Moved { host, port }) => self.0.moved(slot, &link, host, port),
+                Err(Refusal::Moved { host, port }) => {
+                    self.0.moved(slot, &link, host, port);
+                    left = Some(link);
+                }
                 Err(Refusal::Ask { host, port }) => detour = Some(self.0.elsewhere(slot, &link, host, port)),
                 Err(Refusal::TryAgain) if begun.elapsed() < self.command_limit() => {
                     hops = 0;
@@ -110,6 +137,7 @@ impl Cluster {
     /// The link to the master that has this slot, or that is about to find out which one it is.
     pub(crate) fn link(&self, slot: u16) -> Arc<Link> {
         let mut nodes = self.0.nodes();
+        nodes.used.insert(slot);
         match nodes.map.owner(slot).cloned() {
             Some(owner) => self.0.link_to(&mut nodes, slot, owner),
             None => self.0.link_in_search(&mut nodes, slot),
@@ -146,7 +174,7 @@ impl Shared {
         nodes.next_id += 1;
         let node = Node::new(Arc::downgrade(self), id, slot, address.clone());
         let link = Arc::new(Link::new(Arc::clone(&self.common), Arc::new(node)));
-        nodes.members.push(Member { id, address, link: Arc::clone(&link) });
+        nodes.members.push(Member { id, slot, address, link: Arc::clone(&link) });
         link
     }
 
@@ -162,8 +190,39 @@ impl Shared {
         self.link_to(&mut nodes, slot, to)
     }
 
-    /// Asks all that are known who has what.
-    async fn survey(&self, dialer: &Ready) -> Result<(), StorageError> {
+    /// Ends the link that has sent us away, if nothing that we have is there any more. Whoever has taken its
+    /// place is up.
+    fn leave(&self, link: &Arc<Link>) {
+        let mut nodes = self.nodes();
+        let Some(member) = nodes.members.iter().find(|member| Arc::ptr_eq(&member.link, link)) else {
+            return;
+        };
+        let (id, address) = (member.id, member.address.clone());
+        let is_in_use = |slot: &u16| nodes.map.owner(*slot) == address.as_ref();
+        if !nodes.used.iter().any(is_in_use) {
+            self.retire(&mut nodes, id);
+        }
+    }
+
+    fn retire(&self, nodes: &mut Nodes, id: u64) {
+        nodes.members.retain(|member| member.id != id);
+        // What was missed meanwhile is made up for, as after any outage.
+        self.common.announcements.doubt_all();
+    }
+
+    /// Asks who has what, for this member; or waits for the answer, where somebody is asking.
+    async fn survey(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
+        let before = self.surveys.load(Ordering::Acquire);
+        let mut last = self.survey.lock().await;
+        if self.surveys.load(Ordering::Acquire) == before {
+            *last = self.ask_all(dialer, id).await;
+            self.surveys.fetch_add(1, Ordering::AcqRel);
+        }
+        last.clone()
+    }
+
+    /// Asks all that are known.
+    async fn ask_all(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
         let known = self.nodes().map.nodes().to_vec();
         let mut addresses = self.seeds.clone();
         for (host, port) in known {
@@ -180,31 +239,33 @@ impl Shared {
             async move { node::ask(&dialer, &address).await }
         });
         let newest = self.poll.newest(questions).await?;
+        let mut nodes = self.nodes();
         if !newest.is_sound() {
-            self.nodes().map.ask_those_of(newest);
+            nodes.map.ask_those_of(newest);
             return Err(is_down());
         }
-        self.nodes().map = newest;
+        nodes.map = newest;
+        // Before anybody looks for a link by this map: those who wait for one are to find this one.
+        let is_settled = |member: &&Member| member.id == id || member.address.is_none();
+        let settled: Vec<_> =
+            nodes.members.iter().filter(is_settled).map(|member| (member.id, member.slot)).collect();
+        for (id, slot) in settled {
+            // Who is needless, or has nowhere to go, is told when it asks.
+            let _ = nodes.settle(id, slot);
+        }
+        drop(nodes);
         self.mapped.notify_waiters();
         Ok(())
     }
 
     /// Where the member is to connect to by the present map.
-    fn settle(&self, id: u64, slot: u16) -> Result<Address, StorageError> {
+    fn settle(&self, id: u64, slot: u16) -> Result<Address, Nowhere> {
         let mut nodes = self.nodes();
-        let owner = nodes.map.owner(slot).cloned();
-        let owner = owner.ok_or_else(|| StorageError::new("no server has this part of the cluster"))?;
-        let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
-        if nodes.members.iter().any(is_served) {
-            // What was missed meanwhile is made up for, as after any outage.
-            self.common.announcements.doubt_all();
-            nodes.members.retain(|member| member.id != id);
-            return Err(StorageError::new("another connection leads there"));
+        let settled = nodes.settle(id, slot);
+        if matches!(settled, Err(Nowhere::Needless)) {
+            self.retire(&mut nodes, id);
         }
-        if let Some(member) = nodes.members.iter_mut().find(|member| member.id == id) {
-            member.address = Some(owner.clone());
-        }
-        Ok(owner)
+        settled
     }
 }
 
@@ -215,6 +276,20 @@ fn is_down() -> StorageError {
 }
 
 impl Nodes {
+    /// Gives the member the address by the present map, unless another one has it.
+    fn settle(&mut self, id: u64, slot: u16) -> Result<Address, Nowhere> {
+        let owner = self.map.owner(slot).cloned();
+        let owner = owner.ok_or_else(|| StorageError::new("no server has this part of the cluster"))?;
+        let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
+        if self.members.iter().any(is_served) {
+            return Err(Nowhere::Needless);
+        }
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.address = Some(owner.clone());
+        }
+        Ok(owner)
+    }
+
     /// Who sends elsewhere without naming a host means itself.
     fn address(&self, from: &Arc<Link>, host: String, port: u16) -> Address {
         if !host.is_empty() {
@@ -231,114 +306,5 @@ impl fmt::Debug for Cluster {
         // Each asks for its own address, so not under the lock.
         let links: Vec<_> = self.0.nodes().members.iter().map(|member| Arc::clone(&member.link)).collect();
         f.debug_struct("Cluster").field("seeds", &list(&self.0.seeds)).field("links", &links).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-
-    use forge_core::TokenStorage;
-
-    use super::*;
-    use crate::RedisTokenStorage;
-    use crate::fake::{Fake, list, master, text};
-
-    /// What a node says to whom all slots are here.
-    fn node(state: &str, epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
-        let info = text(&format!("cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\n"));
-        let owner = list(&[text("127.0.0.1"), format!(":{port}\r\n"), text("id")]);
-        let slots = list(&[list(&[":0\r\n".to_owned(), ":16383\r\n".to_owned(), owner])]);
-        move |words| match words {
-            ["CLUSTER", "INFO"] => info.clone(),
-            ["CLUSTER", "SLOTS"] => slots.clone(),
-            _ => master(words),
-        }
-    }
-
-    /// With time for a machine that has others to serve.
-    fn storage(nodes: &[&Fake]) -> RedisTokenStorage {
-        let builder = RedisTokenStorage::cluster(nodes.iter().map(|fake| fake.url()));
-        builder.command_timeout(Duration::from_secs(10)).build().unwrap()
-    }
-
-    async fn answers(storage: &RedisTokenStorage) {
-        for _ in 0..2_000 {
-            if storage.get("k").await.is_ok() {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{storage:?} does not answer");
-    }
-
-    #[tokio::test]
-    async fn inv18_a_node_next_door_that_is_cut_off_keeps_nobody_from_the_others() {
-        let far = Duration::from_millis(16);
-        let real = Fake::start_far(far, |port| node("ok", 1, port)).await;
-        let cut_off = Fake::start_far(Duration::ZERO, |port| node("fail", 2, port)).await;
-        let reset = Fake::start(|words: &[&str]| match words {
-            ["CLUSTER", "INFO"] => text("cluster_state:ok\r\ncluster_current_epoch:0\r\n"),
-            ["CLUSTER", "SLOTS"] => list(&[]),
-            _ => master(words),
-        });
-        let reset = reset.await;
-        for near in [&cut_off, &reset] {
-            for _ in 0..5 {
-                let storage = storage(&[near, &real]);
-                assert_eq!(storage.get("k").await.unwrap(), None);
-                real.cut();
-                answers(&storage).await;
-            }
-            assert_eq!(near.asked("EVALSHA"), 0);
-        }
-    }
-
-    #[tokio::test]
-    async fn inv18_a_cluster_that_is_down_is_said_to_be_so_and_its_other_nodes_are_asked() {
-        let other = Fake::start_far(Duration::ZERO, |port| node("ok", 1, port)).await;
-        let seed = Fake::start(node("fail", 1, other.port())).await;
-        let storage = storage(&[&seed]);
-        let error = storage.get("k").await.unwrap_err().to_string();
-        assert!(error.contains("the cluster is down"), "{error}");
-        answers(&storage).await;
-    }
-    #[tokio::test]
-    async fn a_long_way_takes_a_long_command_timeout_and_nothing_else() {
-        let far = Fake::start_far(Duration::from_millis(400), |port| node("ok", 1, port)).await;
-        let builder = RedisTokenStorage::cluster([far.url()]).command_timeout(Duration::from_secs(30));
-        assert_eq!(builder.build().unwrap().get("k").await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn inv18_who_is_patient_does_not_wait_for_a_master_that_was_replaced() {
-        // Nodes that agree on whom has all slots, the second of which answers nothing else after a while.
-        let (owner, is_silent) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicBool::new(false)));
-        let knows = |owner: &Arc<AtomicU16>| {
-            let owner = Arc::clone(owner);
-            move |words: &[&str]| node("ok", 1, owner.load(Ordering::SeqCst))(words)
-        };
-        let (known, is_gone) = (knows(&owner), Arc::clone(&is_silent));
-        let old = Fake::start(
-            move |words: &[&str]| {
-                if is_gone.load(Ordering::SeqCst) { String::new() } else { known(words) }
-            },
-        );
-        let (old, new) = (old.await, Fake::start(knows(&owner)).await);
-        owner.store(old.port(), Ordering::SeqCst);
-        let builder = RedisTokenStorage::cluster([new.url()]).command_timeout(Duration::from_secs(45));
-        let storage = builder.build().unwrap();
-        storage.get("k").await.unwrap();
-
-        is_silent.store(true, Ordering::SeqCst);
-        let before = old.accepted();
-        old.cut();
-        // Once as one of the nodes that are asked, once to connect to.
-        while old.accepted() < before + 2 {
-            sleep(Duration::from_millis(10)).await;
-        }
-        owner.store(new.port(), Ordering::SeqCst);
-        // Long before this attempt to connect ends.
-        answers(&storage).await;
     }
 }

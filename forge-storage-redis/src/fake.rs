@@ -23,6 +23,7 @@ struct Shared {
     answer: Box<Answer>,
     delay: Duration,
     accepted: AtomicUsize,
+    open: AtomicUsize,
     cut: Notify,
     asked: Mutex<Vec<String>>,
 }
@@ -44,6 +45,7 @@ impl Fake {
             answer: Box::new(answer(port)),
             delay,
             accepted: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             cut: Notify::new(),
             asked: Mutex::default(),
         });
@@ -54,10 +56,12 @@ impl Fake {
                 let shared = Arc::clone(&serving);
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(async move {
+                    shared.open.fetch_add(1, Ordering::SeqCst);
                     tokio::select! {
                         () = shared.serve(stream) => {}
                         () = shared.cut.notified() => {}
                     }
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
@@ -75,6 +79,11 @@ impl Fake {
     /// How many connections were begun.
     pub(crate) fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
     }
 
     /// Ends all connections.

@@ -15,6 +15,8 @@ mod lease;
 mod link;
 mod locate;
 mod login;
+#[cfg(test)]
+mod logs;
 mod poll;
 mod record;
 mod scripts;

@@ -11,7 +11,7 @@ use super::map::{Address, Map, is_well};
 use super::{Shared, at, host_and_port, is_down, list};
 use crate::dialer::Ready;
 use crate::explain::explain;
-use crate::locate::Locate;
+use crate::locate::{Locate, Nowhere};
 
 /// The master of a slot, whoever that is.
 pub(super) struct Node {
@@ -36,12 +36,12 @@ impl Node {
 
 #[async_trait]
 impl Locate for Node {
-    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, Nowhere> {
         let cluster = self.cluster()?;
         let (host, port) = match &self.first {
             Some(first) if !self.is_first_used.swap(true, Ordering::Relaxed) => first.clone(),
             _ => {
-                cluster.survey(dialer).await?;
+                cluster.survey(dialer, self.id).await?;
                 cluster.settle(self.id, self.slot)?
             }
         };

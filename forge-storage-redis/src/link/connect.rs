@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::{Shared, Signals, Up};
 use crate::dialer::Ready;
 use crate::explain::explain;
+use crate::locate::Nowhere;
 use crate::server_clock::{ServerClock, millis};
 
 /// While it is not known whether anybody answers at an address: whether the server is still there is asked
@@ -20,26 +21,31 @@ const ASKED_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// The server cannot be found or reached, or does not let us in.
-pub(super) async fn connect(shared: &Shared) -> Result<Up, StorageError> {
+/// The server cannot be found or reached, or does not let us in; or it is not needed any more.
+pub(super) async fn connect(shared: &Shared) -> Result<Up, Nowhere> {
     let dialer = shared.common.dialer.ready().await?;
     let mut address = shared.locate.locate(&dialer).await?;
     loop {
         tokio::select! {
-            up = connect_to(shared, &dialer, &address) => return up,
-            other = is_elsewhere(shared, &dialer, &address) => address = other,
+            up = connect_to(shared, &dialer, &address) => return Ok(up?),
+            other = is_elsewhere(shared, &dialer, &address) => address = other?,
         }
     }
 }
 
 /// When another one has taken over: where that is.
-async fn is_elsewhere(shared: &Shared, dialer: &Ready, address: &ConnectionAddr) -> ConnectionAddr {
+async fn is_elsewhere(
+    shared: &Shared,
+    dialer: &Ready,
+    address: &ConnectionAddr,
+) -> Result<ConnectionAddr, Nowhere> {
     loop {
         // Not all at the same moment.
         sleep(ASKED_AGAIN.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
         match shared.locate.locate(dialer).await {
-            Ok(other) if other != *address => return other,
-            Ok(_) | Err(_) => {}
+            Ok(same) if same == *address => {}
+            Err(Nowhere::Unknown(_)) => {}
+            elsewhere => return elsewhere,
         }
     }
 }

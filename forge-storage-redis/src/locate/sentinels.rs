@@ -10,7 +10,7 @@ use redis::{ConnectionAddr, PushInfo, PushKind, RedisError};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::{Locate, list};
+use super::{Locate, Nowhere, list};
 use crate::addresses::at;
 use crate::dialer::{Connection, Dialer, Ready};
 use crate::explain::explain;
@@ -87,7 +87,7 @@ impl poll::Word for Word {
 
 #[async_trait]
 impl Locate for Sentinels {
-    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, Nowhere> {
         let dialer = self.dialer.ready().await?;
         Ok(self.at(self.poll.newest(self.questions(&dialer)).await?))
     }
