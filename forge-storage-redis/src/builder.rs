@@ -249,7 +249,13 @@ impl RedisTokenStorageBuilder {
             Target::Sentinel { sentinels, master_name } => {
                 let dialer =
                     Dialer { login: sentinels.login, settings: RedisConnectionInfo::default(), ..dialer };
-                let locate = Sentinels::new(sentinels.addresses, Arc::new(dialer), master_name, limits);
+                let locate = Sentinels::new(
+                    sentinels.addresses,
+                    Arc::new(dialer),
+                    master_name,
+                    limits,
+                    self.freshness.recheck_after,
+                );
                 Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
             }
             Target::Cluster(nodes) => Servers::Cluster(Cluster::new(common, nodes.addresses)),

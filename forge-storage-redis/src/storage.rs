@@ -76,7 +76,9 @@ use crate::target::Target;
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
 ///
 /// With three sentinels the start takes 15 commands and six short connections to them, and one more stays, to
-/// one of them, over which it tells when another master takes over. In a cluster
+/// one of them, over which it tells when another master takes over; once per
+/// [`recheck_after`](RedisTokenStorageBuilder::recheck_after) all three are asked again, since one that is cut off
+/// tells nothing. In a cluster
 /// there is one connection to each master that has a token of the replica's; each node that is named, three
 /// here, is asked over a short one first, and the start takes 21 commands.
 ///
@@ -97,11 +99,11 @@ use crate::target::Target;
 ///
 /// | | one server | Sentinel | Cluster |
 /// | --- | --- | --- | --- |
-/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, and when one of them tells of another master; it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
+/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, when one of them tells of another master, and once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after); it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
 /// | An outage concerns | All tokens | All tokens | Those of the master that is gone, and all while the cluster itself says that it is down |
 /// | It ends | When the server answers | When the sentinels have agreed on another master, and it can be reached | When a replica has been promoted |
 /// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, calls that concern its keys may go without Redis, and an invalidation may be refused |
-/// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
+/// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it, and are made for up to [`recheck_after`](RedisTokenStorageBuilder::recheck_after) where the sentinel that is listened to is cut off as well; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
 /// | Databases | Any | [`database`](RedisTokenStorageBuilder::database) | Only 0 |
 ///
 /// In several regions let each have a Redis of its own: one token call per expiry and Redis, and no token waits

@@ -1,3 +1,5 @@
+mod listening;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use forge_core::StorageError;
 use redis::aio::MultiplexedConnection;
-use redis::{ConnectionAddr, PushInfo, PushKind, RedisError};
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use redis::{ConnectionAddr, RedisError};
+use tokio::time::{Instant, sleep};
 
 use super::{Locate, Nowhere, list};
 use crate::addresses::at;
-use crate::dialer::{Connection, Dialer, Ready};
+use crate::dialer::{Dialer, Ready};
 use crate::explain::explain;
 use crate::link::Limits;
 use crate::poll::{self, Poll};
+use listening::{Heard, Listening};
 
 /// The master that sentinels watch over. They are asked again before each attempt to connect, and tell when
 /// another one takes over: the old one may be reachable for us and not for them.
@@ -26,6 +28,8 @@ pub(crate) struct Sentinels {
     dialer: Arc<Dialer>,
     /// What they call the master.
     name: String,
+    limits: Limits,
+    recheck_after: Duration,
 }
 
 impl Sentinels {
@@ -35,8 +39,10 @@ impl Sentinels {
         dialer: Arc<Dialer>,
         name: String,
         limits: Limits,
+        recheck_after: Duration,
     ) -> Self {
-        Self { addresses, poll: Poll::new(limits.poll()), dialer, name }
+        let recheck_after = recheck_after.clamp(SHORTEST_RECHECK, LONGEST_RECHECK);
+        Self { addresses, poll: Poll::new(limits.poll()), dialer, name, limits, recheck_after }
     }
 
     /// What each of them is asked for.
@@ -56,17 +62,38 @@ impl Sentinels {
         at(&self.addresses[0], word.host, word.port)
     }
 
-    /// One of them that tells when another master takes over, each process another one.
-    async fn listen(&self) -> Result<(Connection, Arc<Notify>), StorageError> {
-        let dialer = self.dialer.ready().await?;
-        let mut addresses = self.addresses.clone();
-        fastrand::shuffle(&mut addresses);
-        for address in &addresses {
-            if let Ok(Ok(listening)) = timeout(PROOF, listen(&dialer, address)).await {
-                return Ok(listening);
+    /// Listens to one of them, and asks all of them now and then: one that is cut off tells nothing, and does
+    /// not know it. Ends when another one is the master; or when none is to be heard, with why.
+    async fn watch(&self, from: &ConnectionAddr, epoch: u64, is_deaf: &mut bool) -> Result<(), StorageError> {
+        // Listen first: what happens after the answer must not be missed.
+        let listening = match self.dialer.ready().await {
+            Ok(dialer) => Listening::begin(&dialer, &self.addresses, self.limits.poll()).await,
+            Err(error) => Err(error),
+        };
+        let is_another = self.is_another(from, epoch).await;
+        if matches!(is_another, Ok(true)) {
+            return Ok(());
+        }
+        let mut listening = listening?;
+        is_another?;
+        if std::mem::take(is_deaf) {
+            tracing::info!(sentinels = %self, "a sentinel is listened to again");
+        }
+        loop {
+            match listening.hear(self.asked_again()).await {
+                Heard::Nothing => {}
+                // Not all at the same moment.
+                Heard::News => sleep(FIRST_PAUSE.mul_f64(fastrand::f64())).await,
+                Heard::Lost => return Err(StorageError::new("the connection to a sentinel was lost")),
+            }
+            if self.is_another(from, epoch).await? {
+                return Ok(());
             }
         }
-        Err(StorageError::new("no sentinel tells anything"))
+    }
+
+    fn asked_again(&self) -> Duration {
+        self.recheck_after.mul_f64(1.0 - fastrand::f64() / 4.0)
     }
 }
 
@@ -108,49 +135,30 @@ impl Locate for Sentinels {
 
     async fn moves(&self, from: &ConnectionAddr) {
         let epoch = self.poll.epoch();
+        let (mut pause, mut is_deaf) = (FIRST_PAUSE, false);
         loop {
-            // Listen first: what happens after the answer must not be missed.
-            let listening = self.listen().await;
-            if self.is_another(from, epoch).await.is_ok_and(|is_another| is_another) {
-                return;
+            let begun = Instant::now();
+            let Err(error) = self.watch(from, epoch, &mut is_deaf).await else { return };
+            if begun.elapsed() >= self.recheck_after {
+                pause = FIRST_PAUSE;
+            } else if !is_deaf && pause > FIRST_PAUSE {
+                // One that is lost is soon replaced; this one was not.
+                is_deaf = true;
+                let cause = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(%error, cause, sentinels = %self, "the sentinels do not tell of another master; asking them now and then");
             }
-            if let Ok((sentinel, told)) = listening {
-                until_told(sentinel, &told).await;
-            }
-            // Not all at the same moment.
-            sleep(LONGEST_PAUSE.mul_f64(1.0 - fastrand::f64() * 0.8)).await;
+            sleep(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+            pause = (pause * 2).min(self.recheck_after);
         }
     }
 }
 
-/// Before sentinels are asked again that have told something, or fallen silent.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A sentinel that has nothing to tell is asked so often whether it is there.
-const BEAT: Duration = Duration::from_secs(5);
-const PROOF: Duration = Duration::from_secs(1);
-
-/// Until the sentinel tells something, or nothing any more.
-async fn until_told(mut sentinel: Connection, told: &Notify) {
-    while timeout(BEAT, told.notified()).await.is_err() {
-        let answer = timeout(PROOF, redis::cmd("PING").query_async::<()>(&mut sentinel.redis)).await;
-        if !matches!(answer, Ok(Ok(()))) {
-            return;
-        }
-    }
-}
-
-async fn listen(dialer: &Ready, address: &ConnectionAddr) -> Result<(Connection, Arc<Notify>), StorageError> {
-    let told = Arc::new(Notify::new());
-    let heard = Arc::clone(&told);
-    let hear = move |push: PushInfo| {
-        if matches!(push.kind, PushKind::Message | PushKind::Disconnection) {
-            heard.notify_one();
-        }
-    };
-    let mut sentinel = dialer.dial_to_hear(address, hear).await?;
-    sentinel.redis.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
-    Ok((sentinel, told))
-}
+/// Before sentinels are asked again that have told something, or that could not be listened to; then it
+/// doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// They are asked again as often as tokens are compared, within these bounds.
+const SHORTEST_RECHECK: Duration = Duration::from_secs(1);
+const LONGEST_RECHECK: Duration = Duration::from_secs(3600);
 
 async fn ask(dialer: Ready, address: ConnectionAddr, name: String) -> Result<Word, StorageError> {
     let sentinel = dialer.dial(&address).await?;
@@ -195,11 +203,13 @@ impl fmt::Display for Sentinels {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use forge_core::{TokenData, TokenStorage};
 
     use super::*;
-    use crate::RedisTokenStorage;
     use crate::fake::{Fake, list, master, text};
+    use crate::{RedisTokenStorage, logs};
 
     /// What a sentinel says to whom this is the master since this epoch.
     fn sentinel(epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
@@ -253,6 +263,57 @@ mod tests {
             comes_to_use(&storage, &new).await;
         }
         assert_eq!((old.accepted() - old_ones, new.accepted() - new_ones), (0, 5));
+    }
+
+    #[tokio::test]
+    async fn inv19_sentinels_that_tell_nothing_are_asked_again() {
+        let (old, new) = (Fake::start(master).await, Fake::start(master).await);
+        let (present, is_known) = (new.port(), Arc::new(AtomicBool::new(false)));
+        let knows = Arc::clone(&is_known);
+        let before = old.port();
+        let changing = Fake::start(move |words: &[&str]| {
+            if knows.load(Ordering::SeqCst) {
+                sentinel(2, present)(words)
+            } else {
+                sentinel(1, before)(words)
+            }
+        });
+        // The other one is cut off, and goes on answering.
+        let (one, two) = (Fake::start(sentinel(1, old.port())).await, changing.await);
+        let builder = RedisTokenStorage::sentinel([one.url(), two.url()], "mymaster");
+        let builder = builder.command_timeout(Duration::from_secs(10)).recheck_after(Duration::from_secs(1));
+        let storage = builder.build().unwrap();
+        comes_to_use(&storage, &old).await;
+        while one.asked("SUBSCRIBE") + two.asked("SUBSCRIBE") == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        is_known.store(true, Ordering::SeqCst);
+        comes_to_use(&storage, &new).await;
+    }
+
+    #[tokio::test]
+    async fn sentinels_that_do_not_let_us_listen_are_asked_less_and_less_and_named_once() {
+        logs::keep();
+        let master = Fake::start(master).await;
+        let deaf = |port: u16| {
+            move |words: &[&str]| match words {
+                ["SUBSCRIBE", _] => "-NOPERM no\r\n".to_owned(),
+                _ => sentinel(1, port)(words),
+            }
+        };
+        let (one, two) = (Fake::start(deaf(master.port())).await, Fake::start(deaf(master.port())).await);
+        let storage = storage(&[&one, &two]);
+        comes_to_use(&storage, &master).await;
+        let port = one.port().to_string();
+        while logs::lines("WARN", &[&port]).is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let before = one.accepted();
+        // Four times more in this time, at most, and then every ten seconds.
+        sleep(Duration::from_secs(4)).await;
+        assert!(one.accepted() - before <= 8, "{} connections", one.accepted() - before);
+        let lines = logs::lines("WARN", &[&port]);
+        assert!(lines.len() == 1 && lines[0].contains("NOPERM"), "{lines:?}");
     }
 
     fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<Word> {
