@@ -17,7 +17,7 @@ pub(crate) struct Fake {
     _accepting: JoinSet<()>,
 }
 
-type Answer = dyn Fn(&[&str]) -> String + Send + Sync;
+pub(crate) type Answer = dyn Fn(&[&str]) -> String + Send + Sync;
 
 struct Shared {
     answer: Box<Answer>,
@@ -29,7 +29,7 @@ struct Shared {
 }
 
 impl Fake {
-    /// One that answers so to the words of a command, in capitals; with nothing: not at all.
+    /// One that answers so to the words of a command, the first two in capitals; with nothing: not at all.
     pub(crate) async fn start(answer: impl Fn(&[&str]) -> String + Send + Sync + 'static) -> Self {
         Self::start_far(Duration::ZERO, |_| answer).await
     }
@@ -91,6 +91,11 @@ impl Fake {
         self.shared.cut.notify_waiters();
     }
 
+    /// As if somebody else had sent this.
+    pub(crate) fn say(&self, words: &[&str]) {
+        (self.shared.answer)(words);
+    }
+
     /// How often it was sent this command.
     pub(crate) fn asked(&self, command: &str) -> usize {
         self.shared.asked.lock().unwrap().iter().filter(|asked| *asked == command).count()
@@ -117,7 +122,7 @@ impl Shared {
     }
 }
 
-/// The words of a command that is complete, in capitals, and its length.
+/// The words of a command that is complete, and its length.
 fn command(received: &[u8]) -> Option<(Vec<String>, usize)> {
     let number = |at: usize| {
         let line = received.get(at + 1..)?;
@@ -130,7 +135,8 @@ fn command(received: &[u8]) -> Option<(Vec<String>, usize)> {
     for _ in 0..count {
         let (length, begin) = number(at)?;
         let word = received.get(begin..begin + length)?;
-        words.push(String::from_utf8_lossy(word).to_uppercase());
+        let word = String::from_utf8_lossy(word);
+        words.push(if words.len() < 2 { word.to_uppercase() } else { word.into_owned() });
         at = begin + length + 2;
     }
     (at <= received.len()).then_some((words, at))

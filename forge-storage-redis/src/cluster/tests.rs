@@ -1,9 +1,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU16};
 
 use forge_core::TokenStorage;
+use redis::Script;
 
 use super::*;
-use crate::fake::{Fake, list, master, text};
+use crate::fake::{Answer, Fake, list, master, text};
 use crate::keys::Keys;
 use crate::servers::Servers;
 use crate::{RedisTokenStorage, logs};
@@ -140,6 +141,11 @@ async fn who_looks_for_a_link_by_a_new_map_finds_the_one_that_was_in_search_of_i
     }
 }
 
+/// The slot of a token's key.
+fn slot_of(key: &str) -> u16 {
+    Keys::new("token", &key["token:".len()..]).unwrap().slot()
+}
+
 /// Nodes of which the second one gets the slots of the first one, one after the other.
 struct HandingOver {
     old: Fake,
@@ -156,7 +162,7 @@ impl HandingOver {
         let old = Fake::start_far(Duration::ZERO, |port| {
             move |words: &[&str]| match words {
                 ["EVALSHA", _, _, key, ..] => {
-                    let slot = Keys::new("token", &key.to_lowercase()["token:".len()..]).unwrap().slot();
+                    let slot = slot_of(key);
                     let is_moved = is_moved.lock().unwrap().contains(&slot);
                     if is_moved { format!("-MOVED {slot} 127.0.0.1:{there}\r\n") } else { master(words) }
                 }
@@ -225,4 +231,55 @@ async fn who_asks_while_somebody_is_asking_waits_for_that_answer() {
         assert!(asking.join_all().await.iter().all(Result::is_ok));
         assert_eq!(far.accepted(), surveys);
     }
+}
+
+/// What a node says that has all slots, and whose keys are about to move to this port.
+fn giving(to: u16) -> impl Fn(u16) -> Box<Answer> {
+    move |port| {
+        Box::new(move |words: &[&str]| match words {
+            ["EVALSHA", _, _, key, ..] => format!("-ASK {} 127.0.0.1:{to}\r\n", slot_of(key)),
+            _ => node("ok", 1, port)(words),
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_out_of_turn_may_not_know_the_script() {
+    let is_loaded = AtomicBool::new(false);
+    let to = Fake::start(move |words: &[&str]| match words {
+        ["SCRIPT", "LOAD", script] => {
+            is_loaded.store(true, Ordering::SeqCst);
+            text(Script::new(script).get_hash())
+        }
+        ["SCRIPT", "FLUSH"] => {
+            is_loaded.store(false, Ordering::SeqCst);
+            text("OK")
+        }
+        ["EVALSHA", ..] if !is_loaded.load(Ordering::SeqCst) => "-NOSCRIPT no\r\n".to_owned(),
+        _ => node("ok", 1, 1)(words),
+    });
+    let to = to.await;
+    let from = Fake::start_far(Duration::ZERO, giving(to.port())).await;
+    let storage = storage(&[&from]);
+    assert_eq!(storage.get("k").await.unwrap(), None);
+    to.say(&["SCRIPT", "FLUSH"]);
+    assert_eq!(storage.get("k").await.unwrap(), None);
+    assert_eq!((to.asked("ASKING"), to.asked("EVALSHA")), (3, 3));
+}
+
+#[tokio::test]
+async fn a_move_that_was_only_half_begun_is_said_to_be_so() {
+    let back = Arc::new(AtomicU16::new(0));
+    let there = Arc::clone(&back);
+    let to = Fake::start(move |words: &[&str]| match words {
+        ["EVALSHA", _, _, key, ..] => {
+            format!("-MOVED {} 127.0.0.1:{}\r\n", slot_of(key), there.load(Ordering::SeqCst))
+        }
+        _ => node("ok", 1, 1)(words),
+    });
+    let to = to.await;
+    let from = Fake::start_far(Duration::ZERO, giving(to.port())).await;
+    back.store(from.port(), Ordering::SeqCst);
+    let error = storage(&[&from]).get("k").await.unwrap_err();
+    assert!(error.to_string().contains("on its way") && error.is_unsent(), "{error}");
 }
