@@ -155,6 +155,18 @@ pub(crate) fn master(words: &[&str]) -> String {
     }
 }
 
+/// What a node of a cluster says to whom all slots are here.
+pub(crate) fn node(state: &str, epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
+    let info = text(&format!("cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\n"));
+    let owner = list(&[text("127.0.0.1"), format!(":{port}\r\n"), text("id")]);
+    let slots = list(&[list(&[":0\r\n".to_owned(), ":16383\r\n".to_owned(), owner])]);
+    move |words| match words {
+        ["CLUSTER", "INFO"] => info.clone(),
+        ["CLUSTER", "SLOTS"] => slots.clone(),
+        _ => master(words),
+    }
+}
+
 pub(crate) fn text(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
 }

@@ -4,22 +4,10 @@ use forge_core::TokenStorage;
 use redis::Script;
 
 use super::*;
-use crate::fake::{Answer, Fake, list, master, text};
+use crate::fake::{Answer, Fake, list, master, node, text};
 use crate::keys::Keys;
 use crate::servers::Servers;
 use crate::{RedisTokenStorage, logs};
-
-/// What a node says to whom all slots are here.
-fn node(state: &str, epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
-    let info = text(&format!("cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\n"));
-    let owner = list(&[text("127.0.0.1"), format!(":{port}\r\n"), text("id")]);
-    let slots = list(&[list(&[":0\r\n".to_owned(), ":16383\r\n".to_owned(), owner])]);
-    move |words| match words {
-        ["CLUSTER", "INFO"] => info.clone(),
-        ["CLUSTER", "SLOTS"] => slots.clone(),
-        _ => master(words),
-    }
-}
 
 /// With time for a machine that has others to serve.
 fn storage(nodes: &[&Fake]) -> RedisTokenStorage {
