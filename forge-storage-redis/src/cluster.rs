@@ -279,7 +279,7 @@ impl Nodes {
     /// Gives the member the address by the present map, unless another one has it.
     fn settle(&mut self, id: u64, slot: u16) -> Result<Address, Nowhere> {
         let owner = self.map.owner(slot).cloned();
-        let owner = owner.ok_or_else(|| StorageError::new("no server has this part of the cluster"))?;
+        let owner = owner.ok_or_else(|| self.map.explain())?;
         let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
         if self.members.iter().any(is_served) {
             return Err(Nowhere::Needless);

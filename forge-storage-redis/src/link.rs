@@ -27,7 +27,7 @@ use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 use asking::call_asking;
 use pace::Pace;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{NAMELESS, Refusal};
 
 pub(crate) struct Link {
     shared: Arc<Shared>,

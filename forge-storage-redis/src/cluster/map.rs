@@ -1,8 +1,11 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use forge_core::StorageError;
 use redis::Value;
 
+use crate::explain::nameless;
+use crate::link::NAMELESS;
 use crate::poll::Word;
 
 /// Host and port.
@@ -14,6 +17,8 @@ pub(super) struct Map {
     epoch: u64,
     /// Whether who knows this is in touch with the others.
     is_sound: bool,
+    /// Whether some have no host name, and are to be called by it.
+    is_nameless: bool,
     ranges: Vec<(RangeInclusive<u16>, Address)>,
     /// What has been heard since.
     moved: HashMap<u16, Address>,
@@ -33,6 +38,7 @@ impl Map {
             let Value::Array(range) = range else { continue };
             let [Value::Int(first), Value::Int(last), nodes @ ..] = range.as_slice() else { continue };
             let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
+            map.is_nameless |= nodes.iter().any(is_nameless);
             let mut addresses = nodes.iter().map(|node| address(node, host));
             // The first one is the master.
             if let Some(Some(master)) = addresses.next() {
@@ -44,7 +50,7 @@ impl Map {
         map.nodes.sort_unstable();
         map.nodes.dedup();
         // Who was reset is well, alone.
-        map.is_sound = is_well(info) && !map.ranges.is_empty();
+        map.is_sound = is_well(info) && (map.is_nameless || !map.ranges.is_empty());
         map
     }
 
@@ -62,6 +68,14 @@ impl Map {
     pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
         let by_range = || self.ranges.iter().find(|(range, _)| range.contains(&slot)).map(|(_, owner)| owner);
         self.moved.get(&slot).or_else(by_range)
+    }
+
+    /// Why nobody has a slot.
+    pub(super) fn explain(&self) -> StorageError {
+        if self.is_nameless {
+            return nameless();
+        }
+        StorageError::new("no server has this part of the cluster")
     }
 
     pub(super) fn move_slot(&mut self, slot: u16, to: Address) {
@@ -88,6 +102,11 @@ pub(super) fn is_well(info: &str) -> bool {
     info.lines().any(|line| line.trim() == "cluster_state:ok")
 }
 
+fn is_nameless(node: &Value) -> bool {
+    let Value::Array(node) = node else { return false };
+    matches!(node.first(), Some(Value::BulkString(host)) if host == NAMELESS.as_bytes())
+}
+
 /// Without a host the node that answers means itself; `?`: it does not know.
 fn address(node: &Value, answering: &str) -> Option<Address> {
     let Value::Array(node) = node else { return None };
@@ -96,7 +115,7 @@ fn address(node: &Value, answering: &str) -> Option<Address> {
         Value::Nil => answering,
         Value::BulkString(host) => match std::str::from_utf8(host).ok()? {
             "" => answering,
-            "?" => return None,
+            NAMELESS => return None,
             host => host,
         },
         _ => return None,
@@ -152,6 +171,8 @@ mod tests {
         assert!(Map::read("cluster_state:ok\r\n", slots(), "here").is_sound());
         assert!(!Map::read("cluster_state:fail\r\n", slots(), "here").is_sound());
         assert!(!Map::read("", slots(), "here").is_sound());
+        let nameless = Value::Array(vec![range(0, 16_383, vec![node("?", 7001)])]);
+        assert!(Map::read("cluster_state:ok", nameless, "here").is_sound());
         assert!(!Map::read("cluster_state:ok\r\n", Value::Array(Vec::new()), "here").is_sound());
     }
 

@@ -271,3 +271,17 @@ async fn a_move_that_was_only_half_begun_is_said_to_be_so() {
     let error = storage(&[&from]).get("k").await.unwrap_err();
     assert!(error.to_string().contains("on its way") && error.is_unsent(), "{error}");
 }
+
+#[tokio::test]
+async fn nodes_without_a_host_name_are_told_which_setting_they_lack() {
+    let nameless = Fake::start(|words: &[&str]| match words {
+        ["CLUSTER", "SLOTS"] => {
+            let owner = list(&[text("?"), ":7001\r\n".to_owned(), text("id")]);
+            list(&[list(&[":0\r\n".to_owned(), ":16383\r\n".to_owned(), owner])])
+        }
+        _ => node("ok", 1, 1)(words),
+    });
+    let nameless = nameless.await;
+    let error = storage(&[&nameless]).get("k").await.unwrap_err().to_string();
+    assert!(error.contains("cluster-announce-hostname"), "{error}");
+}
