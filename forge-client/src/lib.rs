@@ -19,6 +19,7 @@ mod breaker;
 mod breaker_tests;
 mod client;
 mod config;
+mod credential_names;
 mod curl;
 mod error;
 mod examined;
