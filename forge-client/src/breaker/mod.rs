@@ -124,8 +124,8 @@ impl CircuitBreaker {
         Ok(state)
     }
 
-    /// Asks for leave to send one request, which may take this long. Whoever gets it says
-    /// [what became of it](Permit::settle), or drops the permit.
+    /// Asks for leave to send one request, which may take this long. Whoever gets it [asks once
+    /// more](Permit::renew) when it is ready, says [what became of it](Permit::settle), or drops the permit.
     pub(crate) fn admit(&self, url: &Url, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;
         let now = shared.now();
