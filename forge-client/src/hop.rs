@@ -142,6 +142,15 @@ impl RequestBody {
         }
     }
 
+    /// The same for being looked at: a stream that was sent.
+    pub(crate) fn shown(&self) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::Stream(_) => Self::Stream(None),
+        }
+    }
+
     pub(crate) fn send(&mut self) -> Option<reqwest::Body> {
         match self {
             Self::Empty => None,
