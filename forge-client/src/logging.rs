@@ -32,6 +32,10 @@ pub(crate) use mask::Mask;
 ///
 /// An answer's body, if asked for, has an event of its own: when the caller has read it.
 ///
+/// Paths are shown. An API that takes a secret in one (`/bot<token>/…`) is not for this log, nor for one of
+/// [errors](crate::HttpClientError): filter them in the subscriber, or let a
+/// [response hook](crate::ResponseHook) and an [error hook](crate::ErrorHook) tell what may be told instead.
+///
 /// Nothing is looked at while no subscriber takes such events.
 ///
 /// | setting | default |
@@ -71,7 +75,8 @@ impl Logging {
     /// Values are masked where the client would not take the header to another origin (`Authorization`,
     /// `X-Api-Key`, `Cookie`, …, values marked sensitive), where the name is one of the
     /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what is masked in the request: its
-    /// headers, its query, its body. URLs lose their query.
+    /// headers and the cookies and parameters in them, its query, its body. What is shorter than 6 bytes is
+    /// not searched for. URLs, also relative ones and those within a text, lose user-info, query and fragment.
     pub fn log_headers(mut self, log: bool) -> Self {
         self.log_headers = log;
         self
@@ -82,7 +87,9 @@ impl Logging {
     /// Only JSON and forms are: what is in them has a name by which it is known to be a secret or not. Values
     /// are masked under names such as `password`, `access_token`, `apiKey`, under the
     /// [`sensitive_keys`](Self::sensitive_keys), where they have no name at all, and where a server echoes
-    /// what is masked in the request. Of other bodies, and of streams, only the length is told.
+    /// what is masked in the request. So they are in a text that is JSON, one level deep, and beside a name
+    /// (`{"name":"password","value":"…"}`); not in a list of pairs (`["password","…"]`), and not in XML or
+    /// other languages within a text. Of other bodies, and of streams, only the length is told.
     ///
     /// What is personal is not known by its name, and this is not the way to keep it out of a log.
     pub fn log_body(mut self, log: bool) -> Self {

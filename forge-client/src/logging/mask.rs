@@ -1,6 +1,7 @@
 mod command_line;
 mod fields;
 mod names;
+mod references;
 mod secrets;
 
 use std::fmt::Write as _;
@@ -13,10 +14,10 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use crate::hop::Trust;
-use crate::target::presentable;
 
-use fields::Fields;
+use fields::{Fields, json_in};
 use names::Names;
+use references::bare;
 use secrets::Secrets;
 
 pub(super) use names::normalized;
@@ -38,12 +39,12 @@ impl Mask {
         let mut secrets = Secrets::default();
         secrets.learn_headers(request.headers(), |name, value| names.mask_header(name, value, trust));
         if let Some(query) = request.url().query() {
-            secrets.learn_query(query, |name| names.mask_field(name));
+            secrets.learn_query(query, &names);
         }
         if let Some(body) = request.body().and_then(reqwest::Body::as_bytes)
             && let Some(fields) = Fields::read(request.headers().get(CONTENT_TYPE), body)
         {
-            secrets.learn_fields(&fields, |name| names.mask_field(name));
+            secrets.learn_fields(&fields, &names);
         }
         Self { names, secrets }
     }
@@ -75,7 +76,7 @@ impl Mask {
     fn fields(&self, fields: Fields) -> String {
         match fields {
             Fields::Json(mut value) => {
-                self.mask_json(&mut value, false);
+                self.mask_json(&mut value, Place::WithoutName);
                 value.to_string()
             }
             Fields::Form(pairs) => self.form(&pairs),
@@ -88,55 +89,77 @@ impl Mask {
         }
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_reference = [LOCATION, CONTENT_LOCATION].contains(name);
-        Some(if is_reference { self.text(url.join(&text).ok()?.as_str()) } else { self.text(&text) })
+        Some(if is_reference {
+            self.text(url.join(&text).ok()?.as_str(), Place::Named)
+        } else {
+            self.text(&text, Place::Named)
+        })
     }
 
-    fn mask_json(&self, value: &mut Value, is_named: bool) {
+    fn mask_json(&self, value: &mut Value, place: Place) {
         match value {
             Value::Object(fields) => {
+                let siblings = self.names.of_object(fields);
                 *fields = std::mem::take(fields)
                     .into_iter()
                     .map(|(name, mut value)| {
-                        if self.names.mask_field(&name) {
+                        if siblings.hold_secret(&name) {
                             value = MASKED.into();
                         } else {
-                            self.mask_json(&mut value, true);
+                            self.mask_json(&mut value, place.named());
                         }
-                        (self.text(&name), value)
+                        (self.text(&name, Place::InText), value)
                     })
                     .collect();
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item, is_named)),
-            Value::String(_) | Value::Number(_) if !is_named => *value = MASKED.into(),
-            Value::String(text) => *text = self.text(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item, place)),
+            Value::String(_) | Value::Number(_) if place == Place::WithoutName => *value = MASKED.into(),
+            Value::String(text) => *text = self.text(text, place),
             Value::Number(number) if self.secrets.are_in(&number.to_string()) => *value = MASKED.into(),
             Value::Number(_) | Value::Bool(_) | Value::Null => {}
         }
     }
 
     fn form(&self, pairs: &[(String, String)]) -> String {
+        let siblings = self.names.of_pairs(pairs.iter().map(|(name, _)| name.as_str()));
         let mut masked = form_urlencoded::Serializer::new(String::new());
         for (name, value) in pairs {
-            let value = if self.names.mask_field(name) { MASKED.to_owned() } else { self.text(value) };
-            masked.append_pair(&self.text(name), &value);
+            let value =
+                if siblings.hold_secret(name) { MASKED.to_owned() } else { self.text(value, Place::Named) };
+            masked.append_pair(&self.text(name, Place::InText), &value);
         }
         masked.finish()
     }
 
-    /// What its name does not tell to be secret: it may be all the same, and if it is a URL, it is shown
-    /// without user-info and query.
-    fn text(&self, text: &str) -> String {
+    /// What its name does not tell to be secret: it may be all the same, or be JSON in which something is, and
+    /// the references in it are shown without user-info and query.
+    fn text(&self, text: &str, place: Place) -> String {
         if self.secrets.are_in(text) {
             return MASKED.to_owned();
         }
-        match Url::parse(text) {
-            Ok(mut url) if url.has_host() => {
-                // Cannot fail for a URL with a host.
-                let _ = url.set_username("").and_then(|()| url.set_password(None));
-                presentable(&url).to_owned()
+        match json_in(text) {
+            Some(mut json) if place == Place::Named => {
+                self.mask_json(&mut json, Place::InText);
+                json.to_string()
             }
-            _ => text.to_owned(),
+            Some(_) => MASKED.to_owned(),
+            None => bare(text),
         }
+    }
+}
+
+/// Where a piece of JSON is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    WithoutName,
+    Named,
+    /// Within a text that is JSON. What is deeper is masked: a server could nest it until the stack is used up.
+    InText,
+}
+
+impl Place {
+    fn named(self) -> Self {
+        if self == Self::WithoutName { Self::Named } else { self }
     }
 }
 

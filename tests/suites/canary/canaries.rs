@@ -27,6 +27,11 @@ impl Canary {
         Self::of(name, &format!("{}/+ %2B:&=\"\\!'(*)~?{}", random(), random()))
     }
 
+    /// The same, of characters that can stand wherever a name or a number can.
+    pub(crate) fn alphanumeric(name: &str) -> Self {
+        Self::of(name, &random())
+    }
+
     /// A secret that somebody else made up.
     pub(crate) fn of(name: &str, text: &str) -> Self {
         let mut needles = forms(text);

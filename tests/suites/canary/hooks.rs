@@ -201,6 +201,70 @@ async fn inv16_with_logging_writes_no_secret() {
     canaries.end();
 }
 
+/// What a request says and a server says after it, where no name of the whole value tells it to be secret.
+#[tokio::test]
+async fn inv16_with_logging_writes_no_part_of_a_credential() {
+    logs::keep();
+    let canary = Canary::alphanumeric("a part");
+    let text = canary.to_string();
+    let mut canaries = Canaries::new([canary]);
+    let reply = text.clone();
+    let api = Origin::start(move |_| {
+        RawReply::status(200)
+            .with_header("content-type", "application/json")
+            .with_header("x-echo", format!("you said {reply}, did you?"))
+            .with_body(json!({ "echo": reply, "harmless": "as ever" }).to_string())
+    })
+    .await
+    .expect("a server");
+    let logging = Logging::new().log_headers(true).log_body(true);
+    let build = |url: String| {
+        let builder = HttpClient::builder(url).with_http(ClientBuilder::no_proxy);
+        builder.with_logging(logging.clone()).build().expect("a client")
+    };
+    let client = build(api.url());
+    let parts = [
+        ("Cookie", format!("theme=dark; session={text}; b=2")),
+        ("Authorization", format!("Token token={text}")),
+        ("Authorization", format!("Digest username=\"u\", uri=\"/x\", response=\"{text}\"")),
+    ];
+    let headers = ["X-Otp", "X-Pwd", "X-Bearer", "X-Sid", "X-Sig", "X-Pin", "X-Nonce", "X-Ticket", "X-Hmac"]
+        .map(|name| (name, text.clone()));
+    for (name, value) in parts.iter().chain(&headers) {
+        let response = client.put("/x").header(*name, value).send().await.expect("an answer");
+        assert!(response.text().await.expect("a body").contains(&text), "the caller's is whole");
+    }
+
+    let fields = [
+        json!({ "passphrase": text, "passcode": text, "SAMLResponse": text, "recovery_codes": [text] }),
+        json!({ "private_exponent": text, "connectionString": text, "dsn": text }),
+        json!({ "state": text, "redirect_uri": "/x" }),
+        json!({ "next": format!("/a?access_token={text}"), "text": format!("at /a?p={text}, or b.php?p={text}") }),
+        json!({ "url": format!("go to https://u:{text}@api.example.com/") }),
+        json!({ "json": json!({ "password": text, "a": [{ "pin": text }] }).to_string() }),
+        json!({ "deep": json!({ "json": json!({ "password": text }).to_string() }).to_string() }),
+        json!({ "list": [{ "name": "password", "value": text }, { "key": "X-Otp", "value": [text] }] }),
+    ];
+    for body in fields {
+        let said = body.to_string();
+        let next = format!("/a?access_token={text}");
+        let api = Origin::start(move |_| {
+            let reply = RawReply::ok(said.clone()).with_header("content-type", "application/json");
+            reply.with_header("x-next", next.clone()).with_header("x-json", said.clone())
+        })
+        .await
+        .expect("a server");
+        let client = build(api.url());
+        // The server says it by itself, and then after the request.
+        client.get("/x").send().await.expect("an answer").text().await.expect("a body");
+        client.post("/x").json(&body).send().await.expect("an answer").text().await.expect("a body");
+    }
+    let has = |part: &str| logs::lines().iter().any(|line| line.text.contains(part));
+    assert!(has("as ever") && has("x-next: ") && has("redirect_uri"), "harmless things are told");
+    logs::look_at(&mut canaries, |_| true);
+    canaries.end();
+}
+
 fn sensitive(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_bytes(text.as_bytes()).expect("a header");
     value.set_sensitive(true);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
-use requestforge::{HttpClient, SimpleAuthRetryStrategy, TokenAuth, TokenData, token_source_fn};
+use requestforge::{
+    CircuitBreaker, HttpClient, SimpleAuthRetryStrategy, TokenAuth, TokenData, token_source_fn,
+};
 
 use super::world::{always, build, in_time, in_turn, quickly, retrying};
 
@@ -69,6 +71,21 @@ async fn a_request_may_have_a_total_time_out_of_its_own() {
     origin.set_reply(|_| RawReply::ok(""));
     let client = build(HttpClient::builder(origin.url()));
     assert!(client.get("/").total_timeout(Duration::MAX).send().await.expect("an answer").is_success());
+}
+
+#[tokio::test]
+async fn a_call_without_time_is_not_sent() {
+    let origin = always(RawReply::ok("")).await;
+    // With a connection at hand, so that sending would take no waiting.
+    let breaker = CircuitBreaker::builder().failure_threshold(1).build().expect("a breaker");
+    let client = build(HttpClient::builder(origin.url()).with_circuit_breaker(breaker));
+    client.get("/").send().await.expect("an answer").bytes().await.expect("a body");
+    for _ in 0..20 {
+        let request = client.get("/").total_timeout(Duration::ZERO);
+        assert!(request.send().await.expect_err("no time").is_timeout());
+    }
+    client.get("/last").send().await.expect("an answer, as the server has done nothing wrong");
+    assert_eq!(origin.requests().len(), 2);
 }
 
 #[tokio::test]

@@ -8,6 +8,11 @@ pub(super) enum Fields {
     Form(Vec<(String, String)>),
 }
 
+/// The object or the list of which a text is the JSON.
+pub(super) fn json_in(text: &str) -> Option<Value> {
+    text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok())?
+}
+
 impl Fields {
     /// `None` if it is another kind of body, or not of the kind that it says.
     pub(super) fn read(content_type: Option<&HeaderValue>, body: &[u8]) -> Option<Self> {

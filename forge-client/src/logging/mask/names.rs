@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 
 use crate::credential_names::may_name_a_credential;
 use crate::hop::Trust;
@@ -19,10 +20,48 @@ impl Names {
         trust.is_sensitive(name, value) || self.0.contains(&normalized(name.as_str()))
     }
 
-    /// The fields of bodies, and the parameters of a query.
-    pub(super) fn mask_field(&self, name: &str) -> bool {
+    /// The fields of a JSON object.
+    pub(super) fn of_object(&self, fields: &Map<String, Value>) -> Siblings<'_> {
+        let tells_a_name = |name: &str| ["field", "key", "name"].contains(&normalized(name).as_str());
+        let name_a_secret = fields.iter().any(|(name, value)| {
+            tells_a_name(name) && value.as_str().is_some_and(|value| self.mask_field(value))
+        });
+        let are_of_oauth = fields.keys().any(|name| is_of_oauth(name));
+        Siblings { names: self, are_of_oauth, name_a_secret }
+    }
+
+    /// The fields of a form, or the parameters of a query.
+    pub(super) fn of_pairs<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Siblings<'_> {
+        Siblings { names: self, are_of_oauth: names.any(is_of_oauth), name_a_secret: false }
+    }
+
+    fn mask_field(&self, name: &str) -> bool {
         may_name_a_credential(name) || self.0.contains(&normalized(name))
     }
+}
+
+/// Which of the fields that stand side by side are secret: by their names, and by what the others say.
+pub(super) struct Siblings<'a> {
+    names: &'a Names,
+    /// Parameters of OAuth, of which `state` is a secret (RFC 6749 10.12).
+    are_of_oauth: bool,
+    /// One says that the one called `value` is secret: `{"name":"password","value":"…"}`.
+    name_a_secret: bool,
+}
+
+impl Siblings<'_> {
+    pub(super) fn hold_secret(&self, name: &str) -> bool {
+        let bare = normalized(name);
+        self.names.mask_field(name)
+            || self.are_of_oauth && bare == "state"
+            || self.name_a_secret && matches!(bare.as_str(), "value" | "values")
+    }
+}
+
+/// Beside one of these, `state` is not the state of an order, or of the USA (RFC 6749 4.1, 4.2).
+fn is_of_oauth(name: &str) -> bool {
+    ["accesstoken", "clientid", "code", "idtoken", "redirecturi", "responsetype"]
+        .contains(&normalized(name).as_str())
 }
 
 /// A name as it is compared: `accessToken` is `access_token` is `Access-Token`.

@@ -2,11 +2,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forge_core::echoes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_auth::parser::ChallengeParser;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::fields::Fields;
+use super::fields::{Fields, json_in};
+use super::names::Names;
 
 /// Values that are secret wherever they are, and in whatever form.
 #[derive(Default)]
@@ -21,7 +24,7 @@ impl Secrets {
         echoes(text, &secrets)
     }
 
-    /// Values of headers, with their scheme and without.
+    /// Values of headers, with their scheme and without, and what they consist of.
     pub(super) fn learn_headers(
         &mut self,
         headers: &HeaderMap,
@@ -30,6 +33,7 @@ impl Secrets {
         for (_, value) in headers.iter().filter(|(name, value)| is_secret(name, value)) {
             let Ok(value) = value.to_str() else { continue };
             self.add(value);
+            self.learn_parameters(value);
             let Some((scheme, credentials)) = value.split_once(' ') else { continue };
             self.add(credentials);
             if scheme.eq_ignore_ascii_case("basic")
@@ -40,39 +44,77 @@ impl Secrets {
         }
     }
 
-    /// Values of parameters.
-    pub(super) fn learn_query(&mut self, query: &str, is_secret: impl Fn(&str) -> bool) {
-        for (_, value) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| is_secret(name)) {
-            self.add(&value);
+    /// The cookies of a header (RFC 6265 4.2.1), or the parameters of a credential (RFC 9110 11.4), as the
+    /// grammar has them, and as those write them who do not keep to it.
+    fn learn_parameters(&mut self, value: &str) {
+        for parameter in value.split(';').chain(value.split([';', ','])) {
+            let Some((name, value)) = parameter.split_once('=') else { continue };
+            self.learn_parameter(name.rsplit(' ').next().unwrap_or_default(), value.trim().trim_matches('"'));
         }
-    }
-
-    /// Values of fields, and all that is in them.
-    pub(super) fn learn_fields(&mut self, fields: &Fields, is_secret: impl Fn(&str) -> bool) {
-        match fields {
-            Fields::Json(value) => self.learn_json(value, false, &is_secret),
-            Fields::Form(pairs) => {
-                for (_, value) in pairs.iter().filter(|(name, _)| is_secret(name)) {
-                    self.add(value);
-                }
+        for challenge in ChallengeParser::new(value).map_while(Result::ok) {
+            for (name, value) in &challenge.params {
+                self.learn_parameter(name, &value.to_unescaped());
             }
         }
     }
 
-    fn learn_json(&mut self, value: &Value, is_in_secret: bool, is_secret: &impl Fn(&str) -> bool) {
+    fn learn_parameter(&mut self, name: &str, value: &str) {
+        if !PUBLIC.iter().any(|public| name.eq_ignore_ascii_case(public)) {
+            self.add(value);
+            let decoded = percent_decode_str(value).decode_utf8_lossy();
+            if decoded != value {
+                self.add(&decoded);
+            }
+        }
+    }
+
+    /// Values of parameters.
+    pub(super) fn learn_query(&mut self, query: &str, names: &Names) {
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        self.learn_pairs(&pairs, names);
+    }
+
+    /// Values of fields, and all that is in them.
+    pub(super) fn learn_fields(&mut self, fields: &Fields, names: &Names) {
+        match fields {
+            Fields::Json(value) => self.learn_json(value, Within::Nothing, names),
+            Fields::Form(pairs) => self.learn_pairs(pairs, names),
+        }
+    }
+
+    fn learn_pairs(&mut self, pairs: &[(String, String)], names: &Names) {
+        let siblings = names.of_pairs(pairs.iter().map(|(name, _)| name.as_str()));
+        for (name, value) in pairs {
+            if siblings.hold_secret(name) {
+                self.add(value);
+            }
+            if let Some(json) = json_in(value) {
+                self.learn_json(&json, Within::Text, names);
+            }
+        }
+    }
+
+    fn learn_json(&mut self, value: &Value, within: Within, names: &Names) {
         match value {
             Value::Object(fields) => {
+                let siblings = names.of_object(fields);
                 for (name, value) in fields {
-                    self.learn_json(value, is_in_secret || is_secret(name), is_secret);
+                    let is_secret = siblings.hold_secret(name);
+                    self.learn_json(value, if is_secret { Within::Secret } else { within }, names);
                 }
             }
             Value::Array(items) => {
                 for item in items {
-                    self.learn_json(item, is_in_secret, is_secret);
+                    self.learn_json(item, within, names);
                 }
             }
-            Value::String(text) if is_in_secret => self.add(text),
-            Value::Number(number) if is_in_secret => self.add(&number.to_string()),
+            Value::String(text) if within == Within::Secret => self.add(text),
+            Value::Number(number) if within == Within::Secret => self.add(&number.to_string()),
+            Value::String(text) if within == Within::Nothing => {
+                if let Some(json) = json_in(text) {
+                    self.learn_json(&json, Within::Text, names);
+                }
+            }
             Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
         }
     }
@@ -84,6 +126,18 @@ impl Secrets {
         }
     }
 }
+
+/// Where a piece of JSON is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Nothing,
+    /// JSON within JSON, in which no more of it is looked for.
+    Text,
+    Secret,
+}
+
+/// Parameters that are no secret even in a credential, and that the rest of a log is full of (RFC 7616 3.4).
+const PUBLIC: [&str; 3] = ["algorithm", "realm", "uri"];
 
 /// What a `Basic` credential (RFC 7617 2) hides.
 fn password(credentials: &str) -> Option<Zeroizing<String>> {

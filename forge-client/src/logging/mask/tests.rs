@@ -59,6 +59,7 @@ fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
     assert_eq!(shown("location", "https://u:p@b.example/x?y"), "location: \"https://b.example/x\"");
     assert_eq!(shown("location", "http://["), "location: ***");
     assert_eq!(shown("x-next", "https://u:p@b.example/x?y"), "x-next: \"https://b.example/x\"");
+    assert_eq!(shown("x-next", "/a?access_token=p"), "x-next: \"/a\"");
     assert_eq!(shown("link", "</x?token=1>; rel=next"), "link: ***");
     let mut marked = HeaderValue::from_static("some value");
     marked.set_sensitive(true);
@@ -98,6 +99,20 @@ fn inv16_json_is_masked_by_name_and_by_value() {
         (r#"{"jar=a-crumb":"x"}"#, r#"{"***":"x"}"#),
         // URLs.
         (r#"{"a":"https://u:p@b.example/x?sig=p#p"}"#, r#"{"a":"https://b.example/x"}"#),
+        (r#"{"next":"/a?access_token=p","b":"at /a?p=p"}"#, r#"{"b":"at /a","next":"/a"}"#),
+        // Names that are values.
+        (
+            r#"{"a":[{"name":"password","value":"p","at":1},{"name":"x","value":"y"}]}"#,
+            r#"{"a":[{"at":1,"name":"password","value":"***"},{"name":"x","value":"y"}]}"#,
+        ),
+        (r#"[{"Key":"api-key","Value":["p"]}]"#, r#"[{"Key":"***","Value":"***"}]"#),
+        // JSON within JSON, and no deeper.
+        (r#"{"a":" {\"pin\":1,\"b\":[\"x\"]}"}"#, r#"{"a":"{\"b\":[\"x\"],\"pin\":\"***\"}"}"#),
+        (r#"{"a":"[\"[1]\"]"}"#, r#"{"a":"[\"***\"]"}"#),
+        (r#"{"a":"[not JSON]"}"#, r#"{"a":"[not JSON]"}"#),
+        // The state of OAuth, and that of other things.
+        (r#"{"state":"x","redirect_uri":"/x"}"#, r#"{"redirect_uri":"/x","state":"***"}"#),
+        (r#"{"state":"open"}"#, r#"{"state":"open"}"#),
     ] {
         assert_eq!(json(&mask, body), shown, "{body}");
     }
@@ -120,6 +135,8 @@ fn inv16_forms_are_masked_by_name_and_by_value() {
             "grant_type=password&password=***&user%5Bpassword%5D=***",
         ),
         ("a=c%2Bn+ry", "a=***"),
+        ("state=x&response_type=y", "state=***&response_type=y"),
+        ("a=%7B%22pin%22%3A1%7D", "a=%7B%22pin%22%3A%22***%22%7D"),
         ("c%2Bn+ry", "***="),
         ("", ""),
     ] {
@@ -172,4 +189,44 @@ fn what_is_short_is_not_searched_for() {
     let mask = mask(&[("authorization", "Bearer a"), ("cookie", "b")]);
     assert_eq!(json(&mask, r#"{"x":"a b c"}"#), r#"{"x":"a b c"}"#);
     assert_eq!(json(&mask, r#"{"x":"Bearer a"}"#), r#"{"x":"***"}"#);
+}
+
+#[test]
+fn inv16_a_part_of_a_credential_is_masked_where_it_is_echoed() {
+    for (name, value) in [
+        ("cookie", "theme=dark; session=a-canary; b=2"),
+        ("cookie", "session=\"a-canary\""),
+        ("cookie", "session=a%2Dcanary;theme=dark"),
+        ("cookie", "theme=\"dark; session=a-canary"),
+        ("authorization", "Token token=a-canary"),
+        (
+            "authorization",
+            "Digest username=\"ada\", realm=\"somewhere\", uri=\"/users\", response=\"a-canary\"",
+        ),
+        ("authorization", "AWS4-HMAC-SHA256 Credential=x/y/s3, SignedHeaders=host;date, Signature=a-canary"),
+        ("authorization", "AWS4-HMAC-SHA256 Credential=x/y/s3,Signature=a-canary"),
+        ("x-api-key", "id=1,key=a-canary"),
+    ] {
+        let mask = mask(&[(name, value)]);
+        let body = r#"{"x":"you are a-canary","y":"light","z":["/users","somewhere"]}"#;
+        let shown = r#"{"x":"***","y":"light","z":["/users","somewhere"]}"#;
+        assert_eq!(json(&mask, body), shown, "{value}");
+    }
+    let mask = mask(&[("authorization", r#"Digest response="a, \"canary""#)]);
+    assert_eq!(json(&mask, r#"{"x":"you are a, \"canary"}"#), r#"{"x":"***"}"#);
+}
+
+#[test]
+fn inv16_what_a_request_hides_in_json_within_its_body_is_masked_where_it_is_echoed() {
+    let bodies = [
+        ("application/json", r#"{"a":"{\"password\":\"a-canary\"}"}"#),
+        ("application/json", r#"{"a":[{"name":"password","value":"a-canary"}]}"#),
+        ("application/json", r#"{"state":"a-canary","client_id":"x"}"#),
+        ("application/x-www-form-urlencoded", "a=%7B%22password%22%3A%22a-canary%22%7D"),
+        ("application/x-www-form-urlencoded", "code=x&state=a-canary"),
+    ];
+    for (content_type, body) in bodies {
+        let mask = mask_of("https://a.example/?state=opened", &[("content-type", content_type)], body);
+        assert_eq!(json(&mask, r#"{"x":"a-canary","y":"opened"}"#), r#"{"x":"***","y":"opened"}"#, "{body}");
+    }
 }
