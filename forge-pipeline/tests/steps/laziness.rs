@@ -7,7 +7,7 @@ use forge_pipeline::TokenFetchPipeline;
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 
-use crate::world::{World, token};
+use crate::world::{World, token, until};
 
 fn storage(clock: &Arc<ManualClock>) -> InMemoryTokenStorage {
     InMemoryTokenStorage::builder().clock(Arc::clone(clock) as _).build()
@@ -48,6 +48,19 @@ async fn a_missing_final_token_fetches_only_what_it_needs() {
 }
 
 #[tokio::test]
+async fn a_step_is_renewed_when_it_is_needed_and_not_ahead() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    token(&pipeline).await;
+    world.pass(3_560);
+    assert_eq!(token(&pipeline).await, "session-1");
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.calls(), [1, 1, 1]);
+}
+
+#[tokio::test]
 async fn the_ttl_of_a_step_wins_over_what_its_token_says() {
     let world = World::new().living("app", &[], 60);
     let token = world.pipeline().execute(false).await.unwrap();
@@ -75,10 +88,10 @@ async fn steps_that_do_not_need_each_other_are_fetched_at_the_same_time() {
     let gates = [world.steps[0].hold(), world.steps[1].hold()];
     let pipeline = world.pipeline();
     let call = tokio::spawn(async move { token(&pipeline).await });
-    while world.calls() != [1, 1, 0] {
-        tokio::task::yield_now().await;
+    until(|| world.calls() == [1, 1, 0]).await;
+    for gate in gates {
+        gate.add_permits(1);
     }
-    gates.iter().for_each(|gate| gate.add_permits(1));
     assert_eq!(call.await.unwrap(), "c-1");
 }
 
@@ -127,9 +140,7 @@ async fn inv01_two_pipelines_that_share_a_step_and_a_storage_fetch_it_once() {
     let apart = other.builder().storage(storage.clone()).cache_key_prefix("another").build().unwrap();
     let gate = other.steps[0].hold();
     let calls = tokio::spawn(async move { tokio::join!(token(&one), token(&two)) });
-    while other.calls()[0] == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| other.calls()[0] > 0).await;
     // Both have come to the step by now.
     for _ in 0..100 {
         tokio::task::yield_now().await;

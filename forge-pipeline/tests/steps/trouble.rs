@@ -3,7 +3,7 @@
 use forge_core::{AuthenticationErrorKind, TokenStorage};
 use forge_storage_memory::InMemoryTokenStorage;
 
-use crate::world::{Outcome, World, token};
+use crate::world::{Outcome, World, token, until};
 
 #[tokio::test]
 async fn inv02_a_caller_that_goes_away_in_mid_pipeline_takes_nothing_down() {
@@ -14,9 +14,7 @@ async fn inv02_a_caller_that_goes_away_in_mid_pipeline_takes_nothing_down() {
         let pipeline = pipeline.clone();
         async move { token(&pipeline).await }
     });
-    while world.calls() != [1, 1, 0] {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls() == [1, 1, 0]).await;
     let stays = tokio::spawn({
         let pipeline = pipeline.clone();
         async move { token(&pipeline).await }
@@ -38,9 +36,7 @@ async fn inv02_what_a_caller_that_went_away_had_begun_is_there_for_the_next() {
         let pipeline = pipeline.clone();
         async move { token(&pipeline).await }
     });
-    while world.calls()[1] == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls()[1] > 0).await;
     dropped.abort();
     gate.add_permits(1);
     assert_eq!(token(&pipeline).await, "session-1");

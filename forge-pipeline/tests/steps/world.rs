@@ -200,3 +200,14 @@ impl World {
 pub(crate) async fn token(pipeline: &TokenFetchPipeline) -> String {
     pipeline.execute(false).await.expect("a token").access_token().to_owned()
 }
+
+/// Lets others have their turn until it is so.
+pub(crate) async fn until(it_is_so: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if it_is_so() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never is");
+}
