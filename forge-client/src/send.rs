@@ -95,8 +95,11 @@ impl<'a> Call<'a> {
     async fn run(&mut self) -> Outcome {
         loop {
             // First of all: no token is fetched for a request that is not sent.
-            let permit = self.admit()?;
+            let mut permit = self.admit()?;
             let request = self.request().await?;
+            if let Some(permit) = &mut permit {
+                permit.renew(self.attempt_timeout())?;
+            }
             let outcome = match self.exchange(request, permit).await {
                 Ok(response) => match self.authenticate(response).await? {
                     Step::Again => continue,
@@ -115,8 +118,11 @@ impl<'a> Call<'a> {
     /// Leave to send, where there is a breaker to be asked.
     fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
         let Some(breaker) = &self.client.breaker else { return Ok(None) };
-        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
-        Ok(Some(breaker.admit(&self.hop.url, timeout)?))
+        Ok(Some(breaker.admit(&self.hop.url, self.attempt_timeout())?))
+    }
+
+    fn attempt_timeout(&self) -> Duration {
+        self.options.timeout.unwrap_or(self.client.timeout)
     }
 
     /// The request of an attempt, with its credential and what hooks make of it.

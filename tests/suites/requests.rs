@@ -5,7 +5,7 @@
 use forge_tests::{Origin, RawReply};
 use futures_util::TryStreamExt;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{HttpClient, HttpResponse, RequestBuilder};
+use requestforge::{ConfigError, HttpClient, HttpResponse, RequestBuilder};
 
 async fn origin(reply: RawReply) -> Origin {
     Origin::start(move |_| reply.clone()).await.expect("a server")
@@ -103,11 +103,11 @@ async fn what_could_break_out_of_a_header_or_a_url_is_refused_and_not_echoed() {
         ];
         for (field, request) in requests {
             let error = request.send().await.expect_err("refused");
-            assert_eq!(error.config_error().map(|error| error.field()), Some(field), "{evil:?}");
+            assert_eq!(error.config_error().map(ConfigError::field), Some(field), "{evil:?}");
             assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
         }
         let base = HttpClient::builder(format!("{}/{evil}", origin.url())).build().expect_err("refused");
-        assert_eq!(base.config_error().map(|error| error.field()), Some("base_url"));
+        assert_eq!(base.config_error().map(ConfigError::field), Some("base_url"));
         let header =
             HttpClient::builder(origin.url()).with_header("X-Ok", evil).build().expect_err("refused");
         assert!(!format!("{base} {base:?} {header} {header:?}").contains("canary"));

@@ -81,12 +81,29 @@ impl Circuit {
                     return Err(None);
                 }
                 self.probes_so_far += 1;
-                // Its own time-out should have ended it by then.
-                let lost_at = now.saturating_add(millis(timeout.saturating_mul(2)));
-                under_way.push(Probe { number: self.probes_so_far, lost_at });
+                under_way.push(Probe { number: self.probes_so_far, lost_at: lost_at(now, timeout) });
                 Ok(Ticket { round, probe: Some(self.probes_so_far) })
             }
         }
+    }
+
+    /// Only now is the request of a ticket sent: its time begins. Where the ticket is of another phase, or
+    /// its place was lost meanwhile, it needs leave as if it came anew.
+    pub(super) fn renew(&mut self, ticket: Ticket, now: i64, timeout: Duration, rules: &Rules) -> Admission {
+        if ticket.round == self.round {
+            match &mut self.phase {
+                Phase::Closed { .. } => return Ok(ticket),
+                Phase::HalfOpen { under_way, .. } => {
+                    if let Some(probe) = under_way.iter_mut().find(|probe| Some(probe.number) == ticket.probe)
+                    {
+                        probe.lost_at = lost_at(now, timeout);
+                        return Ok(ticket);
+                    }
+                }
+                Phase::Open { .. } => {}
+            }
+        }
+        self.admit(now, timeout, rules)
     }
 
     /// Whether [`admit`](Self::admit) would refuse.
@@ -151,6 +168,11 @@ impl Phase {
     fn closed(failure_rate: Option<FailureRate>) -> Self {
         Self::Closed { failures_in_a_row: 0, window: failure_rate.map(Window::new) }
     }
+}
+
+/// When nothing will be heard any more of a probe that is sent now: its own time-out should have ended it.
+fn lost_at(now: i64, timeout: Duration) -> i64 {
+    now.saturating_add(millis(timeout.saturating_mul(2)))
 }
 
 fn has_place(successes: u32, under_way: usize, rules: &Rules) -> bool {

@@ -19,7 +19,7 @@ pub use permit::CircuitOpen;
 
 pub(crate) use permit::{Permit, Verdict};
 
-use crate::target::{self, check_http};
+use crate::target::{self, absolute};
 use announcer::Announcer;
 use circuit::Rules;
 use origins::{Entry, Origins};
@@ -113,9 +113,7 @@ impl CircuitBreaker {
     ///
     /// It is no absolute http or https URL, or has a user name.
     pub fn state(&self, url: &str) -> Result<CircuitState, ConfigError> {
-        let url = Url::parse(url)
-            .map_err(|error| ConfigError::new("url", "an absolute http or https URL").with_source(error))?;
-        check_http("url", &url)?;
+        let url = absolute("url", url)?;
         let Some(entry) = self.0.origins.find(target::origin(&url)) else {
             return Ok(CircuitState::Closed);
         };
@@ -126,8 +124,8 @@ impl CircuitBreaker {
         Ok(state)
     }
 
-    /// Asks for leave to send one request, which may take this long. Whoever gets it says
-    /// [what became of it](Permit::settle), or drops the permit.
+    /// Asks for leave to send one request, which may take this long. Whoever gets it [asks once
+    /// more](Permit::renew) when it is ready, says [what became of it](Permit::settle), or drops the permit.
     pub(crate) fn admit(&self, url: &Url, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;
         let now = shared.now();

@@ -29,6 +29,21 @@ impl Permit {
         Self { shared, entry, ticket: Some(ticket) }
     }
 
+    /// Asks once more, just before the request is sent, which may take this long: what came before, such as
+    /// the wait for a token, may have taken longer than places are kept.
+    pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), CircuitOpen> {
+        let Some(ticket) = self.ticket else { return Ok(()) };
+        let (shared, now) = (&self.shared, self.shared.now());
+        let renewed =
+            shared.queueing(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
+        // The ticket first: if the announcement panics, its place is given back.
+        if let Ok(ticket) = renewed {
+            self.ticket = Some(ticket);
+        }
+        shared.announcer.deliver();
+        renewed.map(drop).map_err(|time_left| CircuitOpen::new(&self.entry.origin, time_left))
+    }
+
     /// Says what became of the request.
     pub(crate) fn settle(mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {

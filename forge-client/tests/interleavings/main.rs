@@ -61,6 +61,18 @@ fn inv22_no_more_probes_at_once_than_allowed_however_they_end() {
 }
 
 #[test]
+fn inv22_those_whose_tokens_took_long_are_no_more_than_allowed_either() {
+    explore(1_000, || {
+        let world = World::half_open();
+        world.late_callers(3, |number| if number == 2 { Hangs } else { Dropped });
+        assert!(world.sent() >= 3 && world.most_at_once() <= 3);
+        world.give_up_the_hanging();
+        world.callers(8, |_| Succeeds);
+        assert_eq!(world.state(), CircuitState::Closed);
+    });
+}
+
+#[test]
 fn inv22_whatever_happens_the_circuit_goes_its_way_and_closes_when_all_is_well() {
     explore(1_000, || {
         let world = World::closed();

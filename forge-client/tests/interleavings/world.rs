@@ -125,6 +125,15 @@ impl World {
 
     fn call(&self, fate: fn(usize) -> Fate) {
         let Ok(permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
+        // Its token is fetched.
+        yield_now();
+        self.send(permit, fate);
+    }
+
+    fn send(&self, mut permit: Permit, fate: fn(usize) -> Fate) {
+        if permit.renew(TIMEOUT).is_err() {
+            return;
+        }
         let fate = fate(self.0.sent.fetch_add(1, Ordering::SeqCst) + 1);
         let at_once = self.0.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.most_at_once.fetch_max(at_once, Ordering::SeqCst);
@@ -134,6 +143,25 @@ impl World {
             self.0.at_once.fetch_sub(1, Ordering::SeqCst);
         }
         fate.befalls(permit);
+    }
+
+    /// Callers who have got leave to send, and then wait for their tokens until their places are lost, so
+    /// many times over; and who then send all at once.
+    pub(crate) fn late_callers(&self, rounds: usize, fate: fn(usize) -> Fate) {
+        let mut permits = Vec::new();
+        for _ in 0..rounds {
+            while let Ok(permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) {
+                permits.push(permit);
+            }
+            self.0.clock.advance(TIMEOUT * 2);
+        }
+        let callers = permits.into_iter().map(|permit| {
+            let world = self.clone();
+            thread::spawn(move || world.send(permit, fate))
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.join().expect("no panic");
+        }
     }
 
     /// Callers whose calls end in every way, while time passes in leaps.
@@ -153,7 +181,11 @@ impl World {
         if thread_rng().gen_range(0..4) == 0 {
             self.0.clock.advance(OPEN_FOR);
         }
-        let Ok(permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
+        let Ok(mut permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
+        yield_now();
+        if permit.renew(TIMEOUT).is_err() {
+            return;
+        }
         yield_now();
         let fate = match thread_rng().gen_range(0..8) {
             0 | 1 => Fate::Succeeds,

@@ -16,10 +16,10 @@ use requestforge::{
     HttpResponse, ManualClock, SimpleRetryStrategy, TokenData, token_source_fn,
 };
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
-use server::Server;
+use server::{LIMIT, Server};
 
 /// Twice of it is how long a half-open circuit waits for a probe, by the clock that stands still.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,7 +98,8 @@ struct Callers {
 
 impl Callers {
     async fn next(&mut self) -> Result<HttpResponse, HttpClientError> {
-        let (number, outcome) = self.outcomes.recv().await.expect("an outcome");
+        let outcome = tokio::time::timeout(LIMIT, self.outcomes.recv()).await;
+        let (number, outcome) = outcome.expect("an outcome, some time").expect("callers");
         self.tasks.remove(&number);
         outcome
     }
@@ -242,9 +243,10 @@ async fn inv22_no_token_is_fetched_for_what_is_not_sent_and_none_is_no_failure()
         counted.fetch_add(1, Ordering::SeqCst);
         let fails = *failing.lock().expect("no panic");
         async move {
-            match fails {
-                true => Err(AuthenticationError::new("test", AuthenticationErrorKind::Connect)),
-                false => Ok(TokenData::new("t")),
+            if fails {
+                Err(AuthenticationError::new("test", AuthenticationErrorKind::Connect))
+            } else {
+                Ok(TokenData::new("t"))
             }
         }
     });
@@ -266,6 +268,41 @@ async fn inv22_no_token_is_fetched_for_what_is_not_sent_and_none_is_no_failure()
         world.get().await.expect("an answer");
     }
     assert_eq!((world.state(), world.server.requests()), (CircuitState::Closed, 5 + 3));
+}
+
+#[tokio::test]
+async fn inv22_probes_whose_tokens_take_long_are_no_more_than_allowed_either() {
+    let tokens = Arc::new(Semaphore::new(5));
+    let asked = watch::Sender::new(0);
+    let (waiting, asking) = (Arc::clone(&tokens), asked.clone());
+    let source = token_source_fn(move || {
+        asking.send_modify(|asked| *asked += 1);
+        let tokens = Arc::clone(&waiting);
+        async move {
+            tokens.acquire().await.expect("never closed").forget();
+            Ok(TokenData::new("t"))
+        }
+    });
+    let world = World::with(|breaker| breaker, |client| client.with_token_auth(source)).await;
+    world.open().await;
+    world.server.hold();
+    world.clock.advance(OPEN_FOR);
+    let mut calls = JoinSet::new();
+    for round in 1..=3 {
+        for _ in 0..3 {
+            calls.spawn(world.client.get("/").send());
+        }
+        asked.subscribe().wait_for(|asked| *asked == 5 + 3 * round).await.expect("a sender");
+        // Their places are lost, and others come.
+        world.clock.advance(TIMEOUT * 2);
+    }
+    tokens.add_permits(9);
+    for _ in 0..6 {
+        let outcome = calls.join_next().await.expect("a call").expect("no panic");
+        assert!(outcome.expect_err("refused").is_circuit_open());
+    }
+    world.server.until_requests(5 + 3).await;
+    assert_eq!((world.server.requests(), world.server.most_at_once()), (5 + 3, 3));
 }
 
 #[tokio::test]

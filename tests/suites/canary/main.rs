@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used)]
 
 mod answers;
+mod auth;
 mod canaries;
 mod hooks;
 mod http2;

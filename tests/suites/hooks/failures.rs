@@ -1,13 +1,15 @@
 //! Hooks that fail, and hooks that see failures.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::RawReply;
 use requestforge::{
-    AuthenticationError, AuthenticationErrorKind, HttpClient, IgnoringFailures, OutgoingRequest, TokenData,
-    token_source_fn,
+    AuthenticationError, AuthenticationErrorKind, CircuitBreaker, CircuitState, HttpClient, IgnoringFailures,
+    ManualClock, OutgoingRequest, TokenData, token_source_fn,
 };
+use tokio::task::JoinError;
 
 use crate::world::{Diary, Noting, client, origin};
 
@@ -126,6 +128,39 @@ async fn a_panic_in_a_hook_is_its_callers_and_no_other_calls() {
     assert!(panicking.await.expect_err("a panic").is_panic());
     client.get("/x").send().await.expect("an answer");
     assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn inv22_a_hook_that_fails_or_panics_costs_the_breaker_no_place() {
+    let server = origin([RawReply::status(503)]).await;
+    let clock = Arc::new(ManualClock::new());
+    let breaker = CircuitBreaker::builder().failure_threshold(1).half_open_probes(1).clock(clock.clone());
+    let breaker = breaker.build().expect("a breaker");
+    let client = client(&server)
+        .with_retry_strategy(requestforge::NoRetryStrategy)
+        .with_circuit_breaker(breaker.clone())
+        .with_request_hook(|request: &mut OutgoingRequest<'_>| match request.url().path() {
+            "/panic" => panic!("a bug in a hook"),
+            "/fail" => Err("no"),
+            _ => Ok(()),
+        })
+        .build()
+        .expect("a client");
+    let state = || breaker.state(&server.url()).expect("a URL");
+    client.get("/x").send().await.expect("a 503");
+    assert_eq!(state(), CircuitState::Open);
+    clock.advance(Duration::from_secs(31));
+    for path in ["/fail", "/panic", "/fail", "/panic"] {
+        let request = client.get(path);
+        let outcome = tokio::spawn(async move { request.send().await.map(drop) }).await;
+        let is_hooks = outcome.as_ref().map_or_else(JoinError::is_panic, |sent| {
+            sent.as_ref().is_err_and(requestforge::HttpClientError::is_hook)
+        });
+        assert!(is_hooks, "{path}: {outcome:?}");
+        assert_eq!(state(), CircuitState::HalfOpen);
+    }
+    client.get("/x").send().await.expect("the one place is free");
+    assert_eq!((state(), server.requests().len()), (CircuitState::Closed, 2));
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ impl Origins {
 
 /// What the chain says that this request is about.
 fn reply(batch: &Mutex<Batch>, request: &RecordedRequest) -> RawReply {
-    let mut parts = request.target().split(['/', '?']).skip(2).map(|part| part.parse::<u64>());
+    let mut parts = request.target().split(['/', '?']).skip(2).map(str::parse::<u64>);
     let (Some(Ok(seed)), Some(Ok(step))) = (parts.next(), parts.next()) else {
         panic!("a path that no chain has: {}", request.target())
     };

@@ -11,7 +11,7 @@ use requestforge::{
 
 use super::world::{always, build, in_turn, quickly, retrying};
 
-async fn client(server: &AuthorizationServer, api: &Origin) -> HttpClient {
+fn client(server: &AuthorizationServer, api: &Origin) -> HttpClient {
     let provider = ClientCredentialsTokenProvider::builder(
         server.token_url(),
         server.client_id(),
@@ -44,7 +44,7 @@ async fn a_replay_is_no_retry() {
             .map(|status| if status == 401 { unauthorized.clone() } else { RawReply::status(status) })
             .collect();
         let api = in_turn(replies).await;
-        let response = client(&server, &api).await.get("/").send().await.expect("an answer");
+        let response = client(&server, &api).get("/").send().await.expect("an answer");
         assert!(response.is_success());
         assert_eq!((tokens(&api), response.attempts()), (sent, 4));
     }
@@ -54,7 +54,7 @@ async fn a_replay_is_no_retry() {
 async fn a_post_is_replayed_after_a_401_and_not_retried_after_a_503() {
     let server = AuthorizationServer::start().await.expect("a server");
     let api = in_turn([RawReply::status(401), RawReply::status(503)]).await;
-    let response = client(&server, &api).await.post("/").body("order").send().await.expect("an answer");
+    let response = client(&server, &api).post("/").body("order").send().await.expect("an answer");
     assert_eq!((response.status_code().as_u16(), tokens(&api)), (503, vec![0, 1]));
 }
 
@@ -62,7 +62,7 @@ async fn a_post_is_replayed_after_a_401_and_not_retried_after_a_503() {
 async fn a_spent_budget_does_not_stop_a_replay() {
     let server = AuthorizationServer::start().await.expect("a server");
     let api = always(RawReply::status(503)).await;
-    let client = client(&server, &api).await;
+    let client = client(&server, &api);
     for _ in 0..60 {
         client.get("/").send().await.expect("an answer");
     }

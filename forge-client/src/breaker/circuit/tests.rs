@@ -44,6 +44,10 @@ impl Timed {
         admission
     }
 
+    fn renew(&mut self, ticket: Ticket) -> Admission {
+        self.circuit.renew(ticket, self.now, TIMEOUT, &self.rules)
+    }
+
     fn settle(&mut self, ticket: Ticket, verdict: Verdict) {
         self.circuit.settle(ticket, verdict, self.now, &self.rules);
     }
@@ -193,4 +197,34 @@ fn absurd_durations_are_no_more_than_very_long() {
     assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_millis(1)));
     circuit.now = i64::MAX;
     assert!(circuit.circuit.admit(circuit.now, Duration::MAX, &rules).is_ok());
+}
+
+#[test]
+fn inv22_a_place_is_kept_from_when_the_request_is_sent() {
+    let mut circuit = Timed::half_open();
+    let (first, second) = (circuit.admit().unwrap(), circuit.admit().unwrap());
+    circuit.pass(19);
+    assert_eq!(circuit.renew(first).unwrap().probe, first.probe);
+    circuit.pass(1);
+    // The second is lost, and another comes.
+    circuit.admit().unwrap();
+    assert!(circuit.renew(second).is_err(), "two are under way");
+    circuit.pass(19);
+    let third = circuit.renew(second).unwrap();
+    assert_ne!(third.probe, second.probe, "a place anew");
+    assert!(circuit.admit().is_err());
+}
+
+#[test]
+fn inv22_leave_of_another_phase_is_none() {
+    let mut circuit = Timed::closed(rules());
+    let early = circuit.admit().unwrap();
+    assert!(circuit.renew(early).is_ok());
+    circuit.calls("fff");
+    assert_eq!(circuit.renew(early).unwrap_err(), Some(Duration::from_secs(30)));
+    circuit.pass(30);
+    let probe = circuit.renew(early).unwrap();
+    assert!(probe.probe.is_some());
+    circuit.admit().unwrap();
+    assert!(circuit.renew(early).is_err());
 }
