@@ -2,8 +2,8 @@
 
 use forge_tests::MultiStepServer;
 use requestforge::{
-    Body, BodyTokenFetcher, ConfigError, ContentType, FetchContext, HeaderTokenFetcher,
-    HttpTokenFetcherBuilder, PipelineTokenProvider, Secret, TokenFetchPipeline, TokenManager,
+    Body, BodyTokenFetcher, ConfigError, ContentType, HeaderTokenFetcher, HttpTokenFetcherBuilder,
+    PipelineTokenProvider, TokenData, TokenFetchPipeline, TokenManager,
 };
 
 /// Each step has the tokens of those that it depends on in its context. The last one is what requests carry.
@@ -11,7 +11,9 @@ pub(super) fn sessions(server: &MultiStepServer, password: &str) -> Result<Token
     let session = HeaderTokenFetcher::builder("session", server.base_url(), "/v1/session")
         .token_header("X-Session-Id")
         .depends_on(["user_token"])
-        .request_headers_with(|context| [("Authorization", bearer(context))])
+        .request_headers_with(|context| {
+            [("Authorization", context.get_token("user_token").map(TokenData::authorization_header))]
+        })
         .build()?;
     let pipeline = TokenFetchPipeline::builder()
         .step(app_token(server).build()?)
@@ -34,11 +36,6 @@ pub(super) fn users_of_a_device(server: &MultiStepServer) -> Result<TokenFetchPi
         .request_headers_with(|context| [("X-Device-Token", context.get_token_value("device_token"))])
         .build()?;
     TokenFetchPipeline::builder().steps([app_token(server).build()?, device_token, user_token]).build()
-}
-
-/// The user's token as its endpoint wants it.
-fn bearer(context: &FetchContext) -> Option<Secret> {
-    context.get_token("user_token").map(|token| Secret::from(token.authorization_header()))
 }
 
 fn app_token(server: &MultiStepServer) -> HttpTokenFetcherBuilder<Body> {

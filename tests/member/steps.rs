@@ -7,7 +7,7 @@ use forge_tests::Step;
 use forge_tests::fleet::Settings;
 use requestforge::{
     BodyTokenFetcher, Clock, ContentType, HeaderTokenFetcher, PipelineTokenProvider, RedisTokenStorage,
-    Secret, TokenFetchPipeline, TokenProvider,
+    TokenData, TokenFetchPipeline, TokenProvider,
 };
 
 /// Makes pipelines.
@@ -32,12 +32,12 @@ impl Steps {
         };
         let app = body(Step::App).request_data([
             ("grant_type", "client_credentials"),
-            ("client_id", client_id.as_str()),
-            ("client_secret", client_secret.as_str()),
+            ("client_id", client_id),
+            ("client_secret", client_secret),
         ]);
         let user = body(Step::User)
             .content_type(ContentType::Json)
-            .request_data([("username", username.as_str()), ("password", password.as_str())])
+            .request_data([("username", username), ("password", password)])
             .depends_on(["app_token"])
             .request_headers_with(|context| [("X-App-Token", context.get_token_value("app_token"))]);
         let session = HeaderTokenFetcher::builder(Step::Session.name(), url, Step::Session.path())
@@ -45,10 +45,7 @@ impl Steps {
             .token_header("X-Session-Id")
             .depends_on(["user_token"])
             .request_headers_with(|context| {
-                [(
-                    "Authorization",
-                    context.get_token("user_token").map(|token| Secret::from(token.authorization_header())),
-                )]
+                [("Authorization", context.get_token("user_token").map(TokenData::authorization_header))]
             });
         let pipeline = TokenFetchPipeline::builder()
             .step(app.build()?)

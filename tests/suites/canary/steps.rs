@@ -78,9 +78,9 @@ fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuild
     let body = || {
         BodyTokenFetcher::builder("second", url, "/token")
             .depends_on(["first"])
-            .request_headers([("X-Key", secrets.header.as_str())])
+            .request_headers([("X-Key", &secrets.header)])
             .request_headers_with(|context| [("X-First", context.get_token_value("first"))])
-            .request_data([("password", secrets.field.as_str())])
+            .request_data([("password", &secrets.field)])
             .request_data_with(later.clone())
     };
     let pipeline =
@@ -96,9 +96,9 @@ fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuild
         Kind::Header => pipeline.step(
             HeaderTokenFetcher::builder("second", url, "/token")
                 .depends_on(["first"])
-                .request_headers([("X-Key", secrets.header.as_str())])
+                .request_headers([("X-Key", &secrets.header)])
                 .request_headers_with(|context| [("X-First", context.get_token_value("first"))])
-                .request_data([("password", secrets.field.as_str())])
+                .request_data([("password", &secrets.field)])
                 .request_data_with(later)
                 .build()
                 .expect("a step"),
@@ -156,13 +156,13 @@ async fn inv16_steps_pipelines_and_contexts_are_not_shown() {
     let agent = secrets.field.clone();
     let endpoint = format!("/token?{query}");
     let builder = BodyTokenFetcher::builder("a", "https://auth.example.com", &endpoint)
-        .request_data([("password", secrets.field.as_str())])
-        .request_headers([("X-Key", secrets.header.as_str())])
+        .request_data([("password", &secrets.field)])
+        .request_headers([("X-Key", &secrets.header)])
         .http(move |http| http.user_agent(agent.as_str()));
     canaries.look_at_debug("HttpTokenFetcherBuilder, body", &builder);
     let builder = HeaderTokenFetcher::builder("a", "https://auth.example.com", &endpoint)
-        .request_data([("password", secrets.field.as_str())])
-        .request_headers([("X-Key", secrets.header.as_str())]);
+        .request_data([("password", &secrets.field)])
+        .request_headers([("X-Key", &secrets.header)]);
     canaries.look_at_debug("HttpTokenFetcherBuilder, header", &builder);
     canaries.look_at_debug("HeaderTokenFetcher", &builder.build().expect("a step"));
     // The server did get it all: a suite that sends nothing proves nothing.
@@ -305,10 +305,7 @@ pub(crate) async fn session(canaries: &mut Canaries) {
             .token_header("X-Session-Id")
             .depends_on(["user_token"])
             .request_headers_with(|context| {
-                [(
-                    "Authorization",
-                    context.get_token("user_token").map(|token| Secret::from(token.authorization_header())),
-                )]
+                [("Authorization", context.get_token("user_token").map(TokenData::authorization_header))]
             });
         let pipeline = TokenFetchPipeline::builder()
             .cache_key_prefix("canary")

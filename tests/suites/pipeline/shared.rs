@@ -1,7 +1,7 @@
 //! Two pipelines of a process that have a step in common.
 
 use forge_tests::Step;
-use requestforge::TokenFetchPipeline;
+use requestforge::{BodyTokenFetcher, TokenFetchPipeline};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -9,6 +9,7 @@ use crate::world::{LIMIT, World};
 
 over_each_storage![
     inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once,
+    a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares,
     inv17_with_another_prefix_nothing_is_shared,
 ];
 
@@ -51,6 +52,22 @@ async fn inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once(wor
     assert_eq!(world.server.all_calls(), [2, 2, 1, 0]);
     pipelines[0].execute(false).await.expect("a token");
     assert_eq!(world.server.all_calls(), [2, 2, 2, 0]);
+}
+
+/// As after a change of the configuration: the one with the old secret goes when the new one is there.
+async fn a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares(world: World) {
+    let build = |step: BodyTokenFetcher| {
+        let pipeline = world.pipeline().step(step).step(world.user().build().expect("a step"));
+        pipeline.build().expect("a pipeline")
+    };
+    let old = world.app().request_data_with(|_| [("client_secret", "wrong")]);
+    let old = build(old.build().expect("a step"));
+    old.execute(false).await.expect_err("a wrong secret");
+    let new = build(world.app().build().expect("a step"));
+    new.execute(false).await.expect("a token");
+    // It is the same step.
+    old.execute(false).await.expect("a token");
+    assert_eq!(world.server.all_calls(), [2, 0, 1, 0]);
 }
 
 async fn inv17_with_another_prefix_nothing_is_shared(world: World) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use forge_tests::{StatusCode, Step};
 use requestforge::{
     AuthenticationError, AuthenticationErrorKind, FetchContext, TokenData, TokenFetchPipeline, TokenFetcher,
-    async_trait,
+    TokenManager, async_trait,
 };
 use tokio::task::JoinSet;
 
@@ -175,7 +175,9 @@ async fn inv03_a_step_that_hangs_past_its_time_out_is_an_error_and_holds_up_nobo
 async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
     const RETRY_AFTER: u32 = 7;
     let pipeline = world.three_steps().build().expect("a pipeline");
-    let manager = world.manager(provider(&pipeline));
+    // Without a storage of its own: Redis would go by another clock.
+    let manager = TokenManager::builder(provider(&pipeline)).clock(world.clock());
+    let manager = manager.build().expect("a manager");
     world.server.set_failing(Step::App, Some(StatusCode::SERVICE_UNAVAILABLE));
     world.server.set_retry_after(Step::App, Some(RETRY_AFTER));
     for round in 1..=3 {

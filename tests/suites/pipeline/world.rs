@@ -7,7 +7,7 @@ use forge_tests::{MultiStepServer, RedisServer, Step};
 use requestforge::{
     Body, BodyTokenFetcher, Clock, ContentType, FetchContext, Header, HeaderTokenFetcher, HttpClient,
     HttpTokenFetcherBuilder, InMemoryTokenStorage, ManualClock, PipelineTokenProvider, RedisTokenStorage,
-    Secret, TokenAuth, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager, TokenStorage,
+    TokenAuth, TokenData, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager, TokenStorage,
 };
 use tokio::time::{sleep, timeout};
 
@@ -126,8 +126,8 @@ impl World {
 }
 
 /// The user's token as its endpoint wants it.
-pub(crate) fn bearer(context: &FetchContext) -> Option<Secret> {
-    context.get_token("user_token").map(|token| Secret::from(token.authorization_header()))
+pub(crate) fn bearer(context: &FetchContext) -> Option<String> {
+    context.get_token("user_token").map(TokenData::authorization_header)
 }
 
 pub(crate) fn provider(pipeline: &TokenFetchPipeline) -> PipelineTokenProvider {
