@@ -4,6 +4,8 @@ mod retries;
 mod settings;
 mod transport;
 
+pub(crate) use self::transport::check_timeout;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;

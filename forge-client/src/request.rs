@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::auth::{Auth, Instead};
 use crate::client::Inner;
+use crate::config::check_timeout;
 use crate::hop::{Hop, RequestBody};
 use crate::peek::at_hand;
 use crate::retry::IDEMPOTENCY_KEY;
@@ -148,9 +149,11 @@ impl RequestBuilder {
         })
     }
 
-    /// How long each attempt may take, reading its body included, instead of the client's time-out.
+    /// How long each attempt may take, reading its body included, instead of the client's
+    /// [time-out](crate::HttpClientConfigBuilder::with_timeout).
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
+            check_timeout("timeout", timeout)?;
             parts.options.timeout = Some(timeout);
             Ok(())
         })
@@ -160,6 +163,7 @@ impl RequestBuilder {
     /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
     pub fn total_timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
+            check_timeout("total_timeout", timeout)?;
             parts.options.total_timeout = Some(timeout);
             Ok(())
         })

@@ -94,12 +94,7 @@ impl<'a> Call<'a> {
 
     async fn run(&mut self) -> Outcome {
         loop {
-            // First of all: no token is fetched for a request that is not sent.
-            let mut permit = self.admit()?;
-            let request = self.request().await?;
-            if let Some(permit) = &mut permit {
-                permit.renew(self.attempt_timeout())?;
-            }
+            let (request, permit) = self.prepare().await?;
             let outcome = match self.exchange(request, permit).await {
                 Ok(response) => match self.authenticate(response).await? {
                     Step::Again => continue,
@@ -115,14 +110,34 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The request of an attempt, and leave to send it now.
+    async fn prepare(&mut self) -> Result<(Request, Option<Permit>), HttpClientError> {
+        // First of all: no token is fetched for a request that is not sent.
+        let mut permit = self.admit()?;
+        let mut request = self.request().await?;
+        // Tokens and hooks have had their time.
+        let timeout = self.attempt_timeout()?;
+        if let Some(permit) = &mut permit {
+            permit.renew(timeout)?;
+        }
+        if self.options.timeout.is_some() || self.deadline.is_some() {
+            *request.timeout_mut() = Some(timeout);
+        }
+        Ok((request, permit))
+    }
+
     /// Leave to send, where there is a breaker to be asked.
     fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
         let Some(breaker) = &self.client.breaker else { return Ok(None) };
-        Ok(Some(breaker.admit(&self.hop.url, self.attempt_timeout())?))
+        Ok(Some(breaker.admit(&self.hop.url, self.attempt_timeout()?)?))
     }
 
-    fn attempt_timeout(&self) -> Duration {
-        self.options.timeout.unwrap_or(self.client.timeout)
+    /// How long an attempt may take that begins now, its body included.
+    fn attempt_timeout(&self) -> Result<Duration, HttpClientError> {
+        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
+        let Some(deadline) = self.deadline else { return Ok(timeout) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
     }
 
     /// The request of an attempt, with its credential and what hooks make of it.
@@ -140,7 +155,6 @@ impl<'a> Call<'a> {
         let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = self.hop.body.send();
-        *request.timeout_mut() = self.options.timeout;
         Ok(request)
     }
 
@@ -174,9 +188,9 @@ impl<'a> Call<'a> {
             .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
         let is_timed = entry.is_some() || !client.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);
-        let sent = within(self.deadline, client.http.execute(request)).await;
+        let sent = client.http.execute(request).await;
         self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
-        let outcome = sent.and_then(|sent| sent.map_err(|error| HttpClientError::exchange(&error)));
+        let outcome = sent.map_err(|error| HttpClientError::exchange(&error));
         if let (Some(permit), Some(verdict)) = (permit, verdict(&outcome)) {
             permit.settle(verdict);
         }
