@@ -2,10 +2,11 @@
 
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
-    CoolDown, Credential, ExchangeError, Freshness, Generation, Generations, InvalidTokenResponse, Moment,
-    OAuthErrorCode, ResponseFields, Secret, SecretSource, Spending, StaticTokenSource, StorageError,
-    SystemClock, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage,
-    Version, async_trait, retry_after, token_source_fn,
+    CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
+    Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields, Secret, SecretSource,
+    Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId,
+    TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version, async_trait, retry_after,
+    token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -13,11 +14,18 @@ pub use forge_core::{ManualClock, storage_conformance};
 pub use forge_token::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, HttpTransport, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider, TokenEndpoint, TokenManager,
-    TokenManagerBuilder, TokenRequest, TokenResponse, TokenStatus, TokenTransport, reqwest,
+    TokenManagerBuilder, TokenOrigin, TokenRequest, TokenResponse, TokenStatus, TokenTransport, reqwest,
 };
 
 #[cfg(feature = "storage-memory")]
 pub use forge_storage_memory::{InMemoryTokenStorage, InMemoryTokenStorageBuilder};
+
+#[cfg(feature = "pipeline")]
+pub use forge_pipeline::{
+    Body, BodyTokenFetcher, ContentType, Header, HeaderTokenFetcher, HttpMethod, HttpTokenFetcher,
+    HttpTokenFetcherBuilder, PipelineTokenProvider, RequestValue, TokenFetchPipeline,
+    TokenFetchPipelineBuilder,
+};
 
 #[cfg(feature = "storage-redis")]
 pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis};
@@ -29,10 +37,10 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
     CircuitBreakerBuilder, CircuitBreakerRetryStrategy, CircuitOpen, CircuitState, CircuitTransition,
-    CompositeAuth, ConditionalAuthRetryStrategy, CorrelationId, ErrorHook, ExaminedResponse,
+    CompositeAuth, ConditionalAuthRetryStrategy, CorrelationId, Curl, ErrorHook, ExaminedResponse,
     ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, FailedCall, HookResult, HttpClient,
     HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
-    ReceivedResponse, RequestBuilder, RequestHook, ResponseHook, RetryOutcome, RetryStrategy,
+    ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };

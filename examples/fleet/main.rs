@@ -8,6 +8,8 @@
 //!
 //! What a process of the fleet does is in `member.rs`.
 
+#[path = "../quickstart/chain.rs"]
+mod chain;
 mod fleet;
 mod member;
 #[path = "../quickstart/timeline.rs"]
@@ -21,6 +23,7 @@ use clap::Parser;
 use forge_tests::{AuthorizationServer, RedisServer};
 use requestforge::{RedisTokenStorage, TokenStorage};
 
+use chain::Chain;
 use fleet::Fleet;
 use timeline::Timeline;
 use tokio::time::sleep;
@@ -59,12 +62,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
-                cause = error.source();
-            }
+            eprintln!("error: {}", Chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -7,14 +7,14 @@
 //! cargo run --example quickstart -- --help
 //! ```
 
+mod chain;
 mod promises;
 mod timeline;
 mod your_servers;
 
-use std::error::Error;
-use std::fmt;
 use std::process::ExitCode;
 
+use chain::Chain;
 use your_servers::Job;
 
 #[tokio::main]
@@ -34,19 +34,4 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and its causes, one a line. Nothing in it is a secret, so it may be shown and logged.
-struct Chain<'e>(&'e (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        causes(self.0).skip(1).try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
-    }
-}
-
-/// The error itself, its cause, the cause of that, …
-fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }

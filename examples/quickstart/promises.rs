@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::Chain;
+use crate::chain::Chain;
 use crate::timeline::Timeline;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

@@ -16,7 +16,7 @@ use requestforge::{
     Credential, HttpClient, HttpClientError, OAuthErrorCode, Secret, TokenManager,
 };
 
-use crate::causes;
+use crate::chain::causes;
 
 /// Gets a token and calls an API with it.
 ///

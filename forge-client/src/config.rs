@@ -12,12 +12,11 @@ use std::sync::Arc;
 
 use forge_core::ConfigError;
 use http::{HeaderName, HeaderValue};
-use url::Url;
 
 use self::settings::Settings;
 use crate::auth::{ApiKeyAuth, Auth, Scheme};
 use crate::client::Inner;
-use crate::target::{BaseUrl, Origin, check_characters, check_http};
+use crate::target::{BaseUrl, Origin, absolute};
 use crate::{HttpClient, HttpClientError};
 
 /// Settings of an [`HttpClient`], complete and checked.
@@ -197,14 +196,6 @@ fn scheme(auth: Option<Auth>, api_key: Option<ApiKeyAuth>) -> Result<Option<Sche
         }),
         (api_key, auth) => Ok(api_key.or(auth)),
     }
-}
-
-fn absolute(field: &'static str, url: &str) -> Result<Url, ConfigError> {
-    check_characters(field, url)?;
-    let url = Url::parse(url)
-        .map_err(|error| ConfigError::new(field, "an absolute http or https URL").with_source(error))?;
-    check_http(field, &url)?;
-    Ok(url)
 }
 
 impl HttpClientConfig {

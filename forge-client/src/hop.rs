@@ -6,6 +6,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
+use crate::credential_names::may_name_a_credential;
 use crate::target::Origin;
 
 /// One request of a call: the first, or what a redirect made of it.
@@ -50,28 +51,6 @@ impl Trust {
         }
     }
 }
-
-/// Whether something of this name, in lower case, is a credential by the customs of many APIs.
-pub(crate) fn may_name_a_credential(name: &str) -> bool {
-    SENSITIVE_PARTS.iter().any(|part| name.contains(part))
-}
-
-/// What the names of headers that carry credentials have in common, by the customs of many APIs. A
-/// harmless header that is stripped on the way to another origin is the smaller harm.
-const SENSITIVE_PARTS: &[&str] = &[
-    "auth",
-    "cookie",
-    "credential",
-    "csrf",
-    "dpop",
-    "jwt",
-    "key",
-    "passw",
-    "secret",
-    "session",
-    "signature",
-    "token",
-];
 
 impl Hop {
     /// The first hop. The client's default headers that may be credentials go to trusted origins
@@ -160,6 +139,15 @@ impl RequestBody {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::Empty | Self::Stream(_) => None,
+        }
+    }
+
+    /// The same for being looked at: a stream that was sent.
+    pub(crate) fn shown(&self) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::Stream(_) => Self::Stream(None),
         }
     }
 
@@ -263,14 +251,26 @@ mod tests {
             ("x-session-id", "x"),
             ("x-auth-email", "x"),
             ("authentication", "x"),
+            ("x-otp", "x"),
+            ("x-pwd", "x"),
+            ("x-bearer", "x"),
+            ("x-sid", "x"),
+            ("x-sig", "x"),
+            ("x-pin", "x"),
+            ("x-nonce", "x"),
+            ("x-ticket", "x"),
+            ("x-assertion", "x"),
+            ("x-hmac", "x"),
+            ("x-xsrf", "x"),
             ("host", "x"),
             ("accept", "x"),
             ("x-request-id", "x"),
             ("traceparent", "x"),
+            ("x-monkey", "x"),
         ]);
         let mut hop = first("https://a.example", &HeaderMap::new(), own);
         hop.move_to(url("https://b.example"), &trust());
-        assert_eq!(sent(&hop), ["accept", "traceparent", "x-request-id"]);
+        assert_eq!(sent(&hop), ["accept", "traceparent", "x-monkey", "x-request-id"]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod breaker;
 mod breaker_tests;
 mod client;
 mod config;
+mod credential_names;
+mod curl;
 mod error;
 mod examined;
 mod hooks;
@@ -27,6 +29,7 @@ mod logging;
 mod peek;
 mod redirect;
 mod request;
+mod request_many;
 mod response;
 mod retry;
 mod rt;
@@ -40,6 +43,7 @@ pub use auth::{
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
+pub use curl::Curl;
 pub use error::HttpClientError;
 pub use examined::ExaminedResponse;
 pub use hooks::{
@@ -48,6 +52,7 @@ pub use hooks::{
 };
 pub use logging::Logging;
 pub use request::RequestBuilder;
+pub use request_many::RequestMany;
 pub use response::{BodyStream, HttpResponse};
 pub use retry::{
     CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,

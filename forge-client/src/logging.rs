@@ -13,6 +13,7 @@ use crate::hop::Trust;
 use entry::Attempt;
 
 pub(crate) use entry::Entry;
+pub(crate) use mask::Mask;
 
 /// What a client tells through `tracing` of each request that it sends.
 ///

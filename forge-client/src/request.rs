@@ -18,7 +18,7 @@ use crate::peek::at_hand;
 use crate::retry::IDEMPOTENCY_KEY;
 use crate::send::CallOptions;
 use crate::target::presentable;
-use crate::{HttpClientError, HttpResponse};
+use crate::{Curl, HttpClientError, HttpResponse};
 
 /// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
 #[must_use = "a request does nothing until it is sent"]
@@ -262,6 +262,47 @@ impl RequestBuilder {
             return Err(HttpClientError::from(error).at(&hop.method, &hop.url));
         }
         crate::send::send(client, hop, parts.options).await
+    }
+
+    /// The request as a command line for `curl`, for a bug report or a terminal: as it would be sent first,
+    /// with default headers and with the credential that is at hand (nothing is fetched, and request hooks
+    /// are not asked). Secrets are masked, by the rules of [`Logging`](crate::Logging), unless
+    /// [`with_secrets`](Curl::with_secrets) asks for them. A stream has to come from standard input, and so
+    /// has a body that is no text; where secrets are masked, also one that is neither JSON nor a form.
+    ///
+    /// ```
+    /// # fn run() -> Result<(), forge_client::HttpClientError> {
+    /// use forge_client::HttpClient;
+    ///
+    /// let client = HttpClient::builder("https://api.example.com").with_bearer_token("abc").build()?;
+    /// let request = client.get("/users").query(&[("page", "2"), ("api_key", "xyz")]);
+    /// let masked = "curl 'https://api.example.com/users?page=2&api_key=***' -H 'authorization: ***'";
+    /// assert_eq!(request.to_curl().to_string(), masked);
+    /// # Ok(())
+    /// # }
+    /// # run().unwrap();
+    /// ```
+    pub fn to_curl(&self) -> Curl<'_> {
+        let parts = match &self.request {
+            Ok(parts) => parts,
+            Err(error) => return Curl::failed(error),
+        };
+        let client = &*self.client;
+        let hop = Hop::first(
+            parts.method.clone(),
+            parts.url.clone(),
+            &client.default_headers,
+            parts.headers.clone(),
+            parts.body.shown(),
+            &client.trust,
+        );
+        let mut headers = hop.headers.clone();
+        if let Some(scheme) = parts.options.auth.scheme(client.authentication.as_deref())
+            && hop.is_trusted()
+        {
+            scheme.show(&hop, &mut headers);
+        }
+        Curl::of(client, hop, headers)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Parts) -> Result<(), ConfigError>) -> Self {

@@ -181,6 +181,10 @@ impl<'a> Call<'a> {
     }
 
     async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
+        if !self.has_time_for(Duration::ZERO) {
+            // Nothing is sent any more, which says nothing of the server: the permit is given back.
+            return Err(HttpClientError::total_timeout());
+        }
         let client = self.client;
         self.attempts += 1;
         let logging = client.logging.as_ref();

@@ -45,15 +45,24 @@ impl BaseUrl {
 
 /// Refuses control characters. `url` would leave some out and encode others, so what is sent would not be
 /// what was read here; who needs one encodes it.
-pub(crate) fn check_characters(field: &'static str, reference: &str) -> Result<(), ConfigError> {
+fn check_characters(field: &'static str, reference: &str) -> Result<(), ConfigError> {
     if reference.contains(char::is_control) {
         return Err(ConfigError::new(field, "a URL without control characters, such as line breaks"));
     }
     Ok(())
 }
 
+/// A URL that is a setting or an argument by itself.
+pub(crate) fn absolute(field: &'static str, url: &str) -> Result<Url, ConfigError> {
+    check_characters(field, url)?;
+    let url = Url::parse(url)
+        .map_err(|error| ConfigError::new(field, "an absolute http or https URL").with_source(error))?;
+    check_http(field, &url)?;
+    Ok(url)
+}
+
 /// Refuses what is no http URL, and user-info: that is a credential, and has settings of its own.
-pub(crate) fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
+fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(ConfigError::new(field, "an http or https URL"));
     }

@@ -5,6 +5,7 @@
 //! | you want to | implement or use |
 //! | --- | --- |
 //! | get tokens from an API of your own | [`TokenProvider`] |
+//! | do one step of several that lead to a token | [`TokenFetcher`] |
 //! | keep tokens in a place of your own | [`TokenStorage`] |
 //! | hand a client tokens from elsewhere | [`StaticTokenSource`], [`token_source_fn`], [`TokenSource`] |
 //! | move time in a test | `ManualClock` (feature `test-util`) |
@@ -15,6 +16,8 @@ mod clock;
 mod credential;
 mod echo;
 mod error;
+mod fetch_context;
+mod fetcher;
 mod identity;
 mod provider;
 mod response;
@@ -34,9 +37,11 @@ pub use echo::echoes;
 pub use error::{
     AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, OAuthErrorCode, StorageError,
 };
+pub use fetch_context::FetchContext;
+pub use fetcher::TokenFetcher;
 pub use identity::TokenId;
-pub use provider::TokenProvider;
-pub use response::{InvalidTokenResponse, ResponseFields};
+pub use provider::{Demand, TokenProvider};
+pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
 pub use retry_after::retry_after;
 pub use secret::Secret;
 pub use secret_source::SecretSource;
@@ -44,8 +49,8 @@ pub use source::{StaticTokenSource, TokenSource, token_source_fn};
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{
-    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, Generations, Spending, TokenLease,
-    TokenLeases, TokenStorage, Version,
+    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Spending,
+    TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::TokenData;
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{AuthenticationError, CacheKey, TokenData};
+use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
 
 /// Gets tokens from their issuer. Implement it for an API with a flow of its own; a manager does
 /// the caching, the joining of concurrent calls and the renewal.
@@ -43,6 +43,18 @@ pub trait TokenProvider: Send + Sync {
     /// Whatever kept the issuer from giving one; the kind decides how it is treated.
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError>;
 
+    /// As [`fetch_token`](Self::fetch_token), for who wants to know what the token is for. A manager calls
+    /// this one. Override it in a provider that keeps tokens of its own and must not answer with one that
+    /// will not do; the default fetches.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch_token`](Self::fetch_token).
+    async fn fetch_token_for(&self, demand: Demand) -> Result<TokenData, AuthenticationError> {
+        let _ = demand;
+        self.fetch_token().await
+    }
+
     /// Renews a token. Called for tokens that have a refresh token; the default gets a new one by
     /// the full grant.
     ///
@@ -60,6 +72,30 @@ pub trait TokenProvider: Send + Sync {
     async fn has_new_credentials(&self) -> bool {
         false
     }
+
+    /// Forgets the tokens that the provider keeps itself. A manager calls it when its token is
+    /// invalidated. Default: there are none.
+    ///
+    /// # Errors
+    ///
+    /// Some may not be forgotten everywhere.
+    async fn forget_token(&self) -> Result<(), AuthenticationError> {
+        Ok(())
+    }
+}
+
+/// What a token is wanted for, which says whether one that is cached somewhere will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Demand {
+    /// Any valid token.
+    Valid,
+    /// A valid token that is not this one, which expires soon or has expired.
+    NewerThan(TokenId),
+    /// A valid token that is not this one, which was rejected.
+    OtherThan(TokenId),
+    /// A token fetched anew, whatever is cached.
+    New,
 }
 
 #[async_trait]
@@ -76,11 +112,19 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).fetch_token().await
     }
 
+    async fn fetch_token_for(&self, demand: Demand) -> Result<TokenData, AuthenticationError> {
+        (**self).fetch_token_for(demand).await
+    }
+
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         (**self).refresh_token(current).await
     }
 
     async fn has_new_credentials(&self) -> bool {
         (**self).has_new_credentials().await
+    }
+
+    async fn forget_token(&self) -> Result<(), AuthenticationError> {
+        (**self).forget_token().await
     }
 }

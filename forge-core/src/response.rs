@@ -2,11 +2,15 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::TokenData;
+use crate::token::wipe;
 
 /// Where the parts of a token stand in an issuer's answer; the defaults are those of RFC 6749 5.1.
+///
+/// Each is the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901) to one that lies
+/// deeper: `/data/token`.
 ///
 /// ```
 /// use forge_core::{ResponseFields, TokenData};
@@ -30,6 +34,21 @@ pub struct ResponseFields {
     pub refresh_token: Cow<'static, str>,
     /// Default: `scope`.
     pub scope: Cow<'static, str>,
+    /// For issuers that say when the token expires, not after which time: the field, and how the moment is
+    /// written there. Then `expires_in` is not read. Default: none.
+    pub expires_at: Option<(Cow<'static, str>, TimeFormat)>,
+    /// The type of a token whose answer names none. Default: `Bearer`.
+    pub default_token_type: Cow<'static, str>,
+}
+
+/// How a moment is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeFormat {
+    /// As in `2026-11-25T21:46:00Z` (RFC 3339).
+    Rfc3339,
+    /// Seconds since 1970-01-01T00:00:00Z, also fractional, as a number or a string that holds one.
+    UnixSeconds,
 }
 
 impl Default for ResponseFields {
@@ -40,6 +59,8 @@ impl Default for ResponseFields {
             expires_in: "expires_in".into(),
             refresh_token: "refresh_token".into(),
             scope: "scope".into(),
+            expires_at: None,
+            default_token_type: "Bearer".into(),
         }
     }
 }
@@ -70,15 +91,15 @@ impl TokenData {
     /// Reads a token from an issuer's answer. What `fields` does not name goes to `extra`.
     ///
     /// `expires_in` may be a number, also fractional, or a string that holds one; a missing or
-    /// `null` one means that the token does not expire. A missing type is `Bearer`, and `bearer` in
-    /// any case is written `Bearer` (types ignore case, RFC 6749 5.1, yet some APIs do not). `scope`
-    /// may be a list of strings.
+    /// `null` one means that the token does not expire. `bearer` in any case is written `Bearer` (types
+    /// ignore case, RFC 6749 5.1, yet some APIs do not), and so is `BearerToken`, as some gateways call it.
+    /// `scope` may be a list of strings.
     ///
     /// # Errors
     ///
     /// No JSON object; an access token that is missing, empty, not a string or has characters that
-    /// cannot stand in a header; an `expires_in` that is not positive, over 100 years, or no number;
-    /// a refresh token, type or scope of another JSON type.
+    /// cannot stand in a header; an `expires_in` that is not positive, over 100 years, or no number; an
+    /// `expires_at` that is no moment, or not within 100 years; a refresh token, type or scope of another JSON type.
     pub fn from_response(answer: &Value, fields: &ResponseFields) -> Result<Self, InvalidTokenResponse> {
         Self::from_response_at(answer, fields, Utc::now())
     }
@@ -94,24 +115,32 @@ impl TokenData {
         fields: &ResponseFields,
         issued_at: DateTime<Utc>,
     ) -> Result<Self, InvalidTokenResponse> {
-        let answer = answer.as_object().ok_or_else(|| InvalidTokenResponse {
-            field: "(the whole answer)".to_owned(),
-            expected: "a JSON object",
-            found: kind_of(answer),
-        })?;
+        if !answer.is_object() {
+            return Err(InvalidTokenResponse {
+                field: "(the whole answer)".to_owned(),
+                expected: "a JSON object",
+                found: kind_of(answer),
+            });
+        }
 
         let mut token = Self::new(access_token(answer, &fields.access_token)?).with_issued_at(issued_at);
         if let Some(token_type) = text(answer, &fields.token_type)? {
-            let bearer = token_type.eq_ignore_ascii_case("bearer");
+            let bearer = ["bearer", "bearertoken"].iter().any(|name| token_type.eq_ignore_ascii_case(name));
             token = token.with_token_type(if bearer {
                 "Bearer"
             } else {
                 header_safe(&fields.token_type, token_type)?
             });
+        } else {
+            token = token.with_token_type(&*fields.default_token_type);
         }
-        if let Some(lifetime) = lifetime(answer, &fields.expires_in)? {
-            let expires_at = issued_at.checked_add_signed(lifetime);
-            token = token.with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC));
+        let expires_at = match &fields.expires_at {
+            Some((field, format)) => moment(answer, field, *format, issued_at)?,
+            None => lifetime(answer, &fields.expires_in)?
+                .map(|lifetime| issued_at.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC)),
+        };
+        if let Some(expires_at) = expires_at {
+            token = token.with_expires_at(expires_at);
         }
         if let Some(refresh_token) = text(answer, &fields.refresh_token)? {
             token = token.with_refresh_token(refresh_token);
@@ -120,20 +149,37 @@ impl TokenData {
             token = token.with_scope(scope);
         }
 
-        let named = [
-            &fields.access_token,
-            &fields.token_type,
-            &fields.expires_in,
-            &fields.refresh_token,
-            &fields.scope,
-        ];
-        let is_extra = |(name, _): &(&String, &Value)| named.iter().all(|field| field != name);
-        let extra = answer.iter().filter(is_extra).map(|(name, value)| (name.clone(), value.clone()));
-        Ok(token.with_extra(extra.collect()))
+        let expiry = fields.expires_at.as_ref().map_or(&fields.expires_in, |(field, _)| field);
+        let mut rest = answer.clone();
+        for field in [&fields.access_token, &fields.token_type, expiry, &fields.refresh_token, &fields.scope]
+        {
+            remove(&mut rest, field);
+        }
+        Ok(match rest {
+            Value::Object(extra) => token.with_extra(extra),
+            _ => token,
+        })
     }
 }
 
-fn access_token<'a>(answer: &'a Map<String, Value>, field: &str) -> Result<&'a str, InvalidTokenResponse> {
+/// The value of a field, which may lie deeper.
+fn get<'a>(answer: &'a Value, field: &str) -> Option<&'a Value> {
+    if field.starts_with('/') { answer.pointer(field) } else { answer.get(field) }
+}
+
+fn remove(answer: &mut Value, field: &str) {
+    let (parent, name) = match field.rsplit_once('/').filter(|_| field.starts_with('/')) {
+        Some((parent, name)) => (parent, name.replace("~1", "/").replace("~0", "~")),
+        None => ("", field.to_owned()),
+    };
+    if let Some(Value::Object(parent)) = answer.pointer_mut(parent)
+        && let Some(mut removed) = parent.remove(&name)
+    {
+        wipe(&mut removed);
+    }
+}
+
+fn access_token<'a>(answer: &'a Value, field: &str) -> Result<&'a str, InvalidTokenResponse> {
     let value = text(answer, field)?.ok_or_else(|| InvalidTokenResponse {
         field: field.to_owned(),
         expected: "a non-empty string",
@@ -155,8 +201,8 @@ fn header_safe<'a>(field: &str, value: &'a str) -> Result<&'a str, InvalidTokenR
 }
 
 /// A string field; missing, `null` and empty are all nothing.
-fn text<'a>(answer: &'a Map<String, Value>, field: &str) -> Result<Option<&'a str>, InvalidTokenResponse> {
-    match answer.get(field) {
+fn text<'a>(answer: &'a Value, field: &str) -> Result<Option<&'a str>, InvalidTokenResponse> {
+    match get(answer, field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         Some(other) => {
@@ -165,11 +211,8 @@ fn text<'a>(answer: &'a Map<String, Value>, field: &str) -> Result<Option<&'a st
     }
 }
 
-fn scope<'a>(
-    answer: &'a Map<String, Value>,
-    field: &str,
-) -> Result<Option<Cow<'a, str>>, InvalidTokenResponse> {
-    let Some(Value::Array(words)) = answer.get(field) else {
+fn scope<'a>(answer: &'a Value, field: &str) -> Result<Option<Cow<'a, str>>, InvalidTokenResponse> {
+    let Some(Value::Array(words)) = get(answer, field) else {
         return Ok(text(answer, field)?.map(Cow::Borrowed));
     };
     let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
@@ -181,13 +224,13 @@ fn scope<'a>(
     Ok(Some(words.join(" ").into()).filter(|scope: &Cow<'_, str>| !scope.is_empty()))
 }
 
-fn lifetime(answer: &Map<String, Value>, field: &str) -> Result<Option<TimeDelta>, InvalidTokenResponse> {
+fn lifetime(answer: &Value, field: &str) -> Result<Option<TimeDelta>, InvalidTokenResponse> {
     let invalid = |found| InvalidTokenResponse {
         field: field.to_owned(),
         expected: "a positive number of seconds, at most 100 years",
         found,
     };
-    let seconds = match answer.get(field) {
+    let seconds = match get(answer, field) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => {
@@ -204,6 +247,53 @@ fn lifetime(answer: &Map<String, Value>, field: &str) -> Result<Option<TimeDelta
         Some(seconds) if seconds > 0.0 => Err(invalid("one below a millisecond")),
         _ => Err(invalid("a negative one, or none")),
     }
+}
+
+/// A stated expiry. It must come after the call, as a stated lifetime must be positive.
+fn moment(
+    answer: &Value,
+    field: &str,
+    format: TimeFormat,
+    issued_at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, InvalidTokenResponse> {
+    let invalid = |found| InvalidTokenResponse {
+        field: field.to_owned(),
+        expected: match format {
+            TimeFormat::Rfc3339 => "a time to come as RFC 3339 writes it, within 100 years",
+            TimeFormat::UnixSeconds => "a time to come in seconds since 1970, within 100 years",
+        },
+        found,
+    };
+    let value = match get(answer, field) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    let moment = match (format, value) {
+        (TimeFormat::Rfc3339, Value::String(text)) => {
+            let moment = DateTime::parse_from_rfc3339(text.trim());
+            moment.map_err(|_| invalid("a string that is no such time"))?.to_utc()
+        }
+        (TimeFormat::UnixSeconds, Value::Number(_) | Value::String(_)) => {
+            let seconds = match value {
+                Value::String(text) => text.trim().parse().ok(),
+                number => number.as_f64(),
+            };
+            let since_1970 = seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
+            let since_1970 = since_1970.and_then(|since| TimeDelta::from_std(since).ok());
+            let moment = since_1970.and_then(|since| DateTime::UNIX_EPOCH.checked_add_signed(since));
+            moment.ok_or_else(|| invalid("no such number"))?
+        }
+        (_, other) => return Err(invalid(kind_of(other))),
+    };
+    let left = moment.signed_duration_since(issued_at);
+    if left.num_milliseconds() < 1 {
+        return Err(invalid("a time that is over"));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a century is no matter of seconds")]
+    if left.num_seconds() as f64 > LONGEST_LIFETIME {
+        return Err(invalid("a later one"));
+    }
+    Ok(Some(moment))
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -239,6 +329,21 @@ mod tests {
         assert_eq!(token.issued_at(), Some(DateTime::UNIX_EPOCH));
         assert_eq!((token.refresh_token(), token.scope()), (Some("r"), Some("read write")));
         assert_eq!(token.extra().keys().collect::<Vec<_>>(), ["id_token"]);
+    }
+
+    #[test]
+    fn bearer_is_written_in_one_way_and_other_types_stay() {
+        for (sent, read) in [
+            ("Bearer", "Bearer"),
+            ("BEARER", "Bearer"),
+            ("BearerToken", "Bearer"),
+            ("", "Bearer"),
+            ("mac", "mac"),
+            ("DPoP", "DPoP"),
+        ] {
+            let token = parse(&json!({"access_token": "a", "token_type": sent})).unwrap();
+            assert_eq!(token.token_type(), read);
+        }
     }
 
     #[test]
@@ -292,6 +397,63 @@ mod tests {
             let error = parse(&answer).unwrap_err();
             assert_eq!(error.field(), field);
             assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn fields_may_lie_deeper_and_are_not_kept_twice() {
+        let fields = ResponseFields {
+            access_token: "/data/token".into(),
+            expires_in: "/data/life/seconds".into(),
+            refresh_token: "/a~1b".into(),
+            default_token_type: "Token".into(),
+            ..ResponseFields::default()
+        };
+        let answer = json!({"data": {"token": "abc", "life": {"seconds": 60}, "tenant": 7}, "a/b": "r"});
+        let token = TokenData::from_response_at(&answer, &fields, DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!((token.access_token(), token.token_type()), ("abc", "Token"));
+        assert_eq!((token.refresh_token(), token.expires_at().unwrap().timestamp()), (Some("r"), 60));
+        assert_eq!(Value::from(token.extra().clone()), json!({"data": {"life": {}, "tenant": 7}}));
+
+        let error =
+            TokenData::from_response_at(&json!({"data": []}), &fields, DateTime::UNIX_EPOCH).unwrap_err();
+        assert_eq!(error.field(), "/data/token");
+    }
+
+    #[test]
+    fn an_expiry_may_be_a_moment() {
+        let expiry = |format, value: &Value| {
+            let fields =
+                ResponseFields { expires_at: Some(("until".into(), format)), ..ResponseFields::default() };
+            let answer = json!({"access_token": "a", "expires_in": "soon", "until": value});
+            TokenData::from_response_at(&answer, &fields, DateTime::UNIX_EPOCH)
+                .map(|token| token.expires_at())
+        };
+        let good = [
+            (TimeFormat::Rfc3339, json!("1970-01-01T01:00:00Z"), 3_600_000),
+            (TimeFormat::Rfc3339, json!(" 1970-01-01T02:00:00.5+01:00"), 3_600_500),
+            (TimeFormat::UnixSeconds, json!(3_600), 3_600_000),
+            (TimeFormat::UnixSeconds, json!("3600.5"), 3_600_500),
+        ];
+        for (format, value, millis) in good {
+            assert_eq!(expiry(format, &value).unwrap().unwrap().timestamp_millis(), millis, "{value}");
+            assert_eq!(expiry(format, &Value::Null), Ok(None));
+        }
+        let wrong = [
+            (TimeFormat::Rfc3339, json!("tomorrow")),
+            (TimeFormat::Rfc3339, json!(3_600)),
+            (TimeFormat::Rfc3339, json!("1969-01-01T00:00:00Z")),
+            (TimeFormat::Rfc3339, json!("2999-01-01T00:00:00Z")),
+            (TimeFormat::UnixSeconds, json!("1970-01-01T01:00:00Z")),
+            (TimeFormat::UnixSeconds, json!(0)),
+            (TimeFormat::UnixSeconds, json!(-1)),
+            (TimeFormat::UnixSeconds, json!(1e300)),
+            (TimeFormat::UnixSeconds, json!(4e9)),
+            (TimeFormat::UnixSeconds, json!("NaN")),
+            (TimeFormat::UnixSeconds, json!([1])),
+        ];
+        for (format, value) in wrong {
+            assert_eq!(expiry(format, &value).unwrap_err().field(), "until", "{value}");
         }
     }
 

@@ -81,6 +81,13 @@ impl TokenData {
         self
     }
 
+    /// The same without the refresh token.
+    #[must_use]
+    pub fn without_refresh_token(mut self) -> Self {
+        self.refresh_token = None;
+        self
+    }
+
     /// Sets the granted scope, words separated by spaces.
     #[must_use]
     pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
@@ -250,7 +257,7 @@ impl Drop for Extra {
     }
 }
 
-fn wipe(value: &mut Value) {
+pub(crate) fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Array(items) => items.iter_mut().for_each(wipe),

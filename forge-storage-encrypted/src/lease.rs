@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,13 +10,11 @@ pub(crate) struct Lease {
     storage: Arc<Inner>,
     key: String,
     inner: Option<Box<dyn TokenLease>>,
-    /// It was given to us; it may have run out since.
-    is_given: bool,
 }
 
 impl Lease {
     pub(crate) fn new(storage: Arc<Inner>, key: &str, inner: Option<Box<dyn TokenLease>>) -> Self {
-        Self { storage, key: key.to_owned(), inner, is_given: false }
+        Self { storage, key: key.to_owned(), inner }
     }
 
     fn inner(&mut self) -> Result<&mut dyn TokenLease, StorageError> {
@@ -32,9 +29,7 @@ impl Lease {
 #[async_trait]
 impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        let acquired = self.inner()?.acquire(heed_cool_down).await?;
-        self.is_given = matches!(acquired, Acquired::Held { .. });
-        Ok(acquired)
+        self.inner()?.acquire(heed_cool_down).await
     }
 
     async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
@@ -50,7 +45,7 @@ impl TokenLease for Lease {
         // No record has this identity before ours is stored.
         let nothing = Some(record.id());
         // So this stores if the lease still is ours, which mostly saves us the look.
-        if mem::take(&mut self.is_given) && self.inner()?.store(&record, nothing).await? {
+        if self.inner()?.store(&record, nothing).await? {
             return Ok(true);
         }
         let mut present = self.storage.look(&self.key).await?;
@@ -71,7 +66,6 @@ impl TokenLease for Lease {
     }
 
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
-        self.is_given = false;
         self.inner()?.fail(cool_down).await
     }
 }

@@ -88,7 +88,8 @@ impl RedisTokenStorageBuilder {
     /// waits, until the server has answered a probe within this time.
     ///
     /// It bounds what an outage costs, so it is short; give it more where the way to the server, with TLS
-    /// and login, takes more at first.
+    /// and login, takes more at first. An attempt to connect may take twice as long, at least a second: it
+    /// goes there and back about ten times, with asking sentinels or nodes.
     pub fn command_timeout(mut self, limit: Duration) -> Self {
         self.command_timeout = limit;
         self
@@ -232,9 +233,10 @@ impl RedisTokenStorageBuilder {
         let scripts = Arc::new(Scripts::new());
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
         let connect = (self.command_timeout * 2).max(SHORTEST_CONNECT);
+        let limits = Limits { command: self.command_timeout, connect };
         let common = Arc::new(Common {
             dialer: Arc::new(dialer.clone()),
-            limits: Limits { command: self.command_timeout, connect },
+            limits,
             announcements: Arc::clone(&announcements),
             scripts: Arc::clone(&scripts),
             clock: self.clock,
@@ -247,7 +249,13 @@ impl RedisTokenStorageBuilder {
             Target::Sentinel { sentinels, master_name } => {
                 let dialer =
                     Dialer { login: sentinels.login, settings: RedisConnectionInfo::default(), ..dialer };
-                let locate = Sentinels::new(sentinels.addresses, Arc::new(dialer), master_name);
+                let locate = Sentinels::new(
+                    sentinels.addresses,
+                    Arc::new(dialer),
+                    master_name,
+                    limits,
+                    self.freshness.recheck_after,
+                );
                 Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
             }
             Target::Cluster(nodes) => Servers::Cluster(Cluster::new(common, nodes.addresses)),

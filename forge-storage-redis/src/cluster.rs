@@ -5,9 +5,13 @@
 
 mod map;
 mod node;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +23,8 @@ use tokio::time::{Instant, sleep};
 use crate::addresses::{at, host_and_port};
 use crate::dialer::Ready;
 use crate::link::{Common, Link, Refusal, Up};
-use crate::locate::list;
-use crate::poll::poll;
+use crate::locate::{Nowhere, list};
+use crate::poll::{Poll, Word as _};
 use map::{Address, Map};
 use node::Node;
 
@@ -29,9 +33,13 @@ pub(crate) struct Cluster(Arc<Shared>);
 struct Shared {
     common: Arc<Common>,
     seeds: Vec<ConnectionAddr>,
+    poll: Poll,
     nodes: Mutex<Nodes>,
     /// There is another map.
     mapped: Notify,
+    /// How often it was asked for, and what came of the last time. One asks for all.
+    surveys: AtomicU64,
+    survey: tokio::sync::Mutex<Result<(), StorageError>>,
 }
 
 #[derive(Default)]
@@ -39,11 +47,14 @@ struct Nodes {
     map: Map,
     members: Vec<Member>,
     next_id: u64,
+    /// The slots that were ever asked for.
+    used: HashSet<u16>,
 }
 
 /// A link to whichever master has a certain slot.
 struct Member {
     id: u64,
+    slot: u16,
     /// Where that is; `None`: nobody has said so yet.
     address: Option<Address>,
     link: Arc<Link>,
@@ -57,7 +68,16 @@ const ARRIVAL: Duration = Duration::from_millis(5);
 impl Cluster {
     /// Asks nobody yet.
     pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
-        Self(Arc::new(Shared { common, seeds, nodes: Mutex::default(), mapped: Notify::new() }))
+        let poll = Poll::new(common.limits.poll());
+        Self(Arc::new(Shared {
+            common,
+            seeds,
+            poll,
+            nodes: Mutex::default(),
+            mapped: Notify::new(),
+            surveys: AtomicU64::new(0),
+            survey: tokio::sync::Mutex::new(Ok(())),
+        }))
     }
 
     /// Calls a script at the master that has this slot.
@@ -72,9 +92,9 @@ impl Cluster {
     ) -> Result<T, StorageError> {
         let begun = Instant::now();
         let mut detour = None;
+        let mut left = None;
         let mut hops = 0;
         while hops < MOST_HOPS {
-            hops += 1;
             let asking = detour.is_some();
             let mut mapped = pin!(self.0.mapped.notified());
             mapped.as_mut().enable();
@@ -85,14 +105,23 @@ impl Cluster {
                 () = mapped, if !asking => continue,
             };
             // Who has found the way may have found that it leads elsewhere.
+            hops += 1;
             if !asking && !Arc::ptr_eq(&link, &self.link(slot)) {
                 continue;
             }
             let up = up?;
             match link.call(&up, begun, &script(&up)?, asking).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if let Some(left) = left {
+                        self.0.leave(&left);
+                    }
+                    return Ok(answer);
+                }
                 Err(Refusal::Final(error)) => return Err(error),
-                Err(Refusal::Moved { host, port }) => self.0.moved(slot, &link, host, port),
+                Err(Refusal::Moved { host, port }) => {
+                    self.0.moved(slot, &link, host, port);
+                    left = Some(link);
+                }
                 Err(Refusal::Ask { host, port }) => detour = Some(self.0.elsewhere(slot, &link, host, port)),
                 Err(Refusal::TryAgain) if begun.elapsed() < self.command_limit() => {
                     hops = 0;
@@ -108,6 +137,7 @@ impl Cluster {
     /// The link to the master that has this slot, or that is about to find out which one it is.
     pub(crate) fn link(&self, slot: u16) -> Arc<Link> {
         let mut nodes = self.0.nodes();
+        nodes.used.insert(slot);
         match nodes.map.owner(slot).cloned() {
             Some(owner) => self.0.link_to(&mut nodes, slot, owner),
             None => self.0.link_in_search(&mut nodes, slot),
@@ -144,7 +174,7 @@ impl Shared {
         nodes.next_id += 1;
         let node = Node::new(Arc::downgrade(self), id, slot, address.clone());
         let link = Arc::new(Link::new(Arc::clone(&self.common), Arc::new(node)));
-        nodes.members.push(Member { id, address, link: Arc::clone(&link) });
+        nodes.members.push(Member { id, slot, address, link: Arc::clone(&link) });
         link
     }
 
@@ -160,8 +190,39 @@ impl Shared {
         self.link_to(&mut nodes, slot, to)
     }
 
-    /// Asks all that are known who has what.
-    async fn survey(&self, dialer: &Ready) -> Result<(), StorageError> {
+    /// Ends the link that has sent us away, if nothing that we have is there any more. Whoever has taken its
+    /// place is up.
+    fn leave(&self, link: &Arc<Link>) {
+        let mut nodes = self.nodes();
+        let Some(member) = nodes.members.iter().find(|member| Arc::ptr_eq(&member.link, link)) else {
+            return;
+        };
+        let (id, address) = (member.id, member.address.clone());
+        let is_in_use = |slot: &u16| nodes.map.owner(*slot) == address.as_ref();
+        if !nodes.used.iter().any(is_in_use) {
+            self.retire(&mut nodes, id);
+        }
+    }
+
+    fn retire(&self, nodes: &mut Nodes, id: u64) {
+        nodes.members.retain(|member| member.id != id);
+        // What was missed meanwhile is made up for, as after any outage.
+        self.common.announcements.doubt_all();
+    }
+
+    /// Asks who has what, for this member; or waits for the answer, where somebody is asking.
+    async fn survey(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
+        let before = self.surveys.load(Ordering::Acquire);
+        let mut last = self.survey.lock().await;
+        if self.surveys.load(Ordering::Acquire) == before {
+            *last = self.ask_all(dialer, id).await;
+            self.surveys.fetch_add(1, Ordering::AcqRel);
+        }
+        last.clone()
+    }
+
+    /// Asks all that are known.
+    async fn ask_all(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
         let known = self.nodes().map.nodes().to_vec();
         let mut addresses = self.seeds.clone();
         for (host, port) in known {
@@ -173,39 +234,62 @@ impl Shared {
         // Enough to find one that is up to date.
         fastrand::shuffle(&mut addresses);
         addresses.truncate(MOST_ASKED);
-        let maps = poll(addresses.into_iter().map(|address| {
+        let questions = addresses.into_iter().map(|address| {
             let dialer = dialer.clone();
             async move { node::ask(&dialer, &address).await }
-        }));
-        let newest =
-            Map::newest(maps.await?).ok_or_else(|| StorageError::new("nobody knows this cluster"))?;
-        self.nodes().map = newest;
+        });
+        let newest = self.poll.newest(questions).await?;
+        let mut nodes = self.nodes();
+        if !newest.is_sound() {
+            nodes.map.ask_those_of(newest);
+            return Err(is_down());
+        }
+        nodes.map = newest;
+        // Before anybody looks for a link by this map: those who wait for one are to find this one.
+        let is_settled = |member: &&Member| member.id == id || member.address.is_none();
+        let settled: Vec<_> =
+            nodes.members.iter().filter(is_settled).map(|member| (member.id, member.slot)).collect();
+        for (id, slot) in settled {
+            // Who is needless, or has nowhere to go, is told when it asks.
+            let _ = nodes.settle(id, slot);
+        }
+        drop(nodes);
         self.mapped.notify_waiters();
         Ok(())
     }
 
     /// Where the member is to connect to by the present map.
-    fn settle(&self, id: u64, slot: u16) -> Result<Address, StorageError> {
+    fn settle(&self, id: u64, slot: u16) -> Result<Address, Nowhere> {
         let mut nodes = self.nodes();
-        let owner = nodes.map.owner(slot).cloned();
-        let owner = owner.ok_or_else(|| StorageError::new("no server has this part of the cluster"))?;
-        let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
-        if nodes.members.iter().any(is_served) {
-            // What was missed meanwhile is made up for, as after any outage.
-            self.common.announcements.doubt_all();
-            nodes.members.retain(|member| member.id != id);
-            return Err(StorageError::new("another connection leads there"));
+        let settled = nodes.settle(id, slot);
+        if matches!(settled, Err(Nowhere::Needless)) {
+            self.retire(&mut nodes, id);
         }
-        if let Some(member) = nodes.members.iter_mut().find(|member| member.id == id) {
-            member.address = Some(owner.clone());
-        }
-        Ok(owner)
+        settled
     }
 }
 
 const MOST_ASKED: usize = 8;
 
+fn is_down() -> StorageError {
+    StorageError::new("the cluster is down (CLUSTERDOWN)")
+}
+
 impl Nodes {
+    /// Gives the member the address by the present map, unless another one has it.
+    fn settle(&mut self, id: u64, slot: u16) -> Result<Address, Nowhere> {
+        let owner = self.map.owner(slot).cloned();
+        let owner = owner.ok_or_else(|| self.map.explain())?;
+        let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
+        if self.members.iter().any(is_served) {
+            return Err(Nowhere::Needless);
+        }
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.address = Some(owner.clone());
+        }
+        Ok(owner)
+    }
+
     /// Who sends elsewhere without naming a host means itself.
     fn address(&self, from: &Arc<Link>, host: String, port: u16) -> Address {
         if !host.is_empty() {

@@ -65,7 +65,8 @@ impl Ready {
     ///
     /// The server cannot be reached, or does not let us in.
     pub(crate) async fn dial(&self, address: &ConnectionAddr) -> Result<Connection, StorageError> {
-        self.connect(address, ProtocolVersion::RESP2, without_deadlines()).await
+        let settings = self.login.apply(self.settings(ProtocolVersion::RESP2)).await?;
+        self.connect(address, settings, without_deadlines()).await
     }
 
     /// A connection that also hears.
@@ -83,17 +84,20 @@ impl Ready {
             Ok::<(), Infallible>(())
         });
         // Announcements come over the same connection as answers, which takes RESP3.
-        self.connect(address, ProtocolVersion::RESP3, config).await
+        let (settings, config) = self.login.apply_to_stay(self.settings(ProtocolVersion::RESP3), config);
+        self.connect(address, settings, config).await
+    }
+
+    fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
+        self.dialer.settings.clone().set_protocol(protocol)
     }
 
     async fn connect(
         &self,
         address: &ConnectionAddr,
-        protocol: ProtocolVersion,
+        settings: RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> Result<Connection, StorageError> {
-        let settings = self.dialer.settings.clone().set_protocol(protocol);
-        let (settings, config) = self.login.apply(settings, config);
         #[cfg(feature = "rustls-no-provider")]
         if let (ConnectionAddr::TcpTls { host, port, .. }, Some(tls)) = (address, &self.dialer.tls) {
             let stream = tls.connect(host, *port).await?;

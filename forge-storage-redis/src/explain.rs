@@ -30,6 +30,14 @@ pub(crate) fn explain(error: &RedisError) -> StorageError {
     StorageError::new(text)
 }
 
+/// A node of a cluster that is to say its host name, and has none.
+pub(crate) fn nameless() -> StorageError {
+    StorageError::new(
+        "a node of the cluster has no host name to tell: set its `cluster-announce-hostname`, or another \
+         `cluster-preferred-endpoint-type`",
+    )
+}
+
 /// What the system says.
 fn cause(error: &RedisError) -> String {
     let source = std::error::Error::source(error);

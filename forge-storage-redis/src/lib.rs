@@ -8,11 +8,15 @@ mod builder;
 mod cluster;
 mod dialer;
 mod explain;
+#[cfg(test)]
+mod fake;
 mod keys;
 mod lease;
 mod link;
 mod locate;
 mod login;
+#[cfg(test)]
+mod logs;
 mod poll;
 mod record;
 mod scripts;

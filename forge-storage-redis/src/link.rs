@@ -1,6 +1,7 @@
 //! The connection: one for commands and announcements together, with a deadline on each command and a
 //! breaker above. Whoever finds it down is told so at once, and a task of its own mends it.
 
+mod asking;
 mod connect;
 mod keeper;
 mod pace;
@@ -24,8 +25,9 @@ use crate::explain::explain;
 use crate::locate::Locate;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
+use asking::call_asking;
 use pace::Pace;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{NAMELESS, Refusal};
 
 pub(crate) struct Link {
     shared: Arc<Shared>,
@@ -65,6 +67,11 @@ impl Limits {
     /// What takes longer is slow, though it may be in time.
     fn slow(self) -> Duration {
         self.command / 4
+    }
+
+    /// For asking around where to connect to, as a part of such an attempt: what comes of it is to be heard of.
+    pub(crate) fn poll(self) -> Duration {
+        self.connect.mul_f64(0.9)
     }
 
     /// A keeper that mends a connection is never silent for longer.
@@ -137,12 +144,11 @@ impl Link {
     ) -> Result<T, Refusal> {
         let mut connection = up.connection.redis.clone();
         let answer = async {
-            if !asking {
-                return script.invoke_async(&mut connection).await;
+            if asking {
+                call_asking(script, &mut connection).await
+            } else {
+                script.invoke_async(&mut connection).await
             }
-            let mut pipe = redis::pipe();
-            pipe.cmd("ASKING").ignore().invoke_script(script);
-            pipe.query_async(&mut connection).await.map(|(answer,): (T,)| answer)
         };
         let (asked, slow) = (Instant::now(), self.shared.common.limits.slow());
         let time_went_elsewhere = asked.duration_since(begun) >= slow;

@@ -19,8 +19,8 @@ pub(crate) trait Locate: fmt::Display + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nobody knows, at the moment.
-    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, StorageError>;
+    /// Nobody knows, at the moment; or nobody needs to.
+    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, Nowhere>;
 
     /// Whether what was connected to is what was looked for.
     ///
@@ -37,12 +37,27 @@ pub(crate) trait Locate: fmt::Display + Send + Sync {
     }
 }
 
+/// Why there is nothing to connect to.
+#[derive(Debug)]
+pub(crate) enum Nowhere {
+    /// So far.
+    Unknown(StorageError),
+    /// Another link leads there: this one is not needed any more.
+    Needless,
+}
+
+impl From<StorageError> for Nowhere {
+    fn from(error: StorageError) -> Self {
+        Self::Unknown(error)
+    }
+}
+
 /// One server that stays where it is.
 pub(crate) struct Standalone(pub(crate) ConnectionAddr);
 
 #[async_trait]
 impl Locate for Standalone {
-    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, Nowhere> {
         Ok(self.0.clone())
     }
 }

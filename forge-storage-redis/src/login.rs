@@ -1,10 +1,14 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use forge_core::{Secret, SecretSource, StorageError};
 use redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use redis::{AsyncConnectionConfig, RedisConnectionInfo};
+use tokio::sync::OnceCell;
+
+use crate::explain::explain;
 
 /// As whom we connect.
 #[derive(Clone, Default)]
@@ -48,24 +52,45 @@ pub(crate) struct Present {
     username: Option<Secret>,
     password: Option<Secret>,
     stream: Option<Stream>,
+    /// What the stream has said first, if anybody needed to know.
+    first: Arc<OnceCell<(Secret, Secret)>>,
 }
 
 impl Present {
-    pub(crate) fn apply(
+    /// For a connection that logs in again when the login changes.
+    pub(crate) fn apply_to_stay(
         &self,
-        mut settings: RedisConnectionInfo,
+        settings: RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> (RedisConnectionInfo, AsyncConnectionConfig) {
-        if let Some(stream) = &self.stream {
-            return (settings, config.set_credentials_provider(stream.clone()));
+        match &self.stream {
+            Some(stream) => (settings, config.set_credentials_provider(stream.clone())),
+            None => (self.apply_read(settings), config),
         }
+    }
+
+    /// For a connection that is soon ended.
+    ///
+    /// # Errors
+    ///
+    /// The login cannot be had.
+    pub(crate) async fn apply(
+        &self,
+        settings: RedisConnectionInfo,
+    ) -> Result<RedisConnectionInfo, StorageError> {
+        let Some(stream) = &self.stream else { return Ok(self.apply_read(settings)) };
+        let (username, password) = self.first.get_or_try_init(|| stream.first()).await?;
+        Ok(settings.set_username(username.expose()).set_password(password.expose()))
+    }
+
+    fn apply_read(&self, mut settings: RedisConnectionInfo) -> RedisConnectionInfo {
         if let Some(username) = &self.username {
             settings = settings.set_username(username.expose());
         }
         if let Some(password) = &self.password {
             settings = settings.set_password(password.expose());
         }
-        (settings, config)
+        settings
     }
 }
 
@@ -76,6 +101,18 @@ async fn read(source: &SecretSource) -> Result<Secret, StorageError> {
 /// A provider that several connections use.
 #[derive(Clone)]
 pub(crate) struct Stream(pub(crate) Arc<dyn StreamingCredentialsProvider>);
+
+impl Stream {
+    /// Whose login is valid now, and with which password.
+    async fn first(&self) -> Result<(Secret, Secret), StorageError> {
+        let mut logins = self.0.subscribe();
+        let login = poll_fn(|context| logins.as_mut().poll_next(context)).await;
+        let login =
+            login.ok_or_else(|| StorageError::new("no login for Redis: the stream of them has ended"))?;
+        let login = login.map_err(|error| explain(&error))?;
+        Ok((Secret::from(login.username().to_owned()), Secret::from(login.password().to_owned())))
+    }
+}
 
 impl StreamingCredentialsProvider for Stream {
     fn subscribe(
@@ -94,5 +131,57 @@ impl fmt::Debug for Login {
 impl fmt::Debug for Present {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Present").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use forge_core::TokenStorage;
+
+    use super::*;
+    use crate::RedisTokenStorage;
+    use crate::fake::{Fake, node};
+
+    /// Who always says the same, and how often it was asked.
+    struct Counting(Arc<AtomicUsize>);
+
+    struct One(Option<BasicAuth>);
+
+    impl futures_core::Stream for One {
+        type Item = redis::RedisResult<BasicAuth>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            self.0.take().map_or(Poll::Pending, |login| Poll::Ready(Some(Ok(login))))
+        }
+    }
+
+    impl StreamingCredentialsProvider for Counting {
+        fn subscribe(
+            &self,
+        ) -> Pin<Box<dyn futures_core::Stream<Item = redis::RedisResult<BasicAuth>> + Send + 'static>>
+        {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(One(Some(BasicAuth::new("forge".to_owned(), "pass".to_owned()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_that_are_only_asked_something_are_no_reason_to_subscribe_to_logins() {
+        let one = Fake::start_far(Duration::ZERO, |port| node("ok", 1, port)).await;
+        let there = || node("ok", 1, one.port());
+        let (two, three) = (Fake::start(there()).await, Fake::start(there()).await);
+        let subscriptions = Arc::new(AtomicUsize::new(0));
+        let storage = RedisTokenStorage::cluster([&one, &two, &three].map(Fake::url))
+            .credentials_provider(Counting(Arc::clone(&subscriptions)))
+            .command_timeout(Duration::from_secs(10))
+            .build()
+            .unwrap();
+        storage.get("k").await.unwrap();
+        // Once to ask, and twice by the redis crate for the one connection that stays.
+        assert_eq!(subscriptions.load(Ordering::SeqCst), 3);
     }
 }

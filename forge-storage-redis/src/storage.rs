@@ -45,7 +45,7 @@ use crate::target::Target;
 /// | A refresh token is sent once: it is marked as spent before. Who finds the mark uses the full grant | A process that is paused between marking and sending sends it late, when others have a token by the full grant. The manager's `refresh_when_contested` allows one more try, and any number without a lease |
 /// | Transient failures are backed off from together | Those without an answer for a second at most, since they may be one's own; permanent ones never are |
 /// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background; a new or invalidated token is read by the next use |
-/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, and half a second later what was missed is made up for; one that is dead without a sign is found within a quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) and a second. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used; longer only where the token endpoint fails, too |
+/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, or of its successor, and half a second later what was missed is made up for (where not even its host answers and the [`command_timeout`](RedisTokenStorageBuilder::command_timeout) is more than half a second, an attempt may last twice that); one that is dead without a sign is found within a quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) and a second. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used; longer only where the token endpoint fails, too |
 /// | An outage costs a fetch the [command time-out](RedisTokenStorageBuilder::command_timeout), once, also one by slowness; then nobody waits until the server answers quickly again | Answers within a quarter of the time-out are not slow, and a fetch asks four to six times. Commands that were not answered may be carried out later |
 /// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
 /// | A token that is not there was invalidated | Also where the server has lost it, restarted empty or short of memory: one token call |
@@ -76,7 +76,9 @@ use crate::target::Target;
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
 ///
 /// With three sentinels the start takes 15 commands and six short connections to them, and one more stays, to
-/// one of them, over which it tells when another master takes over. In a cluster
+/// one of them, over which it tells when another master takes over; once per
+/// [`recheck_after`](RedisTokenStorageBuilder::recheck_after) all three are asked again, since one that is cut off
+/// tells nothing. In a cluster
 /// there is one connection to each master that has a token of the replica's; each node that is named, three
 /// here, is asked over a short one first, and the start takes 21 commands.
 ///
@@ -97,11 +99,11 @@ use crate::target::Target;
 ///
 /// | | one server | Sentinel | Cluster |
 /// | --- | --- | --- | --- |
-/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, and when one of them tells of another master; it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
+/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, when one of them tells of another master, and once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after); it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
 /// | An outage concerns | All tokens | All tokens | Those of the master that is gone, and all while the cluster itself says that it is down |
 /// | It ends | When the server answers | When the sentinels have agreed on another master, and it can be reached | When a replica has been promoted |
 /// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, calls that concern its keys may go without Redis, and an invalidation may be refused |
-/// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
+/// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it, and are made for up to [`recheck_after`](RedisTokenStorageBuilder::recheck_after) where the sentinel that is listened to is cut off as well; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
 /// | Databases | Any | [`database`](RedisTokenStorageBuilder::database) | Only 0 |
 ///
 /// In several regions let each have a Redis of its own: one token call per expiry and Redis, and no token waits

@@ -26,7 +26,7 @@ mod provider;
 mod rt;
 mod transport;
 
-pub use manager::{TokenManager, TokenManagerBuilder, TokenStatus};
+pub use manager::{TokenManager, TokenManagerBuilder, TokenOrigin, TokenStatus};
 pub use provider::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider,

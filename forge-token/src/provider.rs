@@ -1,16 +1,16 @@
 //! Providers that follow RFC 6749: one struct for what the grants share, one type per grant.
 
-mod answer;
 mod builder;
 mod client_auth;
 mod grant;
-mod presentable;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use forge_core::{AuthenticationError, Clock, Secret, SecretSource, TokenData, TokenProvider, async_trait};
+use forge_core::{
+    AuthenticationError, Clock, ResponseFields, Secret, SecretSource, TokenData, TokenProvider, async_trait,
+};
 use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use url::form_urlencoded;
@@ -21,7 +21,6 @@ pub use client_auth::AuthMethod;
 pub use grant::{ClientCredentials, Grant, Password};
 
 use crate::{TokenEndpoint, TokenRequest, TokenTransport};
-use answer::read_token;
 use client_auth::ClientAuth;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
@@ -198,7 +197,12 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         // Some endpoints are given a key in the query.
         let query: Vec<_> = self.endpoint.url().query_pairs().map(|(_, value)| value).collect();
         hidden.extend(query.iter().map(|value| &**value));
-        read_token(&response, sent_at, &hidden)
+        let token = response.read_token(&ResponseFields::default(), sent_at, &hidden)?;
+        // A token of a type that we cannot send must not be used (RFC 6749 7.1).
+        if token.token_type() == "Bearer" {
+            return Ok(token);
+        }
+        Err(response.invalid("field `token_type`: expected `Bearer`, found another"))
     }
 
     fn request(

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 /// A lock that is never held across an await.
 #[derive(Debug, Default)]
@@ -33,7 +34,8 @@ pub(crate) struct NoRuntime;
 /// Starts a task that nobody's going away ends.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<(), NoRuntime> {
     let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
-    runtime.spawn(task);
+    // What a flight logs belongs to what has begun it.
+    runtime.spawn(task.in_current_span());
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! The one way to call a token endpoint.
 
+mod answer;
 mod endpoint;
 mod http_transport;
+mod presentable;
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
-use forge_core::{AuthenticationError, async_trait};
+use forge_core::{AuthenticationError, ConfigError, async_trait};
 use http::{HeaderMap, Method, StatusCode};
 
 pub use endpoint::TokenEndpoint;
@@ -24,6 +27,17 @@ pub trait TokenTransport: Send + Sync + fmt::Debug {
     ///
     /// There was no answer, or not within the bounds.
     async fn call(&self, request: TokenRequest) -> Result<TokenResponse, AuthenticationError>;
+
+    /// Makes ready for calls to this endpoint, so that settings which cannot be are told when a provider
+    /// is built and not by its first call. Default: nothing is to be made ready.
+    ///
+    /// # Errors
+    ///
+    /// There can be no calls with these settings.
+    fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
+        let _ = endpoint;
+        Ok(())
+    }
 }
 
 /// A call to a token endpoint. `Debug` shows neither headers nor body.
@@ -32,19 +46,27 @@ pub trait TokenTransport: Send + Sync + fmt::Debug {
 pub struct TokenRequest {
     /// Where to: checked to be https, loopback or expressly allowed.
     pub endpoint: TokenEndpoint,
-    /// `POST` for all grants (RFC 6749 3.2).
+    /// `POST` for all grants (RFC 6749 3.2); some endpoints that follow no RFC want `GET`.
     pub method: Method,
     /// What goes with it, credentials among it.
     pub headers: HeaderMap,
     /// The encoded body.
     pub body: Bytes,
+    /// How long the call may take; `None`: as long as the transport allows any call.
+    pub timeout: Option<Duration>,
 }
 
 impl TokenRequest {
     /// A POST of this body, without headers.
     #[must_use]
     pub fn post(endpoint: TokenEndpoint, body: Bytes) -> Self {
-        Self { endpoint, method: Method::POST, headers: HeaderMap::new(), body }
+        Self { endpoint, method: Method::POST, headers: HeaderMap::new(), body, timeout: None }
+    }
+
+    /// A GET, without headers.
+    #[must_use]
+    pub fn get(endpoint: TokenEndpoint) -> Self {
+        Self { method: Method::GET, ..Self::post(endpoint, Bytes::new()) }
     }
 }
 

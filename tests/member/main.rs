@@ -2,6 +2,7 @@
 //! output, both as in `forge_tests::fleet`. It ends when its standard input does.
 
 mod manager;
+mod steps;
 mod watch;
 
 use std::collections::HashMap;

@@ -11,6 +11,7 @@ use requestforge::{
     TokenProvider,
 };
 
+use crate::steps::Steps;
 use crate::until;
 
 /// How long a call of Redis may take. The default is a bound for outages; here Redis is up, and only the
@@ -19,9 +20,15 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes managers.
 pub(crate) struct Maker {
-    provider: Arc<dyn TokenProvider>,
+    issuer: Issuer,
     storage: RedisTokenStorage,
     clock: Arc<dyn Clock>,
+}
+
+enum Issuer {
+    Grant(Arc<dyn TokenProvider>),
+    /// A pipeline for each key.
+    Steps(Steps),
 }
 
 impl Maker {
@@ -35,11 +42,20 @@ impl Maker {
             .command_timeout(COMMAND_TIMEOUT)
             .clock(Arc::clone(&clock))
             .build()?;
-        Ok(Self { provider: provider(settings, &clock)?, storage, clock })
+        let issuer = if settings.steps {
+            Issuer::Steps(Steps::new(settings, &storage, &clock))
+        } else {
+            Issuer::Grant(provider(settings, &clock)?)
+        };
+        Ok(Self { issuer, storage, clock })
     }
 
     pub(crate) fn manage(&self, key: &str) -> Result<Managed, Box<dyn Error>> {
-        let manager = TokenManager::builder(Arc::clone(&self.provider))
+        let provider = match &self.issuer {
+            Issuer::Grant(provider) => Arc::clone(provider),
+            Issuer::Steps(steps) => steps.provider(key)?,
+        };
+        let manager = TokenManager::builder(provider)
             .storage(self.storage.clone())
             .cache_key(key)
             .clock(Arc::clone(&self.clock))

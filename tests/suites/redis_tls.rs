@@ -12,7 +12,7 @@ mod logs;
 
 use std::time::Duration;
 
-use forge_tests::{Authority, AuthorizationServer, Identity, RedisCluster, RedisServer};
+use forge_tests::{Authority, AuthorizationServer, Identity, RedisCluster, RedisSentinel, RedisServer};
 use requestforge::{
     ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, StorageError, TokenManager,
     TokenStorage, storage_conformance,
@@ -146,4 +146,15 @@ async fn a_cluster_over_tls_is_reached_at_every_node() {
         .build()
         .expect("a storage");
     storage_conformance::check(storage, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_their_master_are_reached_over_tls() {
+    let authority = Authority::new();
+    let redis = RedisSentinel::start_tls(&authority, &authority.issue(&["127.0.0.1"])).await;
+    let sentinel = || patient(RedisTokenStorage::sentinel(redis.sentinel_urls(), redis.master_name()));
+    let storage = sentinel().root_certificates(authority.pem()).build().expect("a storage");
+    storage_conformance::check(storage, "").await;
+    let error = refused(sentinel().root_certificates(Authority::new().pem())).await;
+    assert!(error.to_string().contains("issued by nobody whom we trust"), "{error}");
 }

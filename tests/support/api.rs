@@ -1,4 +1,3 @@
-mod holds;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -13,8 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use http::HeaderValue;
 
-use self::holds::Holds;
 use crate::authorization_server::AuthorizationServer;
+use crate::holds::Holds;
 use crate::server::{Server, lock};
 use crate::tokens::Tokens;
 

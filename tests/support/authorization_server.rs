@@ -203,7 +203,7 @@ impl fmt::Debug for AuthorizationServer {
 }
 
 /// A secret that no encoding leaves as it is, and that no trimming shortens.
-fn awkward() -> String {
+pub(crate) fn awkward() -> String {
     format!("{}/+ %2B:&=ü{}", random(), random())
 }
 

@@ -47,7 +47,7 @@ pub enum Order {
 /// What a process is to its authorization server and to its Redis.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
-    /// The token endpoint.
+    /// The token endpoint; or the [`MultiStepServer`](crate::MultiStepServer), if there are `steps`.
     pub token_url: String,
     /// The client.
     pub client_id: String,
@@ -55,6 +55,8 @@ pub struct Settings {
     pub client_secret: String,
     /// Name and password: for the password grant.
     pub user: Option<(String, String)>,
+    /// Whether the tokens are sessions of a server of several steps: of the application, of the user.
+    pub steps: bool,
     /// The `User-Agent` of its token calls.
     pub mark: String,
     /// Where Redis is.

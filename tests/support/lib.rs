@@ -1,8 +1,9 @@
-//! Servers on loopback for the integration suites and for `examples/quickstart`: HTTP over real
+//! Servers on loopback for the integration suites and for the examples: HTTP over real
 //! sockets, each with counters of its own, so that what a client did is told by those it did it to.
 //!
 //! - [`AuthorizationServer`] hands out tokens and can be slow, failing, or change its mind about them.
 //! - [`Api`] wants one of those tokens, and counts who came with what and how often.
+//! - [`MultiStepServer`] hands out tokens of which one buys the next, and wants the last one for its API.
 //! - [`Origin`] is anybody's server: it records every byte and answers what a closure says.
 //! - [`Proxy`] is the way to another server, and can be slow, silent or cut.
 //!
@@ -25,6 +26,8 @@ mod api;
 mod authorization_server;
 #[cfg(feature = "fleet")]
 pub mod fleet;
+mod holds;
+mod multi_step;
 mod origin;
 mod proxy;
 #[cfg(test)]
@@ -37,6 +40,7 @@ mod tokens;
 pub use api::Api;
 pub use authorization_server::AuthorizationServer;
 pub use http::StatusCode;
+pub use multi_step::{MultiStepServer, Step};
 pub use origin::{Origin, RawReply, RecordedRequest};
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]

@@ -29,6 +29,11 @@ impl Tokens {
         lock(&self.0).access.contains_key(token)
     }
 
+    /// Every access token ever issued, in no order.
+    pub(crate) fn all_issued(&self) -> Vec<String> {
+        lock(&self.0).access.keys().cloned().collect()
+    }
+
     pub(crate) fn is_valid(&self, token: &str) -> bool {
         lock(&self.0).access.get(token).is_some_and(|end| end.is_none_or(|end| Instant::now() < end))
     }

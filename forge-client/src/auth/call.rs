@@ -74,13 +74,13 @@ impl<'a> CallAuth<'a> {
     pub(crate) async fn apply(&mut self, hop: &Hop, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
         if let Scheme::Single(single) = self.scheme {
             // Most are, and need no list.
-            if single.applies_to(&request(hop, headers)) {
+            if single.applies_to(&AuthRequest::of(hop, headers)) {
                 self.apply_one(single, hop, headers).await?;
             }
             return Ok(());
         }
         let mut chosen = Vec::new();
-        self.scheme.choose(&request(hop, headers), &mut chosen);
+        self.scheme.choose(&AuthRequest::of(hop, headers), &mut chosen);
         for single in chosen {
             self.apply_one(single, hop, headers).await?;
         }
@@ -100,7 +100,7 @@ impl<'a> CallAuth<'a> {
                 }
             }
             Single::Hook(hook) => {
-                let mut set = apply_hook(&**hook, &request(hop, headers))?;
+                let mut set = apply_hook(&**hook, &AuthRequest::of(hop, headers))?;
                 for name in hop.headers.keys() {
                     set.remove(name);
                 }
@@ -160,9 +160,4 @@ impl<'a> CallAuth<'a> {
         let renewed = auth.source().refresh_rejected(&rejected).await?;
         Ok(session.replay_with(&rejected, renewed))
     }
-}
-
-fn request<'a>(hop: &'a Hop, headers: &'a HeaderMap) -> AuthRequest<'a> {
-    let body = if hop.body.is_empty() { Some(&[][..]) } else { hop.body.at_hand() };
-    AuthRequest { method: &hop.method, url: &hop.url, headers, body }
 }

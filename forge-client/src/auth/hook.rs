@@ -4,6 +4,8 @@ use forge_core::AuthenticationError;
 use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
+use crate::hop::Hop;
+
 /// Authentication of one's own: a signature over the request, say, or a header whose value changes.
 ///
 /// It is asked for each request at an origin that may see the client's credentials: for the first one, for
@@ -63,6 +65,11 @@ pub struct AuthRequest<'a> {
 }
 
 impl<'a> AuthRequest<'a> {
+    pub(crate) fn of(hop: &'a Hop, headers: &'a HeaderMap) -> Self {
+        let body = if hop.body.is_empty() { Some(&[][..]) } else { hop.body.at_hand() };
+        Self { method: &hop.method, url: &hop.url, headers, body }
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &'a Method {

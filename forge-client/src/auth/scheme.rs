@@ -2,13 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::composite::CompositeAuth;
 use super::exclusions::Exclusions;
 use super::fixed::Fixed;
 use super::hook::{AuthHook, AuthRequest};
 use super::{BoundTokenAuth, TokenAuth};
+use crate::hop::Hop;
 
 /// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
 /// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
@@ -82,7 +83,7 @@ pub(crate) enum Scheme {
 
 pub(crate) enum Single {
     Tokens(BoundTokenAuth),
-    Fixed { name: HeaderName, value: http::HeaderValue, exclusions: Exclusions },
+    Fixed { name: HeaderName, value: HeaderValue, exclusions: Exclusions },
     Hook(Arc<dyn AuthHook>),
 }
 
@@ -140,6 +141,19 @@ impl Scheme {
         }
     }
 
+    /// Adds what would authenticate this request, as far as it is at hand; where a token has to be fetched,
+    /// or a hook fails, a mask stands for it.
+    pub(crate) fn show(&self, hop: &Hop, headers: &mut HeaderMap) {
+        let mut chosen = Vec::new();
+        self.choose(&AuthRequest::of(hop, headers), &mut chosen);
+        for single in chosen {
+            let set = single.shown(hop, headers);
+            for (name, value) in set.iter().filter(|(name, _)| !hop.headers.contains_key(*name)) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+
     fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         match self {
             Self::Single(single) => single.applies_to(request),
@@ -149,6 +163,32 @@ impl Scheme {
 }
 
 impl Single {
+    fn shown(&self, hop: &Hop, headers: &HeaderMap) -> HeaderMap {
+        let mut set = HeaderMap::new();
+        let complete = match self {
+            Self::Tokens(auth) => match auth.source().cached() {
+                Some(credential) => auth.apply(&credential, &hop.method, &hop.url, &mut set).is_ok(),
+                None => false,
+            },
+            Self::Fixed { name, value, .. } => {
+                set.insert(name, value.clone());
+                true
+            }
+            Self::Hook(hook) => {
+                apply_hook(&**hook, &AuthRequest::of(hop, headers)).map(|shown| set = shown).is_ok()
+            }
+        };
+        if !complete {
+            let names = match self {
+                Self::Tokens(auth) => vec![auth.header_name().clone()],
+                Self::Fixed { .. } => Vec::new(),
+                Self::Hook(hook) => hook.header_names(),
+            };
+            set.extend(names.into_iter().map(|name| (name, HeaderValue::from_static("***"))));
+        }
+        set
+    }
+
     pub(super) fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         match self {
             Self::Tokens(auth) => auth.applies_to(request.url()),

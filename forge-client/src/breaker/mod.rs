@@ -19,7 +19,7 @@ pub use permit::CircuitOpen;
 
 pub(crate) use permit::{Permit, Verdict};
 
-use crate::target::{self, check_http};
+use crate::target::{self, absolute};
 use announcer::Announcer;
 use circuit::Rules;
 use origins::{Entry, Origins};
@@ -113,9 +113,7 @@ impl CircuitBreaker {
     ///
     /// It is no absolute http or https URL, or has a user name.
     pub fn state(&self, url: &str) -> Result<CircuitState, ConfigError> {
-        let url = Url::parse(url)
-            .map_err(|error| ConfigError::new("url", "an absolute http or https URL").with_source(error))?;
-        check_http("url", &url)?;
+        let url = absolute("url", url)?;
         let Some(entry) = self.0.origins.find(target::origin(&url)) else {
             return Ok(CircuitState::Closed);
         };

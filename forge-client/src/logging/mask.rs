@@ -1,3 +1,4 @@
+mod command_line;
 mod fields;
 mod names;
 mod secrets;
@@ -24,7 +25,7 @@ pub(super) use names::normalized;
 const MASKED: &str = "***";
 
 /// Knows secrets by their names, and those of one request by their values.
-pub(super) struct Mask {
+pub(crate) struct Mask {
     names: Names,
     secrets: Secrets,
 }
@@ -32,7 +33,7 @@ pub(super) struct Mask {
 impl Mask {
     /// With these names, [normalized], besides those that are known, and with the secrets of this request:
     /// they are masked wherever a server echoes them.
-    pub(super) fn of(request: &Request, trust: &Trust, keys: Arc<[String]>) -> Self {
+    pub(crate) fn of(request: &Request, trust: &Trust, keys: Arc<[String]>) -> Self {
         let names = Names::new(keys);
         let mut secrets = Secrets::default();
         secrets.learn_headers(request.headers(), |name, value| names.mask_header(name, value, trust));
@@ -68,13 +69,16 @@ impl Mask {
     /// A body that is JSON or a form and not longer than `max`; of others the length.
     pub(super) fn body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         let fields = if body.len() > max { None } else { Fields::read(content_type, body) };
+        fields.map_or_else(|| format!("{} bytes", body.len()), |fields| self.fields(fields))
+    }
+
+    fn fields(&self, fields: Fields) -> String {
         match fields {
-            Some(Fields::Json(mut value)) => {
+            Fields::Json(mut value) => {
                 self.mask_json(&mut value, false);
                 value.to_string()
             }
-            Some(Fields::Form(pairs)) => self.form(&pairs),
-            None => format!("{} bytes", body.len()),
+            Fields::Form(pairs) => self.form(&pairs),
         }
     }
 

@@ -25,12 +25,14 @@ pub struct AuthenticationError(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     service_name: String,
+    step: Option<String>,
     kind: AuthenticationErrorKind,
     refresh: bool,
     unsent: bool,
     message: Option<String>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
+    cool_down: Option<Duration>,
     source: Option<Source>,
 }
 
@@ -117,12 +119,14 @@ impl AuthenticationError {
     pub fn new(service_name: impl Into<String>, kind: AuthenticationErrorKind) -> Self {
         Self(Arc::new(Inner {
             service_name: service_name.into(),
+            step: None,
             kind,
             refresh: false,
             unsent: false,
             message: None,
             status: None,
             retry_after: None,
+            cool_down: None,
             source: None,
         }))
     }
@@ -149,6 +153,27 @@ impl AuthenticationError {
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
         self.with(|inner| inner.retry_after = Some(delay))
+    }
+
+    /// Says for how long from now on nothing is tried again because of this. A manager does; one whose
+    /// provider fails with such an error stands back as long, instead of longer with each manager that
+    /// the error comes through.
+    #[must_use]
+    pub fn with_cool_down(self, left: Duration) -> Self {
+        self.with(|inner| inner.cool_down = Some(left))
+    }
+
+    /// Names the step of several in which it happened, and in which service. What has a step already
+    /// keeps both.
+    #[must_use]
+    pub fn or_step(self, service_name: &str, step: &str) -> Self {
+        if self.0.step.is_some() {
+            return self;
+        }
+        self.with(|inner| {
+            service_name.clone_into(&mut inner.service_name);
+            inner.step = Some(step.to_owned());
+        })
     }
 
     /// Says that nothing was sent: no connection came about, or a setting was in the way. What was to be
@@ -179,6 +204,12 @@ impl AuthenticationError {
         &self.0.service_name
     }
 
+    /// The step of several in which it happened, where there are such.
+    #[must_use]
+    pub fn step(&self) -> Option<&str> {
+        self.0.step.as_deref()
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> &AuthenticationErrorKind {
@@ -204,6 +235,13 @@ impl AuthenticationError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// For how long, when the error was handed out, nothing is tried again because of it; `None`: it comes
+    /// from nobody who stands back.
+    #[must_use]
+    pub fn cool_down(&self) -> Option<Duration> {
+        self.0.cool_down
     }
 
     /// Nothing was sent, for certain.
@@ -287,6 +325,9 @@ impl fmt::Display for AuthenticationError {
         if !inner.service_name.is_empty() {
             write!(f, "{}: ", inner.service_name)?;
         }
+        if let Some(step) = &inner.step {
+            write!(f, "step `{step}`: ")?;
+        }
         f.write_str(if inner.refresh { "token refresh failed: " } else { "no token: " })?;
         match &inner.kind {
             AuthenticationErrorKind::Refused(code) => {
@@ -320,10 +361,12 @@ impl fmt::Debug for AuthenticationError {
         let inner = &*self.0;
         f.debug_struct("AuthenticationError")
             .field("service_name", &inner.service_name)
+            .field("step", &inner.step)
             .field("kind", &inner.kind)
             .field("refresh", &inner.refresh)
             .field("status", &inner.status)
             .field("retry_after", &inner.retry_after)
+            .field("cool_down", &inner.cool_down)
             .field("message", &inner.message)
             .field("source", &inner.source)
             .finish()
@@ -364,6 +407,15 @@ mod tests {
         let clone = error.clone();
         assert!(clone.source().unwrap().is::<std::io::Error>());
         assert_eq!(clone.to_string(), "crm: no token: no connection to the token endpoint");
+    }
+
+    #[test]
+    fn the_step_in_which_it_happened_is_named_once() {
+        let error = AuthenticationError::new("vault", AuthenticationErrorKind::Timeout);
+        let error = error.or_step("crm", "app_token").or_step("crm", "user_token").or_service_name("other");
+        assert_eq!((error.service_name(), error.step()), ("crm", Some("app_token")));
+        assert_eq!(error.to_string(), "crm: step `app_token`: no token: no answer in time");
+        assert!(error.is_transient());
     }
 
     #[test]

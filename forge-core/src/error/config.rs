@@ -31,6 +31,13 @@ impl ConfigError {
         self
     }
 
+    /// The same of another field, whose setting was checked as this one.
+    #[must_use]
+    pub fn with_field(mut self, field: &'static str) -> Self {
+        self.field = field;
+        self
+    }
+
     /// The field that is wrong.
     #[must_use]
     pub fn field(&self) -> &'static str {

@@ -17,12 +17,22 @@ impl Generation {
         Version(self.counter.load(Ordering::Acquire))
     }
 
+    /// Tells this counter, and so one key in one storage, from all others that somebody holds at the time.
+    #[must_use]
+    pub fn id(&self) -> GenerationId {
+        GenerationId(Arc::as_ptr(&self.counter).addr())
+    }
+
     /// How far the counter can be trusted; `None`: it sees every change.
     #[must_use]
     pub fn freshness(&self) -> Option<Freshness> {
         self.freshness
     }
 }
+
+/// Which [`Generation`] it is. When nobody holds that any more, another one may get the same identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GenerationId(usize);
 
 /// What a [`Generation`] was when it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,6 +165,7 @@ mod tests {
         generations.bump("nobody watches this");
         assert!(a.current().is_next_after(Version(0)));
         assert_eq!((again.current(), b.current()), (a.current(), Version(0)));
+        assert!(a.id() == again.id() && a.id() != b.id());
         generations.bump_all();
         assert!(a.current().is_next_after(Version(1)) && b.current().is_next_after(Version(0)));
     }

@@ -1,7 +1,12 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use forge_core::StorageError;
 use redis::Value;
+
+use crate::explain::nameless;
+use crate::link::NAMELESS;
+use crate::poll::Word;
 
 /// Host and port.
 pub(super) type Address = (String, u16);
@@ -10,6 +15,10 @@ pub(super) type Address = (String, u16);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Map {
     epoch: u64,
+    /// Whether who knows this is in touch with the others.
+    is_sound: bool,
+    /// Whether some have no host name, and are to be called by it.
+    is_nameless: bool,
     ranges: Vec<(RangeInclusive<u16>, Address)>,
     /// What has been heard since.
     moved: HashMap<u16, Address>,
@@ -18,15 +27,18 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// What a node at this host answers to `CLUSTER SLOTS`, and its epoch. What cannot be understood is left
-    /// out.
-    pub(super) fn read(epoch: u64, slots: Value, host: &str) -> Self {
+    /// What a node at this host answers to `CLUSTER INFO` and `CLUSTER SLOTS`. What cannot be understood is
+    /// left out.
+    pub(super) fn read(info: &str, slots: Value, host: &str) -> Self {
+        let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
+        let epoch = epoch.and_then(|epoch| epoch.trim().parse().ok()).unwrap_or(0);
         let mut map = Self { epoch, ..Self::default() };
         let Value::Array(ranges) = slots else { return map };
         for range in ranges {
             let Value::Array(range) = range else { continue };
             let [Value::Int(first), Value::Int(last), nodes @ ..] = range.as_slice() else { continue };
             let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
+            map.is_nameless |= nodes.iter().any(is_nameless);
             let mut addresses = nodes.iter().map(|node| address(node, host));
             // The first one is the master.
             if let Some(Some(master)) = addresses.next() {
@@ -37,12 +49,16 @@ impl Map {
         }
         map.nodes.sort_unstable();
         map.nodes.dedup();
+        // Who was reset is well, alone.
+        map.is_sound = is_well(info) && (map.is_nameless || !map.ranges.is_empty());
         map
     }
 
-    /// A node that was away still names the old masters.
-    pub(super) fn newest(maps: Vec<Self>) -> Option<Self> {
-        maps.into_iter().max_by_key(|map| map.epoch)
+    /// Nobody else is known yet who could be asked: these are.
+    pub(super) fn ask_those_of(&mut self, other: Self) {
+        if self.nodes.is_empty() {
+            self.nodes = other.nodes;
+        }
     }
 
     pub(super) fn nodes(&self) -> &[Address] {
@@ -54,12 +70,41 @@ impl Map {
         self.moved.get(&slot).or_else(by_range)
     }
 
+    /// Why nobody has a slot.
+    pub(super) fn explain(&self) -> StorageError {
+        if self.is_nameless {
+            return nameless();
+        }
+        StorageError::new("no server has this part of the cluster")
+    }
+
     pub(super) fn move_slot(&mut self, slot: u16, to: Address) {
         if !self.nodes.contains(&to) {
             self.nodes.push(to.clone());
         }
         self.moved.insert(slot, to);
     }
+}
+
+/// A node that was away still names the old masters.
+impl Word for Map {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn is_sound(&self) -> bool {
+        self.is_sound
+    }
+}
+
+/// Whether who answers so to `CLUSTER INFO` sees enough of the others.
+pub(super) fn is_well(info: &str) -> bool {
+    info.lines().any(|line| line.trim() == "cluster_state:ok")
+}
+
+fn is_nameless(node: &Value) -> bool {
+    let Value::Array(node) = node else { return false };
+    matches!(node.first(), Some(Value::BulkString(host)) if host == NAMELESS.as_bytes())
 }
 
 /// Without a host the node that answers means itself; `?`: it does not know.
@@ -70,7 +115,7 @@ fn address(node: &Value, answering: &str) -> Option<Address> {
         Value::Nil => answering,
         Value::BulkString(host) => match std::str::from_utf8(host).ok()? {
             "" => answering,
-            "?" => return None,
+            NAMELESS => return None,
             host => host,
         },
         _ => return None,
@@ -104,8 +149,8 @@ mod tests {
             range(100, 100, vec![node("", 7002)]),
             range(101, 200, vec![nil]),
         ]);
-        let mut map = Map::read(7, answer, "here");
-        assert_eq!(map.epoch, 7);
+        let mut map = Map::read("cluster_state:ok\r\ncluster_current_epoch:7\r\n", answer, "here");
+        assert_eq!((map.epoch(), map.is_sound()), (7, true));
         assert_eq!(map.owner(0), Some(&address("a", 7001)));
         assert_eq!(map.owner(99), Some(&address("a", 7001)));
         assert_eq!(map.owner(100), Some(&address("here", 7002)));
@@ -121,12 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_map_is_followed() {
-        let map = |epoch| Map { epoch, ..Map::default() };
-        for epochs in [[5, 7, 6], [7, 6, 5], [5, 6, 7]] {
-            assert_eq!(Map::newest(epochs.map(map).into()), Some(map(7)), "{epochs:?}");
-        }
-        assert_eq!(Map::newest(Vec::new()), None);
+    fn who_is_cut_off_or_was_reset_knows_nothing() {
+        let slots = || Value::Array(vec![range(0, 16_383, vec![node("a", 7001)])]);
+        assert!(Map::read("cluster_state:ok\r\n", slots(), "here").is_sound());
+        assert!(!Map::read("cluster_state:fail\r\n", slots(), "here").is_sound());
+        assert!(!Map::read("", slots(), "here").is_sound());
+        let nameless = Value::Array(vec![range(0, 16_383, vec![node("?", 7001)])]);
+        assert!(Map::read("cluster_state:ok", nameless, "here").is_sound());
+        assert!(!Map::read("cluster_state:ok\r\n", Value::Array(Vec::new()), "here").is_sound());
     }
 
     #[test]
@@ -142,7 +189,7 @@ mod tests {
             Value::Array(vec![range(0, 99, vec![Value::Int(1)])]),
         ];
         for answer in strange {
-            let map = Map::read(0, answer.clone(), "here");
+            let map = Map::read("cluster_state:ok", answer.clone(), "here");
             assert!(map.nodes().is_empty() && map.owner(5).is_none(), "{answer:?}");
         }
     }

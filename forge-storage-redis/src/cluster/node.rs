@@ -7,11 +7,11 @@ use forge_core::StorageError;
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, Value};
 
-use super::map::{Address, Map};
-use super::{Shared, at, host_and_port, list};
+use super::map::{Address, Map, is_well};
+use super::{Shared, at, host_and_port, is_down, list};
 use crate::dialer::Ready;
 use crate::explain::explain;
-use crate::locate::Locate;
+use crate::locate::{Locate, Nowhere};
 
 /// The master of a slot, whoever that is.
 pub(super) struct Node {
@@ -36,12 +36,12 @@ impl Node {
 
 #[async_trait]
 impl Locate for Node {
-    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, StorageError> {
+    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, Nowhere> {
         let cluster = self.cluster()?;
         let (host, port) = match &self.first {
             Some(first) if !self.is_first_used.swap(true, Ordering::Relaxed) => first.clone(),
             _ => {
-                cluster.survey(dialer).await?;
+                cluster.survey(dialer, self.id).await?;
                 cluster.settle(self.id, self.slot)?
             }
         };
@@ -55,10 +55,7 @@ impl Locate for Node {
             .query_async(connection)
             .await
             .map_err(|error| explain(&error))?;
-        if info.lines().any(|line| line.trim() == "cluster_state:ok") {
-            return Ok(());
-        }
-        Err(StorageError::new("the cluster is down (CLUSTERDOWN)"))
+        if is_well(&info) { Ok(()) } else { Err(is_down()) }
     }
 }
 
@@ -82,10 +79,8 @@ pub(super) async fn ask(dialer: &Ready, address: &ConnectionAddr) -> Result<Map,
         }
         explain(&error)
     })?;
-    let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
-    let epoch = epoch.and_then(|epoch| epoch.trim().parse().ok()).unwrap_or(0);
     let (host, _) = host_and_port(address).unwrap_or_default();
-    Ok(Map::read(epoch, slots, host))
+    Ok(Map::read(&info, slots, host))
 }
 
 impl fmt::Display for Node {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::connect::connect;
 use super::{Shared, State, Up};
 use crate::dialer::Connection;
+use crate::locate::Nowhere;
 
 /// After a failed attempt; doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -29,7 +30,7 @@ const OF_USE: Duration = Duration::from_secs(5);
 
 /// Connects, again and again, until the link is dropped.
 pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
-    let _farewell = Farewell { shared: &shared, number };
+    let mut farewell = Farewell { shared: &shared, number, is_said: false };
     let mut pause = FIRST_PAUSE;
     loop {
         shared.beat();
@@ -44,7 +45,16 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
                 since = Instant::now();
                 StorageError::new("the connection to Redis was lost")
             }
-            Ok(Err(error)) => error,
+            Ok(Err(Nowhere::Unknown(error))) => error,
+            Ok(Err(Nowhere::Needless)) => {
+                // Whoever still waits for this one is to look for the other one.
+                farewell.is_said = true;
+                let needless = StorageError::new("another connection leads there");
+                if shared.report(number, State::Down(needless)) {
+                    tracing::info!(server = %shared.locate, "another connection to Redis has taken over");
+                }
+                return;
+            }
             Err(_) => StorageError::new("no connection to Redis in time"),
         };
         if !shared.report(number, State::Down(error.clone())) {
@@ -61,10 +71,14 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
 struct Farewell<'a> {
     shared: &'a Shared,
     number: u64,
+    is_said: bool,
 }
 
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
+        if self.is_said {
+            return;
+        }
         // What panics once may do so each time: nobody is to wait for it again and again.
         let panicked = || State::Down(StorageError::new("connecting to Redis panicked"));
         let state = if std::thread::panicking() { panicked() } else { State::Unkept };

@@ -1,7 +1,7 @@
 use forge_core::StorageError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::explain::explain;
+use crate::explain::{explain, nameless};
 
 /// Why a call was not carried out.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ impl Refusal {
             Some((host, port.parse().ok()?))
         };
         match (kind, elsewhere()) {
+            (ServerErrorKind::Moved | ServerErrorKind::Ask, Some((host, _))) if host == NAMELESS => {
+                Self::Final(nameless().with_nothing_sent())
+            }
             (ServerErrorKind::Moved, Some((host, port))) => Self::Moved { host, port },
             (ServerErrorKind::Ask, Some((host, port))) => Self::Ask { host, port },
             (ServerErrorKind::TryAgain, _) => Self::TryAgain,
@@ -38,6 +41,9 @@ impl Refusal {
         }
     }
 }
+
+/// Instead of a host name that is not known.
+pub(crate) const NAMELESS: &str = "?";
 
 /// Outside of clusters nobody is sent elsewhere.
 impl From<Refusal> for StorageError {
@@ -97,6 +103,10 @@ mod tests {
         ] {
             let Refusal::Moved { host, port } = refused(answer) else { panic!("{answer}") };
             assert_eq!((host.as_str(), port), expected);
+        }
+        for answer in ["MOVED 3999 ?:6381", "ASK 3999 ?:6381"] {
+            let Refusal::Final(error) = refused(answer) else { panic!("{answer}") };
+            assert!(error.to_string().contains("cluster-announce-hostname") && error.is_unsent(), "{error}");
         }
         assert!(matches!(refused("ASK 3999 127.0.0.1:6381"), Refusal::Ask { port: 6381, .. }));
         assert!(matches!(

@@ -32,6 +32,10 @@ const LONGEST_ASKED_FOR: Duration = Duration::from_secs(3600);
 impl Failures {
     /// Remembers a failure. Returns until when nothing is tried, in monotonic milliseconds.
     pub(crate) fn record(&mut self, error: &AuthenticationError, now: Moment, random: f64) -> i64 {
+        if let Some(left) = error.cool_down() {
+            // It comes from another manager: whoever stands back longer than that one amplifies it.
+            return self.adopt(error, &CoolDown::new(left, 0), now);
+        }
         let first = Duration::from_secs(if error.is_permanent() { 10 } else { 1 });
         let backed_off = first.saturating_mul(1 << self.in_a_row.min(6)).min(LONGEST);
         // At least as long as asked for; `Retry-After: 0` is no leave to call per request.
@@ -70,7 +74,7 @@ impl Failures {
     /// The error that callers are told without a call, while the cool-down lasts.
     pub(crate) fn cooling_down(&self, now: Moment) -> Option<AuthenticationError> {
         let failure = self.last.as_ref().filter(|failure| now.monotonic_millis() < failure.until)?;
-        Some(failure.error.clone())
+        Some(failure.error.clone().with_cool_down(left(failure, now)))
     }
 
     /// Whether the cool-down may be passed over, for a reason. Three times per step: a secret that is
@@ -88,9 +92,13 @@ impl Failures {
     /// The last failure since the last success, and how long its cool-down still lasts.
     pub(crate) fn last(&self, now: Moment) -> Option<(&AuthenticationError, Duration)> {
         let failure = self.last.as_ref()?;
-        let left = failure.until.saturating_sub(now.monotonic_millis()).max(0);
-        Some((&failure.error, Duration::from_millis(left.unsigned_abs())))
+        Some((&failure.error, left(failure, now)))
     }
+}
+
+fn left(failure: &Failure, now: Moment) -> Duration {
+    let left = failure.until.saturating_sub(now.monotonic_millis()).max(0);
+    Duration::from_millis(left.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -121,6 +129,19 @@ mod tests {
             delays(&error.with_retry_after(Duration::from_secs(seconds)), 1.0)[0]
         };
         assert_eq!((asked(0), asked(7), asked(1_000_000_000)), (500, 7_000, 3_600_000));
+    }
+
+    #[test]
+    fn inv08_what_another_manager_stands_back_from_is_not_amplified() {
+        let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
+        let error = error.with_cool_down(Duration::from_millis(700));
+        assert!(delays(&error, 0.0).iter().all(|delay| *delay == 700));
+        let mut failures = Failures::default();
+        failures.record(&error, Moment::from_millis(0, 0), 0.0);
+        let told = failures.cooling_down(Moment::from_millis(0, 200)).unwrap();
+        assert_eq!(told.cool_down(), Some(Duration::from_millis(500)));
+        failures.record(&error.with_cool_down(Duration::ZERO), Moment::from_millis(0, 200), 0.0);
+        assert!(failures.cooling_down(Moment::from_millis(0, 200)).is_none());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Moment, StorageError, TokenData, TokenId, TokenStorage,
+    AuthenticationError, AuthenticationErrorKind, Demand, Moment, StorageError, TokenData, TokenId,
+    TokenStorage,
 };
 
 use super::Inner;
@@ -43,19 +44,32 @@ impl Landed {
 
 pub(crate) type Result<T> = std::result::Result<T, AuthenticationError>;
 
+/// What is known of a flight besides its result.
+struct Course {
+    /// The storage could be asked, or what is at hand can be trusted without.
+    is_answered: bool,
+    /// What failed is another manager, which has said so.
+    is_told: bool,
+}
+
 /// Runs in a task of its own. Whatever the provider does, it lands.
 pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
     let deadline = Deadline::after(manager.fetch_timeout);
-    let flown = deadline.bound(unwinding(manager.obtain(goal, &landing))).await;
+    let mut course = Course { is_answered: true, is_told: false };
+    let flown = deadline.bound(unwinding(manager.obtain(goal, &landing, &mut course))).await;
     let result = match flown {
         Some(Ok(result)) => result,
-        Some(Err(Panicked)) => Err(manager.error(AuthenticationErrorKind::Panicked)),
-        None => Err(manager.error(AuthenticationErrorKind::Timeout)),
+        Some(Err(Panicked)) => Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)),
+        None => Err(manager.failed_afresh(AuthenticationErrorKind::Timeout)),
     };
     if let Err(error) = &result {
         let service = manager.provider.service_name();
         let outcome = if goal.is_in_background() { "the token at hand stays" } else { "no token" };
-        tracing::warn!(service, %error, outcome, "a fetch failed");
+        if course.is_told {
+            tracing::debug!(service, %error, outcome, "a fetch failed");
+        } else {
+            tracing::warn!(service, %error, outcome, "a fetch failed");
+        }
     }
     landing.land(result, |result| {
         if let Some(entry) = result.as_ref().ok().and_then(Landed::entry).filter(|entry| entry.is_for_all()) {
@@ -65,11 +79,15 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
 }
 
 impl Inner {
-    async fn obtain(&self, goal: Goal, landing: &Landing<Result<Landed>>) -> Result<Landed> {
-        let mut is_answered = true;
-        let obtained = self.obtain_from_others(goal, landing, &mut is_answered).await;
+    async fn obtain(
+        &self,
+        goal: Goal,
+        landing: &Landing<Result<Landed>>,
+        course: &mut Course,
+    ) -> Result<Landed> {
+        let obtained = self.obtain_from_others(goal, landing, course).await;
         let is_failure = matches!(obtained, Err(_) | Ok(Landed::CoolingDown(_)));
-        match self.last_resort(goal).filter(|_| is_failure && !is_answered) {
+        match self.last_resort(goal).filter(|_| is_failure && !course.is_answered) {
             Some(entry) => Ok(Landed::Adopted(entry)),
             None => obtained,
         }
@@ -79,7 +97,7 @@ impl Inner {
         &self,
         goal: Goal,
         landing: &Landing<Result<Landed>>,
-        is_answered: &mut bool,
+        course: &mut Course,
     ) -> Result<Landed> {
         // Between a caller's miss and this flight another one may have landed.
         if goal != Goal::Confirmed
@@ -96,7 +114,7 @@ impl Inner {
             }
             Found::Else(stored) => stored,
             Found::Unanswered => {
-                *is_answered = false;
+                course.is_answered = false;
                 None
             }
         };
@@ -140,17 +158,18 @@ impl Inner {
         let (entry, landed): (_, fn(_) -> _) = match new {
             Ok(new) => new,
             Err(error) => {
+                course.is_told = error.cool_down().is_some();
                 let until = self.remember(&error);
                 self.give_up_turn(turn, &error, until).await;
-                return Err(error);
+                return Err(self.standing_back(error, until));
             }
         };
         if !entry.is_usable(self.clock.now()) {
             let error = self.error(AuthenticationErrorKind::InvalidResponse);
             let error = error.with_message("the token has expired on arrival");
-            self.remember(&error);
+            let until = self.remember(&error);
             self.keep_refresh_token(entry, stored_id, turn, landing).await;
-            return Err(error);
+            return Err(self.standing_back(error, until));
         }
         self.failures.lock().forget();
         Ok(landed(self.store(goal, entry, stored_id, turn, landing).await))
@@ -189,11 +208,12 @@ impl Inner {
         (!is_over).then_some(error)
     }
 
-    /// Begins a cool-down. None for settings: who mends a secret's file is not kept waiting. Returns
-    /// until when it lasts, in monotonic milliseconds.
+    /// Begins a cool-down. None for settings: who mends a secret's file is not kept waiting; and none for a
+    /// panic. Returns until when it lasts, in monotonic milliseconds.
     fn remember(&self, error: &AuthenticationError) -> i64 {
         let now = self.clock.now();
-        if *error.kind() == AuthenticationErrorKind::Configuration {
+        if matches!(error.kind(), AuthenticationErrorKind::Configuration | AuthenticationErrorKind::Panicked)
+        {
             return now.monotonic_millis();
         }
         let until = self.failures.lock().record(error, now, rt::random());
@@ -254,11 +274,29 @@ impl Inner {
                 }
             }
         }
-        let fetched = calling(self.provider.fetch_token(), turn, landing).await;
+        let fetched = calling(self.provider.fetch_token_for(self.demand(goal)), turn, landing).await;
         fetched.map(Renewed::Fetched).map_err(|error| {
-            let error = error.or_service_name(service);
+            // An error of a step is another manager's, whose service is not this one.
+            let error = if error.step().is_none() { error.or_service_name(service) } else { error };
             if is_contested { error.into_refresh() } else { error }
         })
+    }
+
+    /// What the provider is asked for. A provider with tokens of its own must not bring one that is at hand
+    /// and will not do.
+    fn demand(&self, goal: Goal) -> Demand {
+        match goal {
+            Goal::NewerThan(known) => Demand::NewerThan(known),
+            Goal::OtherThan(rejected) => Demand::OtherThan(rejected),
+            Goal::Fetched => Demand::New,
+            Goal::Any | Goal::Confirmed => match self.slot.entry() {
+                Some(entry) if entry.is_rejected() => Demand::OtherThan(entry.credential().id()),
+                Some(entry) if !entry.is_usable(self.clock.now()) => {
+                    Demand::NewerThan(entry.credential().id())
+                }
+                _ => Demand::Valid,
+            },
+        }
     }
 
     /// Made before anything is stored: what no header can carry is of no use to anybody.
@@ -364,7 +402,7 @@ impl Inner {
         Arc::new(entry)
     }
 
-    async fn delete_if(&self, id: TokenId) {
+    pub(super) async fn delete_if(&self, id: TokenId) {
         let Some(storage) = &self.storage else { return };
         if let Err(error) = self.bounded(delete_if(storage.as_ref(), &self.key, id)).await {
             tracing::warn!(service = self.provider.service_name(), %error, "a token could not be deleted");

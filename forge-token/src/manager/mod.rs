@@ -6,6 +6,7 @@ mod flight;
 mod flights;
 mod goal;
 mod lookup;
+mod origin;
 mod rejections;
 mod slot;
 mod status;
@@ -20,11 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Credential, Moment, TokenData, TokenProvider,
-    TokenSource, TokenStorage, async_trait,
+    AuthenticationError, AuthenticationErrorKind, Clock, Credential, Demand, Moment, TokenData, TokenId,
+    TokenProvider, TokenSource, TokenStorage, async_trait,
 };
 
 pub use builder::TokenManagerBuilder;
+pub use origin::TokenOrigin;
 pub use status::TokenStatus;
 
 use crate::rt::{self, Deadline, Mutex};
@@ -54,6 +56,7 @@ use windows::Windows;
 /// | with `Retry-After` | as asked for, if that is longer; at most an hour |
 /// | permanent | 10 s, doubling up to 60 s; none if the provider's secret has changed meanwhile |
 /// | a provider that panicked or took longer than the fetch time-out; a secret that cannot be read | none |
+/// | a provider that failed because another manager did | that manager's |
 ///
 /// Up to half is taken off at random, but nothing of what `Retry-After` asks for. A success ends it, and
 /// [`force_refresh`](Self::force_refresh) does not heed it.
@@ -169,6 +172,37 @@ impl TokenManager {
         if let Some(hit) = self.cached() {
             return Ok(hit);
         }
+        Ok(self.look_further().await?.0)
+    }
+
+    /// A token that will do, and where it came from. For the demand [`Valid`](Demand::Valid) as
+    /// [`get_token`](Self::get_token), for [`New`](Demand::New) as [`force_refresh`](Self::force_refresh);
+    /// for the others a valid token with another identity if slot or storage has one, else a new one.
+    ///
+    /// After a rejection [`refresh_rejected`](Self::refresh_rejected) says more.
+    ///
+    /// # Errors
+    ///
+    /// No such token could be had.
+    pub async fn get_token_for(
+        &self,
+        demand: Demand,
+    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+        let goal = match demand {
+            Demand::Valid => Goal::Any,
+            Demand::NewerThan(known) => Goal::NewerThan(known),
+            Demand::OtherThan(rejected) => Goal::OtherThan(rejected),
+            _ => Goal::Fetched,
+        };
+        match self.cached().filter(|hit| goal.accepts(hit.id())) {
+            Some(hit) => Ok((hit, TokenOrigin::Cached)),
+            None if goal == Goal::Any => self.look_further().await,
+            None => self.obtain(goal, self.0.deadline()).await,
+        }
+    }
+
+    /// What [`get_token`](Self::get_token) does when the slot has nothing.
+    async fn look_further(&self) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
         }
@@ -177,9 +211,28 @@ impl TokenManager {
             && let Some(Some(stored)) = deadline.bound(self.0.read_storage()).await
         {
             self.keep_ahead(&stored, self.0.clock.now());
-            return Ok(Arc::clone(stored.credential()));
+            return Ok((Arc::clone(stored.credential()), TokenOrigin::Cached));
         }
         self.obtain(Goal::Any, deadline).await
+    }
+
+    /// A valid token, if this manager or its storage has one. Fetches nothing.
+    pub async fn find_token(&self) -> Option<Arc<Credential>> {
+        if let Some(hit) = self.cached() {
+            return Some(hit);
+        }
+        if !rt::is_running() {
+            return None;
+        }
+        let stored = self.0.deadline().bound(self.0.read_storage()).await??;
+        Some(Arc::clone(stored.credential()))
+    }
+
+    /// Forgets this token, here and in the storage, if that still is the one they have. For a token that
+    /// is known to be of no use, before anybody has sent it.
+    pub async fn discard_token(&self, id: TokenId) {
+        self.0.slot.reject(id, |_| true);
+        self.0.delete_if(id).await;
     }
 
     /// Forgets the token, here and in the storage, so that the next call of
@@ -188,19 +241,26 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// The storage could not be told; here the token is forgotten all the same.
+    /// The storage, or a provider that keeps tokens, could not be told; here the token is forgotten all the
+    /// same.
     pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
         let forget = || self.0.flights.detach(|| self.0.slot.clear());
         forget();
-        let Some(storage) = &self.0.storage else { return Ok(()) };
-        let deleted = {
-            // Not while a flight stores: what it fetched before this call must not outlive it.
-            let _writing = self.0.storage_deadline().bound(self.0.writing.lock()).await;
-            self.0.bounded(storage.delete(&self.0.key)).await
+        // Before the storage: whoever fetches in between must not store what the provider kept.
+        let told = self.0.deadline().bound(self.0.provider.forget_token()).await;
+        let told = told.unwrap_or_else(|| Err(self.0.error(AuthenticationErrorKind::Timeout)));
+        let deleted = match &self.0.storage {
+            Some(storage) => {
+                // Not while a flight stores: what it fetched before this call must not outlive it.
+                let _writing = self.0.storage_deadline().bound(self.0.writing.lock()).await;
+                self.0.bounded(storage.delete(&self.0.key)).await
+            }
+            None => Ok(()),
         };
-        // A flight that began meanwhile may have read the storage before the deletion.
+        // A flight that began meanwhile may have read the storage, or asked the provider, before.
         forget();
-        deleted.map_err(|error| self.0.error(AuthenticationErrorKind::Storage).with_source(error))
+        deleted.map_err(|error| self.0.error(AuthenticationErrorKind::Storage).with_source(error))?;
+        told.map_err(|error| error.or_service_name(self.0.provider.service_name()))
     }
 
     /// Fetches a new token by the full grant, whatever is cached. Concurrent callers share one
@@ -210,7 +270,7 @@ impl TokenManager {
     ///
     /// No token could be had; the one at hand stays.
     pub async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        self.obtain(Goal::Fetched, self.0.deadline()).await
+        Ok(self.obtain(Goal::Fetched, self.0.deadline()).await?.0)
     }
 
     /// A credential to replay a request with whose own was rejected; see
@@ -233,7 +293,8 @@ impl TokenManager {
             return Ok(Some(current));
         }
         let goal = Goal::OtherThan(rejected.id());
-        Ok(self.obtain_unless_declined(goal, self.0.deadline()).await?.filter(others))
+        let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
+        Ok(obtained.map(|(credential, _)| credential).filter(others))
     }
 
     /// Gets a token before the first request needs it, trying again after transient failures as long
@@ -277,16 +338,23 @@ impl TokenManager {
     }
 
     /// A credential from a flight that serves the goal, begun here unless one is under way.
-    async fn obtain(&self, goal: Goal, deadline: Deadline) -> Result<Arc<Credential>, AuthenticationError> {
+    async fn obtain(
+        &self,
+        goal: Goal,
+        deadline: Deadline,
+    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
         let obtained = self.obtain_unless_declined(goal, deadline).await?;
-        obtained.ok_or_else(|| self.0.error(AuthenticationErrorKind::Other))
+        obtained.ok_or_else(|| {
+            let error = self.0.error(AuthenticationErrorKind::Other);
+            error.with_message("the token was rejected, and renewals have been of no use lately")
+        })
     }
 
     async fn obtain_unless_declined(
         &self,
         goal: Goal,
         deadline: Deadline,
-    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+    ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
         // A flight is lost with the runtime that carried it. Ours may be that one, on its way down,
         // hence the bound.
         let mut lost = 0;
@@ -298,15 +366,20 @@ impl TokenManager {
                 // The flight has a shorter time-out of its own: its runtime is no longer driven. The
                 // next caller must not wait for it.
                 self.0.flights.abandon(&ticket);
-                return Err(self.0.error(AuthenticationErrorKind::Timeout));
+                return Err(self.0.failed_afresh(AuthenticationErrorKind::Timeout));
+            };
+            let brought = |entry: Arc<Entry>, origin| {
+                let is_ours = ticket.is_first() || origin == TokenOrigin::Cached;
+                let origin = if is_ours { origin } else { TokenOrigin::Joined };
+                Ok(Some((Arc::clone(entry.credential()), origin)))
             };
             match landed {
-                Some(Ok(Landed::Fetched(entry))) => return Ok(Some(Arc::clone(entry.credential()))),
+                Some(Ok(Landed::Fetched(entry))) => return brought(entry, TokenOrigin::Fetched),
                 Some(Ok(Landed::Refreshed(entry))) if goal != Goal::Fetched => {
-                    return Ok(Some(Arc::clone(entry.credential())));
+                    return brought(entry, TokenOrigin::Refreshed);
                 }
                 Some(Ok(Landed::Adopted(entry))) if goal.accepts(entry.credential().id()) => {
-                    return Ok(Some(Arc::clone(entry.credential())));
+                    return brought(entry, TokenOrigin::Cached);
                 }
                 Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(other) => return Ok(None),
                 Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error),
@@ -316,7 +389,7 @@ impl TokenManager {
                 None => lost += 1,
             }
         }
-        let error = self.0.error(AuthenticationErrorKind::Other);
+        let error = self.0.failed_afresh(AuthenticationErrorKind::Other);
         Err(error.with_message("the runtime that carried the fetch has ended, time and again"))
     }
 }
@@ -326,12 +399,23 @@ const FIRST_COOL_DOWN: Duration = Duration::from_secs(1);
 
 impl Inner {
     fn no_runtime(&self) -> AuthenticationError {
-        let error = self.error(AuthenticationErrorKind::Configuration);
+        let error = self.failed_afresh(AuthenticationErrorKind::Configuration);
         error.with_message("call this from within a tokio runtime")
     }
 
     fn error(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
         AuthenticationError::new(self.provider.service_name(), kind)
+    }
+
+    /// A failure that nobody remembers: the next caller starts afresh.
+    fn failed_afresh(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
+        self.error(kind).with_cool_down(Duration::ZERO)
+    }
+
+    /// The error with the time that is left until this one, in monotonic milliseconds.
+    fn standing_back(&self, error: AuthenticationError, until: i64) -> AuthenticationError {
+        let left = until.saturating_sub(self.clock.now().monotonic_millis());
+        error.with_cool_down(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 
     /// A flight ends by its own time-out; who waits allows it a little more to say so.

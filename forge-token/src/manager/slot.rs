@@ -375,8 +375,12 @@ impl Entry {
         now.monotonic_millis() < self.trusted_until
     }
 
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.rejected.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
-        !self.times.mandatory.is_reached(now) && !self.rejected.load(Ordering::Acquire)
+        !self.times.mandatory.is_reached(now) && !self.is_rejected()
     }
 }
 

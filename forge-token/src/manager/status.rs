@@ -32,7 +32,7 @@ impl TokenStatus {
             has_token: entry.is_some(),
             usable_for: entry.and_then(|entry| entry.times().mandatory.left(now)).map(duration),
             next_renewal: entry.and_then(|entry| entry.renewal_in(now)).map(duration),
-            last_error: failure.map(|(error, _)| error.clone()),
+            last_error: failure.map(|(error, left)| error.clone().with_cool_down(left)),
             cool_down: failure.map(|(_, left)| left).filter(|left| !left.is_zero()),
         }
     }

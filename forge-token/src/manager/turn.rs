@@ -161,7 +161,8 @@ impl Inner {
             // That we cannot reach the server need not be the server's fault.
             left = left.min(MOST_WITHOUT_AN_ANSWER);
         }
-        let failures = self.failures.lock().in_a_row();
+        // One at least, also where what failed is another manager, which counts for itself.
+        let failures = self.failures.lock().in_a_row().max(1);
         let cool_down = CoolDown::after(error, left, failures);
         if let Err(error) = self.bounded(lease.fail(&cool_down)).await {
             tracing::debug!(service = self.provider.service_name(), %error, "nobody else waits");
@@ -175,7 +176,7 @@ impl Inner {
         if let Some(entry) = self.slot.entry() {
             entry.plan_renewal(now, until);
         }
-        error
+        self.standing_back(error, until)
     }
 }
 

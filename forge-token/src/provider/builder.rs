@@ -30,15 +30,9 @@ pub struct OAuth2TokenProviderBuilder<G> {
     extra_params: Vec<(String, String)>,
     auth_method: AuthMethod,
     plain_http: bool,
-    carrier: Carrier,
+    transport: Arc<dyn TokenTransport>,
     clock: Arc<dyn Clock>,
     grant: G,
-}
-
-/// Who carries the calls.
-enum Carrier {
-    Ours(HttpTransport),
-    Other(Arc<dyn TokenTransport>),
 }
 
 impl OAuth2TokenProviderBuilder<ClientCredentials> {
@@ -61,7 +55,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             extra_params: Vec::new(),
             auth_method: AuthMethod::default(),
             plain_http: false,
-            carrier: Carrier::Ours(HttpTransport::shared()),
+            transport: Arc::new(HttpTransport::shared()),
             clock: Arc::new(SystemClock),
             grant,
         }
@@ -105,13 +99,13 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
     ) -> Self {
-        self.carrier = Carrier::Ours(HttpTransport::with(configure));
+        self.transport = Arc::new(HttpTransport::with(configure));
         self
     }
 
     /// Another way to carry token calls, or one shared with other providers.
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
-        self.carrier = Carrier::Other(Arc::new(transport));
+        self.transport = Arc::new(transport);
         self
     }
 
@@ -169,13 +163,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             key = key.part(name, value);
         }
 
-        let transport: Arc<dyn TokenTransport> = match self.carrier {
-            Carrier::Ours(transport) => {
-                transport.prepare(&endpoint)?;
-                Arc::new(transport)
-            }
-            Carrier::Other(transport) => transport,
-        };
+        self.transport.prepare(&endpoint)?;
         Ok(OAuth2TokenProvider {
             client: ClientAuth::new(self.client_id, self.client_secret, self.auth_method)?,
             cache_key: key.to_string(),
@@ -185,7 +173,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             scope: self.scope,
             extra_params: self.extra_params,
             grant: self.grant,
-            transport,
+            transport: self.transport,
             clock: self.clock,
         })
     }

@@ -61,6 +61,21 @@ impl TokenEndpoint {
         &self.url
     }
 
+    /// The same with more parameters in the query. Servers and proxies log queries: what is secret belongs
+    /// in a body, wherever the endpoint takes one.
+    #[must_use]
+    pub fn with_query_pairs<N: AsRef<str>, V: AsRef<str>>(
+        &self,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut pairs = pairs.into_iter().peekable();
+        let mut url = self.url.clone();
+        if pairs.peek().is_some() {
+            url.query_pairs_mut().extend_pairs(pairs);
+        }
+        Self { url }
+    }
+
     /// Whether the URL names this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -138,5 +153,9 @@ mod tests {
     fn inv16_debug_leaves_the_query_out() {
         let endpoint = TokenEndpoint::new("https://auth.example.com/token?key=canary").unwrap();
         assert_eq!(format!("{endpoint:?}"), "TokenEndpoint(https://auth.example.com/token)");
+        let more = endpoint.with_query_pairs([("a b", "c&d")]);
+        assert_eq!(more.url().query(), Some("key=canary&a+b=c%26d"));
+        assert_eq!(endpoint.with_query_pairs::<&str, &str>([]), endpoint);
+        assert_eq!(format!("{more:?}"), "TokenEndpoint(https://auth.example.com/token)");
     }
 }

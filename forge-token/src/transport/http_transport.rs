@@ -109,13 +109,20 @@ impl TokenTransport for HttpTransport {
         let client = self.client_for(&request.endpoint).map_err(|error| {
             AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_source(error)
         })?;
-        let call = client
+        let mut call = client
             .request(request.method, request.endpoint.url().clone())
             .headers(request.headers)
             .body(request.body);
+        if let Some(limit) = request.timeout {
+            call = call.timeout(limit);
+        }
         let mut response = call.send().await.map_err(|error| failed(&error))?;
         let body = read_bounded(&mut response).await?;
         Ok(TokenResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    }
+
+    fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
+        self.prepare(endpoint)
     }
 }
 

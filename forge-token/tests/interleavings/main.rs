@@ -15,7 +15,7 @@ use forge_storage_memory::InMemoryTokenStorage;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use manager::TokenManager;
-use world::{Counting, Yielding, explore, join_all};
+use world::{Counting, Hoarding, Yielding, explore, join_all};
 
 /// Each kind of slot: its own storage, an announced one, one that is asked each time.
 fn managers(provider: &Arc<Counting>) -> [TokenManager; 3] {
@@ -260,5 +260,35 @@ fn force_refresh_brings_a_token_fetched_anew() {
             });
             join_all(callers).await;
         }
+    });
+}
+
+/// After an invalidation nobody gets what a provider had at hand before it.
+#[test]
+fn inv11_an_invalidation_reaches_what_a_provider_has_at_hand() {
+    explore(|| async {
+        let provider = Arc::new(Hoarding::default());
+        let storage = InMemoryTokenStorage::new();
+        let manager = |storage| TokenManager::builder(Arc::clone(&provider)).storage(storage).build();
+        let manager = manager(Yielding::announced(storage)).expect("a manager");
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let manager = manager.clone();
+                spawn(async move {
+                    world::pause().await;
+                    manager.get_token().await.expect("a token");
+                })
+            })
+            .collect();
+        world::pause().await;
+        let before = provider.fetches();
+        manager.invalidate_token().await.expect("an invalidation");
+        let after = manager.get_token().await.expect("a token");
+        assert!(world::number(&after) > before);
+        for other in others {
+            other.await.expect("no panic");
+        }
+        let last = manager.get_token().await.expect("a token");
+        assert!(world::number(&last) > before);
     });
 }

@@ -104,6 +104,44 @@ impl TokenProvider for Counting {
     }
 }
 
+/// Hands out `t1`, `t2`, …, and each again until it is told to forget it, as a pipeline does.
+#[derive(Default)]
+pub(crate) struct Hoarding {
+    fetches: AtomicU64,
+    at_hand: std::sync::Mutex<Option<u64>>,
+}
+
+impl Hoarding {
+    pub(crate) fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl TokenProvider for Hoarding {
+    fn service_name(&self) -> &'static str {
+        "hoarding"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        yield_now().await;
+        let number = *self
+            .at_hand
+            .lock()
+            .expect("no panic")
+            .get_or_insert_with(|| self.fetches.fetch_add(1, Ordering::SeqCst) + 1);
+        yield_now().await;
+        Ok(TokenData::new(format!("t{number}")))
+    }
+
+    async fn forget_token(&self) -> Result<(), AuthenticationError> {
+        yield_now().await;
+        *self.at_hand.lock().expect("no panic") = None;
+        yield_now().await;
+        Ok(())
+    }
+}
+
 /// A storage in which others get their turn before and after each step.
 #[derive(Debug)]
 pub(crate) struct Yielding {

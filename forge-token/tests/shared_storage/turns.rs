@@ -68,6 +68,19 @@ async fn inv08_all_back_off_from_what_one_has_met_with() {
 }
 
 #[tokio::test]
+async fn inv08_others_heed_a_cool_down_that_was_adopted_too() {
+    let world = world();
+    let busy = AuthenticationError::new("", AuthenticationErrorKind::Status)
+        .with_status(StatusCode::SERVICE_UNAVAILABLE)
+        .with_cool_down(Duration::from_secs(7));
+    *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(busy);
+    world.manager.get_token().await.expect_err("down");
+    let failed = world.remote.failed.lock().expect("unpoisoned").pop().expect("a cool-down");
+    // A storage knows one by its failures.
+    assert_eq!((failed.failures(), failed.left()), (1, Duration::from_secs(7)));
+}
+
+#[tokio::test]
 async fn inv08_a_cool_down_is_capped_whatever_the_storage_says() {
     let world = world();
     let theirs = CoolDown::new(Duration::MAX, 3);

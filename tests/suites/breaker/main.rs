@@ -19,7 +19,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use server::Server;
+use server::{LIMIT, Server};
 
 /// Twice of it is how long a half-open circuit waits for a probe, by the clock that stands still.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,7 +98,8 @@ struct Callers {
 
 impl Callers {
     async fn next(&mut self) -> Result<HttpResponse, HttpClientError> {
-        let (number, outcome) = self.outcomes.recv().await.expect("an outcome");
+        let outcome = tokio::time::timeout(LIMIT, self.outcomes.recv()).await;
+        let (number, outcome) = outcome.expect("an outcome, some time").expect("callers");
         self.tasks.remove(&number);
         outcome
     }

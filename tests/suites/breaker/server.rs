@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,6 +10,9 @@ use forge_tests::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// For what should have happened long before.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that answers each request when it is told to, and counts them. Requests have numbers, from 1 on.
 pub(crate) struct Server {
@@ -77,7 +81,8 @@ impl Server {
     /// Returns when so many requests have arrived.
     pub(crate) async fn until_requests(&self, count: usize) {
         let mut arrived = self.shared.arrived.subscribe();
-        arrived.wait_for(|arrived| *arrived >= count).await.expect("a sender");
+        let arrived = tokio::time::timeout(LIMIT, arrived.wait_for(|arrived| *arrived >= count)).await;
+        arrived.expect("as many requests, some time").expect("a sender");
     }
 
     /// The most that were here together, not counting those of whose end the server did not hear.

@@ -112,11 +112,24 @@ async fn inv16_with_logging_writes_no_secret() {
     let text = canary.to_string();
     let (password, field) = (Canary::secret("password"), Canary::secret("field"));
     let (password_text, field_text) = (password.to_string(), field.to_string());
-    let mut canaries = Canaries::new([canary, password, field]);
+    // Known to nobody before the server says it.
+    let issued = Canary::secret("issued");
+    let issued_text = issued.to_string();
+    let mut canaries = Canaries::new([canary, password, field, issued]);
     let reply = text.clone();
     let api = Origin::start(move |request| {
         if request.target().starts_with("/redirect") {
             return RawReply::redirect(307, format!("/x?{}#{reply}", query(&reply)));
+        }
+        let issued = issued_text.as_str();
+        if request.target().starts_with("/form") {
+            let form = serde_urlencoded::to_string([("access_token", issued), ("as", "a form")]);
+            return RawReply::ok(form.expect("a form"))
+                .with_header("content-type", "application/x-www-form-urlencoded");
+        }
+        if request.target().starts_with("/token") {
+            let token = json!({ "accessToken": issued, "user": { "client_secret": [issued], "as": "JSON" } });
+            return RawReply::ok(token.to_string()).with_header("content-type", "application/json");
         }
         let said = |name: &str| request.header(name).is_some_and(|value| value == name);
         echo(&reply, if said("x-fail") { 503 } else { 200 })
@@ -155,6 +168,9 @@ async fn inv16_with_logging_writes_no_secret() {
             }
         }
     }
+    for path in ["/form", "/token"] {
+        clients[0].get(path).send().await.expect("an answer").text().await.expect("a body");
+    }
     // Nobody there: the line has the error.
     let gone = configured(client("http://127.0.0.1:1".into(), &text));
     gone.get(format!("/x?{}", query(&text))).send().await.expect_err("nobody there");
@@ -166,9 +182,17 @@ async fn inv16_with_logging_writes_no_secret() {
 
     let is_ours = |line: &logs::Line| line.target == "forge_client::logging";
     let lines: Vec<_> = logs::lines().into_iter().filter(is_ours).collect();
-    for part in
-        ["answered", "no answer", "read", "request_body=", "response_body=", "response_headers=", "as a name"]
-    {
+    for part in [
+        "answered",
+        "no answer",
+        "read",
+        "request_body=",
+        "response_body=",
+        "response_headers=",
+        "as a name",
+        "as=a+form",
+        "JSON",
+    ] {
         assert!(lines.iter().any(|line| line.text.contains(part)), "no line has {part}");
     }
     let is_sent = |request: &RecordedRequest| request.contains(&text);

@@ -2,11 +2,12 @@
 //! canaries, in whatever form one could have got there.
 //!
 //! What a new public type, error or log line needs is a line in `types.rs`, `refusals.rs`, `answers.rs`,
-//! `hooks.rs` or `session.rs`; new forms belong into `canaries.rs`, with an example in its tests.
+//! `hooks.rs`, `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
 
 #![allow(clippy::expect_used)]
 
 mod answers;
+mod auth;
 mod canaries;
 mod hooks;
 mod http2;
@@ -14,4 +15,5 @@ mod logs;
 mod refusals;
 mod session;
 mod settings;
+mod steps;
 mod types;

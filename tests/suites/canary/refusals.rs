@@ -1,11 +1,13 @@
 //! Token endpoints that echo what they were sent, and answers that cannot be used.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use forge_tests::{Origin, RawReply, RecordedRequest};
 use requestforge::{
     AuthMethod, AuthenticationError, ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenData,
-    TokenManager, TokenProvider, TokenStorage,
+    TokenFetchPipeline, TokenManager, TokenProvider, TokenStorage,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,23 +15,31 @@ use tokio::net::TcpListener;
 
 use crate::canaries::{Canaries, Canary, lower_hex, percent_forms};
 use crate::http2::{Http2Server, Reply};
+use crate::steps;
 
 const METHODS: [AuthMethod; 3] = [AuthMethod::Body, AuthMethod::Header, AuthMethod::HeaderRaw];
 
 /// What a client of each kind sends to a token endpoint.
-struct Client {
-    kind: String,
-    provider: Box<dyn TokenProvider>,
-    refreshed: Option<TokenData>,
+pub(crate) struct Client {
+    pub(crate) kind: String,
+    pub(crate) calls: Calls,
     /// By what they are echoed.
-    secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
+}
+
+pub(crate) enum Calls {
+    Grant(Arc<dyn TokenProvider>),
+    Refresh(Arc<dyn TokenProvider>, TokenData),
+    /// Another one for each call: one that was refused waits before it calls again.
+    Steps(Box<dyn Fn() -> TokenFetchPipeline>),
 }
 
 impl Client {
     async fn refused(&self) -> AuthenticationError {
-        match &self.refreshed {
-            Some(token) => self.provider.refresh_token(token).await,
-            None => self.provider.fetch_token().await,
+        match &self.calls {
+            Calls::Grant(provider) => provider.fetch_token().await,
+            Calls::Refresh(provider, token) => provider.refresh_token(token).await,
+            Calls::Steps(pipeline) => pipeline().execute(false).await,
         }
         .expect_err(&self.kind)
     }
@@ -58,24 +68,26 @@ fn clients(token_url: &str) -> (Vec<Client>, Canaries) {
         );
         clients.push(Client {
             kind: format!("client credentials, {method:?}"),
-            provider: Box::new(client()),
-            refreshed: None,
+            calls: Calls::Grant(Arc::new(client())),
             secrets: vec![secret_text.clone()],
         });
         clients.push(Client {
             kind: format!("password, {method:?}"),
-            provider: Box::new(user.auth_method(method).build().expect("a provider")),
-            refreshed: None,
+            calls: Calls::Grant(Arc::new(user.auth_method(method).build().expect("a provider"))),
             secrets: vec![secret_text.clone(), password_text.clone()],
         });
         clients.push(Client {
             kind: format!("refresh, {method:?}"),
-            provider: Box::new(client()),
-            refreshed: Some(TokenData::new("old").with_refresh_token(refresh_text.as_str())),
+            calls: Calls::Refresh(
+                Arc::new(client()),
+                TokenData::new("old").with_refresh_token(refresh_text.as_str()),
+            ),
             secrets: vec![secret_text.clone(), refresh_text.clone()],
         });
     }
-    (clients, Canaries::new([secret, password, refresh]))
+    let mut canaries = Canaries::new([secret, password, refresh]);
+    clients.extend(steps::clients(token_url, &mut canaries));
+    (clients, canaries)
 }
 
 /// Every place of an answer in which a server may echo something.
@@ -231,7 +243,7 @@ async fn inv16_an_echoed_basic_pair_is_masked() {
     };
     let server = Origin::start(|_| RawReply::status(500)).await.expect("a server");
     let (clients, mut canaries) = clients(&format!("{}/token", server.url()));
-    for client in clients.iter().filter(|client| client.kind.contains("Header")) {
+    for client in clients.iter().filter(|client| client.kind.contains(", Header")) {
         for place in 0..answers("").len() {
             server.set_reply(move |request| answers(&pair(request).expect("a pair")).swap_remove(place).1);
             let error = client.refused().await;
@@ -423,20 +435,20 @@ async fn inv16_storage_failures_do_not_tell_the_token() {
     let (clients, mut canaries) = clients("https://127.0.0.1:1/");
     let failing = crate::session::FailingStorage;
     canaries.look_at_debug("a storage", &failing);
-    let key = clients[0].provider.cache_key();
+    let providers: Vec<_> = clients
+        .into_iter()
+        .filter_map(|client| match client.calls {
+            Calls::Grant(provider) | Calls::Refresh(provider, _) => Some(provider),
+            Calls::Steps(_) => None,
+        })
+        .collect();
+    let key = providers[0].cache_key();
     canaries.look_at_error("StorageError", &failing.get(&key).await.expect_err("it fails"));
-    for client in clients {
-        let manager =
-            TokenManager::builder(client.provider_only()).storage(failing).build().expect("a manager");
+    for provider in providers {
+        let manager = TokenManager::builder(provider).storage(failing).build().expect("a manager");
         canaries.look_at_error("invalidation", &manager.invalidate_token().await.expect_err("it fails"));
         canaries.look_at_error("TokenManager", &manager.get_token().await.expect_err("nobody is there"));
         canaries.look_at_debug("TokenStatus", &manager.status());
     }
     canaries.end();
-}
-
-impl Client {
-    fn provider_only(self) -> std::sync::Arc<dyn TokenProvider> {
-        self.provider.into()
-    }
 }

@@ -15,6 +15,7 @@ use crate::canaries::{Canaries, Canary};
 use crate::http2::{Http2Server, Reply};
 use crate::logs;
 use crate::refusals::reqwest_over_http2;
+use crate::steps;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FailingStorage;
@@ -287,6 +288,7 @@ async fn inv16_nothing_is_logged_at_any_level() {
     sessions.redirects().await;
     sessions.failures().await;
     sessions.http2().await;
+    steps::session(&mut sessions.canaries).await;
 
     let lines = logs::lines();
     for target in ["forge_token", "forge_client", "hyper_util", "h2"] {
@@ -295,6 +297,12 @@ async fn inv16_nothing_is_logged_at_any_level() {
     let is_logged = |text: &str| lines.iter().any(|line| line.text.contains(text));
     for text in ["a new token", "replaying", "falling back", "going on without", "could not be stored"] {
         assert!(is_logged(text), "what logs {text:?} did not happen");
+    }
+    for span in ["token_pipeline", "token_step"] {
+        assert!(lines.iter().any(|line| line.text.starts_with(span)), "no span {span}");
+    }
+    for outcome in ["cached", "fetched", "failed"] {
+        assert!(is_logged(&format!("outcome={outcome}")), "no step was {outcome}");
     }
     let mut canaries = sessions.canaries;
     logs::look_at(&mut canaries, |_| true);

@@ -32,6 +32,7 @@ pub(crate) fn settings(server: &AuthorizationServer, redis: &Redis) -> Settings 
         client_id: server.client_id().to_owned(),
         client_secret: server.client_secret().to_owned(),
         user: None,
+        steps: false,
         mark: String::new(),
         redis: redis.topology(),
         prefix: PREFIX.to_owned(),

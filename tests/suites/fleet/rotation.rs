@@ -117,6 +117,7 @@ impl Scene {
             client_id: told("/clients/password/client_id").to_owned(),
             client_secret: told("/clients/password/client_secret").to_owned(),
             user: Some((told("/user/username").to_owned(), told("/user/password").to_owned())),
+            steps: false,
             mark: String::new(),
             redis: redis.topology(),
             prefix: PREFIX.to_owned(),

@@ -46,6 +46,9 @@ fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
         "iban",
         "x-my-own",
         "www-authenticate",
+        "x-otp",
+        "x-sid",
+        "x-sig",
     ] {
         assert_eq!(shown(name, "some value"), format!("{name}: ***"));
     }
@@ -67,10 +70,14 @@ fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
 
 #[test]
 fn inv16_json_is_masked_by_name_and_by_value() {
-    let mask = mask(&[("authorization", "Basic dXNlcjpjYW5hcnk="), ("cookie", "sid=a-jar")]);
+    let mask = mask(&[("authorization", "Basic dXNlcjpjYW5hcnk="), ("cookie", "jar=a-crumb")]);
     for (body, shown) in [
         (r#"{"name":"x","n":1,"on":true,"no":null}"#, r#"{"n":1,"name":"x","no":null,"on":true}"#),
         (r#"{"password":"p"}"#, r#"{"password":"***"}"#),
+        (
+            r#"{"SAMLResponse":"p","dsn":"p","recovery_codes":["p"]}"#,
+            r#"{"SAMLResponse":"***","dsn":"***","recovery_codes":"***"}"#,
+        ),
         (r#"{"accessToken":{"value":["p"]},"pin":1234}"#, r#"{"accessToken":"***","pin":"***"}"#),
         (
             r#"{"a":[{"client-secret":"p","b":"x"}],"IBAN":1}"#,
@@ -88,7 +95,7 @@ fn inv16_json_is_masked_by_name_and_by_value() {
         (r#"{"a":"Basic dXNlcjpjYW5hcnk="}"#, r#"{"a":"***"}"#),
         (r#"{"a":["dXNlcjpjYW5hcnk="]}"#, r#"{"a":["***"]}"#),
         (r#"{"a":"the password can\u0061ry"}"#, r#"{"a":"***"}"#),
-        (r#"{"sid=a-jar":"x"}"#, r#"{"***":"x"}"#),
+        (r#"{"jar=a-crumb":"x"}"#, r#"{"***":"x"}"#),
         // URLs.
         (r#"{"a":"https://u:p@b.example/x?sig=p#p"}"#, r#"{"a":"https://b.example/x"}"#),
     ] {

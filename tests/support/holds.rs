@@ -4,39 +4,39 @@ use tokio::sync::watch;
 
 /// Replies that are kept back until a test lets them go.
 #[derive(Default)]
-pub(super) struct Holds {
+pub(crate) struct Holds {
     held: watch::Sender<HashSet<String>>,
     waiting: watch::Sender<usize>,
 }
 
 impl Holds {
-    pub(super) fn hold(&self, id: &str) {
+    pub(crate) fn hold(&self, id: &str) {
         self.held.send_modify(|held| {
             held.insert(id.to_owned());
         });
     }
 
-    pub(super) fn release(&self, id: &str) {
+    pub(crate) fn release(&self, id: &str) {
         self.held.send_modify(|held| {
             held.remove(id);
         });
     }
 
-    pub(super) fn release_all(&self) {
+    pub(crate) fn release_all(&self) {
         self.held.send_modify(HashSet::clear);
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         *self.waiting.borrow()
     }
 
-    pub(super) async fn until_waiting(&self, count: usize) {
+    pub(crate) async fn until_waiting(&self, count: usize) {
         // Ends early only if the sender is gone, and that one is ours.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
     }
 
     /// Returns when the request is not held: at once for most.
-    pub(super) async fn pass(&self, id: &str) {
+    pub(crate) async fn pass(&self, id: &str) {
         let mut held = self.held.subscribe();
         if !held.borrow_and_update().contains(id) {
             return;

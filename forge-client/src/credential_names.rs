@@ -1,0 +1,215 @@
+/// Whether something of this name is a credential by the customs of many APIs: a header, a field of a body,
+/// a parameter of a query. Case and separators make no difference, except that they tell words apart:
+/// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
+pub(crate) fn may_name_a_credential(name: &str) -> bool {
+    let words: Vec<String> = words(name).filter(|word| !HARMLESS.contains(&word.as_str())).collect();
+    let joined = words.concat();
+    PARTS.iter().any(|part| joined.contains(part))
+        || NAMES.contains(&joined.as_str())
+        || words.iter().any(|word| {
+            WORDS.contains(&word.as_str())
+                || ENDS.iter().any(|end| word.starts_with(end) || word.ends_with(end))
+        })
+}
+
+/// What no harmless name contains, or hardly one: a harmless header that is stripped on the way to another
+/// origin is the smaller harm.
+const PARTS: &[&str] = &[
+    "assertion",
+    "auth",
+    "backupcode",
+    "bearer",
+    "connectionstring",
+    "cookie",
+    "credential",
+    "csrf",
+    "cvc",
+    "cvv",
+    "devicecode",
+    "dpop",
+    "hmac",
+    "jwt",
+    "key",
+    "nonce",
+    "passcode",
+    "passphrase",
+    "passw",
+    "recoverycode",
+    "samlresponse",
+    "secret",
+    "sessid",
+    "session",
+    "signature",
+    "ticket",
+    "token",
+    "usercode",
+    "verifier",
+    "xsrf",
+];
+
+/// What harmless words contain, and none begins or ends with.
+const ENDS: &[&str] = &["otp", "pwd"];
+
+/// What is a credential as a word of its own, and part of many a harmless one.
+const WORDS: &[&str] = &["dsn", "pass", "pin", "private", "sid", "sig"];
+
+/// What is a credential if there is no other word: an authorization code (RFC 6749 4.1.3) is, a country code
+/// is not.
+const NAMES: &[&str] = &["code"];
+
+/// What would be taken for an `auth` or a `key`.
+const HARMLESS: &[&str] = &[
+    "author",
+    "authors",
+    "donkey",
+    "hockey",
+    "keyboard",
+    "keyboards",
+    "keyword",
+    "keywords",
+    "monkey",
+    "monkeys",
+    "turkey",
+    "whiskey",
+];
+
+/// In lower case: `apiKey`, `API_Key` and `api-key` are two words, `SAMLResponse` too. Digits separate.
+fn words(name: &str) -> impl Iterator<Item = String> {
+    let mut words = vec![String::new()];
+    let letters: Vec<char> = name.chars().collect();
+    for (at, letter) in letters.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| letters.get(before));
+        let after = letters.get(at + 1);
+        let begins = letter.is_uppercase()
+            && (before.is_some_and(|before| before.is_lowercase())
+                || before.is_some_and(|before| before.is_uppercase())
+                    && after.is_some_and(|after| after.is_lowercase()));
+        if begins || !letter.is_alphabetic() {
+            words.push(String::new());
+        }
+        if letter.is_alphabetic()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(letter.to_lowercase());
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words_however_they_are_written() {
+        for (name, expected) in [
+            ("accessToken", &["access", "token"][..]),
+            ("SAMLResponse", &["saml", "response"]),
+            ("X-API_Key", &["x", "api", "key"]),
+            ("user[OTP]2", &["user", "otp"]),
+            ("--", &[]),
+        ] {
+            assert_eq!(words(name).collect::<Vec<_>>(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn inv16_credentials_are_known_by_their_names() {
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "x-api-key",
+            "apikey",
+            "ApiKeys",
+            "X-RapidAPI-Key",
+            "x-otp",
+            "smsotp",
+            "otpCode",
+            "x-totp",
+            "x-pwd",
+            "userpwd",
+            "x-bearer",
+            "x-sid",
+            "accountSid",
+            "x-sig",
+            "x-hub-sig",
+            "x-pin",
+            "userPin",
+            "PIN2",
+            "x-nonce",
+            "x-ticket",
+            "x-assertion",
+            "x-hmac",
+            "x-hmac-sha256",
+            "x-xsrf",
+            "X-XSRF-TOKEN",
+            "passphrase",
+            "pass_phrase",
+            "passcode",
+            "passCode",
+            "SAMLResponse",
+            "saml_response",
+            "recovery_codes",
+            "recoveryCode",
+            "backup-codes",
+            "private",
+            "privateData",
+            "private_exponent",
+            "connectionString",
+            "connection_string",
+            "dsn",
+            "sentryDsn",
+            "code",
+            "Code",
+            "device_code",
+            "userCode",
+            "code_verifier",
+            "PHPSESSID",
+            "cvv2",
+            "user[password]",
+            "authorKey",
+        ] {
+            assert!(may_name_a_credential(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn harmless_names_are_known_too() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "cache-control",
+            "content-type",
+            "etag",
+            "keep-alive",
+            "traceparent",
+            "x-correlation-id",
+            "x-request-id",
+            "x-forwarded-for",
+            "x-ratelimit-remaining",
+            "x-signal",
+            "monkey",
+            "x-monkey",
+            "keyboard",
+            "author",
+            "keywords",
+            "footprint",
+            "laptop",
+            "compass",
+            "passenger",
+            "spinning",
+            "inside",
+            "residence",
+            "design",
+            "postcode",
+            "country_code",
+            "statusCode",
+            "announcement",
+            "name",
+            "state",
+            "",
+        ] {
+            assert!(!may_name_a_credential(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+use std::fmt;
+use std::sync::Arc;
+
+use forge_core::{Clock, ConfigError, SystemClock, TokenFetcher, TokenStorage};
+
+use crate::TokenFetchPipeline;
+use crate::graph::{Graph, Node};
+use crate::pipeline::Inner;
+use crate::step::{Step, Surroundings};
+
+/// Settings of a [`TokenFetchPipeline`].
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`step`](Self::step), [`steps`](Self::steps) | none; there must be one |
+/// | [`storage`](Self::storage) | none: tokens stay in this pipeline |
+/// | [`cache_key_prefix`](Self::cache_key_prefix) | none |
+/// | [`clock`](Self::clock) | the machine's |
+#[must_use]
+pub struct TokenFetchPipelineBuilder {
+    fetchers: Vec<Arc<dyn TokenFetcher>>,
+    storage: Option<Arc<dyn TokenStorage>>,
+    prefix: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl TokenFetchPipelineBuilder {
+    pub(crate) fn new() -> Self {
+        Self { fetchers: Vec::new(), storage: None, prefix: String::new(), clock: Arc::new(SystemClock) }
+    }
+
+    /// Adds a step. The last one's token is that of the pipeline; otherwise their order does not matter.
+    pub fn step(mut self, fetcher: impl TokenFetcher + 'static) -> Self {
+        self.fetchers.push(Arc::new(fetcher));
+        self
+    }
+
+    /// Adds several steps: of one type, or as `Arc<dyn TokenFetcher>`.
+    pub fn steps(mut self, fetchers: impl IntoIterator<Item = impl TokenFetcher + 'static>) -> Self {
+        for fetcher in fetchers {
+            self = self.step(fetcher);
+        }
+        self
+    }
+
+    /// Where the steps' tokens are kept besides, to be found by others: each under
+    /// `{cache_key_prefix}:{step}`.
+    pub fn storage(mut self, storage: impl TokenStorage + 'static) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// What the steps' cache keys begin with, and how errors and spans name the pipeline. It must tell the
+    /// API, the client and the user apart from others in the same storage. Default: empty, which leaves the
+    /// steps' names alone.
+    pub fn cache_key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// The clock by which tokens expire. Give the same one to the fetchers, the storage and the manager.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The pipeline. Nothing is fetched before somebody asks.
+    ///
+    /// # Errors
+    ///
+    /// Names the steps that cannot be: none at all, an empty name or one that is given twice, a dependency
+    /// that is no step, steps that wait for each other, a step that the last one does not need. Or the storage
+    /// cannot keep tokens under a step's key.
+    pub fn build(self) -> Result<TokenFetchPipeline, ConfigError> {
+        let node = |fetcher: &Arc<dyn TokenFetcher>| -> Node {
+            let dependencies = fetcher.depends_on().into_iter().map(str::to_owned);
+            (fetcher.name().to_owned(), dependencies.collect())
+        };
+        let nodes: Vec<Node> = self.fetchers.iter().map(node).collect();
+        let graph = Graph::new(&nodes)?;
+
+        let around = Surroundings { pipeline: self.prefix, storage: self.storage, clock: self.clock };
+        let mut made: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
+        for &place in graph.order() {
+            // They come before it.
+            let dependencies = graph.dependencies_of(place).iter().filter_map(|needed| made[*needed].clone());
+            let fetcher = Arc::clone(&self.fetchers[place]);
+            made[place] = Some(Step::new(fetcher, &nodes[place].0, dependencies.collect(), &around)?);
+        }
+        Ok(TokenFetchPipeline::of(Inner {
+            name: around.pipeline,
+            steps: made.into_iter().flatten().collect(),
+            fetchers: self.fetchers,
+            graph,
+        }))
+    }
+}
+
+impl fmt::Debug for TokenFetchPipelineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFetchPipelineBuilder")
+            .field("cache_key_prefix", &self.prefix)
+            .field("steps", &self.fetchers.iter().map(TokenFetcher::name).collect::<Vec<_>>())
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}

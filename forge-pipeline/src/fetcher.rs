@@ -1,0 +1,211 @@
+//! Steps that are one HTTP call each.
+
+mod builder;
+mod place;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, TokenData, TokenFetcher, async_trait,
+};
+use forge_token::{TokenEndpoint, TokenRequest, TokenTransport};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+pub use builder::HttpTokenFetcherBuilder;
+pub use place::{Body, Header};
+pub use value::RequestValue;
+
+use place::Place;
+use value::{Read, Sent};
+
+/// A step whose token stands in the JSON of an answer.
+pub type BodyTokenFetcher = HttpTokenFetcher<Body>;
+
+/// A step whose token stands in a header of an answer.
+pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
+
+/// What [`BodyTokenFetcher`] and [`HeaderTokenFetcher`] share: one call, whose headers and data may hold
+/// the tokens of other steps.
+///
+/// The URL must be `https`, or name this machine; no redirect is followed; an answer is limited to 1 MiB
+/// and to the step's time-out. No error shows anything that was sent, even if the server echoes it, or more
+/// of an answer than an error code and its description (RFC 6749 5.2).
+pub struct HttpTokenFetcher<P> {
+    name: String,
+    endpoint: TokenEndpoint,
+    method: HttpMethod,
+    content_type: ContentType,
+    headers: Parts<HeaderName>,
+    data: Parts<String>,
+    ttl: Option<Duration>,
+    timeout: Duration,
+    /// How long the transport is to take; `None`: as it is set up.
+    call_timeout: Option<Duration>,
+    depends_on: Vec<String>,
+    dies_with_dependencies: bool,
+    transport: Arc<dyn TokenTransport>,
+    clock: Arc<dyn Clock>,
+    place: P,
+}
+
+/// How a step calls its endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpMethod {
+    /// `GET`, with the data in the query. Servers and proxies log queries.
+    Get,
+    /// `POST`, with the data in the body. The default.
+    #[default]
+    Post,
+}
+
+/// How the data of a `POST` is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContentType {
+    /// As `application/x-www-form-urlencoded`. The default.
+    #[default]
+    Form,
+    /// As a JSON object.
+    Json,
+}
+
+/// Named values of a request: those that are always the same, and those that depend on other steps' tokens.
+struct Parts<N> {
+    fixed: Vec<(N, RequestValue)>,
+    dynamic: Vec<Dynamic>,
+}
+
+type Dynamic = Box<dyn Fn(&FetchContext) -> Vec<(String, RequestValue)> + Send + Sync>;
+
+impl<N: Clone + PartialEq> Parts<N> {
+    /// All of them. A later dynamic one takes the place of all before that have its name.
+    fn of_request(
+        &self,
+        context: &FetchContext,
+        name: impl Fn(String) -> Result<N, AuthenticationError>,
+    ) -> Result<Vec<(N, RequestValue)>, AuthenticationError> {
+        let mut parts = self.fixed.clone();
+        for dynamic in &self.dynamic {
+            let mut added = Vec::new();
+            for (given, value) in dynamic(context) {
+                added.push((name(given)?, value));
+            }
+            parts.retain(|(name, _)| added.iter().all(|(newer, _)| newer != name));
+            parts.extend(added);
+        }
+        Ok(parts)
+    }
+}
+
+impl<P: Place> HttpTokenFetcher<P> {
+    async fn request(
+        &self,
+        context: &FetchContext,
+        sent: &mut Sent,
+    ) -> Result<TokenRequest, AuthenticationError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers.of_request(context, header_name)? {
+            let text = value.read(|| format!("header `{name}`")).await?.into_text();
+            let text = text.ok_or_else(|| unfit(&format!("header `{name}`"), "a text or a number"))?;
+            sent.header(&text);
+            let value = text.into_header_value().map_err(|error| {
+                unfit(&format!("header `{name}`"), "characters that fit into a header").with_source(error)
+            })?;
+            headers.append(name, value);
+        }
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static(P::ACCEPT));
+
+        let mut data = Vec::new();
+        for (name, value) in self.data.of_request(context, Ok)? {
+            let read = value.read(|| format!("data field `{name}`")).await?;
+            sent.data(&read);
+            data.push((name, read));
+        }
+        let mut request = match self.method {
+            HttpMethod::Get => TokenRequest::get(self.endpoint.with_query_pairs(texts(data)?)),
+            HttpMethod::Post => {
+                let (content_type, body) = match self.content_type {
+                    ContentType::Form => ("application/x-www-form-urlencoded", value::form(texts(data)?)),
+                    ContentType::Json => ("application/json", value::json(&data)),
+                };
+                headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+                TokenRequest::post(self.endpoint.clone(), Bytes::from_owner(body))
+            }
+        };
+        request.headers = headers;
+        request.timeout = self.call_timeout;
+        Ok(request)
+    }
+}
+
+/// What forms and queries can hold.
+fn texts(data: Vec<(String, Read)>) -> Result<Vec<(String, Zeroizing<String>)>, AuthenticationError> {
+    let text = |(name, value): (String, Read)| match value.into_text() {
+        Some(text) => Ok((name, Zeroizing::new(text.expose().to_owned()))),
+        None => Err(unfit(&format!("data field `{name}`"), NO_NESTING)),
+    };
+    data.into_iter().map(text).collect()
+}
+
+const NO_NESTING: &str = "a text or a number; only `ContentType::Json` holds lists, objects and null";
+
+fn header_name(name: String) -> Result<HeaderName, AuthenticationError> {
+    HeaderName::try_from(name)
+        .map_err(|error| unfit("a name of `request_headers_with`", "a header name").with_source(error))
+}
+
+/// The request cannot be made.
+fn unfit(what: &str, expected: &str) -> AuthenticationError {
+    AuthenticationError::new("", AuthenticationErrorKind::Configuration)
+        .with_message(format!("{what}: expected {expected}"))
+}
+
+#[async_trait]
+impl<P: Place> TokenFetcher for HttpTokenFetcher<P> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn depends_on(&self) -> Vec<&str> {
+        self.depends_on.iter().map(String::as_str).collect()
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        self.ttl
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn dies_with_dependencies(&self) -> bool {
+        self.dies_with_dependencies
+    }
+
+    async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
+        // Some endpoints are given a key in the query.
+        let mut sent = Sent::new(self.endpoint.url(), context);
+        let request = self.request(context, &mut sent).await?;
+        // The lifetime counts from here: a slow answer must not stretch it.
+        let sent_at = self.clock.now().wall();
+        let response = self.transport.call(request).await?;
+        self.place.read(&response, sent_at, &sent.texts())
+    }
+}
+
+impl<P> fmt::Debug for HttpTokenFetcher<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTokenFetcher")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .field("depends_on", &self.depends_on)
+            .finish_non_exhaustive()
+    }
+}

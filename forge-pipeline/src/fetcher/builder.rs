@@ -1,0 +1,434 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::{Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat};
+use forge_token::reqwest::ClientBuilder;
+use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::{
+    Body, ContentType, Dynamic, Header, HttpMethod, HttpTokenFetcher, NO_NESTING, Parts, RequestValue,
+};
+
+/// Settings of an [`HttpTokenFetcher`].
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`method`](Self::method) | [`HttpMethod::Post`] |
+/// | [`content_type`](Self::content_type) | [`ContentType::Form`] |
+/// | [`request_headers`](Self::request_headers), [`request_headers_with`](Self::request_headers_with) | none |
+/// | [`request_data`](Self::request_data), [`request_data_with`](Self::request_data_with) | none |
+/// | [`depends_on`](Self::depends_on) | no other step |
+/// | [`dies_with_dependencies`](Self::dies_with_dependencies) | no |
+/// | [`ttl`](Self::ttl) | what the answer says |
+/// | [`timeout`](Self::timeout) | 30 s |
+/// | [`http`](Self::http), [`transport`](Self::transport) | 5 s for connecting |
+/// | [`clock`](Self::clock) | the machine's |
+///
+/// Of a token in the body:
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`token_field`](HttpTokenFetcherBuilder::<Body>::token_field) | `access_token` |
+/// | [`token_type_field`](HttpTokenFetcherBuilder::<Body>::token_type_field) | `token_type` |
+/// | [`default_token_type`](HttpTokenFetcherBuilder::<Body>::default_token_type) | `Bearer` |
+/// | [`expires_in_field`](HttpTokenFetcherBuilder::<Body>::expires_in_field) | `expires_in` |
+/// | [`expires_at_field`](HttpTokenFetcherBuilder::<Body>::expires_at_field) | none |
+/// | [`refresh_token_field`](HttpTokenFetcherBuilder::<Body>::refresh_token_field) | `refresh_token` |
+///
+/// Of a token in a header:
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`token_header`](HttpTokenFetcherBuilder::<Header>::token_header) | `Authorization` |
+/// | [`token_type`](HttpTokenFetcherBuilder::<Header>::token_type) | `Bearer` |
+#[must_use]
+pub struct HttpTokenFetcherBuilder<P> {
+    name: String,
+    base_url: String,
+    endpoint: String,
+    method: HttpMethod,
+    content_type: ContentType,
+    headers: Parts<String>,
+    data: Parts<String>,
+    ttl: Option<Duration>,
+    timeout: Option<Duration>,
+    depends_on: Vec<String>,
+    dies_with_dependencies: bool,
+    plain_http: bool,
+    /// `None`: ours, with default settings.
+    transport: Option<Arc<dyn TokenTransport>>,
+    clock: Arc<dyn Clock>,
+    place: Result<P, ConfigError>,
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl HttpTokenFetcher<Body> {
+    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
+    ///
+    /// ```
+    /// use forge_pipeline::BodyTokenFetcher;
+    ///
+    /// let user_token = BodyTokenFetcher::builder("user_token", "https://auth.example.com", "/v1/user/token")
+    ///     .request_data([("username", "user@example.com"), ("password", "password123")])
+    ///     .depends_on(["app_token"])
+    ///     .request_headers_with(|context| [("X-App-Token", context.get_token_value("app_token"))])
+    ///     .token_field("/data/token")
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn builder(
+        name: impl Into<String>,
+        base_url: impl Into<String>,
+        endpoint: impl Into<String>,
+    ) -> HttpTokenFetcherBuilder<Body> {
+        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), Body::default())
+    }
+}
+
+impl HttpTokenFetcher<Header> {
+    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use forge_pipeline::HeaderTokenFetcher;
+    ///
+    /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
+    ///     .depends_on(["user_token"])
+    ///     .request_data_with(|context| [("token", context.get_token_value("user_token"))])
+    ///     .token_header("X-Session-Id")
+    ///     .ttl(Duration::from_secs(1800))
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn builder(
+        name: impl Into<String>,
+        base_url: impl Into<String>,
+        endpoint: impl Into<String>,
+    ) -> HttpTokenFetcherBuilder<Header> {
+        let place = Header { name: AUTHORIZATION, token_type: "Bearer".to_owned() };
+        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), place)
+    }
+}
+
+impl HttpTokenFetcherBuilder<Body> {
+    /// Where the token stands: the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901), as
+    /// in `/data/token`. So do the other fields.
+    pub fn token_field(self, field: impl Into<String>) -> Self {
+        self.with(|body| body.fields.access_token = field.into().into())
+    }
+
+    /// Where the token's type stands.
+    pub fn token_type_field(self, field: impl Into<String>) -> Self {
+        self.with(|body| body.fields.token_type = field.into().into())
+    }
+
+    /// The type of a token whose answer names none: the first word of the `Authorization` header.
+    pub fn default_token_type(self, token_type: impl Into<String>) -> Self {
+        let token_type = token_type.into();
+        self.check_token_type("default_token_type", &token_type)
+            .with(|body| body.fields.default_token_type = token_type.into())
+    }
+
+    /// Where the lifetime in seconds stands. A missing one means that the token does not expire.
+    pub fn expires_in_field(self, field: impl Into<String>) -> Self {
+        self.with(|body| body.fields.expires_in = field.into().into())
+    }
+
+    /// Where the moment of expiry stands, and how it is written, for answers that state no lifetime. Then
+    /// `expires_in_field` is not looked at.
+    pub fn expires_at_field(self, field: impl Into<String>, format: TimeFormat) -> Self {
+        self.with(|body| body.fields.expires_at = Some((field.into().into(), format)))
+    }
+
+    /// Where the refresh token stands. Pipelines send none: it is for later steps, and for who gets the
+    /// token.
+    pub fn refresh_token_field(self, field: impl Into<String>) -> Self {
+        self.with(|body| body.fields.refresh_token = field.into().into())
+    }
+}
+
+impl HttpTokenFetcherBuilder<Header> {
+    /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that
+    /// is no part of the token.
+    pub fn token_header(mut self, name: &str) -> Self {
+        match HeaderName::try_from(name) {
+            Ok(name) => self.with(|header| header.name = name),
+            Err(error) => {
+                self.place = Err(ConfigError::new("token_header", "a header name").with_source(error));
+                self
+            }
+        }
+    }
+
+    /// The token's type: the first word of the `Authorization` header in which it is sent.
+    pub fn token_type(self, token_type: impl Into<String>) -> Self {
+        let token_type = token_type.into();
+        self.check_token_type("token_type", &token_type).with(|header| header.token_type = token_type)
+    }
+}
+
+impl<P> HttpTokenFetcherBuilder<P> {
+    fn new(name: String, base_url: String, endpoint: String, place: P) -> Self {
+        Self {
+            name,
+            base_url,
+            endpoint,
+            method: HttpMethod::default(),
+            content_type: ContentType::default(),
+            headers: Parts { fixed: Vec::new(), dynamic: Vec::new() },
+            data: Parts { fixed: Vec::new(), dynamic: Vec::new() },
+            ttl: None,
+            timeout: None,
+            depends_on: Vec::new(),
+            dies_with_dependencies: false,
+            plain_http: false,
+            transport: None,
+            clock: Arc::new(SystemClock),
+            place: Ok(place),
+        }
+    }
+
+    /// What is no word would split the header in which the token is sent.
+    fn check_token_type(mut self, field: &'static str, token_type: &str) -> Self {
+        if token_type.is_empty() || !token_type.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.place = Err(ConfigError::new(field, "a word of printable ASCII characters"));
+        }
+        self
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut P)) -> Self {
+        if let Ok(place) = &mut self.place {
+            change(place);
+        }
+        self
+    }
+
+    /// How the endpoint is called.
+    pub fn method(mut self, method: HttpMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// How the data of a `POST` is written.
+    pub fn content_type(mut self, content_type: ContentType) -> Self {
+        self.content_type = content_type;
+        self
+    }
+
+    /// Headers that are always the same. Called again, it adds more.
+    pub fn request_headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<RequestValue>,
+    {
+        self.headers.fixed.extend(headers.into_iter().map(owned));
+        self
+    }
+
+    /// Headers that depend on the tokens of other steps, which must be named in
+    /// [`depends_on`](Self::depends_on). They are added to the others; one of the same name wins.
+    pub fn request_headers_with<F, I, N, V>(mut self, headers: F) -> Self
+    where
+        F: Fn(&FetchContext) -> I + Send + Sync + 'static,
+        I: IntoIterator<Item = (N, V)>,
+        N: Into<String>,
+        V: Into<RequestValue>,
+    {
+        self.headers.dynamic.push(dynamic(headers));
+        self
+    }
+
+    /// Data that is always the same: fields of the body, or of the query of a `GET`. Called again, it adds
+    /// more.
+    pub fn request_data<N, V>(mut self, data: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<RequestValue>,
+    {
+        self.data.fixed.extend(data.into_iter().map(owned));
+        self
+    }
+
+    /// Data that depends on the tokens of other steps; as
+    /// [`request_headers_with`](Self::request_headers_with).
+    pub fn request_data_with<F, I, N, V>(mut self, data: F) -> Self
+    where
+        F: Fn(&FetchContext) -> I + Send + Sync + 'static,
+        I: IntoIterator<Item = (N, V)>,
+        N: Into<String>,
+        V: Into<RequestValue>,
+    {
+        self.data.dynamic.push(dynamic(data));
+        self
+    }
+
+    /// How long the token lives, from when the request is sent, whatever the answer says.
+    pub fn ttl(mut self, lifetime: Duration) -> Self {
+        self.ttl = Some(lifetime);
+        self
+    }
+
+    /// How long the call may take. Default: 30 s.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// The steps whose tokens the request needs.
+    pub fn depends_on<S: Into<String>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {
+        self.depends_on.extend(steps.into_iter().map(Into::into));
+        self
+    }
+
+    /// Whether the token is of no use any more as soon as one that it was obtained with is replaced; see
+    /// [`TokenFetcher::dies_with_dependencies`](forge_core::TokenFetcher::dies_with_dependencies).
+    pub fn dies_with_dependencies(mut self, dies: bool) -> Self {
+        self.dies_with_dependencies = dies;
+        self
+    }
+
+    /// Accepts a base URL of plain `http` that is not on this machine. Whoever listens on the way reads all
+    /// that is sent.
+    pub fn danger_accept_plain_http(mut self, accept: bool) -> Self {
+        self.plain_http = accept;
+        self
+    }
+
+    /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries
+    /// and referer stay off; see [`HttpTransport::with`].
+    pub fn http(
+        mut self,
+        configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    ) -> Self {
+        // What they say about the time of a call holds, unless it is set here.
+        let limit = DEFAULT_TIMEOUT;
+        self.transport = Some(Arc::new(HttpTransport::with(move |http| configure(http.timeout(limit)))));
+        self
+    }
+
+    /// Another way to carry the calls, or one shared with other steps and providers.
+    pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// The clock from which the token's lifetime counts.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The fetcher.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that cannot be: an empty `name`, a `base_url` that is not https nor loopback, or has a
+    /// query, a token type that is no word, a name or value in `request_headers` that fits into no header, nested `request_data` where it
+    /// is no JSON, a `content_type` of JSON for a `GET`, a `ttl` or `timeout` of zero, `http` settings that do
+    /// not work.
+    pub fn build(self) -> Result<HttpTokenFetcher<P>, ConfigError> {
+        if self.name.is_empty() {
+            return Err(ConfigError::new("name", "a value that is not empty"));
+        }
+        for (field, duration) in [("ttl", self.ttl), ("timeout", self.timeout)] {
+            if duration.is_some_and(|duration| duration.is_zero()) {
+                return Err(ConfigError::new(field, "a duration longer than zero"));
+            }
+        }
+        if self.method == HttpMethod::Get && self.content_type != ContentType::Form {
+            return Err(ConfigError::new("content_type", "none for a GET, whose data goes into the query"));
+        }
+        let endpoint = endpoint(&self.base_url, &self.endpoint, self.plain_http)?;
+        let headers = checked_headers(self.headers)?;
+        for (name, value) in &self.data.fixed {
+            let expected = match () {
+                () if value.is_missing() => "a value",
+                () if value.is_nested() && self.content_type != ContentType::Json => NO_NESTING,
+                () => continue,
+            };
+            return Err(ConfigError::new("request_data", format!("{expected}, for `{name}`")));
+        }
+        // The time-out of a transport of the user's holds, unless one was set here.
+        let is_default = self.transport.is_none();
+        let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let transport = self.transport.unwrap_or_else(|| Arc::new(HttpTransport::shared()));
+        transport.prepare(&endpoint)?;
+        Ok(HttpTokenFetcher {
+            place: self.place?,
+            name: self.name,
+            endpoint,
+            method: self.method,
+            content_type: self.content_type,
+            headers,
+            data: self.data,
+            ttl: self.ttl,
+            timeout,
+            call_timeout: self.timeout.or(is_default.then_some(timeout)),
+            depends_on: self.depends_on,
+            dies_with_dependencies: self.dies_with_dependencies,
+            transport,
+            clock: self.clock,
+        })
+    }
+}
+
+fn owned<N: Into<String>, V: Into<RequestValue>>((name, value): (N, V)) -> (String, RequestValue) {
+    (name.into(), value.into())
+}
+
+fn dynamic<F, I, N, V>(closure: F) -> Dynamic
+where
+    F: Fn(&FetchContext) -> I + Send + Sync + 'static,
+    I: IntoIterator<Item = (N, V)>,
+    N: Into<String>,
+    V: Into<RequestValue>,
+{
+    Box::new(move |context| closure(context).into_iter().map(owned).collect())
+}
+
+/// The endpoint always stays below the base URL.
+fn endpoint(base_url: &str, endpoint: &str, plain_http: bool) -> Result<TokenEndpoint, ConfigError> {
+    let check = if plain_http { TokenEndpoint::accepting_plain_http } else { TokenEndpoint::new };
+    let base = base_url.trim_end_matches('/');
+    check(base).map_err(|error| error.with_field("base_url"))?;
+    if base.contains('?') {
+        return Err(ConfigError::new("base_url", "a URL without a query"));
+    }
+    let path = endpoint.trim_start_matches('/');
+    let url = if path.is_empty() { base.to_owned() } else { format!("{base}/{path}") };
+    check(&url).map_err(|error| error.with_field("endpoint"))
+}
+
+fn checked_headers(headers: Parts<String>) -> Result<Parts<HeaderName>, ConfigError> {
+    let wrong = |expected: String| ConfigError::new("request_headers", expected);
+    let check = |(name, value): (String, RequestValue)| {
+        let name = HeaderName::try_from(name)
+            .map_err(|error| wrong("names of headers".to_owned()).with_source(error))?;
+        if value.is_missing() || value.is_nested() {
+            return Err(wrong(format!("a text or a number, for `{name}`")));
+        }
+        if let Some(text) = value.text().cloned().map(Secret::into_header_value)
+            && let Err(error) = text
+        {
+            return Err(wrong(format!("a value that fits into a header, for `{name}`")).with_source(error));
+        }
+        Ok((name, value))
+    };
+    let fixed = headers.fixed.into_iter().map(check).collect::<Result<_, _>>()?;
+    Ok(Parts { fixed, dynamic: headers.dynamic })
+}
+
+impl<P> fmt::Debug for HttpTokenFetcherBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTokenFetcherBuilder")
+            .field("name", &self.name)
+            .field("method", &self.method)
+            .field("content_type", &self.content_type)
+            .field("depends_on", &self.depends_on)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,298 @@
+use std::fmt::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use forge_core::{AuthenticationError, AuthenticationErrorKind, FetchContext, Secret, SecretSource};
+use serde_json::Value;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+/// The value of a header or of a field of a request. Texts are treated as secrets: none appears in any
+/// output.
+///
+/// It is made of a text, a [`Secret`], a [`SecretSource`] (read before each call), a JSON value (lists and
+/// objects go into JSON bodies only), or of what
+/// [`get_token_value`](forge_core::FetchContext::get_token_value) brings. If that is `None`, the step fails
+/// and says which value is missing. So is `context.get_token("user_token").map(TokenData::authorization_header)`
+/// good for a header.
+///
+/// ```
+/// use forge_core::SecretSource;
+/// use forge_pipeline::RequestValue;
+///
+/// let values: [RequestValue; 2] = ["app-id".into(), SecretSource::env("APP_SECRET").into()];
+/// # drop(values);
+/// ```
+#[derive(Clone)]
+pub struct RequestValue(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Text(SecretSource),
+    Json(Value),
+    Missing,
+}
+
+/// A value as it goes into a request.
+pub(super) enum Read {
+    Text(Secret),
+    Json(Value),
+}
+
+impl RequestValue {
+    /// Whether it can be nothing but nested.
+    pub(super) fn is_nested(&self) -> bool {
+        matches!(self.0, Kind::Json(Value::Null | Value::Array(_) | Value::Object(_)))
+    }
+
+    /// Whether there is none, for certain.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.0, Kind::Missing)
+    }
+
+    pub(super) fn text(&self) -> Option<&Secret> {
+        match &self.0 {
+            Kind::Text(source) => source.value(),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn read(&self, what: impl Fn() -> String) -> Result<Read, AuthenticationError> {
+        match &self.0 {
+            Kind::Text(source) => Ok(Read::Text(source.read().await?)),
+            Kind::Json(value) => Ok(Read::Json(value.clone())),
+            Kind::Missing => {
+                let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
+                let what = what();
+                Err(error.with_message(format!(
+                    "{what}: there is no value; if it is the token of a step, that must stand in `depends_on`"
+                )))
+            }
+        }
+    }
+}
+
+impl From<SecretSource> for RequestValue {
+    fn from(source: SecretSource) -> Self {
+        Self(Kind::Text(source))
+    }
+}
+
+impl From<Secret> for RequestValue {
+    fn from(secret: Secret) -> Self {
+        SecretSource::from(secret).into()
+    }
+}
+
+impl From<&str> for RequestValue {
+    fn from(text: &str) -> Self {
+        Secret::from(text).into()
+    }
+}
+
+impl From<&String> for RequestValue {
+    fn from(text: &String) -> Self {
+        Secret::from(text.as_str()).into()
+    }
+}
+
+impl From<String> for RequestValue {
+    fn from(text: String) -> Self {
+        Secret::from(text).into()
+    }
+}
+
+impl From<Option<Secret>> for RequestValue {
+    fn from(secret: Option<Secret>) -> Self {
+        secret.map_or(Self(Kind::Missing), Self::from)
+    }
+}
+
+impl From<Option<String>> for RequestValue {
+    fn from(text: Option<String>) -> Self {
+        text.map(Secret::from).into()
+    }
+}
+
+impl From<Value> for RequestValue {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => text.into(),
+            other => Self(Kind::Json(other)),
+        }
+    }
+}
+
+impl fmt::Debug for RequestValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestValue([redacted])")
+    }
+}
+
+impl Read {
+    /// The value where only texts go; `None`: it is nested, or null.
+    pub(super) fn into_text(self) -> Option<Secret> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(value @ (Value::Bool(_) | Value::Number(_))) => Some(value.to_string().into()),
+            Self::Json(_) => None,
+        }
+    }
+}
+
+/// A form of these fields.
+pub(super) fn form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8>> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in fields {
+        form.append_pair(&name, &value);
+    }
+    Zeroizing::new(form.finish().into_bytes())
+}
+
+/// A JSON object of these fields. Written field by field: a `Value` of the whole would leave copies behind.
+pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
+    let mut body = Zeroizing::new(Vec::with_capacity(512));
+    body.push(b'{');
+    let mut separator: &[u8] = b"";
+    for (place, (name, value)) in fields.iter().enumerate() {
+        // Of two with one name the later counts.
+        if fields[place + 1..].iter().any(|(later, _)| later == name) {
+            continue;
+        }
+        body.extend_from_slice(separator);
+        separator = b",";
+        append(&mut body, name);
+        body.push(b':');
+        match value {
+            Read::Text(text) => append(&mut body, text.expose()),
+            Read::Json(value) => append(&mut body, value),
+        }
+    }
+    body.push(b'}');
+    body
+}
+
+fn append(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Texts and values can always be written, and memory as well.
+    let written = serde_json::to_writer(body, value);
+    debug_assert!(written.is_ok());
+}
+
+/// All that goes out with one call, and so must not come back in an error.
+pub(super) struct Sent(Vec<Zeroizing<String>>);
+
+impl Sent {
+    pub(super) fn new(url: &Url, context: &FetchContext) -> Self {
+        let mut sent = Self(Vec::new());
+        for (_, value) in url.query_pairs() {
+            sent.text(&value);
+        }
+        for (_, token) in context.tokens() {
+            sent.text(token.access_token());
+            sent.text(token.refresh_token().unwrap_or_default());
+        }
+        sent
+    }
+
+    pub(super) fn header(&mut self, value: &Secret) {
+        self.text(value.expose());
+        // What stands behind a scheme may come back without it, or, of Basic, decoded.
+        let Some((_, credentials)) = value.expose().split_once(' ') else { return };
+        self.text(credentials);
+        if let Some(pair) = STANDARD.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok()) {
+            let pair = Zeroizing::new(pair);
+            self.text(pair.split_once(':').map_or(&pair, |(_, password)| password));
+        }
+    }
+
+    pub(super) fn data(&mut self, value: &Read) {
+        match value {
+            Read::Text(text) => self.text(text.expose()),
+            Read::Json(value) => self.json(value),
+        }
+    }
+
+    fn json(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.text(text),
+            Value::Number(number) => self.text(&number.to_string()),
+            Value::Array(items) => items.iter().for_each(|item| self.json(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.json(field)),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// As it is, and as JSON writes it, with or without other characters than ASCII.
+    fn text(&mut self, text: &str) {
+        self.0.push(Zeroizing::new(text.to_owned()));
+        let Ok(quoted) = serde_json::to_string(text) else { return };
+        let quoted = Zeroizing::new(quoted);
+        let escaped = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        if escaped != text {
+            self.0.push(Zeroizing::new(escaped.to_owned()));
+        }
+        if !escaped.is_ascii() {
+            self.0.push(Zeroizing::new(in_ascii(escaped)));
+        }
+    }
+
+    pub(super) fn texts(&self) -> Vec<&str> {
+        self.0.iter().map(|text| text.as_str()).collect()
+    }
+}
+
+fn in_ascii(text: &str) -> String {
+    text.chars().fold(String::with_capacity(6 * text.len()), |mut ascii, c| {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+        ascii
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_is_written_as_serde_writes_it_and_the_later_of_two_counts() {
+        let text = |text: &str| Read::Text(text.into());
+        let fields = [
+            ("a".to_owned(), text("1")),
+            ("q\"uote".to_owned(), text("l\nine \"é\"")),
+            ("a".to_owned(), Read::Json(json!({"b": [1, null]}))),
+        ];
+        let written: Value = serde_json::from_slice(&super::json(&fields)).unwrap();
+        assert_eq!(written, json!({"q\"uote": "l\nine \"é\"", "a": {"b": [1, null]}}));
+        assert_eq!(&*super::json(&[]), b"{}");
+    }
+
+    #[test]
+    fn inv16_all_that_goes_out_is_known() {
+        let context = FetchContext::new()
+            .with_token("a", forge_core::TokenData::new("token").with_refresh_token("refresh"));
+        let mut sent = Sent::new(&Url::parse("https://h/?key=query").unwrap(), &context);
+        sent.header(&"Basic aWQ6cGFzcw==".into());
+        sent.header(&"Bearer bare".into());
+        sent.data(&Read::Text("text".into()));
+        sent.data(&Read::Json(json!({"deep": ["leaf", 1234, null, true]})));
+        for secret in ["query", "token", "refresh", "aWQ6cGFzcw==", "pass", "bare", "text", "leaf", "1234"] {
+            assert!(sent.texts().contains(&secret), "{secret}");
+        }
+        sent.data(&Read::Text("\"a\\é😀".into()));
+        for secret in ["\"a\\é😀", "\\\"a\\\\é😀", "\\\"a\\\\\\u00e9\\ud83d\\ude00"] {
+            assert!(sent.texts().contains(&secret), "{secret}");
+        }
+    }
+
+    #[test]
+    fn inv16_debug_shows_no_value() {
+        assert_eq!(format!("{:?}", RequestValue::from("canary")), "RequestValue([redacted])");
+    }
+}

@@ -1,0 +1,189 @@
+use forge_core::ConfigError;
+
+/// Which step needs which others. Steps are numbers here: their places in the list.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    dependencies: Vec<Vec<usize>>,
+    order: Vec<usize>,
+}
+
+/// A step and the names of those that it needs.
+pub(crate) type Node = (String, Vec<String>);
+
+impl Graph {
+    /// Checks that the last step can be reached, and all the others are needed for it.
+    pub(crate) fn new(steps: &[Node]) -> Result<Self, ConfigError> {
+        let Some(last) = steps.len().checked_sub(1) else {
+            return Err(wrong("at least one step".to_owned()));
+        };
+        let mut graph = Self { dependencies: named(steps)?, order: Vec::with_capacity(steps.len()) };
+        graph.order = graph.sorted(steps)?;
+        let needed = graph.reachable(last, |step| &graph.dependencies[step]);
+        let needless: Vec<_> =
+            (0..steps.len()).filter(|step| !needed[*step]).map(|step| &*steps[step].0).collect();
+        if needless.is_empty() {
+            return Ok(graph);
+        }
+        let (last, needless) = (&steps[last].0, listed(&needless));
+        Err(wrong(format!(
+            "only steps that the last one, `{last}`, needs; it does not need {needless}: \
+             name it in a `depends_on` on the way to `{last}`, or remove it"
+        )))
+    }
+
+    /// All steps, each after those that it needs.
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The steps that this one needs itself.
+    pub(crate) fn dependencies_of(&self, step: usize) -> &[usize] {
+        &self.dependencies[step]
+    }
+
+    /// This step and all that need it, directly or not, in order.
+    pub(crate) fn with_dependants(&self, step: usize) -> Vec<usize> {
+        let mut dependants = vec![Vec::new(); self.dependencies.len()];
+        for (dependant, dependencies) in self.dependencies.iter().enumerate() {
+            for dependency in dependencies {
+                dependants[*dependency].push(dependant);
+            }
+        }
+        let reached = self.reachable(step, |step| &dependants[step]);
+        self.order.iter().copied().filter(|step| reached[*step]).collect()
+    }
+
+    fn reachable<'a>(&self, from: usize, next: impl Fn(usize) -> &'a Vec<usize>) -> Vec<bool> {
+        let mut reached = vec![false; self.dependencies.len()];
+        let mut waiting = vec![from];
+        while let Some(step) = waiting.pop() {
+            if !reached[step] {
+                reached[step] = true;
+                waiting.extend(next(step));
+            }
+        }
+        reached
+    }
+
+    fn sorted(&self, steps: &[Node]) -> Result<Vec<usize>, ConfigError> {
+        let mut walk =
+            Walk { graph: self, order: Vec::new(), path: Vec::new(), done: vec![false; steps.len()] };
+        for step in 0..steps.len() {
+            walk.visit(step).map_err(|cycle| {
+                let names: Vec<_> = cycle.iter().map(|step| format!("`{}`", steps[*step].0)).collect();
+                wrong(format!("steps that do not wait for each other, not {}", names.join(" → ")))
+            })?;
+        }
+        Ok(walk.order)
+    }
+}
+
+struct Walk<'a> {
+    graph: &'a Graph,
+    order: Vec<usize>,
+    path: Vec<usize>,
+    done: Vec<bool>,
+}
+
+impl Walk<'_> {
+    /// Puts a step in order, after all that it needs; fails with a cycle, whose ends are the same.
+    fn visit(&mut self, step: usize) -> Result<(), Vec<usize>> {
+        if self.done[step] {
+            return Ok(());
+        }
+        if let Some(begin) = self.path.iter().position(|earlier| *earlier == step) {
+            return Err(self.path[begin..].iter().copied().chain([step]).collect());
+        }
+        self.path.push(step);
+        for dependency in &self.graph.dependencies[step] {
+            self.visit(*dependency)?;
+        }
+        self.path.pop();
+        self.done[step] = true;
+        self.order.push(step);
+        Ok(())
+    }
+}
+
+/// The dependencies by number, where all names are good.
+fn named(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
+    for (place, (name, _)) in steps.iter().enumerate() {
+        if name.is_empty() {
+            return Err(wrong(format!("a name for each step; step {} has none", place + 1)));
+        }
+        if steps[..place].iter().any(|(earlier, _)| earlier == name) {
+            return Err(wrong(format!("each name once; two steps are called `{name}`")));
+        }
+    }
+    let of_step = |(name, dependencies): &Node| {
+        let mut numbers = Vec::new();
+        for dependency in dependencies {
+            if dependency == name {
+                return Err(wrong(format!("no step that depends on itself, as `{name}` does")));
+            }
+            let Some(number) = steps.iter().position(|(other, _)| other == dependency) else {
+                let known: Vec<_> = steps.iter().map(|(name, _)| &**name).collect();
+                let known = listed(&known);
+                return Err(wrong(format!(
+                    "names of steps in `depends_on`; `{name}` depends on `{dependency}`, but there are {known}"
+                )));
+            };
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    };
+    steps.iter().map(of_step).collect()
+}
+
+fn wrong(expected: String) -> ConfigError {
+    ConfigError::new("steps", expected)
+}
+
+/// Names, for people.
+pub(crate) fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(steps: &[(&str, &[&str])]) -> Result<Graph, String> {
+        let node = |(name, needs): &(&str, &[&str])| {
+            ((*name).to_owned(), needs.iter().map(|name| (*name).to_owned()).collect())
+        };
+        let nodes: Vec<Node> = steps.iter().map(node).collect();
+        Graph::new(&nodes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn steps_are_put_in_order_whatever_the_order_of_the_list() {
+        let graph = graph(&[("b", &["a"]), ("a", &[]), ("c", &["a", "a"]), ("d", &["b", "c"])]).unwrap();
+        assert_eq!(graph.order(), [1, 0, 2, 3]);
+        assert_eq!(graph.dependencies_of(2), [1]);
+        assert_eq!(graph.with_dependants(0), [0, 3]);
+        assert_eq!(graph.with_dependants(1), [1, 0, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_no_graph_is_refused_and_named() {
+        for (steps, said) in [
+            (&[][..], "`steps`: expected at least one step"),
+            (&[("a", &[][..]), ("", &["a"])], "a name for each step; step 2 has none"),
+            (&[("a", &[]), ("a", &[])], "two steps are called `a`"),
+            (&[("a", &["x"]), ("b", &["a"])], "`a` depends on `x`, but there are `a`, `b`"),
+            (&[("a", &["a"])], "no step that depends on itself, as `a` does"),
+            (&[("a", &["c"]), ("b", &["a"]), ("c", &["b"])], "not `a` → `c` → `b` → `a`"),
+            (&[("x", &["y"]), ("y", &["x"]), ("c", &[])], "not `x` → `y` → `x`"),
+            (
+                &[("a", &[]), ("b", &[]), ("c", &[]), ("d", &["b"])],
+                "the last one, `d`, needs; it does not need `a`, `c`: name it in a `depends_on`",
+            ),
+        ] {
+            let error = graph(steps).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

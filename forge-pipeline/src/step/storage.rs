@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use forge_core::{
+    CompareAndDelete, ConfigError, Generation, StorageError, TokenData, TokenLeases, TokenStorage,
+    async_trait,
+};
+
+/// The pipeline's storage without its leases: the lease of a manager around the pipeline covers all steps,
+/// and one within it would wait for its own process.
+#[derive(Debug)]
+pub(super) struct StepStorage(pub(super) Arc<dyn TokenStorage>);
+
+#[async_trait]
+impl TokenStorage for StepStorage {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        self.0.get(key).await
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.0.set(key, token).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.0.delete(key).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        self.0.exists(key).await
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), ConfigError> {
+        self.0.check_key(key)
+    }
+
+    fn generation(&self, key: &str) -> Option<Generation> {
+        self.0.generation(key)
+    }
+
+    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
+        self.0.compare_and_delete()
+    }
+
+    fn leases(&self) -> Option<&dyn TokenLeases> {
+        None
+    }
+}

@@ -1,0 +1,216 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::TokenStorage;
+use forge_pipeline::TokenFetchPipeline;
+use forge_storage_memory::InMemoryTokenStorage;
+use futures_util::future::join_all;
+use proptest::prelude::*;
+
+use crate::model::Model;
+use crate::world::{Plan, Shared, Step, Trouble, name};
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// By so many at once.
+    Execute(usize),
+    ExecuteAnew,
+    Pass(u64),
+    Fail(usize, Trouble),
+    Invalidate(usize),
+    InvalidateAll,
+    /// The process ends, and another one begins with what the storage has.
+    Restart,
+}
+
+/// Steps that need only those before them, and are all needed by the last.
+fn plans() -> impl Strategy<Value = Vec<Plan>> {
+    let plan =
+        (prop::collection::vec(any::<prop::sample::Index>(), 0..4), 20_u64..400, any::<bool>(), 0_usize..6);
+    prop::collection::vec(plan, 1..=12).prop_map(|steps| {
+        let last = steps.len() - 1;
+        let mut plans: Vec<Plan> = Vec::new();
+        for (place, (needs, life, dies, slowness)) in steps.into_iter().enumerate() {
+            let mut needs: Vec<usize> =
+                needs.iter().filter(|_| place > 0).map(|need| need.index(place)).collect();
+            if place == last {
+                let is_needed = |step: &usize| plans.iter().any(|plan: &Plan| plan.needs.contains(step));
+                needs.extend((0..last).filter(|step| !is_needed(step)).collect::<Vec<_>>());
+            }
+            needs.sort_unstable();
+            needs.dedup();
+            plans.push(Plan { needs, life, dies, slowness });
+        }
+        plans
+    })
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let step = any::<prop::sample::Index>().prop_map(|index| index.index(12));
+    let trouble = prop_oneof![Just(Trouble::Transient), Just(Trouble::Permanent)];
+    let event = prop_oneof![
+        6 => (1_usize..4).prop_map(Event::Execute),
+        1 => Just(Event::ExecuteAnew),
+        4 => (1_u64..200).prop_map(Event::Pass),
+        2 => (step.clone(), trouble).prop_map(|(step, trouble)| Event::Fail(step, trouble)),
+        2 => step.prop_map(Event::Invalidate),
+        1 => Just(Event::InvalidateAll),
+        1 => Just(Event::Restart),
+    ];
+    prop::collection::vec(event, 1..24)
+}
+
+struct Run {
+    shared: Arc<Shared>,
+    steps: Vec<Arc<Step>>,
+    storage: Option<InMemoryTokenStorage>,
+    pipeline: TokenFetchPipeline,
+    model: Model,
+}
+
+impl Run {
+    fn new(plans: &[Plan], is_stored: bool) -> Self {
+        let shared = Shared::new(plans.len());
+        let steps: Vec<_> =
+            plans.iter().enumerate().map(|(step, plan)| Step::new(step, plan, &shared)).collect();
+        let storage =
+            is_stored.then(|| InMemoryTokenStorage::builder().clock(Arc::clone(&shared.clock) as _).build());
+        let pipeline = Self::pipeline(&shared, &steps, storage.as_ref());
+        Self { shared, steps, storage, pipeline, model: Model::new(plans) }
+    }
+
+    fn pipeline(
+        shared: &Shared,
+        steps: &[Arc<Step>],
+        storage: Option<&InMemoryTokenStorage>,
+    ) -> TokenFetchPipeline {
+        let builder = TokenFetchPipeline::builder().clock(Arc::clone(&shared.clock) as _);
+        let builder = builder.steps(steps.iter().map(Arc::clone));
+        let builder = match storage {
+            Some(storage) => builder.storage(storage.clone()),
+            None => builder,
+        };
+        builder.build().expect("a pipeline")
+    }
+
+    async fn meet(&mut self, event: &Event) {
+        let steps = self.steps.len();
+        match event {
+            Event::Execute(callers) => self.execute(*callers).await,
+            Event::ExecuteAnew => self.execute_anew().await,
+            Event::Pass(seconds) => self.shared.clock.advance(Duration::from_secs(*seconds)),
+            Event::Fail(step, trouble) => {
+                self.shared.noted()[step % steps].trouble = Some(*trouble);
+                self.model.trouble[step % steps] = Some(*trouble);
+            }
+            Event::Invalidate(step) => {
+                self.pipeline.invalidate_step(&name(step % steps)).await.expect("forgotten");
+                self.model.forget(step % steps);
+            }
+            Event::InvalidateAll => {
+                self.pipeline.invalidate_all().await.expect("forgotten");
+                self.model.cached.fill_with(|| None);
+            }
+            Event::Restart => {
+                self.pipeline = Self::pipeline(&self.shared, &self.steps, self.storage.as_ref());
+                if self.storage.is_none() {
+                    self.model.cached.fill_with(|| None);
+                }
+            }
+        }
+        self.compare_storage().await;
+    }
+
+    async fn execute(&mut self, callers: usize) {
+        let before = self.calls();
+        let expected = self.model.lazily(self.shared.now());
+        let results = join_all((0..callers).map(|_| self.pipeline.execute(false))).await;
+        self.shared.settle().await;
+        let called: Vec<_> = self.calls().iter().zip(&before).map(|(after, before)| after - before).collect();
+        let should: Vec<_> = expected.calls.iter().map(|called| usize::from(*called)).collect();
+        assert_eq!(called, should, "calls of each step");
+        self.look();
+        for result in results {
+            assert_eq!(result.is_ok(), expected.succeeds, "{result:?}");
+            let brought = result.ok().map(|token| token.access_token().to_owned());
+            let current = self.shared.noted().last().and_then(|last| last.minted.clone());
+            assert!(brought.is_none() || brought == current.map(|minted| minted.value));
+        }
+        if !expected.succeeds {
+            self.stand_back().await;
+        }
+    }
+
+    async fn execute_anew(&mut self) {
+        let before = self.calls();
+        let fails = self.model.trouble.iter().any(Option::is_some);
+        let result = self.pipeline.execute(true).await;
+        self.shared.settle().await;
+        let called: Vec<_> = self.calls().iter().zip(&before).map(|(after, before)| after - before).collect();
+        assert_eq!(result.is_err(), fails, "{result:?}");
+        if fails {
+            assert!(called.iter().all(|calls| *calls <= 1), "{called:?}");
+            for (step, noted) in self.shared.noted().iter().enumerate() {
+                self.model.trouble[step] = noted.trouble;
+            }
+            self.look();
+            self.shared.clock.advance(Duration::from_secs(61));
+        } else {
+            assert_eq!(called, vec![1; called.len()]);
+            self.look();
+        }
+    }
+
+    /// Right after a failure nothing is called; after a minute at most everything is.
+    async fn stand_back(&mut self) {
+        let before = self.calls();
+        self.pipeline.execute(false).await.expect_err("it stands back");
+        self.shared.settle().await;
+        assert_eq!(self.calls(), before);
+        self.shared.clock.advance(Duration::from_secs(61));
+    }
+
+    fn calls(&self) -> Vec<usize> {
+        self.shared.noted().iter().map(|noted| noted.calls).collect()
+    }
+
+    /// Brings the model up to date with what the steps have brought.
+    fn look(&mut self) {
+        let noted = self.shared.noted();
+        for (step, noted) in noted.iter().enumerate() {
+            assert!(noted.complaints.is_empty(), "{:?}", noted.complaints);
+            if let Some(minted) = &noted.minted {
+                self.model.note(step, minted);
+            }
+        }
+    }
+
+    /// What was forgotten is not there, and what may be used is.
+    async fn compare_storage(&self) {
+        let Some(storage) = &self.storage else { return };
+        for step in 0..self.steps.len() {
+            let is_there = storage.exists(&name(step)).await.expect("asked");
+            assert!(!is_there || self.model.cached[step].is_some(), "{} is still there", name(step));
+            assert!(is_there || !self.model.is_good(step, self.shared.now()), "{} is gone", name(step));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::cases(400))]
+
+    #[test]
+    fn whatever_happens_what_is_called_is_what_has_to_be(
+        plans in plans(),
+        events in events(),
+        is_stored in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut run = Run::new(&plans, is_stored);
+            for event in &events {
+                run.meet(event).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,164 @@
+//! Steps that note what they are asked, and check what they are given.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, ManualClock, OAuthErrorCode,
+    TokenData, TokenFetcher, async_trait,
+};
+
+/// What a step is like; its number is its place in the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) needs: Vec<usize>,
+    pub(crate) life: u64,
+    pub(crate) dies: bool,
+    /// How often others may go on while it is called.
+    pub(crate) slowness: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    Transient,
+    Permanent,
+}
+
+/// A token that a step has brought.
+#[derive(Clone, Debug)]
+pub(crate) struct Minted {
+    pub(crate) value: String,
+    /// In seconds of the wall clock.
+    pub(crate) at: i64,
+    pub(crate) with: BTreeMap<usize, String>,
+}
+
+pub(crate) struct Step {
+    number: usize,
+    name: String,
+    plan: Plan,
+    needs: Vec<String>,
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) busy: AtomicUsize,
+    pub(crate) noted: Mutex<Vec<Noted>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Noted {
+    pub(crate) calls: usize,
+    pub(crate) minted: Option<Minted>,
+    pub(crate) trouble: Option<Trouble>,
+    pub(crate) complaints: Vec<String>,
+}
+
+pub(crate) fn name(step: usize) -> String {
+    format!("s{step}")
+}
+
+impl Shared {
+    pub(crate) fn new(steps: usize) -> Arc<Self> {
+        let noted = (0..steps).map(|_| Noted::default()).collect();
+        let clock = Arc::new(ManualClock::new());
+        Arc::new(Self { clock, busy: AtomicUsize::new(0), noted: Mutex::new(noted) })
+    }
+
+    pub(crate) fn noted(&self) -> std::sync::MutexGuard<'_, Vec<Noted>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now().wall_millis() / 1_000
+    }
+
+    /// Waits until nobody is at work any more.
+    pub(crate) async fn settle(&self) {
+        let mut quiet = 0;
+        while quiet < 64 {
+            tokio::task::yield_now().await;
+            quiet = if self.busy.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+        }
+    }
+}
+
+impl Step {
+    pub(crate) fn new(number: usize, plan: &Plan, shared: &Arc<Shared>) -> Arc<Self> {
+        let needs = plan.needs.iter().map(|step| name(*step)).collect();
+        Arc::new(Self { number, name: name(number), plan: plan.clone(), needs, shared: Arc::clone(shared) })
+    }
+
+    fn check(&self, context: &FetchContext) {
+        let given: Vec<_> = context.tokens().map(|(step, _)| step.to_owned()).collect();
+        let mut expected = self.needs.clone();
+        expected.sort();
+        expected.dedup();
+        let mut noted = self.shared.noted();
+        let mut wrong = Vec::new();
+        if given != expected {
+            wrong.push(format!("{} was given {given:?}", self.name));
+        }
+        for need in &self.plan.needs {
+            let current = noted[*need].minted.as_ref().map(|minted| minted.value.clone());
+            let given = context.get_token(&name(*need)).map(|token| token.access_token().to_owned());
+            if given != current || !context.has_valid_token(&name(*need)) {
+                wrong.push(format!(
+                    "{} was given {given:?} of {}, there is {current:?}",
+                    self.name,
+                    name(*need)
+                ));
+            }
+        }
+        noted[self.number].complaints.extend(wrong);
+    }
+}
+
+#[async_trait]
+impl TokenFetcher for Step {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn depends_on(&self) -> Vec<&str> {
+        self.needs.iter().map(String::as_str).collect()
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.plan.life))
+    }
+
+    fn dies_with_dependencies(&self) -> bool {
+        self.plan.dies
+    }
+
+    async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
+        self.shared.busy.fetch_add(1, Ordering::Relaxed);
+        self.check(context);
+        for _ in 0..self.plan.slowness {
+            tokio::task::yield_now().await;
+        }
+        let mut noted = self.shared.noted();
+        let noted = &mut noted[self.number];
+        noted.calls += 1;
+        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        match noted.trouble.take() {
+            Some(Trouble::Transient) => Err(AuthenticationError::new("", AuthenticationErrorKind::Connect)),
+            Some(Trouble::Permanent) => {
+                let kind = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
+                Err(AuthenticationError::new("", kind))
+            }
+            None => {
+                let value = format!("{}-{}", self.name, noted.calls);
+                let with =
+                    |step: &usize| Some((*step, context.get_token(&name(*step))?.access_token().to_owned()));
+                let with = self.plan.needs.iter().filter_map(with).collect();
+                noted.minted = Some(Minted { value: value.clone(), at: self.shared.now(), with });
+                Ok(TokenData::new(value))
+            }
+        }
+    }
+}

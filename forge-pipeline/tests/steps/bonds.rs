@@ -1,0 +1,77 @@
+//! Tokens that die with those they were obtained with.
+
+use forge_storage_memory::InMemoryTokenStorage;
+
+use crate::world::{World, token};
+
+#[tokio::test]
+async fn by_default_a_token_outlives_those_it_was_obtained_with() {
+    let world = World::chain();
+    let storage = InMemoryTokenStorage::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    token(&pipeline).await;
+    replace_app(&storage, 2).await;
+    assert_eq!(token(&pipeline).await, "session-1");
+}
+
+/// Another pipeline that shares the step fetches `app-1`, …, up to this one.
+async fn replace_app(storage: &InMemoryTokenStorage, number: usize) {
+    let app = World::new().step("app", &[]);
+    let pipeline = app.builder().storage(storage.clone()).build().unwrap();
+    for _ in 0..number {
+        pipeline.execute(true).await.unwrap();
+    }
+    assert_eq!(app.calls(), [number]);
+}
+
+#[tokio::test]
+async fn a_token_that_dies_with_a_dependency_is_fetched_anew_when_that_was_replaced() {
+    let world = World::new().step("app", &[]).dying("user", &["app"]);
+    let storage = InMemoryTokenStorage::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    assert_eq!(token(&pipeline).await, "user-1");
+    assert_eq!(token(&pipeline).await, "user-1");
+    replace_app(&storage, 2).await;
+    assert_eq!(token(&pipeline).await, "user-2");
+    assert_eq!(world.steps[1].state().seen[1]["app"], "app-2");
+    assert_eq!(token(&pipeline).await, "user-2");
+    assert_eq!(world.calls(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_token_that_dies_with_a_dependency_expires_with_it() {
+    let world = World::new().living("app", &[], 100).dying("user", &["app"]);
+    let pipeline = world.pipeline();
+    let first = pipeline.execute(false).await.unwrap();
+    assert_eq!((first.expires_at().unwrap() - first.issued_at().unwrap()).num_seconds(), 100);
+    world.pass(80);
+    assert_eq!(token(&pipeline).await, "user-2");
+    assert_eq!(world.calls(), [2, 2]);
+}
+
+#[tokio::test]
+async fn a_token_is_as_dead_as_the_one_that_it_depends_on() {
+    let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
+    let storage = InMemoryTokenStorage::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    assert_eq!(token(&pipeline).await, "session-1");
+    replace_app(&storage, 2).await;
+    assert_eq!(token(&pipeline).await, "session-2");
+    assert_eq!(world.calls(), [1, 2, 2]);
+    // Another process finds it all in the storage.
+    let restarted = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
+    drop(pipeline);
+    let pipeline = restarted.builder().storage(storage).build().unwrap();
+    assert_eq!(token(&pipeline).await, "session-2");
+    assert_eq!(restarted.calls(), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_forced_execution_fetches_dying_steps_once_too() {
+    let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user", "app"]);
+    let pipeline = world.pipeline();
+    for round in 1..4 {
+        assert_eq!(pipeline.execute(true).await.unwrap().access_token(), format!("session-{round}"));
+        assert_eq!(world.calls(), [round; 3]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Pipelines of steps that do as they are told.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
+
+mod bonds;
+mod failures;
+mod laziness;
+mod managed;
+mod trouble;
+mod world;

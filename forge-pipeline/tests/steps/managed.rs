@@ -1,0 +1,164 @@
+//! A manager around a pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::{AuthenticationErrorKind, ConfigError, TokenProvider, TokenStorage};
+use forge_pipeline::PipelineTokenProvider;
+use forge_storage_memory::InMemoryTokenStorage;
+use forge_token::TokenManager;
+
+use crate::world::World;
+
+fn managed(world: &World, refresh_from: Option<&str>) -> TokenManager {
+    let storage = InMemoryTokenStorage::builder().clock(Arc::clone(&world.clock) as _).build();
+    managed_in(world, refresh_from, &storage)
+}
+
+fn managed_in(world: &World, refresh_from: Option<&str>, storage: &InMemoryTokenStorage) -> TokenManager {
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    let mut provider = PipelineTokenProvider::new(pipeline, "service");
+    if let Some(step) = refresh_from {
+        provider = provider.refresh_from_step(step).unwrap();
+    }
+    let builder = TokenManager::builder(provider).storage(storage.clone());
+    builder.clock(Arc::clone(&world.clock) as _).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_401_renews_everything_or_from_the_step_that_was_named() {
+    for (from, calls) in
+        [(None, [2, 2, 2]), (Some("app"), [2, 2, 2]), (Some("user"), [1, 2, 2]), (Some("session"), [1, 1, 2])]
+    {
+        let world = World::chain();
+        let manager = managed(&world, from);
+        let first = manager.get_token().await.unwrap();
+        let second = manager.refresh_rejected(&first).await.unwrap().unwrap();
+        assert_eq!((second.access_token(), world.calls()), ("session-2", calls.to_vec()), "{from:?}");
+        assert_eq!(manager.get_token().await.unwrap().id(), second.id());
+    }
+}
+
+#[tokio::test]
+async fn inv11_managers_that_were_rejected_with_one_token_renew_once() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    let manager = || {
+        let provider = PipelineTokenProvider::new(pipeline.clone(), "service");
+        TokenManager::builder(provider).clock(Arc::clone(&world.clock) as _).build().unwrap()
+    };
+    let (one, two) = (manager(), manager());
+    let rejected = [one.get_token().await.unwrap(), two.get_token().await.unwrap()];
+    assert_eq!(rejected[0].id(), rejected[1].id());
+    let renewed = tokio::join!(one.refresh_rejected(&rejected[0]), two.refresh_rejected(&rejected[1]));
+    let renewed = [renewed.0.unwrap().unwrap(), renewed.1.unwrap().unwrap()];
+    assert!(renewed.iter().all(|token| token.access_token() == "session-2"));
+    assert_eq!(world.calls(), [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_rejected_token_does_not_come_back_after_a_renewal_that_failed() {
+    let world = World::chain();
+    let manager = managed(&world, None);
+    let first = manager.get_token().await.unwrap();
+    world.steps[1].fail(AuthenticationErrorKind::Connect);
+    manager.refresh_rejected(&first).await.unwrap_err();
+    world.pass(2);
+    // The app token was renewed before; that is not done again.
+    assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
+    assert_eq!(world.calls(), [2, 3, 2]);
+}
+
+#[tokio::test]
+async fn inv06_a_token_that_expires_soon_is_renewed_by_its_step_alone() {
+    let world =
+        World::new().living("app", &[], 36_000).living("user", &["app"], 36_000).step("session", &["user"]);
+    let manager = managed(&world, None);
+    manager.get_token().await.unwrap();
+    world.pass(3_500);
+    // In the background.
+    assert_eq!(manager.get_token().await.unwrap().access_token(), "session-1");
+    assert!(manager.shutdown(Duration::from_secs(60)).await);
+    assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
+    assert_eq!(world.calls(), [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_forced_refresh_fetches_everything_once() {
+    let world = World::chain();
+    let manager = managed(&world, Some("session"));
+    manager.get_token().await.unwrap();
+    assert_eq!(manager.force_refresh().await.unwrap().access_token(), "session-2");
+    assert_eq!(world.calls(), [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn an_invalidation_reaches_the_steps() {
+    for (from, calls) in [(None, [2, 2, 2]), (Some("user"), [1, 2, 2])] {
+        let world = World::chain();
+        let storage = InMemoryTokenStorage::new();
+        let manager = managed_in(&world, from, &storage);
+        manager.get_token().await.unwrap();
+        manager.invalidate_token().await.unwrap();
+        assert!(!storage.exists("api:session").await.unwrap());
+        assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
+        assert_eq!(world.calls(), calls, "{from:?}");
+    }
+}
+
+#[tokio::test]
+async fn inv08_a_manager_comes_back_when_the_failing_step_does() {
+    let world = World::chain();
+    let manager = managed(&world, None);
+    for round in 1..5 {
+        world.steps[0].fail(AuthenticationErrorKind::Timeout);
+        let error = manager.get_token().await.unwrap_err();
+        let left = manager.status().cool_down.unwrap();
+        assert_eq!((error.cool_down(), error.step()), (Some(left), Some("app")));
+        world.clock.advance(left.saturating_sub(Duration::from_millis(1)));
+        manager.get_token().await.unwrap_err();
+        assert_eq!(world.calls(), [round, 0, 0]);
+        world.clock.advance(Duration::from_millis(1));
+    }
+    manager.get_token().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_manager_has_no_refresh_token_that_it_could_send() {
+    let world = World::chain();
+    world.steps[2].state().refresh_token = Some("r".to_owned());
+    let manager = managed(&world, None);
+    assert!(manager.get_token().await.unwrap().token().refresh_token().is_none());
+    world.pass(3_600);
+    assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
+}
+
+#[tokio::test]
+async fn errors_of_a_pipeline_without_a_prefix_name_the_service() {
+    let world = World::chain();
+    world.steps[0].fail(AuthenticationErrorKind::Connect);
+    let pipeline = world.builder().cache_key_prefix("").build().unwrap();
+    let error =
+        TokenManager::new(PipelineTokenProvider::new(pipeline, "service")).get_token().await.unwrap_err();
+    assert_eq!((error.service_name(), error.step()), ("service", Some("app")));
+}
+
+#[tokio::test]
+async fn inv17_the_cache_key_covers_prefix_and_steps() {
+    let key = |world: &World, prefix: &str, service: &str| {
+        let pipeline = world.builder().cache_key_prefix(prefix).build().unwrap();
+        PipelineTokenProvider::new(pipeline, service).cache_key()
+    };
+    let (chain, other) = (World::chain(), World::new().step("app", &[]));
+    let keys = [key(&chain, "a", "s"), key(&chain, "b", "s"), key(&chain, "a", "t"), key(&other, "a", "s")];
+    assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
+    assert_eq!(key(&chain, "a", "s"), keys[0]);
+}
+
+#[tokio::test]
+async fn refresh_from_a_step_that_is_none_is_refused() {
+    let provider = PipelineTokenProvider::new(World::chain().pipeline(), "service");
+    let error: ConfigError = provider.refresh_from_step("x").map(drop).unwrap_err();
+    let text = "`refresh_from_step`: expected the name of a step; there is no step `x`; there are `app`, `user`, `session`";
+    assert_eq!(error.to_string(), text);
+}

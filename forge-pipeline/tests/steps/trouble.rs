@@ -1,0 +1,76 @@
+//! Callers that go away, steps that panic or hang.
+
+use forge_core::{AuthenticationErrorKind, TokenStorage};
+use forge_storage_memory::InMemoryTokenStorage;
+
+use crate::world::{Outcome, World, token, until};
+
+#[tokio::test]
+async fn inv02_a_caller_that_goes_away_in_mid_pipeline_takes_nothing_down() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    let gate = world.steps[1].hold();
+    let dropped = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move { token(&pipeline).await }
+    });
+    until(|| world.calls() == [1, 1, 0]).await;
+    let stays = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move { token(&pipeline).await }
+    });
+    tokio::task::yield_now().await;
+    dropped.abort();
+    assert!(dropped.await.unwrap_err().is_cancelled());
+    gate.add_permits(1);
+    assert_eq!(stays.await.unwrap(), "session-1");
+    assert_eq!(world.calls(), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn inv02_what_a_caller_that_went_away_had_begun_is_there_for_the_next() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    let gate = world.steps[1].hold();
+    let dropped = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move { token(&pipeline).await }
+    });
+    until(|| world.calls()[1] > 0).await;
+    dropped.abort();
+    gate.add_permits(1);
+    assert_eq!(token(&pipeline).await, "session-1");
+    assert_eq!(world.calls(), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn inv03_a_step_that_panics_is_an_error_that_names_it_and_the_next_caller_starts_there() {
+    let world = World::chain();
+    let storage = InMemoryTokenStorage::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    world.steps[1].then(Outcome::Panic);
+    let (one, two) = tokio::join!(pipeline.execute(false), pipeline.execute(false));
+    for error in [one.unwrap_err(), two.unwrap_err()] {
+        assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Panicked, Some("user")));
+        assert!(!format!("{error:?}").contains("on purpose"));
+    }
+    assert_eq!(world.steps[1].state().told.len(), 1);
+    assert!(storage.exists("api:app").await.unwrap() && !storage.exists("api:user").await.unwrap());
+    assert_eq!(token(&pipeline).await, "session-1");
+    assert_eq!(world.calls(), [1, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv03_a_step_that_hangs_ends_with_its_time_out() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    let _gate = world.steps[1].hold();
+    let (one, two) = tokio::join!(pipeline.execute(false), pipeline.execute(false));
+    for error in [one.unwrap_err(), two.unwrap_err()] {
+        assert_eq!((error.is_timeout(), error.step()), (true, Some("user")));
+    }
+    assert_eq!(world.steps[1].state().told.len(), 1);
+    world.pass(2);
+    assert_eq!(token(&pipeline).await, "session-1");
+    assert_eq!(world.calls(), [1, 2, 1]);
+}

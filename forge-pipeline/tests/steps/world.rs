@@ -1,0 +1,213 @@
+//! Steps that do as they are told, and count what they are asked.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, ManualClock, TokenData, TokenFetcher,
+    async_trait,
+};
+use forge_pipeline::{TokenFetchPipeline, TokenFetchPipelineBuilder};
+use http::StatusCode;
+use tokio::sync::Semaphore;
+
+/// A step whose tokens are `name-1`, `name-2`, …, each good for an hour.
+pub(crate) struct Fake {
+    name: &'static str,
+    depends_on: Vec<&'static str>,
+    ttl: Option<Duration>,
+    dies: bool,
+    clock: Arc<ManualClock>,
+    pub(crate) state: Mutex<State>,
+    calls: AtomicUsize,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// What comes of the next calls.
+    pub(crate) next: Vec<Outcome>,
+    /// Tokens of others that the endpoint refuses.
+    pub(crate) revoked: Vec<String>,
+    /// With which tokens it was called.
+    pub(crate) seen: Vec<HashMap<String, String>>,
+    /// The errors that it was told of.
+    pub(crate) told: Vec<AuthenticationError>,
+    pub(crate) refresh_token: Option<String>,
+}
+
+pub(crate) enum Outcome {
+    Error(AuthenticationError),
+    Panic,
+    /// Goes on when a permit is added.
+    Wait(Arc<Semaphore>),
+}
+
+impl Fake {
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn then(&self, outcome: Outcome) {
+        self.state().next.push(outcome);
+    }
+
+    pub(crate) fn fail(&self, kind: AuthenticationErrorKind) {
+        self.then(Outcome::Error(AuthenticationError::new("", kind)));
+    }
+
+    pub(crate) fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.then(Outcome::Wait(Arc::clone(&gate)));
+        gate
+    }
+}
+
+#[async_trait]
+impl TokenFetcher for Fake {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn depends_on(&self) -> Vec<&str> {
+        self.depends_on.clone()
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        self.ttl
+    }
+
+    fn dies_with_dependencies(&self) -> bool {
+        self.dies
+    }
+
+    async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        for dependency in &self.depends_on {
+            assert!(context.has_valid_token(dependency), "{} runs without {dependency}", self.name);
+        }
+        let shown: HashMap<_, _> = context
+            .tokens()
+            .map(|(step, token)| (step.to_owned(), token.access_token().to_owned()))
+            .collect();
+        self.state().seen.push(shown.clone());
+        let next = {
+            let mut state = self.state();
+            if state.next.is_empty() { None } else { Some(state.next.remove(0)) }
+        };
+        match next {
+            Some(Outcome::Error(error)) => return Err(error),
+            Some(Outcome::Panic) => panic!("on purpose"),
+            Some(Outcome::Wait(gate)) => gate.acquire().await.expect("it stays open").forget(),
+            // Others may have their turn.
+            None => tokio::task::yield_now().await,
+        }
+        if shown.values().any(|token| self.state().revoked.contains(token)) {
+            return Err(unauthorized());
+        }
+        let now = self.clock.now().wall();
+        let token = TokenData::new(format!("{}-{number}", self.name)).with_issued_at(now);
+        let token = token.with_expires_at(now + Duration::from_secs(3600));
+        let refresh_token = self.state().refresh_token.clone();
+        Ok(match refresh_token {
+            Some(refresh_token) => token.with_refresh_token(refresh_token),
+            None => token,
+        })
+    }
+
+    fn on_fetch_error(&self, error: &AuthenticationError, _: &FetchContext) {
+        self.state().told.push(error.clone());
+    }
+}
+
+pub(crate) fn unauthorized() -> AuthenticationError {
+    AuthenticationError::new("", AuthenticationErrorKind::Status).with_status(StatusCode::UNAUTHORIZED)
+}
+
+/// A clock, and the steps that live by it.
+pub(crate) struct World {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) steps: Vec<Arc<Fake>>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { clock: Arc::new(ManualClock::new()), steps: Vec::new() }
+    }
+
+    /// `app` → `user` → `session`.
+    pub(crate) fn chain() -> Self {
+        Self::new().step("app", &[]).step("user", &["app"]).step("session", &["user"])
+    }
+
+    pub(crate) fn step(self, name: &'static str, depends_on: &[&'static str]) -> Self {
+        self.step_with(name, depends_on, |_| ())
+    }
+
+    pub(crate) fn dying(self, name: &'static str, depends_on: &[&'static str]) -> Self {
+        self.step_with(name, depends_on, |fake| fake.dies = true)
+    }
+
+    pub(crate) fn living(self, name: &'static str, depends_on: &[&'static str], seconds: u64) -> Self {
+        self.step_with(name, depends_on, |fake| fake.ttl = Some(Duration::from_secs(seconds)))
+    }
+
+    fn step_with(
+        mut self,
+        name: &'static str,
+        depends_on: &[&'static str],
+        change: impl FnOnce(&mut Fake),
+    ) -> Self {
+        let mut fake = Fake {
+            name,
+            depends_on: depends_on.to_vec(),
+            ttl: None,
+            dies: false,
+            clock: Arc::clone(&self.clock),
+            state: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        };
+        change(&mut fake);
+        self.steps.push(Arc::new(fake));
+        self
+    }
+
+    pub(crate) fn builder(&self) -> TokenFetchPipelineBuilder {
+        let builder =
+            TokenFetchPipeline::builder().cache_key_prefix("api").clock(Arc::clone(&self.clock) as _);
+        builder.steps(self.steps.iter().map(Arc::clone))
+    }
+
+    pub(crate) fn pipeline(&self) -> TokenFetchPipeline {
+        self.builder().build().expect("a pipeline")
+    }
+
+    pub(crate) fn calls(&self) -> Vec<usize> {
+        self.steps.iter().map(|step| step.calls()).collect()
+    }
+
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+/// The token of the last step.
+pub(crate) async fn token(pipeline: &TokenFetchPipeline) -> String {
+    pipeline.execute(false).await.expect("a token").access_token().to_owned()
+}
+
+/// Lets others have their turn until it is so.
+pub(crate) async fn until(it_is_so: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if it_is_so() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never is");
+}

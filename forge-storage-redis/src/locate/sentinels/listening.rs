@@ -1,0 +1,105 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::StorageError;
+use redis::{ConnectionAddr, PushInfo, PushKind};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::dialer::{Connection, Ready};
+use crate::explain::explain;
+
+/// A connection to one of the sentinels, which tells when a master is replaced.
+pub(super) struct Listening {
+    sentinel: Connection,
+    signals: Arc<Signals>,
+}
+
+#[derive(Default)]
+struct Signals {
+    told: Notify,
+    lost: Notify,
+}
+
+/// What was heard for a while.
+pub(super) enum Heard {
+    /// There is another master, of ours or of others.
+    News,
+    Nothing,
+    /// Nor will anything be heard.
+    Lost,
+}
+
+/// A sentinel that has nothing to tell is asked so often whether it is there.
+const BEAT: Duration = Duration::from_secs(5);
+/// How long that may take. Who takes longer to connect to is one of two that are tried.
+const PROOF: Duration = Duration::from_secs(1);
+
+impl Listening {
+    /// To one of them, each process to another one.
+    ///
+    /// # Errors
+    ///
+    /// None tells anything: what one of them failed with.
+    pub(super) async fn begin(
+        dialer: &Ready,
+        addresses: &[ConnectionAddr],
+        limit: Duration,
+    ) -> Result<Self, StorageError> {
+        let mut addresses = addresses.to_vec();
+        fastrand::shuffle(&mut addresses);
+        let mut failure = StorageError::new("no sentinel answered in time");
+        let mut ending = pin!(sleep(limit));
+        let mut trying = JoinSet::new();
+        loop {
+            match addresses.pop() {
+                Some(address) => drop(trying.spawn(subscribe(dialer.clone(), address))),
+                None if trying.is_empty() => return Err(failure),
+                None => {}
+            }
+            tokio::select! {
+                Some(tried) = trying.join_next() => match tried {
+                    Ok(Ok(listening)) => return Ok(listening),
+                    Ok(Err(error)) => failure = error,
+                    Err(_) => {}
+                },
+                () = sleep(PROOF) => {}
+                () = &mut ending => return Err(failure),
+            }
+        }
+    }
+
+    /// Until something is heard, or this time is over.
+    pub(super) async fn hear(&mut self, time: Duration) -> Heard {
+        let end = Instant::now() + time;
+        loop {
+            tokio::select! {
+                () = self.signals.told.notified() => return Heard::News,
+                () = self.signals.lost.notified() => return Heard::Lost,
+                () = sleep_until(end.min(Instant::now() + BEAT)) => {}
+            }
+            let answer = timeout(PROOF, redis::cmd("PING").query_async::<()>(&mut self.sentinel.redis)).await;
+            if !matches!(answer, Ok(Ok(()))) {
+                return Heard::Lost;
+            }
+            if Instant::now() >= end {
+                return Heard::Nothing;
+            }
+        }
+    }
+}
+
+async fn subscribe(dialer: Ready, address: ConnectionAddr) -> Result<Listening, StorageError> {
+    let signals = Arc::new(Signals::default());
+    let telling = Arc::clone(&signals);
+    let hear = move |push: PushInfo| match push.kind {
+        PushKind::Message => telling.told.notify_one(),
+        PushKind::Disconnection => telling.lost.notify_one(),
+        _ => {}
+    };
+    let mut sentinel = dialer.dial_to_hear(&address, hear).await?;
+    sentinel.redis.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
+    Ok(Listening { sentinel, signals })
+}

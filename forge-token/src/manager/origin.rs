@@ -1,0 +1,13 @@
+/// Where a token came from; see [`TokenManager::get_token_for`](crate::TokenManager::get_token_for).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenOrigin {
+    /// It was there, in the manager or the storage.
+    Cached,
+    /// Somebody else had begun to fetch or refresh it.
+    Joined,
+    /// It was fetched for this caller.
+    Fetched,
+    /// It was refreshed for this caller.
+    Refreshed,
+}

@@ -1,0 +1,16 @@
+//! The README's command for several token calls, run as a newcomer runs it.
+
+#![allow(clippy::expect_used)]
+
+use std::process::Command;
+
+#[test]
+fn every_promise_of_the_multi_step_example_holds() {
+    let run = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--package", "requestforge", "--example", "multi_step"])
+        .output()
+        .expect("cargo");
+    let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{told}\n{errors}");
+    println!("{told}");
+}
