@@ -15,7 +15,7 @@ use crate::client::Inner;
 use crate::config::check_timeout;
 use crate::hop::{Hop, RequestBody};
 use crate::peek::at_hand;
-use crate::retry::IDEMPOTENCY_KEY;
+use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::send::CallOptions;
 use crate::target::presentable;
 use crate::{Curl, HttpClientError, HttpResponse};
@@ -174,8 +174,12 @@ impl RequestBuilder {
     /// key. A random one for each operation (a UUID, say) is what servers expect.
     pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
         self.with(|parts| {
-            let value = HeaderValue::try_from(key.as_ref())
-                .map_err(|_| ConfigError::new("idempotency_key", "a value that fits into a header"))?;
+            let refused =
+                || ConfigError::new("idempotency_key", "a value that fits into a header, not blank");
+            let value = HeaderValue::try_from(key.as_ref()).map_err(|_| refused())?;
+            if is_blank(&value) {
+                return Err(refused());
+            }
             parts.headers.insert(IDEMPOTENCY_KEY, value);
             Ok(())
         })

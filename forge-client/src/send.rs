@@ -15,7 +15,7 @@ use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
 use crate::hop::Hop;
 use crate::peek::peek;
 use crate::redirect::Redirects;
-use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome};
+use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
 use crate::{ExaminedResponse, HttpClientError, HttpResponse};
 
 /// What a request says of its call.
@@ -181,6 +181,7 @@ impl<'a> Call<'a> {
     }
 
     async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
+        let had_time = self.has_time_to_judge(request.timeout().copied());
         if !self.has_time_for(Duration::ZERO) {
             // Nothing is sent any more, which says nothing of the server: the permit is given back.
             return Err(HttpClientError::total_timeout());
@@ -195,7 +196,10 @@ impl<'a> Call<'a> {
         let sent = client.http.execute(request).await;
         self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
         let outcome = sent.map_err(|error| HttpClientError::exchange(&error));
-        if let (Some(permit), Some(verdict)) = (permit, verdict(&outcome)) {
+        if let Some(permit) = permit
+            && let Some(verdict) = verdict(&outcome)
+            && (had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
+        {
             permit.settle(verdict);
         }
         match (entry, outcome) {
@@ -285,7 +289,7 @@ impl<'a> Call<'a> {
     /// Whether the request may be sent once more after it may have arrived (RFC 9110 9.2.2).
     fn may_be_repeated(&self) -> bool {
         let is_idempotent = self.hop.method.is_idempotent()
-            || self.hop.headers.contains_key(IDEMPOTENCY_KEY)
+            || self.hop.headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !is_blank(key))
             || self.options.retry_any_method;
         is_idempotent && self.hop.body.can_be_sent()
     }
@@ -301,6 +305,14 @@ impl<'a> Call<'a> {
         self.deadline.is_none_or(|deadline| {
             Instant::now().checked_add(delay).is_some_and(|resumed| resumed < deadline)
         })
+    }
+
+    /// Whether no answer within this time says something of the server: it is at least half of what the
+    /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
+    fn has_time_to_judge(&self, timeout: Option<Duration>) -> bool {
+        let (Some(timeout), Some(deadline)) = (timeout, self.deadline) else { return true };
+        let attempt = self.options.timeout.unwrap_or(self.client.timeout);
+        timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
     }
 
     /// The error with which the call ends. Hooks have seen it.
