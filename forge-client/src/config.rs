@@ -4,6 +4,8 @@ mod retries;
 mod settings;
 mod transport;
 
+pub(crate) use self::transport::check_timeout;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -37,8 +39,6 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_circuit_breaker`](Self::with_circuit_breaker) | none |
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_max_body`](Self::with_max_body) | 64 MiB |
-/// | [`with_request_hook`](Self::with_request_hook) and others | none |
-/// | [`with_logging`](Self::with_logging) | nothing is logged |
 /// | authentication | none |
 /// | [`with_request_hook`](Self::with_request_hook), [`with_response_hook`](Self::with_response_hook), [`with_error_hook`](Self::with_error_hook) | none |
 /// | [`with_logging`](Self::with_logging) | nothing is logged |

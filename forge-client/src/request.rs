@@ -12,9 +12,10 @@ use url::Url;
 
 use crate::auth::{Auth, Instead};
 use crate::client::Inner;
+use crate::config::check_timeout;
 use crate::hop::{Hop, RequestBody};
 use crate::peek::at_hand;
-use crate::retry::IDEMPOTENCY_KEY;
+use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::send::CallOptions;
 use crate::target::presentable;
 use crate::{Curl, HttpClientError, HttpResponse};
@@ -148,9 +149,11 @@ impl RequestBuilder {
         })
     }
 
-    /// How long each attempt may take, reading its body included, instead of the client's time-out.
+    /// How long each attempt may take, reading its body included, instead of the client's
+    /// [time-out](crate::HttpClientConfigBuilder::with_timeout).
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
+            check_timeout("timeout", timeout)?;
             parts.options.timeout = Some(timeout);
             Ok(())
         })
@@ -160,6 +163,7 @@ impl RequestBuilder {
     /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
     pub fn total_timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
+            check_timeout("total_timeout", timeout)?;
             parts.options.total_timeout = Some(timeout);
             Ok(())
         })
@@ -170,8 +174,12 @@ impl RequestBuilder {
     /// key. A random one for each operation (a UUID, say) is what servers expect.
     pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
         self.with(|parts| {
-            let value = HeaderValue::try_from(key.as_ref())
-                .map_err(|_| ConfigError::new("idempotency_key", "a value that fits into a header"))?;
+            let refused =
+                || ConfigError::new("idempotency_key", "a value that fits into a header, not blank");
+            let value = HeaderValue::try_from(key.as_ref()).map_err(|_| refused())?;
+            if is_blank(&value) {
+                return Err(refused());
+            }
             parts.headers.insert(IDEMPOTENCY_KEY, value);
             Ok(())
         })

@@ -7,7 +7,7 @@ mod strategy;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 pub use self::circuit_breaker::CircuitBreakerRetryStrategy;
 pub use self::strategy::{
@@ -19,6 +19,11 @@ use self::budget::RetryBudget;
 /// Has a request that is not idempotent by its method repeated safely, where the server knows it
 /// (draft-ietf-httpapi-idempotency-key-header).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Whether a key names no operation.
+pub(crate) fn is_blank(key: &HeaderValue) -> bool {
+    key.as_bytes().trim_ascii().is_empty()
+}
 
 /// What a client and all its clones have for retries.
 pub(crate) struct RetryPolicy {
@@ -60,8 +65,8 @@ impl RetryPolicy {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use http::header::RETRY_AFTER;
-    use http::{HeaderMap, HeaderValue};
 
     use super::*;
     use crate::ExaminedResponse;

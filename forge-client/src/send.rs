@@ -15,7 +15,7 @@ use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
 use crate::hop::Hop;
 use crate::peek::peek;
 use crate::redirect::Redirects;
-use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome};
+use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
 use crate::{ExaminedResponse, HttpClientError, HttpResponse};
 
 /// What a request says of its call.
@@ -94,12 +94,7 @@ impl<'a> Call<'a> {
 
     async fn run(&mut self) -> Outcome {
         loop {
-            // First of all: no token is fetched for a request that is not sent.
-            let mut permit = self.admit()?;
-            let request = self.request().await?;
-            if let Some(permit) = &mut permit {
-                permit.renew(self.attempt_timeout())?;
-            }
+            let (request, permit) = self.prepare().await?;
             let outcome = match self.exchange(request, permit).await {
                 Ok(response) => match self.authenticate(response).await? {
                     Step::Again => continue,
@@ -115,14 +110,34 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The request of an attempt, and leave to send it now.
+    async fn prepare(&mut self) -> Result<(Request, Option<Permit>), HttpClientError> {
+        // First of all: no token is fetched for a request that is not sent.
+        let mut permit = self.admit()?;
+        let mut request = self.request().await?;
+        // Tokens and hooks have had their time.
+        let timeout = self.attempt_timeout()?;
+        if let Some(permit) = &mut permit {
+            permit.renew(timeout)?;
+        }
+        if self.options.timeout.is_some() || self.deadline.is_some() {
+            *request.timeout_mut() = Some(timeout);
+        }
+        Ok((request, permit))
+    }
+
     /// Leave to send, where there is a breaker to be asked.
     fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
         let Some(breaker) = &self.client.breaker else { return Ok(None) };
-        Ok(Some(breaker.admit(&self.hop.url, self.attempt_timeout())?))
+        Ok(Some(breaker.admit(&self.hop.url, self.attempt_timeout()?)?))
     }
 
-    fn attempt_timeout(&self) -> Duration {
-        self.options.timeout.unwrap_or(self.client.timeout)
+    /// How long an attempt may take that begins now, its body included.
+    fn attempt_timeout(&self) -> Result<Duration, HttpClientError> {
+        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
+        let Some(deadline) = self.deadline else { return Ok(timeout) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
     }
 
     /// The request of an attempt, with its credential and what hooks make of it.
@@ -140,7 +155,6 @@ impl<'a> Call<'a> {
         let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = self.hop.body.send();
-        *request.timeout_mut() = self.options.timeout;
         Ok(request)
     }
 
@@ -167,6 +181,7 @@ impl<'a> Call<'a> {
     }
 
     async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
+        let had_time = self.has_time_to_judge(request.timeout().copied());
         if !self.has_time_for(Duration::ZERO) {
             // Nothing is sent any more, which says nothing of the server: the permit is given back.
             return Err(HttpClientError::total_timeout());
@@ -178,10 +193,13 @@ impl<'a> Call<'a> {
             .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
         let is_timed = entry.is_some() || !client.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);
-        let sent = within(self.deadline, client.http.execute(request)).await;
+        let sent = client.http.execute(request).await;
         self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
-        let outcome = sent.and_then(|sent| sent.map_err(|error| HttpClientError::exchange(&error)));
-        if let (Some(permit), Some(verdict)) = (permit, verdict(&outcome)) {
+        let outcome = sent.map_err(|error| HttpClientError::exchange(&error));
+        if let Some(permit) = permit
+            && let Some(verdict) = verdict(&outcome)
+            && (had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
+        {
             permit.settle(verdict);
         }
         match (entry, outcome) {
@@ -271,7 +289,7 @@ impl<'a> Call<'a> {
     /// Whether the request may be sent once more after it may have arrived (RFC 9110 9.2.2).
     fn may_be_repeated(&self) -> bool {
         let is_idempotent = self.hop.method.is_idempotent()
-            || self.hop.headers.contains_key(IDEMPOTENCY_KEY)
+            || self.hop.headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !is_blank(key))
             || self.options.retry_any_method;
         is_idempotent && self.hop.body.can_be_sent()
     }
@@ -287,6 +305,14 @@ impl<'a> Call<'a> {
         self.deadline.is_none_or(|deadline| {
             Instant::now().checked_add(delay).is_some_and(|resumed| resumed < deadline)
         })
+    }
+
+    /// Whether no answer within this time says something of the server: it is at least half of what the
+    /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
+    fn has_time_to_judge(&self, timeout: Option<Duration>) -> bool {
+        let (Some(timeout), Some(deadline)) = (timeout, self.deadline) else { return true };
+        let attempt = self.options.timeout.unwrap_or(self.client.timeout);
+        timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
     }
 
     /// The error with which the call ends. Hooks have seen it.

@@ -18,7 +18,8 @@ pub(crate) enum Judgement {
 /// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
 /// without any asks for another token; `insufficient_scope` and `invalid_request` do not.
 pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judgement {
-    if status.is_success() || status.is_redirection() {
+    // Another redirect may lead to a page to log in at; where it is followed, what it leads to is judged.
+    if status.is_success() || status == StatusCode::NOT_MODIFIED {
         return Judgement::Accepted;
     }
     if status != StatusCode::UNAUTHORIZED {
@@ -51,7 +52,9 @@ mod tests {
         use Judgement::{Accepted, Refused, Rejected, Unknown};
         for (status, challenges, judgement) in [
             (200, &[][..], Accepted),
-            (302, &[], Accepted),
+            (304, &[], Accepted),
+            (302, &[], Unknown),
+            (303, &[], Unknown),
             (403, &[], Unknown),
             (403, &["Bearer error=\"insufficient_scope\""], Unknown),
             (500, &[], Unknown),

@@ -103,11 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn inv11_an_accepted_request_is_remembered() {
+    fn inv11_an_accepted_request_is_remembered_and_a_way_to_a_login_page_is_none() {
         let strategy = SimpleAuthRetryStrategy::new();
         let session = AuthSession::new(&strategy);
         let one = credential("1");
-        for (status, accepted) in [(401, false), (403, false), (500, false), (200, true)] {
+        for (status, accepted) in [(401, false), (403, false), (302, false), (500, false), (200, true)] {
             let response =
                 ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
             session.after(&one, &response);

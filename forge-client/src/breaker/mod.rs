@@ -35,12 +35,14 @@ use origins::{Entry, Origins};
 /// | half-open | Three probes are sent, and nothing else. Once all have succeeded the circuit is closed; the first failure opens it again. |
 ///
 /// A probe that is given up (its future was dropped, no token could be had) leaves its place to another
-/// one, and so does one of which nothing was heard for twice its time-out: no circuit stays half-open for
-/// want of an answer.
+/// one, and so does one of which nothing was heard for twice its time-out, or 10 minutes: no circuit stays
+/// half-open for want of an answer.
 ///
 /// A failure is a status of 500 or above, no connection, a broken one, or no answer in time. Any other
 /// answer is a success: with 401 or 429 the server says that it is there. What fails before anything is
-/// sent is neither. An answer counts when its head is there, in the state in which the request was sent:
+/// sent is neither, and so is a call whose caller gave up (dropped its future): time-outs that are to count
+/// are the client's. Of a call's total time-out, a token may leave too little for an attempt to say anything:
+/// less than half of it is neither, too. An answer counts when its head is there, in the state in which the request was sent:
 /// those that come late, after the circuit was opened or closed, are old news.
 ///
 /// Each origin (scheme, host, port) has a circuit of its own; those of the 1,000 that were used last are

@@ -74,7 +74,6 @@ impl Settings {
             return Err(HttpClientError::builder("http", expected));
         }
         let mut builder = reqwest::Client::builder()
-            .timeout(settings.timeout)
             .connect_timeout(settings.connect_timeout)
             .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
         if let Some(timeout) = settings.pool_idle_timeout {
@@ -87,10 +86,13 @@ impl Settings {
             Some(configure) => configure(builder),
             None => builder,
         };
-        let http =
-            builder.redirect(Policy::none()).referer(false).retry(reqwest::retry::never()).build().map_err(
-                |error| ConfigError::new("http", "settings that reqwest accepts").with_source(error),
-            )?;
+        let http = builder
+            .timeout(settings.timeout)
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .build()
+            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))?;
 
         let sensitive_names =
             settings.authentication.as_ref().map(|scheme| scheme.header_names()).unwrap_or_default();

@@ -3,27 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forge_core::ConfigError;
 use reqwest::ClientBuilder;
 
 use super::HttpClientConfigBuilder;
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// How long each attempt may take, reading its body included. Default: 30 s.
+    /// How long each attempt may take, reading its body included; more than nothing. Default: 30 s.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.check_timeout("timeout", timeout);
         self.settings.timeout = timeout;
         self
     }
 
-    /// How long a call may take in all: waiting for tokens, every attempt, back-offs, redirects, up to
-    /// the response; its body is read within the time-out of its attempt. A back-off that would leave no
-    /// time is not begun: the last outcome goes to the caller. Default: no bound.
+    /// How long a call may take in all, and more than nothing: waiting for tokens, every attempt, back-offs,
+    /// redirects, and reading the response's body. A back-off that would leave no time is not begun: the
+    /// last outcome goes to the caller. Default: no bound.
     pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
+        self.check_timeout("total_timeout", timeout);
         self.settings.total_timeout = Some(timeout);
         self
     }
 
-    /// How long connecting may take. Default: 10 s.
+    /// How long connecting may take, and more than nothing. Default: 10 s.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.check_timeout("connect_timeout", timeout);
         self.settings.connect_timeout = timeout;
         self
     }
@@ -64,7 +68,7 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// Any setting of the `reqwest` client underneath: certificates, proxies, pools. Called once per
-    /// client; the last such setting counts. Redirects, retries and referer stay off there: this client
+    /// client; the last such setting counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects, retries and referer stay off there: this client
     /// does the first itself, and none of the others. Default headers set there go to every origin.
     pub fn with_http(
         mut self,
@@ -74,8 +78,19 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
+    fn check_timeout(&mut self, field: &'static str, timeout: Duration) {
+        if let Err(error) = check_timeout(field, timeout) {
+            self.refuse(error);
+        }
+    }
+
     fn redirects(mut self, limit: Option<u32>) -> Self {
         self.settings.max_redirects = limit;
         self
     }
+}
+
+/// Without any time nothing can be sent.
+pub(crate) fn check_timeout(field: &'static str, timeout: Duration) -> Result<(), ConfigError> {
+    if timeout.is_zero() { Err(ConfigError::new(field, "a positive duration")) } else { Ok(()) }
 }

@@ -217,10 +217,29 @@ async fn inv22_a_total_time_out_in_mid_request_is_a_failure() {
     let world = World::new().await;
     world.server.hold();
     for _ in 0..5 {
-        let call = world.client.get("/").total_timeout(Duration::from_millis(50)).send();
+        let call = world.client.get("/").total_timeout(Duration::from_millis(500)).send();
         assert!(call.await.expect_err("no answer").is_timeout());
     }
     assert_eq!(world.state(), CircuitState::Open);
+}
+
+#[tokio::test]
+async fn inv22_what_a_slow_token_leaves_of_the_total_time_out_says_nothing_of_the_server() {
+    let total = Duration::from_millis(500);
+    let source = token_source_fn(move || async move {
+        tokio::time::sleep(total * 3 / 4).await;
+        Ok(TokenData::new("t"))
+    });
+    let world = World::with(
+        |breaker| breaker.failure_threshold(1),
+        |client| client.with_token_auth(source).with_total_timeout(total),
+    )
+    .await;
+    world.server.hold();
+    for _ in 0..3 {
+        assert!(world.get().await.expect_err("no answer").is_timeout());
+    }
+    assert_eq!(world.state(), CircuitState::Closed);
 }
 
 #[tokio::test]

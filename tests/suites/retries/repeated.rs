@@ -7,7 +7,7 @@ use bytes::Bytes;
 use forge_tests::RawReply;
 use requestforge::reqwest::multipart::{Form, Part};
 use requestforge::{
-    HttpClient, HttpClientError, NoRetryStrategy, RetryOutcome, RetryStrategy, reqwest::Body,
+    ConfigError, HttpClient, HttpClientError, NoRetryStrategy, RetryOutcome, RetryStrategy, reqwest::Body,
 };
 
 use super::world::{Seen, always, build, client, in_time, in_turn, quickly, retrying};
@@ -97,6 +97,20 @@ async fn inv21_with_an_idempotency_key_a_post_is_repeated_with_the_same_key() {
                 assert_eq!(request.body(), br#"["book"]"#);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn inv21_a_blank_idempotency_key_is_none() {
+    let origin = always(RawReply::status(503)).await;
+    let client = client(&origin);
+    for key in ["", " ", "\t"] {
+        let error = client.post("/").idempotency_key(key).send().await.expect_err("refused");
+        assert_eq!(error.config_error().map(ConfigError::field), Some("idempotency_key"));
+        assert!(origin.requests().is_empty());
+        client.post("/").header("Idempotency-Key", key).send().await.expect("an answer");
+        assert_eq!(origin.requests().len(), 1, "{key:?}");
+        origin.clear();
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
 use requestforge::{
-    CircuitBreaker, HttpClient, SimpleAuthRetryStrategy, TokenAuth, TokenData, token_source_fn,
+    CircuitBreaker, ConfigError, HttpClient, OutgoingRequest, SimpleAuthRetryStrategy, TokenAuth, TokenData,
+    token_source_fn,
 };
 
 use super::world::{always, build, in_time, in_turn, quickly, retrying};
@@ -74,28 +75,56 @@ async fn a_request_may_have_a_total_time_out_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_call_without_time_is_not_sent() {
-    let origin = always(RawReply::ok("")).await;
-    // With a connection at hand, so that sending would take no waiting.
-    let breaker = CircuitBreaker::builder().failure_threshold(1).build().expect("a breaker");
-    let client = build(HttpClient::builder(origin.url()).with_circuit_breaker(breaker));
-    client.get("/").send().await.expect("an answer").bytes().await.expect("a body");
-    for _ in 0..20 {
-        let request = client.get("/").total_timeout(Duration::ZERO);
-        assert!(request.send().await.expect_err("no time").is_timeout());
+async fn the_total_time_out_bounds_the_body() {
+    let origin = always(RawReply::ok("a part").with_header("content-length", "100")).await;
+    for by_request in [false, true] {
+        let builder = HttpClient::builder(origin.url()).with_timeout(EVER);
+        let request = if by_request {
+            build(builder).get("/").total_timeout(SOON)
+        } else {
+            build(builder.with_total_timeout(SOON)).get("/")
+        };
+        let mut response = request.send().await.expect("an answer");
+        assert_eq!(response.chunk().await.expect("what came").as_deref(), Some(&b"a part"[..]));
+        assert!(in_time(response.text()).await.expect_err("the rest did not come").is_timeout());
     }
-    client.get("/last").send().await.expect("an answer, as the server has done nothing wrong");
-    assert_eq!(origin.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn the_body_is_read_within_the_time_of_its_attempt() {
-    // The answer comes at once; the body after the total time-out.
-    let origin = Arc::new(Origin::start(|_| RawReply::ok("late")).await.expect("a server"));
-    let client = build(HttpClient::builder(origin.url()).with_total_timeout(SOON));
-    let response = client.get("/").send().await.expect("an answer");
-    tokio::time::sleep(SOON).await;
-    assert_eq!(response.text().await.expect("a body"), "late");
+async fn nothing_is_sent_once_the_time_is_up() {
+    let origin = always(RawReply::ok("")).await;
+    let hook = |_: &mut OutgoingRequest<'_>| std::thread::sleep(SOON);
+    let breaker = CircuitBreaker::builder().failure_threshold(1).build().expect("a breaker");
+    let builder = HttpClient::builder(origin.url()).with_circuit_breaker(breaker);
+    let client = build(builder.with_request_hook(hook));
+    let error = client.post("/").body("order").total_timeout(SOON / 20).send().await.expect_err("too late");
+    assert!(error.is_timeout(), "{error:?}");
+    // Had it been sent, this one would come after it. The server has done nothing wrong.
+    client.get("/after").send().await.expect("an answer");
+    assert!(origin.requests().iter().all(|request| request.method() == "GET"), "{origin:?}");
+}
+
+#[tokio::test]
+async fn no_time_at_all_is_refused() {
+    let origin = always(RawReply::ok("")).await;
+    let builder = || HttpClient::builder(origin.url());
+    for (field, builder) in [
+        ("timeout", builder().with_timeout(Duration::ZERO)),
+        ("total_timeout", builder().with_total_timeout(Duration::ZERO)),
+        ("connect_timeout", builder().with_connect_timeout(Duration::ZERO)),
+    ] {
+        let error = builder.build().expect_err("refused");
+        assert_eq!(error.config_error().map(ConfigError::field), Some(field));
+    }
+    let client = build(builder());
+    for (field, request) in [
+        ("timeout", client.get("/").timeout(Duration::ZERO)),
+        ("total_timeout", client.get("/").total_timeout(Duration::ZERO)),
+    ] {
+        let error = request.send().await.expect_err("refused");
+        assert_eq!(error.config_error().map(ConfigError::field), Some(field));
+    }
+    assert!(origin.requests().is_empty());
 }
 
 /// A client whose token source has so many tokens, and then has everybody wait.

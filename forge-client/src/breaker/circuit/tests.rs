@@ -228,3 +228,15 @@ fn inv22_leave_of_another_phase_is_none() {
     circuit.admit().unwrap();
     assert!(circuit.renew(early).is_err());
 }
+
+#[test]
+fn inv22_a_probe_without_a_time_out_is_not_awaited_for_ever() {
+    let mut circuit = Timed::half_open();
+    for _ in 0..2 {
+        circuit.circuit.admit(circuit.now, Duration::MAX, &circuit.rules).unwrap();
+    }
+    circuit.pass(599);
+    assert!(circuit.admit().is_err());
+    circuit.pass(1);
+    circuit.admit().unwrap();
+}
