@@ -132,7 +132,9 @@ async fn inv16_steps_pipelines_and_contexts_are_not_shown() {
     let answered = [Canary::token("token of a step"), Canary::token("extra of a token")];
     let [token, extra] = answered.each_ref().map(ToString::to_string);
     canaries.add(key);
-    answered.into_iter().for_each(|canary| canaries.add(canary));
+    for canary in answered {
+        canaries.add(canary);
+    }
     let server = Origin::start(move |_| {
         let body = json!({ "access_token": token, "id_token": extra }).to_string();
         RawReply::ok(body).with_header("authorization", format!("Bearer {token}"))
@@ -179,7 +181,9 @@ async fn inv16_malformed_answers_to_steps_are_not_told() {
     let secrets = Secrets::new(&mut canaries);
     let answered = [Canary::token("token of a step"), Canary::token("refresh token of a step")];
     let [token, refresh] = answered.each_ref().map(ToString::to_string);
-    answered.into_iter().for_each(|canary| canaries.add(canary));
+    for canary in answered {
+        canaries.add(canary);
+    }
     let whole = json!({ "access_token": token, "token_type": "Bearer", "refresh_token": refresh });
     let with = |field: &str, value: Value| {
         let mut answer = whole.clone();

@@ -212,7 +212,7 @@ fn inv16_a_part_of_a_credential_is_masked_where_it_is_echoed() {
         let shown = r#"{"x":"***","y":"light","z":["/users","somewhere"]}"#;
         assert_eq!(json(&mask, body), shown, "{value}");
     }
-    let mask = mask(&[("authorization", r#"Digest response="a, \"canary""#)]);
+    let mask = mask(&[("authorization", r#"Digest username="ada", response="a, \"canary""#)]);
     assert_eq!(json(&mask, r#"{"x":"you are a, \"canary"}"#), r#"{"x":"***"}"#);
 }
 
