@@ -230,8 +230,13 @@ mod tests {
         canary.found_in(&Output::new(output)).is_some()
     }
 
-    fn canaries() -> [Canary; 3] {
-        [Canary::secret("secret"), Canary::token("token"), Canary::of("short", "no core: \"ü\" + a / b?")]
+    fn canaries() -> [Canary; 4] {
+        [
+            Canary::secret("secret"),
+            Canary::token("token"),
+            Canary::alphanumeric("word"),
+            Canary::of("short", "no core: \"ü\" + a / b?"),
+        ]
     }
 
     #[test]
