@@ -80,7 +80,8 @@ use crate::target::Target;
 /// [`recheck_after`](RedisTokenStorageBuilder::recheck_after) all three are asked again, since one that is cut off
 /// tells nothing. In a cluster
 /// there is one connection to each master that has a token of the replica's; each node that is named, three
-/// here, is asked over a short one first, and the start takes 21 commands.
+/// here, is asked over a short one first, and the start takes 21 commands. While a master cannot be reached, up to
+/// eight nodes are asked so before each attempt, about twice a second.
 ///
 /// # What is stored
 ///
@@ -102,7 +103,7 @@ use crate::target::Target;
 /// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, when one of them tells of another master, and once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after); it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
 /// | An outage concerns | All tokens | All tokens | Those of the master that is gone, and all while the cluster itself says that it is down |
 /// | It ends | When the server answers | When the sentinels have agreed on another master, and it can be reached | When a replica has been promoted |
-/// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, calls that concern its keys may go without Redis, and an invalidation may be refused |
+/// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. (What has to be renewed before another one has taken over costs one per process, as in any outage.) A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, calls that concern its keys may go without Redis, and an invalidation may be refused |
 /// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it, and are made for up to [`recheck_after`](RedisTokenStorageBuilder::recheck_after) where the sentinel that is listened to is cut off as well; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
 /// | Databases | Any | [`database`](RedisTokenStorageBuilder::database) | Only 0 |
 ///

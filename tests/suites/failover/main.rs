@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod mid_lease;
 mod moving;
+mod needed;
 mod newest;
 mod servers;
 mod settings;

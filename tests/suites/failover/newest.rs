@@ -35,8 +35,10 @@ async fn is_agreed_on(kind: Kind, loss: Loss) {
         world.issuer.token_calls(),
         begun.elapsed()
     );
+    let calls = world.issuer.token_calls();
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.agreed().await, agreed, "it does not last");
+    assert_eq!(world.issuer.token_calls(), calls, "who agrees has nothing to fetch");
 
     // Of what is invalidated now nothing comes back with the old master.
     let mut gone = HashSet::new();

@@ -28,8 +28,12 @@ async fn shares(kind: Kind, loss: Loss) {
         for _ in 0..NEWCOMERS {
             let late = world.process();
             let begun = Instant::now();
-            late.id().await;
-            let took = begun.elapsed();
+            // In a task of its own: the servers of a case that ends beside this one hold up the others' task.
+            let first = async move {
+                late.id().await;
+                begun.elapsed()
+            };
+            let took = tokio::spawn(first).await.expect("no panic");
             // Who was in time in spite of it needs no excuse.
             if took < LIMIT || machine.stood_still_since(begun).is_zero() {
                 times.add(took);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use forge_tests::AuthorizationServer;
 use requestforge::{
-    ClientCredentialsTokenProvider, RedisTokenStorage, TokenData, TokenId, TokenManager, TokenStorage,
+    ClientCredentialsTokenProvider, Clock, RedisTokenStorage, SystemClock, TokenData, TokenId, TokenManager,
+    TokenStorage,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
@@ -91,10 +92,14 @@ impl World {
     }
 
     pub(crate) fn provider(&self) -> ClientCredentialsTokenProvider {
+        self.provider_with(Arc::new(SystemClock))
+    }
+
+    pub(crate) fn provider_with(&self, clock: Arc<dyn Clock>) -> ClientCredentialsTokenProvider {
         let issuer = &self.issuer;
         let (url, id, secret) = (issuer.token_url(), issuer.client_id(), issuer.client_secret());
         let provider = ClientCredentialsTokenProvider::builder(url, id, secret);
-        provider.service_name("crm").build().expect("a provider")
+        provider.service_name("crm").clock(clock).build().expect("a provider")
     }
 
     /// The token that all use, which is the one that is stored.
