@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_tests::{MultiStepServer, Step};
-use requestforge::{HttpClient, HttpClientError, TokenAuth, TokenManager};
+use requestforge::{HttpClient, HttpClientError, HttpResponse, TokenAuth, TokenManager};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -139,10 +139,14 @@ impl Stage {
         // Once more, and neither is answered before the other one is there.
         let before = self.server.all_calls();
         let first_steps = [Step::App, Step::Device];
-        first_steps.iter().for_each(|step| self.server.hold(*step));
+        for step in first_steps {
+            self.server.hold(step);
+        }
         let again = tokio::spawn(async move { pipeline.execute(true).await });
         let both = timeout(Duration::from_secs(10), self.server.until_held(first_steps.len())).await;
-        first_steps.iter().for_each(|step| self.server.release(*step));
+        for step in first_steps {
+            self.server.release(step);
+        }
         again.await??;
         self.timeline.promise(both.is_ok(), "the server saw both of the first steps under way at once");
         self.promise_calls(before, [1, 1, 1, 0]);
@@ -151,7 +155,7 @@ impl Stage {
 
     async fn one_request(&mut self) {
         let begun = Instant::now();
-        let answer = self.client.get("/orders").send().await.and_then(|answer| answer.error_for_status());
+        let answer = self.client.get("/orders").send().await.and_then(HttpResponse::error_for_status);
         self.timeline.tell(format!("one request, which took {} ms", begun.elapsed().as_millis()));
         if let Err(error) = &answer {
             self.timeline.tell(format!("error: {}", Chain(error)));
