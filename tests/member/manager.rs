@@ -28,7 +28,7 @@ pub(crate) struct Maker {
 enum Issuer {
     Grant(Arc<dyn TokenProvider>),
     /// A pipeline for each key.
-    Steps(Steps),
+    Steps(Box<Steps>),
 }
 
 impl Maker {
@@ -43,7 +43,7 @@ impl Maker {
             .clock(Arc::clone(&clock))
             .build()?;
         let issuer = if settings.steps {
-            Issuer::Steps(Steps::new(settings, &storage, &clock))
+            Issuer::Steps(Box::new(Steps::new(settings, &storage, &clock)))
         } else {
             Issuer::Grant(provider(settings, &clock)?)
         };
