@@ -13,8 +13,8 @@ use crate::target::presentable;
 /// Names method and URL without its query; neither `Display` nor `Debug` nor the
 /// [`source`](Error::source) chain holds a credential.
 ///
-/// The path is shown. Where an API takes a secret in it (`/bot<token>/…`), log the predicates and the
-/// [status](Self::status) of an error, and neither the error itself nor its sources.
+/// The path is shown. Where an API takes a secret in it (`/bot<token>/…`), log what the predicates
+/// and [`status_code`](Self::status_code) say, and neither the error itself nor its sources.
 pub struct HttpClientError(Box<Inner>);
 
 #[derive(Debug)]
