@@ -139,13 +139,13 @@ impl Stage {
         // Once more, and neither is answered before the other one is there.
         let before = self.server.all_calls();
         let first_steps = [Step::App, Step::Device];
-        for step in first_steps {
-            self.server.hold(step);
+        for step in &first_steps {
+            self.server.hold(*step);
         }
         let again = tokio::spawn(async move { pipeline.execute(true).await });
         let both = timeout(Duration::from_secs(10), self.server.until_held(first_steps.len())).await;
-        for step in first_steps {
-            self.server.release(step);
+        for step in &first_steps {
+            self.server.release(*step);
         }
         again.await??;
         self.timeline.promise(both.is_ok(), "the server saw both of the first steps under way at once");

@@ -217,7 +217,7 @@ async fn inv22_a_total_time_out_in_mid_request_is_a_failure() {
     let world = World::new().await;
     world.server.hold();
     for _ in 0..5 {
-        let call = world.client.get("/").total_timeout(Duration::from_millis(500)).send();
+        let call = world.client.get("/").total_timeout(Duration::from_secs(2)).send();
         assert!(call.await.expect_err("no answer").is_timeout());
     }
     assert_eq!(world.state(), CircuitState::Open);

@@ -46,7 +46,7 @@ async fn costs_one_call_each(kind: Kind, loss: Loss) {
         process.clock.advance(NEARLY_HALF);
     }
     let are_new = async || {
-        let news = join_all(processes.iter().map(|process| process.id())).await;
+        let news = join_all(processes.iter().map(Process::id)).await;
         news.into_iter().all(|id| id != before)
     };
     assert!(until(LONG, are_new).await.is_some(), "somebody has not renewed");
