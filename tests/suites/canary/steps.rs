@@ -97,9 +97,9 @@ fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuild
             HeaderTokenFetcher::builder("second", url, "/token")
                 .depends_on(["first"])
                 .request_headers([("X-Key", &secrets.header)])
-                .request_headers_with(|context| [("X-First", context.get_token_value("first"))])
                 .request_data([("password", &secrets.field)])
-                .request_data_with(later)
+                // A server may know the token of the step before, and name it, without being sent it.
+                .request_data_with(move |context| later(context).into_iter().take(1))
                 .build()
                 .expect("a step"),
         ),

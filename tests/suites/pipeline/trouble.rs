@@ -18,6 +18,7 @@ over_each_storage![
     inv02_the_only_caller_dropped_in_mid_pipeline_loses_no_call,
     inv03_a_step_that_panics_is_an_error_for_all_who_wait_and_leaves_nothing_behind,
     inv03_a_step_that_hangs_past_its_time_out_is_an_error_and_holds_up_nobody_else,
+    inv03_a_step_of_ones_own_that_hangs_is_told_of_its_time_out,
     inv08_everybody_comes_back_when_the_failing_step_does,
     the_step_that_failed_hears_of_it_and_no_other,
 ];
@@ -76,11 +77,18 @@ struct Own {
     calls: AtomicUsize,
     fetch: fn(usize) -> Result<TokenData, AuthenticationError>,
     errors: Mutex<Vec<String>>,
+    /// Whether the first call never ends.
+    hangs: bool,
 }
 
 impl Own {
     fn new(name: &'static str, fetch: fn(usize) -> Result<TokenData, AuthenticationError>) -> Arc<Self> {
-        Arc::new(Self { name, calls: AtomicUsize::new(0), fetch, errors: Mutex::default() })
+        Arc::new(Self { name, calls: AtomicUsize::new(0), fetch, errors: Mutex::default(), hangs: false })
+    }
+
+    fn hanging(name: &'static str) -> Arc<Self> {
+        let fetch = |_| Ok(TokenData::new("good"));
+        Arc::new(Self { name, calls: AtomicUsize::new(0), fetch, errors: Mutex::default(), hangs: true })
     }
 }
 
@@ -94,9 +102,16 @@ impl TokenFetcher for Own {
         vec!["app_token"]
     }
 
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
         assert!(context.has_valid_token("app_token"));
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.hangs && call == 0 {
+            std::future::pending::<()>().await;
+        }
         // Whoever comes meanwhile is to be told, too.
         tokio::time::sleep(Duration::from_millis(50)).await;
         (self.fetch)(call)
@@ -172,6 +187,18 @@ async fn inv03_a_step_that_hangs_past_its_time_out_is_an_error_and_holds_up_nobo
     assert_eq!(world.server.all_calls(), [1, 1, 2, 1]);
 }
 
+async fn inv03_a_step_of_ones_own_that_hangs_is_told_of_its_time_out(world: World) {
+    let own = Own::hanging("own");
+    let pipeline = with(&world, &own);
+    let error = pipeline.execute(false).await.expect_err("it hangs");
+    assert!(error.is_timeout() && error.to_string().contains("`own`"), "{error}");
+    assert_eq!(own.errors.lock().expect("no panic").len(), 1, "not only who waited gave up");
+    assert!(is_stored(&world, "app_token").await && !is_stored(&world, "own").await);
+    world.clock.advance(Duration::from_secs(10));
+    pipeline.execute(false).await.expect("a token");
+    assert_eq!((own.calls.load(Ordering::SeqCst), world.server.calls(Step::App)), (2, 1));
+}
+
 async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
     const RETRY_AFTER: u32 = 7;
     let pipeline = world.three_steps().build().expect("a pipeline");
@@ -179,8 +206,10 @@ async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
     let manager = TokenManager::builder(provider(&pipeline)).clock(world.clock());
     let manager = manager.build().expect("a manager");
     world.server.set_failing(Step::App, Some(StatusCode::SERVICE_UNAVAILABLE));
-    world.server.set_retry_after(Step::App, Some(RETRY_AFTER));
-    for round in 1..=3 {
+    for round in 1..=6 {
+        // Each step before the last one, and the manager, would begin a cool-down of its own where nothing is said.
+        let retry_after = (round <= 3).then_some(RETRY_AFTER);
+        world.server.set_retry_after(Step::App, retry_after);
         for _ in 0..10 {
             let error = manager.get_token().await.expect_err("a 503");
             assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
@@ -188,12 +217,14 @@ async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
         }
         assert_eq!(world.server.all_calls(), [round, 0, 0, 0]);
         let cool_down = manager.status().cool_down.expect("a cool-down");
-        assert!(cool_down <= Duration::from_secs(RETRY_AFTER.into()), "{cool_down:?}");
-        world.clock.advance(Duration::from_secs(RETRY_AFTER.into()));
+        assert!(round > 3 || cool_down <= Duration::from_secs(RETRY_AFTER.into()), "{cool_down:?}");
+        let told = pipeline.execute(false).await.expect_err("it stands back").cool_down();
+        assert_eq!(Some(cool_down), told, "in round {round}");
+        world.clock.advance(cool_down);
     }
     world.server.set_failing(Step::App, None);
     manager.get_token().await.expect("mended");
-    assert_eq!(world.server.all_calls(), [4, 0, 1, 1]);
+    assert_eq!(world.server.all_calls(), [7, 0, 1, 1]);
 }
 
 async fn the_step_that_failed_hears_of_it_and_no_other(world: World) {
