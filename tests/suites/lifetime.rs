@@ -275,7 +275,7 @@ async fn inv07_a_connection_refused_is_no_loss_while_the_token_is_valid() {
     let clock = Arc::new(ManualClock::new());
     let manager = builder(&server, &clock).build().expect("a manager");
     manager.get_token().await.expect("a token");
-    drop(server);
+    let _port = server.stop().await.expect("stopped");
     clock.advance(manager.status().next_renewal.expect("it expires"));
     assert!(at_once(manager.get_token()).is_some_and(|token| token.is_ok()));
     until("the failure", || manager.status().last_error.is_some()).await;

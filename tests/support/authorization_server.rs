@@ -20,7 +20,7 @@ use http::{HeaderMap, StatusCode};
 
 use self::answer::Refusal;
 use self::call::TokenCall;
-use crate::server::{Server, lock};
+use crate::server::{ClosedPort, Server, lock};
 use crate::tokens::{Tokens, random};
 
 /// An OAuth2 authorization server with one client and one user.
@@ -83,6 +83,16 @@ impl AuthorizationServer {
         });
         let router = Router::new().route("/token", post(token)).with_state(Arc::clone(&shared));
         Ok(Self { server: Server::start(router).await?, shared })
+    }
+
+    /// Returns when nobody listens there any more and all connections are closed. Dropping it is only the
+    /// beginning of that.
+    ///
+    /// # Errors
+    ///
+    /// The port could not be held.
+    pub async fn stop(self) -> io::Result<ClosedPort> {
+        self.server.stop().await
     }
 
     /// The URL of the token endpoint.

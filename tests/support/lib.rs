@@ -45,3 +45,4 @@ pub use origin::{Origin, RawReply, RecordedRequest};
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
 pub use redis::{Authority, Identity, RedisCluster, RedisNode, RedisSentinel, RedisServer, SlotMove};
+pub use server::ClosedPort;

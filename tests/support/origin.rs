@@ -19,7 +19,7 @@ pub use self::request::RecordedRequest;
 
 use self::framing::Message;
 use self::reply::Manner;
-use crate::server::{LOOPBACK, listen, lock};
+use crate::server::{ClosedPort, LOOPBACK, listen, lock};
 
 /// A server that records every byte it is sent, and answers what a closure says.
 ///
@@ -78,6 +78,19 @@ impl Origin {
     /// The URL of the origin, without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns when nobody listens there any more and all connections are closed. Dropping it is only the
+    /// beginning of that.
+    ///
+    /// # Errors
+    ///
+    /// The port could not be held.
+    pub async fn stop(mut self) -> io::Result<ClosedPort> {
+        self.accepting.abort();
+        // It was cancelled, or has panicked: it is over in any case.
+        let _ = (&mut self.accepting).await;
+        ClosedPort::at(self.address)
     }
 
     /// Host and port: what stands between `//` and the path.

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -19,7 +20,8 @@ const BACKLOG: u32 = 4096;
 /// and the others after the reply that they wait for.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    _running: oneshot::Sender<()>,
+    running: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
 }
 
 impl Server {
@@ -35,8 +37,33 @@ impl Server {
             // Nothing is ever sent: the channel closes when the server is dropped.
             let _ = stopped.await;
         });
-        tokio::spawn(async { serve.await });
-        Ok(Self { address, _running: running })
+        let serving = tokio::spawn(async {
+            // It never fails.
+            let _ = serve.await;
+        });
+        Ok(Self { address, running, serving })
+    }
+
+    /// Returns when nobody listens any more and all connections are closed.
+    pub(crate) async fn stop(self) -> io::Result<ClosedPort> {
+        drop(self.running);
+        // An error would be a panic of the server's, which has ended it, too.
+        let _ = self.serving.await;
+        ClosedPort::at(self.address)
+    }
+}
+
+/// A port where connections are refused, and that no other server gets as long as this is held.
+#[derive(Debug)]
+#[must_use = "the port is anybody's when this is dropped"]
+pub struct ClosedPort {
+    _bound: TcpSocket,
+}
+
+impl ClosedPort {
+    /// The port of a server that has just ended.
+    pub(crate) fn at(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { _bound: bind(address)? })
     }
 }
 
@@ -45,9 +72,16 @@ pub(crate) async fn listen(ip: IpAddr) -> io::Result<TcpListener> {
     if !ip.is_loopback() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{ip} is not a loopback address")));
     }
-    let socket = if ip.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(ip, 0))?;
-    socket.listen(BACKLOG)
+    bind(SocketAddr::new(ip, 0))?.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The port of a server that has ended can be had while its last connections are still closing. Both
+    // sockets must say so.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// What follows a scheme in the Authorization header.

@@ -100,7 +100,7 @@ async fn an_attempt_without_an_answer_has_a_line_with_the_reason() {
     let server = origin([]).await;
     let url = server.url();
     let client = client(&server).with_logging(Logging::new()).build().expect("a client");
-    drop(server);
+    let _port = server.stop().await.expect("stopped");
     let log = Log::begin();
     client.get("/x?token=secret").send().await.expect_err("nobody there");
     let lines = log.take();

@@ -62,7 +62,7 @@ async fn an_error_hook_knows_the_correlation_id() {
         })
         .build()
         .expect("a client");
-    drop(server);
+    let _port = server.stop().await.expect("stopped");
     client.get(format!("{url}/x")).send().await.expect_err("nobody there");
     assert_eq!(diary.take(), ["c0ffee"]);
 }

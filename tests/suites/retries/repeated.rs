@@ -249,9 +249,8 @@ async fn a_strategy_is_asked_after_each_attempt_that_it_may_repeat() {
         "and it may look at what went well"
     );
 
-    // Nobody listens there any more.
     let url = origin.url();
-    drop(origin);
+    let _port = origin.stop().await.expect("stopped");
     let strategy = Telling { asked: Seen::default(), retries: 1 };
     let client = build(HttpClient::builder(url).with_retry_strategy(strategy.clone()));
     let error = in_time(client.get("/").send()).await.expect_err("no connection");

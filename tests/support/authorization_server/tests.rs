@@ -183,7 +183,7 @@ async fn stops_when_dropped_and_tells_no_secret() {
     let mut idle = TcpStream::connect(address).await.expect("a server");
     idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
     assert!(idle.read(&mut [0; 1024]).await.expect("an answer") > 0);
-    drop(server);
+    let _port = server.stop().await.expect("stopped");
     assert!(matches!(idle.read(&mut [0; 1024]).await, Ok(0) | Err(_)));
-    crate::server::until_refused(address).await;
+    TcpStream::connect(address).await.expect_err("it is stopped");
 }

@@ -149,9 +149,9 @@ async fn stops_when_dropped_with_its_connections() {
     let mut idle = TcpStream::connect(address).await.expect("a server");
     idle.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("sent");
     assert!(idle.read(&mut [0; 1024]).await.expect("an answer") > 0);
-    drop(origin);
+    let _port = origin.stop().await.expect("stopped");
     assert!(matches!(idle.read(&mut [0; 1024]).await, Ok(0) | Err(_)));
-    crate::server::until_refused(address).await;
+    TcpStream::connect(address).await.expect_err("it is stopped");
 }
 
 #[test]
