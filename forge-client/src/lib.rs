@@ -21,6 +21,7 @@ mod client;
 mod config;
 mod credential_names;
 mod curl;
+mod deadline;
 mod error;
 mod examined;
 mod hooks;
@@ -35,6 +36,7 @@ mod retry;
 mod rt;
 mod send;
 mod target;
+mod upload;
 
 pub use auth::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,

@@ -1,6 +1,5 @@
 //! The loop: credential, request, answer, and what follows of it.
 
-use std::future::Future;
 use std::time::Duration;
 
 use http::{Extensions, HeaderMap};
@@ -10,12 +9,14 @@ use tokio::time::Instant;
 use crate::auth::{CallAuth, CallAuthOptions, Next};
 use crate::breaker::{Permit, Verdict};
 use crate::client::Inner;
+use crate::deadline::within;
 use crate::examined::MAX_EXAMINED;
 use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
 use crate::hop::Hop;
-use crate::peek::peek;
+use crate::peek::{Peeked, peek};
 use crate::redirect::Redirects;
 use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
+use crate::upload::Watch;
 use crate::{ExaminedResponse, HttpClientError, HttpResponse};
 
 /// What a request says of its call.
@@ -56,9 +57,24 @@ struct Call<'a> {
     attempts: u32,
     /// Of these, those that a retry strategy asked for.
     retries: u32,
+    /// What the last attempt came to, until the next one is begun.
+    so_far: Option<SoFar>,
     extensions: Extensions,
     /// How long the last exchange took, if anybody asks.
     took: Duration,
+}
+
+struct SoFar {
+    outcome: Outcome,
+    /// Retries up to there.
+    retries: u32,
+}
+
+/// An attempt that is about to be sent.
+struct Attempt {
+    request: Request,
+    stream: Option<Watch>,
+    permit: Option<Permit>,
 }
 
 /// What to do after a step of the loop.
@@ -87,6 +103,7 @@ impl<'a> Call<'a> {
             deadline,
             attempts: 0,
             retries: 0,
+            so_far: None,
             extensions: Extensions::new(),
             took: Duration::ZERO,
         }
@@ -94,15 +111,13 @@ impl<'a> Call<'a> {
 
     async fn run(&mut self) -> Outcome {
         loop {
-            let (request, permit) = self.prepare().await?;
-            let outcome = match self.exchange(request, permit).await {
-                Ok(response) => match self.authenticate(response).await? {
+            let response = match self.prepare().await {
+                Ok(attempt) => match self.attempt(attempt).await? {
                     Step::Again => continue,
-                    Step::On(response) => Ok(response),
+                    Step::On(response) => response,
                 },
-                Err(error) => Err(error),
+                Err(error) => self.instead_of(error)?,
             };
-            let Step::On(response) = self.retry(outcome).await? else { continue };
             self.show(&response)?;
             if !self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
                 return Ok(response);
@@ -111,25 +126,39 @@ impl<'a> Call<'a> {
     }
 
     /// The request of an attempt, and leave to send it now.
-    async fn prepare(&mut self) -> Result<(Request, Option<Permit>), HttpClientError> {
+    async fn prepare(&mut self) -> Result<Attempt, HttpClientError> {
         // First of all: no token is fetched for a request that is not sent.
         let mut permit = self.admit()?;
-        let mut request = self.request().await?;
-        // Tokens and hooks have had their time.
+        let mut headers = self.hop.headers.clone();
+        self.credential(&mut headers).await?;
+        // Tokens have had their time.
+        if !self.client.hooks.request.is_empty() {
+            self.alter(&mut headers)?;
+        }
+        // And so have hooks.
         let timeout = self.attempt_timeout()?;
         if let Some(permit) = &mut permit {
-            permit.renew(timeout)?;
+            permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
         }
+        if is_over(self.deadline, Duration::ZERO) {
+            // Which says nothing of the server: the permit is given back.
+            return Err(HttpClientError::total_timeout());
+        }
+        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
+        *request.headers_mut() = headers;
         if self.options.timeout.is_some() || self.deadline.is_some() {
             *request.timeout_mut() = Some(timeout);
         }
-        Ok((request, permit))
+        let (body, stream) = self.hop.body.send();
+        *request.body_mut() = body;
+        Ok(Attempt { request, stream, permit })
     }
 
     /// Leave to send, where there is a breaker to be asked.
     fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
         let Some(breaker) = &self.client.breaker else { return Ok(None) };
-        Ok(Some(breaker.admit(&self.hop.url, self.attempt_timeout()?)?))
+        let admitted = breaker.admit(&self.hop.url, self.attempt_timeout()?);
+        admitted.map(Some).map_err(|open| HttpClientError::refused(open, self.attempts))
     }
 
     /// How long an attempt may take that begins now, its body included.
@@ -140,22 +169,15 @@ impl<'a> Call<'a> {
         if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
     }
 
-    /// The request of an attempt, with its credential and what hooks make of it.
-    async fn request(&mut self) -> Result<Request, HttpClientError> {
-        let mut headers = self.hop.headers.clone();
-        if let Some(auth) = &mut self.auth {
-            auth.start();
-            if self.hop.is_trusted() {
-                within(self.deadline, auth.apply(&self.hop, &mut headers)).await??;
-            }
+    /// Adds what authenticates an attempt.
+    async fn credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let Some(auth) = &mut self.auth else { return Ok(()) };
+        auth.start();
+        if !self.hop.is_trusted() {
+            return Ok(());
         }
-        if !self.client.hooks.request.is_empty() {
-            self.alter(&mut headers)?;
-        }
-        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = self.hop.body.send();
-        Ok(request)
+        let applied = within(self.deadline, auth.apply(&self.hop, headers)).await;
+        applied.map_err(|_| HttpClientError::total_timeout())?
     }
 
     /// Lets hooks alter a request.
@@ -180,13 +202,34 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    async fn exchange(&mut self, request: Request, permit: Option<Permit>) -> Outcome {
-        let had_time = self.has_time_to_judge(request.timeout().copied());
-        if !self.has_time_for(Duration::ZERO) {
-            // Nothing is sent any more, which says nothing of the server: the permit is given back.
-            return Err(HttpClientError::total_timeout());
+    /// What is handed on where the next attempt was not begun: what came so far, if there is no time or the
+    /// breaker refuses.
+    fn instead_of(&mut self, error: HttpClientError) -> Outcome {
+        match self.so_far.take() {
+            Some(so_far) if error.is_circuit_open() || error.is_timeout() => {
+                self.retries = so_far.retries;
+                self.last(so_far.outcome)
+            }
+            _ => Err(error),
         }
+    }
+
+    /// Sends, and looks what follows of the outcome.
+    async fn attempt(&mut self, attempt: Attempt) -> Result<Step<Response>, HttpClientError> {
+        match self.exchange(attempt).await {
+            Ok(response) => match self.authenticate(response).await? {
+                Step::Again => Ok(Step::Again),
+                Step::On(response) => self.retry(Ok(response)).await,
+            },
+            Err(error) => self.retry(Err(error)).await,
+        }
+    }
+
+    async fn exchange(&mut self, attempt: Attempt) -> Outcome {
+        let Attempt { request, stream, permit } = attempt;
+        let had_time = self.has_time_to_judge(request.timeout().copied());
         let client = self.client;
+        self.so_far = None;
         self.attempts += 1;
         let logging = client.logging.as_ref();
         let entry = logging
@@ -195,7 +238,10 @@ impl<'a> Call<'a> {
         let begun = is_timed.then(Instant::now);
         let sent = client.http.execute(request).await;
         self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
-        let outcome = sent.map_err(|error| HttpClientError::exchange(&error));
+        let outcome = sent.map_err(|error| match stream.and_then(|stream| stream.failure()) {
+            Some(failure) => HttpClientError::request_body(failure),
+            None => HttpClientError::exchange(&error),
+        });
         if let Some(permit) = permit
             && let Some(verdict) = verdict(&outcome)
             && (had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
@@ -226,25 +272,29 @@ impl<'a> Call<'a> {
     }
 
     /// Replays what was rejected, if another credential can be had.
-    async fn authenticate(&mut self, mut response: Response) -> Result<Step<Response>, HttpClientError> {
+    async fn authenticate(&mut self, response: Response) -> Result<Step<Response>, HttpClientError> {
+        let deadline = self.deadline;
         let Some(auth) = &mut self.auth else { return Ok(Step::On(response)) };
-        let next = if auth.reads_body(response.status(), response.headers()) {
-            let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
-            let next = auth.after(&ExaminedResponse::of(&peeked.response, peeked.body.as_deref()));
-            response = peeked.response;
-            next
-        } else {
-            auth.after(&ExaminedResponse::of(&response, None))
+        let reads_body = auth.reads_body(response.status(), response.headers());
+        let Peeked { response, body } = examine(response, reads_body).await;
+        let Next::Renew(delay) = auth.after(&ExaminedResponse::of(&response, body.as_deref())) else {
+            return Ok(Step::On(response));
         };
-        let Next::Renew(delay) = next else { return Ok(Step::On(response)) };
+        if is_over(deadline, Duration::ZERO) {
+            // Its body has stalled until now.
+            return Ok(Step::On(response));
+        }
         // Also where the body cannot be sent again: the next request must not meet the same fate.
-        let has_another = within(self.deadline, auth.renew()).await??;
-        if !(has_another && self.hop.body.can_be_sent() && self.has_time_for(delay)) {
+        let renewed = within(deadline, auth.renew()).await;
+        if !self.hop.body.can_be_sent() {
+            return Ok(Step::On(response));
+        }
+        let has_another = renewed.map_err(|_| HttpClientError::total_timeout())??;
+        if !has_another || is_over(deadline, delay) || self.is_refused_after(delay) {
             return Ok(Step::On(response));
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
-        drop(response);
-        tokio::time::sleep(delay).await;
+        self.pause(Ok(response), delay).await;
         Ok(Step::Again)
     }
 
@@ -254,35 +304,54 @@ impl<'a> Call<'a> {
         if self.may_be_repeated() && outcome.as_ref().err().is_none_or(HttpClientError::is_of_the_exchange) {
             let retry = self.retries + 1;
             let delay = match outcome {
-                Ok(response) if policy.reads_body() => {
-                    let peeked = within(self.deadline, peek(response, MAX_EXAMINED)).await?;
-                    let examined = ExaminedResponse::of(&peeked.response, peeked.body.as_deref());
+                Ok(response) => {
+                    let reads_body = policy.reads_body(response.status(), response.headers());
+                    let Peeked { response, body } = examine(response, reads_body).await;
+                    let examined = ExaminedResponse::of(&response, body.as_deref());
                     let delay = policy.delay(retry, &RetryOutcome::Response(examined));
-                    outcome = Ok(peeked.response);
+                    outcome = Ok(response);
                     delay
-                }
-                Ok(ref response) => {
-                    let examined = ExaminedResponse::of(response, None);
-                    policy.delay(retry, &RetryOutcome::Response(examined))
                 }
                 Err(ref error) => policy.delay(retry, &RetryOutcome::Error(error)),
             };
             if let Some(delay) = delay
-                && self.has_time_for(delay)
+                && !is_over(self.deadline, delay)
                 && !self.is_refused_after(delay)
                 && policy.withdraw()
             {
                 tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
+                self.pause(outcome, delay).await;
                 self.retries = retry;
-                drop(outcome);
-                tokio::time::sleep(delay).await;
                 return Ok(Step::Again);
             }
         }
+        self.last(outcome).map(Step::On)
+    }
+
+    /// Waits before another attempt. An answer is kept where that may yet be refused; else its connection is
+    /// given free at once.
+    async fn pause(&mut self, outcome: Outcome, delay: Duration) {
+        let pause = tokio::time::sleep(delay);
+        let kept = match outcome {
+            Ok(response) if self.client.breaker.is_some() || self.deadline.is_some() => {
+                // Most bodies come meanwhile, and then they keep, and need no connection either.
+                Some(Ok(peek(response, MAX_EXAMINED, Some(pause.deadline())).await.response))
+            }
+            Ok(response) => {
+                drop(response);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        };
+        self.so_far = kept.map(|outcome| SoFar { outcome, retries: self.retries });
+        pause.await;
+    }
+
+    /// The outcome of the last attempt, as the caller gets it.
+    fn last(&self, outcome: Outcome) -> Outcome {
         match outcome {
-            Ok(response) => Ok(Step::On(response)),
             Err(error) if self.retries > 0 => Err(HttpClientError::max_retries(self.retries, error)),
-            Err(error) => Err(error),
+            outcome => outcome,
         }
     }
 
@@ -297,14 +366,6 @@ impl<'a> Call<'a> {
     /// Whether the breaker would refuse a request after this delay. Nobody waits for that.
     fn is_refused_after(&self, delay: Duration) -> bool {
         self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
-    }
-
-    /// Whether something is left of the call's time after this delay. One that leaves nothing is not
-    /// begun.
-    fn has_time_for(&self, delay: Duration) -> bool {
-        self.deadline.is_none_or(|deadline| {
-            Instant::now().checked_add(delay).is_some_and(|resumed| resumed < deadline)
-        })
     }
 
     /// Whether no answer within this time says something of the server: it is at least half of what the
@@ -354,12 +415,14 @@ fn verdict(outcome: &Outcome) -> Option<Verdict> {
     }
 }
 
-/// What comes of this within the call's time.
-async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Result<T, HttpClientError> {
-    match deadline {
-        None => Ok(future.await),
-        Some(deadline) => {
-            tokio::time::timeout_at(deadline, future).await.map_err(|_| HttpClientError::total_timeout())
-        }
-    }
+/// A response, and its body, where that is to be read and comes in time: that of the attempt, which is within
+/// the call's.
+async fn examine(response: Response, reads_body: bool) -> Peeked {
+    if reads_body { peek(response, MAX_EXAMINED, None).await } else { Peeked::unread(response) }
+}
+
+/// Whether nothing is left of a call's time after this delay. One that leaves nothing is not begun.
+fn is_over(deadline: Option<Instant>, delay: Duration) -> bool {
+    deadline
+        .is_some_and(|deadline| Instant::now().checked_add(delay).is_none_or(|resumed| resumed >= deadline))
 }
