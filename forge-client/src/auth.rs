@@ -6,7 +6,6 @@ mod composite;
 mod exclusions;
 mod fixed;
 mod hook;
-mod rejection;
 mod scheme;
 mod session;
 mod strategy;
