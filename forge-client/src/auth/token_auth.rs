@@ -211,7 +211,7 @@ impl BoundTokenAuth {
     ) -> Result<(), AuthenticationError> {
         match &self.header.prefix {
             None if self.header.name == AUTHORIZATION => {
-                credential.apply(request.method, request.url.as_str(), headers)
+                credential.apply(request.method, request.url.as_str(), headers);
             }
             None => _ = headers.insert(&self.header.name, credential.header_value().clone()),
             Some(prefix) => _ = headers.insert(&self.header.name, self.header.value(credential, prefix)?),
