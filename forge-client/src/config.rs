@@ -164,8 +164,8 @@ impl<T> HttpClientConfigBuilder<T> {
             if url.query().is_some() || url.fragment().is_some() {
                 return Err(HttpClientError::builder("base_url", "a URL without query and fragment"));
             }
-            settings.base_url = BaseUrl::new(&url);
             settings.origins.push(Origin::of(&url));
+            settings.base_url = BaseUrl::new(url);
         }
         for origin in &self.credential_origins {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));

@@ -176,8 +176,8 @@ impl<'a> Call<'a> {
         if !self.hop.is_trusted() {
             return Ok(());
         }
-        let applied = within(self.deadline, auth.apply(&self.hop, headers)).await;
-        applied.map_err(|_| HttpClientError::total_timeout())?
+        let applied = within(self.deadline, auth.apply(&self.hop.bare(), headers)).await;
+        Ok(applied.map_err(|_| HttpClientError::total_timeout())??)
     }
 
     /// Lets hooks alter a request.
@@ -284,13 +284,13 @@ impl<'a> Call<'a> {
             // Its body has stalled until now.
             return Ok(Step::On(response));
         }
-        // Also where the body cannot be sent again: the next request must not meet the same fate.
-        let renewed = within(deadline, auth.renew()).await;
-        if !self.hop.body.can_be_sent() {
-            return Ok(Step::On(response));
-        }
-        let has_another = renewed.map_err(|_| HttpClientError::total_timeout())??;
-        if !has_another || is_over(deadline, delay) || self.is_refused_after(delay) {
+        let can_be_sent = self.hop.body.can_be_sent();
+        let replays = match within(deadline, auth.renew(can_be_sent)).await {
+            Ok(renewed) => renewed?,
+            Err(_) if can_be_sent => return Err(HttpClientError::total_timeout()),
+            Err(_) => false,
+        };
+        if !replays || is_over(deadline, delay) || self.is_refused_after(delay) {
             return Ok(Step::On(response));
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
