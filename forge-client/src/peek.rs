@@ -15,13 +15,6 @@ pub(crate) struct Peeked {
     pub(crate) body: Option<Bytes>,
 }
 
-impl Peeked {
-    /// A response of which nothing was read.
-    pub(crate) fn unread(response: Response) -> Self {
-        Self { response, body: None }
-    }
-}
-
 /// Reads a body, or a little more than this much of it, or as much as comes until then, and puts it back.
 /// One that breaks off breaks off for whoever reads it, after the bytes that came; one that stalls goes on
 /// where it stalls.

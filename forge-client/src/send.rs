@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Extensions, HeaderMap};
 use reqwest::{Request, Response};
 use tokio::time::Instant;
@@ -16,7 +17,6 @@ use crate::hop::Hop;
 use crate::peek::{Peeked, peek};
 use crate::redirect::Redirects;
 use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
-use crate::upload::Watch;
 use crate::{ExaminedResponse, HttpClientError, HttpResponse};
 
 /// What a request says of its call.
@@ -70,13 +70,6 @@ struct SoFar {
     retries: u32,
 }
 
-/// An attempt that is about to be sent.
-struct Attempt {
-    request: Request,
-    stream: Option<Watch>,
-    permit: Option<Permit>,
-}
-
 /// What to do after a step of the loop.
 enum Step<T> {
     /// Begin another attempt.
@@ -111,13 +104,7 @@ impl<'a> Call<'a> {
 
     async fn run(&mut self) -> Outcome {
         loop {
-            let response = match self.prepare().await {
-                Ok(attempt) => match self.attempt(attempt).await? {
-                    Step::Again => continue,
-                    Step::On(response) => response,
-                },
-                Err(error) => self.instead_of(error)?,
-            };
+            let Step::On(response) = self.attempt().await? else { continue };
             self.show(&response)?;
             if !self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
                 return Ok(response);
@@ -125,25 +112,48 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The request of an attempt, and leave to send it now.
-    async fn prepare(&mut self) -> Result<Attempt, HttpClientError> {
+    /// Sends, and looks what follows of the outcome.
+    async fn attempt(&mut self) -> Result<Step<Response>, HttpClientError> {
+        let mut outcome = match self.exchange().await {
+            Ok(outcome) => outcome,
+            Err(refusal) => return self.instead_of(refusal).map(Step::On),
+        };
+        let mut body = None;
+        if self.reads_body(&outcome) {
+            (outcome, body) = examine(outcome).await;
+        }
+        let retries = self.retries;
+        let again = match self.replay_after(&outcome, body.as_deref()).await? {
+            Some(delay) => Some(delay),
+            None => self.retry_after(&outcome, body.as_deref()),
+        };
+        let Some(delay) = again else { return self.last(outcome).map(Step::On) };
+        self.pause(SoFar { outcome, retries }, delay).await;
+        Ok(Step::Again)
+    }
+
+    /// Sends one request, unless it is refused before.
+    async fn exchange(&mut self) -> Result<Outcome, HttpClientError> {
         // First of all: no token is fetched for a request that is not sent.
         let mut permit = self.admit()?;
         let mut headers = self.hop.headers.clone();
         self.credential(&mut headers).await?;
-        // Tokens have had their time.
         if !self.client.hooks.request.is_empty() {
             self.alter(&mut headers)?;
         }
-        // And so have hooks.
+        // Tokens and hooks have had their time.
         let timeout = self.attempt_timeout()?;
         if let Some(permit) = &mut permit {
             permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
         }
+        let had_time = self.has_time_to_judge(timeout);
         if is_over(self.deadline, Duration::ZERO) {
             // Which says nothing of the server: the permit is given back.
             return Err(HttpClientError::total_timeout());
         }
+        let client = self.client;
+        self.so_far = None;
+        self.attempts += 1;
         let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
         *request.headers_mut() = headers;
         if self.options.timeout.is_some() || self.deadline.is_some() {
@@ -151,7 +161,31 @@ impl<'a> Call<'a> {
         }
         let (body, stream) = self.hop.body.send();
         *request.body_mut() = body;
-        Ok(Attempt { request, stream, permit })
+        let logging = client.logging.as_ref();
+        let entry = logging
+            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
+        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
+        let begun = is_timed.then(Instant::now);
+        let sent = client.http.execute(request).await;
+        self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
+        let outcome = sent.map_err(|error| match stream.and_then(|stream| stream.failure()) {
+            Some(failure) => HttpClientError::request_body(failure),
+            None => HttpClientError::exchange(&error),
+        });
+        if let Some(permit) = permit
+            && let Some(verdict) = verdict(&outcome)
+            && (had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
+        {
+            permit.settle(verdict);
+        }
+        Ok(match (entry, outcome) {
+            (None, outcome) => outcome,
+            (Some(entry), Ok(response)) => Ok(entry.answered(response, self.took)),
+            (Some(entry), Err(error)) => {
+                entry.failed(&error, self.took);
+                Err(error)
+            }
+        })
     }
 
     /// Leave to send, where there is a breaker to be asked.
@@ -214,50 +248,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sends, and looks what follows of the outcome.
-    async fn attempt(&mut self, attempt: Attempt) -> Result<Step<Response>, HttpClientError> {
-        match self.exchange(attempt).await {
-            Ok(response) => match self.authenticate(response).await? {
-                Step::Again => Ok(Step::Again),
-                Step::On(response) => self.retry(Ok(response)).await,
-            },
-            Err(error) => self.retry(Err(error)).await,
-        }
-    }
-
-    async fn exchange(&mut self, attempt: Attempt) -> Outcome {
-        let Attempt { request, stream, permit } = attempt;
-        let had_time = self.has_time_to_judge(request.timeout().copied());
-        let client = self.client;
-        self.so_far = None;
-        self.attempts += 1;
-        let logging = client.logging.as_ref();
-        let entry = logging
-            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
-        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
-        let begun = is_timed.then(Instant::now);
-        let sent = client.http.execute(request).await;
-        self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
-        let outcome = sent.map_err(|error| match stream.and_then(|stream| stream.failure()) {
-            Some(failure) => HttpClientError::request_body(failure),
-            None => HttpClientError::exchange(&error),
-        });
-        if let Some(permit) = permit
-            && let Some(verdict) = verdict(&outcome)
-            && (had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
-        {
-            permit.settle(verdict);
-        }
-        match (entry, outcome) {
-            (None, outcome) => outcome,
-            (Some(entry), Ok(response)) => Ok(entry.answered(response, self.took)),
-            (Some(entry), Err(error)) => {
-                entry.failed(&error, self.took);
-                Err(error)
-            }
-        }
-    }
-
     /// Lets hooks see an answer that counts.
     fn show(&mut self, response: &Response) -> Result<(), HttpClientError> {
         self.client.hooks.after_response(&mut ReceivedResponse {
@@ -271,18 +261,27 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Replays what was rejected, if another credential can be had.
-    async fn authenticate(&mut self, response: Response) -> Result<Step<Response>, HttpClientError> {
+    /// Whether the body must be at hand before it is known what follows.
+    fn reads_body(&self, outcome: &Outcome) -> bool {
+        let Ok(response) = outcome else { return false };
+        let (status, headers) = (response.status(), response.headers());
+        self.auth.as_ref().is_some_and(|auth| auth.reads_body(status, headers))
+            || (self.client.retries.as_ref().is_some_and(|policy| policy.reads_body(status, headers))
+                && self.may_be_repeated())
+    }
+
+    /// After what delay a rejected request is sent again, if another credential can be had.
+    async fn replay_after(
+        &mut self,
+        outcome: &Outcome,
+        body: Option<&[u8]>,
+    ) -> Result<Option<Duration>, HttpClientError> {
         let deadline = self.deadline;
-        let Some(auth) = &mut self.auth else { return Ok(Step::On(response)) };
-        let reads_body = auth.reads_body(response.status(), response.headers());
-        let Peeked { response, body } = examine(response, reads_body).await;
-        let Next::Renew(delay) = auth.after(&ExaminedResponse::of(&response, body.as_deref())) else {
-            return Ok(Step::On(response));
-        };
+        let (Ok(response), Some(auth)) = (outcome, &mut self.auth) else { return Ok(None) };
+        let Next::Renew(delay) = auth.after(&ExaminedResponse::of(response, body)) else { return Ok(None) };
         if is_over(deadline, Duration::ZERO) {
             // Its body has stalled until now.
-            return Ok(Step::On(response));
+            return Ok(None);
         }
         let can_be_sent = self.hop.body.can_be_sent();
         let replays = match within(deadline, auth.renew(can_be_sent)).await {
@@ -291,47 +290,39 @@ impl<'a> Call<'a> {
             Err(_) => false,
         };
         if !replays || is_over(deadline, delay) || self.is_refused_after(delay) {
-            return Ok(Step::On(response));
+            return Ok(None);
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
-        self.pause(Ok(response), delay).await;
-        Ok(Step::Again)
+        Ok(Some(delay))
     }
 
-    /// Backs off where the strategy wants a retry and nothing stands against it (invariant 21).
-    async fn retry(&mut self, mut outcome: Outcome) -> Result<Step<Response>, HttpClientError> {
-        let Some(policy) = &self.client.retries else { return outcome.map(Step::On) };
-        if self.may_be_repeated() && outcome.as_ref().err().is_none_or(HttpClientError::is_of_the_exchange) {
-            let retry = self.retries + 1;
-            let delay = match outcome {
-                Ok(response) => {
-                    let reads_body = policy.reads_body(response.status(), response.headers());
-                    let Peeked { response, body } = examine(response, reads_body).await;
-                    let examined = ExaminedResponse::of(&response, body.as_deref());
-                    let delay = policy.delay(retry, &RetryOutcome::Response(examined));
-                    outcome = Ok(response);
-                    delay
-                }
-                Err(ref error) => policy.delay(retry, &RetryOutcome::Error(error)),
-            };
-            if let Some(delay) = delay
-                && !is_over(self.deadline, delay)
-                && !self.is_refused_after(delay)
-                && policy.withdraw()
-            {
-                tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
-                self.pause(outcome, delay).await;
-                self.retries = retry;
-                return Ok(Step::Again);
-            }
+    /// After what delay a request is retried, where the strategy wants it and nothing stands against it
+    /// (invariant 21).
+    fn retry_after(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
+        let policy = self.client.retries.as_ref()?;
+        if !self.may_be_repeated() {
+            return None;
         }
-        self.last(outcome).map(Step::On)
+        let examined = match outcome {
+            Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
+            Err(error) if error.is_of_the_exchange() => RetryOutcome::Error(error),
+            Err(_) => return None,
+        };
+        let retry = self.retries + 1;
+        let delay = policy.delay(retry, &examined)?;
+        if is_over(self.deadline, delay) || self.is_refused_after(delay) || !policy.withdraw() {
+            return None;
+        }
+        tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
+        self.retries = retry;
+        Some(delay)
     }
 
     /// Waits before another attempt. An answer is kept where that may yet be refused; else its connection is
     /// given free at once.
-    async fn pause(&mut self, outcome: Outcome, delay: Duration) {
+    async fn pause(&mut self, so_far: SoFar, delay: Duration) {
         let pause = tokio::time::sleep(delay);
+        let SoFar { outcome, retries } = so_far;
         let kept = match outcome {
             Ok(response) if self.client.breaker.is_some() || self.deadline.is_some() => {
                 // Most bodies come meanwhile, and then they keep, and need no connection either.
@@ -343,7 +334,7 @@ impl<'a> Call<'a> {
             }
             Err(error) => Some(Err(error)),
         };
-        self.so_far = kept.map(|outcome| SoFar { outcome, retries: self.retries });
+        self.so_far = kept.map(|outcome| SoFar { outcome, retries });
         pause.await;
     }
 
@@ -370,8 +361,8 @@ impl<'a> Call<'a> {
 
     /// Whether no answer within this time says something of the server: it is at least half of what the
     /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
-    fn has_time_to_judge(&self, timeout: Option<Duration>) -> bool {
-        let (Some(timeout), Some(deadline)) = (timeout, self.deadline) else { return true };
+    fn has_time_to_judge(&self, timeout: Duration) -> bool {
+        let Some(deadline) = self.deadline else { return true };
         let attempt = self.options.timeout.unwrap_or(self.client.timeout);
         timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
     }
@@ -415,10 +406,15 @@ fn verdict(outcome: &Outcome) -> Option<Verdict> {
     }
 }
 
-/// A response, and its body, where that is to be read and comes in time: that of the attempt, which is within
-/// the call's.
-async fn examine(response: Response, reads_body: bool) -> Peeked {
-    if reads_body { peek(response, MAX_EXAMINED, None).await } else { Peeked::unread(response) }
+/// An answer with its body, where that comes in time: that of the attempt, which is within the call's.
+async fn examine(outcome: Outcome) -> (Outcome, Option<Bytes>) {
+    match outcome {
+        Ok(response) => {
+            let Peeked { response, body } = peek(response, MAX_EXAMINED, None).await;
+            (Ok(response), body)
+        }
+        Err(error) => (Err(error), None),
+    }
 }
 
 /// Whether nothing is left of a call's time after this delay. One that leaves nothing is not begun.
