@@ -1,10 +1,15 @@
 use std::fmt;
+use std::sync::Arc;
 
-use forge_core::{AuthenticationError, CacheKey, ConfigError, Demand, TokenData, TokenProvider, async_trait};
+use forge_core::{
+    AuthenticationError, CacheKey, ConfigError, Demand, IntoTokenSource, TokenData, TokenProvider,
+    TokenSource, async_trait,
+};
+use forge_token::TokenManager;
 
 use crate::TokenFetchPipeline;
 
-/// A pipeline as a provider, for a [`TokenManager`](forge_token::TokenManager): that one renews ahead of
+/// A pipeline as a provider, for a [`TokenManager`]: that one renews ahead of
 /// expiry, knows what to do about a 401 of the API, and takes the lease where several processes share a
 /// storage.
 ///
@@ -15,9 +20,9 @@ use crate::TokenFetchPipeline;
 /// | there is no token | what the pipeline lacks |
 /// | the token expires soon | the last step, and what that lacks |
 /// | the API rejected the token | the step that [`refresh_from_step`](Self::refresh_from_step) names and all that depend on it, or everything; nothing, if somebody has renewed it meanwhile |
-/// | [`force_refresh`](forge_token::TokenManager::force_refresh) | everything |
+/// | [`force_refresh`](TokenManager::force_refresh) | everything |
 ///
-/// [`invalidate_token`](forge_token::TokenManager::invalidate_token) of the manager invalidates the same steps
+/// [`invalidate_token`](TokenManager::invalidate_token) of the manager invalidates the same steps
 /// as a 401. All steps together have the manager's
 /// [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout) of 30 s: give it more if they may take
 /// longer.
@@ -105,6 +110,13 @@ impl TokenProvider for PipelineTokenProvider {
             None => self.pipeline.invalidate_all().await,
         };
         forgotten.map_err(|error| error.or_service_name(&self.service_name))
+    }
+}
+
+/// By a [`TokenManager`] that keeps the token in the process.
+impl IntoTokenSource for PipelineTokenProvider {
+    fn into_token_source(self) -> Arc<dyn TokenSource> {
+        Arc::new(TokenManager::new(self))
     }
 }
 
