@@ -1,4 +1,4 @@
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -134,7 +134,16 @@ impl StepCall {
     /// Tells the fetcher of its failure, which is named after the step.
     fn tell(&self, means: &Means, error: AuthenticationError, used: &Used) -> AuthenticationError {
         let told = error.clone().or_step(&self.pipeline, &self.name);
-        means.fetcher.on_fetch_error(&told, &self.context(means, used));
+        let context = self.context(means, used);
+        let telling = AssertUnwindSafe(|| means.fetcher.on_fetch_error(&told, &context));
+        // A panic there must not take the place of what went wrong.
+        if catch_unwind(telling).is_err() {
+            tracing::warn!(
+                pipeline = self.pipeline,
+                step = self.name,
+                "a step panicked when told of its failure"
+            );
+        }
         error
     }
 }

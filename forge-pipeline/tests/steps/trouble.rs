@@ -60,6 +60,21 @@ async fn inv03_a_step_that_panics_is_an_error_that_names_it_and_the_next_caller_
     assert_eq!(world.calls(), [1, 2, 1]);
 }
 
+#[tokio::test]
+async fn inv03_a_step_that_panics_when_it_is_told_of_its_failure_hides_nothing_of_that() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    world.steps[1].state().panics_when_told = true;
+    world.steps[1].fail(AuthenticationErrorKind::Connect);
+    for _ in 0..3 {
+        let error = pipeline.execute(false).await.unwrap_err();
+        assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Connect, Some("user")));
+    }
+    assert_eq!((world.calls(), world.steps[1].state().told.len()), (vec![1, 1, 0], 1));
+    world.pass(2);
+    assert_eq!(token(&pipeline).await, "session-1");
+}
+
 #[tokio::test(start_paused = true)]
 async fn inv03_a_step_that_hangs_ends_with_its_time_out() {
     let world = World::chain();

@@ -35,6 +35,10 @@ pub(crate) struct State {
     /// The errors that it was told of.
     pub(crate) told: Vec<AuthenticationError>,
     pub(crate) refresh_token: Option<String>,
+    /// Whether it panics when it is told of an error.
+    pub(crate) panics_when_told: bool,
+    /// How long one call may take, if not as long as by default.
+    pub(crate) timeout: Option<Duration>,
 }
 
 pub(crate) enum Outcome {
@@ -82,6 +86,10 @@ impl TokenFetcher for Fake {
         self.ttl
     }
 
+    fn timeout(&self) -> Duration {
+        self.state().timeout.unwrap_or(Duration::from_secs(30))
+    }
+
     fn dies_with_dependencies(&self) -> bool {
         self.dies
     }
@@ -121,7 +129,12 @@ impl TokenFetcher for Fake {
     }
 
     fn on_fetch_error(&self, error: &AuthenticationError, _: &FetchContext) {
-        self.state().told.push(error.clone());
+        let panics = {
+            let mut state = self.state();
+            state.told.push(error.clone());
+            state.panics_when_told
+        };
+        assert!(!panics, "on purpose");
     }
 }
 
