@@ -4,12 +4,13 @@ mod call;
 mod note;
 mod storage;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, Clock, ConfigError, Credential, Demand, Generation, TokenData, TokenFetcher,
-    TokenProvider, TokenStorage,
+    TokenId, TokenProvider, TokenStorage,
 };
 use forge_token::{TokenManager, TokenOrigin};
 use futures_util::FutureExt;
@@ -38,6 +39,10 @@ pub(crate) struct Surroundings {
 
 /// How often a token is fetched anew because its dependencies have changed meanwhile.
 const MOST_REPETITIONS: usize = 2;
+
+/// What was found under the keys of steps while one was looked at: each is looked at once, however many ways
+/// lead to it.
+type Looked = HashMap<String, Option<TokenId>>;
 
 impl Step {
     /// The step that keeps its token under this name; its dependencies are given.
@@ -140,20 +145,37 @@ impl Step {
 
     /// Whether the tokens with which this one was obtained still are those of today, where it dies with
     /// them. Fetches nothing.
-    fn is_alive<'a>(&'a self, token: &'a TokenData) -> BoxFuture<'a, bool> {
+    async fn is_alive(&self, token: &TokenData) -> bool {
+        self.is_alive_among(token, &mut Looked::new()).await
+    }
+
+    async fn is_alive_among(&self, token: &TokenData, looked: &mut Looked) -> bool {
         let means = self.call.means();
         if !means.fetcher.dies_with_dependencies() {
-            return std::future::ready(true).boxed();
+            return true;
+        }
+        let note = Note::of(token);
+        for dependency in &means.dependencies {
+            let current = dependency.look(looked).await;
+            if !current.is_some_and(|current| note.was_obtained_with(dependency.name(), current)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The identity of what [`find`](Self::find) brings, if that is not known yet.
+    fn look<'a>(&'a self, looked: &'a mut Looked) -> BoxFuture<'a, Option<TokenId>> {
+        if let Some(known) = looked.get(&self.call.key) {
+            return std::future::ready(*known).boxed();
         }
         async move {
-            let note = Note::of(token);
-            for dependency in &means.dependencies {
-                let current = dependency.find().await;
-                if !current.is_some_and(|current| note.was_obtained_with(dependency.name(), current.id())) {
-                    return false;
-                }
-            }
-            true
+            let found = match self.manager.find_token().await {
+                Some(found) if self.is_alive_among(found.token(), looked).await => Some(found.id()),
+                _ => None,
+            };
+            looked.insert(self.call.key.clone(), found);
+            found
         }
         .boxed()
     }
