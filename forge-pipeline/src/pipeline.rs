@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Credential, Demand, TokenData, TokenFetcher, TokenId,
@@ -147,6 +148,11 @@ impl TokenFetchPipeline {
             }
         });
         Ok(as_fetched(obtained.await?.0.token()))
+    }
+
+    /// How long an execution may take, by the time-outs of its steps.
+    pub(crate) fn longest_fetch(&self) -> Duration {
+        self.last().longest_fetch()
     }
 
     /// Whether it was built anew since it failed last.

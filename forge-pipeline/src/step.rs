@@ -25,8 +25,6 @@ use storage::StepStorage;
 pub(crate) struct Step {
     call: Arc<StepCall>,
     manager: TokenManager,
-    /// How long it takes at most, with all that it needs.
-    budget: Duration,
     _generation: Option<Generation>,
 }
 
@@ -58,23 +56,18 @@ impl Step {
         };
         let generation = around.storage.as_ref().and_then(|storage| storage.generation(&key));
         let make = |means: Means| {
-            // The fetch, and once more after a 401.
-            let own = means.fetcher.timeout().saturating_mul(2);
-            let before = means.dependencies.iter().map(|step| step.budget).max().unwrap_or_default();
-            let budget = own.saturating_add(before);
             let clock = Arc::clone(&around.clock);
             let call = Arc::new(StepCall::new(&around.pipeline, name, &key, clock, means));
             let mut manager = TokenManager::builder(Arc::clone(&call))
                 .clock(Arc::clone(&around.clock))
-                .fetch_timeout(budget)
                 // Renewed when it is needed: whoever needs it ahead of time has a window of its own.
                 .advisory_window(Duration::ZERO);
             if let Some(storage) = &around.storage {
                 manager = manager.storage(StepStorage(Arc::clone(storage)));
             }
-            Ok(Self { call, manager: manager.build()?, budget, _generation: generation.clone() })
+            Ok(Self { call, manager: manager.build()?, _generation: generation.clone() })
         };
-        let means = Means { fetcher, dependencies };
+        let means = Means::new(fetcher, dependencies);
         match &generation {
             Some(generation) => {
                 crate::sharing::shared(generation, means, make, |step, means| step.call.take_over(means))
@@ -125,6 +118,11 @@ impl Step {
     pub(crate) async fn find(&self) -> Option<Arc<Credential>> {
         let found = self.manager.find_token().await?;
         self.is_alive(found.token()).await.then_some(found)
+    }
+
+    /// How long a fetch takes at most, with all that it needs.
+    pub(crate) fn longest_fetch(&self) -> Duration {
+        self.call.means().longest_fetch
     }
 
     /// Whether it is fetched by another fetcher than when it failed last.

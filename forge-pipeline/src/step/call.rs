@@ -1,5 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use forge_core::{
@@ -28,6 +29,8 @@ pub(super) struct StepCall {
 pub(super) struct Means {
     pub(super) fetcher: Arc<dyn TokenFetcher>,
     pub(super) dependencies: Vec<Arc<Step>>,
+    /// How long a fetch takes at most, with all that it needs.
+    pub(super) longest_fetch: Duration,
 }
 
 /// The tokens of the dependencies, in their order.
@@ -50,6 +53,10 @@ impl TokenProvider for StepCall {
             *lock(&self.failed) = Some(means);
         }
         fetched
+    }
+
+    fn longest_fetch(&self) -> Option<Duration> {
+        Some(self.means().longest_fetch)
     }
 
     async fn has_new_credentials(&self) -> bool {
@@ -149,6 +156,13 @@ impl StepCall {
 }
 
 impl Means {
+    pub(super) fn new(fetcher: Arc<dyn TokenFetcher>, dependencies: Vec<Arc<Step>>) -> Self {
+        // The call, and once more after a 401.
+        let own = fetcher.timeout().saturating_mul(2);
+        let before = dependencies.iter().map(|step| step.longest_fetch()).max().unwrap_or_default();
+        Self { fetcher, dependencies, longest_fetch: own.saturating_add(before) }
+    }
+
     async fn tokens_needed(&self) -> Result<Used, AuthenticationError> {
         let tokens = self.dependencies.iter().map(|step| step.obtain(Demand::Valid));
         Ok(try_join_all(tokens).await?.into_iter().map(|(credential, _)| credential).collect())
