@@ -185,8 +185,9 @@ impl TokenFetchPipeline {
             let needed: Vec<_> =
                 graph.dependencies_of(place).iter().filter_map(|needed| fetches[*needed].clone()).collect();
             let fetch = async move {
-                try_join_all(needed).await?;
-                steps[place].obtain(Demand::New).await
+                let needed: Vec<(Arc<Credential>, _)> = try_join_all(needed).await?;
+                let needed: Vec<_> = needed.iter().map(|(credential, _)| credential.id()).collect();
+                steps[place].obtain_anew(&needed).await
             };
             fetches[place] = Some(fetch.boxed().shared());
         }

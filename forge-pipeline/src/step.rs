@@ -98,6 +98,20 @@ impl Step {
         .await
     }
 
+    /// A token fetched anew with these of the dependencies, not with older ones by somebody who has begun
+    /// before.
+    pub(crate) async fn obtain_anew(
+        &self,
+        needed: &[TokenId],
+    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+        let obtained = self.obtain(Demand::New).await?;
+        let is_joined = obtained.1 == TokenOrigin::Joined;
+        if is_joined && !self.call.was_obtained_with(obtained.0.id(), needed) {
+            return self.obtain(Demand::New).await;
+        }
+        Ok(obtained)
+    }
+
     /// Another token than the one that the next step's endpoint has rejected, if there is one to be had.
     pub(crate) async fn renew_rejected(
         &self,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, Credential, Demand, FetchContext, TokenData,
-    TokenFetcher, TokenProvider, async_trait,
+    TokenFetcher, TokenId, TokenProvider, async_trait,
 };
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
@@ -23,6 +23,8 @@ pub(super) struct StepCall {
     means: Mutex<Arc<Means>>,
     /// Those with which it failed last.
     failed: Mutex<Option<Arc<Means>>>,
+    /// Its last token, and those of the dependencies with which it was obtained.
+    obtained: Mutex<Option<(TokenId, Vec<TokenId>)>>,
 }
 
 /// A fetcher, and the steps whose tokens it needs.
@@ -78,6 +80,7 @@ impl StepCall {
             clock,
             means: Mutex::new(Arc::new(means)),
             failed: Mutex::new(None),
+            obtained: Mutex::new(None),
         }
     }
 
@@ -88,6 +91,13 @@ impl StepCall {
     /// From now on it is fetched by these.
     pub(super) fn take_over(&self, means: Means) {
         *lock(&self.means) = Arc::new(means);
+    }
+
+    /// Whether the token is the last one, and was obtained with all of these.
+    pub(super) fn was_obtained_with(&self, token: TokenId, needed: &[TokenId]) -> bool {
+        let obtained = lock(&self.obtained);
+        let last = obtained.as_ref().filter(|(last, _)| *last == token);
+        last.is_some_and(|(_, used)| needed.iter().all(|needed| used.contains(needed)))
     }
 
     async fn fetch_by(&self, means: &Means) -> Result<TokenData, AuthenticationError> {
@@ -110,6 +120,8 @@ impl StepCall {
                 for credential in &used {
                     credential.mark_accepted();
                 }
+                let used = used.iter().map(|credential| credential.id()).collect();
+                *lock(&self.obtained) = Some((token.id(), used));
                 Ok(token)
             }
             Err(error) => Err(self.tell(means, error, &used)),

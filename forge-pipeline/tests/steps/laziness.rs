@@ -109,6 +109,35 @@ async fn a_forced_execution_fetches_every_step_once_also_where_several_need_it()
 }
 
 #[tokio::test]
+async fn a_forced_execution_is_not_content_with_what_others_buy_with_the_old_tokens() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    token(&pipeline).await;
+    pipeline.invalidate_step("user").await.unwrap();
+    let gate = world.steps[1].hold();
+    let execute = |anew| {
+        let pipeline = pipeline.clone();
+        tokio::spawn(async move { pipeline.execute(anew).await.unwrap().access_token().to_owned() })
+    };
+    let lazily = execute(false);
+    until(|| world.calls() == [1, 2, 1]).await;
+    // These two have everything in common.
+    let anew = [execute(true), execute(true)];
+    until(|| world.calls() == [2, 2, 1]).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(1);
+    let anew = join_all(anew).await;
+    assert_eq!(world.calls()[..2], [2, 3]);
+    let last = |step: usize| world.steps[step].state().seen.last().cloned().unwrap();
+    assert_eq!((&*last(1)["app"], &*last(2)["user"]), ("app-2", "user-3"));
+    let newest = token(&pipeline).await;
+    assert!(anew.into_iter().all(|token| token.unwrap() == newest));
+    lazily.await.unwrap();
+}
+
+#[tokio::test]
 async fn invalidating_a_step_drops_it_and_its_dependants_only() {
     let world = World::new().step("a", &[]).step("b", &[]).step("c", &["a"]).step("d", &["b", "c"]);
     let storage = storage(&world.clock);
