@@ -1,11 +1,8 @@
 //! Tokens that die with those they were obtained with.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use forge_core::{StorageError, TokenData, TokenStorage, async_trait};
 use forge_storage_memory::InMemoryTokenStorage;
 
+use crate::storage::Told;
 use crate::world::{World, token};
 
 #[tokio::test]
@@ -80,46 +77,17 @@ async fn a_forced_execution_fetches_dying_steps_once_too() {
     }
 }
 
-/// A storage that announces nothing, and so is asked each time.
-#[derive(Clone, Debug)]
-struct Counting(InMemoryTokenStorage, Arc<AtomicUsize>);
-
-impl Counting {
-    fn new() -> Self {
-        Self(InMemoryTokenStorage::new(), Arc::default())
-    }
-}
-
-#[async_trait]
-impl TokenStorage for Counting {
-    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.get(key).await
-    }
-
-    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
-        self.0.set(key, token).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.0.delete(key).await
-    }
-
-    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
-        self.0.exists(key).await
-    }
-}
-
 #[tokio::test]
 async fn each_step_is_looked_at_once_however_many_die_with_it() {
     const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let world = (1..NAMES.len())
         .fold(World::new().step(NAMES[0], &[]), |world, place| world.dying(NAMES[place], &NAMES[..place]));
-    let storage = Counting::new();
+    // It is asked each time.
+    let storage = Told::without_announcements();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     assert_eq!(world.calls(), [1; NAMES.len()]);
-    storage.1.store(0, Ordering::Relaxed);
+    storage.reads();
     assert_eq!(token(&pipeline).await, "l-1");
-    assert_eq!(storage.1.load(Ordering::Relaxed), NAMES.len());
+    assert_eq!(storage.reads(), NAMES.len());
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use forge_core::{AuthenticationErrorKind, ManualClock, OAuthErrorCode, TokenStorage};
-use forge_pipeline::TokenFetchPipeline;
+use forge_core::{AuthenticationErrorKind, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
+use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 
+use crate::storage::Told;
 use crate::world::{World, token, until};
 
 fn storage(clock: &Arc<ManualClock>) -> InMemoryTokenStorage {
@@ -35,6 +36,17 @@ async fn a_valid_final_token_fetches_nothing_even_if_earlier_ones_have_expired()
     world.pass(600);
     assert_eq!(token(&pipeline).await, "user-2");
     assert_eq!(world.calls(), [2, 2]);
+}
+
+#[tokio::test]
+async fn inv19_a_hit_asks_no_storage_that_announces_changes() {
+    let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
+    let storage = Told::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    token(&pipeline).await;
+    assert!(storage.reads() > 0);
+    assert_eq!(token(&pipeline).await, "session-1");
+    assert_eq!(storage.reads(), 0);
 }
 
 #[tokio::test]
@@ -138,6 +150,45 @@ async fn a_forced_execution_is_not_content_with_what_others_buy_with_the_old_tok
 }
 
 #[tokio::test]
+async fn nobody_builds_on_what_an_invalidation_is_about_to_drop() {
+    let world = World::chain();
+    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    token(&pipeline).await;
+    let invalidation = pipeline.invalidate_step("app");
+    let meanwhile = async {
+        while world.calls()[0] < 2 {
+            token(&pipeline).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let (invalidated, ()) = tokio::join!(invalidation, meanwhile);
+    invalidated.unwrap();
+    token(&pipeline).await;
+    assert_built_on(&world, "app-2");
+}
+
+/// Whoever has fetched after the first time has done so with this app token.
+fn assert_built_on(world: &World, app: &str) {
+    let seen = world.steps[1].state().seen.clone();
+    assert!(seen.len() > 1 && seen[1..].iter().all(|seen| seen["app"] == app), "{seen:?}");
+    let seen = world.steps[2].state().seen.clone();
+    assert!(seen.len() > 1 && seen[1..].iter().all(|seen| seen["user"] != "user-1"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_invalidation_that_the_storage_did_not_hear_of_says_so() {
+    let world = World::chain();
+    let storage = Told::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    token(&pipeline).await;
+    storage.refuse_to_delete();
+    let error = pipeline.invalidate_step("user").await.unwrap_err();
+    assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Storage, Some("user")));
+    let provider = PipelineTokenProvider::new(pipeline, "service");
+    assert_eq!(provider.forget_token().await.unwrap_err().step(), Some("app"));
+}
+
+#[tokio::test]
 async fn invalidating_a_step_drops_it_and_its_dependants_only() {
     let world = World::new().step("a", &[]).step("b", &[]).step("c", &["a"]).step("d", &["b", "c"]);
     let storage = storage(&world.clock);
@@ -220,6 +271,9 @@ async fn a_refresh_token_is_for_who_gets_the_token_and_for_later_steps() {
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     let token = pipeline.execute(false).await.unwrap();
     assert_eq!((token.refresh_token(), token.extra().len()), (Some("r"), 0));
+    let context = world.steps[2].state().context.clone().unwrap();
+    let user = context.get_token("user").unwrap();
+    assert_eq!((user.refresh_token(), user.extra().len()), (Some("r"), 0));
     // No manager may take it for one that it can send.
     let stored = storage.get("api:session").await.unwrap().unwrap();
     assert!(stored.refresh_token().is_none());

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) revoked: Vec<String>,
     /// With which tokens it was called.
     pub(crate) seen: Vec<HashMap<String, String>>,
+    /// With which tokens, whole, it was called last.
+    pub(crate) context: Option<FetchContext>,
     /// The errors that it was told of.
     pub(crate) told: Vec<AuthenticationError>,
     pub(crate) refresh_token: Option<String>,
@@ -104,6 +106,7 @@ impl TokenFetcher for Fake {
             .map(|(step, token)| (step.to_owned(), token.access_token().to_owned()))
             .collect();
         self.state().seen.push(shown.clone());
+        self.state().context = Some(context.clone());
         let next = {
             let mut state = self.state();
             if state.next.is_empty() { None } else { Some(state.next.remove(0)) }
