@@ -1,0 +1,44 @@
+//! The example `small_job`, which is all variables.
+
+use std::process::{Command, Output};
+
+use crate::world::World;
+
+/// The example, with these variables of ours only.
+fn run(variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--package", "requestforge", "--features", "config"]);
+    command.args(["--example", "small_job"]);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REQUESTFORGE_") {
+            command.env_remove(name);
+        }
+    }
+    for (name, value) in variables {
+        command.env(format!("REQUESTFORGE_{name}"), value);
+    }
+    command.output().expect("cargo")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_job_takes_all_from_its_environment() {
+    let world = World::start().await;
+    let (base_url, token_url) = (world.api.base_url(), world.server.token_url());
+    let common =
+        [("BASE_URL", &*base_url), ("TOKEN_URL", &*token_url), ("CLIENT_ID", world.server.client_id())];
+    for (secret, value) in
+        [("CLIENT_SECRET", world.server.client_secret()), ("CLIENT_SECRET_FILE", world.secret.path())]
+    {
+        let run = run(&[&common[..], &[(secret, value)]].concat());
+        let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success() && told.contains("{\"path\":\"/users\"}"), "{secret}: {told}\n{errors}");
+    }
+    assert_eq!((world.api.accepted(), world.server.token_calls()), (2, 2));
+}
+
+#[test]
+fn a_small_job_says_which_variable_is_wrong() {
+    let run = run(&[("BASE_URL", "https://api.example.com"), ("TIMEOT", "5s")]);
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success() && errors.contains("REQUESTFORGE_TIMEOT"), "{errors}");
+}
