@@ -3,8 +3,8 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, IntoTokenSource, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields, Secret,
-    SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
+    Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
+    Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
     async_trait, retry_after, token_source_fn,
 };
