@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use requestforge::ServiceConfig;
+
 use crate::world::World;
 
 /// The example, with these variables of ours only.
@@ -34,6 +36,27 @@ async fn a_small_job_takes_all_from_its_environment() {
         assert!(run.status.success() && told.contains("{\"path\":\"/users\"}"), "{secret}: {told}\n{errors}");
     }
     assert_eq!((world.api.accepted(), world.server.token_calls()), (2, 2));
+}
+
+#[test]
+fn a_small_job_stands_in_the_readme_and_is_at_most_eight_lines() {
+    let (readme, job) = (include_str!("../../../README.md"), include_str!("../../../examples/small_job.rs"));
+    assert!(readme.contains(&format!("\n```rust,ignore\n{job}```\n")), "{job}");
+    assert!(job.lines().count() <= 8, "{job}");
+}
+
+#[test]
+fn every_field_stands_in_the_readme_with_its_variable() {
+    let unknown = serde_json::from_str::<ServiceConfig>("{\"unknown\": 1}").expect_err("refused").to_string();
+    let (_, known) = unknown.split_once("expected one of ").expect("the known ones");
+    let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    assert!(known.len() > 25, "{unknown}");
+    let readme = include_str!("../../../README.md");
+    for field in known {
+        assert!(readme.contains(&format!("`{field}`")), "{field}");
+        let is_table = matches!(field, "headers" | "extra_params");
+        assert_eq!(readme.contains(&format!("`{}`", field.to_uppercase())), !is_table, "{field}");
+    }
 }
 
 #[test]
