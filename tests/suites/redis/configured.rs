@@ -1,5 +1,7 @@
 //! A Redis that a configuration names.
 
+use std::path::Path;
+
 use forge_tests::{AuthorizationServer, RedisServer};
 use requestforge::redis::{Client, cmd};
 use requestforge::{ServiceConfig, TokenManager};
@@ -15,7 +17,7 @@ fn manager(service: &Value) -> TokenManager {
 async fn processes_whose_configuration_names_a_redis_share_a_token() {
     let issuer = AuthorizationServer::start().await.expect("a server");
     let redis = RedisServer::start_with(&["--requirepass", "s3cret"]).await;
-    let (url, folder) = (redis.url(), std::env::temp_dir());
+    let (url, folder) = (redis.url(), Path::new(env!("CARGO_TARGET_TMPDIR")));
     let [secret, password] = ["secret", "password"].map(|name| {
         folder.join(format!("configured-{}-{name}", std::process::id())).to_str().expect("text").to_owned()
     });
