@@ -33,6 +33,9 @@ pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis
 #[cfg(feature = "encryption")]
 pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
 
+#[cfg(feature = "config")]
+pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
+
 #[cfg(feature = "client")]
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
