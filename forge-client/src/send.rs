@@ -58,7 +58,7 @@ struct Call<'a> {
     /// Of these, those that a retry strategy asked for.
     retries: u32,
     /// What the last attempt came to, until the next one is begun.
-    so_far: Option<SoFar>,
+    so_far: Option<Box<SoFar>>,
     extensions: Extensions,
     /// How long the last exchange took, if anybody asks.
     took: Duration,
@@ -162,8 +162,10 @@ impl<'a> Call<'a> {
         let (body, stream) = self.hop.body.send();
         *request.body_mut() = body;
         let logging = client.logging.as_ref();
+        // Boxed, as what most calls do without would be moved with each of them.
         let entry = logging
-            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions));
+            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions))
+            .map(Box::new);
         let is_timed = entry.is_some() || !client.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);
         let sent = client.http.execute(request).await;
@@ -334,7 +336,7 @@ impl<'a> Call<'a> {
             }
             Err(error) => Some(Err(error)),
         };
-        self.so_far = kept.map(|outcome| SoFar { outcome, retries });
+        self.so_far = kept.map(|outcome| Box::new(SoFar { outcome, retries }));
         pause.await;
     }
 

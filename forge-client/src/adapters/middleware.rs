@@ -112,7 +112,7 @@ impl Middleware for AuthMiddleware {
 
             let mut body = None;
             if auth.reads_body(response.status(), response.headers()) {
-                let peeked = peek(response, MAX_EXAMINED).await;
+                let peeked = peek(response, MAX_EXAMINED, None).await;
                 (response, body) = (peeked.response, peeked.body);
             }
             let judgement = Judgement::of(response.status(), response.headers());
