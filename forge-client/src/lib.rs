@@ -23,6 +23,7 @@ mod credential_names;
 mod curl;
 mod error;
 mod examined;
+mod header;
 mod hooks;
 mod hop;
 mod logging;

@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used)]
 
+mod bodies;
+mod headers;
+mod with_http;
+
 use forge_tests::{Origin, RawReply};
 use futures_util::TryStreamExt;
 use requestforge::reqwest::multipart::{Form, Part};
