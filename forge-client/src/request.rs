@@ -190,7 +190,8 @@ impl RequestBuilder {
 
     /// Authenticates this request so, instead of as the client does; its API key is left out, too. As
     /// always, only an origin that may see the client's credentials gets to see these: a request to another
-    /// one is not sent.
+    /// one is not sent. A client without a base URL has such origins only if they are named
+    /// ([`with_credential_origin`](crate::HttpClientConfigBuilder::with_credential_origin)).
     ///
     /// ```no_run
     /// # async fn run(
@@ -221,6 +222,10 @@ impl RequestBuilder {
     /// Has a new token fetched for this request, whatever is cached
     /// ([`force_refresh`](forge_core::TokenSource::force_refresh)): after rights were granted, say, that
     /// the token at hand does not have yet.
+    ///
+    /// Once for the call, and only where a token is sent: nothing is fetched for a path that is excluded, at
+    /// an origin that may not see the token, or if the request has the token's header already. Where no token
+    /// of a source authenticates the request at all, this is an error of [`send`](Self::send).
     pub fn force_renewal(self) -> Self {
         self.with(|parts| {
             parts.options.auth.force_renewal = true;
