@@ -1,11 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Credential, TokenId};
+use forge_core::{Credential, Judgement, TokenId};
 use http::{HeaderMap, StatusCode};
 
 use super::AuthRetryStrategy;
-use super::rejection::{Judgement, judge};
 use crate::ExaminedResponse;
 
 /// What token auth remembers of one call, and what it makes of each answer. No I/O: whoever sends
@@ -40,19 +39,19 @@ impl<'a> AuthSession<'a> {
 
     /// Whether the body must be at hand for [`after`](Self::after).
     pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self.strategy.reads_body() && judge(status, headers) == Judgement::Rejected
+        self.strategy.reads_body() && Judgement::of(status, headers) == Judgement::Rejected
     }
 
     pub(crate) fn after(&self, credential: &Credential, response: &ExaminedResponse<'_>) -> Next {
-        match judge(response.status, response.headers) {
+        match Judgement::of(response.status, response.headers) {
             Judgement::Accepted => {
                 credential.mark_accepted();
                 Next::HandOn
             }
-            Judgement::Unknown | Judgement::Refused => Next::HandOn,
             Judgement::Rejected => {
                 self.strategy.replay_after(self.replays + 1, response).map_or(Next::HandOn, Next::Renew)
             }
+            _ => Next::HandOn,
         }
     }
 

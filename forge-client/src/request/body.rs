@@ -17,7 +17,7 @@ pub(super) struct TypedBody {
 }
 
 /// The most of a form that is kept in memory.
-const MAX_FORM: u64 = 64 * 1024 * 1024;
+const MAX_FORM: usize = 64 * 1024 * 1024;
 
 impl TypedBody {
     pub(super) fn untyped(body: RequestBody) -> Self {
@@ -37,12 +37,10 @@ impl TypedBody {
         let content_type = encoded.headers_mut().remove(CONTENT_TYPE);
         // Goes with the body, if it is known.
         let length = encoded.headers_mut().remove(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let is_short = |length| usize::try_from(length).is_ok_and(|length| length <= MAX_FORM);
         let body = encoded.body_mut().take().unwrap_or_default();
-        let body = match length {
-            Some(..=MAX_FORM) => at_hand(body, length, MAX_FORM as usize),
-            _ => Err(body),
-        };
+        let body = if length.is_some_and(is_short) { at_hand(body, length, MAX_FORM) } else { Err(body) };
         let body = body.map_or_else(|stream| RequestBody::Stream(Some(stream)), RequestBody::Bytes);
         Ok(Self { body, content_type, boundary })
     }
