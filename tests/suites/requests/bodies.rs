@@ -110,9 +110,10 @@ async fn a_stream_in_a_form_is_not_read_before_it_is_sent_unless_it_is_short() {
     let pieces = 65;
     for (length, says_it, at_hand) in [(1, false, 0), (MIB, true, 0), (1, true, pieces)] {
         let (body, read) = ready(pieces, length);
-        let part = match says_it {
-            true => Part::stream_with_length(body, (pieces * length) as u64),
-            false => Part::stream(body),
+        let part = if says_it {
+            Part::stream_with_length(body, (pieces * length) as u64)
+        } else {
+            Part::stream(body)
         };
         let request = client.put("/").multipart(Form::new().part("file", part));
         assert_eq!(read.load(Ordering::SeqCst), at_hand, "{length} {says_it}");

@@ -9,7 +9,7 @@ mod with_http;
 use forge_tests::{Origin, RawReply};
 use futures_util::TryStreamExt;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{ConfigError, HttpClient, HttpResponse, RequestBuilder};
+use requestforge::{ConfigError, HttpClient, HttpClientError, HttpResponse, RequestBuilder};
 
 async fn origin(reply: RawReply) -> Origin {
     Origin::start(move |_| reply.clone()).await.expect("a server")
@@ -105,7 +105,7 @@ async fn a_body_is_json_or_it_is_not() {
         [("[1, 2]", Some(vec![1, 2])), ("[1, 2", None), ("{}", None), ("", None), ("<html>", None)]
     {
         let json = response(RawReply::ok(body), 100).await.json::<Vec<u32>>().await;
-        assert_eq!(json.as_ref().is_err_and(|error| error.is_parse()), parsed.is_none(), "{body}: {json:?}");
+        assert_eq!(json.as_ref().is_err_and(HttpClientError::is_parse), parsed.is_none(), "{body}: {json:?}");
         assert_eq!(json.ok(), parsed);
         assert_eq!(response(RawReply::ok(body), 100).await.json_or_none().await, parsed);
     }
