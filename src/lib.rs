@@ -6,7 +6,7 @@ pub use forge_core::{
     Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
     Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
-    async_trait, retry_after, token_source_fn,
+    async_trait, echoes, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};

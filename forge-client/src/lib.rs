@@ -26,6 +26,7 @@ mod curl;
 mod deadline;
 mod error;
 mod examined;
+mod header;
 mod hooks;
 mod hop;
 mod logging;
