@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{AuthServiceError, BodyCopy, Cloned, Guard};
+use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
 use crate::adapters::{pause, settle};
 use crate::auth::{BareRequest, CallAuth};
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
-pub struct AuthService<S, C = Cloned> {
+pub struct AuthService<S, C = CloneBody> {
     inner: S,
     guard: Arc<Guard>,
     copy: C,
