@@ -3,8 +3,8 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields, Secret,
-    SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
+    Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
+    Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
     async_trait, retry_after, token_source_fn,
 };
@@ -32,6 +32,9 @@ pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis
 
 #[cfg(feature = "encryption")]
 pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
+
+#[cfg(feature = "config")]
+pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
 
 #[cfg(feature = "client")]
 pub use forge_client::{
