@@ -53,5 +53,5 @@ pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware
 
 #[cfg(feature = "tower")]
 pub use forge_client::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
 };

@@ -43,7 +43,7 @@ mod upload;
 
 #[cfg(feature = "tower")]
 pub use adapters::layer::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
 };
 #[cfg(feature = "middleware")]
 pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};

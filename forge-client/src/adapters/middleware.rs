@@ -60,7 +60,8 @@ struct Inner {
 pub struct AuthMiddlewareBuilder(Settings);
 
 impl AuthMiddleware {
-    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source, such as a `TokenManager`.
+    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
+    /// [`TokenSource`](forge_core::TokenSource), or a provider.
     pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
         Self::with_auth_hook(auth.into())
     }
