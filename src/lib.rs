@@ -47,3 +47,11 @@ pub use forge_client::{
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };
+
+#[cfg(feature = "middleware")]
+pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware};
+
+#[cfg(feature = "tower")]
+pub use forge_client::{
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+};

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, CacheKey, ConfigError, Demand, IntoTokenSource, TokenData, TokenProvider,
@@ -23,9 +24,8 @@ use crate::TokenFetchPipeline;
 /// | [`force_refresh`](TokenManager::force_refresh) | everything |
 ///
 /// [`invalidate_token`](TokenManager::invalidate_token) of the manager invalidates the same steps
-/// as a 401. All steps together have the manager's
-/// [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout) of 30 s: give it more if they may take
-/// longer.
+/// as a 401. The manager waits as long as the time-outs of the steps allow, with a second call of each after a
+/// 401, unless it is given a [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout).
 ///
 /// The manager keeps a copy of the last step's token, and uses it as long as that says it is valid; what
 /// [dies with its dependencies](forge_core::TokenFetcher::dies_with_dependencies) is noticed when the pipeline
@@ -98,6 +98,10 @@ impl TokenProvider for PipelineTokenProvider {
 
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         self.fetch_token_for(Demand::OtherThan(current.id())).await
+    }
+
+    fn longest_fetch(&self) -> Option<Duration> {
+        Some(self.pipeline.longest_fetch())
     }
 
     async fn has_new_credentials(&self) -> bool {
