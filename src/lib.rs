@@ -33,6 +33,8 @@ pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis
 #[cfg(feature = "encryption")]
 pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
 
+#[cfg(feature = "blocking")]
+pub use forge_client::blocking;
 #[cfg(feature = "client")]
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
