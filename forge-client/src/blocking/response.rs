@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -125,7 +126,6 @@ impl HttpResponse {
 ///
 /// Errors hold an [`HttpClientError`]: the connection was cut, or no more came in time
 /// ([`TimedOut`](io::ErrorKind::TimedOut)).
-#[derive(Debug)]
 #[must_use = "nothing is read until it is asked for"]
 pub struct BodyReader {
     response: crate::HttpResponse,
@@ -155,4 +155,10 @@ impl BodyReader {
 fn io_error(error: HttpClientError) -> io::Error {
     let kind = if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::Other };
     io::Error::new(kind, error)
+}
+
+impl fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyReader").field("response", &self.response).finish_non_exhaustive()
+    }
 }
