@@ -1,5 +1,6 @@
 //! What a request carries to prove who sends it, and what its answer says of that.
 
+mod bare;
 mod call;
 mod composite;
 mod exclusions;
@@ -10,6 +11,7 @@ mod session;
 mod strategy;
 mod token_auth;
 
+pub(crate) use bare::BareRequest;
 pub(crate) use call::{CallAuth, CallAuthOptions, Instead};
 pub(crate) use fixed::Fixed;
 pub(crate) use scheme::Scheme;

@@ -6,6 +6,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
+use crate::auth::BareRequest;
 use crate::credential_names::may_name_a_credential;
 use crate::target::Origin;
 
@@ -70,6 +71,17 @@ impl Hop {
         }
         replace(&mut headers, own);
         Self { method, url, headers, body, trusted }
+    }
+
+    /// What authentication sees of it.
+    pub(crate) fn bare(&self) -> BareRequest<'_> {
+        BareRequest {
+            method: &self.method,
+            url: &self.url,
+            path: self.url.path(),
+            own: &self.headers,
+            body: if self.body.is_empty() { Some(&[]) } else { self.body.at_hand() },
+        }
     }
 
     pub(crate) fn is_trusted(&self) -> bool {

@@ -304,7 +304,7 @@ impl RequestBuilder {
         if let Some(scheme) = parts.options.auth.scheme(client.authentication.as_deref())
             && hop.is_trusted()
         {
-            scheme.show(&hop, &mut headers);
+            scheme.show(&hop.bare(), &mut headers);
         }
         Curl::of(client, hop, headers)
     }

@@ -146,7 +146,7 @@ impl<'a> Call<'a> {
         if let Some(auth) = &mut self.auth {
             auth.start();
             if self.hop.is_trusted() {
-                within(self.deadline, auth.apply(&self.hop, &mut headers)).await??;
+                within(self.deadline, auth.apply(&self.hop.bare(), &mut headers)).await??;
             }
         }
         if !self.client.hooks.request.is_empty() {
@@ -237,9 +237,8 @@ impl<'a> Call<'a> {
             auth.after(&ExaminedResponse::of(&response, None))
         };
         let Next::Renew(delay) = next else { return Ok(Step::On(response)) };
-        // Also where the body cannot be sent again: the next request must not meet the same fate.
-        let has_another = within(self.deadline, auth.renew()).await??;
-        if !(has_another && self.hop.body.can_be_sent() && self.has_time_for(delay)) {
+        let replays = within(self.deadline, auth.renew(self.hop.body.can_be_sent())).await??;
+        if !(replays && self.has_time_for(delay)) {
             return Ok(Step::On(response));
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use forge_core::{AuthenticationError, ConfigError, Credential, TokenId, TokenSource};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use url::Url;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::bare::BareRequest;
 use super::exclusions::{ExcludedPaths, Exclusions};
 use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 
@@ -199,19 +199,20 @@ impl BoundTokenAuth {
         &self.header.name
     }
 
-    pub(crate) fn applies_to(&self, url: &Url) -> bool {
-        !self.exclusions.hold(url)
+    pub(crate) fn applies_to(&self, path: &str) -> bool {
+        !self.exclusions.hold(path)
     }
 
     pub(crate) fn apply(
         &self,
         credential: &Credential,
-        method: &Method,
-        url: &Url,
+        request: &BareRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
         match &self.header.prefix {
-            None if self.header.name == AUTHORIZATION => credential.apply(method, url.as_str(), headers),
+            None if self.header.name == AUTHORIZATION => {
+                credential.apply(request.method, request.url.as_str(), headers);
+            }
             None => _ = headers.insert(&self.header.name, credential.header_value().clone()),
             Some(prefix) => _ = headers.insert(&self.header.name, self.header.value(credential, prefix)?),
         }
