@@ -46,3 +46,7 @@ pub use forge_client::{
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;
