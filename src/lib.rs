@@ -3,8 +3,8 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields, Secret,
-    SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
+    Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
+    Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
     async_trait, retry_after, token_source_fn,
 };
@@ -33,6 +33,9 @@ pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis
 #[cfg(feature = "encryption")]
 pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
 
+#[cfg(feature = "config")]
+pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
+
 #[cfg(feature = "blocking")]
 pub use forge_client::blocking;
 #[cfg(feature = "client")]
@@ -45,6 +48,14 @@ pub use forge_client::{
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
+};
+
+#[cfg(feature = "middleware")]
+pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware};
+
+#[cfg(feature = "tower")]
+pub use forge_client::{
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
 };
 
 #[cfg(doctest)]

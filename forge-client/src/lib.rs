@@ -10,6 +10,8 @@
 //! # }
 //! ```
 
+#[cfg(any(feature = "middleware", feature = "tower"))]
+mod adapters;
 mod auth;
 mod backoff;
 #[cfg(feature = "blocking")]
@@ -38,6 +40,12 @@ mod rt;
 mod send;
 mod target;
 
+#[cfg(feature = "tower")]
+pub use adapters::layer::{
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+};
+#[cfg(feature = "middleware")]
+pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};
 pub use auth::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,
     ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy, TokenAuth,
@@ -62,3 +70,5 @@ pub use retry::{
 };
 
 pub use reqwest;
+#[cfg(feature = "middleware")]
+pub use reqwest_middleware;

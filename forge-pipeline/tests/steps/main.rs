@@ -6,5 +6,6 @@ mod bonds;
 mod failures;
 mod laziness;
 mod managed;
+mod storage;
 mod trouble;
 mod world;
