@@ -36,6 +36,8 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 #[cfg(feature = "config")]
 pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
 
+#[cfg(feature = "blocking")]
+pub use forge_client::blocking;
 #[cfg(feature = "client")]
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
@@ -55,3 +57,7 @@ pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware
 pub use forge_client::{
     AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;

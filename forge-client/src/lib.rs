@@ -14,6 +14,8 @@
 mod adapters;
 mod auth;
 mod backoff;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod breaker;
 // Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
 #[cfg(test)]
