@@ -3,8 +3,8 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields, Secret,
-    SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
+    Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
+    Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
     async_trait, echoes, retry_after, token_source_fn,
 };
@@ -33,6 +33,11 @@ pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis
 #[cfg(feature = "encryption")]
 pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
 
+#[cfg(feature = "config")]
+pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
+
+#[cfg(feature = "blocking")]
+pub use forge_client::blocking;
 #[cfg(feature = "client")]
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
@@ -44,3 +49,15 @@ pub use forge_client::{
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };
+
+#[cfg(feature = "middleware")]
+pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware};
+
+#[cfg(feature = "tower")]
+pub use forge_client::{
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;

@@ -91,10 +91,6 @@ impl Default for HttpClientConfigBuilder {
 }
 
 impl HttpClientBuilder {
-    pub(crate) fn for_client(base_url: impl Into<String>) -> Self {
-        Self::with_defaults().with_base_url(base_url)
-    }
-
     /// The client.
     ///
     /// # Errors
@@ -106,6 +102,10 @@ impl HttpClientBuilder {
 }
 
 impl<T> HttpClientConfigBuilder<T> {
+    pub(crate) fn for_client(base_url: impl Into<String>) -> Self {
+        Self::with_defaults().with_base_url(base_url)
+    }
+
     fn with_defaults() -> Self {
         Self {
             settings: Settings::default(),
@@ -155,7 +155,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self.invalid.get_or_insert(error);
     }
 
-    fn finish(self) -> Result<HttpClientConfig, HttpClientError> {
+    pub(crate) fn finish(self) -> Result<HttpClientConfig, HttpClientError> {
         if let Some(invalid) = self.invalid {
             return Err(invalid.into());
         }
@@ -165,8 +165,8 @@ impl<T> HttpClientConfigBuilder<T> {
             if url.query().is_some() || url.fragment().is_some() {
                 return Err(HttpClientError::builder("base_url", "a URL without query and fragment"));
             }
-            settings.base_url = BaseUrl::new(&url);
             settings.origins.push(Origin::of(&url));
+            settings.base_url = BaseUrl::new(url);
         }
         for origin in &self.credential_origins {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));

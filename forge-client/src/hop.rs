@@ -9,6 +9,7 @@ use url::Url;
 use crate::auth::BareRequest;
 use crate::credential_names::may_name_a_credential;
 use crate::target::Origin;
+use crate::upload::Watch;
 
 /// One request of a call: the first, or what a redirect made of it.
 pub(crate) struct Hop {
@@ -156,11 +157,12 @@ impl RequestBody {
         }
     }
 
-    pub(crate) fn send(&mut self) -> Option<reqwest::Body> {
+    /// What goes into a request, and who tells whether it failed by itself.
+    pub(crate) fn send(&mut self) -> (Option<reqwest::Body>, Option<Watch>) {
         match self {
-            Self::Empty => None,
-            Self::Bytes(bytes) => Some(bytes.clone().into()),
-            Self::Stream(stream) => stream.take(),
+            Self::Empty => (None, None),
+            Self::Bytes(bytes) => (Some(bytes.clone().into()), None),
+            Self::Stream(stream) => stream.take().map(Watch::over).unzip(),
         }
     }
 }

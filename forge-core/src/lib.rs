@@ -48,7 +48,7 @@ pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
 pub use retry_after::retry_after;
 pub use secret::Secret;
 pub use secret_source::SecretSource;
-pub use source::{StaticTokenSource, TokenSource, token_source_fn};
+pub use source::{IntoTokenSource, StaticTokenSource, TokenSource, token_source_fn};
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{

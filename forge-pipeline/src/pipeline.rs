@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Credential, Demand, TokenData, TokenFetcher, TokenId,
@@ -159,6 +160,11 @@ impl TokenFetchPipeline {
         Ok(as_fetched(obtained.await?.0.token()))
     }
 
+    /// How long an execution may take, by the time-outs of its steps.
+    pub(crate) fn longest_fetch(&self) -> Duration {
+        self.last().longest_fetch()
+    }
+
     /// Whether it was built anew since it failed last.
     pub(crate) async fn has_new_credentials(&self) -> bool {
         self.last().has_new_credentials().await
@@ -189,8 +195,9 @@ impl TokenFetchPipeline {
             let needed: Vec<_> =
                 graph.dependencies_of(place).iter().filter_map(|needed| fetches[*needed].clone()).collect();
             let fetch = async move {
-                try_join_all(needed).await?;
-                steps[place].obtain(Demand::New).await
+                let needed: Vec<(Arc<Credential>, _)> = try_join_all(needed).await?;
+                let needed: Vec<_> = needed.iter().map(|(credential, _)| credential.id()).collect();
+                steps[place].obtain_anew(&needed).await
             };
             fetches[place] = Some(fetch.boxed().shared());
         }

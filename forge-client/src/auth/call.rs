@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use forge_core::{AuthenticationError, ConfigError, Credential};
+use forge_core::{AuthenticationError, ConfigError, Credential, Judgement};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::bare::BareRequest;
@@ -141,6 +141,12 @@ impl<'a> CallAuth<'a> {
         headers.get(auth.header_name())
     }
 
+    /// Whether this attempt carries a credential that could be rejected.
+    #[cfg(any(feature = "middleware", feature = "tower"))]
+    pub(crate) fn is_carried(&self) -> bool {
+        self.sent.is_some()
+    }
+
     /// Whether the body must be at hand for [`after`](Self::after).
     pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let session = self.sent.as_ref().and(self.tokens.as_ref());
@@ -149,8 +155,13 @@ impl<'a> CallAuth<'a> {
 
     /// What an answer asks for.
     pub(crate) fn after(&self, response: &ExaminedResponse<'_>) -> Next {
+        self.after_judged(Judgement::of(response.status, response.headers), response)
+    }
+
+    /// The same, where another one has judged.
+    pub(crate) fn after_judged(&self, judgement: Judgement, response: &ExaminedResponse<'_>) -> Next {
         match (&self.sent, &self.tokens) {
-            (Some(credential), Some((_, session))) => session.after(credential, response),
+            (Some(credential), Some((_, session))) => session.after(credential, judgement, response),
             _ => Next::HandOn,
         }
     }

@@ -42,8 +42,13 @@ impl<'a> AuthSession<'a> {
         self.strategy.reads_body() && Judgement::of(status, headers) == Judgement::Rejected
     }
 
-    pub(crate) fn after(&self, credential: &Credential, response: &ExaminedResponse<'_>) -> Next {
-        match Judgement::of(response.status, response.headers) {
+    pub(crate) fn after(
+        &self,
+        credential: &Credential,
+        judgement: Judgement,
+        response: &ExaminedResponse<'_>,
+    ) -> Next {
+        match judgement {
             Judgement::Accepted => {
                 credential.mark_accepted();
                 Next::HandOn
@@ -85,10 +90,10 @@ mod tests {
         let strategy = SimpleAuthRetryStrategy::new();
         let mut session = AuthSession::new(&strategy);
         let (one, two) = (credential("1"), credential("2"));
-        assert_eq!(session.after(&one, &unauthorized()), Next::Renew(Duration::ZERO));
+        assert_eq!(session.after(&one, Judgement::Rejected, &unauthorized()), Next::Renew(Duration::ZERO));
         assert!(session.replay_with(&one, Some(Arc::clone(&two))));
         assert_eq!(session.take_renewed().map(|renewed| renewed.id()), Some(two.id()));
-        assert_eq!(session.after(&two, &unauthorized()), Next::HandOn);
+        assert_eq!(session.after(&two, Judgement::Rejected, &unauthorized()), Next::HandOn);
     }
 
     #[test]
@@ -109,7 +114,7 @@ mod tests {
         for (status, accepted) in [(401, false), (403, false), (302, false), (500, false), (200, true)] {
             let response =
                 ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
-            session.after(&one, &response);
+            session.after(&one, Judgement::of(response.status, response.headers), &response);
             assert_eq!(one.was_accepted(), accepted, "{status}");
         }
     }

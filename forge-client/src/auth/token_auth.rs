@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use forge_core::{AuthenticationError, ConfigError, Credential, TokenId, TokenSource};
+use forge_core::{AuthenticationError, ConfigError, Credential, IntoTokenSource, TokenId, TokenSource};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -41,10 +41,11 @@ pub struct TokenAuth {
 }
 
 impl TokenAuth {
-    /// Tokens from this source: a `TokenManager`, or any other.
-    pub fn new(source: impl TokenSource + 'static) -> Self {
+    /// Tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider, which gets a
+    /// manager of its own.
+    pub fn new(source: impl IntoTokenSource) -> Self {
         Self {
-            source: Arc::new(source),
+            source: source.into_token_source(),
             excluded: ExcludedPaths::default(),
             strategy: Arc::new(SimpleAuthRetryStrategy::new()),
             header_name: Ok(AUTHORIZATION),
@@ -162,7 +163,7 @@ impl TokenAuth {
 }
 
 /// Any source will do where settings are not needed.
-impl<S: TokenSource + 'static> From<S> for TokenAuth {
+impl<S: IntoTokenSource> From<S> for TokenAuth {
     fn from(source: S) -> Self {
         Self::new(source)
     }

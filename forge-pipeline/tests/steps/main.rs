@@ -7,5 +7,6 @@ mod failures;
 mod laziness;
 mod managed;
 mod sharing;
+mod storage;
 mod trouble;
 mod world;

@@ -63,7 +63,7 @@ impl Inner {
         let Some(lease) = &mut turn.lease else { return Waited::Over(turn) };
         let service = self.provider.service_name();
         // Whoever holds it is at work as long as it does not run out, so waiting is the best hope.
-        let deadline = Deadline::after(self.fetch_timeout / 4 * 3);
+        let deadline = Deadline::after(self.fetch_timeout() / 4 * 3);
         loop {
             match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {
                 Some(Ok(Acquired::Held { failures })) => {
