@@ -3,7 +3,7 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields, Secret, SecretSource,
+    Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields, Secret, SecretSource, Seen,
     Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId,
     TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version, async_trait, retry_after,
     token_source_fn,

@@ -49,7 +49,7 @@ pub use source::{StaticTokenSource, TokenSource, token_source_fn};
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{
-    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Spending,
+    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Seen, Spending,
     TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::TokenData;
