@@ -74,7 +74,8 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .38rem .7rem; border-bottom: 1px solid var(--rule); }
 thead th { font-size: .84rem; color: var(--soft); font-weight: 600; }
 tbody th { background: var(--band); font-weight: 600; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.verdict { white-space: nowrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1.8rem; margin-top: 2.2rem; }
 figure { margin: 0; }

@@ -52,7 +52,8 @@ fn write_svg(page: &mut String, plot: &Plot, x: &Scale, y: &Scale) -> fmt::Resul
         let label = label(*tick);
         writeln!(page, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", bottom + 17.0)?;
     }
-    for (index, (_, points)) in plot.series.iter().enumerate() {
+    // The first one, which is ours, lies above the others.
+    for (index, (_, points)) in plot.series.iter().enumerate().rev() {
         write_curve(page, points, &colour(index), x, y)?;
     }
     let middle = f64::midpoint(LEFT, WIDTH - RIGHT);

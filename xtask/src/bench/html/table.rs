@@ -10,7 +10,7 @@ use crate::bench::table::number;
 pub(super) fn write(page: &mut String, lines: &[Line]) -> fmt::Result {
     write_tally(page, lines)?;
     writeln!(page, "<div class=\"table\"><table>")?;
-    let columns = "<th>what</th><th>figure</th><th>beside</th><th>ratio</th><th>goal</th><th></th>";
+    let columns = "<th>what</th><th class=\"number\">figure</th><th>beside</th><th class=\"number\">ratio</th><th>goal</th><th></th>";
     writeln!(page, "<thead><tr>{columns}</tr></thead>\n<tbody>")?;
     let mut suite = None;
     for line in lines {
