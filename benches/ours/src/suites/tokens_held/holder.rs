@@ -23,25 +23,28 @@ const ROUNDS: usize = 20;
 const HITS: u32 = 10_000;
 /// In each round other ones, so that the processor's caches do not have them yet.
 const READS: u32 = 10_000;
+/// Longer than all this takes.
+const LONG: Duration = Duration::from_secs(24 * 3_600);
+/// So that tokens expire while one looks.
+const SHORT: Duration = Duration::from_secs(1);
 /// By then what has expired is gone, or stays.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Is the process that holds so many tokens in our storage.
 pub(crate) fn hold(tokens: u32) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        // The tokens live until they have been looked at.
-        let lifetime = Duration::from_secs(2) + tokens * Duration::from_micros(10);
         let storage = InMemoryTokenStorage::builder().capacity(u64::from(tokens) + 1).build();
         let manager = TokenManager::builder(Local).storage(storage.clone()).cache_key("one more").build()?;
         let before = resident();
-        fill(&storage, tokens, lifetime).await?;
+        fill(&storage, tokens, LONG).await?;
         let filled = resident();
         let hit = time_of_a_hit(&manager).await?;
         let read = time_of_a_read(&storage, tokens).await?;
         manager.invalidate_token().await?;
-        until_empty(&storage, lifetime + PATIENCE).await?;
+        fill(&storage, tokens, SHORT).await?;
+        until_empty(&storage).await?;
         let left = resident();
-        fill(&storage, tokens, lifetime).await?;
+        fill(&storage, tokens, LONG).await?;
         let again = resident();
         let tell = json!({
             "tokens": tokens, "hit": hit, "read": read,
@@ -119,10 +122,10 @@ fn each(begun: CpuTime, times: u32) -> f64 {
     begun.elapsed().as_secs_f64() * 1e9 / f64::from(times)
 }
 
-async fn until_empty(storage: &InMemoryTokenStorage, limit: Duration) -> Result<()> {
+async fn until_empty(storage: &InMemoryTokenStorage) -> Result<()> {
     let begun = Instant::now();
     while !storage.is_empty() {
-        if begun.elapsed() > limit {
+        if begun.elapsed() > PATIENCE {
             return Err(format!("{} expired tokens do not leave", storage.len()).into());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
