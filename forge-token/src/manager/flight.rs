@@ -54,7 +54,7 @@ struct Course {
 
 /// Runs in a task of its own. Whatever the provider does, it lands.
 pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
-    let deadline = Deadline::after(manager.fetch_timeout);
+    let deadline = Deadline::after(manager.fetch_timeout());
     let mut course = Course { is_answered: true, is_told: false };
     let flown = deadline.bound(unwinding(manager.obtain(goal, &landing, &mut course))).await;
     let result = match flown {

@@ -109,7 +109,7 @@ impl Inner {
     }
 
     pub(super) fn storage_deadline(&self) -> Deadline {
-        Deadline::after(MOST_PER_STORAGE_CALL.min(self.fetch_timeout / 8))
+        Deadline::after(MOST_PER_STORAGE_CALL.min(self.fetch_timeout() / 8))
     }
 
     fn only_here(&self, goal: Goal, instead: Option<TokenData>) -> Found {

@@ -75,7 +75,7 @@ impl Inner {
         let Some(lease) = &mut turn.lease else { return Waited::Over(turn) };
         let service = self.provider.service_name();
         // Whoever holds it is at work as long as it does not run out, so waiting is the best hope.
-        let deadline = Deadline::after(self.fetch_timeout / 4 * 3);
+        let deadline = Deadline::after(self.fetch_timeout() / 4 * 3);
         loop {
             let stamp = self.slot.stamp(self.clock.now());
             match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {

@@ -6,11 +6,12 @@ use cargo_metadata::{DependencyKind, Metadata};
 ///
 /// Development dependencies are free, since nobody who uses a crate sees them; except for xtask, which
 /// has to build when nothing else does.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     (
         "requestforge",
         &[
             "forge-client",
+            "forge-config",
             "forge-core",
             "forge-pipeline",
             "forge-storage-encrypted",
@@ -20,6 +21,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
         ],
     ),
     ("forge-client", &["forge-core"]),
+    ("forge-config", &["forge-client", "forge-core", "forge-storage-redis", "forge-token"]),
     ("forge-pipeline", &["forge-core", "forge-token"]),
     ("forge-storage-encrypted", &["forge-core"]),
     ("forge-storage-memory", &["forge-core"]),
@@ -78,6 +80,8 @@ mod tests {
             ("requestforge", "forge-client"),
             ("requestforge", "forge-storage-redis"),
             ("forge-client", "forge-core"),
+            ("forge-config", "forge-client"),
+            ("forge-config", "forge-token"),
             ("forge-token", "forge-core"),
             ("forge-storage-memory", "forge-core"),
             ("forge-storage-encrypted", "forge-core"),
@@ -94,6 +98,8 @@ mod tests {
         for (from, to) in [
             ("forge-core", "forge-token"),
             ("forge-client", "forge-token"),
+            ("forge-client", "forge-config"),
+            ("forge-config", "forge-pipeline"),
             ("forge-token", "forge-storage-memory"),
             ("forge-storage-redis", "forge-client"),
             ("forge-storage-encrypted", "forge-storage-redis"),
