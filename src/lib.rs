@@ -3,10 +3,10 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, InvalidTokenResponse, Moment, OAuthErrorCode, ResponseFields, Secret, SecretSource,
-    Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId,
-    TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version, async_trait, retry_after,
-    token_source_fn,
+    Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
+    Secret, SecretSource, Seen, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat,
+    TokenData, TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage,
+    Version, async_trait, echoes, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -33,6 +33,11 @@ pub use forge_storage_redis::{RedisTokenStorage, RedisTokenStorageBuilder, redis
 #[cfg(feature = "encryption")]
 pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBuilder, EncryptionKey};
 
+#[cfg(feature = "config")]
+pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
+
+#[cfg(feature = "blocking")]
+pub use forge_client::blocking;
 #[cfg(feature = "client")]
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
@@ -44,3 +49,15 @@ pub use forge_client::{
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
     SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };
+
+#[cfg(feature = "middleware")]
+pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware};
+
+#[cfg(feature = "tower")]
+pub use forge_client::{
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;

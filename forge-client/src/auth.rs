@@ -1,16 +1,17 @@
 //! What a request carries to prove who sends it, and what its answer says of that.
 
+mod bare;
 mod call;
 mod composite;
 mod exclusions;
 mod fixed;
 mod hook;
-mod rejection;
 mod scheme;
 mod session;
 mod strategy;
 mod token_auth;
 
+pub(crate) use bare::BareRequest;
 pub(crate) use call::{CallAuth, CallAuthOptions, Instead};
 pub(crate) use fixed::Fixed;
 pub(crate) use scheme::Scheme;

@@ -10,8 +10,12 @@
 //! # }
 //! ```
 
+#[cfg(any(feature = "middleware", feature = "tower"))]
+mod adapters;
 mod auth;
 mod backoff;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod breaker;
 // Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
 #[cfg(test)]
@@ -21,8 +25,10 @@ mod client;
 mod config;
 mod credential_names;
 mod curl;
+mod deadline;
 mod error;
 mod examined;
+mod header;
 mod hooks;
 mod hop;
 mod logging;
@@ -35,7 +41,14 @@ mod retry;
 mod rt;
 mod send;
 mod target;
+mod upload;
 
+#[cfg(feature = "tower")]
+pub use adapters::layer::{
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
+};
+#[cfg(feature = "middleware")]
+pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};
 pub use auth::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,
     ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy, TokenAuth,
@@ -60,3 +73,5 @@ pub use retry::{
 };
 
 pub use reqwest;
+#[cfg(feature = "middleware")]
+pub use reqwest_middleware;

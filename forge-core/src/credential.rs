@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, TokenId};
@@ -10,7 +11,7 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, Tok
 /// A token made ready for requests: its header value, formatted once, and its identity.
 ///
 /// This is what a [`TokenSource`](crate::TokenSource) hands out. Clients apply it to a request with
-/// [`apply`](Self::apply), name it when it was rejected, and [say so](Self::mark_accepted) when a
+/// [`apply_to`](Self::apply_to) or [`apply`](Self::apply), name it when it was rejected, and [say so](Self::mark_accepted) when a
 /// request that carried it was answered.
 ///
 /// ```
@@ -89,6 +90,29 @@ impl Credential {
     /// the arguments.
     pub fn apply(&self, method: &Method, url: &str, headers: &mut HeaderMap) {
         let _ = (method, url);
+        self.set(headers);
+    }
+
+    /// As [`apply`](Self::apply), for a request of the `http` crate whose URI is absolute.
+    ///
+    /// Whether its origin may see the credential is for the caller to know.
+    ///
+    /// ```
+    /// # fn send(_: http::Request<()>) {}
+    /// # let credential = forge_core::Credential::new(forge_core::TokenData::new("abc"))?;
+    /// let request = http::Request::get("https://api.example.com/users").body(()).unwrap();
+    /// let (mut parts, body) = request.into_parts();
+    /// credential.apply_to(&mut parts);
+    /// # assert_eq!(parts.headers["authorization"], "Bearer abc");
+    /// send(http::Request::from_parts(parts, body));
+    /// # Ok::<_, forge_core::AuthenticationError>(())
+    /// ```
+    pub fn apply_to(&self, request: &mut Parts) {
+        // Not by way of `apply`: the text of the URI, which it wants, would be made for nothing.
+        self.set(&mut request.headers);
+    }
+
+    fn set(&self, headers: &mut HeaderMap) {
         headers.insert(AUTHORIZATION, self.header_value.clone());
     }
 

@@ -8,6 +8,7 @@
 //! | do one step of several that lead to a token | [`TokenFetcher`] |
 //! | keep tokens in a place of your own | [`TokenStorage`] |
 //! | hand a client tokens from elsewhere | [`StaticTokenSource`], [`token_source_fn`], [`TokenSource`] |
+//! | send tokens with an HTTP client of your own | [`TokenSource`], [`Credential`], [`Judgement`] |
 //! | move time in a test | `ManualClock` (feature `test-util`) |
 //! | check a storage of your own | `storage_conformance` (feature `test-util`) |
 
@@ -19,6 +20,7 @@ mod error;
 mod fetch_context;
 mod fetcher;
 mod identity;
+mod judgement;
 mod provider;
 mod response;
 mod retry_after;
@@ -40,16 +42,17 @@ pub use error::{
 pub use fetch_context::FetchContext;
 pub use fetcher::TokenFetcher;
 pub use identity::TokenId;
+pub use judgement::Judgement;
 pub use provider::{Demand, TokenProvider};
 pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
 pub use retry_after::retry_after;
 pub use secret::Secret;
 pub use secret_source::SecretSource;
-pub use source::{StaticTokenSource, TokenSource, token_source_fn};
+pub use source::{IntoTokenSource, StaticTokenSource, TokenSource, token_source_fn};
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{
-    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Spending,
+    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Seen, Spending,
     TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::TokenData;

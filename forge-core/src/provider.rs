@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -67,6 +68,12 @@ pub trait TokenProvider: Send + Sync {
         self.fetch_token().await
     }
 
+    /// How long a fetch may take, for a provider that makes several calls and bounds each of them. A manager
+    /// that is given no time-out of its own goes by it. Default: `None`, which leaves that to the manager.
+    fn longest_fetch(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether what this provider authenticates with has changed since it was last refused. Then a
     /// manager tries again at once, past the cool-down of a permanent failure. Default: no.
     async fn has_new_credentials(&self) -> bool {
@@ -118,6 +125,10 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
 
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         (**self).refresh_token(current).await
+    }
+
+    fn longest_fetch(&self) -> Option<Duration> {
+        (**self).longest_fetch()
     }
 
     async fn has_new_credentials(&self) -> bool {

@@ -65,6 +65,14 @@ impl Default for ResponseFields {
     }
 }
 
+impl ResponseFields {
+    /// The texts of an answer in the places of the access token and the refresh token, also where it is no
+    /// answer of success.
+    pub fn tokens_in<'a>(&self, answer: &'a Value) -> impl Iterator<Item = &'a str> {
+        [&self.access_token, &self.refresh_token].into_iter().filter_map(|field| get(answer, field)?.as_str())
+    }
+}
+
 /// An answer that holds no usable token. Names the field and what was expected, never the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}`: expected {expected}, found {found}")]
@@ -172,9 +180,13 @@ fn remove(answer: &mut Value, field: &str) {
         Some((parent, name)) => (parent, name.replace("~1", "/").replace("~0", "~")),
         None => ("", field.to_owned()),
     };
-    if let Some(Value::Object(parent)) = answer.pointer_mut(parent)
-        && let Some(mut removed) = parent.remove(&name)
-    {
+    let removed = match answer.pointer_mut(parent) {
+        Some(Value::Object(parent)) => parent.remove(&name),
+        // The others keep their places.
+        Some(Value::Array(_)) => answer.pointer_mut(field).map(Value::take),
+        _ => None,
+    };
+    if let Some(mut removed) = removed {
         wipe(&mut removed);
     }
 }
@@ -414,6 +426,17 @@ mod tests {
         assert_eq!((token.access_token(), token.token_type()), ("abc", "Token"));
         assert_eq!((token.refresh_token(), token.expires_at().unwrap().timestamp()), (Some("r"), 60));
         assert_eq!(Value::from(token.extra().clone()), json!({"data": {"life": {}, "tenant": 7}}));
+
+        let in_lists = ResponseFields {
+            access_token: "/tokens/1".into(),
+            refresh_token: "/tokens/0/r".into(),
+            ..fields
+        };
+        let answer = json!({"tokens": [{"r": "refresh"}, "abc", "more"]});
+        let token = TokenData::from_response_at(&answer, &in_lists, DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!((token.access_token(), token.refresh_token()), ("abc", Some("refresh")));
+        assert_eq!(Value::from(token.extra().clone()), json!({"tokens": [{}, null, "more"]}));
+        let fields = ResponseFields { access_token: "/data/token".into(), ..ResponseFields::default() };
 
         let error =
             TokenData::from_response_at(&json!({"data": []}), &fields, DateTime::UNIX_EPOCH).unwrap_err();

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -64,27 +64,32 @@ impl SecretSource {
     /// [`AuthenticationErrorKind::Configuration`]: the file or variable cannot be read, or the secret is
     /// empty. [`AuthenticationErrorKind::Other`]: the closure failed.
     pub async fn read(&self) -> Result<Secret, AuthenticationError> {
-        let failed = |what: String| {
-            AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(what)
-        };
+        let Kind::Closure(closure) = &self.0 else { return self.read_at_once() };
+        let secret = closure()
+            .await
+            .map_err(|error| failed("the secret cannot be had".to_owned()).with_source(error))?;
+        self.check(secret)
+    }
+
+    /// The secret as it is now, for those who cannot wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); and that of a closure has to be waited for.
+    pub fn read_at_once(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
-            Kind::File(path) => {
-                let unreadable = || failed(format!("the secret file {} cannot be read", path.display()));
-                let content =
-                    std::fs::read_to_string(path).map_err(|error| unreadable().with_source(error))?;
-                let content = Zeroizing::new(content);
-                let line = content.strip_suffix('\n').unwrap_or(&content);
-                Secret::from(line.strip_suffix('\r').unwrap_or(line))
-            }
+            Kind::File(path) => read_file(path)?,
             Kind::Env(name) => {
                 let unset = |_| failed(format!("the environment variable {name} holds no secret"));
                 Secret::from(std::env::var(name).map_err(unset)?)
             }
-            Kind::Closure(closure) => closure()
-                .await
-                .map_err(|error| failed("the secret cannot be had".to_owned()).with_source(error))?,
+            Kind::Closure(_) => return Err(failed("the secret from a closure has to be waited for".into())),
         };
+        self.check(secret)
+    }
+
+    fn check(&self, secret: Secret) -> Result<Secret, AuthenticationError> {
         if secret.expose().is_empty() {
             return Err(failed(format!("the secret from {self:?} is empty")));
         }
@@ -99,6 +104,18 @@ impl SecretSource {
             _ => None,
         }
     }
+}
+
+fn read_file(path: &Path) -> Result<Secret, AuthenticationError> {
+    let unreadable = || failed(format!("the secret file {} cannot be read", path.display()));
+    let content = std::fs::read_to_string(path).map_err(|error| unreadable().with_source(error))?;
+    let content = Zeroizing::new(content);
+    let line = content.strip_suffix('\n').unwrap_or(&content);
+    Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
+}
+
+fn failed(what: String) -> AuthenticationError {
+    AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(what)
 }
 
 impl<S: Into<Secret>> From<S> for SecretSource {

@@ -52,6 +52,22 @@ pub trait TokenSource: Send + Sync {
     ) -> Result<Option<Arc<Credential>>, AuthenticationError>;
 }
 
+/// What a client takes where it wants tokens: any [`TokenSource`], and what one can be made of.
+///
+/// The providers of this project implement it, by a `TokenManager` that keeps the token in the process.
+/// Where the manager needs settings, a storage say, or others use it too, make it yourself. So it is with
+/// a [`TokenProvider`](crate::TokenProvider) of one's own: `TokenManager::new(provider)`.
+pub trait IntoTokenSource {
+    /// The source. Nothing is fetched before somebody asks it.
+    fn into_token_source(self) -> Arc<dyn TokenSource>;
+}
+
+impl<S: TokenSource + 'static> IntoTokenSource for S {
+    fn into_token_source(self) -> Arc<dyn TokenSource> {
+        Arc::new(self)
+    }
+}
+
 #[async_trait]
 impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {
     fn cached(&self) -> Option<Arc<Credential>> {

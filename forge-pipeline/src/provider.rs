@@ -1,10 +1,16 @@
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use forge_core::{AuthenticationError, CacheKey, ConfigError, Demand, TokenData, TokenProvider, async_trait};
+use forge_core::{
+    AuthenticationError, CacheKey, ConfigError, Demand, IntoTokenSource, TokenData, TokenProvider,
+    TokenSource, async_trait,
+};
+use forge_token::TokenManager;
 
 use crate::TokenFetchPipeline;
 
-/// A pipeline as a provider, for a [`TokenManager`](forge_token::TokenManager): that one renews ahead of
+/// A pipeline as a provider, for a [`TokenManager`]: that one renews ahead of
 /// expiry, knows what to do about a 401 of the API, and takes the lease where several processes share a
 /// storage.
 ///
@@ -15,12 +21,11 @@ use crate::TokenFetchPipeline;
 /// | there is no token | what the pipeline lacks |
 /// | the token expires soon | the last step, and what that lacks |
 /// | the API rejected the token | the step that [`refresh_from_step`](Self::refresh_from_step) names and all that depend on it, or everything; nothing, if somebody has renewed it meanwhile |
-/// | [`force_refresh`](forge_token::TokenManager::force_refresh) | everything |
+/// | [`force_refresh`](TokenManager::force_refresh) | everything |
 ///
-/// [`invalidate_token`](forge_token::TokenManager::invalidate_token) of the manager invalidates the same steps
-/// as a 401. All steps together have the manager's
-/// [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout) of 30 s: give it more if they may take
-/// longer.
+/// [`invalidate_token`](TokenManager::invalidate_token) of the manager invalidates the same steps
+/// as a 401. The manager waits as long as the time-outs of the steps allow, with a second call of each after a
+/// 401, unless it is given a [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout).
 ///
 /// The manager keeps a copy of the last step's token, and uses it as long as that says it is valid; what
 /// [dies with its dependencies](forge_core::TokenFetcher::dies_with_dependencies) is noticed when the pipeline
@@ -95,6 +100,10 @@ impl TokenProvider for PipelineTokenProvider {
         self.fetch_token_for(Demand::OtherThan(current.id())).await
     }
 
+    fn longest_fetch(&self) -> Option<Duration> {
+        Some(self.pipeline.longest_fetch())
+    }
+
     async fn has_new_credentials(&self) -> bool {
         self.pipeline.has_new_credentials().await
     }
@@ -105,6 +114,13 @@ impl TokenProvider for PipelineTokenProvider {
             None => self.pipeline.invalidate_all().await,
         };
         forgotten.map_err(|error| error.or_service_name(&self.service_name))
+    }
+}
+
+/// By a [`TokenManager`] that keeps the token in the process.
+impl IntoTokenSource for PipelineTokenProvider {
+    fn into_token_source(self) -> Arc<dyn TokenSource> {
+        Arc::new(TokenManager::new(self))
     }
 }
 

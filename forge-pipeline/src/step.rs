@@ -4,18 +4,20 @@ mod call;
 mod note;
 mod storage;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, Clock, ConfigError, Credential, Demand, Generation, TokenData, TokenFetcher,
-    TokenProvider, TokenStorage,
+    TokenId, TokenProvider, TokenStorage,
 };
-use forge_token::{TokenManager, TokenOrigin};
+use forge_token::TokenManager;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::trace::traced;
+use crate::sharing::SharedSteps;
+use crate::trace::{Obtained, Outcome, traced};
 use call::{Means, StepCall};
 use note::Note;
 use storage::StepStorage;
@@ -24,8 +26,6 @@ use storage::StepStorage;
 pub(crate) struct Step {
     call: Arc<StepCall>,
     manager: TokenManager,
-    /// How long it takes at most, with all that it needs.
-    budget: Duration,
     _generation: Option<Generation>,
 }
 
@@ -39,6 +39,10 @@ pub(crate) struct Surroundings {
 /// How often a token is fetched anew because its dependencies have changed meanwhile.
 const MOST_REPETITIONS: usize = 2;
 
+/// What was found under the keys of steps while one was looked at: each is looked at once, however many ways
+/// lead to it.
+type Looked = HashMap<String, Option<TokenId>>;
+
 impl Step {
     /// The step that keeps its token under this name; its dependencies are given.
     pub(crate) fn new(
@@ -46,6 +50,7 @@ impl Step {
         name: &str,
         dependencies: Vec<Arc<Self>>,
         around: &Surroundings,
+        shared: &mut SharedSteps,
     ) -> Result<Arc<Self>, ConfigError> {
         let key = match &*around.pipeline {
             "" => name.to_owned(),
@@ -53,26 +58,21 @@ impl Step {
         };
         let generation = around.storage.as_ref().and_then(|storage| storage.generation(&key));
         let make = |means: Means| {
-            // The fetch, and once more after a 401.
-            let own = means.fetcher.timeout().saturating_mul(2);
-            let before = means.dependencies.iter().map(|step| step.budget).max().unwrap_or_default();
-            let budget = own.saturating_add(before);
             let clock = Arc::clone(&around.clock);
             let call = Arc::new(StepCall::new(&around.pipeline, name, &key, clock, means));
             let mut manager = TokenManager::builder(Arc::clone(&call))
                 .clock(Arc::clone(&around.clock))
-                .fetch_timeout(budget)
                 // Renewed when it is needed: whoever needs it ahead of time has a window of its own.
                 .advisory_window(Duration::ZERO);
             if let Some(storage) = &around.storage {
                 manager = manager.storage(StepStorage(Arc::clone(storage)));
             }
-            Ok(Self { call, manager: manager.build()?, budget, _generation: generation.clone() })
+            Ok(Self { call, manager: manager.build()?, _generation: generation.clone() })
         };
-        let means = Means { fetcher, dependencies };
+        let means = Means::new(fetcher, dependencies);
         match &generation {
             Some(generation) => {
-                crate::sharing::shared(generation, means, make, |step, means| step.call.take_over(means))
+                shared.step(generation, means, make, |step, means| step.call.take_over(means))
             }
             None => make(means).map(Arc::new),
         }
@@ -83,10 +83,7 @@ impl Step {
     }
 
     /// A token that will do, and where it came from.
-    pub(crate) async fn obtain(
-        &self,
-        demand: Demand,
-    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+    pub(crate) async fn obtain(&self, demand: Demand) -> Result<Obtained, AuthenticationError> {
         self.told(async {
             let mut obtained = self.manager.get_token_for(demand).await?;
             for _ in 0..MOST_REPETITIONS {
@@ -100,16 +97,27 @@ impl Step {
         .await
     }
 
+    /// A token fetched anew with these of the dependencies, not with older ones by somebody who has begun
+    /// before.
+    pub(crate) async fn obtain_anew(
+        &self,
+        needed: &[TokenId],
+    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+        let obtained = self.obtain(Demand::New).await?;
+        let is_joined = obtained.1 == TokenOrigin::Joined;
+        if is_joined && !self.call.was_obtained_with(obtained.0.id(), needed) {
+            return self.obtain(Demand::New).await;
+        }
+        Ok(obtained)
+    }
+
     /// Another token than the one that the next step's endpoint has rejected, if there is one to be had.
     pub(crate) async fn renew_rejected(
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        let renewed = self.told(async {
-            let renewed = self.manager.refresh_rejected(rejected).await?;
-            Ok((renewed, TokenOrigin::Fetched))
-        });
-        let Some(renewed) = renewed.await?.0 else { return Ok(None) };
+        let renewed = self.told(self.manager.get_token_instead_of(rejected)).await?;
+        let Some((renewed, _)) = renewed else { return Ok(None) };
         if self.is_alive(renewed.token()).await {
             return Ok(Some(renewed));
         }
@@ -120,6 +128,11 @@ impl Step {
     pub(crate) async fn find(&self) -> Option<Arc<Credential>> {
         let found = self.manager.find_token().await?;
         self.is_alive(found.token()).await.then_some(found)
+    }
+
+    /// How long a fetch takes at most, with all that it needs.
+    pub(crate) fn longest_fetch(&self) -> Duration {
+        self.call.means().longest_fetch
     }
 
     /// Whether it is fetched by another fetcher than when it failed last.
@@ -140,28 +153,45 @@ impl Step {
 
     /// Whether the tokens with which this one was obtained still are those of today, where it dies with
     /// them. Fetches nothing.
-    fn is_alive<'a>(&'a self, token: &'a TokenData) -> BoxFuture<'a, bool> {
+    async fn is_alive(&self, token: &TokenData) -> bool {
+        self.is_alive_among(token, &mut Looked::new()).await
+    }
+
+    async fn is_alive_among(&self, token: &TokenData, looked: &mut Looked) -> bool {
         let means = self.call.means();
         if !means.fetcher.dies_with_dependencies() {
-            return std::future::ready(true).boxed();
+            return true;
+        }
+        let note = Note::of(token);
+        for dependency in &means.dependencies {
+            let current = dependency.look(looked).await;
+            if !current.is_some_and(|current| note.was_obtained_with(dependency.name(), current)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The identity of what [`find`](Self::find) brings, if that is not known yet.
+    fn look<'a>(&'a self, looked: &'a mut Looked) -> BoxFuture<'a, Option<TokenId>> {
+        if let Some(known) = looked.get(&self.call.key) {
+            return std::future::ready(*known).boxed();
         }
         async move {
-            let note = Note::of(token);
-            for dependency in &means.dependencies {
-                let current = dependency.find().await;
-                if !current.is_some_and(|current| note.was_obtained_with(dependency.name(), current.id())) {
-                    return false;
-                }
-            }
-            true
+            let found = match self.manager.find_token().await {
+                Some(found) if self.is_alive_among(found.token(), looked).await => Some(found.id()),
+                _ => None,
+            };
+            looked.insert(self.call.key.clone(), found);
+            found
         }
         .boxed()
     }
 
-    async fn told<T>(
+    async fn told<T: Outcome>(
         &self,
-        work: impl Future<Output = Result<(T, TokenOrigin), AuthenticationError>>,
-    ) -> Result<(T, TokenOrigin), AuthenticationError> {
+        work: impl Future<Output = Result<T, AuthenticationError>>,
+    ) -> Result<T, AuthenticationError> {
         let span = tracing::info_span!(
             "token_step",
             pipeline = self.call.pipeline,

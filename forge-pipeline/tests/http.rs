@@ -193,6 +193,28 @@ async fn fields_may_lie_deeper_and_an_expiry_may_be_a_moment() {
     assert_eq!((token.token_type(), token.expires_at().unwrap().timestamp()), ("JWT", now + 90));
 }
 
+#[test]
+fn what_a_step_depends_on_adds_up() {
+    let step = BodyTokenFetcher::builder("c", "https://auth.example.com", "/token").depends_on(["a"]);
+    let step = step.depends_on(["b"]).depends_on(["a"]).build().unwrap();
+    assert_eq!(step.depends_on(), ["a", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_lifetime_that_is_set_wins_also_over_one_that_is_none() {
+    let odd = [json!(0), json!(-1), json!("never"), json!({"a": 1}), json!("1970-01-01T00:00:00Z")];
+    for said in odd {
+        let (_server, url) = Server::answering(200, &[], &json!({"access_token": "t", "exp": said})).await;
+        let lifetime = body(&url).expires_in_field("exp");
+        let moment = body(&url).expires_at_field("exp", TimeFormat::Rfc3339);
+        for step in [lifetime, moment] {
+            let token = fetch(step.ttl(Duration::from_secs(60)).build()).await.unwrap();
+            assert_eq!(token.access_token(), "t", "{said}");
+        }
+        fetch(body(&url).expires_in_field("exp").build()).await.unwrap_err();
+    }
+}
+
 #[tokio::test]
 async fn a_token_may_stand_in_a_header() {
     let (server, url) =
@@ -265,6 +287,26 @@ async fn inv16_nothing_that_was_sent_comes_back_in_an_error() {
             cause = error.source();
         }
         assert!(!shown.contains("canary") && !shown.contains("Y2FuYXJ5"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn inv16_a_token_in_an_answer_that_is_an_error_does_not_get_into_that() {
+    let words = "the canary-token, the canary-refresh and the canary-session are of no use";
+    let answer = json!({
+        "error": "no canary-token", "error_description": words,
+        "data": {"token": "canary-token", "list": ["canary-refresh", "canary-session"]},
+    });
+    for status in [200, 400] {
+        let headers = [("x-session-id", "Bearer canary-token"), ("x-session-id", "canary-refresh")];
+        let (_server, url) = Server::answering(status, &headers, &answer).await;
+        let in_body = body(&url).token_field("/data/token").refresh_token_field("/data/list/0").build();
+        let in_header = HeaderTokenFetcher::builder("session", &url, "/login").token_header("X-Session-Id");
+        for error in [fetch(in_body).await.unwrap_err(), fetch(in_header.build()).await.unwrap_err()] {
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("are of no use") && shown.contains("canary-session"), "{shown}");
+            assert!(!shown.contains("canary-token") && !shown.contains("canary-refresh"), "{shown}");
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, Clock, ResponseFields, Secret, SecretSource, TokenData, TokenProvider, async_trait,
+    AuthenticationError, Clock, IntoTokenSource, ResponseFields, Secret, SecretSource, TokenData,
+    TokenProvider, TokenSource, async_trait,
 };
 use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -20,7 +21,7 @@ pub use builder::OAuth2TokenProviderBuilder;
 pub use client_auth::AuthMethod;
 pub use grant::{ClientCredentials, Grant, Password};
 
-use crate::{TokenEndpoint, TokenRequest, TokenTransport};
+use crate::{TokenEndpoint, TokenManager, TokenRequest, TokenTransport};
 use client_auth::ClientAuth;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
@@ -260,6 +261,13 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
         let Ok(secrets) = self.secrets().await else { return false };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.as_ref().is_some_and(|refused| !refused.are(&secrets))
+    }
+}
+
+/// By a [`TokenManager`] that keeps the token in the process.
+impl<G: Grant> IntoTokenSource for OAuth2TokenProvider<G> {
+    fn into_token_source(self) -> Arc<dyn TokenSource> {
+        Arc::new(TokenManager::new(self))
     }
 }
 

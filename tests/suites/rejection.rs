@@ -354,3 +354,25 @@ async fn a_header_and_prefix_of_ones_own_carry_the_renewed_token_too() {
     assert!(sent.iter().all(|value| value.strip_prefix("Token ").is_some_and(|token| server.issued(token))));
     assert_ne!(sent[0], sent[1]);
 }
+
+#[tokio::test]
+async fn a_bare_provider_is_a_source_whose_token_is_kept_and_renewed() {
+    let server = AuthorizationServer::start().await.expect("a server");
+    let api = Api::start(&server).await.expect("an API");
+    let provider = ClientCredentialsTokenProvider::builder(
+        server.token_url(),
+        server.client_id(),
+        server.client_secret(),
+    );
+    let client = HttpClient::builder(api.base_url())
+        .with_token_auth(provider.build().expect("a provider"))
+        .build()
+        .expect("a client");
+    for (accepted, token_calls) in [(1, 1), (2, 1)] {
+        client.get("/users").send().await.expect("an answer").error_for_status().expect("let in");
+        assert_eq!((api.accepted(), server.token_calls()), (accepted, token_calls));
+    }
+    server.revoke_all();
+    client.get("/users").send().await.expect("an answer").error_for_status().expect("let in again");
+    assert_eq!((api.accepted(), api.rejected(), server.token_calls()), (3, 1, 2));
+}

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast it is, beside other libraries and beside what the machine can do.
 
 mod callgrind;
+mod html;
 mod machine;
 mod programs;
 mod report;
@@ -129,5 +130,8 @@ fn write(workspace: &Metadata, copy: Option<&Path>, report: &Report) -> Result<(
         fs::write(file, &json).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         say(format_args!("report: {}", file.display()));
     }
+    let page = folder.join("index.html");
+    fs::write(&page, html::page(report)).map_err(|error| format!("cannot write {page}: {error}"))?;
+    say(format_args!("page: {page}"));
     Ok(())
 }

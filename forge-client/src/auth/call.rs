@@ -1,13 +1,12 @@
 use std::sync::Arc;
 
-use forge_core::{ConfigError, Credential};
+use forge_core::{AuthenticationError, ConfigError, Credential, Judgement};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::hook::AuthRequest;
+use super::bare::BareRequest;
 use super::scheme::{Scheme, Single, apply_hook};
 use super::{AuthSession, BoundTokenAuth, Next};
-use crate::hop::Hop;
-use crate::{ExaminedResponse, HttpClientError};
+use crate::ExaminedResponse;
 
 /// What a request says of its authentication.
 #[derive(Default)]
@@ -71,18 +70,22 @@ impl<'a> CallAuth<'a> {
 
     /// Adds what authenticates a request at a trusted origin. Headers that the caller has set stay as
     /// they are.
-    pub(crate) async fn apply(&mut self, hop: &Hop, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+    pub(crate) async fn apply(
+        &mut self,
+        request: &BareRequest<'_>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), AuthenticationError> {
         if let Scheme::Single(single) = self.scheme {
             // Most are, and need no list.
-            if single.applies_to(&AuthRequest::of(hop, headers)) {
-                self.apply_one(single, hop, headers).await?;
+            if single.applies_to(&request.with(headers)) {
+                self.apply_one(single, request, headers).await?;
             }
             return Ok(());
         }
         let mut chosen = Vec::new();
-        self.scheme.choose(&AuthRequest::of(hop, headers), &mut chosen);
+        self.scheme.choose(&request.with(headers), &mut chosen);
         for single in chosen {
-            self.apply_one(single, hop, headers).await?;
+            self.apply_one(single, request, headers).await?;
         }
         Ok(())
     }
@@ -90,26 +93,26 @@ impl<'a> CallAuth<'a> {
     async fn apply_one(
         &mut self,
         single: &'a Single,
-        hop: &Hop,
+        request: &BareRequest<'_>,
         headers: &mut HeaderMap,
-    ) -> Result<(), HttpClientError> {
+    ) -> Result<(), AuthenticationError> {
         match single {
             Single::Fixed { name, value, .. } => {
-                if !hop.headers.contains_key(name) {
+                if !request.own.contains_key(name) {
                     headers.insert(name, value.clone());
                 }
             }
             Single::Hook(hook) => {
-                let mut set = apply_hook(&**hook, &AuthRequest::of(hop, headers))?;
-                for name in hop.headers.keys() {
+                let mut set = apply_hook(&**hook, &request.with(headers))?;
+                for name in request.own.keys() {
                     set.remove(name);
                 }
                 headers.extend(set);
             }
             Single::Tokens(auth) => {
-                if !hop.headers.contains_key(auth.header_name()) {
+                if !request.own.contains_key(auth.header_name()) {
                     let credential = self.credential(auth).await?;
-                    auth.apply(&credential, &hop.method, &hop.url, headers)?;
+                    auth.apply(&credential, request, headers)?;
                     self.sent = Some(credential);
                 }
             }
@@ -117,18 +120,18 @@ impl<'a> CallAuth<'a> {
         Ok(())
     }
 
-    async fn credential(&mut self, auth: &'a BoundTokenAuth) -> Result<Arc<Credential>, HttpClientError> {
+    async fn credential(&mut self, auth: &'a BoundTokenAuth) -> Result<Arc<Credential>, AuthenticationError> {
         let session = match &mut self.tokens {
             Some((last, session)) if std::ptr::eq(*last, auth) => session,
             // What another one remembers, as on the way here through a redirect, is not about these.
             tokens => &mut tokens.insert((auth, auth.session())).1,
         };
         if std::mem::take(&mut self.force_renewal) {
-            return Ok(auth.source().force_refresh().await?);
+            return auth.source().force_refresh().await;
         }
         match session.take_renewed().or_else(|| auth.source().cached()) {
             Some(at_hand) => Ok(at_hand),
-            None => Ok(auth.source().get_token().await?),
+            None => auth.source().get_token().await,
         }
     }
 
@@ -136,6 +139,12 @@ impl<'a> CallAuth<'a> {
     pub(crate) fn carrying<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
         let (auth, _) = self.sent.as_ref().and(self.tokens.as_ref())?;
         headers.get(auth.header_name())
+    }
+
+    /// Whether this attempt carries a credential that could be rejected.
+    #[cfg(any(feature = "middleware", feature = "tower"))]
+    pub(crate) fn is_carried(&self) -> bool {
+        self.sent.is_some()
     }
 
     /// Whether the body must be at hand for [`after`](Self::after).
@@ -146,18 +155,34 @@ impl<'a> CallAuth<'a> {
 
     /// What an answer asks for.
     pub(crate) fn after(&self, response: &ExaminedResponse<'_>) -> Next {
+        self.after_judged(Judgement::of(response.status, response.headers), response)
+    }
+
+    /// The same, where another one has judged.
+    pub(crate) fn after_judged(&self, judgement: Judgement, response: &ExaminedResponse<'_>) -> Next {
         match (&self.sent, &self.tokens) {
-            (Some(credential), Some((_, session))) => session.after(credential, response),
+            (Some(credential), Some((_, session))) => session.after(credential, judgement, response),
             _ => Next::HandOn,
         }
     }
 
-    /// Has the rejected credential renewed. Says whether another came of it, with which to replay.
-    pub(crate) async fn renew(&mut self) -> Result<bool, HttpClientError> {
+    /// Has the rejected credential renewed, also where the request cannot be sent again: the next one must
+    /// not meet the same fate. Says whether to replay.
+    ///
+    /// # Errors
+    ///
+    /// The renewal failed. A request that cannot be sent again is none the worse for that: its answer stands.
+    pub(crate) async fn renew(&mut self, can_be_sent_again: bool) -> Result<bool, AuthenticationError> {
         let (Some(rejected), Some((auth, session))) = (self.sent.take(), &mut self.tokens) else {
             return Ok(false);
         };
-        let renewed = auth.source().refresh_rejected(&rejected).await?;
-        Ok(session.replay_with(&rejected, renewed))
+        match auth.source().refresh_rejected(&rejected).await {
+            Ok(renewed) => Ok(session.replay_with(&rejected, renewed) && can_be_sent_again),
+            Err(error) if can_be_sent_again => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the renewal after a 401 failed; the request cannot be sent again anyway");
+                Ok(false)
+            }
+        }
     }
 }

@@ -48,17 +48,17 @@ impl Exclusions {
     }
 
     /// Decides on the path that is really sent, after joining and normalising.
-    pub(crate) fn hold(&self, url: &Url) -> bool {
-        let path = url.path();
+    pub(crate) fn hold(&self, path: &str) -> bool {
         self.paths.contains(path) || (self.patterns.is_match(path) && !may_climb(path))
     }
 }
 
 /// Whether a server that decodes a path before it looks for `..` may find one, or one that does not count
-/// what follows a semicolon: `/public/..%2fusers`, `/public/..;/users`.
+/// what follows a semicolon: `/public/..%2fusers`, `/public/..;/users`. Or one that is sent a path which
+/// nobody has normalised: `/public/../users`, `/public/..\users`.
 fn may_climb(path: &str) -> bool {
     let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%3b", ";");
-    let decoded = decoded.replace("%2f", "/").replace("%5c", "/");
+    let decoded = decoded.replace("%2f", "/").replace('\\', "/").replace("%5c", "/");
     decoded.split('/').any(|segment| segment.split(';').next() == Some(".."))
 }
 
@@ -125,9 +125,30 @@ mod tests {
             let (paths, patterns) =
                 if is_pattern { (vec![], vec![excluded.clone()]) } else { (vec![excluded.clone()], vec![]) };
             let exclusions = Exclusions::new(&paths, &patterns).unwrap();
-            let url = BaseUrl::new(&Url::parse(&base).unwrap()).join(&reference).unwrap();
+            let url = BaseUrl::new(Url::parse(&base).unwrap()).join(&reference).unwrap();
             assert_eq!(url.path(), sent, "{reference} below {base}");
-            assert_eq!(!exclusions.hold(&url), has_token, "{excluded} excluded, {reference} below {base}");
+            assert_eq!(
+                !exclusions.hold(url.path()),
+                has_token,
+                "{excluded} excluded, {reference} below {base}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_does_not_hold_for_a_path_that_climbs_as_it_is_sent() {
+        let exclusions = Exclusions::new(&["/health".into()], &["/public/*".into()]).unwrap();
+        for (path, excluded) in [
+            ("/health", true),
+            ("/a/../health", false),
+            ("/public/a", true),
+            ("/public/../users", false),
+            (r"/public/..\users", false),
+            (r"/public/a\..\..\users", false),
+            ("/public/..", false),
+            ("/public/..a", true),
+        ] {
+            assert_eq!(exclusions.hold(path), excluded, "{path}");
         }
     }
 

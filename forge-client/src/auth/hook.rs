@@ -4,8 +4,6 @@ use forge_core::AuthenticationError;
 use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
-use crate::hop::Hop;
-
 /// Authentication of one's own: a signature over the request, say, or a header whose value changes.
 ///
 /// It is asked for each request at an origin that may see the client's credentials: for the first one, for
@@ -38,6 +36,7 @@ use crate::hop::Hop;
 pub trait AuthHook: Send + Sync + fmt::Debug {
     /// The headers that it may set. The client treats them as credentials wherever they come from: a
     /// caller's own header of such a name does not follow a redirect to another origin, either.
+    /// `Content-Length` and `Transfer-Encoding`, which follow from the body, are refused.
     fn header_names(&self) -> Vec<HeaderName>;
 
     /// Whether it authenticates this request. Default: yes.
@@ -60,16 +59,13 @@ pub trait AuthHook: Send + Sync + fmt::Debug {
 pub struct AuthRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
+    /// As it is sent.
+    pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Option<&'a [u8]>,
 }
 
 impl<'a> AuthRequest<'a> {
-    pub(crate) fn of(hop: &'a Hop, headers: &'a HeaderMap) -> Self {
-        let body = if hop.body.is_empty() { Some(&[][..]) } else { hop.body.at_hand() };
-        Self { method: &hop.method, url: &hop.url, headers, body }
-    }
-
     /// The method.
     #[must_use]
     pub fn method(&self) -> &'a Method {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::bare::BareRequest;
 use super::composite::CompositeAuth;
 use super::exclusions::Exclusions;
 use super::fixed::Fixed;
 use super::hook::{AuthHook, AuthRequest};
 use super::{BoundTokenAuth, TokenAuth};
-use crate::hop::Hop;
+use crate::header::{check_name, is_framing};
 
 /// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
 /// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
@@ -34,12 +35,14 @@ impl Auth {
     }
 
     pub(crate) fn build(self) -> Result<Scheme, ConfigError> {
-        match self.0 {
-            Kind::Tokens(auth) => Ok(Scheme::Single(Single::Tokens(auth.build()?))),
-            Kind::Fixed(auth) => auth.build().map(Scheme::Single),
-            Kind::Hook(hook) => Ok(Scheme::Single(Single::Hook(hook))),
-            Kind::Composite(auth) => auth.build(),
-        }
+        let scheme = match self.0 {
+            Kind::Tokens(auth) => Scheme::Single(Single::Tokens(auth.build()?)),
+            Kind::Fixed(auth) => Scheme::Single(auth.build()?),
+            Kind::Hook(hook) => Scheme::Single(Single::Hook(hook)),
+            Kind::Composite(auth) => auth.build()?,
+        };
+        scheme.header_names().iter().try_for_each(|name| check_name("auth", name))?;
+        Ok(scheme)
     }
 }
 
@@ -143,12 +146,12 @@ impl Scheme {
 
     /// Adds what would authenticate this request, as far as it is at hand; where a token has to be fetched,
     /// or a hook fails, a mask stands for it.
-    pub(crate) fn show(&self, hop: &Hop, headers: &mut HeaderMap) {
+    pub(crate) fn show(&self, request: &BareRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = Vec::new();
-        self.choose(&AuthRequest::of(hop, headers), &mut chosen);
+        self.choose(&request.with(headers), &mut chosen);
         for single in chosen {
-            let set = single.shown(hop, headers);
-            for (name, value) in set.iter().filter(|(name, _)| !hop.headers.contains_key(*name)) {
+            let set = single.shown(request, headers);
+            for (name, value) in set.iter().filter(|(name, _)| !request.own.contains_key(*name)) {
                 headers.insert(name, value.clone());
             }
         }
@@ -163,20 +166,18 @@ impl Scheme {
 }
 
 impl Single {
-    fn shown(&self, hop: &Hop, headers: &HeaderMap) -> HeaderMap {
+    fn shown(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> HeaderMap {
         let mut set = HeaderMap::new();
         let complete = match self {
             Self::Tokens(auth) => match auth.source().cached() {
-                Some(credential) => auth.apply(&credential, &hop.method, &hop.url, &mut set).is_ok(),
+                Some(credential) => auth.apply(&credential, request, &mut set).is_ok(),
                 None => false,
             },
             Self::Fixed { name, value, .. } => {
                 set.insert(name, value.clone());
                 true
             }
-            Self::Hook(hook) => {
-                apply_hook(&**hook, &AuthRequest::of(hop, headers)).map(|shown| set = shown).is_ok()
-            }
+            Self::Hook(hook) => apply_hook(&**hook, &request.with(headers)).map(|shown| set = shown).is_ok(),
         };
         if !complete {
             let names = match self {
@@ -191,8 +192,8 @@ impl Single {
 
     pub(super) fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         match self {
-            Self::Tokens(auth) => auth.applies_to(request.url()),
-            Self::Fixed { exclusions, .. } => !exclusions.hold(request.url()),
+            Self::Tokens(auth) => auth.applies_to(request.path),
+            Self::Fixed { exclusions, .. } => !exclusions.hold(request.path),
             Self::Hook(hook) => hook.applies_to(request),
         }
     }
@@ -205,9 +206,10 @@ pub(super) fn apply_hook(
 ) -> Result<HeaderMap, AuthenticationError> {
     let mut set = hook.authenticate(request)?;
     let names = hook.header_names();
-    if set.keys().any(|name| !names.contains(name)) {
-        return Err(AuthenticationError::new("", AuthenticationErrorKind::Configuration)
-            .with_message("an authentication hook set a header that is not among its `header_names`"));
+    if set.keys().any(|name| !names.contains(name) || is_framing(name)) {
+        return Err(AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(
+            "an authentication hook set a header that is not among its `header_names`, or may not be",
+        ));
     }
     for value in set.values_mut() {
         value.set_sensitive(true);

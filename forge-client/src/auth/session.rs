@@ -1,11 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Credential, TokenId};
+use forge_core::{Credential, Judgement, TokenId};
 use http::{HeaderMap, StatusCode};
 
 use super::AuthRetryStrategy;
-use super::rejection::{Judgement, judge};
 use crate::ExaminedResponse;
 
 /// What token auth remembers of one call, and what it makes of each answer. No I/O: whoever sends
@@ -40,19 +39,24 @@ impl<'a> AuthSession<'a> {
 
     /// Whether the body must be at hand for [`after`](Self::after).
     pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self.strategy.reads_body() && judge(status, headers) == Judgement::Rejected
+        self.strategy.reads_body() && Judgement::of(status, headers) == Judgement::Rejected
     }
 
-    pub(crate) fn after(&self, credential: &Credential, response: &ExaminedResponse<'_>) -> Next {
-        match judge(response.status, response.headers) {
+    pub(crate) fn after(
+        &self,
+        credential: &Credential,
+        judgement: Judgement,
+        response: &ExaminedResponse<'_>,
+    ) -> Next {
+        match judgement {
             Judgement::Accepted => {
                 credential.mark_accepted();
                 Next::HandOn
             }
-            Judgement::Unknown | Judgement::Refused => Next::HandOn,
             Judgement::Rejected => {
                 self.strategy.replay_after(self.replays + 1, response).map_or(Next::HandOn, Next::Renew)
             }
+            _ => Next::HandOn,
         }
     }
 
@@ -86,10 +90,10 @@ mod tests {
         let strategy = SimpleAuthRetryStrategy::new();
         let mut session = AuthSession::new(&strategy);
         let (one, two) = (credential("1"), credential("2"));
-        assert_eq!(session.after(&one, &unauthorized()), Next::Renew(Duration::ZERO));
+        assert_eq!(session.after(&one, Judgement::Rejected, &unauthorized()), Next::Renew(Duration::ZERO));
         assert!(session.replay_with(&one, Some(Arc::clone(&two))));
         assert_eq!(session.take_renewed().map(|renewed| renewed.id()), Some(two.id()));
-        assert_eq!(session.after(&two, &unauthorized()), Next::HandOn);
+        assert_eq!(session.after(&two, Judgement::Rejected, &unauthorized()), Next::HandOn);
     }
 
     #[test]
@@ -110,7 +114,7 @@ mod tests {
         for (status, accepted) in [(401, false), (403, false), (302, false), (500, false), (200, true)] {
             let response =
                 ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
-            session.after(&one, &response);
+            session.after(&one, Judgement::of(response.status, response.headers), &response);
             assert_eq!(one.was_accepted(), accepted, "{status}");
         }
     }

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use forge_core::{AuthenticationError, ConfigError, Credential, TokenId, TokenSource};
+use forge_core::{AuthenticationError, ConfigError, Credential, IntoTokenSource, TokenId, TokenSource};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use url::Url;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::bare::BareRequest;
 use super::exclusions::{ExcludedPaths, Exclusions};
 use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 
@@ -41,10 +41,11 @@ pub struct TokenAuth {
 }
 
 impl TokenAuth {
-    /// Tokens from this source: a `TokenManager`, or any other.
-    pub fn new(source: impl TokenSource + 'static) -> Self {
+    /// Tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider, which gets a
+    /// manager of its own.
+    pub fn new(source: impl IntoTokenSource) -> Self {
         Self {
-            source: Arc::new(source),
+            source: source.into_token_source(),
             excluded: ExcludedPaths::default(),
             strategy: Arc::new(SimpleAuthRetryStrategy::new()),
             header_name: Ok(AUTHORIZATION),
@@ -162,7 +163,7 @@ impl TokenAuth {
 }
 
 /// Any source will do where settings are not needed.
-impl<S: TokenSource + 'static> From<S> for TokenAuth {
+impl<S: IntoTokenSource> From<S> for TokenAuth {
     fn from(source: S) -> Self {
         Self::new(source)
     }
@@ -199,19 +200,20 @@ impl BoundTokenAuth {
         &self.header.name
     }
 
-    pub(crate) fn applies_to(&self, url: &Url) -> bool {
-        !self.exclusions.hold(url)
+    pub(crate) fn applies_to(&self, path: &str) -> bool {
+        !self.exclusions.hold(path)
     }
 
     pub(crate) fn apply(
         &self,
         credential: &Credential,
-        method: &Method,
-        url: &Url,
+        request: &BareRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
         match &self.header.prefix {
-            None if self.header.name == AUTHORIZATION => credential.apply(method, url.as_str(), headers),
+            None if self.header.name == AUTHORIZATION => {
+                credential.apply(request.method, request.url.as_str(), headers);
+            }
             None => _ = headers.insert(&self.header.name, credential.header_value().clone()),
             Some(prefix) => _ = headers.insert(&self.header.name, self.header.value(credential, prefix)?),
         }

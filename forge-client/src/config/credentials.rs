@@ -48,7 +48,7 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// Tokens from a source, renewed when they are rejected: a [`TokenAuth`] with settings, or just
-    /// the source, such as a `TokenManager`.
+    /// the source: a `TokenManager`, any other [`TokenSource`](forge_core::TokenSource), or a provider.
     ///
     /// ```no_run
     /// use forge_client::{HttpClient, HttpClientConfigBuilder, TokenAuth};

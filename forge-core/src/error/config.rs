@@ -38,6 +38,12 @@ impl ConfigError {
         self
     }
 
+    /// What was expected there.
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
     /// The field that is wrong.
     #[must_use]
     pub fn field(&self) -> &'static str {

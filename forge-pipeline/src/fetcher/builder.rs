@@ -8,6 +8,7 @@ use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use super::place::Place;
 use super::{
     Body, ContentType, Dynamic, Header, HttpMethod, HttpTokenFetcher, NO_NESTING, Parts, RequestValue,
 };
@@ -266,7 +267,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// How long the token lives, from when the request is sent, whatever the answer says.
+    /// How long the token lives, from when the request is sent, whatever the answer says; that is not read.
     pub fn ttl(mut self, lifetime: Duration) -> Self {
         self.ttl = Some(lifetime);
         self
@@ -278,7 +279,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// The steps whose tokens the request needs.
+    /// The steps whose tokens the request needs. Called again, it adds more.
     pub fn depends_on<S: Into<String>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {
         self.depends_on.extend(steps.into_iter().map(Into::into));
         self
@@ -321,7 +322,9 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self.clock = clock;
         self
     }
+}
 
+impl<P: Place> HttpTokenFetcherBuilder<P> {
     /// The fetcher.
     ///
     /// # Errors
@@ -357,8 +360,9 @@ impl<P> HttpTokenFetcherBuilder<P> {
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let transport = self.transport.unwrap_or_else(|| Arc::new(HttpTransport::shared()));
         transport.prepare(&endpoint)?;
+        let place = self.place?;
         Ok(HttpTokenFetcher {
-            place: self.place?,
+            place: if self.ttl.is_some() { place.without_expiry() } else { place },
             name: self.name,
             endpoint,
             method: self.method,

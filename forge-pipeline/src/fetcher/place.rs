@@ -15,6 +15,9 @@ pub trait Place: Send + Sync + 'static {
         sent_at: DateTime<Utc>,
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError>;
+
+    /// The same, for tokens whose lifetime is known: what the answer says of it is not read.
+    fn without_expiry(self) -> Self;
 }
 
 /// The token stands in the JSON of the answer.
@@ -34,6 +37,13 @@ impl Place for Body {
     ) -> Result<TokenData, AuthenticationError> {
         response.read_token(&self.fields, sent_at, secrets)
     }
+
+    fn without_expiry(mut self) -> Self {
+        self.fields.expires_at = None;
+        // No answer has a field without a name.
+        self.fields.expires_in = "".into();
+        self
+    }
 }
 
 /// The token stands in a header of the answer.
@@ -52,7 +62,12 @@ impl Place for Header {
         sent_at: DateTime<Utc>,
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError> {
-        response.check(sent_at, secrets)?;
+        // What it sends along with an error may be a token, and may be in its words too.
+        let values = response.headers.get_all(&self.name).iter();
+        let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let tokens = values.iter().map(|value| without_type(value.trim(), &self.token_type));
+        let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
+        response.check(sent_at, &secrets)?;
         let missing = || response.invalid(format!("header `{}`: expected a token, found nothing", self.name));
         let value = response.headers.get(&self.name).ok_or_else(missing)?;
         let value = value.to_str().map_err(|_| {
@@ -63,6 +78,10 @@ impl Place for Header {
             return Err(missing());
         }
         Ok(TokenData::new(token).with_token_type(&*self.token_type).with_issued_at(sent_at))
+    }
+
+    fn without_expiry(self) -> Self {
+        self
     }
 }
 

@@ -1,10 +1,11 @@
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, Credential, Demand, FetchContext, TokenData,
-    TokenFetcher, TokenProvider, async_trait,
+    TokenFetcher, TokenId, TokenProvider, async_trait,
 };
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
@@ -22,12 +23,16 @@ pub(super) struct StepCall {
     means: Mutex<Arc<Means>>,
     /// Those with which it failed last.
     failed: Mutex<Option<Arc<Means>>>,
+    /// Its last token, and those of the dependencies with which it was obtained.
+    obtained: Mutex<Option<(TokenId, Vec<TokenId>)>>,
 }
 
 /// A fetcher, and the steps whose tokens it needs.
 pub(super) struct Means {
     pub(super) fetcher: Arc<dyn TokenFetcher>,
     pub(super) dependencies: Vec<Arc<Step>>,
+    /// How long a fetch takes at most, with all that it needs.
+    pub(super) longest_fetch: Duration,
 }
 
 /// The tokens of the dependencies, in their order.
@@ -52,6 +57,10 @@ impl TokenProvider for StepCall {
         fetched
     }
 
+    fn longest_fetch(&self) -> Option<Duration> {
+        Some(self.means().longest_fetch)
+    }
+
     async fn has_new_credentials(&self) -> bool {
         let failed = lock(&self.failed);
         failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(failed, &self.means()))
@@ -71,6 +80,7 @@ impl StepCall {
             clock,
             means: Mutex::new(Arc::new(means)),
             failed: Mutex::new(None),
+            obtained: Mutex::new(None),
         }
     }
 
@@ -81,6 +91,13 @@ impl StepCall {
     /// From now on it is fetched by these.
     pub(super) fn take_over(&self, means: Means) {
         *lock(&self.means) = Arc::new(means);
+    }
+
+    /// Whether the token is the last one, and was obtained with all of these.
+    pub(super) fn was_obtained_with(&self, token: TokenId, needed: &[TokenId]) -> bool {
+        let obtained = lock(&self.obtained);
+        let last = obtained.as_ref().filter(|(last, _)| *last == token);
+        last.is_some_and(|(_, used)| needed.iter().all(|needed| used.contains(needed)))
     }
 
     async fn fetch_by(&self, means: &Means) -> Result<TokenData, AuthenticationError> {
@@ -103,6 +120,8 @@ impl StepCall {
                 for credential in &used {
                     credential.mark_accepted();
                 }
+                let used = used.iter().map(|credential| credential.id()).collect();
+                *lock(&self.obtained) = Some((token.id(), used));
                 Ok(token)
             }
             Err(error) => Err(self.tell(means, error, &used)),
@@ -134,12 +153,28 @@ impl StepCall {
     /// Tells the fetcher of its failure, which is named after the step.
     fn tell(&self, means: &Means, error: AuthenticationError, used: &Used) -> AuthenticationError {
         let told = error.clone().or_step(&self.pipeline, &self.name);
-        means.fetcher.on_fetch_error(&told, &self.context(means, used));
+        let context = self.context(means, used);
+        let telling = AssertUnwindSafe(|| means.fetcher.on_fetch_error(&told, &context));
+        // A panic there must not take the place of what went wrong.
+        if catch_unwind(telling).is_err() {
+            tracing::warn!(
+                pipeline = self.pipeline,
+                step = self.name,
+                "a step panicked when told of its failure"
+            );
+        }
         error
     }
 }
 
 impl Means {
+    pub(super) fn new(fetcher: Arc<dyn TokenFetcher>, dependencies: Vec<Arc<Step>>) -> Self {
+        // The call, and once more after a 401.
+        let own = fetcher.timeout().saturating_mul(2);
+        let before = dependencies.iter().map(|step| step.longest_fetch()).max().unwrap_or_default();
+        Self { fetcher, dependencies, longest_fetch: own.saturating_add(before) }
+    }
+
     async fn tokens_needed(&self) -> Result<Used, AuthenticationError> {
         let tokens = self.dependencies.iter().map(|step| step.obtain(Demand::Valid));
         Ok(try_join_all(tokens).await?.into_iter().map(|(credential, _)| credential).collect())

@@ -44,3 +44,22 @@ impl TokenStorage for StepStorage {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use forge_storage_memory::InMemoryTokenStorage;
+
+    use super::*;
+
+    #[test]
+    fn a_step_has_all_of_its_storage_but_the_leases() {
+        let storage = InMemoryTokenStorage::new();
+        let of_step = StepStorage(Arc::new(storage.clone()));
+        assert!(storage.leases().is_some() && of_step.leases().is_none());
+        assert!(of_step.compare_and_delete().is_some());
+        let generations = [storage.generation("k"), of_step.generation("k")];
+        let [of_storage, of_step] =
+            generations.each_ref().map(|generation| generation.as_ref().unwrap().id());
+        assert_eq!(of_storage, of_step);
+    }
+}

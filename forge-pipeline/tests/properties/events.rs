@@ -85,7 +85,9 @@ impl Run {
         storage: Option<&InMemoryTokenStorage>,
     ) -> TokenFetchPipeline {
         let builder = TokenFetchPipeline::builder().clock(Arc::clone(&shared.clock) as _);
-        let builder = builder.steps(steps.iter().map(Arc::clone));
+        // Those who need others before these, as far as the last one stays the last.
+        let listed = steps.iter().rev().skip(1).chain(steps.last());
+        let builder = builder.steps(listed.map(Arc::clone));
         let builder = match storage {
             Some(storage) => builder.storage(storage.clone()),
             None => builder,

@@ -2,6 +2,7 @@
 
 use forge_storage_memory::InMemoryTokenStorage;
 
+use crate::storage::Told;
 use crate::world::{World, token};
 
 #[tokio::test]
@@ -74,4 +75,19 @@ async fn a_forced_execution_fetches_dying_steps_once_too() {
         assert_eq!(pipeline.execute(true).await.unwrap().access_token(), format!("session-{round}"));
         assert_eq!(world.calls(), [round; 3]);
     }
+}
+
+#[tokio::test]
+async fn each_step_is_looked_at_once_however_many_die_with_it() {
+    const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let world = (1..NAMES.len())
+        .fold(World::new().step(NAMES[0], &[]), |world, place| world.dying(NAMES[place], &NAMES[..place]));
+    // It is asked each time.
+    let storage = Told::without_announcements();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    token(&pipeline).await;
+    assert_eq!(world.calls(), [1; NAMES.len()]);
+    storage.reads();
+    assert_eq!(token(&pipeline).await, "l-1");
+    assert_eq!(storage.reads(), NAMES.len());
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use forge_core::{AuthenticationErrorKind, ManualClock, OAuthErrorCode, TokenStorage};
-use forge_pipeline::TokenFetchPipeline;
+use forge_core::{AuthenticationErrorKind, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
+use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 
+use crate::storage::Told;
 use crate::world::{World, token, until};
 
 fn storage(clock: &Arc<ManualClock>) -> InMemoryTokenStorage {
@@ -35,6 +36,17 @@ async fn a_valid_final_token_fetches_nothing_even_if_earlier_ones_have_expired()
     world.pass(600);
     assert_eq!(token(&pipeline).await, "user-2");
     assert_eq!(world.calls(), [2, 2]);
+}
+
+#[tokio::test]
+async fn inv19_a_hit_asks_no_storage_that_announces_changes() {
+    let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
+    let storage = Told::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    token(&pipeline).await;
+    assert!(storage.reads() > 0);
+    assert_eq!(token(&pipeline).await, "session-1");
+    assert_eq!(storage.reads(), 0);
 }
 
 #[tokio::test]
@@ -106,6 +118,74 @@ async fn a_forced_execution_fetches_every_step_once_also_where_several_need_it()
         let last = world.steps[3].state().seen.last().cloned().unwrap();
         assert_eq!(last["a"], format!("a-{round}"));
     }
+}
+
+#[tokio::test]
+async fn a_forced_execution_is_not_content_with_what_others_buy_with_the_old_tokens() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    token(&pipeline).await;
+    pipeline.invalidate_step("user").await.unwrap();
+    let gate = world.steps[1].hold();
+    let execute = |anew| {
+        let pipeline = pipeline.clone();
+        tokio::spawn(async move { pipeline.execute(anew).await.unwrap().access_token().to_owned() })
+    };
+    let lazily = execute(false);
+    until(|| world.calls() == [1, 2, 1]).await;
+    // These two have everything in common.
+    let anew = [execute(true), execute(true)];
+    until(|| world.calls() == [2, 2, 1]).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(1);
+    let anew = join_all(anew).await;
+    assert_eq!(world.calls()[..2], [2, 3]);
+    let last = |step: usize| world.steps[step].state().seen.last().cloned().unwrap();
+    assert_eq!((&*last(1)["app"], &*last(2)["user"]), ("app-2", "user-3"));
+    let newest = token(&pipeline).await;
+    assert!(anew.into_iter().all(|token| token.unwrap() == newest));
+    lazily.await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_builds_on_what_an_invalidation_is_about_to_drop() {
+    let world = World::chain();
+    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    token(&pipeline).await;
+    let invalidation = pipeline.invalidate_step("app");
+    let meanwhile = async {
+        while world.calls()[0] < 2 {
+            token(&pipeline).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let (invalidated, ()) = tokio::join!(invalidation, meanwhile);
+    invalidated.unwrap();
+    token(&pipeline).await;
+    assert_built_on(&world, "app-2");
+}
+
+/// Whoever has fetched after the first time has done so with this app token.
+fn assert_built_on(world: &World, app: &str) {
+    let seen = world.steps[1].state().seen.clone();
+    assert!(seen.len() > 1 && seen[1..].iter().all(|seen| seen["app"] == app), "{seen:?}");
+    let seen = world.steps[2].state().seen.clone();
+    assert!(seen.len() > 1 && seen[1..].iter().all(|seen| seen["user"] != "user-1"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_invalidation_that_the_storage_did_not_hear_of_says_so() {
+    let world = World::chain();
+    let storage = Told::new();
+    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    token(&pipeline).await;
+    storage.refuse_to_delete();
+    let error = pipeline.invalidate_step("user").await.unwrap_err();
+    assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Storage, Some("user")));
+    let provider = PipelineTokenProvider::new(pipeline, "service");
+    assert_eq!(provider.forget_token().await.unwrap_err().step(), Some("app"));
 }
 
 #[tokio::test]
@@ -191,6 +271,9 @@ async fn a_refresh_token_is_for_who_gets_the_token_and_for_later_steps() {
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     let token = pipeline.execute(false).await.unwrap();
     assert_eq!((token.refresh_token(), token.extra().len()), (Some("r"), 0));
+    let context = world.steps[2].state().context.clone().unwrap();
+    let user = context.get_token("user").unwrap();
+    assert_eq!((user.refresh_token(), user.extra().len()), (Some("r"), 0));
     // No manager may take it for one that it can send.
     let stored = storage.get("api:session").await.unwrap().unwrap();
     assert!(stored.refresh_token().is_none());

@@ -1,13 +1,18 @@
 //! A manager around a pipeline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use forge_core::{AuthenticationErrorKind, ConfigError, TokenProvider, TokenStorage};
+use forge_core::{
+    AuthenticationErrorKind, ConfigError, Demand, OAuthErrorCode, StorageError, TokenData, TokenProvider,
+    TokenStorage, async_trait,
+};
 use forge_pipeline::PipelineTokenProvider;
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
+use crate::storage::Told;
 use crate::world::World;
 
 fn managed(world: &World, refresh_from: Option<&str>) -> TokenManager {
@@ -56,6 +61,55 @@ async fn inv11_managers_that_were_rejected_with_one_token_renew_once() {
     assert_eq!(world.calls(), [2, 2, 2]);
 }
 
+/// A storage that may fail to read a session once.
+#[derive(Clone, Debug)]
+struct Unsteady {
+    tokens: InMemoryTokenStorage,
+    fails: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl TokenStorage for Unsteady {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        if key == "api:session" && self.fails.swap(false, Ordering::Relaxed) {
+            return Err(StorageError::new("not now"));
+        }
+        self.tokens.get(key).await
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.tokens.set(key, token).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.tokens.delete(key).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        self.tokens.exists(key).await
+    }
+}
+
+/// When it was to be dropped, it could not be seen.
+#[tokio::test]
+async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_there() {
+    for from in [None, Some("user"), Some("session")] {
+        let world = World::chain();
+        let storage = Unsteady { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
+        let pipeline = || world.builder().storage(storage.clone()).build().unwrap();
+        let rejected = pipeline().execute(false).await.unwrap();
+        // Another process, which has seen none of the tokens.
+        let mut provider = PipelineTokenProvider::new(pipeline(), "service");
+        if let Some(step) = from {
+            provider = provider.refresh_from_step(step).unwrap();
+        }
+        storage.fails.store(true, Ordering::Relaxed);
+        let renewed = provider.fetch_token_for(Demand::OtherThan(rejected.id())).await.unwrap();
+        assert!(!storage.fails.load(Ordering::Relaxed));
+        assert_eq!((rejected.access_token(), renewed.access_token()), ("session-1", "session-2"), "{from:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_rejected_token_does_not_come_back_after_a_renewal_that_failed() {
     let world = World::chain();
@@ -67,6 +121,40 @@ async fn a_rejected_token_does_not_come_back_after_a_renewal_that_failed() {
     // The app token was renewed before; that is not done again.
     assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
     assert_eq!(world.calls(), [2, 3, 2]);
+}
+
+#[tokio::test]
+async fn nobody_builds_on_what_a_rejection_is_about_to_drop() {
+    let world = World::chain();
+    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    let manager = TokenManager::builder(PipelineTokenProvider::new(pipeline.clone(), "service"));
+    let manager = manager.clock(Arc::clone(&world.clock) as _).build().unwrap();
+    let first = manager.get_token().await.unwrap();
+    let meanwhile = async {
+        while world.calls()[0] < 2 {
+            pipeline.execute(false).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let (renewed, ()) = tokio::join!(manager.refresh_rejected(&first), meanwhile);
+    assert_eq!(renewed.unwrap().unwrap().access_token(), "session-2");
+    assert_eq!(world.calls(), [2, 2, 2]);
+    assert_eq!(world.steps[2].state().seen[1]["user"], "user-2");
+}
+
+#[tokio::test]
+async fn inv08_a_manager_asks_again_at_once_when_a_refused_step_was_built_anew() {
+    let (world, mended) = (World::chain(), World::chain());
+    let storage = InMemoryTokenStorage::new();
+    let manager = managed_in(&world, None, &storage);
+    world.steps[0].fail(AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient));
+    for _ in 0..2 {
+        manager.get_token().await.unwrap_err();
+    }
+    assert_eq!(world.calls(), [1, 0, 0]);
+    let _mended = mended.builder().storage(storage).build().unwrap();
+    assert_eq!(manager.get_token().await.unwrap().access_token(), "session-1");
+    assert_eq!(mended.calls(), [1, 1, 1]);
 }
 
 #[tokio::test]

@@ -1,7 +1,11 @@
 //! Callers that go away, steps that panic or hang.
 
+use std::time::Duration;
+
 use forge_core::{AuthenticationErrorKind, TokenStorage};
+use forge_pipeline::PipelineTokenProvider;
 use forge_storage_memory::InMemoryTokenStorage;
+use forge_token::TokenManager;
 
 use crate::world::{Outcome, World, token, until};
 
@@ -60,6 +64,21 @@ async fn inv03_a_step_that_panics_is_an_error_that_names_it_and_the_next_caller_
     assert_eq!(world.calls(), [1, 2, 1]);
 }
 
+#[tokio::test]
+async fn inv03_a_step_that_panics_when_it_is_told_of_its_failure_hides_nothing_of_that() {
+    let world = World::chain();
+    let pipeline = world.pipeline();
+    world.steps[1].state().panics_when_told = true;
+    world.steps[1].fail(AuthenticationErrorKind::Connect);
+    for _ in 0..3 {
+        let error = pipeline.execute(false).await.unwrap_err();
+        assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Connect, Some("user")));
+    }
+    assert_eq!((world.calls(), world.steps[1].state().told.len()), (vec![1, 1, 0], 1));
+    world.pass(2);
+    assert_eq!(token(&pipeline).await, "session-1");
+}
+
 #[tokio::test(start_paused = true)]
 async fn inv03_a_step_that_hangs_ends_with_its_time_out() {
     let world = World::chain();
@@ -73,4 +92,46 @@ async fn inv03_a_step_that_hangs_ends_with_its_time_out() {
     world.pass(2);
     assert_eq!(token(&pipeline).await, "session-1");
     assert_eq!(world.calls(), [1, 2, 1]);
+}
+
+/// All calls of these steps together take this long, each the same time.
+fn slow(world: &World, altogether: Duration) {
+    for (place, step) in (1_u32..).zip(&world.steps) {
+        let gate = step.hold();
+        let steps = u32::try_from(world.steps.len()).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(altogether * place / steps).await;
+            gate.add_permits(1);
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_built_anew_takes_as_long_as_its_new_time_out_allows() {
+    let storage = InMemoryTokenStorage::new();
+    let (old, new) = (World::chain(), World::chain());
+    for (world, seconds) in [(&old, 1), (&new, 100)] {
+        for step in &world.steps {
+            step.state().timeout = Some(Duration::from_secs(seconds));
+        }
+    }
+    let _old = old.builder().storage(storage.clone()).build().unwrap();
+    let pipeline = new.builder().storage(storage).build().unwrap();
+    slow(&new, Duration::from_secs(270));
+    assert_eq!(token(&pipeline).await, "session-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_waits_as_long_as_the_steps_may_take_and_hears_which_of_them_hangs() {
+    let world = World::chain();
+    let manager = TokenManager::new(PipelineTokenProvider::new(world.pipeline(), "service"));
+    slow(&world, Duration::from_secs(87));
+    assert_eq!(manager.get_token().await.unwrap().access_token(), "session-1");
+
+    let world = World::chain();
+    let manager = TokenManager::new(PipelineTokenProvider::new(world.pipeline(), "service"));
+    let _gate = world.steps[0].hold();
+    let error = manager.get_token().await.unwrap_err();
+    assert_eq!((error.is_timeout(), error.step(), error.service_name()), (true, Some("app"), "api"));
+    assert_eq!(world.steps[0].state().told.len(), 1);
 }

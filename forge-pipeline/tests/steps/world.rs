@@ -32,9 +32,15 @@ pub(crate) struct State {
     pub(crate) revoked: Vec<String>,
     /// With which tokens it was called.
     pub(crate) seen: Vec<HashMap<String, String>>,
+    /// With which tokens, whole, it was called last.
+    pub(crate) context: Option<FetchContext>,
     /// The errors that it was told of.
     pub(crate) told: Vec<AuthenticationError>,
     pub(crate) refresh_token: Option<String>,
+    /// Whether it panics when it is told of an error.
+    pub(crate) panics_when_told: bool,
+    /// How long one call may take, if not as long as by default.
+    pub(crate) timeout: Option<Duration>,
 }
 
 pub(crate) enum Outcome {
@@ -82,6 +88,10 @@ impl TokenFetcher for Fake {
         self.ttl
     }
 
+    fn timeout(&self) -> Duration {
+        self.state().timeout.unwrap_or(Duration::from_secs(30))
+    }
+
     fn dies_with_dependencies(&self) -> bool {
         self.dies
     }
@@ -96,6 +106,7 @@ impl TokenFetcher for Fake {
             .map(|(step, token)| (step.to_owned(), token.access_token().to_owned()))
             .collect();
         self.state().seen.push(shown.clone());
+        self.state().context = Some(context.clone());
         let next = {
             let mut state = self.state();
             if state.next.is_empty() { None } else { Some(state.next.remove(0)) }
@@ -121,7 +132,12 @@ impl TokenFetcher for Fake {
     }
 
     fn on_fetch_error(&self, error: &AuthenticationError, _: &FetchContext) {
-        self.state().told.push(error.clone());
+        let panics = {
+            let mut state = self.state();
+            state.told.push(error.clone());
+            state.panics_when_told
+        };
+        assert!(!panics, "on purpose");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::rt::Mutex;
 /// | --- | --- |
 /// | [`storage`](Self::storage) | none: the token stays in this manager |
 /// | [`cache_key`](Self::cache_key) | the provider's |
-/// | [`fetch_timeout`](Self::fetch_timeout) | 30 s |
+/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](TokenProvider::longest_fetch), else 30 s |
 /// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
 /// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
 /// | [`on_refresh_token`](Self::on_refresh_token) | none |
@@ -32,7 +32,7 @@ pub struct TokenManagerBuilder {
     provider: Arc<dyn TokenProvider>,
     storage: Option<Arc<dyn TokenStorage>>,
     key: Option<String>,
-    fetch_timeout: Duration,
+    fetch_timeout: Option<Duration>,
     windows: Windows,
     on_refresh_token: Option<RefreshTokenHook>,
     refresh_when_contested: bool,
@@ -45,7 +45,7 @@ impl TokenManagerBuilder {
             provider,
             storage: None,
             key: None,
-            fetch_timeout: Duration::from_secs(30),
+            fetch_timeout: None,
             windows: Windows { advisory: Duration::from_secs(300), mandatory: TokenData::EXPIRY_MARGIN },
             on_refresh_token: None,
             refresh_when_contested: false,
@@ -70,7 +70,7 @@ impl TokenManagerBuilder {
     /// How long a fetch may take, all calls of the provider and the storage together. Callers wait
     /// at most one second more.
     pub fn fetch_timeout(mut self, limit: Duration) -> Self {
-        self.fetch_timeout = limit;
+        self.fetch_timeout = Some(limit);
         self
     }
 

@@ -54,7 +54,7 @@ struct Course {
 
 /// Runs in a task of its own. Whatever the provider does, it lands.
 pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
-    let deadline = Deadline::after(manager.fetch_timeout);
+    let deadline = Deadline::after(manager.fetch_timeout());
     let mut course = Course { is_answered: true, is_told: false };
     let flown = deadline.bound(unwinding(manager.obtain(goal, &landing, &mut course))).await;
     let result = match flown {
@@ -132,8 +132,7 @@ impl Inner {
             Waited::CoolingDown(error) => return Ok(Landed::CoolingDown(error)),
         };
         if turn.is_ours() {
-            // Who had it before has probably left a token.
-            stored = match self.look_into_storage(goal).await {
+            stored = match self.look_in_turn(goal, &mut turn).await {
                 Found::Adoptable(entry) => return Ok(self.adopted(entry)),
                 Found::OnlyHere(entry, instead) => {
                     return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));

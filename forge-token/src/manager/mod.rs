@@ -84,7 +84,8 @@ pub(crate) struct Inner {
     writing: tokio::sync::Mutex<()>,
     key: String,
     clock: Time,
-    fetch_timeout: Duration,
+    /// `None`: as long as the provider says.
+    fetch_timeout: Option<Duration>,
     windows: Windows,
     on_refresh_token: Option<RefreshTokenHook>,
     refresh_when_contested: bool,
@@ -141,7 +142,7 @@ impl TokenManager {
     /// not for a while.
     #[cold]
     fn keep_ahead(&self, entry: &Entry, now: Moment) {
-        let again_after = i64::try_from(self.0.fetch_timeout.as_millis()).unwrap_or(i64::MAX);
+        let again_after = || i64::try_from(self.0.fetch_timeout().as_millis()).unwrap_or(i64::MAX);
         if let Some(claim) = entry.claim_renewal(now, again_after) {
             self.fly_ahead(Goal::NewerThan(entry.credential().id()), claim);
         } else if let Some(claim) = entry.claim_recheck(now) {
@@ -154,10 +155,9 @@ impl TokenManager {
             return;
         }
         // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
-        let ticket = self
-            .0
-            .flights
-            .join(self.0.fetch_timeout, |landing| rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)));
+        let ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
+            rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing))
+        });
         if ticket.is_ok_and(|ticket| !ticket.is_first()) {
             // Another goal's flight is under way. If it brings no new token, ours is due after it.
             claim.give_back();
@@ -298,13 +298,25 @@ impl TokenManager {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        let others = |entry: &Arc<Credential>| entry.id() != rejected.id();
-        if let Some(current) = self.cached().filter(others) {
-            return Ok(Some(current));
+        Ok(self.get_token_instead_of(rejected).await?.map(|(credential, _)| credential))
+    }
+
+    /// As [`refresh_rejected`](Self::refresh_rejected), and where the credential came from.
+    ///
+    /// # Errors
+    ///
+    /// The renewal failed.
+    pub async fn get_token_instead_of(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
+        let is_another = |credential: &Credential| credential.id() != rejected.id();
+        if let Some(current) = self.cached().filter(|current| is_another(current)) {
+            return Ok(Some((current, TokenOrigin::Cached)));
         }
         let goal = Goal::OtherThan(rejected.id());
         let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
-        Ok(obtained.map(|(credential, _)| credential).filter(others))
+        Ok(obtained.filter(|(credential, _)| is_another(credential)))
     }
 
     /// Gets a token before the first request needs it, trying again after transient failures as long
@@ -369,7 +381,7 @@ impl TokenManager {
         // hence the bound.
         let mut lost = 0;
         while lost < MAX_LOST_FLIGHTS {
-            let mut ticket = self.0.flights.join(self.0.fetch_timeout, |landing| {
+            let mut ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
                 rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
             })?;
             let Some(landed) = deadline.bound(ticket.landing()).await else {
@@ -406,6 +418,7 @@ impl TokenManager {
 
 const MAX_LOST_FLIGHTS: usize = 8;
 const FIRST_COOL_DOWN: Duration = Duration::from_secs(1);
+const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Inner {
     fn no_runtime(&self) -> AuthenticationError {
@@ -428,9 +441,13 @@ impl Inner {
         error.with_cool_down(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 
+    fn fetch_timeout(&self) -> Duration {
+        self.fetch_timeout.or_else(|| self.provider.longest_fetch()).unwrap_or(DEFAULT_FETCH_TIMEOUT)
+    }
+
     /// A flight ends by its own time-out; who waits allows it a little more to say so.
     fn deadline(&self) -> Deadline {
-        Deadline::after(self.fetch_timeout.saturating_add(Duration::from_secs(1)))
+        Deadline::after(self.fetch_timeout().saturating_add(Duration::from_secs(1)))
     }
 }
 

@@ -109,6 +109,11 @@ impl Slot {
         self.entry.load_full()
     }
 
+    /// Whether there was neither change nor doubt since the stamp was taken.
+    pub(crate) fn is_unchanged(&self, stamp: Stamp) -> bool {
+        stamp.version == self.version()
+    }
+
     /// Whether nothing is known to have changed since the entry was made.
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
         entry.version.has_same_changes(self.version())
@@ -317,14 +322,14 @@ impl Entry {
 
     /// Whether it should be renewed ahead, by the one who asks. Asking again is answered with no,
     /// until `again_after` milliseconds have passed or a failure says otherwise.
-    pub(crate) fn claim_renewal(&self, now: Moment, again_after: i64) -> Option<Claim<'_>> {
+    pub(crate) fn claim_renewal(&self, now: Moment, again_after: impl FnOnce() -> i64) -> Option<Claim<'_>> {
         let planned = self.next_attempt.load(Ordering::Relaxed);
         let is_due = if planned == NOT_TRIED {
             self.times.advisory.is_reached(now)
         } else {
             now.monotonic_millis() >= planned
         };
-        if is_due { Claim::lay(&self.next_attempt, planned, now, again_after) } else { None }
+        if is_due { Claim::lay(&self.next_attempt, planned, now, again_after()) } else { None }
     }
 
     /// As [`claim_renewal`](Self::claim_renewal), for comparing it with the storage's.

@@ -20,7 +20,9 @@ impl TokenResponse {
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError> {
         let body = self.parsed();
-        self.check_parsed(&body, sent_at, secrets)?;
+        let tokens = body.json().into_iter().flat_map(|answer| fields.tokens_in(answer));
+        let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
+        self.check_parsed(&body, sent_at, &secrets)?;
         let answer = match body {
             Body::Json(answer) => answer,
             Body::TooManyParts => return Err(self.invalid("the answer has too many parts")),
@@ -70,12 +72,13 @@ impl TokenResponse {
             }
         };
         // Some servers report errors with status 200.
-        if let Body::Json(answer) = body
+        if let Some(answer) = body.json()
             && let Some(code) = answer.get("error").and_then(Value::as_str)
         {
             // What it sends along with an error may be a token, and may be in its words too.
-            let tokens = ["access_token", "refresh_token", "id_token"];
-            let tokens = tokens.iter().filter_map(|field| answer.get(field)?.as_str());
+            let tokens = ResponseFields::default();
+            let id_token = answer.get("id_token").and_then(Value::as_str);
+            let tokens = tokens.tokens_in(answer).chain(id_token);
             let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
             let code = match OAuthErrorCode::from(code) {
                 OAuthErrorCode::Other(code) => OAuthErrorCode::from(&*presentable(&code, 64, &secrets)),
@@ -103,6 +106,15 @@ enum Body {
     Json(Value),
     TooManyParts,
     Other,
+}
+
+impl Body {
+    fn json(&self) -> Option<&Value> {
+        match self {
+            Self::Json(answer) => Some(answer),
+            Self::TooManyParts | Self::Other => None,
+        }
+    }
 }
 
 /// A megabyte of tiny values would take a hundred times as much memory once parsed.

@@ -10,6 +10,7 @@ mod logs;
 #[path = "../servers/one.rs"]
 mod servers;
 
+mod configured;
 mod conformance;
 mod connections;
 mod echo;

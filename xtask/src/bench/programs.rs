@@ -7,6 +7,7 @@ use cargo_metadata::Metadata;
 
 use super::suites::{Program, Suite};
 use crate::command::{cargo, run};
+use crate::workspace::SUITES;
 
 /// Both programs, where they are needed, built as users build: in release, with cargo's own settings.
 pub(crate) struct Programs {
@@ -24,7 +25,10 @@ impl Programs {
         let root = workspace.workspace_root.as_std_path();
         let needed = |program| suites.iter().any(|suite| suite.program == program);
         if needed(Program::Ours) {
-            run(cargo(root).args(["build", "--release", "--package", OURS]))?;
+            // With the processes of the suite `fleet`.
+            let mut command = cargo(root);
+            command.args(["build", "--release", "--bins", "--package", OURS]);
+            run(command.args(["--package", SUITES, "--features", "forge-tests/fleet"]))?;
         }
         if needed(Program::Peers) {
             let mut command = cargo(root);

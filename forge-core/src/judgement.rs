@@ -3,29 +3,51 @@ use http::{HeaderMap, StatusCode};
 use http_auth::parser::ChallengeParser;
 
 /// What an answer says of the credential that its request carried.
+///
+/// ```
+/// use forge_core::Judgement;
+/// use http::header::WWW_AUTHENTICATE;
+/// use http::{HeaderMap, HeaderValue, StatusCode};
+///
+/// let mut headers = HeaderMap::new();
+/// assert_eq!(Judgement::of(StatusCode::UNAUTHORIZED, &headers), Judgement::Rejected);
+/// headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"insufficient_scope\""));
+/// assert_eq!(Judgement::of(StatusCode::UNAUTHORIZED, &headers), Judgement::Refused);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
-    /// It was good: the request got past the gate.
+#[non_exhaustive]
+pub enum Judgement {
+    /// It was good: the request got past the gate. Worth
+    /// [remembering](crate::Credential::mark_accepted).
     Accepted,
     /// Nothing can be said.
     Unknown,
-    /// It was rejected, and another token may help.
+    /// It was rejected, and another token may help: see
+    /// [`refresh_rejected`](crate::TokenSource::refresh_rejected).
     Rejected,
     /// It was refused, and another token of the same kind will be too.
     Refused,
 }
 
-/// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
-/// without any asks for another token; `insufficient_scope` and `invalid_request` do not.
-pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judgement {
-    // Another redirect may lead to a page to log in at; where it is followed, what it leads to is judged.
-    if status.is_success() || status == StatusCode::NOT_MODIFIED {
-        return Judgement::Accepted;
+impl Judgement {
+    /// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
+    /// without any asks for another token; `insufficient_scope` and `invalid_request` do not.
+    #[must_use]
+    pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
+        // Another redirect may lead to a page to log in at; where it is followed, what it leads to is judged.
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return Self::Accepted;
+        }
+        if status != StatusCode::UNAUTHORIZED {
+            return Self::Unknown;
+        }
+        if is_hopeless(headers) { Self::Refused } else { Self::Rejected }
     }
-    if status != StatusCode::UNAUTHORIZED {
-        return Judgement::Unknown;
-    }
-    let hopeless = headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
+}
+
+/// Whether a challenge says that no token of this kind will do.
+fn is_hopeless(headers: &HeaderMap) -> bool {
+    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes());
         let mut challenges = ChallengeParser::new(&value);
         challenges.any(|challenge| match challenge {
@@ -35,8 +57,7 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judgement {
             // Not as the grammar has it: what the server means may be plain all the same.
             Err(_) => HOPELESS.iter().any(|code| value.contains(&format!("error=\"{code}\""))),
         })
-    });
-    if hopeless { Judgement::Refused } else { Judgement::Rejected }
+    })
 }
 
 const HOPELESS: [&str; 2] = ["insufficient_scope", "invalid_request"];
@@ -81,7 +102,7 @@ mod tests {
             let headers =
                 challenges.iter().map(|value| (WWW_AUTHENTICATE, HeaderValue::from_static(value))).collect();
             assert_eq!(
-                judge(StatusCode::from_u16(status).unwrap(), &headers),
+                Judgement::of(StatusCode::from_u16(status).unwrap(), &headers),
                 judgement,
                 "{status} {challenges:?}"
             );

@@ -1,0 +1,10 @@
+//! A job whose settings are all in its environment; the table of them is in the README.
+
+use requestforge::{FromEnv, HttpClient};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let client = HttpClient::from_env()?;
+    println!("{}", client.get("/users").send().await?.error_for_status()?.text().await?);
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Authentication for clients that are not ours. They drive the state machine that our client drives.
+
+#[cfg(feature = "tower")]
+pub(crate) mod layer;
+#[cfg(feature = "middleware")]
+pub(crate) mod middleware;
+
+use std::fmt;
+use std::time::Duration;
+
+use forge_core::{AuthenticationError, ConfigError, Judgement};
+use url::Url;
+
+use crate::ExaminedResponse;
+use crate::auth::{Auth, CallAuth, Next, Scheme};
+use crate::target::absolute;
+
+/// What authenticates, and at which origins: what both adapters are told.
+pub(crate) struct Settings {
+    auth: Auth,
+    origins: Vec<String>,
+}
+
+impl Settings {
+    fn new(auth: Auth) -> Self {
+        Self { auth, origins: Vec::new() }
+    }
+
+    fn build(self) -> Result<(Scheme, Vec<Url>), ConfigError> {
+        if self.origins.is_empty() {
+            return Err(ConfigError::new("origin", "at least one: credentials belong to an origin"));
+        }
+        let origins =
+            self.origins.iter().map(|origin| absolute("origin", origin)).collect::<Result<_, _>>()?;
+        Ok((self.auth.build()?, origins))
+    }
+}
+
+/// Without the origins, which were not checked yet: one may hold a password.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("auth", &self.auth).finish_non_exhaustive()
+    }
+}
+
+/// Whether an answer leads to a replay, and after what delay. Has what was rejected renewed.
+async fn settle(
+    auth: &mut CallAuth<'_>,
+    judgement: Judgement,
+    response: &ExaminedResponse<'_>,
+    can_be_sent_again: bool,
+) -> Result<Option<Duration>, AuthenticationError> {
+    let Next::Renew(delay) = auth.after_judged(judgement, response) else { return Ok(None) };
+    let replays = auth.renew(can_be_sent_again).await?;
+    if replays {
+        tracing::debug!("replaying with another token after a rejection");
+    }
+    Ok(replays.then_some(delay))
+}
+
+/// Waits before a replay. Most strategies have it sent at once, which asks no timer of the runtime.
+async fn pause(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+}

@@ -1,0 +1,60 @@
+use forge_core::Judgement;
+use http::response::Parts;
+use http::{HeaderName, StatusCode};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What an answer of a gRPC server says of the credential, by its head: a `grpc-status` of 16
+/// (`UNAUTHENTICATED`) is what a 401 is elsewhere.
+///
+/// The status stands in the head where the server has nothing else to say, as most do that reject a
+/// credential ("Trailers-Only"). Where it comes after messages, the head says that the request got past the gate.
+///
+/// ```
+/// use forge_client::{AuthLayer, grpc_judgement};
+/// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), forge_core::ConfigError> {
+/// let auth = AuthLayer::with_token_auth(manager)
+///     .path_origin("https://grpc.example.com")
+///     .judge_with(grpc_judgement)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn grpc_judgement(head: &Parts) -> Judgement {
+    match head.headers.get(GRPC_STATUS).map(http::HeaderValue::as_bytes) {
+        Some(b"16") => Judgement::of(StatusCode::UNAUTHORIZED, &head.headers),
+        None | Some(b"0") => Judgement::of(head.status, &head.headers),
+        Some(_) => Judgement::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unauthenticated_is_rejected_and_what_comes_with_messages_is_accepted() {
+        for (status, headers, judgement) in [
+            (200, &[][..], Judgement::Accepted),
+            (200, &[("grpc-status", "0")], Judgement::Accepted),
+            (200, &[("grpc-status", "16")], Judgement::Rejected),
+            (
+                200,
+                &[("grpc-status", "16"), ("www-authenticate", "Bearer error=\"insufficient_scope\"")],
+                Judgement::Refused,
+            ),
+            (200, &[("grpc-status", "7")], Judgement::Unknown),
+            (200, &[("grpc-status", "14")], Judgement::Unknown),
+            (401, &[], Judgement::Rejected),
+            (503, &[], Judgement::Unknown),
+        ] {
+            let mut response = http::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            let (head, ()) = response.body(()).unwrap().into_parts();
+            assert_eq!(grpc_judgement(&head), judgement, "{status} {headers:?}");
+        }
+    }
+}

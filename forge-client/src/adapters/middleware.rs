@@ -1,0 +1,146 @@
+//! Authentication for [`reqwest_middleware`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use forge_core::{ConfigError, Judgement, async_trait};
+use http::Extensions;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Error, Middleware, Next};
+
+use super::{Settings, pause, settle};
+use crate::ExaminedResponse;
+use crate::auth::{Auth, BareRequest, CallAuth, Scheme, TokenAuth};
+use crate::examined::MAX_EXAMINED;
+use crate::peek::peek;
+use crate::target::Origin;
+
+/// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
+/// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.
+///
+/// ```
+/// use forge_client::{AuthMiddleware, TokenAuth, reqwest, reqwest_middleware};
+/// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), Box<dyn std::error::Error>> {
+/// let auth = AuthMiddleware::with_token_auth(TokenAuth::new(manager).excluded_paths(["/health"]))
+///     .origin("https://api.example.com")
+///     .build()?;
+/// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+/// let client = reqwest_middleware::ClientBuilder::new(http).with(auth).build();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// - A request to any other origin is passed on as it is, and so is a header that the caller has set. Such a
+///   header also wins over those of the client's own `default_headers`, which reqwest adds last.
+/// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
+///   once more, or as the [strategy](TokenAuth::auth_retry_strategy) has it. A body that
+///   [`Request::try_clone`] cannot copy is sent once; the token is renewed all the same.
+/// - If no token can be had nothing is sent. The error is a [`reqwest_middleware::Error::Middleware`] that
+///   holds an [`AuthenticationError`](forge_core::AuthenticationError): `error.downcast_ref()` has it.
+/// - Add it after a middleware that retries, so that each retry has a token that is good then.
+///
+/// # Redirects
+///
+/// Redirects never reach a middleware: reqwest follows them below it. So what is promised of origins holds
+/// **for the first request only**, unless the client follows none (`redirect(Policy::none())`, as above). When
+/// reqwest follows a redirect to another host, it takes `Authorization` away, but a header of another name
+/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key) goes along. [`HttpClient`](crate::HttpClient)
+/// follows redirects itself, and has no such limits.
+#[derive(Clone)]
+pub struct AuthMiddleware(Arc<Inner>);
+
+struct Inner {
+    scheme: Scheme,
+    origins: Vec<Origin>,
+}
+
+/// Collects the settings of an [`AuthMiddleware`].
+#[derive(Debug)]
+#[must_use]
+pub struct AuthMiddlewareBuilder(Settings);
+
+impl AuthMiddleware {
+    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
+    /// [`TokenSource`](forge_core::TokenSource), or a provider.
+    pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
+        Self::with_auth_hook(auth.into())
+    }
+
+    /// Authentication of any kind, as
+    /// [`with_auth_hook`](crate::HttpClientConfigBuilder::with_auth_hook) takes it.
+    pub fn with_auth_hook(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
+        AuthMiddlewareBuilder(Settings::new(auth.into()))
+    }
+}
+
+impl AuthMiddlewareBuilder {
+    /// An origin (scheme, host, port of this URL) that may see the credentials. At least one is needed.
+    pub fn origin(mut self, url: impl Into<String>) -> Self {
+        self.0.origins.push(url.into());
+        self
+    }
+
+    /// The middleware.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that cannot be; no origin was named, for example.
+    pub fn build(self) -> Result<AuthMiddleware, ConfigError> {
+        let (scheme, origins) = self.0.build()?;
+        Ok(AuthMiddleware(Arc::new(Inner { scheme, origins: origins.iter().map(Origin::of).collect() })))
+    }
+}
+
+#[async_trait]
+impl Middleware for AuthMiddleware {
+    async fn handle(
+        &self,
+        mut request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<Response> {
+        if !self.0.origins.iter().any(|origin| origin.holds(request.url())) {
+            return next.run(request, extensions).await;
+        }
+        let mut auth = CallAuth::new(&self.0.scheme, false);
+        loop {
+            auth.start();
+            let mut headers = request.headers().clone();
+            auth.apply(&bare(&request), &mut headers).await.map_err(Error::middleware)?;
+            let spare = if auth.is_carried() { request.try_clone() } else { None };
+            *request.headers_mut() = headers;
+            let mut response = next.clone().run(request, extensions).await?;
+
+            let mut body = None;
+            if auth.reads_body(response.status(), response.headers()) {
+                let peeked = peek(response, MAX_EXAMINED, None).await;
+                (response, body) = (peeked.response, peeked.body);
+            }
+            let judgement = Judgement::of(response.status(), response.headers());
+            let examined = ExaminedResponse::of(&response, body.as_deref());
+            let replay = settle(&mut auth, judgement, &examined, spare.is_some()).await;
+            let (Some(delay), Some(spare)) = (replay.map_err(Error::middleware)?, spare) else {
+                return Ok(response);
+            };
+            drop(response);
+            pause(delay).await;
+            request = spare;
+        }
+    }
+}
+
+fn bare(request: &Request) -> BareRequest<'_> {
+    BareRequest {
+        method: request.method(),
+        url: request.url(),
+        path: request.url().path(),
+        own: request.headers(),
+        body: request.body().map_or(Some(&[]), reqwest::Body::as_bytes),
+    }
+}
+
+impl fmt::Debug for AuthMiddleware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthMiddleware").field("origins", &self.0.origins).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,273 @@
+//! Variables of the environment, as the fields of a service.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+
+use forge_core::ConfigError;
+use serde::Deserialize;
+use serde::de::value::MapDeserializer;
+use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use crate::fields::Fields;
+use crate::setting::REFERENCE;
+use crate::{ServiceConfig, ServiceConfigError};
+
+/// The variable of a field.
+pub(crate) fn variable(prefix: &str, field: &str) -> String {
+    format!("{prefix}{}", field.to_ascii_uppercase())
+}
+
+impl ServiceConfig {
+    /// The service that these variables describe.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable that is unknown, empty, or given twice.
+    pub(crate) fn read(
+        prefix: &str,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ServiceConfigError> {
+        let refused = |variables: &[&str], expected: String| {
+            let names = variables.iter().map(|name| (*name).to_owned()).collect();
+            ServiceConfigError::new(None, names, ConfigError::new("variable", expected))
+        };
+        if prefix.is_empty() {
+            return Err(refused(&["prefix"], "what the names of variables begin with".into()));
+        }
+        let mut fields = BTreeMap::new();
+        for (name, value) in variables {
+            let Some(name) = name.to_str() else { continue };
+            let Some(field) = name.strip_prefix(prefix) else { continue };
+            if is_of_kubernetes(field) {
+                continue;
+            }
+            let Some(value) = value.to_str().filter(|value| !value.is_empty()) else {
+                return Err(refused(&[name], "a text that is not empty".into()));
+            };
+            let field = field.to_ascii_lowercase();
+            let (field, given) = match field.strip_suffix("_file") {
+                Some(secret) => (secret.to_owned(), Variable::File { name: name.into(), path: value.into() }),
+                None => (field, Variable::Value { name: name.into(), value: value.into() }),
+            };
+            if let Some(other) = fields.insert(field, given) {
+                return Err(refused(&[other.name(), name], "one of them".into()));
+            }
+        }
+
+        let names: BTreeMap<_, _> =
+            fields.iter().map(|(field, given)| (field.clone(), given.name().to_owned())).collect();
+        let fields = Fields::deserialize(MapDeserializer::new(fields.into_iter()));
+        fields.map(|fields| Self::from_variables(fields, prefix)).map_err(|invalid| match invalid {
+            Invalid::Unknown { field, known } => {
+                let name = names.get(&field).map_or(field.as_str(), String::as_str);
+                let known: Vec<_> = known.iter().map(|field| field.to_ascii_uppercase()).collect();
+                refused(
+                    &[name],
+                    format!("no such variable: after {prefix} comes one of {}", known.join(", ")),
+                )
+            }
+            Invalid::NoSecret { name } => {
+                refused(&[&name], "no such variable: only secrets come from files".into())
+            }
+            Invalid::Other(what) => refused(&["variables"], what),
+        })
+    }
+}
+
+/// What Kubernetes sets for a service, and once Docker for a link.
+fn is_of_kubernetes(field: &str) -> bool {
+    field == "SERVICE_HOST"
+        || field == "PORT"
+        || field.starts_with("SERVICE_PORT")
+        || field.starts_with("PORT_")
+}
+
+/// One variable, as a deserializer of its field.
+enum Variable {
+    Value { name: String, value: String },
+    File { name: String, path: String },
+}
+
+impl Variable {
+    fn name(&self) -> &str {
+        match self {
+            Self::Value { name, .. } | Self::File { name, .. } => name,
+        }
+    }
+}
+
+impl IntoDeserializer<'_, Invalid> for Variable {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Variable {
+    type Error = Invalid;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {
+        match self {
+            Self::Value { value, .. } => visitor.visit_string(value),
+            Self::File { name, .. } => Err(Invalid::NoSecret { name }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {
+        visitor.visit_some(self)
+    }
+
+    /// A secret is handed on by the variable's name, as a file would do it.
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        kind: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Invalid> {
+        if kind != REFERENCE {
+            return self.deserialize_any(visitor);
+        }
+        let reference = match self {
+            Self::Value { name, .. } => ("env", name),
+            Self::File { path, .. } => ("file", path),
+        };
+        visitor.visit_map(MapDeserializer::new([reference].into_iter()))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// Why variables are no service.
+#[derive(Debug)]
+enum Invalid {
+    Unknown { field: String, known: &'static [&'static str] },
+    NoSecret { name: String },
+    Other(String),
+}
+
+impl de::Error for Invalid {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Other(message.to_string())
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::Unknown { field: field.to_owned(), known }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("variables that make no service")
+    }
+}
+
+impl Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<ServiceConfig, ServiceConfigError> {
+        let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        ServiceConfig::read("BILLING_", variables)
+    }
+
+    fn refused(variables: &[(&str, &str)]) -> String {
+        let given = [("BILLING_BASE_URL", "https://billing.example.com")];
+        let error = match read(&[&given[..], variables].concat()) {
+            Ok(config) => config.client().err(),
+            Err(error) => Some(error),
+        };
+        let error = error.map(|error| format!("{error} {error:?}")).unwrap_or_default();
+        assert!(!error.contains("canary"), "{error}");
+        error
+    }
+
+    #[test]
+    fn each_field_is_a_variable() {
+        let config = read(&[
+            ("PATH", "/bin"),
+            ("BILLINGS_KEY", "x"),
+            ("BILLING_BASE_URL", "https://billing.example.com"),
+            ("BILLING_TIMEOUT", "5s"),
+            ("BILLING_MAX_RETRIES", "3"),
+            ("BILLING_REDIRECTS", "false"),
+            ("BILLING_TOKEN_URL", "https://auth.example.com/token"),
+            ("BILLING_CLIENT_ID", "shop"),
+            ("BILLING_CLIENT_SECRET_FILE", "/run/secrets/billing"),
+            ("BILLING_AUTH_METHOD", "header_raw"),
+            ("BILLING_EXCLUDED_PATHS", "/health, /status"),
+        ])
+        .unwrap();
+        let client = format!("{:?}", config.client_builder().unwrap());
+        for part in ["timeout: 5s", "max_retries: 3", "max_redirects: None"] {
+            assert!(client.contains(part), "{part} in {client}");
+        }
+        let auth = format!("{:?}", config.token_auth().unwrap());
+        assert!(auth.contains("\"/health\"") && auth.contains("\"/status\""), "{auth}");
+        let key = config.token_manager().unwrap().cache_key().to_owned();
+        assert!(key.starts_with("auth_token:auth.example.com:"), "{key}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_by_the_variables_name() {
+        for (variables, expected) in [
+            (&[("BILLING_TIMEOT", "canary")][..], "`BILLING_TIMEOT`: expected no such variable"),
+            (&[("BILLING_TIMEOT", "canary")], "comes one of SERVICE_NAME, BASE_URL"),
+            (&[("BILLING_API_KY_FILE", "canary")], "`BILLING_API_KY_FILE`: expected no such variable"),
+            (
+                &[("BILLING_TIMEOUT_FILE", "canary")],
+                "`BILLING_TIMEOUT_FILE`: expected no such variable: only secrets",
+            ),
+            (&[("BILLING_TIMEOUT", "canary")], "`BILLING_TIMEOUT`: expected a duration such as"),
+            (&[("BILLING_TIMEOUT", "0")], "`BILLING_TIMEOUT`: expected a positive duration"),
+            (&[("BILLING_HEADERS", "canary")], "`BILLING_HEADERS`: expected a table"),
+            (&[("BILLING_API_KEY", "")], "`BILLING_API_KEY`: expected a text that is not empty"),
+            (
+                &[("BILLING_API_KEY", "canary"), ("BILLING_API_KEY_FILE", "canary")],
+                "`BILLING_API_KEY` and `BILLING_API_KEY_FILE`: expected one of them",
+            ),
+            (
+                &[("BILLING_BEARER_TOKEN", "canary"), ("BILLING_CLIENT_ID", "canary")],
+                "`BILLING_BEARER_TOKEN` and `BILLING_CLIENT_ID`: expected credentials of one kind",
+            ),
+            (
+                &[("BILLING_CLIENT_ID", "canary"), ("BILLING_CLIENT_SECRET", "canary")],
+                "`BILLING_TOKEN_URL`: expected a value, since `BILLING_CLIENT_ID` is given",
+            ),
+            (&[("BILLING_API_KEY_HEADER", "X-Key")], "`BILLING_API_KEY`: expected a value"),
+        ] {
+            let error = refused(variables);
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        assert!(ServiceConfig::read("", []).is_err());
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_of_the_name_is_passed_over() {
+        let of_kubernetes = [
+            ("BILLING_SERVICE_HOST", "10.0.0.11"),
+            ("BILLING_SERVICE_PORT", "80"),
+            ("BILLING_SERVICE_PORT_HTTP", "80"),
+            ("BILLING_PORT", "tcp://10.0.0.11:80"),
+            ("BILLING_PORT_80_TCP_ADDR", "10.0.0.11"),
+        ];
+        assert_eq!(refused(&of_kubernetes), "");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_text_is_refused_only_with_the_prefix() {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = || OsString::from_vec(vec![0xff]);
+        assert!(ServiceConfig::read("BILLING_", [("OTHER".into(), bytes()), (bytes(), bytes())]).is_ok());
+        let error = ServiceConfig::read("BILLING_", [("BILLING_API_KEY".into(), bytes())]).unwrap_err();
+        assert_eq!(error.fields(), ["BILLING_API_KEY"]);
+    }
+}

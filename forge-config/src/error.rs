@@ -1,0 +1,59 @@
+use std::error::Error;
+use std::fmt;
+
+use forge_core::ConfigError;
+
+/// A service's setting that cannot be: names the service, the field or the variable, and what was expected
+/// there, never the value.
+///
+/// ```
+/// use forge_config::ServiceConfig;
+///
+/// let config: ServiceConfig = toml::from_str(r#"base_url = "/users""#)?;
+/// let error = config.client().unwrap_err();
+/// assert_eq!(error.to_string(), "`base_url`: expected an absolute http or https URL");
+/// assert_eq!(error.fields(), ["base_url"]);
+/// # Ok::<_, toml::de::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ServiceConfigError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    service: Option<String>,
+    fields: Vec<String>,
+    cause: ConfigError,
+}
+
+impl ServiceConfigError {
+    pub(crate) fn new(service: Option<&str>, fields: Vec<String>, cause: ConfigError) -> Self {
+        Self(Box::new(Inner { service: service.map(str::to_owned), fields, cause }))
+    }
+
+    /// The name of the service, if it has one.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
+    }
+
+    /// The fields or variables that are wrong: one, or several that contradict each other.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        &self.0.fields
+    }
+}
+
+impl fmt::Display for ServiceConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(service) = &self.0.service {
+            write!(f, "service `{service}`: ")?;
+        }
+        write!(f, "`{}`: expected {}", self.0.fields.join("` and `"), self.0.cause.expected())
+    }
+}
+
+impl Error for ServiceConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.cause.source()
+    }
+}

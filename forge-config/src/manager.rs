@@ -1,0 +1,115 @@
+//! The manager of a service's credentials, and how a client carries them.
+
+use forge_client::TokenAuth;
+use forge_token::{
+    ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider, OAuth2TokenProviderBuilder,
+    PasswordGrantTokenProvider, TokenManager, TokenManagerBuilder,
+};
+use url::Url;
+
+use crate::credentials::{Credentials, OAuth2};
+use crate::secret_token::{Scheme, SecretToken};
+use crate::service::field;
+use crate::setting::Given;
+use crate::{ServiceConfig, ServiceConfigError};
+
+impl ServiceConfig {
+    pub(crate) fn token_auth(&self) -> Result<Option<TokenAuth>, ServiceConfigError> {
+        let Some(credentials) = self.credentials()? else { return Ok(None) };
+        let mut auth = TokenAuth::new(self.manager(&credentials)?);
+        if matches!(credentials, Credentials::ApiKey(_)) {
+            let header = field!(self, api_key_header)?.map_or("X-API-Key", String::as_str);
+            auth = auth.auth_header_name(header).auth_header_prefix("");
+        }
+        if let Some(paths) = field!(self, excluded_paths)? {
+            auth = auth.excluded_paths(paths);
+        }
+        if let Some(patterns) = field!(self, excluded_path_patterns)? {
+            auth = auth.excluded_path_patterns(patterns);
+        }
+        Ok(Some(auth))
+    }
+
+    pub(crate) fn new_manager(
+        &self,
+        credentials: &Credentials<'_>,
+    ) -> Result<TokenManager, ServiceConfigError> {
+        let name = self.service_name()?.map_or_else(|| self.host(), str::to_owned);
+        let secret = |scheme, secret| TokenManager::new(SecretToken::new(name, scheme, secret));
+        match credentials {
+            Credentials::Bearer(token) => Ok(secret(Scheme::Bearer, token)),
+            // The client shows it without a scheme.
+            Credentials::ApiKey(key) => Ok(secret(Scheme::Bearer, key)),
+            Credentials::Basic { username, password } => {
+                Ok(secret(Scheme::Basic { username: (*username).to_owned() }, password))
+            }
+            Credentials::OAuth2(oauth2) => {
+                let manager = self.oauth2_manager(oauth2)?;
+                let manager = self.with_storage(manager)?.build();
+                manager.map_err(|cause| self.error(&["redis_key_prefix"], cause))
+            }
+        }
+    }
+
+    /// What a service is called that has no name, as OAuth2 services are called by their token URL's.
+    fn host(&self) -> String {
+        let url = match &self.fields.base_url {
+            Some(Given::Good(url)) => Url::parse(url).ok(),
+            _ => None,
+        };
+        url.as_ref().and_then(Url::host_str).unwrap_or("service").to_owned()
+    }
+
+    fn oauth2_manager(&self, oauth2: &OAuth2<'_>) -> Result<TokenManagerBuilder, ServiceConfigError> {
+        let OAuth2 { token_url, client_id, client_secret, user } = *oauth2;
+        let client_secret = client_secret.clone();
+        Ok(match user {
+            None => TokenManager::builder(self.provider(ClientCredentialsTokenProvider::builder(
+                token_url,
+                client_id,
+                client_secret,
+            ))?),
+            Some((username, password)) => {
+                TokenManager::builder(self.provider(PasswordGrantTokenProvider::builder(
+                    token_url,
+                    client_id,
+                    client_secret,
+                    username,
+                    password.clone(),
+                ))?)
+            }
+        })
+    }
+
+    fn provider<G: Grant>(
+        &self,
+        mut builder: OAuth2TokenProviderBuilder<G>,
+    ) -> Result<OAuth2TokenProvider<G>, ServiceConfigError> {
+        if let Some(name) = self.service_name()? {
+            builder = builder.service_name(name);
+        }
+        if let Some(scope) = field!(self, scope)? {
+            builder = builder.scope(scope);
+        }
+        if let Some(audience) = field!(self, audience)? {
+            builder = builder.extra_param("audience", audience);
+        }
+        for (name, value) in field!(self, extra_params)?.map_or(&[][..], |params| &params.0) {
+            builder = builder.extra_param(name, value);
+        }
+        if let Some(method) = field!(self, auth_method)? {
+            builder = builder.auth_method(*method);
+        }
+        if let Some(accept) = field!(self, danger_accept_plain_http)? {
+            builder = builder.danger_accept_plain_http(*accept);
+        }
+        builder.build().map_err(|cause| {
+            let field = match cause.field() {
+                "extra_param" => "extra_params",
+                "http" => "token_url",
+                field => field,
+            };
+            self.error(&[field], cause)
+        })
+    }
+}

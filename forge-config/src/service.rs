@@ -1,0 +1,264 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use forge_client::{HttpClient, HttpClientBuilder, HttpClientConfigBuilder, HttpClientError};
+use forge_core::ConfigError;
+use forge_token::TokenManager;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
+use serde::Deserialize;
+
+use crate::credentials::Credentials;
+use crate::fields::Fields;
+use crate::setting::{Given, Setting};
+use crate::{ServiceConfigError, environment};
+
+/// One service: where it is, who calls it, and how. From a file of any format that serde reads, or from the
+/// [environment](crate::FromEnv), where each field is a variable: its name in capitals behind a prefix.
+///
+/// | field | what | default |
+/// | --- | --- | --- |
+/// | `base_url` | [where requests go](HttpClientConfigBuilder::with_base_url) | none: needed for a client |
+/// | `service_name` | the name in errors, logs and the cache key | the table's ([`Services`](crate::Services)), else the host |
+/// | `headers` | a table of headers without credentials, for every request; not as a variable | none |
+/// | `timeout` | [of each attempt](HttpClientConfigBuilder::with_timeout) | 30 s |
+/// | `total_timeout` | [of a call](HttpClientConfigBuilder::with_total_timeout) | none |
+/// | `connect_timeout` | [of connecting](HttpClientConfigBuilder::with_connect_timeout) | 10 s |
+/// | `max_retries` | [how often what may be repeated is](HttpClientConfigBuilder::with_retry) | 0 |
+/// | `redirects` | [whether they are followed](HttpClientConfigBuilder::with_redirects) | true |
+/// | `max_redirects` | [how many](HttpClientConfigBuilder::with_max_redirects) | 10 |
+/// | **a token that is given** | | |
+/// | `bearer_token` (secret) | `Authorization: Bearer …` | |
+/// | **or a key** | | |
+/// | `api_key` (secret) | the key | |
+/// | `api_key_header` | the header that carries it | `X-API-Key` |
+/// | **or a login** | | |
+/// | `basic_username`, `basic_password` (secret) | HTTP Basic (RFC 7617) | |
+/// | **or `OAuth2`** (RFC 6749) | client credentials, or with `username` the password grant | |
+/// | `token_url` | the token endpoint: https, or this machine | |
+/// | `client_id`, `client_secret` (secret) | the client | |
+/// | `username`, `password` (secret) | the user | |
+/// | `scope` | words separated by spaces | none |
+/// | `audience` | a parameter of token calls | none |
+/// | `extra_params` | a table of further ones; not as a variable | none |
+/// | `auth_method` | `body`, `header` or `header_raw`, see [`AuthMethod`](forge_token::AuthMethod) | `body` |
+/// | `danger_accept_plain_http` | whether the token URL may be plain http anywhere | false |
+/// | **for whichever of these** | | |
+/// | `excluded_paths`, `excluded_path_patterns` | lists of [paths](forge_client::TokenAuth::excluded_paths) without credentials; as variables with commas between them | none |
+/// | **to share `OAuth2` tokens with other processes** (feature `storage-redis`) | else they stay in the process | |
+/// | `redis_url` (secret) | the server; without a password in it, the address itself will do | none |
+/// | `redis_password` (secret) | the password there | that of the address |
+/// | `redis_key_prefix` | what the keys begin with | `token` |
+///
+/// A duration is a text with a unit (`"500ms"`, `"30s"`, `"2m"`, `"1h"`) or a number of seconds.
+///
+/// A secret is never in the file, but referred to: `{ file = "/run/secrets/key" }` or `{ env = "KEY" }`. In
+/// the environment its variable holds it (`REQUESTFORGE_API_KEY`), or a second one says in which file it is
+/// (`REQUESTFORGE_API_KEY_FILE`). It is read when it is needed first: a secret for the token endpoint before
+/// each token call, the password of Redis before each connection, and a token, key or login once more after
+/// a 401, so that one in a file may rotate. One trailing line break is left out.
+///
+/// A field that does not exist is an error of deserialising. A wrong value is one of [`client`](Self::client)
+/// and the like, so that it is named in one way in all formats, and never shown; formats show what they cannot
+/// read at all: `toml` prints the line, unless you print its error's `message()` only.
+///
+/// ```
+/// use forge_config::ServiceConfig;
+///
+/// let config: ServiceConfig = serde_json::from_str(
+///     r#"{
+///         "base_url": "https://api.example.com",
+///         "timeout": "10s",
+///         "token_url": "https://auth.example.com/oauth/token",
+///         "client_id": "shop",
+///         "client_secret": { "file": "/run/secrets/api" },
+///         "excluded_paths": ["/health"]
+///     }"#,
+/// )?;
+/// let client = config.client()?;
+/// # drop(client);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Deserialize)]
+#[serde(from = "Fields")]
+pub struct ServiceConfig {
+    pub(crate) fields: Fields,
+    /// The prefix of variables, where that is where the fields come from.
+    prefix: Option<String>,
+    name: Option<String>,
+    manager: Arc<OnceLock<TokenManager>>,
+}
+
+/// The value of a field, if there is one.
+macro_rules! field {
+    ($config:expr, $field:ident) => {
+        $config.value(stringify!($field), $config.fields.$field.as_ref())
+    };
+}
+pub(crate) use field;
+
+impl ServiceConfig {
+    /// A client of the service. All clients of this configuration and its clones share one
+    /// [manager](Self::token_manager).
+    ///
+    /// # Errors
+    ///
+    /// Names the field that cannot be.
+    pub fn client(&self) -> Result<HttpClient, ServiceConfigError> {
+        self.client_builder()?.build().map_err(|error| self.refused_by_client(error))
+    }
+
+    /// A client with more settings.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that cannot be.
+    pub fn client_builder(&self) -> Result<HttpClientBuilder, ServiceConfigError> {
+        self.configure(HttpClient::builder(""))
+    }
+
+    /// Adds all settings to a builder of one's own, in place of those that it has.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that cannot be.
+    pub fn configure<T>(
+        &self,
+        builder: HttpClientConfigBuilder<T>,
+    ) -> Result<HttpClientConfigBuilder<T>, ServiceConfigError> {
+        let base_url =
+            field!(self, base_url)?.ok_or_else(|| self.expected("base_url", "the URL of the API"))?;
+        let mut builder = builder.with_base_url(base_url);
+        if let Some(headers) = field!(self, headers)? {
+            if headers.0.iter().any(|(name, _)| is_credential(name)) {
+                return Err(self.expected("headers", "no credentials, for which there are fields"));
+            }
+            builder =
+                builder.with_headers(headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        }
+        if let Some(timeout) = field!(self, timeout)? {
+            builder = builder.with_timeout(*timeout);
+        }
+        if let Some(timeout) = field!(self, total_timeout)? {
+            builder = builder.with_total_timeout(*timeout);
+        }
+        if let Some(timeout) = field!(self, connect_timeout)? {
+            builder = builder.with_connect_timeout(*timeout);
+        }
+        if let Some(retries) = field!(self, max_retries)? {
+            builder = builder.with_retry(*retries);
+        }
+        if let Some(redirects) = field!(self, max_redirects)? {
+            builder = builder.with_max_redirects(*redirects);
+        }
+        if let Some(follow) = field!(self, redirects)? {
+            builder = builder.with_redirects(*follow);
+        }
+        Ok(match self.token_auth()? {
+            Some(auth) => builder.with_token_auth(auth),
+            None => builder,
+        })
+    }
+
+    /// The manager of the service's tokens; the same one at each call. A bearer token, a key or a login is
+    /// one that it reads instead of fetching it. Nothing is read or fetched before somebody asks.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that cannot be, or is needed: there are no credentials.
+    pub fn token_manager(&self) -> Result<TokenManager, ServiceConfigError> {
+        self.manager(&self.credentials()?.ok_or_else(|| {
+            let fields = ["token_url", "bearer_token", "api_key", "basic_username"];
+            self.error(&fields, ConfigError::new("auth", "one of them"))
+        })?)
+    }
+
+    pub(crate) fn manager(&self, credentials: &Credentials<'_>) -> Result<TokenManager, ServiceConfigError> {
+        if let Some(manager) = self.manager.get() {
+            return Ok(manager.clone());
+        }
+        let manager = self.new_manager(credentials)?;
+        Ok(self.manager.get_or_init(|| manager).clone())
+    }
+
+    /// What errors call the service.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.fields.service_name {
+            Some(Given::Good(name)) => Some(name),
+            _ => self.name.as_deref(),
+        }
+    }
+
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
+    }
+
+    /// The name in errors, logs and the cache key, where one is given.
+    pub(crate) fn service_name(&self) -> Result<Option<&str>, ServiceConfigError> {
+        Ok(field!(self, service_name)?.map(String::as_str).or(self.name.as_deref()))
+    }
+
+    pub(crate) fn from_variables(fields: Fields, prefix: &str) -> Self {
+        Self { prefix: Some(prefix.to_owned()), ..Self::from(fields) }
+    }
+
+    pub(crate) fn value<'a, T: Setting>(
+        &self,
+        field: &'static str,
+        given: Option<&'a Given<T>>,
+    ) -> Result<Option<&'a T>, ServiceConfigError> {
+        match given {
+            None => Ok(None),
+            Some(Given::Good(value)) => Ok(Some(value)),
+            Some(Given::Wrong) => Err(self.expected(field, T::EXPECTED)),
+        }
+    }
+
+    pub(crate) fn expected(&self, field: &'static str, expected: impl Into<String>) -> ServiceConfigError {
+        self.error(&[field], ConfigError::new(field, expected))
+    }
+
+    /// An error of fields, by the names that they have where they come from.
+    pub(crate) fn error(&self, fields: &[&str], cause: ConfigError) -> ServiceConfigError {
+        let fields = fields.iter().map(|field| self.spelled(field)).collect();
+        ServiceConfigError::new(self.name(), fields, cause)
+    }
+
+    /// A field's name where it comes from.
+    pub(crate) fn spelled(&self, field: &str) -> String {
+        match &self.prefix {
+            Some(prefix) => environment::variable(prefix, field),
+            None => field.to_owned(),
+        }
+    }
+
+    pub(crate) fn refused_by_client(&self, error: HttpClientError) -> ServiceConfigError {
+        let cause = match error.config_error() {
+            Some(cause) => cause.clone(),
+            None => ConfigError::new("base_url", "settings that make a client").with_source(error),
+        };
+        let field = match cause.field() {
+            "header" => "headers",
+            "auth_header_name" => "api_key_header",
+            field => field,
+        };
+        self.error(&[field], cause)
+    }
+}
+
+fn is_credential(header: &str) -> bool {
+    let names = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+    names.iter().any(|name| header.eq_ignore_ascii_case(name.as_str()))
+}
+
+impl From<Fields> for ServiceConfig {
+    fn from(fields: Fields) -> Self {
+        Self { fields, prefix: None, name: None, manager: Arc::default() }
+    }
+}
+
+/// Only the name: some fields may hold a secret by mistake.
+impl fmt::Debug for ServiceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceConfig").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

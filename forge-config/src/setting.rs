@@ -1,0 +1,283 @@
+//! What a field holds, and whether that is what it should.
+
+use std::fmt;
+use std::time::Duration;
+
+use forge_core::Secret;
+use forge_token::AuthMethod;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A kind of value.
+pub(crate) trait Setting: Sized {
+    /// What is said to who wrote something else.
+    const EXPECTED: &'static str;
+    /// Whether a variable's name stands for the value.
+    const BY_REFERENCE: bool = false;
+
+    fn read(shape: Shape) -> Option<Self>;
+}
+
+/// What was given for a field. That it is wrong is told when the service is used, with the field's name and
+/// without the value. A format's own errors would not do: some print the line that they are about, and some
+/// leave the name out.
+#[derive(Clone)]
+pub(crate) enum Given<T> {
+    Good(T),
+    Wrong,
+}
+
+/// Under this name a deserializer is asked for a [reference](Setting::BY_REFERENCE).
+pub(crate) const REFERENCE: &str = "$forge-config::Reference";
+
+impl<'de, T: Setting> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let shape = if T::BY_REFERENCE {
+            deserializer.deserialize_newtype_struct(REFERENCE, ShapeVisitor)?
+        } else {
+            Shape::deserialize(deserializer)?
+        };
+        Ok(T::read(shape).map_or(Self::Wrong, Self::Good))
+    }
+}
+
+/// What a file or a variable says, whatever it should say.
+pub(crate) enum Shape {
+    /// Perhaps a secret that stands where none should.
+    Text(Secret),
+    Whole(u64),
+    Fraction(f64),
+    Bool(bool),
+    List(Vec<Shape>),
+    Table(Vec<(String, Shape)>),
+    Other,
+}
+
+impl Setting for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn read(shape: Shape) -> Option<Self> {
+        match shape {
+            Shape::Text(text) => Some(text.expose().to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(shape: Shape) -> Option<Self> {
+        match shape {
+            Shape::Bool(value) => Some(value),
+            Shape::Text(text) => text.expose().parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for u32 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn read(shape: Shape) -> Option<Self> {
+        match shape {
+            Shape::Whole(number) => number.try_into().ok(),
+            Shape::Text(text) => text.expose().parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for Duration {
+    const EXPECTED: &'static str =
+        "a duration such as \"30s\", \"500ms\", \"2m\" or \"1h\", or a number of seconds";
+
+    fn read(shape: Shape) -> Option<Self> {
+        match shape {
+            Shape::Whole(seconds) => Some(Self::from_secs(seconds)),
+            Shape::Fraction(seconds) => Self::try_from_secs_f64(seconds).ok(),
+            Shape::Text(text) => {
+                let text = text.expose().trim();
+                let number = text.trim_end_matches(|end: char| end.is_ascii_alphabetic());
+                let unit = match &text[number.len()..] {
+                    "ms" => 0.001,
+                    "" | "s" => 1.0,
+                    "m" => 60.0,
+                    "h" => 3600.0,
+                    _ => return None,
+                };
+                let number: f64 = number.trim_end().parse().ok()?;
+                Self::try_from_secs_f64(number * unit).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A list, or one text with commas: what a variable can hold.
+impl Setting for Vec<String> {
+    const EXPECTED: &'static str = "a list of texts";
+
+    fn read(shape: Shape) -> Option<Self> {
+        match shape {
+            Shape::List(items) => items.into_iter().map(String::read).collect(),
+            Shape::Text(text) => {
+                let items = text.expose().split(',').map(str::trim);
+                Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Names and values.
+#[derive(Clone)]
+pub(crate) struct Table(pub(crate) Vec<(String, String)>);
+
+impl Setting for Table {
+    const EXPECTED: &'static str = "a table of texts, for which a file is needed";
+
+    fn read(shape: Shape) -> Option<Self> {
+        let Shape::Table(entries) = shape else { return None };
+        let text = |(name, shape)| Some((name, String::read(shape)?));
+        entries.into_iter().map(text).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl Setting for AuthMethod {
+    const EXPECTED: &'static str = "`body`, `header` or `header_raw`";
+
+    fn read(shape: Shape) -> Option<Self> {
+        let Shape::Text(text) = shape else { return None };
+        match text.expose() {
+            "body" => Some(Self::Body),
+            "header" => Some(Self::Header),
+            "header_raw" => Some(Self::HeaderRaw),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
+        Shape::deserialize(deserializer)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
+        Ok(Shape::Text(text.into()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Shape, E> {
+        Ok(Shape::Text(text.into()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Shape, E> {
+        Ok(Shape::Bool(value))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Shape, E> {
+        Ok(Shape::Whole(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Shape, E> {
+        Ok(number.try_into().map_or(Shape::Other, Shape::Whole))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Shape, E> {
+        Ok(Shape::Fraction(number))
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Shape, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Shape::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Shape, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(name) = access.next_key::<String>()? {
+            entries.push((name, access.next_value()?));
+        }
+        Ok(Shape::Table(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: Setting>(json: &str) -> Option<T> {
+        match serde_json::from_str(json).unwrap() {
+            Given::Good(value) => Some(value),
+            Given::Wrong => None,
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (json, millis) in [
+            ("\"30s\"", 30_000),
+            ("\"500ms\"", 500),
+            ("\"1.5m\"", 90_000),
+            ("\" 2 h \"", 7_200_000),
+            ("\"30\"", 30_000),
+            ("30", 30_000),
+            ("2.5", 2_500),
+            ("0", 0),
+        ] {
+            assert_eq!(read(json), Some(Duration::from_millis(millis)), "{json}");
+        }
+        for json in [
+            "\"\"",
+            "\"s\"",
+            "\"30 sec\"",
+            "\"30S\"",
+            "\"-1s\"",
+            "-1",
+            "-0.5",
+            "\"1h30m\"",
+            "\"1e300h\"",
+            "\"NaN\"",
+            "\"infs\"",
+            "true",
+            "[30]",
+            "{}",
+            "1e300",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read::<Duration>(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn texts_of_variables_are_numbers_lists_and_truth_values() {
+        assert_eq!((read("\"3\""), read("3"), read::<u32>("\"three\"")), (Some(3), Some(3), None));
+        assert_eq!((read::<u32>("-1"), read::<u32>("1.5"), read::<u32>("4294967296")), (None, None, None));
+        assert_eq!(
+            (read("\"true\""), read("false"), read::<bool>("\"yes\"")),
+            (Some(true), Some(false), None)
+        );
+        let list = Some(vec!["/a".to_owned(), "/b c".to_owned()]);
+        assert_eq!((read("[\"/a\", \"/b c\"]"), read("\" /a,/b c ,\"")), (list.clone(), list));
+        assert_eq!((read::<Vec<String>>("[1]"), read::<String>("1")), (None, None));
+    }
+}

@@ -1,0 +1,69 @@
+//! The example `small_job`, which is all variables.
+
+use std::process::{Command, Output};
+
+use requestforge::ServiceConfig;
+
+use crate::world::World;
+
+/// The example, with these variables of ours only.
+fn run(variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--package", "requestforge", "--features", "config"]);
+    command.args(["--example", "small_job"]);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REQUESTFORGE_") {
+            command.env_remove(name);
+        }
+    }
+    for (name, value) in variables {
+        command.env(format!("REQUESTFORGE_{name}"), value);
+    }
+    command.output().expect("cargo")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_job_takes_all_from_its_environment() {
+    let world = World::start().await;
+    let (base_url, token_url) = (world.api.base_url(), world.server.token_url());
+    let common =
+        [("BASE_URL", &*base_url), ("TOKEN_URL", &*token_url), ("CLIENT_ID", world.server.client_id())];
+    for (secret, value) in
+        [("CLIENT_SECRET", world.server.client_secret()), ("CLIENT_SECRET_FILE", world.secret.path())]
+    {
+        let run = run(&[&common[..], &[(secret, value)]].concat());
+        let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success() && told.contains("{\"path\":\"/users\"}"), "{secret}: {told}\n{errors}");
+    }
+    assert_eq!((world.api.accepted(), world.server.token_calls()), (2, 2));
+}
+
+#[test]
+fn a_small_job_stands_in_the_readme_and_is_at_most_eight_lines() {
+    let (readme, example) =
+        (include_str!("../../../README.md"), include_str!("../../../examples/small_job.rs"));
+    let (_, job) = example.split_once("\n\n").expect("a line on what it is");
+    assert!(readme.contains(&format!("\n```rust,ignore\n{job}```\n")), "{job}");
+    assert!(job.lines().count() <= 8, "{job}");
+}
+
+#[test]
+fn every_field_stands_in_the_readme_with_its_variable() {
+    let unknown = serde_json::from_str::<ServiceConfig>("{\"unknown\": 1}").expect_err("refused").to_string();
+    let (_, known) = unknown.split_once("expected one of ").expect("the known ones");
+    let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    assert!(known.len() > 25, "{unknown}");
+    let readme = include_str!("../../../README.md");
+    for field in known {
+        assert!(readme.contains(&format!("`{field}`")), "{field}");
+        let is_table = matches!(field, "headers" | "extra_params");
+        assert_eq!(readme.contains(&format!("`{}`", field.to_uppercase())), !is_table, "{field}");
+    }
+}
+
+#[test]
+fn a_small_job_says_which_variable_is_wrong() {
+    let run = run(&[("BASE_URL", "https://api.example.com"), ("TIMEOT", "5s")]);
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success() && errors.contains("REQUESTFORGE_TIMEOT"), "{errors}");
+}
