@@ -4,6 +4,7 @@ mod builder;
 mod failures;
 mod flight;
 mod flights;
+mod get_token;
 mod goal;
 mod lookup;
 mod origin;
@@ -34,6 +35,7 @@ use crate::rt::{self, Deadline, Mutex};
 use failures::Failures;
 use flight::Landed;
 use flights::Flights;
+use get_token::GetToken;
 use goal::Goal;
 use rejections::Rejections;
 use slot::{Claim, Entry, Slot};
@@ -171,12 +173,11 @@ impl TokenManager {
     ///
     /// No token could be had within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All
     /// who waited for the same fetch get the same error; the next caller starts afresh.
-    pub async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        // As `cached`, which is not inlined into other crates.
-        if let Some(hit) = self.look(|entry| Arc::clone(entry.credential())) {
-            return Ok(hit);
-        }
-        Ok(self.boxed_look_further().await?.0)
+    #[inline]
+    pub fn get_token(
+        &self,
+    ) -> impl Future<Output = Result<Arc<Credential>, AuthenticationError>> + Send + use<'_> {
+        GetToken::new(self)
     }
 
     /// A token that will do, and where it came from. For the demand [`Valid`](Demand::Valid) as
@@ -203,12 +204,6 @@ impl TokenManager {
             None if goal == Goal::Any => self.look_further().await,
             None => self.obtain(goal, self.0.deadline()).await,
         }
-    }
-
-    /// Apart, so that the future of a hit is small.
-    #[cold]
-    fn boxed_look_further(&self) -> Pin<Box<dyn Future<Output = Obtained> + Send + '_>> {
-        Box::pin(self.look_further())
     }
 
     /// What [`get_token`](Self::get_token) does when the slot has nothing.
