@@ -6,7 +6,7 @@ pub use forge_core::{
     Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
     Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
-    async_trait, retry_after, token_source_fn,
+    async_trait, echoes, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -36,6 +36,8 @@ pub use forge_storage_encrypted::{EncryptedTokenStorage, EncryptedTokenStorageBu
 #[cfg(feature = "config")]
 pub use forge_config::{FromEnv, ServiceConfig, ServiceConfigError, Services};
 
+#[cfg(feature = "blocking")]
+pub use forge_client::blocking;
 #[cfg(feature = "client")]
 pub use forge_client::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, BodyStream, CircuitBreaker,
@@ -53,5 +55,9 @@ pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware
 
 #[cfg(feature = "tower")]
 pub use forge_client::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;

@@ -16,6 +16,7 @@ use http::{HeaderName, HeaderValue};
 use self::settings::Settings;
 use crate::auth::{ApiKeyAuth, Auth, Scheme};
 use crate::client::Inner;
+use crate::header::header;
 use crate::target::{BaseUrl, Origin, absolute};
 use crate::{HttpClient, HttpClientError};
 
@@ -90,10 +91,6 @@ impl Default for HttpClientConfigBuilder {
 }
 
 impl HttpClientBuilder {
-    pub(crate) fn for_client(base_url: impl Into<String>) -> Self {
-        Self::with_defaults().with_base_url(base_url)
-    }
-
     /// The client.
     ///
     /// # Errors
@@ -105,6 +102,10 @@ impl HttpClientBuilder {
 }
 
 impl<T> HttpClientConfigBuilder<T> {
+    pub(crate) fn for_client(base_url: impl Into<String>) -> Self {
+        Self::with_defaults().with_base_url(base_url)
+    }
+
     fn with_defaults() -> Self {
         Self {
             settings: Settings::default(),
@@ -126,16 +127,16 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// A header for every request that does not set it itself. One that may be a credential
-    /// (`Cookie`, `X-Api-Key`, a value marked sensitive, …) goes to trusted origins only.
+    /// (`Cookie`, `X-Api-Key`, a value marked sensitive, …) goes to trusted origins only. `Content-Length` and
+    /// `Transfer-Encoding` are refused: they follow from the body.
     pub fn with_header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        match (name.try_into(), value.try_into()) {
-            (Ok(name), Ok(value)) => _ = self.settings.default_headers.insert(name, value),
-            (Err(_), _) => self.refuse(ConfigError::new("header", "a name that fits into a header")),
-            (_, Err(_)) => self.refuse(ConfigError::new("header", "a value that fits into a header")),
+        match header(name, value) {
+            Ok((name, value)) => _ = self.settings.default_headers.insert(name, value),
+            Err(error) => self.refuse(error),
         }
         self
     }
@@ -154,7 +155,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self.invalid.get_or_insert(error);
     }
 
-    fn finish(self) -> Result<HttpClientConfig, HttpClientError> {
+    pub(crate) fn finish(self) -> Result<HttpClientConfig, HttpClientError> {
         if let Some(invalid) = self.invalid {
             return Err(invalid.into());
         }
@@ -164,8 +165,8 @@ impl<T> HttpClientConfigBuilder<T> {
             if url.query().is_some() || url.fragment().is_some() {
                 return Err(HttpClientError::builder("base_url", "a URL without query and fragment"));
             }
-            settings.base_url = BaseUrl::new(&url);
             settings.origins.push(Origin::of(&url));
+            settings.base_url = BaseUrl::new(url);
         }
         for origin in &self.credential_origins {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));

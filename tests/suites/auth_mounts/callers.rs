@@ -10,6 +10,7 @@ use crate::rejected::until;
 use crate::world::World;
 
 on_each_mount! {
+    tasks only:
     inv02_a_caller_that_goes_away_takes_no_renewal_down_with_it,
     inv02_a_caller_that_goes_away_before_there_is_a_token_has_sent_nothing,
 }

@@ -1,16 +1,22 @@
-//! One suite for all that authenticates: our client, the middleware and the layer keep the same promises.
+//! One suite for all that authenticates: our client, its blocking face, the middleware and the layer keep the
+//! same promises.
 //!
 //! A test is a function over a [`Mount`](mount::Mount); `on_each_mount!` makes one test of it for each. What
 //! one of them cannot promise, or promises alone, stands beside its mount.
 
 #![allow(clippy::expect_used)]
 
-/// One test for each of these functions and each mount.
+/// One test for each of these functions and each mount; `tasks only`: not for the blocking one, since a thread
+/// that waits cannot be dropped.
 macro_rules! on_each_mount {
-    ($($test:ident),+ $(,)?) => {
+    (tasks only: $($test:ident),+ $(,)?) => {
         on_each_mount!(@client: crate::mount::Client, $($test),+);
         on_each_mount!(@middleware: crate::mount::Middleware, $($test),+);
         on_each_mount!(@layer: crate::mount::Layer, $($test),+);
+    };
+    ($($test:ident),+ $(,)?) => {
+        on_each_mount!(tasks only: $($test),+);
+        on_each_mount!(@blocking: crate::mount::Blocking, $($test),+);
     };
     (@$mount:ident: $type:ty, $($test:ident),+) => {
         mod $mount {

@@ -1,3 +1,4 @@
+mod blocking;
 mod client;
 mod layer;
 mod middleware;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use requestforge::TokenAuth;
 
+pub(crate) use blocking::Blocking;
 pub(crate) use client::Client;
 pub(crate) use layer::Layer;
 pub(crate) use middleware::Middleware;

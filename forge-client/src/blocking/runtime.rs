@@ -1,0 +1,127 @@
+//! The one runtime behind all blocking objects of a process.
+
+use std::future::Future;
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError};
+use tokio::runtime::{Builder, Handle};
+
+use crate::HttpClientError;
+
+/// What comes of this. It is polled on this thread; timers, sockets and what it spawns are the runtime's.
+pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Unavailable> {
+    check()?;
+    Ok(handle()?.block_on(future))
+}
+
+/// Whether this thread may wait.
+pub(super) fn check() -> Result<(), Unavailable> {
+    match Handle::try_current() {
+        Ok(_) => Err(Unavailable::Here(IN_A_RUNTIME)),
+        Err(error) if error.is_thread_local_destroyed() => Err(Unavailable::Here(ENDING)),
+        Err(_) => Ok(()),
+    }
+}
+
+const IN_A_RUNTIME: &str = "a thread that no async runtime has entered: there use the async client, and instead \
+                            of `spawn_blocking` a thread of your own";
+const ENDING: &str = "a thread that is not about to end";
+const FORKED: &str = "the process that made the first blocking call, not one that was forked off later";
+
+/// Why nothing can be waited for.
+#[derive(Debug)]
+pub(super) enum Unavailable {
+    /// What was expected instead.
+    Here(&'static str),
+    NoThread(io::Error),
+}
+
+struct Runtime {
+    handle: Handle,
+    process: u32,
+}
+
+/// Never dropped: where that were done, waiting might not be allowed.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn handle() -> Result<&'static Handle, Unavailable> {
+    let runtime = match RUNTIME.get() {
+        Some(runtime) => runtime,
+        None => start_once().map_err(Unavailable::NoThread)?,
+    };
+    runtime.handle_in(std::process::id())
+}
+
+fn start_once() -> io::Result<&'static Runtime> {
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    // Not within the cell, which would have to keep an error that may pass.
+    let runtime = start()?;
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+impl Runtime {
+    /// A fork has the memory, but not the thread: whoever waits there waits for ever.
+    fn handle_in(&self, process: u32) -> Result<&Handle, Unavailable> {
+        if self.process == process { Ok(&self.handle) } else { Err(Unavailable::Here(FORKED)) }
+    }
+}
+
+fn start() -> io::Result<Runtime> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("requestforge-blocking".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(Runtime { handle, process: std::process::id() })
+}
+
+impl From<Unavailable> for HttpClientError {
+    fn from(unavailable: Unavailable) -> Self {
+        let error = ConfigError::new("blocking", unavailable.expected());
+        match unavailable {
+            Unavailable::Here(_) => error.into(),
+            Unavailable::NoThread(source) => error.with_source(source).into(),
+        }
+    }
+}
+
+impl From<Unavailable> for AuthenticationError {
+    fn from(unavailable: Unavailable) -> Self {
+        let error = Self::new("", AuthenticationErrorKind::Configuration)
+            .with_message(format!("expected {}", unavailable.expected()));
+        match unavailable {
+            Unavailable::Here(_) => error,
+            Unavailable::NoThread(source) => error.with_source(source),
+        }
+    }
+}
+
+impl Unavailable {
+    fn expected(&self) -> &'static str {
+        match self {
+            Self::Here(expected) => expected,
+            Self::NoThread(_) => "a thread for the runtime",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_process_is_told_and_does_not_wait_for_a_thread_it_does_not_have() {
+        let runtime = start().unwrap();
+        let this = std::process::id();
+        assert!(runtime.handle_in(this).is_ok());
+        let refused = runtime.handle_in(this + 1).unwrap_err();
+        let error = HttpClientError::from(refused);
+        assert!(error.is_builder() && error.to_string().contains("forked"), "{error}");
+    }
+}

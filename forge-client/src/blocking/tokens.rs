@@ -1,0 +1,79 @@
+use std::sync::Arc;
+
+use forge_core::{AuthenticationError, Credential, TokenSource};
+
+use super::runtime;
+
+/// A token manager, or any other [`TokenSource`], for programs without `async`.
+///
+/// A [client](super::HttpClient) takes the source itself; this is for those who need the token.
+///
+/// ```no_run
+/// # fn run(manager: impl forge_core::TokenSource + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
+/// use forge_client::blocking::{HttpClient, Tokens};
+///
+/// let client = HttpClient::builder("https://api.example.com").with_token_auth(manager.clone()).build()?;
+/// let tokens = Tokens::new(manager);
+/// println!("expires at {:?}", tokens.get_token()?.expires_at());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of the source; and everything is an error [within a runtime](super#where-it-is-refused).
+#[derive(Clone, Debug)]
+pub struct Tokens<S> {
+    source: S,
+}
+
+impl<S: TokenSource> Tokens<S> {
+    /// The tokens of this source.
+    pub fn new(source: S) -> Self {
+        Self { source }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// As [`TokenSource::get_token`].
+    ///
+    /// # Errors
+    ///
+    /// No token could be had.
+    pub fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        runtime::wait(self.source.get_token())?
+    }
+
+    /// As [`TokenSource::invalidate_token`].
+    ///
+    /// # Errors
+    ///
+    /// The shared storage could not be told.
+    pub fn invalidate_token(&self) -> Result<(), AuthenticationError> {
+        runtime::wait(self.source.invalidate_token())?
+    }
+
+    /// As [`TokenSource::force_refresh`].
+    ///
+    /// # Errors
+    ///
+    /// No token could be had.
+    pub fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
+        runtime::wait(self.source.force_refresh())?
+    }
+
+    /// As [`TokenSource::refresh_rejected`].
+    ///
+    /// # Errors
+    ///
+    /// The renewal failed.
+    pub fn refresh_rejected(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
+        runtime::wait(self.source.refresh_rejected(rejected))?
+    }
+}

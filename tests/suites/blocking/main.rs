@@ -1,0 +1,10 @@
+//! The client and token sources for programs without `async`: threads that wait, and threads that must not.
+
+#![allow(clippy::expect_used)]
+
+mod background;
+mod calls;
+mod contexts;
+mod process;
+mod threads;
+mod world;
