@@ -1,3 +1,5 @@
+//! A job whose settings are all in its environment; the table of them is in the README.
+
 use requestforge::{FromEnv, HttpClient};
 
 #[tokio::main]

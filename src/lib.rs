@@ -6,7 +6,7 @@ pub use forge_core::{
     Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
     Secret, SecretSource, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat, TokenData,
     TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage, Version,
-    async_trait, retry_after, token_source_fn,
+    async_trait, echoes, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -55,7 +55,7 @@ pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware
 
 #[cfg(feature = "tower")]
 pub use forge_client::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
 };
 
 #[cfg(doctest)]

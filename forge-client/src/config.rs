@@ -16,6 +16,7 @@ use http::{HeaderName, HeaderValue};
 use self::settings::Settings;
 use crate::auth::{ApiKeyAuth, Auth, Scheme};
 use crate::client::Inner;
+use crate::header::header;
 use crate::target::{BaseUrl, Origin, absolute};
 use crate::{HttpClient, HttpClientError};
 
@@ -126,16 +127,16 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// A header for every request that does not set it itself. One that may be a credential
-    /// (`Cookie`, `X-Api-Key`, a value marked sensitive, …) goes to trusted origins only.
+    /// (`Cookie`, `X-Api-Key`, a value marked sensitive, …) goes to trusted origins only. `Content-Length` and
+    /// `Transfer-Encoding` are refused: they follow from the body.
     pub fn with_header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        match (name.try_into(), value.try_into()) {
-            (Ok(name), Ok(value)) => _ = self.settings.default_headers.insert(name, value),
-            (Err(_), _) => self.refuse(ConfigError::new("header", "a name that fits into a header")),
-            (_, Err(_)) => self.refuse(ConfigError::new("header", "a value that fits into a header")),
+        match header(name, value) {
+            Ok((name, value)) => _ = self.settings.default_headers.insert(name, value),
+            Err(error) => self.refuse(error),
         }
         self
     }
@@ -164,8 +165,8 @@ impl<T> HttpClientConfigBuilder<T> {
             if url.query().is_some() || url.fragment().is_some() {
                 return Err(HttpClientError::builder("base_url", "a URL without query and fragment"));
             }
-            settings.base_url = BaseUrl::new(&url);
             settings.origins.push(Origin::of(&url));
+            settings.base_url = BaseUrl::new(url);
         }
         for origin in &self.credential_origins {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));

@@ -26,7 +26,9 @@ struct Shown<'a> {
 
 impl<'a> Curl<'a> {
     /// `headers`: those of the hop, with what authenticates it.
-    pub(crate) fn of(client: &'a Inner, hop: Hop, headers: HeaderMap) -> Self {
+    pub(crate) fn of(client: &'a Inner, mut hop: Hop, headers: HeaderMap) -> Self {
+        // Never sent (RFC 3986 3.5).
+        hop.url.set_fragment(None);
         Self { request: Ok(Shown { client, hop, headers }), with_secrets: false }
     }
 

@@ -11,7 +11,8 @@ use crate::target::presentable;
 /// A request that brought no usable answer, and why.
 ///
 /// Names method and URL without its query; neither `Display` nor `Debug` nor the
-/// [`source`](Error::source) chain holds a credential.
+/// [`source`](Error::source) chain holds a credential, unless a hook or the stream of a request's body put one
+/// into its own error.
 ///
 /// The path is shown. Where an API takes a secret in it (`/bot<token>/…`), log what the predicates
 /// and [`status_code`](Self::status_code) say, and neither the error itself nor its sources.
@@ -37,7 +38,9 @@ enum Kind {
     Parse,
     BodyTooLarge(usize),
     Exchange,
-    CircuitOpen,
+    RequestBody,
+    /// After so many requests.
+    CircuitOpen(u32),
     /// Why is the source's.
     MaxRetries(u32),
 }
@@ -52,6 +55,10 @@ impl HttpClientError {
     }
 
     /// No token could be had; [`authentication_error`](Self::authentication_error) says why.
+    ///
+    /// So it is also after a 401, if the request would have been sent again with another token: why there is
+    /// none says more than the 401. A body that [can be sent only once](crate::RequestBuilder::body_stream)
+    /// gets its 401.
     #[must_use]
     pub fn is_authentication(&self) -> bool {
         self.0.kind == Kind::Authentication
@@ -103,11 +110,21 @@ impl HttpClientError {
         matches!(self.0.kind, Kind::MaxRetries(_))
     }
 
-    /// Nothing was sent, as the server has been failing. It may be well again soon;
-    /// [`circuit_open`](Self::circuit_open) says when that will be tried.
+    /// Nothing was sent, as the server has been failing; or a redirect led to such a server. It may be well
+    /// again soon; [`circuit_open`](Self::circuit_open) says when that will be tried.
+    ///
+    /// What came of a call before is not hidden by this: where a retry, or the replay after a 401, is refused,
+    /// the last answer or error goes to the caller.
     #[must_use]
     pub fn is_circuit_open(&self) -> bool {
-        self.0.kind == Kind::CircuitOpen
+        matches!(self.0.kind, Kind::CircuitOpen(_))
+    }
+
+    /// The stream that was to be the request's body failed, which says nothing of the server. What it said is
+    /// the [`source`](Error::source), as it came: it is the caller's own.
+    #[must_use]
+    pub fn is_request_body(&self) -> bool {
+        self.0.kind == Kind::RequestBody
     }
 
     /// The body is larger than the client's
@@ -211,6 +228,14 @@ impl HttpClientError {
         Self::new(Kind::BodyTooLarge(limit))
     }
 
+    pub(crate) fn refused(open: CircuitOpen, attempts: u32) -> Self {
+        Self::new(Kind::CircuitOpen(attempts)).with_source(open)
+    }
+
+    pub(crate) fn request_body(error: reqwest::Error) -> Self {
+        Self::new(Kind::RequestBody).with_source(error)
+    }
+
     pub(crate) fn total_timeout() -> Self {
         Self::new(Kind::Timeout)
     }
@@ -264,12 +289,6 @@ fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-impl From<CircuitOpen> for HttpClientError {
-    fn from(open: CircuitOpen) -> Self {
-        Self::new(Kind::CircuitOpen).with_source(open)
-    }
-}
-
 impl From<ConfigError> for HttpClientError {
     fn from(error: ConfigError) -> Self {
         Self::new(Kind::Builder).with_source(error)
@@ -303,7 +322,9 @@ impl fmt::Display for HttpClientError {
             Kind::Parse => f.write_str("the body is not what was expected"),
             Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Kind::Exchange => f.write_str("the exchange failed"),
-            Kind::CircuitOpen => f.write_str("nothing was sent, as the server has been failing"),
+            Kind::RequestBody => f.write_str("the request's body could not be read"),
+            Kind::CircuitOpen(0) => f.write_str("nothing was sent, as the server has been failing"),
+            Kind::CircuitOpen(_) => f.write_str("nothing more was sent, as the server has been failing"),
             Kind::MaxRetries(1) => f.write_str("no answer, after 1 retry, either"),
             Kind::MaxRetries(retries) => write!(f, "no answer, after {retries} retries, either"),
         }
@@ -322,9 +343,19 @@ impl fmt::Debug for HttpClientError {
 
 impl Error for HttpClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let source = self.0.source.as_deref()?;
+        let mut source: &(dyn Error + 'static) = self.0.source.as_deref()?;
         // Shown by `Display` already.
-        if self.is_builder() { source.source() } else { Some(source) }
+        if self.is_builder() {
+            return source.source();
+        }
+        // `reqwest` has put its own around what the stream said, once for each layer of it.
+        while self.is_request_body()
+            && source.is::<reqwest::Error>()
+            && let Some(said) = source.source()
+        {
+            source = said;
+        }
+        Some(source)
     }
 }
 

@@ -32,7 +32,7 @@ impl<'a> ExaminedResponse<'a> {
     }
 
     /// The body as JSON; `None` if it is no such JSON, did not arrive whole, is larger than 64 KiB, or
-    /// the strategy did not ask for it (`reads_body`).
+    /// no strategy asked for it (`reads_body`).
     #[must_use]
     pub fn json_or_none<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(self.body?).ok()

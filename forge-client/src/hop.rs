@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
-    COOKIE, HOST, PROXY_AUTHORIZATION, REFERER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
+    PROXY_AUTHORIZATION, REFERER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
@@ -9,6 +9,7 @@ use url::Url;
 use crate::auth::BareRequest;
 use crate::credential_names::may_name_a_credential;
 use crate::target::Origin;
+use crate::upload::Watch;
 
 /// One request of a call: the first, or what a redirect made of it.
 pub(crate) struct Hop {
@@ -106,14 +107,7 @@ impl Hop {
     pub(crate) fn become_get(&mut self) {
         self.method = Method::GET;
         self.body = RequestBody::Empty;
-        for name in [
-            CONTENT_TYPE,
-            CONTENT_LENGTH,
-            CONTENT_ENCODING,
-            CONTENT_LANGUAGE,
-            CONTENT_LOCATION,
-            TRANSFER_ENCODING,
-        ] {
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
             self.headers.remove(name);
         }
     }
@@ -163,11 +157,12 @@ impl RequestBody {
         }
     }
 
-    pub(crate) fn send(&mut self) -> Option<reqwest::Body> {
+    /// What goes into a request, and who tells whether it failed by itself.
+    pub(crate) fn send(&mut self) -> (Option<reqwest::Body>, Option<Watch>) {
         match self {
-            Self::Empty => None,
-            Self::Bytes(bytes) => Some(bytes.clone().into()),
-            Self::Stream(stream) => stream.take(),
+            Self::Empty => (None, None),
+            Self::Bytes(bytes) => (Some(bytes.clone().into()), None),
+            Self::Stream(stream) => stream.take().map(Watch::over).unzip(),
         }
     }
 }

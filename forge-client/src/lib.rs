@@ -25,8 +25,10 @@ mod client;
 mod config;
 mod credential_names;
 mod curl;
+mod deadline;
 mod error;
 mod examined;
+mod header;
 mod hooks;
 mod hop;
 mod logging;
@@ -39,10 +41,11 @@ mod retry;
 mod rt;
 mod send;
 mod target;
+mod upload;
 
 #[cfg(feature = "tower")]
 pub use adapters::layer::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, Cloned, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
 };
 #[cfg(feature = "middleware")]
 pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};

@@ -4,6 +4,9 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use reqwest::Response;
+use tokio::time::Instant;
+
+use crate::deadline::within;
 
 /// A response that was looked into, and is whole all the same.
 pub(crate) struct Peeked {
@@ -12,30 +15,29 @@ pub(crate) struct Peeked {
     pub(crate) body: Option<Bytes>,
 }
 
-/// Reads a body, or a little more than this much of it, and puts it back. One that breaks off breaks off
-/// for whoever reads it, after the bytes that came.
-pub(crate) async fn peek(mut response: Response, most: usize) -> Peeked {
+/// Reads a body, or a little more than this much of it, or as much as comes until then, and puts it back.
+/// One that breaks off breaks off for whoever reads it, after the bytes that came; one that stalls goes on
+/// where it stalls.
+pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Instant>) -> Peeked {
     let mut read = BytesMut::new();
-    let (is_complete, broken) = loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
+    let end = loop {
+        match within(until, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
                 read.extend_from_slice(&chunk);
                 if read.len() > most {
-                    break (false, None);
+                    break None;
                 }
             }
-            Ok(None) => break (true, None),
-            Err(error) => break (false, Some(error)),
+            Ok(Ok(None)) => break Some(Rest::Ended),
+            Ok(Err(error)) => break Some(Rest::Broken(Some(error))),
+            Err(_) => break None,
         }
     };
     let read = read.freeze();
+    let body = matches!(end, Some(Rest::Ended)).then(|| read.clone());
     let (parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
-    let rest = match broken {
-        None => Rest::Unread(rest),
-        Some(error) => Rest::Broken(Some(error)),
-    };
-    let whole = put_back(read.clone(), rest, None);
-    Peeked { response: http::Response::from_parts(parts, whole).into(), body: is_complete.then_some(read) }
+    let whole = put_back(read, end.unwrap_or(Rest::Unread(rest)), None);
+    Peeked { response: http::Response::from_parts(parts, whole).into(), body }
 }
 
 /// The whole of a body that takes no waiting and no more memory than this; else the body, unchanged. How
@@ -78,6 +80,8 @@ struct PutBack {
 
 enum Rest {
     Unread(reqwest::Body),
+    /// Nothing. Whoever asked once more might hear of a time-out.
+    Ended,
     Broken(Option<reqwest::Error>),
 }
 
@@ -92,6 +96,7 @@ impl Body for PutBack {
         let frame = match (self.first.take().filter(|first| !first.is_empty()), &mut self.rest) {
             (Some(first), _) => Some(Ok(Frame::data(first))),
             (None, Rest::Unread(body)) => ready!(Pin::new(body).poll_frame(context)),
+            (None, Rest::Ended) => None,
             (None, Rest::Broken(error)) => error.take().map(Err),
         };
         if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
@@ -113,6 +118,38 @@ mod tests {
 
     /// A body that comes in pieces. `None`: it takes waiting.
     struct Pieces(VecDeque<Option<&'static str>>);
+
+    /// A body that comes so far, and waits for ever or, if it ends, fails when it is asked once more.
+    struct UpTo {
+        piece: Option<&'static str>,
+        ends: bool,
+        was_asked: bool,
+    }
+
+    impl Body for UpTo {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            match self.piece.take() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(piece))))),
+                None if !self.ends => Poll::Pending,
+                None if self.was_asked => Poll::Ready(Some(Err(std::io::Error::other("too late")))),
+                None => {
+                    self.was_asked = true;
+                    Poll::Ready(None)
+                }
+            }
+        }
+    }
+
+    fn up_to(piece: &'static str, ends: bool) -> Response {
+        let body = UpTo { piece: Some(piece), ends, was_asked: false };
+        http::Response::new(reqwest::Body::wrap(body)).into()
+    }
 
     impl Body for Pieces {
         type Data = Bytes;
@@ -167,12 +204,28 @@ mod tests {
     #[tokio::test]
     async fn what_is_peeked_at_stays() {
         for (most, is_whole) in [(3, false), (4, true), (9, true)] {
-            let peeked = peek(response(&[Some("ab"), None, Some("cd")]), most).await;
+            let peeked = peek(response(&[Some("ab"), None, Some("cd")]), most, None).await;
             assert_eq!(peeked.body.as_deref(), is_whole.then_some(&b"abcd"[..]), "{most}");
             // More than one may look.
-            let again = peek(peeked.response, 0).await;
+            let again = peek(peeked.response, 0, None).await;
             assert_eq!(again.body, None);
             assert_eq!(again.response.text().await.unwrap(), "abcd");
         }
+    }
+
+    #[tokio::test]
+    async fn what_stalls_is_given_back_as_far_as_it_came() {
+        let peeked = peek(up_to("ab", false), 9, Some(Instant::now())).await;
+        assert_eq!(peeked.body, None);
+        let mut response = peeked.response;
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "ab");
+        assert!(within(Some(Instant::now()), response.chunk()).await.is_err(), "it still stalls");
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_is_not_read_on() {
+        let peeked = peek(up_to("ab", true), 9, None).await;
+        assert_eq!(peeked.body.unwrap(), "ab");
+        assert_eq!(peeked.response.text().await.unwrap(), "ab");
     }
 }

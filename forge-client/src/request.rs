@@ -1,10 +1,11 @@
+mod body;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forge_core::ConfigError;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::multipart::Form;
 use serde::Serialize;
@@ -13,12 +14,13 @@ use url::Url;
 use crate::auth::{Auth, Instead};
 use crate::client::Inner;
 use crate::config::check_timeout;
+use crate::header::header;
 use crate::hop::{Hop, RequestBody};
-use crate::peek::at_hand;
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::send::CallOptions;
 use crate::target::presentable;
 use crate::{Curl, HttpClientError, HttpResponse};
+use body::TypedBody;
 
 /// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
 #[must_use = "a request does nothing until it is sent"]
@@ -27,14 +29,12 @@ pub struct RequestBuilder {
     request: Result<Parts, HttpClientError>,
 }
 
-/// The most of a form that is kept in memory.
-const MAX_FORM: usize = 64 * 1024 * 1024;
-
 struct Parts {
     method: Method,
     url: Url,
+    /// The caller's own.
     headers: HeaderMap,
-    body: RequestBody,
+    body: TypedBody,
     options: CallOptions,
 }
 
@@ -44,7 +44,7 @@ impl RequestBuilder {
             method,
             url,
             headers: HeaderMap::new(),
-            body: RequestBody::Empty,
+            body: TypedBody::untyped(RequestBody::Empty),
             options: CallOptions::default(),
         });
         Self { client, request }
@@ -65,28 +65,27 @@ impl RequestBuilder {
     }
 
     /// Sets a header, instead of the client's default of that name.
+    ///
+    /// A `Content-Type` that is set so is that of the body, whatever the body is and whenever it is set.
+    /// `Content-Length` and `Transfer-Encoding` are refused: they follow from the body.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
         self.with(|parts| {
-            let name =
-                name.try_into().map_err(|_| ConfigError::new("header", "a name that fits into a header"))?;
-            let value = value
-                .try_into()
-                .map_err(|_| ConfigError::new("header", "a value that fits into a header"))?;
+            let (name, value) = header(name, value)?;
             parts.headers.insert(name, value);
-            Ok(())
+            parts.body.check(&parts.headers)
         })
     }
 
-    /// The body, encoded as JSON.
+    /// The body, encoded as JSON. Of several bodies the last one counts, with its content type.
     pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
         self.with(|parts| {
             let encoded =
                 serde_json::to_vec(body).map_err(|_| ConfigError::new("json", "what JSON can express"))?;
-            parts.set_body(encoded, "application/json");
+            parts.body = TypedBody::of(encoded, "application/json");
             Ok(())
         })
     }
@@ -96,7 +95,7 @@ impl RequestBuilder {
         self.with(|parts| {
             let encoded = serde_urlencoded::to_string(body)
                 .map_err(|_| ConfigError::new("form", "pairs, a map or a flat struct"))?;
-            parts.set_body(encoded, "application/x-www-form-urlencoded");
+            parts.body = TypedBody::of(encoded, "application/x-www-form-urlencoded");
             Ok(())
         })
     }
@@ -104,7 +103,12 @@ impl RequestBuilder {
     /// The body, as a multipart form (RFC 7578), for files among other things.
     ///
     /// What it is made of decides whether it can be sent again, as retries and replays after a 401 ask
-    /// for: yes if all of it is at hand and not more than 64 MiB; no with a part that is a stream.
+    /// for: yes if all of it is at hand, and not more than 64 MiB; no with a part that is a stream of which
+    /// something has to be waited for, or of unknown length. A stream that says how long it is, and takes no
+    /// waiting, counts as at hand, and is read here.
+    ///
+    /// The form's content type names its boundary. Another one
+    /// (`multipart/related; boundary=…`, with [`Form::boundary`]) has to name the same, or the form is refused.
     ///
     /// ```
     /// use forge_client::reqwest::multipart::{Form, Part};
@@ -117,25 +121,15 @@ impl RequestBuilder {
     pub fn multipart(self, form: Form) -> Self {
         let http = self.client.http.clone();
         self.with(|parts| {
-            let encoded = http.post(parts.url.clone()).multipart(form).build();
-            let mut encoded = encoded.map_err(|_| ConfigError::new("multipart", "parts that can be sent"))?;
-            // Its length, if that is known, goes with the body.
-            let length = encoded.headers_mut().remove(CONTENT_LENGTH);
-            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-            parts.headers.extend(std::mem::take(encoded.headers_mut()));
-            let body = encoded.body_mut().take().unwrap_or_default();
-            parts.body = match at_hand(body, length, MAX_FORM) {
-                Ok(bytes) => RequestBody::Bytes(bytes),
-                Err(stream) => RequestBody::Stream(Some(stream)),
-            };
-            Ok(())
+            parts.body = TypedBody::form(form, &http, &parts.url)?;
+            parts.body.check(&parts.headers)
         })
     }
 
     /// The body, as it is.
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         self.with(|parts| {
-            parts.body = RequestBody::Bytes(body.into());
+            parts.body = TypedBody::untyped(RequestBody::Bytes(body.into()));
             Ok(())
         })
     }
@@ -144,7 +138,7 @@ impl RequestBuilder {
     /// token is renewed for the next request, and the 401 goes to the caller.
     pub fn body_stream(self, body: impl Into<reqwest::Body>) -> Self {
         self.with(|parts| {
-            parts.body = RequestBody::Stream(Some(body.into()));
+            parts.body = TypedBody::untyped(RequestBody::Stream(Some(body.into())));
             Ok(())
         })
     }
@@ -196,7 +190,8 @@ impl RequestBuilder {
 
     /// Authenticates this request so, instead of as the client does; its API key is left out, too. As
     /// always, only an origin that may see the client's credentials gets to see these: a request to another
-    /// one is not sent.
+    /// one is not sent. A client without a base URL has such origins only if they are named
+    /// ([`with_credential_origin`](crate::HttpClientConfigBuilder::with_credential_origin)).
     ///
     /// ```no_run
     /// # async fn run(
@@ -227,6 +222,10 @@ impl RequestBuilder {
     /// Has a new token fetched for this request, whatever is cached
     /// ([`force_refresh`](forge_core::TokenSource::force_refresh)): after rights were granted, say, that
     /// the token at hand does not have yet.
+    ///
+    /// Once for the call, and only where a token is sent: nothing is fetched for a path that is excluded, at
+    /// an origin that may not see the token, or if the request has the token's header already. Where no token
+    /// of a source authenticates the request at all, this is an error of [`send`](Self::send).
     pub fn force_renewal(self) -> Self {
         self.with(|parts| {
             parts.options.auth.force_renewal = true;
@@ -253,14 +252,9 @@ impl RequestBuilder {
                 }
             }
         }
-        let hop = Hop::first(
-            parts.method,
-            parts.url,
-            &client.default_headers,
-            parts.headers,
-            parts.body,
-            &client.trust,
-        );
+        let (headers, body) = parts.body.under(parts.headers);
+        let defaults = &client.default_headers;
+        let hop = Hop::first(parts.method, parts.url, defaults, headers, body, &client.trust);
         let auth = &parts.options.auth;
         if let Err(error) = auth.check(client.authentication.as_deref(), hop.is_trusted()) {
             return Err(HttpClientError::from(error).at(&hop.method, &hop.url));
@@ -292,14 +286,9 @@ impl RequestBuilder {
             Err(error) => return Curl::failed(error),
         };
         let client = &*self.client;
-        let hop = Hop::first(
-            parts.method.clone(),
-            parts.url.clone(),
-            &client.default_headers,
-            parts.headers.clone(),
-            parts.body.shown(),
-            &client.trust,
-        );
+        let (headers, body) = parts.body.shown().under(parts.headers.clone());
+        let (method, url) = (parts.method.clone(), parts.url.clone());
+        let hop = Hop::first(method, url, &client.default_headers, headers, body, &client.trust);
         let mut headers = hop.headers.clone();
         if let Some(scheme) = parts.options.auth.scheme(client.authentication.as_deref())
             && hop.is_trusted()
@@ -315,13 +304,6 @@ impl RequestBuilder {
             Err(error) => Err(HttpClientError::from(error).at(&parts.method, &parts.url)),
         });
         self
-    }
-}
-
-impl Parts {
-    fn set_body(&mut self, body: impl Into<Bytes>, content_type: &'static str) {
-        self.body = RequestBody::Bytes(body.into());
-        self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
     }
 }
 

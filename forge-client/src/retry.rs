@@ -7,7 +7,7 @@ mod strategy;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub use self::circuit_breaker::CircuitBreakerRetryStrategy;
 pub use self::strategy::{
@@ -38,8 +38,8 @@ impl RetryPolicy {
     }
 
     /// Whether the body must be at hand for [`delay`](Self::delay).
-    pub(crate) fn reads_body(&self) -> bool {
-        self.strategy.reads_body()
+    pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        self.strategy.reads_body(status, headers)
     }
 
     /// How long to wait before this retry, if the strategy wants it: as long as it says, or as the
@@ -65,7 +65,6 @@ impl RetryPolicy {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use http::header::RETRY_AFTER;
 
     use super::*;

@@ -37,7 +37,7 @@ pub trait TokenFetcher: Send + Sync {
     /// Names the step: in `depends_on` of others, in the cache key, in errors.
     fn name(&self) -> &str;
 
-    /// The steps whose tokens this one needs. Default: none.
+    /// The steps whose tokens this one needs, in any order. One that is named twice counts once. Default: none.
     fn depends_on(&self) -> Vec<&str> {
         Vec::new()
     }

@@ -6,6 +6,7 @@ use forge_core::{Clock, ConfigError, SystemClock, TokenFetcher, TokenStorage};
 use crate::TokenFetchPipeline;
 use crate::graph::{Graph, Node};
 use crate::pipeline::Inner;
+use crate::sharing::SharedSteps;
 use crate::step::{Step, Surroundings};
 
 /// Settings of a [`TokenFetchPipeline`].
@@ -80,13 +81,16 @@ impl TokenFetchPipelineBuilder {
         let graph = Graph::new(&nodes)?;
 
         let around = Surroundings { pipeline: self.prefix, storage: self.storage, clock: self.clock };
+        let mut shared = SharedSteps::lock();
         let mut made: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
         for &place in graph.order() {
             // They come before it.
             let dependencies = graph.dependencies_of(place).iter().filter_map(|needed| made[*needed].clone());
             let fetcher = Arc::clone(&self.fetchers[place]);
-            made[place] = Some(Step::new(fetcher, &nodes[place].0, dependencies.collect(), &around)?);
+            let (name, dependencies) = (&nodes[place].0, dependencies.collect());
+            made[place] = Some(Step::new(fetcher, name, dependencies, &around, &mut shared)?);
         }
+        drop(shared);
         Ok(TokenFetchPipeline::of(Inner {
             name: around.pipeline,
             steps: made.into_iter().flatten().collect(),

@@ -5,14 +5,13 @@ use std::time::Duration;
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Credential, Demand, TokenData, TokenFetcher, TokenId,
 };
-use forge_token::TokenOrigin;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 
 use crate::TokenFetchPipelineBuilder;
 use crate::graph::{Graph, listed};
 use crate::step::{Step, as_fetched};
-use crate::trace::traced;
+use crate::trace::{Obtained, traced};
 
 /// Several steps that lead to a token, each with the tokens of those that it depends on. Cheap to clone;
 /// clones share everything.
@@ -38,9 +37,20 @@ use crate::trace::traced;
 ///
 /// In one process pipelines over one storage (or clones of it) whose prefix and step have the same names
 /// mean the same step: it is fetched once for all of them, and by the fetcher of the one that was built
-/// last, so that a configuration that is loaded anew counts from then on. Give another API another prefix. Over a storage that does not announce changes
-/// ([`generation`](forge_core::TokenStorage::generation)) only what is stored is shared, not a fetch under
-/// way.
+/// last, so that a configuration that is loaded anew counts from then on. Give another API another prefix. Over
+/// a storage that does not announce changes ([`generation`](forge_core::TokenStorage::generation)) only what is
+/// stored is shared, not a fetch under way.
+///
+/// What the one that was built last says of dependencies counts, too. Should it turn them round, so that `a` now
+/// needs `b` which needed `a`, then a fetch that had begun before may meet one that begins after, and each wait for
+/// the other until the first [time-out](forge_core::TokenFetcher::timeout) with all that it allows for: an
+/// error, once; the next caller is served.
+///
+/// # What is traced
+///
+/// A span `token_pipeline` for each execution, and a span `token_step` for each time that a step is asked, with
+/// the fields `pipeline`, `step`, `duration` and `outcome`: `cached`, `joined` (somebody else was fetching),
+/// `fetched`, `failed`, or, of a step whose token was refused, `none`: there is no other one to be had now.
 ///
 /// ```no_run
 /// # async fn run(pipeline: forge_pipeline::TokenFetchPipeline) -> Result<(), forge_core::AuthenticationError> {
@@ -178,7 +188,7 @@ impl TokenFetchPipeline {
     }
 
     /// Fetches every step once, each after those that it needs.
-    async fn fetch_anew(&self) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+    async fn fetch_anew(&self) -> Result<Obtained, AuthenticationError> {
         let Inner { graph, steps, .. } = &*self.0;
         let mut fetches = vec![None; steps.len()];
         for &place in graph.order() {

@@ -16,7 +16,8 @@ use forge_token::{TokenManager, TokenOrigin};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::trace::traced;
+use crate::sharing::SharedSteps;
+use crate::trace::{Obtained, Outcome, traced};
 use call::{Means, StepCall};
 use note::Note;
 use storage::StepStorage;
@@ -49,6 +50,7 @@ impl Step {
         name: &str,
         dependencies: Vec<Arc<Self>>,
         around: &Surroundings,
+        shared: &mut SharedSteps,
     ) -> Result<Arc<Self>, ConfigError> {
         let key = match &*around.pipeline {
             "" => name.to_owned(),
@@ -70,7 +72,7 @@ impl Step {
         let means = Means::new(fetcher, dependencies);
         match &generation {
             Some(generation) => {
-                crate::sharing::shared(generation, means, make, |step, means| step.call.take_over(means))
+                shared.step(generation, means, make, |step, means| step.call.take_over(means))
             }
             None => make(means).map(Arc::new),
         }
@@ -81,10 +83,7 @@ impl Step {
     }
 
     /// A token that will do, and where it came from.
-    pub(crate) async fn obtain(
-        &self,
-        demand: Demand,
-    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+    pub(crate) async fn obtain(&self, demand: Demand) -> Result<Obtained, AuthenticationError> {
         self.told(async {
             let mut obtained = self.manager.get_token_for(demand).await?;
             for _ in 0..MOST_REPETITIONS {
@@ -117,11 +116,8 @@ impl Step {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        let renewed = self.told(async {
-            let renewed = self.manager.refresh_rejected(rejected).await?;
-            Ok((renewed, TokenOrigin::Fetched))
-        });
-        let Some(renewed) = renewed.await?.0 else { return Ok(None) };
+        let renewed = self.told(self.manager.get_token_instead_of(rejected)).await?;
+        let Some((renewed, _)) = renewed else { return Ok(None) };
         if self.is_alive(renewed.token()).await {
             return Ok(Some(renewed));
         }
@@ -192,10 +188,10 @@ impl Step {
         .boxed()
     }
 
-    async fn told<T>(
+    async fn told<T: Outcome>(
         &self,
-        work: impl Future<Output = Result<(T, TokenOrigin), AuthenticationError>>,
-    ) -> Result<(T, TokenOrigin), AuthenticationError> {
+        work: impl Future<Output = Result<T, AuthenticationError>>,
+    ) -> Result<T, AuthenticationError> {
         let span = tracing::info_span!(
             "token_step",
             pipeline = self.call.pipeline,

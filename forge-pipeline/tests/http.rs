@@ -193,6 +193,13 @@ async fn fields_may_lie_deeper_and_an_expiry_may_be_a_moment() {
     assert_eq!((token.token_type(), token.expires_at().unwrap().timestamp()), ("JWT", now + 90));
 }
 
+#[test]
+fn what_a_step_depends_on_adds_up() {
+    let step = BodyTokenFetcher::builder("c", "https://auth.example.com", "/token").depends_on(["a"]);
+    let step = step.depends_on(["b"]).depends_on(["a"]).build().unwrap();
+    assert_eq!(step.depends_on(), ["a", "b", "a"]);
+}
+
 #[tokio::test]
 async fn a_lifetime_that_is_set_wins_also_over_one_that_is_none() {
     let odd = [json!(0), json!(-1), json!("never"), json!({"a": 1}), json!("1970-01-01T00:00:00Z")];

@@ -14,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use world::World;
+use world::{Outcome, World, unauthorized};
 
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Span>>>);
@@ -71,6 +71,49 @@ impl Spans {
         told.sort();
         told
     }
+}
+
+#[tokio::test]
+async fn a_renewal_after_a_401_says_whether_it_was_its_own() {
+    let spans = Spans::default();
+    let _guard = tracing::subscriber::set_default(spans.clone());
+    let world =
+        World::new().step("app", &[]).step("a", &["app"]).step("b", &["app"]).step("last", &["a", "b"]);
+    for step in &world.steps[1..3] {
+        step.state().revoked.push("app-1".to_owned());
+    }
+    world.pipeline().execute(false).await.unwrap();
+    assert_eq!(world.calls(), [2, 2, 2, 1]);
+    // Of two that are refused at once one renews.
+    let healed = [
+        "token_pipeline  fetched",
+        "token_step a fetched",
+        "token_step app fetched",
+        "token_step app fetched",
+        "token_step app joined",
+        "token_step app joined",
+        "token_step b fetched",
+        "token_step last fetched",
+    ];
+    assert_eq!(spans.take(), healed);
+
+    // Renewals that were of no use back off.
+    let world = World::new().step("app", &[]).step("user", &["app"]);
+    let pipeline = world.pipeline();
+    for _ in 0..3 {
+        world.steps[1].then(Outcome::Error(unauthorized()));
+    }
+    pipeline.execute(false).await.unwrap_err();
+    spans.take();
+    pipeline.execute(true).await.unwrap_err();
+    let refused = [
+        "token_pipeline  failed",
+        "token_step app cached",
+        "token_step app fetched",
+        "token_step app none",
+        "token_step user failed",
+    ];
+    assert_eq!(spans.take(), refused);
 }
 
 #[tokio::test]

@@ -110,6 +110,21 @@ async fn a_token_says_where_it_comes_from() {
 }
 
 #[tokio::test]
+async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
+    let provider = Arc::new(Noting::default());
+    let manager = provider.manager();
+    let rejected = manager.get_token().await.expect("a token");
+    let origin = |obtained: Result<Option<(_, TokenOrigin)>, _>| obtained.expect("no error").map(|it| it.1);
+    let (one, other) =
+        tokio::join!(manager.get_token_instead_of(&rejected), manager.get_token_instead_of(&rejected));
+    assert_eq!([origin(one), origin(other)], [Some(TokenOrigin::Fetched), Some(TokenOrigin::Joined)]);
+    assert_eq!(origin(manager.get_token_instead_of(&rejected).await), Some(TokenOrigin::Cached));
+    // No request was accepted with the renewed one: renewals back off.
+    let renewed = manager.get_token().await.expect("a token");
+    assert_eq!(origin(manager.get_token_instead_of(&renewed).await), None);
+}
+
+#[tokio::test]
 async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();

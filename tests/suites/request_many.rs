@@ -184,6 +184,19 @@ async fn a_shell_reads_of_a_command_line_what_would_be_sent() {
 }
 
 #[tokio::test]
+async fn a_command_line_has_no_fragment_as_that_is_not_sent() {
+    let client = HttpClient::builder("https://api.example.com").build().expect("a client");
+    for (reference, shown) in
+        [("/a?q=1#canary", "/a?q=1"), ("/a#canary?q=1", "/a"), ("https://api.example.com/#canary", "/")]
+    {
+        let request = client.get(reference);
+        let line = format!("curl 'https://api.example.com{shown}'");
+        assert_eq!(request.to_curl().to_string(), line);
+        assert_eq!(request.to_curl().with_secrets().to_string(), line);
+    }
+}
+
+#[tokio::test]
 async fn inv16_a_command_line_shows_no_secret_unless_it_is_asked_for() {
     let server = AuthorizationServer::start().await.expect("a server");
     let provider = ClientCredentialsTokenProvider::builder(

@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: the checks of the repository itself, besides its tests.
 
 mod arrows;
+mod below_one;
 mod check;
 mod features;
 mod packaging;
@@ -36,11 +37,13 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
     let mut checks = vec![
         Check::command("fmt", fmt),
         Check::new("arrows", || arrows::check(&workspace)),
+        Check::new("dependencies below 1.0", || below_one::check(&workspace)),
         Check::new("packaging", || packaging::check(&workspace)),
         Check::new("rust-version", || rust_version::check(&workspace)),
         Check::new("redis only when asked for", || redis::check(&workspace, facade)),
     ];
     checks.extend(features::clippy(&workspace, facade));
+    checks.extend(features::pairs(&workspace, facade));
     checks.extend(features::redis_tls_alone(&workspace));
     checks.push(features::rustdoc(&workspace));
     Ok(check::run_all(checks))

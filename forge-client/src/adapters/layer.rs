@@ -13,7 +13,7 @@ use forge_core::{ConfigError, Judgement};
 use http::response::Parts;
 use tower_layer::Layer;
 
-pub use self::body::{BodyCopy, Cloned};
+pub use self::body::{BodyCopy, CloneBody};
 pub use self::error::AuthServiceError;
 pub use self::grpc::grpc_judgement;
 pub use self::service::AuthService;
@@ -55,7 +55,7 @@ use crate::auth::{Auth, Scheme, TokenAuth};
 /// - What is excluded is decided by the path as it stands in the URI, which nobody normalises.
 /// - Redirects that the inner service follows are not seen here: what is promised of origins holds for what it
 ///   is given.
-pub struct AuthLayer<C = Cloned> {
+pub struct AuthLayer<C = CloneBody> {
     guard: Arc<Guard>,
     copy: C,
 }
@@ -80,7 +80,7 @@ impl Guard {
 
 /// Collects the settings of an [`AuthLayer`].
 #[must_use]
-pub struct AuthLayerBuilder<C = Cloned> {
+pub struct AuthLayerBuilder<C = CloneBody> {
     settings: Settings,
     path_origin: Option<String>,
     judge: Option<Judge>,
@@ -88,7 +88,8 @@ pub struct AuthLayerBuilder<C = Cloned> {
 }
 
 impl AuthLayer {
-    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source, such as a `TokenManager`.
+    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
+    /// [`TokenSource`](forge_core::TokenSource), or a provider.
     pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthLayerBuilder {
         Self::with_auth_hook(auth.into())
     }
@@ -101,7 +102,7 @@ impl AuthLayer {
             settings: Settings::new(auth.into()),
             path_origin: None,
             judge: None,
-            copy: Cloned,
+            copy: CloneBody,
         }
     }
 }
@@ -115,9 +116,9 @@ impl<C> AuthLayerBuilder<C> {
         self
     }
 
-    /// The same, and where the inner service sends requests whose URI is only a path: a connection to one
-    /// server does that, and so does tonic's `Channel`. Without it nothing is added to such requests, as
-    /// nobody here knows where they go. The last one counts.
+    /// The same, and where requests go whose URI is only a path: those over a connection to one server are
+    /// like that, and those of the clients that tonic generates. Without it nothing is added to such requests,
+    /// as nobody here knows where they go. The last one counts.
     pub fn path_origin(mut self, url: impl Into<String>) -> Self {
         self.path_origin = Some(url.into());
         self

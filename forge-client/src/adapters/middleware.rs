@@ -60,7 +60,8 @@ struct Inner {
 pub struct AuthMiddlewareBuilder(Settings);
 
 impl AuthMiddleware {
-    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source, such as a `TokenManager`.
+    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
+    /// [`TokenSource`](forge_core::TokenSource), or a provider.
     pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
         Self::with_auth_hook(auth.into())
     }
@@ -112,7 +113,7 @@ impl Middleware for AuthMiddleware {
 
             let mut body = None;
             if auth.reads_body(response.status(), response.headers()) {
-                let peeked = peek(response, MAX_EXAMINED).await;
+                let peeked = peek(response, MAX_EXAMINED, None).await;
                 (response, body) = (peeked.response, peeked.body);
             }
             let judgement = Judgement::of(response.status(), response.headers());

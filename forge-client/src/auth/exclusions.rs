@@ -125,7 +125,7 @@ mod tests {
             let (paths, patterns) =
                 if is_pattern { (vec![], vec![excluded.clone()]) } else { (vec![excluded.clone()], vec![]) };
             let exclusions = Exclusions::new(&paths, &patterns).unwrap();
-            let url = BaseUrl::new(&Url::parse(&base).unwrap()).join(&reference).unwrap();
+            let url = BaseUrl::new(Url::parse(&base).unwrap()).join(&reference).unwrap();
             assert_eq!(url.path(), sent, "{reference} below {base}");
             assert_eq!(
                 !exclusions.hold(url.path()),

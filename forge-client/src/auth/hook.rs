@@ -36,6 +36,7 @@ use url::Url;
 pub trait AuthHook: Send + Sync + fmt::Debug {
     /// The headers that it may set. The client treats them as credentials wherever they come from: a
     /// caller's own header of such a name does not follow a redirect to another origin, either.
+    /// `Content-Length` and `Transfer-Encoding`, which follow from the body, are refused.
     fn header_names(&self) -> Vec<HeaderName>;
 
     /// Whether it authenticates this request. Default: yes.

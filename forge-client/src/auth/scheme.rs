@@ -10,6 +10,7 @@ use super::exclusions::Exclusions;
 use super::fixed::Fixed;
 use super::hook::{AuthHook, AuthRequest};
 use super::{BoundTokenAuth, TokenAuth};
+use crate::header::{check_name, is_framing};
 
 /// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
 /// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
@@ -34,12 +35,14 @@ impl Auth {
     }
 
     pub(crate) fn build(self) -> Result<Scheme, ConfigError> {
-        match self.0 {
-            Kind::Tokens(auth) => Ok(Scheme::Single(Single::Tokens(auth.build()?))),
-            Kind::Fixed(auth) => auth.build().map(Scheme::Single),
-            Kind::Hook(hook) => Ok(Scheme::Single(Single::Hook(hook))),
-            Kind::Composite(auth) => auth.build(),
-        }
+        let scheme = match self.0 {
+            Kind::Tokens(auth) => Scheme::Single(Single::Tokens(auth.build()?)),
+            Kind::Fixed(auth) => Scheme::Single(auth.build()?),
+            Kind::Hook(hook) => Scheme::Single(Single::Hook(hook)),
+            Kind::Composite(auth) => auth.build()?,
+        };
+        scheme.header_names().iter().try_for_each(|name| check_name("auth", name))?;
+        Ok(scheme)
     }
 }
 
@@ -203,9 +206,10 @@ pub(super) fn apply_hook(
 ) -> Result<HeaderMap, AuthenticationError> {
     let mut set = hook.authenticate(request)?;
     let names = hook.header_names();
-    if set.keys().any(|name| !names.contains(name)) {
-        return Err(AuthenticationError::new("", AuthenticationErrorKind::Configuration)
-            .with_message("an authentication hook set a header that is not among its `header_names`"));
+    if set.keys().any(|name| !names.contains(name) || is_framing(name)) {
+        return Err(AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(
+            "an authentication hook set a header that is not among its `header_names`, or may not be",
+        ));
     }
     for value in set.values_mut() {
         value.set_sensitive(true);

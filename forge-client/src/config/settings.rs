@@ -90,7 +90,8 @@ impl Settings {
             .timeout(settings.timeout)
             .redirect(Policy::none())
             .referer(false)
-            .retry(reqwest::retry::never())
+            // Without a bound each request is copied, for a retry that never comes.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .build()
             .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))?;
 

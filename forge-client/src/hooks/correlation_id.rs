@@ -5,6 +5,7 @@ use forge_core::ConfigError;
 use http::{Extensions, HeaderName, HeaderValue};
 
 use super::{HookResult, OutgoingRequest, RequestHook};
+use crate::header::check_name;
 
 /// Gives each call an identifier, by which it is found in everybody's logs: a header that is the same in
 /// all attempts and hops of the call, and [`with_logging`](crate::HttpClientConfigBuilder::with_logging)
@@ -54,10 +55,12 @@ impl CorrelationId {
     ///
     /// # Errors
     ///
-    /// That is no name of a header.
+    /// That is no name of a header, or of one that follows from the body (`Content-Length`,
+    /// `Transfer-Encoding`).
     pub fn in_header(name: &str) -> Result<Self, ConfigError> {
         let name = HeaderName::try_from(name)
             .map_err(|error| ConfigError::new("header_name", "a header name").with_source(error))?;
+        check_name("header_name", &name)?;
         Ok(Self::named(name))
     }
 

@@ -88,6 +88,9 @@ impl RateLimit {
 }
 
 /// Puts a [`RateLimit`] into the extensions of responses that tell one.
+///
+/// It is that of the answer that the caller gets: the newest word. An answer before it, such as a 429 that
+/// was retried, leaves nothing behind; its `Retry-After` was heeded by the retry.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateLimitReader;
 

@@ -5,6 +5,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use super::{HookResult, IntoHookResult};
+use crate::header::header;
 use crate::hop::Trust;
 use crate::target::presentable;
 
@@ -109,16 +110,14 @@ impl OutgoingRequest<'_> {
     ///
     /// # Errors
     ///
-    /// Name or value do not fit into a header.
+    /// Name or value do not fit into a header, or it is `Content-Length` or `Transfer-Encoding`, which follow
+    /// from the body.
     pub fn set_header<N, V>(&mut self, name: N, value: V) -> Result<(), ConfigError>
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        let name =
-            name.try_into().map_err(|_| ConfigError::new("header", "a name that fits into a header"))?;
-        let value =
-            value.try_into().map_err(|_| ConfigError::new("header", "a value that fits into a header"))?;
+        let (name, value) = header(name, value)?;
         if self.is_trusted || !self.trust.is_sensitive(&name, &value) {
             self.headers.insert(name, value);
         } else {

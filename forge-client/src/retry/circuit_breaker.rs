@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+
 use super::{RetryOutcome, RetryStrategy};
 use crate::CircuitBreaker;
 
@@ -36,8 +38,8 @@ impl<S: RetryStrategy> RetryStrategy for CircuitBreakerRetryStrategy<S> {
         self.strategy.retry_after(retry, outcome)
     }
 
-    fn reads_body(&self) -> bool {
-        self.strategy.reads_body()
+    fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        self.strategy.reads_body(status, headers)
     }
 
     fn circuit_breaker(&self) -> Option<&CircuitBreaker> {

@@ -39,9 +39,33 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     /// The delay before retry number `retry` (from 1 on); `None`: the outcome goes to the caller.
     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration>;
 
-    /// Whether the bodies of responses must be read before [`retry_after`](Self::retry_after) can
-    /// decide, up to 64 KiB of them. Default: no. They stay readable for the caller either way.
-    fn reads_body(&self) -> bool {
+    /// Whether the body of a response with this status and these headers must be read before
+    /// [`retry_after`](Self::retry_after) can decide, up to 64 KiB of it. Default: no. It stays readable for
+    /// the caller either way, who has to wait for it, though: for one that never ends until the time-out.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use forge_client::{RetryOutcome, RetryStrategy};
+    /// use http::{HeaderMap, StatusCode};
+    ///
+    /// /// Some conflicts are over soon.
+    /// #[derive(Debug)]
+    /// struct WhileLocked;
+    ///
+    /// impl RetryStrategy for WhileLocked {
+    ///     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    ///         let RetryOutcome::Response(response) = outcome else { return None };
+    ///         let body: serde_json::Value = response.json_or_none()?;
+    ///         (retry <= 2 && body["error"] == "locked").then_some(Duration::from_secs(1))
+    ///     }
+    ///
+    ///     fn reads_body(&self, status: StatusCode, _headers: &HeaderMap) -> bool {
+    ///         status == StatusCode::CONFLICT
+    ///     }
+    /// }
+    /// ```
+    fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let _ = (status, headers);
         false
     }
 

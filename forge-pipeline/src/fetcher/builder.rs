@@ -279,7 +279,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// The steps whose tokens the request needs.
+    /// The steps whose tokens the request needs. Called again, it adds more.
     pub fn depends_on<S: Into<String>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {
         self.depends_on.extend(steps.into_iter().map(Into::into));
         self

@@ -6,6 +6,7 @@ mod bonds;
 mod failures;
 mod laziness;
 mod managed;
+mod sharing;
 mod storage;
 mod trouble;
 mod world;

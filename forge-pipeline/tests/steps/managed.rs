@@ -1,9 +1,13 @@
 //! A manager around a pipeline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use forge_core::{AuthenticationErrorKind, ConfigError, OAuthErrorCode, TokenProvider, TokenStorage};
+use forge_core::{
+    AuthenticationErrorKind, ConfigError, Demand, OAuthErrorCode, StorageError, TokenData, TokenProvider,
+    TokenStorage, async_trait,
+};
 use forge_pipeline::PipelineTokenProvider;
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
@@ -55,6 +59,55 @@ async fn inv11_managers_that_were_rejected_with_one_token_renew_once() {
     let renewed = [renewed.0.unwrap().unwrap(), renewed.1.unwrap().unwrap()];
     assert!(renewed.iter().all(|token| token.access_token() == "session-2"));
     assert_eq!(world.calls(), [2, 2, 2]);
+}
+
+/// A storage that may fail to read a session once.
+#[derive(Clone, Debug)]
+struct Unsteady {
+    tokens: InMemoryTokenStorage,
+    fails: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl TokenStorage for Unsteady {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        if key == "api:session" && self.fails.swap(false, Ordering::Relaxed) {
+            return Err(StorageError::new("not now"));
+        }
+        self.tokens.get(key).await
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.tokens.set(key, token).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.tokens.delete(key).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        self.tokens.exists(key).await
+    }
+}
+
+/// When it was to be dropped, it could not be seen.
+#[tokio::test]
+async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_there() {
+    for from in [None, Some("user"), Some("session")] {
+        let world = World::chain();
+        let storage = Unsteady { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
+        let pipeline = || world.builder().storage(storage.clone()).build().unwrap();
+        let rejected = pipeline().execute(false).await.unwrap();
+        // Another process, which has seen none of the tokens.
+        let mut provider = PipelineTokenProvider::new(pipeline(), "service");
+        if let Some(step) = from {
+            provider = provider.refresh_from_step(step).unwrap();
+        }
+        storage.fails.store(true, Ordering::Relaxed);
+        let renewed = provider.fetch_token_for(Demand::OtherThan(rejected.id())).await.unwrap();
+        assert!(!storage.fails.load(Ordering::Relaxed));
+        assert_eq!((rejected.access_token(), renewed.access_token()), ("session-1", "session-2"), "{from:?}");
+    }
 }
 
 #[tokio::test]

@@ -288,13 +288,25 @@ impl TokenManager {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        let others = |entry: &Arc<Credential>| entry.id() != rejected.id();
-        if let Some(current) = self.cached().filter(others) {
-            return Ok(Some(current));
+        Ok(self.get_token_instead_of(rejected).await?.map(|(credential, _)| credential))
+    }
+
+    /// As [`refresh_rejected`](Self::refresh_rejected), and where the credential came from.
+    ///
+    /// # Errors
+    ///
+    /// The renewal failed.
+    pub async fn get_token_instead_of(
+        &self,
+        rejected: &Credential,
+    ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
+        let is_another = |credential: &Credential| credential.id() != rejected.id();
+        if let Some(current) = self.cached().filter(|current| is_another(current)) {
+            return Ok(Some((current, TokenOrigin::Cached)));
         }
         let goal = Goal::OtherThan(rejected.id());
         let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
-        Ok(obtained.map(|(credential, _)| credential).filter(others))
+        Ok(obtained.filter(|(credential, _)| is_another(credential)))
     }
 
     /// Gets a token before the first request needs it, trying again after transient failures as long

@@ -1,4 +1,5 @@
-/// Where a token came from; see [`TokenManager::get_token_for`](crate::TokenManager::get_token_for).
+/// Where a token came from; see [`TokenManager::get_token_for`](crate::TokenManager::get_token_for) and
+/// [`TokenManager::get_token_instead_of`](crate::TokenManager::get_token_instead_of).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenOrigin {

@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forge_tests::RawReply;
 use requestforge::{
-    ApiKeyAuth, AuthenticationError, BasicAuth, RequestBuilder, TokenAuth, TokenData, TokenManager,
-    TokenProvider, async_trait,
+    ApiKeyAuth, AuthenticationError, BasicAuth, HttpClient, HttpClientConfigBuilder, RequestBuilder,
+    TokenAuth, TokenData, TokenManager, TokenProvider, async_trait,
 };
 
 use crate::world::{Signed, client, get, last, refused, server, some, tokens, values};
@@ -101,6 +102,44 @@ async fn a_new_token_can_be_asked_for_once() {
         refused_field(client.get("/").force_renewal().auth(ApiKeyAuth::new("k"))).await,
         "force_renewal"
     );
+}
+
+#[tokio::test]
+async fn a_new_token_is_fetched_only_where_it_is_sent() {
+    let (home, foreign) = (server().await, server().await);
+    home.set_reply(|request| match request.target() {
+        "/health" => RawReply::redirect(302, "/"),
+        _ => RawReply::ok(""),
+    });
+    let send = |client: &HttpClient, request: fn(RequestBuilder) -> RequestBuilder, url: &str| {
+        let request = request(client.get(url).force_renewal());
+        async move { request.send().await.expect("an answer").attempts() }
+    };
+    let provider = Arc::new(Numbered::default());
+    let auth =
+        TokenAuth::new(TokenManager::new(Arc::clone(&provider))).excluded_paths(["/health", "/public"]);
+    let client = client(&home, |builder| builder.with_token_auth(auth));
+    assert_eq!(send(&client, |request| request, "/public").await, 1);
+    assert_eq!(send(&client, |request| request, &foreign.url()).await, 1);
+    assert_eq!(send(&client, |request| request.header("authorization", "own"), "/").await, 1);
+    assert_eq!(provider.0.load(Ordering::SeqCst), 0);
+    // Where a redirect leads to is no such path.
+    assert_eq!(send(&client, |request| request, "/health").await, 2);
+    assert_eq!(last(&home).header("authorization").as_deref(), Some("Bearer t1"));
+}
+
+#[tokio::test]
+async fn inv13_without_a_base_url_a_request_has_its_own_authentication_at_named_origins_only() {
+    let server = server().await;
+    let auth = || ApiKeyAuth::new("canary");
+    let homeless = HttpClient::new(HttpClientConfigBuilder::new().build().expect("settings"));
+    let homeless = homeless.expect("a client");
+    assert_eq!(refused(homeless.get(server.url()).auth(auth()).send().await), "auth");
+    assert!(server.requests().is_empty());
+    let named = HttpClientConfigBuilder::new().with_credential_origin(server.url()).build();
+    let named = HttpClient::new(named.expect("settings")).expect("a client");
+    named.get(server.url()).auth(auth()).send().await.expect("an answer");
+    assert_eq!(last(&server).header("x-api-key").as_deref(), Some("canary"));
 }
 
 /// Fetches `t1`, `t2`, …

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used)]
 
+mod own_fault;
+mod refused_later;
 mod server;
 
 use std::collections::HashMap;

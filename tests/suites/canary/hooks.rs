@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forge_tests::{Origin, RawReply, RecordedRequest};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use requestforge::reqwest::ClientBuilder;
 use requestforge::{
     CircuitBreaker, CorrelationId, ExponentialBackoffRetryStrategy, FailedCall, HttpClient,
@@ -56,7 +56,7 @@ impl RetryStrategy for ShowingStrategy {
         self.0.retry_after(retry, outcome)
     }
 
-    fn reads_body(&self) -> bool {
+    fn reads_body(&self, _status: StatusCode, _headers: &HeaderMap) -> bool {
         true
     }
 }

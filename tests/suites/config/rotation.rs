@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use forge_tests::{Origin, RawReply, StatusCode};
-use requestforge::HttpClient;
+use requestforge::{AuthenticationError, HttpClient};
 use serde_json::{Value, json};
 
 use crate::world::{SecretFile, World, get, in_each_format};
@@ -16,7 +16,7 @@ async fn a_client_secret_that_changes_is_read_for_the_next_token() {
         world.secret.write("of yesterday");
         let error = client.get("/users").send().await.expect_err("a wrong secret");
         assert!(
-            error.authentication_error().is_some_and(|error| error.is_invalid_client()),
+            error.authentication_error().is_some_and(AuthenticationError::is_invalid_client),
             "{format}: {error:?}"
         );
         world.secret.write(world.server.client_secret());

@@ -72,7 +72,8 @@ pub(crate) fn in_each_format(fields: &Value) -> [(&'static str, ServiceConfig); 
 /// Fields as inline TOML, which is JSON but for the colons.
 pub(crate) fn as_toml(fields: &Value) -> String {
     let fields = fields.as_object().expect("fields");
-    fields.iter().map(|(name, value)| format!("{name:?} = {}\n", inline(value))).collect()
+    let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?} = {}", inline(value))).collect();
+    lines.join("\n") + "\n"
 }
 
 fn inline(value: &Value) -> String {

@@ -98,6 +98,26 @@ async fn rate_limits_are_read_into_the_response() {
 }
 
 #[tokio::test]
+async fn the_rate_limit_is_that_of_the_answer_that_the_caller_has() {
+    let told = |status, remaining: u32| {
+        RawReply::status(status).with_header("X-RateLimit-Remaining", remaining.to_string())
+    };
+    let too_many = || told(429, 0).with_header("Retry-After", "0");
+    for (replies, attempts, expected) in [
+        (vec![too_many(), told(200, 41)], 2, Some((Some(41), None))),
+        (vec![too_many(), RawReply::status(200)], 2, None),
+        (vec![told(503, 7), too_many(), told(429, 1), too_many()], 4, Some((Some(0), Some(Duration::ZERO)))),
+    ] {
+        let server = origin(replies).await;
+        let client = client(&server).with_response_hook(RateLimitReader).build().expect("a client");
+        let response = client.get("/x").send().await.expect("an answer");
+        let limit = response.extensions().get::<RateLimit>();
+        let told = limit.map(|limit| (limit.remaining(), limit.retry_after()));
+        assert_eq!((response.attempts(), told), (attempts, expected));
+    }
+}
+
+#[tokio::test]
 async fn without_the_hook_nothing_is_read() {
     let server = origin([RawReply::status(200).with_header("X-RateLimit-Remaining", "3")]).await;
     let response = client(&server).build().expect("a client").get("/x").send().await.expect("an answer");

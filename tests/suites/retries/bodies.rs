@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use forge_tests::RawReply;
+use http::{HeaderMap, StatusCode};
 use requestforge::{RetryOutcome, RetryStrategy};
+use tokio::task::JoinSet;
 
-use super::world::{Seen, always, build, in_turn, retrying};
+use super::world::{Seen, always, build, in_time, in_turn, retrying};
 
 /// Retries while the body says that it is busy.
 #[derive(Clone, Default)]
@@ -25,7 +27,7 @@ impl RetryStrategy for WhileBusy {
         (retry <= 2 && is_busy == Some(true)).then_some(Duration::from_millis(1))
     }
 
-    fn reads_body(&self) -> bool {
+    fn reads_body(&self, _status: StatusCode, _headers: &HeaderMap) -> bool {
         true
     }
 }
@@ -82,5 +84,55 @@ async fn a_body_that_was_cut_is_told_to_who_reads_it() {
         let error = response.chunk().await.expect_err("the rest did not come");
         assert!(!error.is_timeout() && !error.is_max_retries(), "{error:?}");
         assert!(client.get("/").send().await.expect("an answer").text().await.is_err());
+    }
+}
+
+/// Of 100 bytes six come, and then nothing.
+fn stalling(status: u16) -> RawReply {
+    RawReply::status(status).with_header("content-length", "100").with_body("a part")
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_while_it_is_examined_goes_to_the_caller_as_far_as_it_came() {
+    let origin = always(stalling(503)).await;
+    let strategy = WhileBusy::default();
+    let client = build(retrying(&origin).with_retry_strategy(strategy.clone()));
+    // The time-outs of call and attempt end together: which of them is heard first is chance.
+    let mut calls = JoinSet::new();
+    for call in 0..50 {
+        calls.spawn(client.get("/").total_timeout(Duration::from_micros(1_000_000 + call * 1_370)).send());
+    }
+    for response in in_time(calls.join_all()).await {
+        let mut response = response.expect("an answer");
+        assert_eq!((response.status_code().as_u16(), response.attempts()), (503, 1));
+        assert_eq!(response.chunk().await.expect("what came").as_deref(), Some(&b"a part"[..]));
+        assert!(in_time(response.chunk()).await.expect_err("the rest did not come").is_timeout());
+    }
+    assert_eq!(strategy.0.all(), [None; 50]);
+}
+
+/// Wants to see the bodies of errors only.
+#[derive(Debug)]
+struct OfErrors;
+
+impl RetryStrategy for OfErrors {
+    fn retry_after(&self, _retry: u32, _outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        None
+    }
+
+    fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        status.is_server_error() && headers.contains_key("x-read")
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_not_held_up_for_a_strategy_that_does_not_read_it() {
+    let origin = in_turn([stalling(200).with_header("x-read", "1"), stalling(503)]).await;
+    let client = build(retrying(&origin).with_retry_strategy(OfErrors));
+    for status in [200, 503] {
+        let request = client.get("/").timeout(Duration::from_secs(3_600));
+        let mut response = in_time(request.send()).await.expect("an answer");
+        assert_eq!(response.status_code(), status);
+        assert_eq!(response.chunk().await.expect("what came").as_deref(), Some(&b"a part"[..]));
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
 use requestforge::{
-    CircuitBreaker, ConfigError, HttpClient, OutgoingRequest, SimpleAuthRetryStrategy, TokenAuth, TokenData,
-    token_source_fn,
+    AuthRetryStrategy, CircuitBreaker, ConditionalAuthRetryStrategy, ConfigError, HttpClient,
+    OutgoingRequest, SimpleAuthRetryStrategy, TokenAuth, TokenData, reqwest, token_source_fn,
 };
 
 use super::world::{always, build, in_time, in_turn, quickly, retrying};
@@ -128,7 +128,7 @@ async fn no_time_at_all_is_refused() {
 }
 
 /// A client whose token source has so many tokens, and then has everybody wait.
-fn with_tokens(api: &Origin, tokens: usize, strategy: SimpleAuthRetryStrategy) -> HttpClient {
+fn with_tokens(api: &Origin, tokens: usize, strategy: impl AuthRetryStrategy + 'static) -> HttpClient {
     let asked = Arc::new(AtomicUsize::new(0));
     let source = token_source_fn(move || {
         let asked = asked.fetch_add(1, Ordering::SeqCst);
@@ -159,6 +159,32 @@ async fn the_total_time_out_bounds_the_renewal_of_a_rejected_token() {
     let error = in_time(client.get("/").send()).await.expect_err("no other token yet");
     assert!(error.is_timeout(), "{error:?}");
     assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_rejection_whose_body_stalls_is_judged_by_what_came_and_handed_on() {
+    let stalling = RawReply::status(401).with_header("content-length", "100").with_body("a part");
+    let api = always(stalling).await;
+    for wants_more in [false, true] {
+        let strategy = ConditionalAuthRetryStrategy::new(move |response| {
+            assert_eq!(response.json_or_none::<serde_json::Value>(), None);
+            wants_more
+        });
+        let client = with_tokens(&api, 1, strategy);
+        let mut response = in_time(client.get("/").send()).await.expect("an answer");
+        assert_eq!((response.status_code().as_u16(), response.attempts()), (401, 1));
+        assert_eq!(response.chunk().await.expect("what came").as_deref(), Some(&b"a part"[..]));
+        assert!(in_time(response.chunk()).await.expect_err("the rest did not come").is_timeout());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_whose_401_brings_no_other_token_in_time_gets_the_401() {
+    let api = always(RawReply::status(401).with_body("who?")).await;
+    let client = with_tokens(&api, 1, SimpleAuthRetryStrategy::new());
+    let stream = reqwest::Body::wrap(String::from("streamed"));
+    let response = in_time(client.put("/").body_stream(stream).send()).await.expect("an answer");
+    assert_eq!((response.status_code().as_u16(), api.requests().len()), (401, 1));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use forge_tests::{AuthorizationServer, Origin, RawReply};
 use requestforge::{
     AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, HttpClient, TokenData,
-    TokenManager, token_source_fn,
+    TokenManager, TokenSource, reqwest, token_source_fn,
 };
 
 use super::world::{always, build, in_turn, quickly, retrying};
@@ -79,11 +79,10 @@ async fn a_spent_budget_does_not_stop_a_replay() {
     assert_eq!(api.requests().len(), 2);
 }
 
-#[tokio::test]
-async fn inv15_a_retry_without_a_token_is_not_sent() {
-    let api = in_turn([RawReply::status(503)]).await;
+/// Has one token, and then none any more.
+fn one_token() -> impl TokenSource + 'static {
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = token_source_fn(move || {
+    token_source_fn(move || {
         let asked = asked.fetch_add(1, Ordering::SeqCst);
         async move {
             match asked {
@@ -91,8 +90,30 @@ async fn inv15_a_retry_without_a_token_is_not_sent() {
                 _ => Err(AuthenticationError::new("api", AuthenticationErrorKind::Timeout)),
             }
         }
-    });
-    let error = build(retrying(&api).with_token_auth(source)).get("/").send().await.expect_err("no token");
+    })
+}
+
+#[tokio::test]
+async fn inv12_a_stream_gets_its_401_also_where_no_other_token_can_be_had() {
+    let api = always(RawReply::status(401).with_body("who?")).await;
+    let client = build(retrying(&api).with_token_auth(one_token()));
+    let stream = reqwest::Body::wrap(String::from("streamed"));
+    let response = client.put("/").body_stream(stream).send().await.expect("an answer");
+    assert_eq!((response.status_code().as_u16(), api.requests().len()), (401, 1));
+    assert_eq!(response.text().await.expect("a body"), "who?");
+
+    api.clear();
+    let client = build(retrying(&api).with_token_auth(one_token()));
+    let error = client.put("/").body("again and again").send().await.expect_err("no other token");
+    assert!(error.is_authentication(), "it says more than the 401 does: {error:?}");
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn inv15_a_retry_without_a_token_is_not_sent() {
+    let api = in_turn([RawReply::status(503)]).await;
+    let client = build(retrying(&api).with_token_auth(one_token()));
+    let error = client.get("/").send().await.expect_err("no token");
     assert!(error.is_authentication() && !error.is_max_retries(), "{error:?}");
     assert_eq!(api.requests().len(), 1);
 }

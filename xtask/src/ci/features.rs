@@ -9,6 +9,8 @@ use crate::ci::check::{Check, Outcome};
 use crate::command::{capture, cargo, run};
 use crate::workspace::{self, FACADE};
 
+const NATIVE_TLS: &str = "native-tls";
+
 /// Clippy on the workspace, on each feature of the facade alone, and on each member alone.
 ///
 /// The sets with few features look at the library only: tests and examples bring development
@@ -31,8 +33,8 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
     for feature in facade.features.keys().filter(|feature| *feature != "default") {
         let args = ["-p", FACADE, "--no-default-features", "--features", feature, "--lib"];
         let (name, mut command) = clippy(&format!("facade {feature}"), &args);
-        checks.push(if feature == "native-tls" {
-            Check::new(name, move || with_openssl(&mut command))
+        checks.push(if feature == NATIVE_TLS {
+            Check::new(name, move || with_openssl(|| run(&mut command)))
         } else {
             Check::command(name, command)
         });
@@ -48,6 +50,49 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
         }
     }
     checks
+}
+
+/// Clippy on each two features of the facade, and nothing else. After [`clippy`] most crates need no second
+/// look; a pair costs little more than the facade's own re-exports.
+pub(crate) fn pairs<'a>(workspace: &'a Metadata, facade: &Package) -> [Check<'a>; 2] {
+    // The default set and `full` are looked at as such.
+    let features = facade.features.keys().filter(|name| !["default", "full"].contains(&name.as_str()));
+    let all = each_two(&features.map(String::as_str).collect::<Vec<_>>());
+    let (native, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|pair| pair.contains(NATIVE_TLS));
+    [
+        Check::new("facade, each two features", move || check_all(workspace, &others)),
+        Check::new("facade, native-tls and each other", move || {
+            with_openssl(|| check_all(workspace, &native))
+        }),
+    ]
+}
+
+/// `a,b` for each two of these.
+fn each_two(features: &[&str]) -> Vec<String> {
+    let later = |index: usize| &features[index + 1..];
+    let pairs =
+        features.iter().enumerate().flat_map(|(index, one)| later(index).iter().map(move |two| (one, two)));
+    pairs.map(|(one, two)| format!("{one},{two}")).collect()
+}
+
+/// Looks at all of these sets, also after one that failed.
+fn check_all(workspace: &Metadata, sets: &[String]) -> Result<(), String> {
+    let fails = |set: &&String| {
+        let mut command = cargo(&workspace.workspace_root);
+        command.args([
+            "clippy",
+            "--quiet",
+            "-p",
+            FACADE,
+            "--no-default-features",
+            "--features",
+            set,
+            "--lib",
+        ]);
+        run(command.args(["--", "-D", "warnings"])).is_err()
+    };
+    let failed: Vec<&str> = sets.iter().filter(fails).map(String::as_str).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join(" and ")) }
 }
 
 /// What TLS to Redis does in a program that has only the crypto library that our feature brings, or none.
@@ -69,7 +114,7 @@ pub(crate) fn rustdoc(workspace: &Metadata) -> Check<'static> {
     Check::command("rustdoc", command)
 }
 
-fn with_openssl(command: &mut Command) -> Outcome {
+fn with_openssl(check: impl FnOnce() -> Result<(), String>) -> Outcome {
     // On these two the system brings a TLS stack of its own.
     let needs_openssl = !cfg!(any(target_os = "macos", windows));
     let by_hand = env::var_os("OPENSSL_DIR").is_some();
@@ -78,5 +123,16 @@ fn with_openssl(command: &mut Command) -> Outcome {
         let why = "pkg-config finds no OpenSSL development files on this machine";
         return Outcome::NotChecked(why.into());
     }
-    run(command).into()
+    check().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_two_are_looked_at_once() {
+        assert_eq!(each_two(&["a", "b", "c"]), ["a,b", "a,c", "b,c"]);
+        assert_eq!(each_two(&["a"]), [""; 0]);
+    }
 }

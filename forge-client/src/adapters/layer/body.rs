@@ -1,4 +1,4 @@
-/// Copies bodies, so that a request can be sent again. Functions from `&B` to `Option<B>` do, and [`Cloned`].
+/// Copies bodies, so that a request can be sent again. Functions from `&B` to `Option<B>` do, and [`CloneBody`].
 pub trait BodyCopy<B> {
     /// The copy; `None` where it cannot be copied.
     fn copy(&self, body: &B) -> Option<B>;
@@ -6,9 +6,9 @@ pub trait BodyCopy<B> {
 
 /// Copies bodies that are `Clone`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cloned;
+pub struct CloneBody;
 
-impl<B: Clone> BodyCopy<B> for Cloned {
+impl<B: Clone> BodyCopy<B> for CloneBody {
     fn copy(&self, body: &B) -> Option<B> {
         Some(body.clone())
     }

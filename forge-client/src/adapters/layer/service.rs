@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{AuthServiceError, BodyCopy, Cloned, Guard};
+use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
 use crate::adapters::{pause, settle};
 use crate::auth::{BareRequest, CallAuth};
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
-pub struct AuthService<S, C = Cloned> {
+pub struct AuthService<S, C = CloneBody> {
     inner: S,
     guard: Arc<Guard>,
     copy: C,
@@ -111,13 +111,16 @@ impl<S: fmt::Debug, C> fmt::Debug for AuthService<S, C> {
 mod tests {
     use std::error::Error;
     use std::future::{Ready, ready};
+    use std::pin::pin;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use forge_core::{Judgement, TokenData, token_source_fn};
     use tower_layer::Layer;
 
     use super::super::{AuthLayer, AuthLayerBuilder};
     use super::*;
+    use crate::{SimpleAuthRetryStrategy, TokenAuth};
 
     /// Takes one request each time that it was ready, and answers the first one with 401. What becomes of it
     /// is told by all its clones.
@@ -170,12 +173,16 @@ mod tests {
 
     /// Another token each time that one is asked for.
     fn auth() -> AuthLayerBuilder {
+        auth_with(|auth| auth)
+    }
+
+    fn auth_with(configure: impl FnOnce(TokenAuth) -> TokenAuth) -> AuthLayerBuilder {
         let tokens = Arc::new(Mutex::new(1..));
         let source = token_source_fn(move || {
             let token = tokens.lock().unwrap().next().unwrap_or_default();
             async move { Ok(TokenData::new(format!("t{token}"))) }
         });
-        AuthLayer::with_token_auth(source).path_origin("https://api.example.com")
+        AuthLayer::with_token_auth(configure(TokenAuth::new(source))).path_origin("https://api.example.com")
     }
 
     async fn send<C>(
@@ -230,6 +237,30 @@ mod tests {
             let mut service = auth().judge_with(move |_| judgement).build().unwrap().layer(inner.clone());
             send(&mut service, "/x").await.unwrap();
             assert_eq!(inner.requests(), requests, "{judgement:?}");
+        }
+    }
+    #[tokio::test]
+    async fn a_replay_waits_as_the_strategy_says() {
+        for (delay, requests) in [(Duration::ZERO, 2), (Duration::from_secs(3600), 1)] {
+            let inner = OneAtATime::breaking_after(9);
+            let layer =
+                auth_with(|auth| auth.auth_retry_strategy(SimpleAuthRetryStrategy::new().delay(delay)));
+            let mut service = layer.build().unwrap().layer(inner.clone());
+            let mut call = pin!(send(&mut service, "/x"));
+            let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+            assert_eq!((polled.is_ready(), inner.requests()), (requests == 2, requests), "{delay:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_excluded_is_the_path_as_it_is_sent() {
+        for (path, has_token) in [("/health", false), ("/health?x", false), ("/a/../health", true)] {
+            let inner = OneAtATime::breaking_after(9);
+            let layer = auth_with(|auth| auth.excluded_paths(["/health"]));
+            let mut service = layer.build().unwrap().layer(inner.clone());
+            send(&mut service, path).await.unwrap();
+            let told = inner.told.lock().unwrap();
+            assert_eq!(told.iter().any(|what| what.starts_with("Bearer")), has_token, "{path}");
         }
     }
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::expect_used)]
 
+mod bodies;
+mod headers;
+mod with_http;
+
 use forge_tests::{Origin, RawReply};
 use futures_util::TryStreamExt;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{ConfigError, HttpClient, HttpResponse, RequestBuilder};
+use requestforge::{ConfigError, HttpClient, HttpClientError, HttpResponse, RequestBuilder};
 
 async fn origin(reply: RawReply) -> Origin {
     Origin::start(move |_| reply.clone()).await.expect("a server")
@@ -71,6 +75,41 @@ async fn a_stream_that_is_cut_says_so() {
     let mut stream = response(cut, 1).await.bytes_stream();
     assert_eq!(stream.try_next().await.expect("what came").as_deref(), Some(&b"part"[..]));
     assert!(stream.try_next().await.is_err());
+}
+
+#[tokio::test]
+async fn a_response_says_what_came_and_whether_it_is_good() {
+    for (status, is_success, is_error) in [
+        (200, true, false),
+        (204, true, false),
+        (299, true, false),
+        (304, false, false),
+        (399, false, false),
+        (400, false, true),
+        (499, false, true),
+        (500, false, true),
+        (599, false, true),
+    ] {
+        let answer = async || response(RawReply::status(status).with_header("x-own", "1"), 100).await;
+        let whole = answer().await;
+        assert_eq!((whole.status_code().as_u16(), whole.is_success()), (status, is_success));
+        assert_eq!((whole.attempts(), &whole.headers()["x-own"]), (1, &"1".parse().expect("a value")));
+        let checked = answer().await.error_for_status();
+        assert_eq!(checked.is_err_and(|error| error.is_status()), is_error, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_json_or_it_is_not() {
+    for (body, parsed) in
+        [("[1, 2]", Some(vec![1, 2])), ("[1, 2", None), ("{}", None), ("", None), ("<html>", None)]
+    {
+        let json = response(RawReply::ok(body), 100).await.json::<Vec<u32>>().await;
+        assert_eq!(json.as_ref().is_err_and(HttpClientError::is_parse), parsed.is_none(), "{body}: {json:?}");
+        assert_eq!(json.ok(), parsed);
+        assert_eq!(response(RawReply::ok(body), 100).await.json_or_none().await, parsed);
+    }
+    assert_eq!(response(RawReply::ok("[1, 2]"), 5).await.json_or_none::<Vec<u32>>().await, None, "too large");
 }
 
 #[tokio::test]

@@ -1,0 +1,79 @@
+use bytes::Bytes;
+use forge_core::ConfigError;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use reqwest::multipart::Form;
+use url::Url;
+
+use crate::hop::RequestBody;
+use crate::peek::at_hand;
+
+/// A body, and what it says of itself.
+pub(super) struct TypedBody {
+    pub(super) body: RequestBody,
+    pub(super) content_type: Option<HeaderValue>,
+    /// What separates the parts of a form, which its content type has to name.
+    boundary: Option<String>,
+}
+
+/// The most of a form that is kept in memory.
+const MAX_FORM: usize = 64 * 1024 * 1024;
+
+impl TypedBody {
+    pub(super) fn untyped(body: RequestBody) -> Self {
+        Self { body, content_type: None, boundary: None }
+    }
+
+    pub(super) fn of(body: impl Into<Bytes>, content_type: &'static str) -> Self {
+        let content_type = Some(HeaderValue::from_static(content_type));
+        Self { content_type, ..Self::untyped(RequestBody::Bytes(body.into())) }
+    }
+
+    /// A form, as this client encodes it for any URL.
+    pub(super) fn form(form: Form, http: &reqwest::Client, url: &Url) -> Result<Self, ConfigError> {
+        let boundary = Some(form.boundary().to_owned());
+        let encoded = http.post(url.clone()).multipart(form).build();
+        let mut encoded = encoded.map_err(|_| ConfigError::new("multipart", "parts that can be sent"))?;
+        let content_type = encoded.headers_mut().remove(CONTENT_TYPE);
+        // Goes with the body, if it is known.
+        let length = encoded.headers_mut().remove(CONTENT_LENGTH);
+        let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let is_short = |length| usize::try_from(length).is_ok_and(|length| length <= MAX_FORM);
+        let body = encoded.body_mut().take().unwrap_or_default();
+        let body = if length.is_some_and(is_short) { at_hand(body, length, MAX_FORM) } else { Err(body) };
+        let body = body.map_or_else(|stream| RequestBody::Stream(Some(stream)), RequestBody::Bytes);
+        Ok(Self { body, content_type, boundary })
+    }
+
+    /// Refuses the caller's headers if they hide where the parts of a form begin.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), ConfigError> {
+        match (&self.boundary, headers.get(CONTENT_TYPE)) {
+            (Some(boundary), Some(content_type)) if !names_boundary(content_type, boundary) => {
+                let expected = "a Content-Type with the form's own `boundary`, or none: a form brings one";
+                Err(ConfigError::new("multipart", expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is sent: the caller's headers win over what the body says of itself.
+    pub(super) fn under(self, mut headers: HeaderMap) -> (HeaderMap, RequestBody) {
+        if let Some(content_type) = self.content_type {
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        (headers, self.body)
+    }
+
+    /// The same for being looked at.
+    pub(super) fn shown(&self) -> Self {
+        Self { body: self.body.shown(), content_type: self.content_type.clone(), boundary: None }
+    }
+}
+
+/// RFC 2046 5.1.1
+fn names_boundary(content_type: &HeaderValue, boundary: &str) -> bool {
+    let text = content_type.to_str().unwrap_or_default();
+    text.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("boundary") && value.trim().trim_matches('"') == boundary
+    })
+}

@@ -1,0 +1,72 @@
+//! The caller's streams on their way out.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Tells whether a stream has failed by itself. What the client underneath makes of that looks like any
+/// other exchange that was cut.
+pub(crate) struct Watch(Failure);
+
+type Failure = Arc<Mutex<Option<reqwest::Error>>>;
+
+impl Watch {
+    /// Watches a stream that is about to be sent.
+    pub(crate) fn over(stream: reqwest::Body) -> (reqwest::Body, Self) {
+        let failure = Failure::default();
+        let watched = Watched { stream, failure: Arc::clone(&failure) };
+        (reqwest::Body::wrap(watched), Self(failure))
+    }
+
+    /// How the stream has failed, if it has.
+    pub(crate) fn failure(&self) -> Option<reqwest::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct Watched {
+    stream: reqwest::Body,
+    failure: Failure,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = StreamFailed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamFailed>>> {
+        let frame = ready!(Pin::new(&mut self.stream).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|error| {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                StreamFailed
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.stream.size_hint()
+    }
+}
+
+/// All that HTTP needs to know.
+#[derive(Debug)]
+struct StreamFailed;
+
+impl fmt::Display for StreamFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request's body failed")
+    }
+}
+
+impl std::error::Error for StreamFailed {}

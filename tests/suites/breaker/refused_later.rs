@@ -1,0 +1,139 @@
+//! A circuit that opens between an attempt and the next one: what came so far is the caller's.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use forge_tests::{Origin, RawReply};
+use requestforge::{
+    CircuitBreaker, CircuitState, Clock, HttpClient, HttpClientBuilder, ManualClock, SimpleAuthRetryStrategy,
+    SimpleRetryStrategy, TokenAuth, TokenData, TokenSource, token_source_fn,
+};
+
+use super::server::LIMIT;
+
+/// A breaker that one failure opens, by a clock that stands still.
+fn breaker(open_for: Duration) -> CircuitBreaker {
+    let breaker = CircuitBreaker::builder().failure_threshold(1).open_for(open_for);
+    breaker.clock(Arc::new(ManualClock::new()) as Arc<dyn Clock>).build().expect("a breaker")
+}
+
+/// So short that its end is expected before a retry, which by the clock of the breaker never comes.
+const MOMENT: Duration = Duration::from_millis(1);
+const EVER: Duration = Duration::from_secs(3_600);
+
+fn build(builder: HttpClientBuilder, breaker: &CircuitBreaker) -> HttpClient {
+    builder.with_circuit_breaker(breaker.clone()).build().expect("a client")
+}
+
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future).await.expect("an end")
+}
+
+/// Answers the first request so, and fails from then on.
+async fn failing_after(first: RawReply) -> Origin {
+    let requests = AtomicUsize::new(0);
+    let reply = move |_: &_| match requests.fetch_add(1, Ordering::SeqCst) {
+        0 => first.clone(),
+        _ => RawReply::status(500),
+    };
+    Origin::start(reply).await.expect("a server")
+}
+
+/// Has another token each time. Before it gives the second one, others have opened the circuit.
+fn slow_tokens(others: Arc<OnceLock<HttpClient>>) -> impl TokenSource + 'static {
+    let asked = Arc::new(AtomicUsize::new(0));
+    token_source_fn(move || {
+        let (asked, others) = (asked.fetch_add(1, Ordering::SeqCst), Arc::clone(&others));
+        async move {
+            if asked == 1 {
+                let other = others.get().expect("set before").get("/").no_auth();
+                assert_eq!(other.send().await.expect("an answer").status_code(), 500);
+            }
+            Ok(TokenData::new(asked.to_string()))
+        }
+    })
+}
+
+fn slowly(retries: u32) -> SimpleRetryStrategy {
+    SimpleRetryStrategy::new().max_retries(retries).delay(MOMENT * 2)
+}
+
+#[tokio::test]
+async fn inv22_a_retry_that_is_refused_leaves_the_answer_that_came() {
+    let timeout = Duration::from_secs(2);
+    // Also one that comes when the attempt's time is long over.
+    for delay in [MOMENT * 2, timeout + MOMENT * 50] {
+        let body = "down".repeat(10_000);
+        let origin = failing_after(RawReply::status(503).with_body(body.clone())).await;
+        let builder = HttpClient::builder(origin.url()).with_retry_strategy(slowly(3).delay(delay));
+        let client = build(builder.with_timeout(timeout), &breaker(MOMENT));
+        let response = client.get("/").send().await.expect("an answer");
+        assert_eq!((response.status_code().as_u16(), response.attempts()), (503, 1));
+        assert!(response.text().await.expect("a body") == body);
+        assert_eq!(origin.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn inv22_a_retry_that_is_refused_leaves_the_error_that_came() {
+    let origin = failing_after(RawReply::hang_up()).await;
+    let builder = HttpClient::builder(origin.url()).with_retry_strategy(slowly(3));
+    let error = build(builder, &breaker(MOMENT)).get("/").send().await.expect_err("cut");
+    assert!(!error.is_circuit_open() && !error.is_max_retries(), "nothing was retried: {error:?}");
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn inv22_a_retry_that_is_refused_when_its_token_has_come_leaves_the_answer_that_came() {
+    // Not a failure by itself.
+    let origin = failing_after(RawReply::status(429).with_body("slowly")).await;
+    let (breaker, others) = (breaker(EVER), Arc::default());
+    let builder = HttpClient::builder(origin.url()).with_token_auth(slow_tokens(Arc::clone(&others)));
+    let client = build(builder.with_retry_strategy(slowly(3)), &breaker);
+    others.set(client.clone()).expect("set once");
+    let response = client.get("/").send().await.expect("an answer");
+    assert_eq!((response.status_code().as_u16(), response.attempts()), (429, 1));
+    assert_eq!(response.text().await.expect("a body"), "slowly");
+    assert_eq!(origin.requests().len(), 2, "this one, and the other one");
+}
+
+#[tokio::test]
+async fn inv22_a_replay_that_is_refused_leaves_the_401() {
+    // Refused at once, or after all: nobody waits for an hour for the former.
+    for (open_for, delay) in [(EVER * 2, EVER), (MOMENT, MOMENT * 2)] {
+        let origin = failing_after(RawReply::status(401).with_body("who?")).await;
+        let (breaker, others) = (breaker(open_for), Arc::default());
+        let auth = TokenAuth::new(slow_tokens(Arc::clone(&others)))
+            .auth_retry_strategy(SimpleAuthRetryStrategy::new().delay(delay));
+        let client = build(HttpClient::builder(origin.url()).with_token_auth(auth), &breaker);
+        others.set(client.clone()).expect("set once");
+        let response = in_time(client.post("/").body("order").send()).await.expect("an answer");
+        assert_eq!((response.status_code().as_u16(), response.attempts()), (401, 1));
+        assert_eq!(response.text().await.expect("a body"), "who?");
+        assert_eq!(breaker.state(&origin.url()).expect("a URL"), CircuitState::Open);
+    }
+}
+
+#[tokio::test]
+async fn inv22_a_refusal_tells_whether_anything_was_sent() {
+    let failing = failing_after(RawReply::status(500)).await;
+    let target = failing.url();
+    let requests = AtomicUsize::new(0);
+    let reply = move |_: &_| match requests.fetch_add(1, Ordering::SeqCst) {
+        // What is over is not brought up again.
+        0 => RawReply::status(429),
+        _ => RawReply::redirect(302, target.clone()),
+    };
+    let redirecting = Origin::start(reply).await.expect("a server");
+    let builder = HttpClient::builder(failing.url()).with_retry_strategy(slowly(1));
+    let client = build(builder, &breaker(EVER));
+    client.get("/").send().await.expect("an answer");
+    for (url, said) in
+        [(failing.url(), ": nothing was sent, "), (redirecting.url(), ": nothing more was sent, ")]
+    {
+        let error = client.get(url).send().await.expect_err("refused");
+        assert!(error.is_circuit_open() && error.to_string().contains(said), "{error}");
+    }
+}

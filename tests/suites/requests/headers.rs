@@ -1,0 +1,100 @@
+//! Headers that decide where a request ends. Two answers to that are two requests (RFC 9112 11.2), so nobody
+//! but the library below says it.
+
+use std::fmt::Debug;
+
+use forge_tests::RawReply;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use requestforge::{
+    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, CompositeAuth, ConfigError, CorrelationId,
+    HttpClient, HttpClientError, IgnoringFailures, OutgoingRequest, StaticTokenSource, TokenAuth, TokenData,
+};
+
+use super::{client, origin};
+
+const FRAMING: [&str; 4] = ["Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING"];
+
+/// Refused because of this field, and says which header it is about.
+fn is_refused<T: Debug>(result: Result<T, HttpClientError>, field: &str, header: &str) {
+    let error = result.expect_err("refused");
+    assert_eq!(error.config_error().map(ConfigError::field), Some(field), "{error:?}");
+    assert!(error.to_string().contains(&header.to_ascii_lowercase()), "{error}");
+}
+
+#[tokio::test]
+async fn a_caller_does_not_say_how_long_a_request_is() {
+    let origin = origin(RawReply::ok("")).await;
+    let client = client(&origin);
+    for name in FRAMING {
+        for value in ["3", "chunked"] {
+            is_refused(client.post("/").header(name, value).body("body").send().await, "header", name);
+            is_refused(client.get("/").header(name, value).send().await, "header", name);
+            let default = HttpClient::builder(origin.url()).with_header(name, value).build();
+            is_refused(default, "header", name);
+            let shown = client.get("/").header(name, value).to_curl().to_string();
+            assert!(shown.starts_with("# no request"), "{shown}");
+        }
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_hook_does_not_say_how_long_a_request_is() {
+    for name in FRAMING {
+        let origin = origin(RawReply::ok("")).await;
+        let sets = move |request: &mut OutgoingRequest<'_>| request.set_header(name, "3");
+        let client = HttpClient::builder(origin.url()).with_request_hook(sets).build().expect("a client");
+        let error = client.post("/").body("body").send().await.expect_err("refused");
+        assert!(error.is_hook(), "{error:?}");
+        assert!(origin.requests().is_empty());
+
+        let client = HttpClient::builder(origin.url()).with_request_hook(IgnoringFailures(sets)).build();
+        client.expect("a client").post("/").body("body").send().await.expect("an answer");
+        let [request] = &origin.requests()[..] else { panic!("one request: {origin:?}") };
+        assert_eq!((request.body(), request.header("transfer-encoding")), (&b"body"[..], None));
+
+        assert_eq!(CorrelationId::in_header(name).map(drop).expect_err("refused").field(), "header_name");
+    }
+}
+
+/// Sets one header, which it announces from the second time on that it is asked.
+#[derive(Debug)]
+struct Sets(&'static str, bool);
+
+impl Sets {
+    fn name(&self) -> HeaderName {
+        HeaderName::try_from(self.0).expect("a name")
+    }
+}
+
+impl AuthHook for Sets {
+    fn header_names(&self) -> Vec<HeaderName> {
+        if self.1 { vec![self.name()] } else { Vec::new() }
+    }
+
+    fn authenticate(&self, _: &AuthRequest<'_>) -> Result<HeaderMap, AuthenticationError> {
+        Ok(HeaderMap::from_iter([(self.name(), HeaderValue::from_static("3"))]))
+    }
+}
+
+#[tokio::test]
+async fn no_authentication_says_how_long_a_request_is() {
+    let token = || StaticTokenSource::new(TokenData::new("t")).expect("a source");
+    let origin = origin(RawReply::ok("")).await;
+    for name in FRAMING {
+        let builder = || HttpClient::builder(origin.url());
+        is_refused(builder().with_auth_hook(Sets(name, true)).build(), "auth", name);
+        is_refused(builder().with_auth_hook(ApiKeyAuth::new("3").header_name(name)).build(), "auth", name);
+        is_refused(builder().with_api_key_header("3", name).build(), "auth", name);
+        let tokens = TokenAuth::new(token()).auth_header_name(name).auth_header_prefix("");
+        is_refused(builder().with_token_auth(tokens.clone()).build(), "auth", name);
+        let composite = CompositeAuth::first().with(ApiKeyAuth::new("k")).with(Sets(name, true));
+        is_refused(builder().with_auth_hook(composite).build(), "auth", name);
+        is_refused(client(&origin).get("/").auth(tokens).send().await, "auth", name);
+
+        let client = builder().with_auth_hook(Sets(name, false)).build().expect("a client");
+        let error = client.post("/").body("body").send().await.expect_err("not announced");
+        assert!(error.is_authentication(), "{error:?}");
+    }
+    assert!(origin.requests().is_empty());
+}
