@@ -12,7 +12,7 @@ use forge_core::{
     AuthenticationError, Clock, ConfigError, Credential, Demand, Generation, TokenData, TokenFetcher,
     TokenId, TokenProvider, TokenStorage,
 };
-use forge_token::TokenManager;
+use forge_token::{TokenManager, TokenOrigin};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 

@@ -68,8 +68,9 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// Any setting of the `reqwest` client underneath: certificates, proxies, pools. Called once per
-    /// client; the last such setting counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects, retries and referer stay off there: this client
-    /// does the first itself, and none of the others. Default headers set there go to every origin.
+    /// client; the last such setting counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects,
+    /// retries and referer stay off there: this client does the first itself, and none of the others. Default
+    /// headers set there go to every origin, and nobody checks them.
     pub fn with_http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
