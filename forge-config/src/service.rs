@@ -239,6 +239,10 @@ impl ServiceConfig {
         let field = match cause.field() {
             "header" => "headers",
             "auth_header_name" => "api_key_header",
+            // No field's fault: TLS, or a blocking client within a runtime.
+            other @ ("http" | "blocking") => {
+                return ServiceConfigError::new(self.name(), vec![other.to_owned()], cause);
+            }
             field => field,
         };
         self.error(&[field], cause)
