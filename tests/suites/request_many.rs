@@ -116,6 +116,18 @@ async fn an_error_is_a_result_like_others_for_who_does_not() {
 }
 
 #[tokio::test]
+async fn an_iterator_that_has_ended_is_not_asked_again() {
+    let (_api, client) = held(0).await;
+    let mut asked = 0;
+    let requests = std::iter::from_fn(|| {
+        asked += 1;
+        (asked != 3).then(|| client.get("/users"))
+    });
+    let results: Vec<_> = client.request_many(requests).take(9).collect().await;
+    assert_eq!((results.len(), asked), (2, 3));
+}
+
+#[tokio::test]
 async fn what_is_dropped_sends_nothing_more() {
     let (api, client) = held(20).await;
     let mut results = client.request_many(numbered(&client, 20));
