@@ -4,6 +4,7 @@ mod arrows;
 mod below_one;
 mod check;
 mod features;
+mod migrating;
 mod packaging;
 mod redis;
 mod rust_version;
@@ -46,5 +47,6 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
     checks.extend(features::pairs(&workspace, facade));
     checks.extend(features::redis_tls_alone(&workspace));
     checks.push(features::rustdoc(&workspace));
+    checks.push(migrating::check(&workspace));
     Ok(check::run_all(checks))
 }

@@ -36,6 +36,8 @@ use crate::target::Origin;
 /// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
 ///   once more, or as the [strategy](TokenAuth::auth_retry_strategy) has it. A body that
 ///   [`Request::try_clone`] cannot copy is sent once; the token is renewed all the same.
+/// - A strategy that looks into bodies waits for that of a rejection as long as the time-outs of the client have
+///   it, and a reqwest client has none unless it is told.
 /// - If no token can be had nothing is sent. The error is a [`reqwest_middleware::Error::Middleware`] that
 ///   holds an [`AuthenticationError`](forge_core::AuthenticationError): `error.downcast_ref()` has it.
 /// - Add it after a middleware that retries, so that each retry has a token that is good then.

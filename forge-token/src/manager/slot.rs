@@ -89,6 +89,11 @@ impl Slot {
         self.entry.load_full()
     }
 
+    /// Whether there was neither change nor doubt since the stamp was taken.
+    pub(crate) fn is_unchanged(&self, stamp: Stamp) -> bool {
+        stamp.version == self.version()
+    }
+
     /// Whether nothing is known to have changed since the entry was made.
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
         entry.version.has_same_changes(self.version())

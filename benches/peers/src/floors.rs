@@ -1,0 +1,87 @@
+//! What the parts of a hit cost by themselves: no cache that does the same can be faster.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use chrono::Utc;
+use forge_bench_kit::{Contender, CpuTime};
+use forge_core::{Clock, SystemClock};
+
+struct Entry {
+    expires_at: i64,
+    generation: u64,
+    token: Arc<String>,
+}
+
+/// The floors, from the lowest on.
+pub fn all<'a>() -> Vec<Contender<'a>> {
+    let slot = Arc::new(ArcSwap::from_pointee(Entry {
+        expires_at: i64::MAX,
+        generation: 0,
+        token: Arc::new("t".repeat(40)),
+    }));
+    let generation = Arc::new(AtomicU64::new(0));
+    let judged_by = |name: &str, is_fresh: fn(&Entry) -> bool| {
+        let (slot, generation) = (Arc::clone(&slot), Arc::clone(&generation));
+        floor(name, move || {
+            let entry = slot.load();
+            entry.generation == generation.load(Ordering::Acquire) && is_fresh(&entry)
+        })
+    };
+    let guard = Arc::clone(&slot);
+    let (owned, owned_generation) = (Arc::clone(&slot), Arc::clone(&generation));
+    let kibibyte = "t".repeat(1024);
+    vec![
+        floor("floor: arc-swap guard", move || guard.load().expires_at),
+        judged_by("floor: guard, generation, both coarse clocks", by_coarse_clocks),
+        floor("floor: the same, with an owned Arc", move || {
+            let entry = owned.load();
+            let is_good =
+                entry.generation == owned_generation.load(Ordering::Acquire) && by_coarse_clocks(&entry);
+            is_good.then(|| Arc::clone(&entry.token))
+        }),
+        judged_by("floor: guard, generation, quanta", by_quanta),
+        judged_by("floor: guard, generation, Instant::now", by_instant),
+        judged_by("floor: guard, generation, chrono Utc::now", by_chrono),
+        floor("floor: copying a token of 1 KiB", move || kibibyte.clone()),
+    ]
+}
+
+fn floor<'a, T>(name: &str, work: impl Fn() -> T + 'a) -> Contender<'a> {
+    Contender::new(name, move |times| timed(times, &work))
+}
+
+/// The processor time of this thread for doing it so often.
+pub fn timed<T>(times: usize, work: impl Fn() -> T) -> Duration {
+    let start = CpuTime::now();
+    for _ in 0..times {
+        black_box(work());
+    }
+    start.elapsed()
+}
+
+fn by_coarse_clocks(entry: &Entry) -> bool {
+    let now = SystemClock.now();
+    now.wall_millis() < entry.expires_at && now.monotonic_millis() < entry.expires_at
+}
+
+fn by_quanta(entry: &Entry) -> bool {
+    use std::sync::LazyLock;
+
+    static START: LazyLock<quanta::Instant> = LazyLock::new(quanta::Instant::now);
+    (quanta::Instant::now() - *START).as_millis() < entry.expires_at.unsigned_abs().into()
+}
+
+fn by_instant(entry: &Entry) -> bool {
+    use std::sync::LazyLock;
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    (Instant::now() - *START).as_millis() < entry.expires_at.unsigned_abs().into()
+}
+
+fn by_chrono(entry: &Entry) -> bool {
+    Utc::now().timestamp_millis() < entry.expires_at
+}

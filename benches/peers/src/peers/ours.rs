@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use forge_core::{AuthenticationError, Clock, Credential, TokenStorage};
+use forge_token::{
+    ClientCredentials, ClientCredentialsTokenProvider, OAuth2TokenProviderBuilder, TokenManager,
+};
+
+use super::Peer;
+use crate::Failure;
+use crate::token_server::TokenServer;
+
+/// A manager alone: its slot is the storage.
+pub struct Ours(TokenManager);
+
+impl Ours {
+    pub async fn connect(server: &TokenServer) -> Result<Self, Failure> {
+        Ok(Self(TokenManager::new(provider(server)?)))
+    }
+}
+
+impl Peer for Ours {
+    type Token = Arc<Credential>;
+    type Error = AuthenticationError;
+
+    fn token(&self) -> impl Future<Output = Result<Self::Token, Self::Error>> + Send {
+        self.0.get_token()
+    }
+}
+
+/// A manager above a storage.
+pub struct OverStorage(TokenManager);
+
+impl OverStorage {
+    pub fn new(server: &TokenServer, storage: impl TokenStorage + 'static) -> Result<Self, Failure> {
+        Ok(Self(TokenManager::builder(provider(server)?).storage(storage).build()?))
+    }
+}
+
+impl Peer for OverStorage {
+    type Token = Arc<Credential>;
+    type Error = AuthenticationError;
+
+    fn token(&self) -> impl Future<Output = Result<Self::Token, Self::Error>> + Send {
+        self.0.get_token()
+    }
+}
+
+/// For what only a manager can do.
+pub fn manager(server: &TokenServer) -> Result<TokenManager, Failure> {
+    Ok(TokenManager::new(provider(server)?))
+}
+
+/// One whose time can be moved.
+pub fn clocked(server: &TokenServer, clock: Arc<dyn Clock>) -> Result<Ours, Failure> {
+    let provider = builder(server).clock(Arc::clone(&clock)).build()?;
+    Ok(Ours(TokenManager::builder(provider).clock(clock).build()?))
+}
+
+fn provider(server: &TokenServer) -> Result<ClientCredentialsTokenProvider, Failure> {
+    Ok(builder(server).build()?)
+}
+
+fn builder(server: &TokenServer) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+    ClientCredentialsTokenProvider::builder(format!("{}/token", server.url()), "c", "s")
+}
