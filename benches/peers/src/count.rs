@@ -7,7 +7,7 @@ use forge_core::TokenSource;
 use forge_storage_memory::InMemoryTokenStorage;
 
 use crate::Failure;
-use crate::peers::{self, AnyPeer, OURS, OverStorage, PEERS};
+use crate::peers::{self, AnyPeer, OURS, Ours, PEERS};
 use crate::world::{HOUR, World};
 
 /// Does the case; calls `begin` when all is set up.
@@ -44,7 +44,7 @@ pub fn run(case: &str, times: usize, begin: impl FnOnce()) -> Result<(), Failure
         _ => {
             let peer = world.callers.block_on(async {
                 let peer: Arc<dyn AnyPeer> = if case == MEMORY {
-                    Arc::new(OverStorage::new(&server, InMemoryTokenStorage::new())?)
+                    Arc::new(Ours::over(&server, InMemoryTokenStorage::new())?)
                 } else {
                     let entry = PEERS.iter().chain([&OURS]).find(|entry| entry.name == case);
                     entry.ok_or_else(|| format!("there is no case `{case}`"))?.connect(&server).await?

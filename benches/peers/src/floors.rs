@@ -16,6 +16,9 @@ struct Entry {
     token: Arc<String>,
 }
 
+/// What a hit that hands out an owned token cannot do without.
+pub const OWNED: &str = "floor: guard, generation, both coarse clocks, an owned Arc";
+
 /// The floors, from the lowest on.
 pub fn all<'a>() -> Vec<Contender<'a>> {
     let slot = Arc::new(ArcSwap::from_pointee(Entry {
@@ -37,7 +40,7 @@ pub fn all<'a>() -> Vec<Contender<'a>> {
     vec![
         floor("floor: arc-swap guard", move || guard.load().expires_at),
         judged_by("floor: guard, generation, both coarse clocks", by_coarse_clocks),
-        floor("floor: the same, with an owned Arc", move || {
+        floor(OWNED, move || {
             let entry = owned.load();
             let is_good =
                 entry.generation == owned_generation.load(Ordering::Acquire) && by_coarse_clocks(&entry);

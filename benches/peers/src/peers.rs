@@ -24,7 +24,7 @@ use crate::Failure;
 use crate::token_server::TokenServer;
 
 pub use google::headers as google_headers;
-pub use ours::{Ours, OverStorage, clocked, manager};
+pub use ours::{Ours, manager};
 pub use redis_cache::RedisCache;
 
 /// What keeps a token at hand and gets another one when it must.

@@ -101,7 +101,7 @@ impl Inner {
     ) -> Result<Landed> {
         // Between a caller's miss and this flight another one may have landed.
         if goal != Goal::Confirmed
-            && let Some(entry) = self.slot.hit(self.clock.now()).and_then(|hit| hit.clone())
+            && let Some(entry) = self.slot.hit(self.clock.now(), |_| ()).and_then(|hit| hit.clone())
             && goal.accepts(entry.credential().id())
         {
             return Ok(Landed::Adopted(entry));

@@ -9,12 +9,23 @@ use super::Peer;
 use crate::Failure;
 use crate::token_server::TokenServer;
 
-/// A manager alone: its slot is the storage.
 pub struct Ours(TokenManager);
 
 impl Ours {
+    /// A manager alone: its slot is the storage.
     pub async fn connect(server: &TokenServer) -> Result<Self, Failure> {
-        Ok(Self(TokenManager::new(provider(server)?)))
+        Ok(Self(manager(server)?))
+    }
+
+    /// A manager above a storage.
+    pub fn over(server: &TokenServer, storage: impl TokenStorage + 'static) -> Result<Self, Failure> {
+        Ok(Self(TokenManager::builder(provider(server)?).storage(storage).build()?))
+    }
+
+    /// A manager whose time can be moved.
+    pub fn with_clock(server: &TokenServer, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        let provider = builder(server).clock(Arc::clone(&clock)).build()?;
+        Ok(Self(TokenManager::builder(provider).clock(clock).build()?))
     }
 }
 
@@ -27,33 +38,9 @@ impl Peer for Ours {
     }
 }
 
-/// A manager above a storage.
-pub struct OverStorage(TokenManager);
-
-impl OverStorage {
-    pub fn new(server: &TokenServer, storage: impl TokenStorage + 'static) -> Result<Self, Failure> {
-        Ok(Self(TokenManager::builder(provider(server)?).storage(storage).build()?))
-    }
-}
-
-impl Peer for OverStorage {
-    type Token = Arc<Credential>;
-    type Error = AuthenticationError;
-
-    fn token(&self) -> impl Future<Output = Result<Self::Token, Self::Error>> + Send {
-        self.0.get_token()
-    }
-}
-
 /// For what only a manager can do.
 pub fn manager(server: &TokenServer) -> Result<TokenManager, Failure> {
     Ok(TokenManager::new(provider(server)?))
-}
-
-/// One whose time can be moved.
-pub fn clocked(server: &TokenServer, clock: Arc<dyn Clock>) -> Result<Ours, Failure> {
-    let provider = builder(server).clock(Arc::clone(&clock)).build()?;
-    Ok(Ours(TokenManager::builder(provider).clock(clock).build()?))
 }
 
 fn provider(server: &TokenServer) -> Result<ClientCredentialsTokenProvider, Failure> {

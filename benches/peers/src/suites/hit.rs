@@ -10,7 +10,7 @@ use forge_tests::RedisServer;
 use tokio::runtime::Handle;
 
 use crate::count::MEMORY;
-use crate::peers::{AnyPeer, OURS, OverStorage, PEERS, RedisCache};
+use crate::peers::{AnyPeer, OURS, Ours, PEERS, RedisCache};
 use crate::world::{HOUR, World};
 use crate::{Failure, floors};
 
@@ -34,7 +34,14 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
         .filter(is_peer)
         .min_by(|one, other| median(one.nanos()).total_cmp(&median(other.nanos())));
     let (Some(fastest), Some(ours)) = (fastest, of(OURS.name)) else { return Err("nobody was timed".into()) };
-    let anchor = format!("the fastest peer, {}: {:.1} ns", fastest.name(), median(fastest.nanos()));
+    let floor = of(floors::OWNED).ok_or("the floor is missing")?;
+    let anchor = format!(
+        "the fastest peer, {}: {:.1} ns; {}: {:.1} ns",
+        fastest.name(),
+        median(fastest.nanos()),
+        floors::OWNED,
+        median(floor)
+    );
 
     for name in [OURS.name, OURS_MEMORY, OURS_REDIS] {
         let Some(nanos) = of(name) else { continue };
@@ -86,9 +93,9 @@ impl Contestants {
             servers.push(server);
         }
         let server = world.token_server(Duration::ZERO, HOUR).await?;
-        let memory = OverStorage::new(&server, InMemoryTokenStorage::new())?;
+        let memory = Ours::over(&server, InMemoryTokenStorage::new())?;
         peers.push((OURS_MEMORY.to_owned(), Arc::new(memory)));
-        let over_redis = OverStorage::new(&server, RedisTokenStorage::new(&redis.url())?)?;
+        let over_redis = Ours::over(&server, RedisTokenStorage::new(&redis.url())?)?;
         peers.push((OURS_REDIS.to_owned(), Arc::new(over_redis)));
         servers.push(server);
         peers.push((REDIS_CACHE.to_owned(), Arc::new(RedisCache::connect(&redis.url(), true).await?)));

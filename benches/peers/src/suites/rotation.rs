@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::storm::millis;
 use crate::Failure;
-use crate::peers::{self, AnyPeer, Entry, PEERS, Peer};
+use crate::peers::{AnyPeer, Entry, Ours, PEERS, Peer};
 use crate::token_server::TokenServer;
 use crate::world::World;
 
@@ -87,7 +87,7 @@ impl Subject {
     async fn ours(world: &World, lifetime: Duration) -> Result<Self, Failure> {
         let server = world.token_server(TOKEN_CALL, lifetime).await?;
         let clock = Arc::new(ShiftedClock::default());
-        let peer = Arc::new(peers::clocked(&server, Arc::<ShiftedClock>::clone(&clock))?);
+        let peer = Arc::new(Ours::with_clock(&server, Arc::<ShiftedClock>::clone(&clock))?);
         let step = match lifetime.as_secs() {
             3600 => Some(3400),
             60 => Some(20),
