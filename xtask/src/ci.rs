@@ -35,8 +35,12 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
     // What takes no time comes first.
     let mut fmt = cargo(root);
     fmt.args(["fmt", "--all", "--check"]);
+    // Apart from the workspace.
+    let mut fmt_of_peers = cargo(root);
+    fmt_of_peers.args(["fmt", "--manifest-path", "benches/peers/Cargo.toml", "--check"]);
     let mut checks = vec![
         Check::command("fmt", fmt),
+        Check::command("fmt of the bench's peers", fmt_of_peers),
         Check::new("arrows", || arrows::check(&workspace)),
         Check::new("dependencies below 1.0", || below_one::check(&workspace)),
         Check::new("packaging", || packaging::check(&workspace)),

@@ -216,7 +216,7 @@ async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
         Seen::Untold => {}
         Seen::Nothing => panic!("a lease must not say that there is nothing where there is a token"),
         Seen::Token(seen) => {
-            assert_eq!(seen, token("two"), "a lease that says what is there says what is there")
+            assert_eq!(seen, token("two"), "a lease that says what is there says what is there");
         }
     }
     drop(next);

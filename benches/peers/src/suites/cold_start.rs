@@ -13,7 +13,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     let crowds: &[usize] = if quick { &[1_000, 10_000] } else { &[10, 100, 1_000, 10_000] };
     let mut rows: Vec<Row> = [OURS].into_iter().chain(PEERS).map(Row::new).collect();
     for &crowd in crowds {
-        let rounds = if quick { 5 } else { 15 };
+        let rounds = if quick { 7 } else { 21 };
         progress(format_args!("{crowd} callers, {rounds} rounds, in turn"));
         for row in &mut rows {
             row.trials.push((crowd, Trials::default()));
