@@ -7,7 +7,9 @@
 //! - [`Origin`] is anybody's server: it records every byte and answers what a closure says.
 //! - [`Proxy`] is the way to another server, and can be slow, silent or cut.
 //!
-//! All of them listen on a free port, live on the runtime they were started on, and stop when dropped.
+//! [`undisturbed`] runs a case with real deadlines anew when the machine was to blame, and [`Machine`] tells.
+//!
+//! All servers listen on a free port, live on the runtime they were started on, and stop when dropped.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -27,6 +29,7 @@ mod authorization_server;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 mod holds;
+mod machine;
 mod multi_step;
 mod origin;
 mod proxy;
@@ -40,6 +43,7 @@ mod tokens;
 pub use api::Api;
 pub use authorization_server::AuthorizationServer;
 pub use http::StatusCode;
+pub use machine::{Machine, undisturbed};
 pub use multi_step::{MultiStepServer, Step};
 pub use origin::{Origin, RawReply, RecordedRequest};
 pub use proxy::Proxy;

@@ -5,14 +5,13 @@ use std::time::Instant;
 use requestforge::TokenStorage;
 use tokio::time::sleep;
 
-use crate::machine::Times;
 use crate::servers::{Kind, Loss, try_with};
-use crate::world::{KEY, SOON, World, key_of, turn};
+use crate::times::Times;
+use crate::world::{KEY, SOON, World, in_turn, key_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_who_slept_through_a_failover_has_the_others_token_afterwards() {
-    let _turn = turn().await;
-    try_with(Kind::Sentinel, Loss::Paused, has_the_others_token).await;
+    in_turn(|| try_with(Kind::Sentinel, Loss::Paused, has_the_others_token)).await;
 }
 
 async fn has_the_others_token(kind: Kind, loss: Loss) {
@@ -30,12 +29,15 @@ async fn has_the_others_token(kind: Kind, loss: Loss) {
         times.add(begun.elapsed());
     }
     println!("{kind:?}, {loss:?}: the first call after a failover takes {times}");
-    assert_eq!(world.issuer.token_calls(), 2);
+    assert_eq!(world.calls(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_who_knows_the_other_masters_only_shares_when_it_must() {
-    let _turn = turn().await;
+    in_turn(who_knows_the_other_masters_only_shares_when_it_must).await;
+}
+
+async fn who_knows_the_other_masters_only_shares_when_it_must() {
     let mut world = World::start(Kind::Cluster).await;
     let old = world.servers.master(KEY).await;
     let elsewhere = key_elsewhere(&world).await;
@@ -59,12 +61,12 @@ async fn inv18_cluster_who_knows_the_other_masters_only_shares_when_it_must() {
     }
     println!("keys on another master: {refused} refusals, the last one after {last:?}: {errors:?}");
     world.servers.failed_over(KEY).await;
-    let calls = world.issuer.token_calls();
+    let calls = world.calls();
     let begun = Instant::now();
     let shared = newcomer.id().await;
     println!("the first use of the new master takes {:?}", begun.elapsed());
     assert_eq!(shared, world.agreed().await);
-    assert_eq!((calls, world.issuer.token_calls()), (2, 2));
+    assert_eq!((calls, world.calls()), (1, 1));
 }
 
 pub(crate) async fn key_elsewhere(world: &World) -> String {

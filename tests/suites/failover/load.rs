@@ -9,7 +9,7 @@ use requestforge::{AuthenticationError, TokenManager};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::machine::Times;
+use crate::times::Times;
 use crate::world::World;
 
 const TASKS: usize = 64;

@@ -7,8 +7,6 @@
 mod changes;
 mod idle;
 mod load;
-#[path = "../fleet/machine.rs"]
-mod machine;
 mod mid_lease;
 mod moving;
 mod needed;
@@ -16,6 +14,8 @@ mod newest;
 mod servers;
 mod settings;
 mod start;
+#[path = "../fleet/times.rs"]
+mod times;
 mod trouble;
 mod under_load;
 mod world;

@@ -2,20 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use requestforge::TokenStorage;
 use tokio::task::JoinSet;
 
 use crate::load::Load;
 use crate::servers::{Kind, Loss, try_with};
-use crate::world::{KEY, PROCESSES, Process, SOON, World, turn, until};
+use crate::world::{KEY, PROCESSES, Process, SOON, World, in_turn, until};
 
 /// A token call that lasts longer than a failover.
 const CALL: Duration = Duration::from_secs(7);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_renewal_outlives_a_failover() {
-    let _turn = turn().await;
-    try_with(Kind::Sentinel, Loss::Killed, outlives).await;
+    in_turn(|| try_with(Kind::Sentinel, Loss::Killed, outlives)).await;
 }
 
 async fn outlives(kind: Kind, loss: Loss) {
@@ -32,43 +30,39 @@ async fn outlives(kind: Kind, loss: Loss) {
     let renewed = renewing.await.expect("no panic");
 
     let seen = until(SOON, async || world.processes.iter().all(|process| process.has(renewed))).await;
-    let calls = world.issuer.token_calls();
+    let calls = world.calls();
     println!("{kind:?}, {loss:?}: the renewed token is seen by all {seen:?} later; {calls} token calls");
     assert!(seen.is_some(), "it is not seen");
     assert_eq!(world.agreed().await, renewed);
-    assert!(world.issuer.token_calls() <= 2 + 1);
+    assert!(world.calls() <= 1 + 1);
     load.end().await.check();
 }
 
 /// Who waits for a holder that he cannot hear of any more goes on alone, as in any outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_those_who_wait_without_a_token_are_served_and_agree_in_the_end() {
-    let _turn = turn().await;
-    try_with(Kind::Sentinel, Loss::Paused, those_who_wait_are_served).await;
+    in_turn(|| try_with(Kind::Sentinel, Loss::Paused, those_who_wait_are_served)).await;
 }
 
 async fn those_who_wait_are_served(kind: Kind, loss: Loss) {
     let mut world = World::start_unused(kind).await;
-    for process in &world.processes {
-        let connected = async || process.storage.get(KEY).await.is_ok();
-        assert!(until(Duration::from_secs(5), connected).await.is_some());
-    }
+    world.connected().await;
     world.issuer.set_delay(CALL);
     let mut waiting = JoinSet::new();
     for process in world.processes.clone() {
         waiting.spawn(async move { process.id().await });
     }
-    assert!(until(SOON, async || world.issuer.token_calls() == 1).await.is_some());
+    assert!(until(SOON, async || world.calls() == 1).await.is_some());
     // Who comes later is answered at once, and its token is the older one.
     world.issuer.set_delay(Duration::ZERO);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(world.issuer.token_calls(), 1, "one fetches for all");
+    assert_eq!(world.calls(), 1, "one fetches for all");
     let old = world.servers.master(KEY).await;
     world.servers.lose(old, loss).await;
     world.servers.failed_over(KEY).await;
     let served = waiting.join_all().await.len();
     let (agreed, begun) = (world.agreed().await, Instant::now());
-    let calls = world.issuer.token_calls();
+    let calls = world.calls();
     println!(
         "{kind:?}, {loss:?}: {calls} token calls for {served} who waited; agreed {:?} later",
         begun.elapsed()
@@ -80,8 +74,7 @@ async fn those_who_wait_are_served(kind: Kind, loss: Loss) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_store_after_a_failover_replaces_nothing_newer() {
-    let _turn = turn().await;
-    try_with(Kind::Cluster, Loss::Killed, a_late_store_replaces_nothing_newer).await;
+    in_turn(|| try_with(Kind::Cluster, Loss::Killed, a_late_store_replaces_nothing_newer)).await;
 }
 
 async fn a_late_store_replaces_nothing_newer(kind: Kind, loss: Loss) {
@@ -103,19 +96,16 @@ async fn a_late_store_replaces_nothing_newer(kind: Kind, loss: Loss) {
     assert_eq!(world.agreed().await, newer);
     let adopted = until(SOON, async || late.id().await == newer).await;
     assert!(adopted.is_some(), "who was late keeps what nobody else has");
-    assert_eq!(world.issuer.token_calls(), 3);
+    assert_eq!(world.calls(), 2);
 }
 
 /// When this returns, the token call has arrived.
 async fn begin_to_renew(world: &World, process: &Process) -> tokio::task::JoinHandle<requestforge::TokenId> {
-    let calls = world.issuer.token_calls();
+    let calls = world.calls();
     world.issuer.set_delay(CALL);
     let manager = process.manager.clone();
     let renewing = tokio::spawn(async move { manager.force_refresh().await.expect("a token").id() });
-    assert!(
-        until(SOON, async || world.issuer.token_calls() == calls + 1).await.is_some(),
-        "it does not call"
-    );
+    assert!(until(SOON, async || world.calls() == calls + 1).await.is_some(), "it does not call");
     world.issuer.set_delay(Duration::ZERO);
     renewing
 }

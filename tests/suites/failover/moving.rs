@@ -7,27 +7,31 @@ use tokio::time::sleep;
 use crate::changes;
 use crate::load::Load;
 use crate::servers::Kind;
-use crate::world::{KEY, World, key_of, rounds, turn, until};
+use crate::world::{KEY, PROCESSES, Process, World, in_turn, key_of, rounds, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_a_slot_moves_under_load() {
-    let _turn = turn().await;
+    in_turn(a_slot_moves_under_load).await;
+}
+
+async fn a_slot_moves_under_load() {
     let world = World::start(Kind::Cluster).await;
     let load = Load::start(&world);
+    let readers: Vec<_> = (0..PROCESSES).map(|_| world.patient()).collect();
     let cluster = world.servers.cluster();
     for round in 0..rounds(10, 2) {
         let before = world.agreed().await;
-        let calls = world.issuer.token_calls();
+        let calls = world.calls();
         let old = cluster.master_of(&key_of(KEY)).await;
         let other = other_master(&world, old).await;
         let moving = cluster.begin_to_move(&key_of(KEY), other).await;
-        reads(&world, "before the keys have moved").await;
+        reads(&readers, "before the keys have moved").await;
         moving.move_keys().await;
-        reads(&world, "when the keys have moved").await;
+        reads(&readers, "when the keys have moved").await;
         moving.finish().await;
-        reads(&world, "when the slot has moved").await;
+        reads(&readers, "when the slot has moved").await;
         assert_eq!(world.agreed().await, before);
-        assert_eq!(world.issuer.token_calls(), calls, "round {round}");
+        assert_eq!(world.calls(), calls, "round {round}");
         changes::are_seen_by_all(&world, 16).await;
     }
     let sample = load.end().await;
@@ -38,10 +42,12 @@ async fn inv18_cluster_a_slot_moves_under_load() {
 /// A slot without much in it moves within moments, and who changes something just then waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_what_is_changed_while_a_slot_moves_is_shared() {
-    let _turn = turn().await;
-    let world = World::start(Kind::Cluster).await;
+    in_turn(what_is_changed_while_a_slot_moves_is_shared).await;
+}
+
+async fn what_is_changed_while_a_slot_moves_is_shared() {
+    let world = World::start_patient(Kind::Cluster).await;
     let cluster = world.servers.cluster();
-    let patient = world.patient();
     for round in 0..rounds(20, 4) {
         let before = world.agreed().await;
         let old = cluster.master_of(&key_of(KEY)).await;
@@ -50,8 +56,8 @@ async fn inv18_cluster_what_is_changed_while_a_slot_moves_is_shared() {
         if round % 2 == 1 {
             moving.move_keys().await;
         }
-        let calls = world.issuer.token_calls();
-        let manager = patient.manager.clone();
+        let calls = world.calls();
+        let manager = world.processes[0].manager.clone();
         let changing = tokio::spawn(async move {
             manager.invalidate_token().await.expect("the slot is there again soon");
             manager.get_token().await.expect("a token").id()
@@ -65,7 +71,7 @@ async fn inv18_cluster_what_is_changed_while_a_slot_moves_is_shared() {
         });
         assert!(seen.await.is_some(), "the invalidated token is still used");
         assert_eq!(world.agreed().await, renewed);
-        assert_eq!(world.issuer.token_calls(), calls + 1);
+        assert_eq!(world.calls(), calls + 1);
     }
 }
 
@@ -79,8 +85,8 @@ async fn other_master(world: &World, than: forge_tests::RedisNode) -> forge_test
     panic!("there is one master only");
 }
 
-async fn reads(world: &World, when: &str) {
-    for process in &world.processes {
+async fn reads(readers: &[Process], when: &str) {
+    for process in readers {
         assert!(process.stored().await.is_some(), "{when} the token is not found");
     }
 }

@@ -8,7 +8,7 @@ use requestforge::{ManualClock, RedisTokenStorage, TokenId, TokenManager, TokenS
 use tokio::time::sleep;
 
 use crate::servers::{Kind, Loss, try_with};
-use crate::world::{PROCESSES, World, turn, until};
+use crate::world::{PROCESSES, World, in_turn, until};
 
 const KEY: &str = "needed";
 const LIFE: Duration = Duration::from_secs(120);
@@ -26,8 +26,7 @@ struct Process {
 /// No lease can be had, so each renews alone, and once; then all have one of these tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_is_renewed_without_a_master_costs_one_call_per_process_at_most() {
-    let _turn = turn().await;
-    try_with(Kind::Sentinel, Loss::Paused, costs_one_call_each).await;
+    in_turn(|| try_with(Kind::Sentinel, Loss::Paused, costs_one_call_each)).await;
 }
 
 async fn costs_one_call_each(kind: Kind, loss: Loss) {
@@ -36,7 +35,7 @@ async fn costs_one_call_each(kind: Kind, loss: Loss) {
     let processes: Vec<_> =
         world.processes.iter().map(|process| Process::new(&world, &process.storage)).collect();
     let before = agreed(&processes).await;
-    let calls = world.issuer.token_calls();
+    let calls = world.calls();
 
     let old = world.servers.master(KEY).await;
     world.servers.lose(old, loss).await;
@@ -50,13 +49,13 @@ async fn costs_one_call_each(kind: Kind, loss: Loss) {
         news.into_iter().all(|id| id != before)
     };
     assert!(until(LONG, are_new).await.is_some(), "somebody has not renewed");
-    let alone = world.issuer.token_calls() - calls;
+    let alone = world.calls() - calls;
     assert!((1..=PROCESSES).contains(&alone), "{alone} token calls of {PROCESSES} processes");
 
     world.servers.failed_over(KEY).await;
     let after = agreed(&processes).await;
     assert_ne!(after, before, "the older one is back");
-    let shared = world.issuer.token_calls() - calls;
+    let shared = world.calls() - calls;
     println!("{kind:?}, {loss:?}: {alone} token calls without a master, {} after it", shared - alone);
     assert_eq!(shared, alone, "what is offered is adopted");
 }

@@ -7,14 +7,16 @@ use requestforge::TokenId;
 use tokio::time::sleep;
 
 use crate::servers::{Kind, Loss, try_with};
-use crate::world::{KEY, SOON, World, rounds, turn, until};
+use crate::world::{KEY, SOON, World, in_turn, rounds, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_was_changed_during_a_failover_is_agreed_on_after_it() {
-    let _turn = turn().await;
-    for _ in 0..rounds(5, 1) {
-        try_with(Kind::Cluster, Loss::Paused, is_agreed_on).await;
-    }
+    in_turn(|| async {
+        for _ in 0..rounds(5, 1) {
+            try_with(Kind::Cluster, Loss::Paused, is_agreed_on).await;
+        }
+    })
+    .await;
 }
 
 async fn is_agreed_on(kind: Kind, loss: Loss) {
@@ -30,15 +32,11 @@ async fn is_agreed_on(kind: Kind, loss: Loss) {
 
     let begun = Instant::now();
     let agreed = world.agreed().await;
-    println!(
-        "{kind:?}, {loss:?}: {} tokens; agreed {:.1?} later",
-        world.issuer.token_calls(),
-        begun.elapsed()
-    );
-    let calls = world.issuer.token_calls();
+    println!("{kind:?}, {loss:?}: {} tokens; agreed {:.1?} later", world.calls(), begun.elapsed());
+    let calls = world.calls();
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.agreed().await, agreed, "it does not last");
-    assert_eq!(world.issuer.token_calls(), calls, "who agrees has nothing to fetch");
+    assert_eq!(world.calls(), calls, "who agrees has nothing to fetch");
 
     // Of what is invalidated now nothing comes back with the old master.
     let mut gone = HashSet::new();

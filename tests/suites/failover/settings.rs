@@ -3,19 +3,21 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::{AuthorizationServer, RedisServer};
+use forge_tests::{AuthorizationServer, Machine, RedisServer};
 use requestforge::TokenStorage;
 use requestforge::{
     ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, TokenManager,
 };
 
-use crate::machine::Machine;
 use crate::servers::{Kind, Servers};
-use crate::world::{KEY, key_of, turn};
+use crate::world::{KEY, in_turn, key_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_does_not_fit_the_servers_is_named_and_costs_no_token() {
-    let _turn = turn().await;
+    in_turn(what_does_not_fit_the_servers_is_named_and_costs_no_token).await;
+}
+
+async fn what_does_not_fit_the_servers_is_named_and_costs_no_token() {
     let (sentinels, cluster) = tokio::join!(Servers::start(Kind::Sentinel), Servers::start(Kind::Cluster));
     let plain = RedisServer::start().await;
     let (Servers::Sentinel(sentinels), Servers::Cluster(cluster)) = (sentinels, cluster) else {

@@ -7,12 +7,15 @@ use tokio::time::sleep;
 use crate::changes;
 use crate::load::Load;
 use crate::servers::{Kind, Loss, tell};
-use crate::world::{KEY, SOON, World, is_long, key_of, turn, until};
+use crate::world::{KEY, SOON, World, in_turn, is_long, key_of, until};
 
 /// Of a connection that stays up nobody notices that its other end is a replica now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_cluster_a_master_that_hands_over_goes_on_announcing() {
-    let _turn = turn().await;
+    in_turn(a_master_that_hands_over_goes_on_announcing).await;
+}
+
+async fn a_master_that_hands_over_goes_on_announcing() {
     let world = World::start(Kind::Cluster).await;
     let load = Load::start(&world);
     let cluster = world.servers.cluster();
@@ -24,7 +27,7 @@ async fn inv19_cluster_a_master_that_hands_over_goes_on_announcing() {
         let handed_over = until(SOON * 5, async || cluster.master_of(&key_of(KEY)).await == replica).await;
         assert!(handed_over.is_some(), "it does not hand over");
         cluster.ready().await;
-        assert_eq!(world.issuer.token_calls(), 1);
+        assert_eq!(world.calls(), 0);
         assert_eq!(world.agreed().await, before);
     }
     changes::are_seen_by_all(&world, 16).await;
@@ -35,7 +38,10 @@ async fn inv19_cluster_a_master_that_hands_over_goes_on_announcing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_sentinel_a_master_that_is_made_to_hand_over() {
-    let _turn = turn().await;
+    in_turn(a_master_that_is_made_to_hand_over).await;
+}
+
+async fn a_master_that_is_made_to_hand_over() {
     let mut world = World::start(Kind::Sentinel).await;
     let load = Load::start(&world);
     let before = world.agreed().await;
@@ -47,7 +53,7 @@ async fn inv18_sentinel_a_master_that_is_made_to_hand_over() {
     redis.ready().await;
     sleep(SOON).await;
     assert_eq!(world.agreed().await, before);
-    assert_eq!(world.issuer.token_calls(), 1);
+    assert_eq!(world.calls(), 0);
     changes::are_seen_by_all(&world, 16).await;
     load.end().await.check();
 }
@@ -55,7 +61,10 @@ async fn inv18_sentinel_a_master_that_is_made_to_hand_over() {
 /// A sentinel that was away when the others agreed names the old master for a moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_sentinel_one_that_missed_the_failover_is_not_believed() {
-    let _turn = turn().await;
+    in_turn(one_that_missed_the_failover_is_not_believed).await;
+}
+
+async fn one_that_missed_the_failover_is_not_believed() {
     let mut world = World::start(Kind::Sentinel).await;
     let before = world.agreed().await;
     let late = world.servers.sentinel().sentinels()[2];
@@ -72,16 +81,18 @@ async fn inv18_sentinel_one_that_missed_the_failover_is_not_believed() {
     let seen = until(SOON, async || world.try_agreed().await == Some(renewed)).await;
     println!("a sentinel that was late: seen by all after {seen:?}");
     assert!(seen.is_some());
-    assert_eq!(world.issuer.token_calls(), 2);
+    assert_eq!(world.calls(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_two_failovers_one_after_the_other() {
-    let _turn = turn().await;
-    two_failovers(Kind::Cluster).await;
-    if is_long() {
-        two_failovers(Kind::Sentinel).await;
-    }
+    in_turn(|| async {
+        two_failovers(Kind::Cluster).await;
+        if is_long() {
+            two_failovers(Kind::Sentinel).await;
+        }
+    })
+    .await;
 }
 
 async fn two_failovers(kind: Kind) {
@@ -100,7 +111,7 @@ async fn two_failovers(kind: Kind) {
     }
     sleep(SOON + Duration::from_millis(500)).await;
     assert_eq!(world.agreed().await, before, "{kind:?}");
-    assert_eq!(world.issuer.token_calls(), 1, "{kind:?}");
+    assert_eq!(world.calls(), 0, "{kind:?}");
     changes::are_seen_by_all(&world, 16).await;
     let sample = load.end().await;
     println!("{kind:?}, two failovers: {sample}");
@@ -110,7 +121,10 @@ async fn two_failovers(kind: Kind) {
 /// A node that the cluster has forgotten, and that goes on as if nothing had happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_a_node_that_was_forgotten_leads_nobody_astray() {
-    let _turn = turn().await;
+    in_turn(a_node_that_was_forgotten_leads_nobody_astray).await;
+}
+
+async fn a_node_that_was_forgotten_leads_nobody_astray() {
     let world = World::start(Kind::Cluster).await;
     let before = world.agreed().await;
     let cluster = world.servers.cluster();
@@ -126,6 +140,6 @@ async fn inv18_cluster_a_node_that_was_forgotten_leads_nobody_astray() {
         let late = world.patient();
         assert_eq!(late.id().await, before);
     }
-    assert_eq!(world.issuer.token_calls(), 1);
+    assert_eq!(world.calls(), 0);
     changes::are_seen_by_all(&world, 16).await;
 }

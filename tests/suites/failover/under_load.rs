@@ -7,30 +7,34 @@ use tokio::time::sleep;
 use crate::changes;
 use crate::load::Load;
 use crate::servers::{Kind, Loss};
-use crate::world::{KEY, SOON, World, is_long, rounds, turn, until};
+use crate::world::{KEY, SOON, World, in_turn, is_long, rounds, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_sentinel_a_master_that_is_killed_or_paused() {
-    let _turn = turn().await;
-    is_survived(Kind::Sentinel, Loss::Killed).await;
-    if is_long() {
-        is_survived(Kind::Sentinel, Loss::Paused).await;
-    }
+    in_turn(|| async {
+        is_survived(Kind::Sentinel, Loss::Killed).await;
+        if is_long() {
+            is_survived(Kind::Sentinel, Loss::Paused).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_a_master_that_is_killed_or_paused() {
-    let _turn = turn().await;
-    is_survived(Kind::Cluster, Loss::Paused).await;
-    if is_long() {
-        is_survived(Kind::Cluster, Loss::Killed).await;
-    }
+    in_turn(|| async {
+        is_survived(Kind::Cluster, Loss::Paused).await;
+        if is_long() {
+            is_survived(Kind::Cluster, Loss::Killed).await;
+        }
+    })
+    .await;
 }
 
 async fn is_survived(kind: Kind, loss: Loss) {
     let mut world = World::start(kind).await;
     for round in 0..rounds(10, 1) {
-        let calls = world.issuer.token_calls();
+        let calls = world.calls();
         let before = world.agreed().await;
         let load = Load::start(&world);
         sleep(Duration::from_millis(300)).await;
@@ -50,7 +54,7 @@ async fn is_survived(kind: Kind, loss: Loss) {
             "{kind:?}, {loss:?}, round {round}: failed over in {took:.1?}, shared again {again:.1?} later"
         );
         assert!(again.is_some(), "2 s after it, tokens are not shared");
-        let extra = world.issuer.token_calls() - calls - 1;
+        let extra = world.calls() - calls - 1;
         println!("  {extra} token calls too many");
         assert!(extra <= 1, "{extra} token calls too many");
         assert_eq!(world.agreed().await, renewed);

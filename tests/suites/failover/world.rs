@@ -4,15 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forge_tests::AuthorizationServer;
+use forge_tests::{AuthorizationServer, undisturbed};
 use requestforge::{
     ClientCredentialsTokenProvider, Clock, RedisTokenStorage, SystemClock, TokenData, TokenId, TokenManager,
     TokenStorage,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use crate::machine::Machine;
 use crate::servers::{Kind, Servers};
 
 /// Under which the processes keep the token that matters.
@@ -21,13 +20,12 @@ pub(crate) const PROCESSES: usize = 8;
 /// When a new master is agreed on, tokens are shared again within this time.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 
-/// How often all is started anew, when others had the processors.
-const ATTEMPTS: usize = 3;
-
 pub(crate) struct World {
     pub(crate) servers: Servers,
     pub(crate) issuer: Arc<AuthorizationServer>,
     pub(crate) processes: Vec<Process>,
+    /// What it took until all had a token.
+    calls_before: usize,
 }
 
 /// What one process has.
@@ -40,35 +38,43 @@ pub(crate) struct Process {
 impl World {
     /// All processes have the same token.
     pub(crate) async fn start(kind: Kind) -> Self {
-        let machine = Machine::watch();
-        for _ in 0..ATTEMPTS {
-            let (world, begun) = Self::connected(kind).await;
-            world.agreed().await;
-            let calls = world.issuer.token_calls();
-            if calls == 1 {
-                return world;
-            }
-            // Who had to wait for the processor that long was right to go on alone.
-            assert!(!machine.stood_still_since(begun).is_zero(), "one fetches for all, not {calls}");
-        }
-        panic!("this machine has too much else to do to start anything");
+        let mut world = Self::start_unused(kind).await;
+        world.connected().await;
+        world.agreed().await;
+        world.calls_before = world.issuer.token_calls();
+        world
     }
 
-    /// Says since when all processes are connected.
-    async fn connected(kind: Kind) -> (Self, Instant) {
-        let world = Self::start_unused(kind).await;
-        // What the first use costs on a machine with much else to do is told elsewhere.
-        for process in &world.processes {
+    /// How many token calls there were since all have a token.
+    pub(crate) fn calls(&self) -> usize {
+        self.issuer.token_calls() - self.calls_before
+    }
+
+    /// What the first use costs on a machine with much else to do is told elsewhere.
+    pub(crate) async fn connected(&self) {
+        for process in &self.processes {
             let connected = async || process.storage.get(KEY).await.is_ok();
             assert!(until(Duration::from_secs(10), connected).await.is_some(), "no connection");
         }
-        (world, Instant::now())
     }
 
     pub(crate) async fn start_unused(kind: Kind) -> Self {
         let (servers, issuer) = tokio::join!(Servers::start(kind), AuthorizationServer::start());
-        let mut world = Self { servers, issuer: Arc::new(issuer.expect("a port")), processes: Vec::new() };
+        let mut world = Self {
+            servers,
+            issuer: Arc::new(issuer.expect("a port")),
+            processes: Vec::new(),
+            calls_before: 0,
+        };
         world.processes = (0..PROCESSES).map(|_| world.process()).collect();
+        world
+    }
+
+    /// One in which no deadline is measured.
+    pub(crate) async fn start_patient(kind: Kind) -> Self {
+        let mut world = Self::start(kind).await;
+        world.processes = (0..PROCESSES).map(|_| world.patient()).collect();
+        world.agreed().await;
         world
     }
 
@@ -144,10 +150,11 @@ pub(crate) fn key_of(key: &str) -> String {
     format!("token:{key}")
 }
 
-/// Two tests at a time: each has six servers or more.
-pub(crate) async fn turn() -> SemaphorePermit<'static> {
+/// Two tests at a time: each has six servers or more, and deadlines that are real.
+pub(crate) async fn in_turn<F: Future<Output = ()>>(case: impl Fn() -> F) {
     static TURNS: Semaphore = Semaphore::const_new(2);
-    TURNS.acquire().await.expect("nobody closes it")
+    let _turn = TURNS.acquire().await.expect("nobody closes it");
+    undisturbed(case).await;
 }
 
 /// How often something is tried: in full with `FORGE_TEST_LONG`.

@@ -8,11 +8,11 @@ use forge_tests::fleet::{Order, Report, Settings, What, now};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::machine::Times;
 use crate::member::{Fleet, settings, the_token};
 use crate::random::Random;
 use crate::redis::Redis;
 use crate::relay::Relay;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 8;

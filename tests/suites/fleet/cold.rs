@@ -5,9 +5,9 @@ use std::time::Duration;
 use forge_tests::AuthorizationServer;
 use forge_tests::fleet::{Settings, What};
 
-use crate::machine::Times;
 use crate::member::{Fleet, longest, settings, the_token};
 use crate::redis::Redis;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 16;

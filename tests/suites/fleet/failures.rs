@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::fleet::{Failure, Outcome, Settings, What};
-use forge_tests::{AuthorizationServer, StatusCode};
+use forge_tests::{AuthorizationServer, Machine, StatusCode};
 use tokio::time::sleep;
 
-use crate::machine::{Machine, Times};
 use crate::member::{Fleet, ended, settings, the_caller, the_token};
 use crate::redis::Redis;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 16;

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::AuthorizationServer;
 use forge_tests::fleet::{Order, Report, What, Work, now};
+use forge_tests::{AuthorizationServer, Machine};
 use tokio::time::{sleep, timeout};
 
-use crate::machine::{Machine, Times};
 use crate::member::{Fleet, settings, the_caller, the_token};
 use crate::redis::Redis;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 8;

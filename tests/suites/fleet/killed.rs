@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::AuthorizationServer;
 use forge_tests::fleet::{Settings, What};
+use forge_tests::{AuthorizationServer, Machine};
 use tokio::time::sleep;
 
-use crate::machine::{Machine, Times};
 use crate::member::{Fleet, ended, settings, the_caller, the_token};
 use crate::redis::Redis;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 16;

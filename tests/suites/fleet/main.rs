@@ -11,7 +11,6 @@ mod example;
 mod failures;
 mod invalidations;
 mod killed;
-mod machine;
 mod member;
 mod process;
 mod races;
@@ -23,6 +22,7 @@ mod rotation;
 #[path = "../servers/one.rs"]
 mod servers;
 mod stopped;
+mod times;
 
 use tokio::sync::{Mutex, MutexGuard};
 

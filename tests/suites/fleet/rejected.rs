@@ -6,9 +6,9 @@ use forge_tests::fleet::{Order, Report, Settings, What};
 use forge_tests::{AuthorizationServer, StatusCode};
 use tokio::time::sleep;
 
-use crate::machine::Times;
 use crate::member::{Fleet, longest, settings, the_token};
 use crate::redis::Redis;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 16;

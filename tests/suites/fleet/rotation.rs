@@ -10,10 +10,10 @@ use requestforge::HttpClient;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::machine::Times;
 use crate::member::{Fleet, ended, the_token};
 use crate::redis::{PREFIX, Redis};
 use crate::relay::Relay;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 8;

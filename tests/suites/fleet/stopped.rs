@@ -7,9 +7,9 @@ use forge_tests::fleet::{Outcome, Settings, What};
 use forge_tests::{AuthorizationServer, StatusCode};
 use tokio::time::sleep;
 
-use crate::machine::Times;
 use crate::member::{Fleet, ended, settings, the_caller, the_token};
 use crate::redis::Redis;
+use crate::times::Times;
 use crate::{alone, rounds};
 
 const SIZE: usize = 16;

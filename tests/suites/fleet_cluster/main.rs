@@ -31,8 +31,6 @@ mod killed;
 #[allow(dead_code)]
 #[path = "../canary/logs.rs"]
 mod logs;
-#[path = "../fleet/machine.rs"]
-mod machine;
 #[path = "../redis/marks.rs"]
 mod marks;
 #[path = "../fleet/member.rs"]
@@ -60,6 +58,8 @@ mod side_data;
 mod spread;
 #[path = "../fleet/stopped.rs"]
 mod stopped;
+#[path = "../fleet/times.rs"]
+mod times;
 #[path = "../redis/world.rs"]
 mod world;
 

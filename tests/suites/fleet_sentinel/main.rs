@@ -31,8 +31,6 @@ mod killed;
 #[allow(dead_code)]
 #[path = "../canary/logs.rs"]
 mod logs;
-#[path = "../fleet/machine.rs"]
-mod machine;
 #[path = "../redis/marks.rs"]
 mod marks;
 #[path = "../fleet/member.rs"]
@@ -59,6 +57,8 @@ mod servers;
 mod side_data;
 #[path = "../fleet/stopped.rs"]
 mod stopped;
+#[path = "../fleet/times.rs"]
+mod times;
 #[path = "../redis/world.rs"]
 mod world;
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use forge_tests::undisturbed;
 use requestforge::{Acquired, RedisTokenStorage, TokenData, TokenLeases, TokenStorage};
 use tokio::time::sleep;
 
@@ -37,6 +38,10 @@ async fn far(world: &World) -> RedisTokenStorage {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_store_that_arrives_late_replaces_nothing_newer() {
+    undisturbed(a_store_that_arrives_late_replaces_nothing_newer).await;
+}
+
+async fn a_store_that_arrives_late_replaces_nothing_newer() {
     let world = World::start().await;
     let (far, near) = (far(&world).await, world.near());
     let mut late = leases(&far).lease(KEY);
@@ -59,6 +64,10 @@ async fn token_of(storage: &RedisTokenStorage) -> TokenData {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_what_a_late_holder_says_ends_no_foreign_lease() {
+    undisturbed(what_a_late_holder_says_ends_no_foreign_lease).await;
+}
+
+async fn what_a_late_holder_says_ends_no_foreign_lease() {
     let world = World::start().await;
     let (far, near) = (far(&world).await, world.near());
     let mut late = leases(&far).lease(KEY);
@@ -81,6 +90,10 @@ async fn inv04_what_a_late_holder_says_ends_no_foreign_lease() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_store_that_timed_out_on_a_paused_server_is_found_done() {
+    undisturbed(a_store_that_timed_out_on_a_paused_server_is_found_done).await;
+}
+
+async fn a_store_that_timed_out_on_a_paused_server_is_found_done() {
     let world = World::start().await;
     know_scripts(&world).await;
     let paused = world.facing(Outage::Paused).build().expect("a storage");
@@ -99,6 +112,10 @@ async fn inv18_a_store_that_timed_out_on_a_paused_server_is_found_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_lease_that_was_given_to_nobody_holds_up_nobody() {
+    undisturbed(a_lease_that_was_given_to_nobody_holds_up_nobody).await;
+}
+
+async fn a_lease_that_was_given_to_nobody_holds_up_nobody() {
     let world = World::start().await;
     for _ in 0..3 {
         let paused = world.facing(Outage::Paused).build().expect("a storage");
@@ -121,6 +138,10 @@ async fn inv04_a_lease_that_was_given_to_nobody_holds_up_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_holder_that_is_gone_holds_others_up_for_its_lease_at_most() {
+    undisturbed(a_holder_that_is_gone_holds_others_up_for_its_lease_at_most).await;
+}
+
+async fn a_holder_that_is_gone_holds_others_up_for_its_lease_at_most() {
     let world = World::start().await;
     let (far, near) = (far(&world).await, world.near());
     let mut gone = leases(&far).lease(KEY);
@@ -139,6 +160,10 @@ async fn inv04_a_holder_that_is_gone_holds_others_up_for_its_lease_at_most() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_have() {
+    undisturbed(a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_have).await;
+}
+
+async fn a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_have() {
     let world = World::start().await;
     world.issuer.set_delay(Duration::from_millis(300));
     let near = world.near();
@@ -164,6 +189,10 @@ async fn inv04_a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_h
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_what_is_stored_between_reading_and_storing_is_not_replaced() {
+    undisturbed(what_is_stored_between_reading_and_storing_is_not_replaced).await;
+}
+
+async fn what_is_stored_between_reading_and_storing_is_not_replaced() {
     let world = World::start().await;
     know_scripts(&world).await;
     let storage = world.far().command_timeout(Duration::from_secs(10)).build().expect("a storage");

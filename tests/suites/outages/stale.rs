@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::StatusCode;
+use forge_tests::{StatusCode, undisturbed};
 use requestforge::RedisTokenStorage;
 use requestforge::redis::cmd;
 use tokio::time::sleep;
@@ -14,6 +14,10 @@ const SLACK: Duration = Duration::from_millis(700);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_process_that_is_cut_off_trusts_its_token_for_so_long_and_no_longer() {
+    undisturbed(a_process_that_is_cut_off_trusts_its_token_for_so_long_and_no_longer).await;
+}
+
+async fn a_process_that_is_cut_off_trusts_its_token_for_so_long_and_no_longer() {
     let trusted_for = Duration::from_millis(1_500);
     for outage in [Outage::BlackHoled, Outage::Held, Outage::AnswersLost] {
         let mut world = World::start().await;
@@ -39,6 +43,10 @@ async fn inv18_a_process_that_is_cut_off_trusts_its_token_for_so_long_and_no_lon
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_within_that_time_a_process_that_is_cut_off_fetches_nothing() {
+    undisturbed(within_that_time_a_process_that_is_cut_off_fetches_nothing).await;
+}
+
+async fn within_that_time_a_process_that_is_cut_off_fetches_nothing() {
     let mut world = World::start().await;
     let storage = world.far().recheck_after(Duration::from_millis(100)).trusted_for(Duration::from_secs(20));
     let manager = world.manager(storage.build().expect("a storage"));
@@ -53,6 +61,10 @@ async fn inv18_within_that_time_a_process_that_is_cut_off_fetches_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_announcements_that_are_lost_without_a_sign_are_made_up_for() {
+    undisturbed(announcements_that_are_lost_without_a_sign_are_made_up_for).await;
+}
+
+async fn announcements_that_are_lost_without_a_sign_are_made_up_for() {
     let recheck_after = Duration::from_millis(500);
     let mut world = World::start().await;
     let storage = world.far().recheck_after(recheck_after).build().expect("a storage");
@@ -77,6 +89,10 @@ async fn inv19_announcements_that_are_lost_without_a_sign_are_made_up_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_writers_who_announce_nothing_are_noticed() {
+    undisturbed(writers_who_announce_nothing_are_noticed).await;
+}
+
+async fn writers_who_announce_nothing_are_noticed() {
     let recheck_after = Duration::from_millis(400);
     let limit = recheck_after.mul_f64(1.25) + SLACK;
     let world = World::start().await;
@@ -109,6 +125,10 @@ async fn inv19_writers_who_announce_nothing_are_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_valid_token_is_served_though_redis_and_the_issuer_are_both_down() {
+    undisturbed(a_valid_token_is_served_though_redis_and_the_issuer_are_both_down).await;
+}
+
+async fn a_valid_token_is_served_though_redis_and_the_issuer_are_both_down() {
     let mut world = World::start().await;
     let storage = world.near();
     let manager = world.manager(storage);

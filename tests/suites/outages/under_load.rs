@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forge_tests::AuthorizationServer;
+use forge_tests::{AuthorizationServer, undisturbed};
 use requestforge::{AuthenticationError, TokenManager, TokenStorage};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -58,11 +58,14 @@ async fn inv18_slow() {
 
 async fn serves_throughout(outage: Outage) {
     let _alone = alone().await;
-    let mut world = World::start().await;
-    world.issuer.set_lifetime(Some(LIFETIME));
-    for round in 0..rounds(10) {
-        serve(outage, &mut world, round).await;
-    }
+    undisturbed(|| async {
+        let mut world = World::start().await;
+        world.issuer.set_lifetime(Some(LIFETIME));
+        for round in 0..rounds(10) {
+            serve(outage, &mut world, round).await;
+        }
+    })
+    .await;
 }
 
 async fn serve(outage: Outage, world: &mut World, round: usize) {
@@ -278,6 +281,10 @@ impl fmt::Display for Times {
 /// What is known of a connection must not have become unknown meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
+    undisturbed(a_connection_that_was_up_for_long_costs_no_more).await;
+}
+
+async fn a_connection_that_was_up_for_long_costs_no_more() {
     let mut world = World::start().await;
     let manager =
         world.manager(world.facing(Outage::Paused).command_timeout(DEFAULT).build().expect("a storage"));
@@ -298,6 +305,10 @@ async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
 /// A fetch is four commands, and each may be answered just in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_slow_within_the_deadline_costs_no_more_for_many_commands() {
+    undisturbed(slow_within_the_deadline_costs_no_more_for_many_commands).await;
+}
+
+async fn slow_within_the_deadline_costs_no_more_for_many_commands() {
     for each_way in [5, 20, 40] {
         let mut world = World::start().await;
         let manager = world.manager(world.far().command_timeout(DEFAULT).build().expect("a storage"));
@@ -319,6 +330,10 @@ async fn inv18_slow_within_the_deadline_costs_no_more_for_many_commands() {
 /// One that is cut off in the middle of commands comes back once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_each_cut_is_one_new_connection() {
+    undisturbed(each_cut_is_one_new_connection).await;
+}
+
+async fn each_cut_is_one_new_connection() {
     let world = World::start().await;
     let storage = world.far().command_timeout(DEFAULT).build().expect("a storage");
     let is_up = || async { storage.get("crm").await.is_ok() };

@@ -49,11 +49,11 @@ fn steps(least: f64, greatest: f64) -> Vec<f64> {
     let power = 10_f64.powf((span / TICKS).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter();
     let step = step.into_iter().find(|step| span / step <= TICKS).unwrap_or(10.0 * power);
-    let (first, last) = ((least / step).floor(), ((least + span) / step).ceil());
+    let (begin, end) = ((least / step).floor(), ((least + span) / step).ceil());
     let mut ticks = Vec::new();
-    let mut at = first;
+    let mut at = begin;
     // A little more than the last one, as rounding may have it.
-    while at <= last + 0.1 {
+    while at <= end + 0.1 {
         ticks.push(at * step);
         at += 1.0;
     }
@@ -62,11 +62,11 @@ fn steps(least: f64, greatest: f64) -> Vec<f64> {
 
 /// Powers of ten and, if there are few, their doubles and fivefolds.
 fn decades(least: f64, greatest: f64) -> Vec<f64> {
-    let (first, last) = (least.log10().floor(), greatest.log10().ceil());
-    let factors: &[f64] = if last - first > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let (lowest, highest) = (least.log10().floor(), greatest.log10().ceil());
+    let factors: &[f64] = if highest - lowest > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
     let mut all = Vec::new();
-    let mut power = first;
-    while power <= last + 0.1 {
+    let mut power = lowest;
+    while power <= highest + 0.1 {
         all.extend(factors.iter().map(|factor| factor * 10_f64.powf(power)));
         power += 1.0;
     }
