@@ -89,7 +89,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "rounded")]
     fn ticks_are_round_numbers_around_all_values() {
         assert_eq!(ticks(&[3.0, 17.0], false), [0.0, 5.0, 10.0, 15.0, 20.0]);
         assert_eq!(ticks(&[0.0, 0.21], false), [0.0, 0.05, 0.1, 0.15, 0.2, 0.25]);

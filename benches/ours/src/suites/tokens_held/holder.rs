@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use requestforge::{InMemoryTokenStorage, TokenManager, TokenStorage};
 use serde_json::json;
 
+use super::COUNTABLE;
 use super::memory::resident;
 use crate::Result;
 use crate::local::{Local, text, token};
@@ -41,14 +42,18 @@ pub(crate) fn hold(tokens: u32) -> Result<()> {
         let hit = time_of_a_hit(&manager).await?;
         let read = time_of_a_read(&storage, tokens).await?;
         manager.invalidate_token().await?;
-        fill(&storage, tokens, SHORT).await?;
-        until_empty(&storage).await?;
-        let left = resident();
-        fill(&storage, tokens, LONG).await?;
-        let again = resident();
+        let mut renewed = Vec::new();
+        if tokens >= COUNTABLE {
+            for _ in 0..2 {
+                fill(&storage, tokens, SHORT).await?;
+                until_empty(&storage).await?;
+                fill(&storage, tokens, LONG).await?;
+                renewed.push(resident() - before);
+            }
+        }
         let tell = json!({
-            "tokens": tokens, "hit": hit, "read": read,
-            "bytes": filled - before, "bytes_left": left - before, "bytes_again": again - before,
+            "hit": hit, "read": read, "bytes": filled - before,
+            "bytes_renewed": renewed.first(), "bytes_again": renewed.last(),
         });
         println!("{tell}");
         Ok(())
