@@ -1,10 +1,9 @@
 //! A job whose settings are all in its environment; the table of them is in the README.
 
-use requestforge::{FromEnv, HttpClient};
+use requestforge::{FromEnv, blocking::HttpClient};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = HttpClient::from_env()?;
-    println!("{}", client.get("/users").send().await?.error_for_status()?.text().await?);
+    println!("{}", client.get("/users").send()?.error_for_status()?.text()?);
     Ok(())
 }

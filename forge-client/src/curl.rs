@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use http::header::CONTENT_TYPE;
@@ -65,7 +66,7 @@ impl Shown<'_> {
         match hop.method {
             Method::HEAD => f.write_str(" --head")?,
             Method::GET if !has_body => {}
-            _ => write!(f, " -X {}", hop.method)?,
+            _ => write!(f, " -X {}", word(hop.method.as_str()))?,
         }
         let url = mask.as_ref().map_or_else(|| hop.url.to_string(), |mask| mask.url(&hop.url));
         if url.contains(['[', ']', '{', '}']) {
@@ -107,6 +108,12 @@ fn data(body: &RequestBody, content_type: Option<&HeaderValue>, mask: Option<&Ma
 
 /// More does not fit into a command line everywhere.
 const MAX_SHOWN: usize = 64 * 1024;
+
+/// A method may be any token (RFC 9110 5.6.2), and most of what a shell acts on may stand in one.
+fn word(text: &str) -> Cow<'_, str> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if is_plain { text.into() } else { quoted(text).into() }
+}
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

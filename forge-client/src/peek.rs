@@ -3,7 +3,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use reqwest::Response;
+use reqwest::{Response, ResponseBuilderExt};
 use tokio::time::Instant;
 
 use crate::deadline::within;
@@ -35,7 +35,12 @@ pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Inst
     };
     let read = read.freeze();
     let body = matches!(end, Some(Rest::Ended)).then(|| read.clone());
-    let (parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
+    let mut url = http::Response::builder().url(response.url().clone());
+    let (mut parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
+    if let Some(url) = url.extensions_mut() {
+        // Else the response would not know it any more.
+        parts.extensions.extend(std::mem::take(url));
+    }
     let whole = put_back(read, end.unwrap_or(Rest::Unread(rest)), None);
     Peeked { response: http::Response::from_parts(parts, whole).into(), body }
 }

@@ -244,14 +244,7 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<HttpResponse, HttpClientError> {
         let mut parts = self.request?;
         let client = &*self.client;
-        if let Instead::Other(scheme) = &parts.options.auth.instead {
-            // The client does not know that these are credentials.
-            for name in scheme.header_names() {
-                if let Some(value) = parts.headers.get_mut(name) {
-                    value.set_sensitive(true);
-                }
-            }
-        }
+        mark_credentials(&parts.options, &mut parts.headers);
         let (headers, body) = parts.body.under(parts.headers);
         let defaults = &client.default_headers;
         let hop = Hop::first(parts.method, parts.url, defaults, headers, body, &client.trust);
@@ -286,7 +279,9 @@ impl RequestBuilder {
             Err(error) => return Curl::failed(error),
         };
         let client = &*self.client;
-        let (headers, body) = parts.body.shown().under(parts.headers.clone());
+        let mut own = parts.headers.clone();
+        mark_credentials(&parts.options, &mut own);
+        let (headers, body) = parts.body.shown().under(own);
         let (method, url) = (parts.method.clone(), parts.url.clone());
         let hop = Hop::first(method, url, &client.default_headers, headers, body, &client.trust);
         let mut headers = hop.headers.clone();
@@ -304,6 +299,17 @@ impl RequestBuilder {
             Err(error) => Err(HttpClientError::from(error).at(&parts.method, &parts.url)),
         });
         self
+    }
+}
+
+/// Marks what stands where the request's own authentication would put something: the client does not know that
+/// this is a credential.
+fn mark_credentials(options: &CallOptions, headers: &mut HeaderMap) {
+    let Instead::Other(scheme) = &options.auth.instead else { return };
+    for name in scheme.header_names() {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
     }
 }
 

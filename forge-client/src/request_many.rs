@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::Future;
-use std::iter::Enumerate;
+use std::iter::{Enumerate, Fuse};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,7 +18,7 @@ use crate::{HttpClient, HttpClientError, HttpResponse, RequestBuilder};
 /// | [`on_progress`](Self::on_progress) | none |
 #[must_use = "a stream does nothing until it is read"]
 pub struct RequestMany<I> {
-    waiting: Enumerate<I>,
+    waiting: Fuse<Enumerate<I>>,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
     max_workers: usize,
     fail_fast: bool,
@@ -55,7 +55,7 @@ impl HttpClient {
         R: IntoIterator<Item = RequestBuilder>,
     {
         RequestMany {
-            waiting: requests.into_iter().enumerate(),
+            waiting: requests.into_iter().enumerate().fuse(),
             under_way: FuturesUnordered::new(),
             max_workers: 5,
             fail_fast: false,

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use forge_core::ConfigError;
 use url::{ParseError, Url};
 
@@ -48,7 +50,10 @@ impl BaseUrl {
 /// The URL below a base. Where it can be told that only the path has to be read, that saves a good part of the
 /// time that a whole URL takes.
 fn append(base: &Url, slash: &str, reference: &str) -> Result<Url, ParseError> {
-    let path = [base.path().trim_end_matches('/'), slash, reference].concat();
+    let path = match base.path().trim_end_matches('/') {
+        "" if slash.is_empty() => Cow::Borrowed(reference),
+        below => Cow::Owned([below, slash, reference].concat()),
+    };
     if path.starts_with("//") || path.starts_with("/\\") {
         // Read alone, it would begin with a host.
         return Url::parse(&[origin(base), &path].concat());
@@ -59,7 +64,9 @@ fn append(base: &Url, slash: &str, reference: &str) -> Result<Url, ParseError> {
 /// Refuses control characters. `url` would leave some out and encode others, so what is sent would not be
 /// what was read here; who needs one encodes it.
 fn check_characters(field: &'static str, reference: &str) -> Result<(), ConfigError> {
-    if reference.contains(char::is_control) {
+    let is_refused = reference.bytes().any(|byte| byte.is_ascii_control())
+        || (!reference.is_ascii() && reference.contains(char::is_control));
+    if is_refused {
         return Err(ConfigError::new(field, "a URL without control characters, such as line breaks"));
     }
     Ok(())

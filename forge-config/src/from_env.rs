@@ -4,7 +4,8 @@ use forge_client::HttpClient;
 
 use crate::{ServiceConfig, ServiceConfigError};
 
-/// What is made of variables of the environment: an [`HttpClient`], or a [`ServiceConfig`] for more.
+/// What is made of variables of the environment: an [`HttpClient`], with feature `blocking` also that of
+/// `blocking`, or a [`ServiceConfig`] for more.
 ///
 /// [`ServiceConfig`] has the table: each field is a variable, its name in capitals behind a prefix, and a
 /// secret may also be in a file that a variable with `_FILE` at its end names.
@@ -66,5 +67,13 @@ impl FromEnv for ServiceConfig {
 impl FromEnv for HttpClient {
     fn from_service_config(config: &ServiceConfig) -> Result<Self, ServiceConfigError> {
         config.client()
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl FromEnv for forge_client::blocking::HttpClient {
+    fn from_service_config(config: &ServiceConfig) -> Result<Self, ServiceConfigError> {
+        let builder = config.configure(Self::builder(""))?;
+        builder.build().map_err(|error| config.refused_by_client(error))
     }
 }

@@ -55,10 +55,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[cfg(target_os = "linux")]
+    #[inline]
     fn now(&self) -> Moment {
         use rustix::time::{ClockId, Timespec, clock_gettime};
 
-        let millis = |time: Timespec| time.tv_sec * 1_000 + time.tv_nsec / 1_000_000;
+        // The nanoseconds are never negative, and so divided faster.
+        let millis =
+            |time: Timespec| time.tv_sec * 1_000 + (time.tv_nsec.cast_unsigned() / 1_000_000).cast_signed();
         Moment::from_millis(
             millis(clock_gettime(ClockId::RealtimeCoarse)),
             millis(clock_gettime(ClockId::MonotonicCoarse)),

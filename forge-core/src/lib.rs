@@ -52,7 +52,7 @@ pub use source::{IntoTokenSource, StaticTokenSource, TokenSource, token_source_f
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{
-    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Spending,
+    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Seen, Spending,
     TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::TokenData;

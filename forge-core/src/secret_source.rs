@@ -134,3 +134,19 @@ impl fmt::Debug for SecretSource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_wait_gets_what_needs_no_waiting() {
+        let value = SecretSource::from("s3cret").read_at_once().unwrap();
+        assert_eq!(value.expose(), "s3cret");
+        let missing = SecretSource::file("/nowhere/secret").read_at_once().unwrap_err().to_string();
+        assert!(missing.contains("/nowhere/secret"), "{missing}");
+        let closure = SecretSource::from_fn(|| async { Ok::<_, std::io::Error>(Secret::from("canary")) });
+        let waited_for = closure.read_at_once().unwrap_err().to_string();
+        assert!(waited_for.contains("has to be waited for"), "{waited_for}");
+    }
+}

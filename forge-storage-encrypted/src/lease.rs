@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
+use forge_core::{Acquired, CoolDown, Seen, Spending, StorageError, TokenData, TokenId, TokenLease};
 
 use crate::storage::{Inner, MOST_LOOKS, lost};
 
@@ -30,6 +30,14 @@ impl Lease {
 impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
         self.inner()?.acquire(heed_cool_down).await
+    }
+
+    fn seen(&mut self) -> Seen {
+        match self.inner.as_mut().map(|inner| inner.seen()) {
+            Some(Seen::Nothing) => Seen::Nothing,
+            Some(Seen::Token(record)) => self.storage.open(&self.key, &record).into(),
+            _ => Seen::Untold,
+        }
     }
 
     async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {

@@ -123,11 +123,14 @@ impl Inner {
         let Some(record) = self.storage.get(key).await? else {
             return Ok(Present { record: None, token: None });
         };
-        let id = record.id();
-        let token = record::open(&self.keys, key, &record)
-            .inspect_err(|record_error| self.report(key, id, record_error.0))
-            .ok();
-        Ok(Present { record: Some(id), token })
+        Ok(Present { record: Some(record.id()), token: self.open(key, &record) })
+    }
+
+    /// The token in a record, if it can be decrypted.
+    pub(crate) fn open(&self, key: &str, record: &TokenData) -> Option<TokenData> {
+        record::open(&self.keys, key, record)
+            .inspect_err(|record_error| self.report(key, record.id(), record_error.0))
+            .ok()
     }
 
     pub(crate) fn seal(&self, key: &str, token: &TokenData) -> Result<TokenData, StorageError> {

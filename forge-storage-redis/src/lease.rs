@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
+use forge_core::{Acquired, CoolDown, Seen, Spending, StorageError, TokenData, TokenId, TokenLease};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,7 +17,7 @@ use crate::dialer::Connection;
 use crate::keys::Keys;
 use crate::link::Up;
 use crate::scripts::RELEASE;
-use crate::storage::{Inner, written};
+use crate::storage::{Asked, Inner, Present, ToldRecord, written};
 
 /// A lease that ends by itself when nobody extends it.
 pub(crate) struct Lease {
@@ -29,6 +29,8 @@ pub(crate) struct Lease {
     connection: Option<Connection>,
     /// Of when it was given; empty: it was not.
     epoch: String,
+    /// What was there when it was given.
+    seen: Option<Present>,
     extension: Option<AbortHandle>,
 }
 
@@ -51,6 +53,7 @@ impl Lease {
             owner,
             connection: None,
             epoch: String::new(),
+            seen: None,
             extension: None,
         }
     }
@@ -62,19 +65,22 @@ impl Lease {
     /// Asks once for the lease.
     async fn ask(&mut self, keys: &Keys, heed_cool_down: bool) -> Result<Answer, StorageError> {
         let (storage, owner, connection) = (&self.storage, &self.owner, &mut self.connection);
+        let mut asked = None;
         let asking = |up: &Up| {
             // From here on it may be ours, whether we hear of it or not.
             *connection = Some(up.connection.clone());
+            asked = Some(Asked::now(up));
             let mut script = storage.scripts.acquire.prepare_invoke();
-            script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch);
+            script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch).key(&keys.meta);
             script.arg(owner).arg(millis(storage.lease)).arg(u8::from(heed_cool_down));
             script.arg(millis(COUNT_FAILURES));
             Ok(script)
         };
-        let (what, failures, status, left, digest, epoch): (String, u32, u16, i64, String, String) =
+        let (what, failures, status, left, digest, epoch, record): Told =
             storage.servers.call(keys, asking).await?;
         if what == "held" {
             self.epoch = epoch;
+            self.seen = record.map(|record| storage.present(keys, record, asked));
             return Ok(Answer::Held { failures });
         }
         self.connection = None;
@@ -144,6 +150,9 @@ impl Lease {
 const STORED: u8 = 1;
 const NOBODY_HOLDS_IT: u8 = 2;
 
+/// As `acquire.lua` says.
+type Told = (String, u32, u16, i64, String, String, Option<ToldRecord>);
+
 enum Answer {
     Held { failures: u32 },
     Taken { left: Duration, digest: String },
@@ -186,6 +195,10 @@ impl TokenLease for Lease {
                 () = sleep(wait) => {}
             }
         }
+    }
+
+    fn seen(&mut self) -> Seen {
+        self.seen.take().map_or(Seen::Untold, |present| present.token.into())
     }
 
     async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {

@@ -46,7 +46,7 @@ use crate::target::Target;
 /// | Transient failures are backed off from together | Those without an answer for a second at most, since they may be one's own; permanent ones never are |
 /// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background; a new or invalidated token is read by the next use |
 /// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, or of its successor, and half a second later what was missed is made up for (where not even its host answers and the [`command_timeout`](RedisTokenStorageBuilder::command_timeout) is more than half a second, an attempt may last twice that); one that is dead without a sign is found within a quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) and a second. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used; longer only where the token endpoint fails, too |
-/// | An outage costs a fetch the [command time-out](RedisTokenStorageBuilder::command_timeout), once, also one by slowness; then nobody waits until the server answers quickly again | Answers within a quarter of the time-out are not slow, and a fetch asks four to six times. Commands that were not answered may be carried out later |
+/// | An outage costs a fetch the [command time-out](RedisTokenStorageBuilder::command_timeout), once, also one by slowness; then nobody waits until the server answers quickly again | Answers within a quarter of the time-out are not slow, and a fetch asks three to six times. Commands that were not answered may be carried out later |
 /// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
 /// | A token that is not there was invalidated | Also where the server has lost it, restarted empty or short of memory: one token call |
 /// | What cannot be read under a token's key is no token, and is replaced by the next one; what is strange at its side is ignored | |
@@ -65,12 +65,12 @@ use crate::target::Target;
 /// | a token that nobody uses | 0 | 0 |
 /// | a hit | 0 | 0 |
 /// | a token in use, in 12.5 s | 1 | 1 each |
-/// | rotation: who renews | 4 | 4 |
+/// | rotation: who renews | 3 | 3 |
 /// | rotation: the others, at their next use | | 1 each |
-/// | rotation: all notice while it is renewed | 4 | 1,501 in all |
+/// | rotation: all notice while it is renewed | 3 | 1,500 in all |
 /// | invalidation: who says it | 1 | 1 |
-/// | no token, and one asks | 4 | 4, and then 1 for each other |
-/// | no token, and all ask at once | 4 | 1,501 in all |
+/// | no token, and one asks | 3 | 3, and then 1 for each other |
+/// | no token, and all ask at once | 3 | 1,500 in all |
 /// | waiting for a slow token call, per [`command_timeout`](RedisTokenStorageBuilder::command_timeout) | | 1 each, seen with one second |
 /// | the server was away, and is back empty | | 14 each, and 14 to 171 more in all; one token call |
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
@@ -217,6 +217,21 @@ pub(crate) struct Present {
     pub(crate) digest: String,
 }
 
+/// As `present` of `common.lua` says.
+pub(crate) type ToldRecord = (i64, String, Vec<u8>, String, String);
+
+/// Whom a script was sent to, and when by our clock: its answer has the server's time.
+pub(crate) struct Asked {
+    at: i64,
+    clock: Arc<ServerClock>,
+}
+
+impl Asked {
+    pub(crate) fn now(up: &Up) -> Self {
+        Self { at: up.clock.local_now().wall_millis(), clock: Arc::clone(&up.clock) }
+    }
+}
+
 /// A token as it is to be stored.
 pub(crate) struct Written {
     pub(crate) record: Zeroizing<String>,
@@ -235,20 +250,25 @@ impl Inner {
     }
 
     pub(crate) async fn read(&self, keys: &Keys) -> Result<Present, StorageError> {
-        let mut server = None;
+        let mut asked = None;
         let asking = |up: &Up| {
             let mut script = self.scripts.read.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
-            server = Some((up.clock.local_now().wall_millis(), Arc::clone(&up.clock)));
+            asked = Some(Asked::now(up));
             Ok(script)
         };
-        let (now, what, record, digest, issued_at): (i64, String, Vec<u8>, String, String) =
-            self.servers.call(keys, asking).await?;
+        let told: ToldRecord = self.servers.call(keys, asking).await?;
+        Ok(self.present(keys, told, asked))
+    }
+
+    /// What a script says that there is.
+    pub(crate) fn present(&self, keys: &Keys, told: ToldRecord, asked: Option<Asked>) -> Present {
+        let (now, what, record, digest, issued_at) = told;
         let record = Zeroizing::new(record);
-        let token = match (what.as_str(), server) {
+        let token = match (what.as_str(), asked) {
             ("none", _) => None,
-            ("record", Some((asked, clock))) => {
-                clock.learn(asked, now);
+            ("record", Some(Asked { at, clock })) => {
+                clock.learn(at, now);
                 match record::read(&record) {
                     Ok(token) => Some(by_our_clock(&clock, token, &issued_at)),
                     Err(record::Unreadable(why)) => {
@@ -262,7 +282,7 @@ impl Inner {
                 None
             }
         };
-        Ok(Present { token, digest })
+        Present { token, digest }
     }
 
     /// Once for each value, and without it.

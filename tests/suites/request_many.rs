@@ -14,8 +14,8 @@ use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
 use futures_util::StreamExt;
 use futures_util::task::noop_waker;
 use requestforge::{
-    ClientCredentialsTokenProvider, HttpClient, RequestBuilder, StaticTokenSource, TokenAuth, TokenData,
-    TokenManager,
+    ApiKeyAuth, ClientCredentialsTokenProvider, HttpClient, RequestBuilder, StaticTokenSource, TokenAuth,
+    TokenData, TokenManager, reqwest,
 };
 
 /// An API whose answers are held back until a test lets them go, and a client of it. Without a token, each
@@ -116,6 +116,18 @@ async fn an_error_is_a_result_like_others_for_who_does_not() {
 }
 
 #[tokio::test]
+async fn an_iterator_that_has_ended_is_not_asked_again() {
+    let (_api, client) = held(0).await;
+    let mut asked = 0;
+    let requests = std::iter::from_fn(|| {
+        asked += 1;
+        (asked != 3).then(|| client.get("/users"))
+    });
+    let results: Vec<_> = client.request_many(requests).take(9).collect().await;
+    assert_eq!((results.len(), asked), (2, 3));
+}
+
+#[tokio::test]
 async fn what_is_dropped_sends_nothing_more() {
     let (api, client) = held(20).await;
     let mut results = client.request_many(numbered(&client, 20));
@@ -183,6 +195,18 @@ async fn a_shell_reads_of_a_command_line_what_would_be_sent() {
     assert!(sent.contains("/a%20b/[1]?q=it%27s") && sent.ends_with("it's\n{\"a\": [1]} 'x'"), "{sent}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_shell_reads_any_method_and_runs_none() {
+    let client = HttpClient::builder("https://api.example.com").build().expect("a client");
+    for method in ["`false`", "A|B", "A&B", "$HOME", "A'B", "#", "*", "~", "!", "M-SEARCH", "VERSION_CONTROL"]
+    {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let shown = client.request(method.clone(), "/").to_curl().to_string();
+        assert_eq!(words(&shown), ["-X", method.as_str(), "https://api.example.com/"], "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_command_line_has_no_fragment_as_that_is_not_sent() {
     let client = HttpClient::builder("https://api.example.com").build().expect("a client");
@@ -234,6 +258,10 @@ async fn inv16_a_command_line_shows_no_secret_unless_it_is_asked_for() {
     let elsewhere = client.get("https://other.example.com/").auth(TokenAuth::new(other));
     let shown = elsewhere.to_curl().with_secrets().to_string();
     assert_eq!(shown, "curl 'https://other.example.com/'", "it would not be sent there");
+
+    let own =
+        client.get("/").auth(ApiKeyAuth::new("the-key").header_name("x-own")).header("x-own", "anothers-key");
+    assert_eq!(own.to_curl().to_string(), "curl 'https://api.example.com/' -H 'cookie: ***' -H 'x-own: ***'");
 
     for (request, line) in [
         (client.get("https://u:canary@api.example.com/"), "# no request: "),

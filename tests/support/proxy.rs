@@ -6,7 +6,7 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +29,7 @@ struct Shared {
     weather: watch::Sender<Weather>,
     open: AtomicUsize,
     accepted: AtomicUsize,
+    turns: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -65,6 +66,7 @@ impl Proxy {
             weather: watch::Sender::new(clear),
             open: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
+            turns: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Ok(Self { port, shared, accepting })
@@ -83,6 +85,12 @@ impl Proxy {
     /// How many connections were accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How often clients began to speak, or went on when their server had said something: round trips. What
+    /// is sent without waiting for the answer to something else is in the same one.
+    pub fn turns(&self) -> usize {
+        self.shared.turns.load(Ordering::SeqCst)
     }
 
     /// How long everything is on its way, each way.
@@ -157,17 +165,30 @@ async fn connect(client: TcpStream, shared: &Shared) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", shared.to)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((client_in, client_out), (server_in, server_out)) = (client.into_split(), server.into_split());
+    let is_clients_turn = AtomicBool::new(true);
+    let asked = || {
+        if is_clients_turn.swap(false, Ordering::SeqCst) {
+            shared.turns.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let answered = || is_clients_turn.store(true, Ordering::SeqCst);
     tokio::select! {
-        () = forward(client_in, server_out, shared, |weather| weather.to_server) => {}
-        () = forward(server_in, client_out, shared, |weather| weather.to_client) => {}
+        () = forward(client_in, server_out, shared, |weather| weather.to_server, asked) => {}
+        () = forward(server_in, client_out, shared, |weather| weather.to_client, answered) => {}
         _ = weather.wait_for(|weather| weather.cuts != cuts) => {}
     }
 }
 
-async fn forward(from: OwnedReadHalf, to: OwnedWriteHalf, shared: &Shared, flow: fn(&Weather) -> Flow) {
+async fn forward(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    shared: &Shared,
+    flow: fn(&Weather) -> Flow,
+    heard: impl Fn(),
+) {
     let (on_its_way, arriving) = mpsc::unbounded_channel();
     tokio::select! {
-        () = depart(from, on_its_way, shared, flow) => {}
+        () = depart(from, on_its_way, shared, flow, heard) => {}
         () = arrive(to, arriving, shared, flow) => {}
     }
 }
@@ -179,10 +200,12 @@ async fn depart(
     on_its_way: mpsc::UnboundedSender<OnItsWay>,
     shared: &Shared,
     flow: fn(&Weather) -> Flow,
+    heard: impl Fn(),
 ) {
     let mut is_lost = false;
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        heard();
         let weather = *shared.weather.borrow();
         is_lost |= flow(&weather) == Flow::Lost;
         if !is_lost {

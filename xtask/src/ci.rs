@@ -4,6 +4,7 @@ mod arrows;
 mod below_one;
 mod check;
 mod features;
+mod migrating;
 mod packaging;
 mod redis;
 mod rust_version;
@@ -34,8 +35,12 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
     // What takes no time comes first.
     let mut fmt = cargo(root);
     fmt.args(["fmt", "--all", "--check"]);
+    // Apart from the workspace.
+    let mut fmt_of_peers = cargo(root);
+    fmt_of_peers.args(["fmt", "--manifest-path", "benches/peers/Cargo.toml", "--check"]);
     let mut checks = vec![
         Check::command("fmt", fmt),
+        Check::command("fmt of the bench's peers", fmt_of_peers),
         Check::new("arrows", || arrows::check(&workspace)),
         Check::new("dependencies below 1.0", || below_one::check(&workspace)),
         Check::new("packaging", || packaging::check(&workspace)),
@@ -46,5 +51,6 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
     checks.extend(features::pairs(&workspace, facade));
     checks.extend(features::redis_tls_alone(&workspace));
     checks.push(features::rustdoc(&workspace));
+    checks.push(migrating::check(&workspace));
     Ok(check::run_all(checks))
 }

@@ -59,7 +59,20 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, String> {
 /// When it cannot be started, does not succeed or takes too long; then with what it printed on standard
 /// error.
 pub(crate) fn capture_within(command: &mut Command, limit: Duration) -> Result<String, String> {
-    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    read_within(command.stderr(Stdio::piped()), limit)
+}
+
+/// As [`capture_within`], with the program's standard error where ours goes.
+///
+/// # Errors
+///
+/// When it cannot be started, does not succeed or takes too long.
+pub(crate) fn listen_within(command: &mut Command, limit: Duration) -> Result<String, String> {
+    read_within(command.stderr(Stdio::inherit()), limit)
+}
+
+fn read_within(command: &mut Command, limit: Duration) -> Result<String, String> {
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = piped.spawn().map_err(|error| not_started(command, &error))?;
     // Read while it runs, since a full pipe would hold it up.
     let (out, err) = (child.stdout.take().map(read_all), child.stderr.take().map(read_all));
@@ -72,7 +85,7 @@ pub(crate) fn capture_within(command: &mut Command, limit: Duration) -> Result<S
         Ok(None) => Err(format!("`{}` took more than {} s", name(command), limit.as_secs())),
         Err(error) => Err(format!("cannot wait for `{}`: {error}", name(command))),
     };
-    ended.map_err(|error| format!("{error}\n{}", text(err)))?;
+    ended.map_err(|error| format!("{error}\n{}", text(err)).trim_end().to_owned())?;
     Ok(text(out))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One file per command; this one only dispatches.
 
+mod bench;
 mod ci;
 mod command;
 mod redis;
@@ -26,6 +27,7 @@ enum Task {
     Test(test::Args),
     Redis(redis::Args),
     Ci(ci::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Redis(args) => redis::run(&args),
         Task::Ci(args) => ci::run(&args),
+        Task::Bench(args) => bench::run(&args),
     };
     verdict.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -8,6 +8,7 @@ mod http;
 mod native;
 mod ping;
 mod server;
+mod shared;
 
 use std::process::{self, ExitCode};
 use std::sync::{Arc, OnceLock};
@@ -19,8 +20,9 @@ use serde_json::json;
 use crate::report::{self, say};
 use crate::workspace;
 use engine::Engine;
-pub(crate) use hold::END;
+use hold::END;
 use server::Server;
+pub(crate) use shared::{Shared, VARIABLE};
 
 /// Find a Redis and print how to start servers of it, as one line of JSON.
 ///
@@ -38,10 +40,10 @@ pub(crate) struct Args {
     hold: bool,
 }
 
-/// The option that `cargo xtask test` has, too.
+/// The option that `cargo xtask test` and `cargo xtask bench` have, too.
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Choice {
-    /// Which kind of Redis server the tests get
+    /// Which kind of Redis server the suites get
     #[arg(long = "redis", value_name = "KIND", env = "FORGE_REDIS_KIND", default_value = "auto")]
     pub(crate) kind: Kind,
 }

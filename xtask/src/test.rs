@@ -3,7 +3,6 @@
 mod django;
 mod interop;
 mod python;
-mod redis;
 mod stages;
 
 use std::process::{Command, ExitCode};
@@ -12,11 +11,13 @@ use std::time::Instant;
 use cargo_metadata::Metadata;
 
 use crate::command::{cargo, run as run_command};
-use crate::redis::Choice;
+use crate::redis;
 use crate::report::{duration, heading, say};
 use crate::workspace;
-use redis::Redis;
 use stages::Stage;
+
+/// The features of the suites that need a Redis.
+const NEED_REDIS: [&str; 2] = ["fleet", "redis"];
 
 /// Run all tests: unit tests, doctests and the integration suites.
 ///
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     without: Vec<String>,
 
     #[command(flatten)]
-    redis: Choice,
+    redis: redis::Choice,
 
     /// Run the soak tests too (sets `FORGE_TEST_LONG=1` for the tests)
     #[arg(long)]
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let selection = stages::select(&stages, &args.suites, &args.without)?;
     let start = Instant::now();
     let mut failures = Vec::new();
-    let mut redis = Redis::new(args.redis);
+    let mut redis = redis::Shared::new(args.redis);
     for (index, stage) in selection.run.iter().enumerate() {
         let stage_start = Instant::now();
         heading(index + 1, selection.run.len(), &stage.title());
@@ -108,20 +109,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
 /// What a stage takes of the machine, for people.
 fn needs(stage: &Stage) -> String {
     let python = stage.requires(&[django::FEATURE]) || stage.name == interop::SUITE;
-    let redis = stage.requires(&redis::FEATURES);
+    let redis = stage.requires(&NEED_REDIS);
     let needs = [python.then_some("python"), redis.then_some("redis")];
     needs.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-fn run_stage(workspace: &Metadata, stage: &Stage, long: bool, redis: &mut Redis) -> Result<(), String> {
+fn run_stage(
+    workspace: &Metadata,
+    stage: &Stage,
+    long: bool,
+    redis: &mut redis::Shared,
+) -> Result<(), String> {
     let mut command = cargo_test(workspace, stage);
     if long {
         // What they measured is told, too.
         command.env("FORGE_TEST_LONG", "1").args(["--", "--show-output"]);
     }
     let name = stage.name.as_str();
-    if stage.requires(&redis::FEATURES) {
-        command.env(redis::VARIABLE, redis.for_suite(name)?);
+    if stage.requires(&NEED_REDIS) {
+        let leave_out = |why| format!("{why}; or leave this suite out with `--without {name}`");
+        command.env(redis::VARIABLE, redis.for_suite().map_err(leave_out)?);
     }
     if name == interop::SUITE {
         command.env(interop::VARIABLE, interop::python(workspace)?);

@@ -1,12 +1,13 @@
 //! Authentication for [`reqwest_middleware`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use forge_core::{ConfigError, Judgement, async_trait};
 use http::Extensions;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
+use url::Url;
 
 use super::{Settings, pause, settle};
 use crate::ExaminedResponse;
@@ -35,6 +36,8 @@ use crate::target::Origin;
 /// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
 ///   once more, or as the [strategy](TokenAuth::auth_retry_strategy) has it. A body that
 ///   [`Request::try_clone`] cannot copy is sent once; the token is renewed all the same.
+/// - A strategy that looks into bodies waits for that of a rejection as long as the time-outs of the client have
+///   it, and a reqwest client has none unless it is told.
 /// - If no token can be had nothing is sent. The error is a [`reqwest_middleware::Error::Middleware`] that
 ///   holds an [`AuthenticationError`](forge_core::AuthenticationError): `error.downcast_ref()` has it.
 /// - Add it after a middleware that retries, so that each retry has a token that is good then.
@@ -44,8 +47,9 @@ use crate::target::Origin;
 /// Redirects never reach a middleware: reqwest follows them below it. So what is promised of origins holds
 /// **for the first request only**, unless the client follows none (`redirect(Policy::none())`, as above). When
 /// reqwest follows a redirect to another host, it takes `Authorization` away, but a header of another name
-/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key) goes along. [`HttpClient`](crate::HttpClient)
-/// follows redirects itself, and has no such limits.
+/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key) goes along. What the other host answers is
+/// handed on: its 401 renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such
+/// limits.
 #[derive(Clone)]
 pub struct AuthMiddleware(Arc<Inner>);
 
@@ -99,9 +103,9 @@ impl Middleware for AuthMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
-        if !self.0.origins.iter().any(|origin| origin.holds(request.url())) {
+        let Some(origin) = self.0.origins.iter().find(|origin| origin.holds(request.url())) else {
             return next.run(request, extensions).await;
-        }
+        };
         let mut auth = CallAuth::new(&self.0.scheme, false);
         loop {
             auth.start();
@@ -110,6 +114,10 @@ impl Middleware for AuthMiddleware {
             let spare = if auth.is_carried() { request.try_clone() } else { None };
             *request.headers_mut() = headers;
             let mut response = next.clone().run(request, extensions).await?;
+            if !origin.holds(response.url()) && response.url() != &*UNKNOWN {
+                // Of another one behind a redirect, which says nothing of the credential.
+                return Ok(response);
+            }
 
             let mut body = None;
             if auth.reads_body(response.status(), response.headers()) {
@@ -128,6 +136,9 @@ impl Middleware for AuthMiddleware {
         }
     }
 }
+
+/// What reqwest says of an answer that did not come from it: from a cache, say.
+static UNKNOWN: LazyLock<Url> = LazyLock::new(|| Response::from(http::Response::new("")).url().clone());
 
 fn bare(request: &Request) -> BareRequest<'_> {
     BareRequest {

@@ -87,6 +87,24 @@ impl Circuit {
         }
     }
 
+    /// What [`admit`](Self::admit) gives, where that neither depends on the time nor changes anything.
+    pub(super) fn ticket_if_closed(&self) -> Option<Ticket> {
+        let is_closed = matches!(self.phase, Phase::Closed { .. });
+        is_closed.then_some(Ticket { round: self.round, probe: None })
+    }
+
+    /// Whether [`renew`](Self::renew) would give the same ticket back, whatever the time.
+    pub(super) fn is_closed_since(&self, ticket: Ticket) -> bool {
+        ticket.round == self.round && matches!(self.phase, Phase::Closed { .. })
+    }
+
+    /// Whether [`settle`](Self::settle) would change nothing, whatever the time.
+    pub(super) fn is_unmoved_by(&self, ticket: Ticket, verdict: Verdict) -> bool {
+        verdict == Verdict::Success
+            && ticket.round == self.round
+            && matches!(self.phase, Phase::Closed { failures_in_a_row: 0, window: None })
+    }
+
     /// Only now is the request of a ticket sent: its time begins. Where the ticket is of another phase, or
     /// its place was lost meanwhile, it needs leave as if it came anew.
     pub(super) fn renew(&mut self, ticket: Ticket, now: i64, timeout: Duration, rules: &Rules) -> Admission {

@@ -132,6 +132,11 @@ impl CircuitBreaker {
         let shared = &self.0;
         let now = shared.now();
         let entry = shared.origins.of(target::origin(url), now, shared.rules.failure_rate);
+        // The usual case, in which nothing changes that others would have to be told of.
+        let ticket = entry.circuit.lock().ticket_if_closed();
+        if let Some(ticket) = ticket {
+            return Ok(Permit::new(Arc::clone(shared), entry, ticket));
+        }
         let admitted = shared.admit(&entry, now, timeout);
         // The permit first: if the announcement panics, its place is given back.
         let permit = admitted.map(|ticket| Permit::new(Arc::clone(shared), Arc::clone(&entry), ticket));

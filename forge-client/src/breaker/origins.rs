@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::rt::Mutex;
@@ -6,9 +6,10 @@ use crate::rt::Mutex;
 use super::circuit::Circuit;
 use super::window::FailureRate;
 
-/// The circuits of all origins that were used lately.
+/// The circuits of all origins that were used lately. Mostly there are a few, which are found sooner in order
+/// than by a hash.
 #[derive(Debug, Default)]
-pub(super) struct Origins(Mutex<HashMap<Arc<str>, Used>>);
+pub(super) struct Origins(Mutex<BTreeMap<Arc<str>, Used>>);
 
 /// An origin with its circuit.
 #[derive(Debug)]

@@ -33,6 +33,10 @@ impl Permit {
     /// the wait for a token, may have taken longer than places are kept.
     pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), CircuitOpen> {
         let Some(ticket) = self.ticket else { return Ok(()) };
+        // The usual case, in which the time does not matter.
+        if self.entry.circuit.lock().is_closed_since(ticket) {
+            return Ok(());
+        }
         let (shared, now) = (&self.shared, self.shared.now());
         let renewed =
             shared.queueing(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
@@ -47,6 +51,10 @@ impl Permit {
     /// Says what became of the request.
     pub(crate) fn settle(mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
+            // The usual case, in which the time does not matter.
+            if self.entry.circuit.lock().is_unmoved_by(ticket, verdict) {
+                return;
+            }
             let (now, rules) = (self.shared.now(), &self.shared.rules);
             self.shared.change(&self.entry, |circuit| circuit.settle(ticket, verdict, now, rules));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Value, json};
 
-use crate::{Acquired, CoolDown, Spending, TokenData, TokenStorage};
+use crate::{Acquired, CoolDown, Seen, Spending, TokenData, TokenStorage};
 
 /// Runs the whole suite on a storage. Keys start with `prefix`; choose one that nobody else uses at
 /// the same time.
@@ -212,6 +212,13 @@ async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
 
     let mut next = leases.lease(key);
     assert_held(&expect(next.acquire(true).await), 0);
+    match next.seen() {
+        Seen::Untold => {}
+        Seen::Nothing => panic!("a lease must not say that there is nothing where there is a token"),
+        Seen::Token(seen) => {
+            assert_eq!(seen, token("two"), "a lease that says what is there says what is there");
+        }
+    }
     drop(next);
     expect(storage.delete(key).await);
     assert!(expect(late.store(&token("three"), None).await), "nothing was read, and nothing is there");

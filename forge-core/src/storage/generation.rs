@@ -13,6 +13,7 @@ pub struct Generation {
 impl Generation {
     /// How things stand. Read it before the storage: if it still is the same later, so is the token.
     #[must_use]
+    #[inline]
     pub fn current(&self) -> Version {
         Version(self.counter.load(Ordering::Acquire))
     }

@@ -28,6 +28,13 @@ pub trait TokenLease: Send + Sync {
     /// No lease can be had; the caller goes on without one.
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError>;
 
+    /// What the storage had at the moment in which [`acquire`](Self::acquire) gave the lease, where the
+    /// answer said that, too: it saves the holder from reading again. Asked once, right after that. Default:
+    /// it was not told.
+    fn seen(&mut self) -> Seen {
+        Seen::Untold
+    }
+
     /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
     /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark is this lease's, so it is
     /// foreign to the next one, whoever has that. It goes with the next [`store`](Self::store).
@@ -67,7 +74,8 @@ pub trait TokenLease: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acquired {
-    /// The lease is ours. Read the storage again: whoever had it before has probably left a token.
+    /// The lease is ours. Read the storage again, unless the lease has [seen](TokenLease::seen) what is there:
+    /// whoever had it before has probably left a token.
     Held {
         /// How many attempts by whomever have failed in a row so far.
         failures: u32,
@@ -76,6 +84,24 @@ pub enum Acquired {
     Changed,
     /// Another user's attempt has failed, and nobody should try again for a while.
     CoolingDown(CoolDown),
+}
+
+/// What the storage had when a lease was given.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Seen {
+    /// Nobody said: read it.
+    Untold,
+    /// No token.
+    Nothing,
+    /// This token.
+    Token(TokenData),
+}
+
+impl From<Option<TokenData>> for Seen {
+    fn from(present: Option<TokenData>) -> Self {
+        present.map_or(Self::Nothing, Self::Token)
+    }
 }
 
 /// Whether a refresh token may be sent.

@@ -1,5 +1,6 @@
 //! A manager around a pipeline.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -130,14 +131,20 @@ async fn nobody_builds_on_what_a_rejection_is_about_to_drop() {
     let manager = TokenManager::builder(PipelineTokenProvider::new(pipeline.clone(), "service"));
     let manager = manager.clock(Arc::clone(&world.clock) as _).build().unwrap();
     let first = manager.get_token().await.unwrap();
+    let is_over = Cell::new(false);
+    let renewal = async {
+        let renewed = manager.refresh_rejected(&first).await.unwrap().unwrap();
+        is_over.set(true);
+        renewed
+    };
     let meanwhile = async {
-        while world.calls()[0] < 2 {
+        while !is_over.get() {
             pipeline.execute(false).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
-    let (renewed, ()) = tokio::join!(manager.refresh_rejected(&first), meanwhile);
-    assert_eq!(renewed.unwrap().unwrap().access_token(), "session-2");
+    let (renewed, ()) = tokio::join!(renewal, meanwhile);
+    assert_eq!(renewed.access_token(), "session-2");
     assert_eq!(world.calls(), [2, 2, 2]);
     assert_eq!(world.steps[2].state().seen[1]["user"], "user-2");
 }

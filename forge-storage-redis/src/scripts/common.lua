@@ -21,6 +21,19 @@ local function field(hash, name)
     if redis.call('TYPE', hash).ok ~= 'hash' then return '' end
     return redis.call('HGET', hash, name) or ''
 end
+-- What is there: now, what (`none`, `record` or `unreadable`), the record, its digest, its issue time.
+local function present(key, meta)
+    local what = redis.call('TYPE', key).ok
+    if what == 'none' then return {now(), 'none', '', 'none', ''} end
+    if what ~= 'string' then return {now(), 'unreadable', '', what, ''} end
+    local digest = digest(key)
+    if digest:sub(1, 8) == 'too long' then return {now(), 'unreadable', '', digest, ''} end
+    local issued_at = ''
+    if field(meta, 'digest') == digest then
+        issued_at = field(meta, 'issued_at'):match('^%d+$') or ''
+    end
+    return {now(), 'record', redis.call('GET', key), digest, issued_at}
+end
 -- The mark on a refresh token stays: it may be on its way.
 local function remove(key, meta)
     redis.call('DEL', key)

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, SystemClock, TokenData, TokenProvider, TokenStorage};
+use forge_core::{Clock, ConfigError, TokenData, TokenProvider, TokenStorage};
 
 use super::failures::Failures;
 use super::flights::Flights;
 use super::rejections::Rejections;
 use super::slot::{Announcements, Slot};
+use super::time::Time;
 use super::windows::Windows;
 use super::{Inner, RefreshTokenHook, TokenManager};
 use crate::rt::Mutex;
@@ -35,7 +36,7 @@ pub struct TokenManagerBuilder {
     windows: Windows,
     on_refresh_token: Option<RefreshTokenHook>,
     refresh_when_contested: bool,
-    clock: Arc<dyn Clock>,
+    clock: Time,
 }
 
 impl TokenManagerBuilder {
@@ -48,7 +49,7 @@ impl TokenManagerBuilder {
             windows: Windows { advisory: Duration::from_secs(300), mandatory: TokenData::EXPIRY_MARGIN },
             on_refresh_token: None,
             refresh_when_contested: false,
-            clock: Arc::new(SystemClock),
+            clock: Time::OfTheMachine,
         }
     }
 
@@ -116,7 +117,7 @@ impl TokenManagerBuilder {
 
     /// The clock by which tokens expire. Give the same one to the provider and to the storage.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Time::Of(clock);
         self
     }
 

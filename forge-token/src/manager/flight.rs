@@ -101,7 +101,7 @@ impl Inner {
     ) -> Result<Landed> {
         // Between a caller's miss and this flight another one may have landed.
         if goal != Goal::Confirmed
-            && let Some(entry) = self.slot.hit(self.clock.now()).and_then(|hit| hit.clone())
+            && let Some(entry) = self.slot.hit(self.clock.now(), |_| ()).and_then(|hit| hit.clone())
             && goal.accepts(entry.credential().id())
         {
             return Ok(Landed::Adopted(entry));
@@ -132,8 +132,7 @@ impl Inner {
             Waited::CoolingDown(error) => return Ok(Landed::CoolingDown(error)),
         };
         if turn.is_ours() {
-            // Who had it before has probably left a token.
-            stored = match self.look_into_storage(goal).await {
+            stored = match self.look_in_turn(goal, &mut turn).await {
                 Found::Adoptable(entry) => return Ok(self.adopted(entry)),
                 Found::OnlyHere(entry, instead) => {
                     return Ok(Landed::Adopted(self.offer(entry, instead, turn, landing).await));

@@ -108,9 +108,8 @@ impl<T: Clone> Ticket<T> {
     }
 
     /// What the flight brought; `None` if it was lost, with its runtime.
-    pub(crate) async fn landing(&self) -> Option<T> {
-        let mut result = self.result.clone();
-        let landed = result.wait_for(Option::is_some).await.ok()?;
+    pub(crate) async fn landing(&mut self) -> Option<T> {
+        let landed = self.result.wait_for(Option::is_some).await.ok()?;
         landed.clone()
     }
 }

@@ -8,7 +8,8 @@ use forge_core::{StorageError, TokenData};
 
 use super::Inner;
 use super::goal::Goal;
-use super::slot::Entry;
+use super::slot::{Entry, Stamp};
+use super::turn::Turn;
 use crate::rt::Deadline;
 
 pub(super) enum Found {
@@ -39,9 +40,8 @@ impl Inner {
         };
         // Taken before the token: a change in between makes the entry stale, never fresh by mistake.
         let stamp = self.slot.stamp(self.clock.now());
-        let token = match self.bounded(storage.get(&self.key)).await {
-            Ok(Some(token)) => token,
-            Ok(None) => return self.only_here(goal, None),
+        match self.bounded(storage.get(&self.key)).await {
+            Ok(stored) => self.judge(goal, stored, stamp),
             Err(error) => {
                 self.warn_of_storage(&error, "going on without the token storage");
                 let now = self.clock.now();
@@ -49,9 +49,14 @@ impl Inner {
                 let stand_in = self.at_hand(goal, |entry| {
                     (self.slot.is_current(entry) || !entry.is_stored()) && entry.is_trusted(now)
                 });
-                return stand_in.map_or(Found::Unanswered, Found::Adoptable);
+                stand_in.map_or(Found::Unanswered, Found::Adoptable)
             }
-        };
+        }
+    }
+
+    /// What becomes of what the storage has. The stamp was taken before.
+    fn judge(&self, goal: Goal, stored: Option<TokenData>, stamp: Stamp) -> Found {
+        let Some(token) = stored else { return self.only_here(goal, None) };
         let now = self.clock.now();
         let id = token.id();
         match self.slot.entry_of(token, stamp, self.windows, now) {
@@ -66,6 +71,15 @@ impl Inner {
             Ok(entry) => self.only_here(goal, Some(entry.credential().token().clone())),
             // No header can carry it: as good as none.
             Err(_) => Found::Else(None),
+        }
+    }
+
+    /// What the storage has now that our turn has come: who had it before has probably left a token.
+    pub(super) async fn look_in_turn(&self, goal: Goal, turn: &mut Turn) -> Found {
+        match turn.take_told() {
+            // Nothing has changed since it was asked for, so what was said is what there is.
+            Some(told) if self.slot.is_unchanged(told.stamp) => self.judge(goal, told.stored, told.stamp),
+            _ => self.look_into_storage(goal).await,
         }
     }
 

@@ -4,12 +4,14 @@ mod builder;
 mod failures;
 mod flight;
 mod flights;
+mod get_token;
 mod goal;
 mod lookup;
 mod origin;
 mod rejections;
 mod slot;
 mod status;
+mod time;
 mod turn;
 mod windows;
 
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Credential, Demand, Moment, TokenData, TokenId,
+    AuthenticationError, AuthenticationErrorKind, Credential, Demand, Moment, TokenData, TokenId,
     TokenProvider, TokenSource, TokenStorage, async_trait,
 };
 
@@ -33,9 +35,11 @@ use crate::rt::{self, Deadline, Mutex};
 use failures::Failures;
 use flight::Landed;
 use flights::Flights;
+use get_token::GetToken;
 use goal::Goal;
 use rejections::Rejections;
 use slot::{Claim, Entry, Slot};
+use time::Time;
 use windows::Windows;
 
 /// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
@@ -81,7 +85,7 @@ pub(crate) struct Inner {
     /// Held while a flight stores and while an invalidation deletes.
     writing: tokio::sync::Mutex<()>,
     key: String,
-    clock: Arc<dyn Clock>,
+    clock: Time,
     /// `None`: as long as the provider says.
     fetch_timeout: Option<Duration>,
     windows: Windows,
@@ -94,6 +98,7 @@ pub(crate) struct Inner {
     rejections: Mutex<Rejections>,
 }
 
+type Obtained = Result<(Arc<Credential>, TokenOrigin), AuthenticationError>;
 type RefreshTokenHook = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl TokenManager {
@@ -128,16 +133,16 @@ impl TokenManager {
         self.look(|entry| look(entry.credential().token()))
     }
 
+    #[inline]
     fn look<R>(&self, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         let now = self.0.clock.now();
-        let hit = self.0.slot.hit(now)?;
-        let entry = hit.as_ref()?;
-        self.keep_ahead(entry, now);
-        Some(look(entry))
+        let hit = self.0.slot.hit(now, |entry| self.keep_ahead(entry, now))?;
+        hit.as_deref().map(look)
     }
 
     /// In the background, renews what is in its advisory window, and compares with the storage what was
     /// not for a while.
+    #[cold]
     fn keep_ahead(&self, entry: &Entry, now: Moment) {
         let again_after = || i64::try_from(self.0.fetch_timeout().as_millis()).unwrap_or(i64::MAX);
         if let Some(claim) = entry.claim_renewal(now, again_after) {
@@ -168,11 +173,11 @@ impl TokenManager {
     ///
     /// No token could be had within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All
     /// who waited for the same fetch get the same error; the next caller starts afresh.
-    pub async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        if let Some(hit) = self.cached() {
-            return Ok(hit);
-        }
-        Ok(self.look_further().await?.0)
+    #[inline]
+    pub fn get_token(
+        &self,
+    ) -> impl Future<Output = Result<Arc<Credential>, AuthenticationError>> + Send + use<'_> {
+        GetToken::new(self)
     }
 
     /// A token that will do, and where it came from. For the demand [`Valid`](Demand::Valid) as
@@ -202,7 +207,7 @@ impl TokenManager {
     }
 
     /// What [`get_token`](Self::get_token) does when the slot has nothing.
-    async fn look_further(&self) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+    async fn look_further(&self) -> Obtained {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
         }
@@ -344,7 +349,7 @@ impl TokenManager {
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.0.is_shut_down.store(true, Ordering::Relaxed);
         match self.0.flights.under_way() {
-            Some(ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_some(),
+            Some(mut ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_some(),
             None => true,
         }
     }
@@ -371,7 +376,7 @@ impl TokenManager {
         // hence the bound.
         let mut lost = 0;
         while lost < MAX_LOST_FLIGHTS {
-            let ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
+            let mut ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
                 rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
             })?;
             let Some(landed) = deadline.bound(ticket.landing()).await else {
@@ -445,7 +450,7 @@ impl fmt::Debug for TokenManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenManager")
             .field("service_name", &self.0.provider.service_name())
-            .field("has_token", &self.0.slot.hit(self.0.clock.now()).is_some())
+            .field("has_token", &self.0.slot.hit(self.0.clock.now(), |_| ()).is_some())
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use forge_core::{
     AuthenticationError, Credential, Freshness, Generation, Moment, TokenData, TokenId, Version,
 };
 
-use super::windows::{RenewalTimes, Windows};
+use super::windows::{OnBothClocks, RenewalTimes, Windows};
 use crate::rt::{self, Mutex};
 
 /// The token at hand. Reading it takes no lock.
@@ -32,6 +32,8 @@ pub(crate) enum Announcements {
 pub(crate) struct Entry {
     credential: Arc<Credential>,
     times: RenewalTimes,
+    /// Until then there is nothing to judge but whether it was rejected: what a hit looks at first.
+    quiet_until: OnBothClocks,
     /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
     next_attempt: AtomicI64,
     version: Version,
@@ -62,13 +64,22 @@ pub(crate) struct Stamp {
     trusted_until: i64,
 }
 
+impl Stamp {
+    fn quiet_until(&self, times: &RenewalTimes) -> OnBothClocks {
+        let asked_about = OnBothClocks::monotonic(self.recheck_at.min(self.trusted_until));
+        times.advisory.or_sooner(times.mandatory).or_sooner(asked_about)
+    }
+}
+
 impl Slot {
     pub(crate) fn new(announcements: Announcements) -> Self {
         Self { entry: ArcSwapOption::empty(), cleared: Mutex::new(None), announcements }
     }
 
-    /// The entry, if it may be handed out now.
-    pub(crate) fn hit(&self, now: Moment) -> Option<Guard<Option<Arc<Entry>>>> {
+    /// The entry, if it may be handed out now. Tells `attend` of one about which something is due.
+    #[expect(clippy::inline_always, reason = "a hit is hardly more than this")]
+    #[inline(always)]
+    pub(crate) fn hit(&self, now: Moment, attend: impl FnOnce(&Entry)) -> Option<Guard<Option<Arc<Entry>>>> {
         let current = match &self.announcements {
             Announcements::NotNeeded => Version::default(),
             Announcements::Counted(generation) => generation.current(),
@@ -76,7 +87,16 @@ impl Slot {
         };
         let guard = self.entry.load();
         let entry = guard.as_ref()?;
-        (entry.version == current && entry.is_trusted(now) && entry.is_usable(now)).then_some(guard)
+        if entry.version != current {
+            return None;
+        }
+        if !entry.is_quiet(now) {
+            if !entry.is_trusted(now) || !entry.is_usable(now) {
+                return None;
+            }
+            attend(entry);
+        }
+        Some(guard)
     }
 
     /// Whether hits can be answered without asking the storage.
@@ -87,6 +107,11 @@ impl Slot {
     /// The entry as it is, valid or not.
     pub(crate) fn entry(&self) -> Option<Arc<Entry>> {
         self.entry.load_full()
+    }
+
+    /// Whether there was neither change nor doubt since the stamp was taken.
+    pub(crate) fn is_unchanged(&self, stamp: Stamp) -> bool {
+        stamp.version == self.version()
     }
 
     /// Whether nothing is known to have changed since the entry was made.
@@ -223,12 +248,23 @@ impl Entry {
         windows: Windows,
         now: Moment,
     ) -> Result<Self, AuthenticationError> {
+        Self::with_jitter(token, stamp, windows, now, rt::random())
+    }
+
+    fn with_jitter(
+        token: TokenData,
+        stamp: Stamp,
+        windows: Windows,
+        now: Moment,
+        random: f64,
+    ) -> Result<Self, AuthenticationError> {
         let first_seen = token.issued_at().unwrap_or_else(|| now.wall());
         let token = token.with_issued_at(first_seen);
-        let times = windows.of(&token, now, rt::random());
+        let times = windows.of(&token, now, random);
         Ok(Self {
             credential: Arc::new(Credential::new(token)?),
             times,
+            quiet_until: stamp.quiet_until(&times),
             next_attempt: AtomicI64::new(NOT_TRIED),
             version: stamp.version,
             recheck_at: AtomicI64::new(stamp.recheck_at),
@@ -271,6 +307,7 @@ impl Entry {
         Self {
             credential: Arc::clone(&self.credential),
             times: self.times,
+            quiet_until: stamp.quiet_until(&self.times),
             next_attempt: AtomicI64::new(self.next_attempt.load(Ordering::Relaxed)),
             version: stamp.version,
             recheck_at: AtomicI64::new(stamp.recheck_at),
@@ -344,6 +381,7 @@ impl Entry {
     pub(crate) fn is_all_there_is(&mut self, instead_of: Option<TokenId>, is_private: bool, stamp: Stamp) {
         self.version = stamp.version;
         self.trusted_until = if is_private { i64::MAX } else { stamp.trusted_until };
+        self.quiet_until = self.stamp().quiet_until(&self.times);
         self.is_stored = false;
         self.is_private = is_private;
         self.supersedes = instead_of;
@@ -375,8 +413,15 @@ impl Entry {
         now.monotonic_millis() < self.trusted_until
     }
 
+    #[inline]
     pub(crate) fn is_rejected(&self) -> bool {
         self.rejected.load(Ordering::Acquire)
+    }
+
+    /// Whether it may be handed out, and nothing is due about it.
+    #[inline]
+    fn is_quiet(&self, now: Moment) -> bool {
+        !self.quiet_until.is_reached(now) && !self.is_rejected()
     }
 
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
@@ -413,5 +458,44 @@ impl<'a> Claim<'a> {
     /// It was not used: the next one may.
     pub(crate) fn give_back(self) {
         self.cell.store(self.planned, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOREVER: i64 = i64::MAX;
+
+    fn entry(lifetime: u64, recheck_at: i64, trusted_until: i64) -> Entry {
+        let now = Moment::from_millis(1_000_000, 0);
+        let token = TokenData::new("t")
+            .with_issued_at(now.wall())
+            .with_expires_at(now.wall() + Duration::from_secs(lifetime));
+        let stamp = Stamp { version: Version::default(), recheck_at, recheck_after: FOREVER, trusted_until };
+        let windows = Windows { advisory: Duration::from_secs(300), mandatory: Duration::from_secs(30) };
+        Entry::with_jitter(token, stamp, windows, now, 0.0).unwrap()
+    }
+
+    fn is_quiet_after(entry: &Entry, millis: i64) -> bool {
+        entry.is_quiet(Moment::from_millis(1_000_000 + millis, millis))
+    }
+
+    #[test]
+    fn a_hit_looks_at_nothing_else_only_while_nothing_is_due() {
+        let usual = entry(3600, FOREVER, FOREVER);
+        assert!(is_quiet_after(&usual, 3_299_999) && !is_quiet_after(&usual, 3_300_000));
+        let (compared, trusted) = (entry(3600, 10_000, FOREVER), entry(3600, FOREVER, 20_000));
+        assert!(is_quiet_after(&compared, 9_999) && !is_quiet_after(&compared, 10_000));
+        assert!(is_quiet_after(&trusted, 19_999) && !is_quiet_after(&trusted, 20_000));
+        usual.rejected.store(true, Ordering::Release);
+        assert!(!is_quiet_after(&usual, 0));
+    }
+
+    #[test]
+    fn inv10_either_clock_ends_the_quiet() {
+        let entry = entry(3600, FOREVER, FOREVER);
+        assert!(!entry.is_quiet(Moment::from_millis(1_000_000 + 3_400_000, 0)));
+        assert!(!entry.is_quiet(Moment::from_millis(1_000_000, 3_400_000)));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    Acquired, AuthenticationError, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease,
+    Acquired, AuthenticationError, CoolDown, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
 };
 
 use http::StatusCode;
@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::Inner;
 use super::goal::Goal;
 use super::lookup::Found;
-use super::slot::Entry;
+use super::slot::{Entry, Stamp};
 use crate::rt::Deadline;
 
 /// Dropping it lets others have theirs.
@@ -20,6 +20,13 @@ pub(super) struct Turn {
     /// `None`: the storage has no leases.
     lease: Option<Box<dyn TokenLease>>,
     is_ours: bool,
+    told: Option<Told>,
+}
+
+/// What the storage had when a turn came, and what had changed before that was asked for.
+pub(super) struct Told {
+    pub(super) stored: Option<TokenData>,
+    pub(super) stamp: Stamp,
 }
 
 /// What waiting for our turn has led to.
@@ -44,6 +51,11 @@ impl Turn {
         self.is_ours
     }
 
+    /// What the storage had when it came, if that was said.
+    pub(super) fn take_told(&mut self) -> Option<Told> {
+        self.told.take()
+    }
+
     /// Whether it stores only what replaces nothing newer, also when it is not ours.
     pub(super) fn can_compare(&self) -> bool {
         self.lease.is_some()
@@ -54,7 +66,7 @@ impl Inner {
     /// A turn that has not come, and is not waited for.
     pub(super) fn out_of_turn(&self) -> Turn {
         let leases = self.storage.as_ref().and_then(|storage| storage.leases());
-        Turn { lease: leases.map(|leases| leases.lease(&self.key)), is_ours: false }
+        Turn { lease: leases.map(|leases| leases.lease(&self.key)), is_ours: false, told: None }
     }
 
     /// Waits for our turn, within bounds.
@@ -65,10 +77,16 @@ impl Inner {
         // Whoever holds it is at work as long as it does not run out, so waiting is the best hope.
         let deadline = Deadline::after(self.fetch_timeout() / 4 * 3);
         loop {
+            let stamp = self.slot.stamp(self.clock.now());
             match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {
                 Some(Ok(Acquired::Held { failures })) => {
                     self.failures.lock().go_on_from(failures);
                     turn.is_ours = true;
+                    turn.told = match lease.seen() {
+                        Seen::Nothing => Some(Told { stored: None, stamp }),
+                        Seen::Token(token) => Some(Told { stored: Some(token), stamp }),
+                        _ => None,
+                    };
                     return Waited::Over(turn);
                 }
                 Some(Ok(Acquired::CoolingDown(cool_down))) => {

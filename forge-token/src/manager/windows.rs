@@ -25,7 +25,18 @@ pub(crate) struct OnBothClocks {
 impl OnBothClocks {
     const NEVER: Self = Self { wall: i64::MAX, monotonic: i64::MAX };
 
+    /// A moment that only the monotonic clock tells.
+    pub(crate) const fn monotonic(millis: i64) -> Self {
+        Self { wall: i64::MAX, monotonic: millis }
+    }
+
+    /// Whichever comes first, by each clock.
+    pub(crate) fn or_sooner(self, other: Self) -> Self {
+        Self { wall: self.wall.min(other.wall), monotonic: self.monotonic.min(other.monotonic) }
+    }
+
     /// Whichever clock says so first.
+    #[inline]
     pub(crate) fn is_reached(&self, now: Moment) -> bool {
         now.wall_millis() >= self.wall || now.monotonic_millis() >= self.monotonic
     }

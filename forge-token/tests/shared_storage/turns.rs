@@ -32,6 +32,30 @@ async fn inv04_with_the_lease_the_storage_is_read_again() {
 }
 
 #[tokio::test]
+async fn inv04_what_the_lease_has_seen_is_not_read_again() {
+    let world = world();
+    world.remote.is_told.store(true, Ordering::SeqCst);
+    assert_eq!(world.token().await, "t1");
+    assert_eq!(world.remote.reads.load(Ordering::SeqCst), 1, "before the lease");
+
+    // Nor is anything fetched if it has seen a token.
+    let world = self::world();
+    world.remote.is_told.store(true, Ordering::SeqCst);
+    *world.remote.left_silently.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
+    assert_eq!(world.token().await, "theirs");
+    assert_eq!((world.provider.calls(), world.remote.reads.load(Ordering::SeqCst)), ((0, 0), 1));
+}
+
+#[tokio::test]
+async fn inv04_what_has_changed_since_the_lease_has_seen_it_is_read_again() {
+    let world = world();
+    world.remote.is_told.store(true, Ordering::SeqCst);
+    *world.remote.left_right_after.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
+    assert_eq!(world.token().await, "theirs");
+    assert_eq!(world.provider.calls(), (0, 0));
+}
+
+#[tokio::test]
 async fn inv04_who_was_overtaken_adopts_the_newer_token() {
     let world = world();
     *world.remote.overtaken_by.lock().expect("unpoisoned") = Some(TokenData::new("newer"));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_core::{
-    Acquired, AuthenticationError, CoolDown, Freshness, Generation, Generations, ManualClock, Spending,
+    Acquired, AuthenticationError, CoolDown, Freshness, Generation, Generations, ManualClock, Seen, Spending,
     StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage, async_trait,
 };
 use forge_token::{TokenManager, TokenManagerBuilder};
@@ -28,7 +28,13 @@ pub(crate) struct State {
     pub(crate) acquired: Mutex<VecDeque<Acquired>>,
     /// What waiting brings, besides an answer.
     pub(crate) left_meanwhile: Mutex<Option<TokenData>>,
+    /// The same, of somebody who announces nothing.
+    pub(crate) left_silently: Mutex<Option<TokenData>>,
+    /// What comes when a lease was given, and before its holder does anything.
+    pub(crate) left_right_after: Mutex<Option<TokenData>>,
     pub(crate) has_leases: AtomicBool,
+    /// Whether a lease says what was there when it was given.
+    pub(crate) is_told: AtomicBool,
     /// Does what it is asked, and does not say so.
     pub(crate) is_silent: AtomicBool,
     pub(crate) spending: Mutex<Spending>,
@@ -51,7 +57,10 @@ impl State {
             generations: Generations::with_freshness(freshness),
             acquired: Mutex::default(),
             left_meanwhile: Mutex::default(),
+            left_silently: Mutex::default(),
+            left_right_after: Mutex::default(),
             has_leases: AtomicBool::new(true),
+            is_told: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
             spending: Mutex::new(Spending::Ours),
             unspent: AtomicUsize::new(0),
@@ -140,6 +149,9 @@ impl TokenLease for Lease {
         if let Some(token) = self.state.left_meanwhile.lock().expect("unpoisoned").take() {
             self.state.put(&token);
         }
+        if let Some(token) = self.state.left_silently.lock().expect("unpoisoned").take() {
+            self.state.write(Some(token));
+        }
         let mut acquired = self.state.acquired.lock().expect("unpoisoned");
         let answer = loop {
             match acquired.pop_front() {
@@ -150,6 +162,17 @@ impl TokenLease for Lease {
         };
         self.is_held = matches!(answer, Acquired::Held { .. });
         Ok(answer)
+    }
+
+    fn seen(&mut self) -> Seen {
+        if !self.state.is_told.load(Ordering::SeqCst) {
+            return Seen::Untold;
+        }
+        let seen = self.state.token.lock().expect("unpoisoned").clone().into();
+        if let Some(token) = self.state.left_right_after.lock().expect("unpoisoned").take() {
+            self.state.put(&token);
+        }
+        seen
     }
 
     async fn spend(&mut self, _id: TokenId, once_more: bool) -> Result<Spending, StorageError> {

@@ -2,14 +2,14 @@
 
 use std::process::{Command, Output};
 
-use requestforge::ServiceConfig;
+use requestforge::{FromEnv, HttpClient, ServiceConfig, blocking};
 
 use crate::world::World;
 
 /// The example, with these variables of ours only.
 fn run(variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", "requestforge", "--features", "config"]);
+    command.args(["run", "--quiet", "--package", "requestforge", "--features", "blocking,config"]);
     command.args(["--example", "small_job"]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("REQUESTFORGE_") {
@@ -36,6 +36,21 @@ async fn a_small_job_takes_all_from_its_environment() {
         assert!(run.status.success() && told.contains("{\"path\":\"/users\"}"), "{secret}: {told}\n{errors}");
     }
     assert_eq!((world.api.accepted(), world.server.token_calls()), (2, 2));
+}
+
+#[tokio::test]
+async fn what_is_missing_or_forbids_a_client_is_named() {
+    for error in [
+        HttpClient::from_env_with_prefix("NOBODY_SETS_").err(),
+        blocking::HttpClient::from_env_with_prefix("NOBODY_SETS_").err(),
+    ] {
+        assert_eq!(error.expect("no service").fields(), ["NOBODY_SETS_BASE_URL"]);
+    }
+    let config =
+        serde_json::from_str::<ServiceConfig>("{\"base_url\": \"http://127.0.0.1:1\"}").expect("a service");
+    assert!(HttpClient::from_service_config(&config).is_ok());
+    let error = blocking::HttpClient::from_service_config(&config).expect_err("within a runtime");
+    assert_eq!(error.fields(), ["blocking"]);
 }
 
 #[test]

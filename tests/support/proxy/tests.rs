@@ -78,3 +78,22 @@ async fn a_cut_ends_what_is_open_and_nothing_else() {
     assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
     assert!(is_echoed(&mut connected(&proxy).await).await);
 }
+
+#[tokio::test]
+async fn a_turn_is_whatever_is_said_before_the_next_answer() {
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let mut stream = connected(&proxy).await;
+    assert_eq!(proxy.turns(), 0);
+    for turns in 1..=3 {
+        proxy.hold();
+        for _ in 0..2 {
+            stream.write_all(b"x").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        proxy.pass();
+        stream.read_exact(&mut [0; 2]).await.unwrap();
+        assert_eq!(proxy.turns(), turns);
+    }
+    assert!(is_echoed(&mut connected(&proxy).await).await);
+    assert_eq!(proxy.turns(), 4, "each connection has its own");
+}

@@ -24,10 +24,11 @@ impl Destinations {
             // Authority form: to a proxy.
             _ => None,
         };
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        // What would be appended to the host is no path.
+        // As it is sent: with a slash before a mere query.
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        // What would be appended to the host is no path: `*`.
         let named = named.filter(|_| path.starts_with('/'))?;
-        Url::parse(&format!("{}{path}", origin(named))).ok()
+        Url::parse(&[origin(named), &path].concat()).ok()
     }
 }
 
@@ -63,6 +64,7 @@ mod tests {
             ("https://api.example.com/users?page=2", Some("https://api.example.com/users?page=2")),
             ("https://API.example.com:443/", Some("https://api.example.com/")),
             ("https://api.example.com:/", Some("https://api.example.com/")),
+            ("https://api.example.com?page=2", Some("https://api.example.com/?page=2")),
             ("https://api.example.com//evil.com/x", Some("https://api.example.com//evil.com/x")),
             ("http://[::1]:8080/x", Some("http://[::1]:8080/x")),
             ("https://127.0.0.1/", Some("https://127.0.0.1/")),

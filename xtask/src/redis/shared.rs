@@ -1,4 +1,4 @@
-//! The Redis of the suites that need one: `cargo xtask redis`, once for all of them.
+//! The Redis of those suites of a run that need one: `cargo xtask redis`, once for all of them.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -6,21 +6,18 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::redis::{Choice, END};
+use super::{Choice, END};
 
-/// The features of the suites that need it.
-pub(crate) const FEATURES: [&str; 2] = ["fleet", "redis"];
-
-/// Tells the tests how to start servers, as JSON.
+/// Tells programs how to start servers, as JSON.
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";
 
 /// The Redis of one run, looked for when the first suite wants it.
-pub(crate) struct Redis {
+pub(crate) struct Shared {
     choice: Choice,
     found: Option<Result<Finder, String>>,
 }
 
-impl Redis {
+impl Shared {
     pub(crate) fn new(choice: Choice) -> Self {
         Self { choice, found: None }
     }
@@ -30,12 +27,9 @@ impl Redis {
     /// # Errors
     ///
     /// When there is no Redis; for each suite that asks.
-    pub(crate) fn for_suite(&mut self, suite: &str) -> Result<&str, String> {
+    pub(crate) fn for_suite(&mut self) -> Result<&str, String> {
         let found = self.found.get_or_insert_with(|| Finder::start(self.choice));
-        match found {
-            Ok(finder) => Ok(&finder.answer),
-            Err(why) => Err(format!("{why}; or leave this suite out with `--without {suite}`")),
-        }
+        found.as_ref().map(|finder| finder.answer.as_str()).map_err(Clone::clone)
     }
 }
 

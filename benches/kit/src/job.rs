@@ -1,0 +1,69 @@
+use std::env;
+
+/// What the command line of a bench program says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Run a suite.
+    Suite {
+        /// Which one.
+        name: String,
+        /// In about 10 seconds, by fewer rounds; and leave out what cannot be shortened.
+        quick: bool,
+    },
+    /// Do one case this many times, for those who count instructions.
+    Count {
+        /// Which one.
+        case: String,
+        /// How often.
+        times: usize,
+    },
+}
+
+impl Job {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// It says something else.
+    pub fn read() -> Result<Self, String> {
+        Self::of(&env::args().skip(1).collect::<Vec<_>>())
+    }
+
+    fn of(words: &[String]) -> Result<Self, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["count", case, times] => {
+                let times = times.parse().map_err(|_| format!("`{times}` is no number"))?;
+                Ok(Self::Count { case: (*case).to_owned(), times })
+            }
+            [name] => Ok(Self::Suite { name: (*name).to_owned(), quick: false }),
+            [name, "--quick"] => Ok(Self::Suite { name: (*name).to_owned(), quick: true }),
+            _ => Err("usage: SUITE [--quick], or: count CASE N".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(line: &str) -> Result<Job, String> {
+        Job::of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn suites_and_cases_are_told_apart() {
+        assert_eq!(job("hit"), Ok(Job::Suite { name: "hit".into(), quick: false }));
+        assert_eq!(job("hit --quick"), Ok(Job::Suite { name: "hit".into(), quick: true }));
+        assert_eq!(job("count ours 10"), Ok(Job::Count { case: "ours".into(), times: 10 }));
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        for line in ["", "hit --fast", "count ours", "count ours many"] {
+            let result = job(line);
+            assert!(result.is_err() || line.is_empty(), "{line}: {result:?}");
+        }
+        assert!(Job::of(&[]).is_err());
+    }
+}

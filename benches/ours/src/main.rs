@@ -1,0 +1,79 @@
+//! `forge-benches SUITE [--quick]`: what requestforge costs, beside floors measured in the same run.
+//! `cargo xtask bench` runs it and reads what it prints, as `forge_bench_kit` says.
+//!
+//! One file per suite. The program starts itself again where something has to be in a process of its own:
+//! as `serve`, a server whose work is not counted; as `held N`, who holds so many tokens; as `count CASE N`,
+//! a case for callgrind.
+
+mod child;
+mod local;
+mod server;
+mod suites;
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use forge_bench_kit::Job;
+
+use suites::tokens_held;
+
+type Failure = Box<dyn Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Failure>;
+
+/// How long a suite may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// About ten seconds.
+    Quick,
+    /// As long as it takes to be sure.
+    Full,
+}
+
+impl Pace {
+    /// How often something is done.
+    fn rounds(self, quick: usize, full: usize) -> usize {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forge-benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [server::WORD] => server::serve(),
+        [tokens_held::WORD, tokens] => tokens_held::hold(tokens.parse()?),
+        [tokens_held::WORD, tokens, tokens_held::MOKA] => {
+            tokens_held::hold_in_moka(tokens.parse()?);
+            Ok(())
+        }
+        _ => match Job::read()? {
+            Job::Count { case, times } => suites::client::count(&case, times),
+            Job::Suite { name, quick } => run_suite(&name, if quick { Pace::Quick } else { Pace::Full }),
+        },
+    }
+}
+
+fn run_suite(name: &str, pace: Pace) -> Result<()> {
+    match name {
+        "storm401" => suites::storm401::run(pace),
+        "client" => suites::client::run(pace),
+        "redis" => suites::redis::run(pace),
+        "fleet" => suites::fleet::run(pace),
+        "tokens_held" => tokens_held::run(pace),
+        "build" => suites::build::run(pace),
+        _ => Err(format!("there is no suite `{name}`").into()),
+    }
+}

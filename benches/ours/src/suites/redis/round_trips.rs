@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use forge_bench_kit::{Line, median};
+use forge_tests::{Proxy, RedisServer};
+use requestforge::{TokenManager, TokenStorage};
+
+use super::{manager, storage};
+use crate::Result;
+use crate::local::token;
+
+const HITS: usize = 1_000;
+/// Nothing comes any more that belongs to what was done.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Counts what passes on the way to the server, over one connection that is up.
+pub(super) async fn count(redis: &RedisServer, rounds: usize) -> Result<()> {
+    let proxy = Proxy::start(redis.port()).await?;
+    let counted = storage(&format!("redis://127.0.0.1:{}", proxy.port()))?;
+    // Another process, as it were: what it stores is no news of our own.
+    let others = storage(&redis.url())?;
+    counted.get("warm-up").await?;
+
+    let mut trips = Trips::default();
+    for round in 0..rounds {
+        let key = format!("stored-{round}");
+        others.set(&key, &token(Duration::from_secs(3_600))).await?;
+        // Until everybody has heard of it.
+        tokio::time::sleep(QUIET).await;
+        let reader = manager(&counted, &key)?;
+        trips.miss.push(trips_of(&proxy, reader.get_token()).await?);
+        trips.hits.push(trips_of(&proxy, many_hits(&reader)).await?);
+
+        let fetcher = manager(&counted, &format!("fetched-{round}"))?;
+        trips.fetch.push(trips_of(&proxy, fetcher.get_token()).await?);
+        let rejected = fetcher.get_token().await?;
+        trips.renewal.push(trips_of(&proxy, fetcher.refresh_rejected(&rejected)).await?);
+        trips.invalidation.push(trips_of(&proxy, fetcher.invalidate_token()).await?);
+    }
+    trips.print();
+    Ok(())
+}
+
+#[derive(Default)]
+struct Trips {
+    hits: Vec<f64>,
+    miss: Vec<f64>,
+    fetch: Vec<f64>,
+    renewal: Vec<f64>,
+    invalidation: Vec<f64>,
+}
+
+impl Trips {
+    /// The median: now and then a sign of life of the connection falls into what is counted.
+    fn print(&self) {
+        let line =
+            |name: &str, trips: &[f64]| Line::new(name, median(trips), "round trips").ratio(median(trips));
+        let within = |name: &str, trips: &[f64], goal: &str, most: f64| {
+            line(name, trips).anchor("a GET: 1").goal(goal, median(trips) <= most).print();
+        };
+        let hits = median(&self.hits);
+        Line::new(format!("Redis: {HITS} hits"), hits, "round trips").goal("0", hits <= 0.0).print();
+        within("Redis: a token that another process has stored", &self.miss, "1", 1.0);
+        within("Redis: a whole leased fetch, beside the token call", &self.fetch, "≤ 3", 3.0);
+        within("Redis: an invalidation", &self.invalidation, "1", 1.0);
+        line("Redis: a renewal after a 401, beside the token call", &self.renewal).anchor("a GET: 1").print();
+    }
+}
+
+async fn many_hits(manager: &TokenManager) -> Result<()> {
+    for _ in 0..HITS {
+        manager.get_token().await?;
+    }
+    Ok(())
+}
+
+/// The round trips that this takes, with what follows of it when the caller has its answer.
+async fn trips_of<T, E>(proxy: &Proxy, what: impl Future<Output = std::result::Result<T, E>>) -> Result<f64>
+where
+    crate::Failure: From<E>,
+{
+    let before = proxy.turns();
+    what.await?;
+    tokio::time::sleep(QUIET).await;
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    Ok((proxy.turns() - before) as f64)
+}

@@ -1,0 +1,120 @@
+//! More and more tokens in memory: what a hit takes, what each costs, and what is left when they have expired.
+
+mod holder;
+mod memory;
+
+use forge_bench_kit::{Line, Plot, progress};
+use serde_json::Value;
+
+use crate::child::Process;
+use crate::{Pace, Result};
+pub(crate) use holder::{MOKA, WORD, hold, hold_in_moka};
+
+const SIZES: [u32; 4] = [1, 1_000, 100_000, 1_000_000];
+/// A quick run gets that far.
+const QUICK: usize = 3;
+/// With fewer, what the process has besides is more than what its tokens take.
+const COUNTABLE: u32 = 100_000;
+
+pub(crate) fn run(pace: Pace) -> Result<()> {
+    let mut all = Vec::new();
+    for tokens in &SIZES[..pace.rounds(QUICK, SIZES.len())] {
+        progress(format_args!("{tokens} tokens"));
+        all.push(Held::measure(*tokens)?);
+    }
+    print_times(&all);
+    for held in all.iter().filter(|held| held.tokens >= COUNTABLE) {
+        held.print_memory();
+    }
+    if pace == Pace::Quick {
+        Line::full_run_only("1,000,000 tokens", "as with fewer").print();
+    }
+    Ok(())
+}
+
+/// What is measured with so many tokens.
+struct Held {
+    tokens: u32,
+    /// A hit of a manager over the storage, in nanoseconds.
+    hit: f64,
+    /// A read from the storage, each time of another token, in nanoseconds.
+    read: f64,
+    bytes: f64,
+    /// When all had expired, and as many were stored after that.
+    bytes_renewed: f64,
+    /// The same once more.
+    bytes_again: f64,
+    /// What moka takes for as many keys and texts.
+    bytes_moka: f64,
+    read_moka: f64,
+}
+
+impl Held {
+    /// In processes of their own, whose memory is that of their tokens.
+    fn measure(tokens: u32) -> Result<Self> {
+        let ours = told(&[WORD, &tokens.to_string()])?;
+        let moka = told(&[WORD, &tokens.to_string(), MOKA])?;
+        // What is not known, on some systems, is no number.
+        let number = |told: &Value, name: &str| told[name].as_f64().unwrap_or(f64::NAN);
+        Ok(Self {
+            tokens,
+            hit: number(&ours, "hit"),
+            read: number(&ours, "read"),
+            bytes: number(&ours, "bytes"),
+            bytes_renewed: number(&ours, "bytes_renewed"),
+            bytes_again: number(&ours, "bytes_again"),
+            bytes_moka: number(&moka, "bytes"),
+            read_moka: number(&moka, "read"),
+        })
+    }
+
+    fn print_memory(&self) {
+        let tokens = f64::from(self.tokens);
+        let each = self.bytes / tokens;
+        Line::new(format!("memory of a token, {} held", self.tokens), each, "bytes")
+            .anchor(format!(
+                "moka with a key and an Arc of 40 characters: {:.0} bytes",
+                self.bytes_moka / tokens
+            ))
+            .ratio(self.bytes / self.bytes_moka)
+            .goal("≤ 800 bytes", each <= 800.0)
+            .note("resident memory of a process, with what its allocator adds")
+            .print();
+        let ratio = self.bytes_again / self.bytes_renewed;
+        let name = format!("memory when {} tokens have expired twice, and come again", self.tokens);
+        Line::new(name, self.bytes_again / 1e6, "MB")
+            .anchor(format!("expired once, and come again {:.1} MB", self.bytes_renewed / 1e6))
+            .ratio(ratio)
+            .goal("returned: ≤ 1.1 ×", ratio <= 1.1)
+            .note("what tokens leave free is the allocator's, which keeps it for those that come")
+            .print();
+    }
+}
+
+fn print_times(all: &[Held]) {
+    let (least, greatest) = all.iter().fold((f64::INFINITY, 0.0_f64), |(least, greatest), held| {
+        (held.hit.min(least), held.hit.max(greatest))
+    });
+    let Some(last) = all.last() else { return };
+    Line::new(format!("a hit, 1 to {} tokens held", last.tokens), greatest, "ns at most")
+        .anchor(format!("{least:.1} ns at least"))
+        .ratio(greatest / least)
+        .goal("flat within 2 ×", greatest / least <= 2.0)
+        .print();
+    Line::new(format!("a read of the storage, another of {} tokens each time", last.tokens), last.read, "ns")
+        .anchor(format!("moka {:.0} ns", last.read_moka))
+        .ratio(last.read / last.read_moka)
+        .note("no hit asks the storage; what grows is the time in which memory answers")
+        .print();
+    let curve = |of: fn(&Held) -> f64| all.iter().map(|held| (f64::from(held.tokens), of(held))).collect();
+    Plot::new("More and more tokens in memory", "tokens held", "ns")
+        .logarithmic(true, true)
+        .series("a hit", curve(|held| held.hit))
+        .series("a read of the storage, another token each time", curve(|held| held.read))
+        .series("the same of moka alone", curve(|held| held.read_moka))
+        .print();
+}
+
+fn told(words: &[&str]) -> Result<Value> {
+    Ok(serde_json::from_str(&Process::of_ourselves(words)?.line()?)?)
+}

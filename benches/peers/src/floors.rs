@@ -1,0 +1,105 @@
+//! What the parts of a hit cost by themselves: no cache that does the same can be faster.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use chrono::Utc;
+use forge_bench_kit::{Contender, CpuTime};
+use forge_core::{Clock, SystemClock};
+
+struct Entry {
+    expires_at: i64,
+    generation: u64,
+    token: Arc<String>,
+}
+
+/// What a hit that hands out an owned token cannot do without.
+pub const OWNED: &str = "floor: guard, generation, both coarse clocks, an owned Arc";
+
+/// The goals in nanoseconds were set where that floor takes 14 ns. A hit is made of atomic operations and
+/// readings of the clocks, in which machines differ: where the floor is higher, so is the goal.
+pub fn goal(nanos: f64, figure: f64, floor: f64) -> (String, bool) {
+    let ratio = nanos / 14.0;
+    (format!("≤ {nanos} ns, or ≤ {ratio:.2} × the floor"), figure <= nanos || figure <= floor * ratio)
+}
+
+/// The floors, from the lowest on.
+pub fn all<'a>() -> Vec<Contender<'a>> {
+    let (slot, generation) = (slot(), Arc::new(AtomicU64::new(0)));
+    let judged_by = |name: &str, is_fresh: fn(&Entry) -> bool| {
+        let (slot, generation) = (Arc::clone(&slot), Arc::clone(&generation));
+        floor(name, move || {
+            let entry = slot.load();
+            entry.generation == generation.load(Ordering::Acquire) && is_fresh(&entry)
+        })
+    };
+    let guard = Arc::clone(&slot);
+    let kibibyte = "t".repeat(1024);
+    vec![
+        floor("floor: arc-swap guard", move || guard.load().expires_at),
+        judged_by("floor: guard, generation, both coarse clocks", by_coarse_clocks),
+        owned(&slot, &generation),
+        judged_by("floor: guard, generation, quanta", by_quanta),
+        judged_by("floor: guard, generation, Instant::now", by_instant),
+        judged_by("floor: guard, generation, chrono Utc::now", by_chrono),
+        floor("floor: copying a token of 1 KiB", move || kibibyte.clone()),
+    ]
+}
+
+/// The one that goals are compared with, alone.
+pub fn owned_alone<'a>() -> Contender<'a> {
+    owned(&slot(), &Arc::new(AtomicU64::new(0)))
+}
+
+fn slot() -> Arc<ArcSwap<Entry>> {
+    let token = Arc::new("t".repeat(40));
+    Arc::new(ArcSwap::from_pointee(Entry { expires_at: i64::MAX, generation: 0, token }))
+}
+
+fn owned<'a>(slot: &Arc<ArcSwap<Entry>>, generation: &Arc<AtomicU64>) -> Contender<'a> {
+    let (slot, generation) = (Arc::clone(slot), Arc::clone(generation));
+    floor(OWNED, move || {
+        let entry = slot.load();
+        let is_good = entry.generation == generation.load(Ordering::Acquire) && by_coarse_clocks(&entry);
+        is_good.then(|| Arc::clone(&entry.token))
+    })
+}
+
+fn floor<'a, T>(name: &str, work: impl Fn() -> T + 'a) -> Contender<'a> {
+    Contender::new(name, move |times| timed(times, &work))
+}
+
+/// The processor time of this thread for doing it so often.
+pub fn timed<T>(times: usize, work: impl Fn() -> T) -> Duration {
+    let start = CpuTime::now();
+    for _ in 0..times {
+        black_box(work());
+    }
+    start.elapsed()
+}
+
+fn by_coarse_clocks(entry: &Entry) -> bool {
+    let now = SystemClock.now();
+    now.wall_millis() < entry.expires_at && now.monotonic_millis() < entry.expires_at
+}
+
+fn by_quanta(entry: &Entry) -> bool {
+    use std::sync::LazyLock;
+
+    static START: LazyLock<quanta::Instant> = LazyLock::new(quanta::Instant::now);
+    (quanta::Instant::now() - *START).as_millis() < entry.expires_at.unsigned_abs().into()
+}
+
+fn by_instant(entry: &Entry) -> bool {
+    use std::sync::LazyLock;
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    (Instant::now() - *START).as_millis() < entry.expires_at.unsigned_abs().into()
+}
+
+fn by_chrono(entry: &Entry) -> bool {
+    Utc::now().timestamp_millis() < entry.expires_at
+}

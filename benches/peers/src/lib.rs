@@ -1,0 +1,27 @@
+//! Ours beside other token caches, in one process: `cargo xtask bench` runs it, suite by suite.
+
+pub mod count;
+mod floors;
+mod peers;
+mod suites;
+mod token_server;
+mod world;
+
+use std::error::Error;
+
+use forge_bench_kit::Job;
+
+/// Whatever went wrong, for the person at the terminal.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Does what the command line says.
+///
+/// # Errors
+///
+/// It could not be done: a server or a peer did not start, or ours did not do its work.
+pub fn run() -> Result<(), Failure> {
+    match Job::read()? {
+        Job::Suite { name, quick } => suites::run(&name, quick),
+        Job::Count { case, times } => count::run(&case, times, || ()),
+    }
+}

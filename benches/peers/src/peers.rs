@@ -1,0 +1,118 @@
+//! Those who keep a token at hand: ours, and other libraries. One file each.
+
+mod aws;
+mod azure;
+mod gcp_auth;
+mod google;
+mod moka;
+mod object_store;
+mod ours;
+mod redis_cache;
+mod service_account;
+mod yup;
+
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_bench_kit::CpuTime;
+use tokio::runtime::Handle;
+
+use crate::Failure;
+use crate::token_server::TokenServer;
+
+pub use google::headers as google_headers;
+pub use ours::{Ours, manager};
+pub use redis_cache::RedisCache;
+
+/// What keeps a token at hand and gets another one when it must.
+pub trait Peer: Send + Sync + 'static {
+    /// What one gets of it, in the form that it hands out.
+    type Token: Send;
+    type Error: Into<Failure>;
+
+    /// The peer's own call, with nothing around it.
+    fn token(&self) -> impl Future<Output = Result<Self::Token, Self::Error>> + Send;
+}
+
+/// Any peer. The loop of `time` is compiled for each of them, so that nothing is boxed there but what the
+/// peer itself boxes.
+pub trait AnyPeer: Send + Sync {
+    fn token(&self) -> Boxed<'_, Result<(), Failure>>;
+
+    /// What asking this often takes of this thread's processor time.
+    fn time(&self, runtime: &Handle, times: usize) -> Duration;
+}
+
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl<P: Peer> AnyPeer for P {
+    fn token(&self) -> Boxed<'_, Result<(), Failure>> {
+        Box::pin(async { Peer::token(self).await.map(drop).map_err(Into::into) })
+    }
+
+    fn time(&self, runtime: &Handle, times: usize) -> Duration {
+        // Without the budget, a loop would be sent to the scheduler now and then.
+        runtime.block_on(tokio::task::unconstrained(async {
+            let start = CpuTime::now();
+            for _ in 0..times {
+                // A failure here would be timed as if it were a hit.
+                assert!(black_box(Peer::token(self).await).is_ok(), "a token at hand is handed out");
+            }
+            start.elapsed()
+        }))
+    }
+}
+
+/// How a peer is set up.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub name: &'static str,
+    /// How long before its expiry a token is replaced, as its documents or its source have it.
+    pub margin: Duration,
+    connect: fn(&TokenServer) -> Boxed<'_, Result<Arc<dyn AnyPeer>, Failure>>,
+}
+
+impl Entry {
+    /// One that has no token yet. To be called within a runtime.
+    pub async fn connect(&self, server: &TokenServer) -> Result<Arc<dyn AnyPeer>, Failure> {
+        (self.connect)(server).await.map_err(|error| format!("{} does not start: {error}", self.name).into())
+    }
+}
+
+macro_rules! entry {
+    ($name:literal, $margin:literal, $peer:ty) => {
+        Entry {
+            name: $name,
+            margin: Duration::from_secs($margin),
+            connect: |server| {
+                Box::pin(async { Ok(Arc::new(<$peer>::connect(server).await?) as Arc<dyn AnyPeer>) })
+            },
+        }
+    };
+}
+
+pub const OURS: Entry = entry!("requestforge", 300, Ours);
+
+/// The others, all against the same server.
+pub const PEERS: [Entry; 7] = [
+    entry!("object_store", 300, object_store::ObjectStore),
+    entry!("google-cloud-auth", 240, google::Google),
+    entry!("yup-oauth2", 60, yup::Yup),
+    entry!("gcp_auth", 20, gcp_auth::GcpAuth),
+    entry!("azure_identity", 300, azure::Azure),
+    entry!("aws-smithy", 10, aws::Aws),
+    entry!("moka", 0, moka::Moka),
+];
+
+/// What the peers that only cache use to get a token: a form, as everybody sends it.
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<(Arc<str>, Duration), Failure> {
+    let form = [("grant_type", "client_credentials"), ("client_id", "c"), ("client_secret", "s")];
+    let answer = client.post(url).form(&form).send().await?.error_for_status()?;
+    let answer: serde_json::Value = answer.json().await?;
+    let token = answer["access_token"].as_str().ok_or("no token")?;
+    let lifetime = answer["expires_in"].as_u64().ok_or("no lifetime")?;
+    Ok((token.into(), Duration::from_secs(lifetime)))
+}

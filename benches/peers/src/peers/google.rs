@@ -1,0 +1,40 @@
+//! `google-cloud-auth`, with the credentials of a user: the kind whose token endpoint can be chosen. Its first
+//! fetch begins when it is built, not when it is asked.
+
+use google_cloud_auth::credentials::user_account::Builder;
+use google_cloud_auth::credentials::{AccessToken, AccessTokenCredentials, Credentials};
+use google_cloud_auth::errors::CredentialsError;
+use serde_json::json;
+
+use super::Peer;
+use crate::Failure;
+use crate::token_server::TokenServer;
+
+pub struct Google(AccessTokenCredentials);
+
+impl Google {
+    pub async fn connect(server: &TokenServer) -> Result<Self, Failure> {
+        Ok(Self(builder(server).build_access_token_credentials()?))
+    }
+}
+
+impl Peer for Google {
+    type Token = AccessToken;
+    type Error = CredentialsError;
+
+    fn token(&self) -> impl Future<Output = Result<Self::Token, Self::Error>> + Send {
+        self.0.access_token()
+    }
+}
+
+/// What hands out ready headers.
+pub fn headers(server: &TokenServer) -> Result<Credentials, Failure> {
+    Ok(builder(server).build()?)
+}
+
+fn builder(server: &TokenServer) -> Builder {
+    let user = json!({
+        "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
+    });
+    Builder::new(user).with_token_uri(format!("{}/token", server.url()))
+}

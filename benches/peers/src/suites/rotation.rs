@@ -1,0 +1,296 @@
+//! Tokens are replaced while many ask for them all the time.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use forge_bench_kit::{Line, Plot, progress, quantile};
+use forge_core::{Clock, Moment, SystemClock};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::storm::millis;
+use crate::Failure;
+use crate::peers::{AnyPeer, Entry, Ours, PEERS, Peer};
+use crate::token_server::TokenServer;
+use crate::world::World;
+
+pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
+    // Those whom nobody expects to wait are not disturbed by those who do.
+    let length = Duration::from_secs(if quick { 7 } else { 40 });
+    let calm = async {
+        let mut subjects = Vec::new();
+        for lifetime in [3600, 60, 5] {
+            subjects.push(Subject::ours(world, Duration::from_secs(lifetime)).await?);
+        }
+        subjects.push(Subject::control(world).await?);
+        subjects.push(Subject::peer(world, PEERS[GOOGLE], PEERS[GOOGLE].margin + SOON).await?);
+        if !quick {
+            subjects.push(Subject::peer(world, PEERS[GOOGLE], Duration::from_secs(8)).await?);
+        }
+        progress(format_args!("ours and those who do not wait either, for {} s", length.as_secs()));
+        watch_all(subjects, length).await
+    };
+    let calm = world.callers.block_on(calm)?;
+    let length = Duration::from_secs(if quick { 7 } else { 20 });
+    let rest = async {
+        let mut subjects = Vec::new();
+        for (place, peer) in PEERS.into_iter().enumerate() {
+            if place != GOOGLE {
+                subjects.push(Subject::peer(world, peer, peer.margin + SOON).await?);
+            }
+        }
+        progress(format_args!("the other peers, for {} s", length.as_secs()));
+        watch_all(subjects, length).await
+    };
+    let rest = world.callers.block_on(rest)?;
+
+    let control = calm.iter().find(|seen| seen.name == CONTROL).ok_or("the control is missing")?;
+    for seen in calm.iter().chain(&rest) {
+        seen.line(control, &rest)?.print();
+    }
+    if quick {
+        Line::full_run_only("google-cloud-auth, tokens of 8 s", "").print();
+    }
+    let title = "Waits while tokens are replaced: 64 tasks, a token call of 200 ms";
+    let mut plot = Plot::new(title, "seconds", "ms, the longest in 50 ms").logarithmic(false, true);
+    for seen in calm.iter().chain(&rest) {
+        plot = plot.series(&seen.name, seen.longest());
+    }
+    plot.print();
+    Ok(())
+}
+
+const TOKEN_CALL: Duration = Duration::from_millis(200);
+const TASKS: usize = 64;
+const EVERY: Duration = Duration::from_millis(5);
+/// When a peer's first rotation is due.
+const SOON: Duration = Duration::from_secs(2);
+const CONTROL: &str = "control: never fetches";
+/// In the list of peers.
+const GOOGLE: usize = 1;
+
+/// Whose callers are watched.
+struct Subject {
+    name: String,
+    is_ours: bool,
+    peer: Arc<dyn AnyPeer>,
+    server: TokenServer,
+    time: Option<(Arc<ShiftedClock>, Duration)>,
+}
+
+impl Subject {
+    /// Ours, with tokens of this lifetime. Where waiting for a rotation would take too long, time is moved
+    /// into the advisory window.
+    async fn ours(world: &World, lifetime: Duration) -> Result<Self, Failure> {
+        let server = world.token_server(TOKEN_CALL, lifetime).await?;
+        let clock = Arc::new(ShiftedClock::default());
+        let peer = Arc::new(Ours::with_clock(&server, Arc::<ShiftedClock>::clone(&clock))?);
+        let step = match lifetime.as_secs() {
+            3600 => Some(3400),
+            60 => Some(20),
+            _ => None,
+        };
+        let time = step.map(|seconds| (clock, Duration::from_secs(seconds)));
+        let name = format!("requestforge, tokens of {} s", lifetime.as_secs());
+        Ok(Self { name, is_ours: true, peer, server, time })
+    }
+
+    async fn peer(world: &World, peer: Entry, lifetime: Duration) -> Result<Self, Failure> {
+        let server = world.token_server(TOKEN_CALL, lifetime).await?;
+        let name = format!("{}, tokens of {} s", peer.name, lifetime.as_secs());
+        let peer = peer.connect(&server).await?;
+        Ok(Self { name, is_ours: false, peer, server, time: None })
+    }
+
+    /// What the machine itself does to those who ask.
+    async fn control(world: &World) -> Result<Self, Failure> {
+        let server = world.token_server(TOKEN_CALL, TOKEN_CALL).await?;
+        Ok(Self { name: CONTROL.to_owned(), is_ours: false, peer: Arc::new(Ready), server, time: None })
+    }
+
+    async fn watch(self, length: Duration) -> Seen {
+        // The first token is no rotation.
+        let has_token = self.peer.token().await.is_ok();
+        let first_calls = self.server.calls();
+        let start = Instant::now();
+        let mut tasks = JoinSet::new();
+        for number in 0..TASKS {
+            let peer = Arc::clone(&self.peer);
+            #[allow(clippy::cast_possible_truncation)]
+            let offset = EVERY * number as u32 / TASKS as u32;
+            tasks.spawn(async move { poll(&*peer, start + offset, start + length).await });
+        }
+        let moving = async {
+            let Some((clock, step)) = &self.time else { return };
+            while start.elapsed() + TOKEN_CALL * 5 < length {
+                tokio::time::sleep(TOKEN_CALL * 5).await;
+                clock.advance(*step);
+            }
+        };
+        let polling = async {
+            let mut asked = Vec::new();
+            while let Some(of_one) = tasks.join_next().await {
+                asked.extend(of_one.unwrap_or_default());
+            }
+            asked
+        };
+        let (asked, ()) = tokio::join!(polling, moving);
+        let failed = asked.iter().filter(|one| !one.is_ok).count() + usize::from(!has_token);
+        let rotations = self.server.calls() - first_calls;
+        Seen { name: self.name, is_ours: self.is_ours, asked, start, failed, rotations }
+    }
+}
+
+async fn watch_all(subjects: Vec<Subject>, length: Duration) -> Result<Vec<Seen>, Failure> {
+    let tasks: Vec<_> = subjects.into_iter().map(|subject| tokio::spawn(subject.watch(length))).collect();
+    let mut seen = Vec::new();
+    for task in tasks {
+        seen.push(task.await?);
+    }
+    Ok(seen)
+}
+
+/// One who asks all the time.
+async fn poll(peer: &dyn AnyPeer, start: Instant, end: Instant) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    let mut ticks = tokio::time::interval_at(start.into(), EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while Instant::now() < end {
+        ticks.tick().await;
+        let at = Instant::now();
+        let mut token = pin!(peer.token());
+        let mut waited = false;
+        let is_ok = poll_fn(|context| {
+            let poll = token.as_mut().poll(context);
+            waited |= poll.is_pending();
+            poll
+        });
+        let is_ok = is_ok.await.is_ok();
+        asked.push(Asked { at, took: at.elapsed(), waited, is_ok });
+    }
+    asked
+}
+
+struct Asked {
+    at: Instant,
+    took: Duration,
+    /// Whether it was not answered at once.
+    waited: bool,
+    is_ok: bool,
+}
+
+struct Seen {
+    name: String,
+    is_ours: bool,
+    asked: Vec<Asked>,
+    start: Instant,
+    failed: usize,
+    rotations: u64,
+}
+
+impl Seen {
+    fn line(&self, control: &Self, others: &[Self]) -> Result<Line, Failure> {
+        if self.is_ours && (self.failed > 0 || self.rotations == 0) {
+            let (failed, rotations) = (self.failed, self.rotations);
+            return Err(format!("{}: {failed} failures, {rotations} rotations", self.name).into());
+        }
+        let max = self.max_wait();
+        let waited = self.asked.iter().filter(|one| one.waited).count();
+        let mut note = format!(
+            "rotations: {}; had to wait: {waited} of {}; 99.9th percentile, corrected for coordinated \
+             omission: {:.3} ms; longest call, whoever held it up: {:.1} ms (the control's: {:.1} ms)",
+            self.rotations,
+            self.asked.len(),
+            quantile(&corrected(&self.asked), 0.999),
+            self.longest_call(),
+            control.longest_call(),
+        );
+        if self.failed > 0 {
+            note += &format!("; told of a failure: {}", self.failed);
+        }
+        let mut line = Line::new(format!("{}: longest wait", self.name), max, "ms").note(note);
+        if self.is_ours {
+            let best = others.iter().map(Self::max_wait).fold(f64::INFINITY, f64::min);
+            line = line
+                .anchor(format!("of the peers that renew when asked, the best: {best:.0} ms"))
+                .ratio(max / best)
+                .goal("≤ 2 ms", max <= 2.0);
+        }
+        Ok(line)
+    }
+
+    /// Of those who were not answered at once. Who was, and was long about it, has been preempted.
+    fn max_wait(&self) -> f64 {
+        let waits = self.asked.iter().filter(|one| one.waited).map(|one| millis(one.took));
+        waits.fold(0.0, f64::max)
+    }
+
+    fn longest_call(&self) -> f64 {
+        self.asked.iter().map(|one| millis(one.took)).fold(0.0, f64::max)
+    }
+
+    /// The longest call of each stretch of time.
+    fn longest(&self) -> Vec<(f64, f64)> {
+        let mut buckets: Vec<f64> = Vec::new();
+        for one in &self.asked {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let bucket = (millis(one.at.saturating_duration_since(self.start)) / BUCKET) as usize;
+            if buckets.len() <= bucket {
+                buckets.resize(bucket + 1, 0.0);
+            }
+            buckets[bucket] = buckets[bucket].max(millis(one.took));
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let points = buckets.into_iter().enumerate().filter(|(_, longest)| *longest > 0.0);
+        points.map(|(bucket, longest)| (bucket as f64 * BUCKET / 1e3, longest)).collect()
+    }
+}
+
+/// In milliseconds.
+const BUCKET: f64 = 50.0;
+
+/// The waits, and those of the calls that would have been made meanwhile: who waits asks less often, and
+/// so would hide how many a stall concerns.
+fn corrected(asked: &[Asked]) -> Vec<f64> {
+    let mut waits = Vec::new();
+    for one in asked {
+        let mut left = if one.waited { one.took } else { Duration::ZERO };
+        waits.push(millis(left));
+        while left > EVERY {
+            left -= EVERY;
+            waits.push(millis(left));
+        }
+    }
+    waits
+}
+
+/// The machine's clocks, which can be moved ahead.
+#[derive(Debug, Default)]
+struct ShiftedClock(AtomicI64);
+
+impl ShiftedClock {
+    fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(0), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Moment {
+        let (now, by) = (SystemClock.now(), self.0.load(Ordering::Relaxed));
+        Moment::from_millis(now.wall_millis() + by, now.monotonic_millis() + by)
+    }
+}
+
+struct Ready;
+
+impl Peer for Ready {
+    type Token = ();
+    type Error = Failure;
+
+    async fn token(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}

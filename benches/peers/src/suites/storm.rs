@@ -1,0 +1,40 @@
+//! Many callers at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::peers::AnyPeer;
+
+/// How it went.
+pub struct Told {
+    /// From the first one's start until the last one was told, or until nobody waited any more.
+    pub wall: Duration,
+    pub failed: usize,
+    /// Who was told nothing in time.
+    pub untold: usize,
+}
+
+/// Lets so many ask at once, and waits for them as long as `limit`.
+pub async fn storm(peer: &Arc<dyn AnyPeer>, callers: usize, limit: Duration) -> Told {
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let peer = Arc::clone(peer);
+        tasks.spawn(async move { peer.token().await.is_ok() });
+    }
+    let (mut failed, mut untold) = (0, callers);
+    let _ = tokio::time::timeout(limit, async {
+        while let Some(told) = tasks.join_next().await {
+            untold -= 1;
+            failed += usize::from(!told.unwrap_or(false));
+        }
+    })
+    .await;
+    Told { wall: start.elapsed(), failed, untold }
+}
+
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

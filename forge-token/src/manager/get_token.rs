@@ -1,0 +1,51 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use forge_core::{AuthenticationError, Credential};
+
+use super::{Obtained, TokenManager};
+
+/// The future of a caller. Written by hand so that a hit is inlined into who awaits it, and is no larger for
+/// all that a miss has to do.
+pub(super) struct GetToken<'a> {
+    manager: &'a TokenManager,
+    /// After a miss.
+    further: Option<Further<'a>>,
+}
+
+type Further<'a> = Pin<Box<dyn Future<Output = Obtained> + Send + 'a>>;
+
+impl<'a> GetToken<'a> {
+    #[inline]
+    pub(super) fn new(manager: &'a TokenManager) -> Self {
+        Self { manager, further: None }
+    }
+}
+
+impl Future for GetToken<'_> {
+    type Output = Result<Arc<Credential>, AuthenticationError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.further.is_none()
+            && let Some(hit) = self.manager.look(|entry| Arc::clone(entry.credential()))
+        {
+            return Poll::Ready(Ok(hit));
+        }
+        self.go_further(context)
+    }
+}
+
+impl GetToken<'_> {
+    #[cold]
+    fn go_further(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Arc<Credential>, AuthenticationError>> {
+        let manager = self.manager;
+        let further = self.further.get_or_insert_with(|| Box::pin(manager.look_further()));
+        further.as_mut().poll(context).map_ok(|(credential, _)| credential)
+    }
+}

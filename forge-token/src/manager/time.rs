@@ -1,0 +1,21 @@
+use std::sync::Arc;
+
+use forge_core::{Clock, Moment, SystemClock};
+
+/// By which clock a manager judges. The machine's is not asked through a pointer: a hit does little more
+/// than reading it.
+pub(crate) enum Time {
+    OfTheMachine,
+    Of(Arc<dyn Clock>),
+}
+
+impl Time {
+    #[expect(clippy::inline_always, reason = "a hit is hardly more than this")]
+    #[inline(always)]
+    pub(crate) fn now(&self) -> Moment {
+        match self {
+            Self::OfTheMachine => SystemClock.now(),
+            Self::Of(clock) => clock.now(),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The lines as a table, with how many goals are met above it.
+
+use std::fmt::{self, Write};
+
+use super::escaped;
+use crate::bench::report::Line;
+use crate::bench::table::number;
+
+/// Writes a table whose lines stand below their suites.
+pub(super) fn write(page: &mut String, lines: &[Line]) -> fmt::Result {
+    write_tally(page, lines)?;
+    writeln!(page, "<div class=\"table\"><table>")?;
+    let columns = "<th>what</th><th class=\"number\">figure</th><th>beside</th><th class=\"number\">ratio</th><th>goal</th><th></th>";
+    writeln!(page, "<thead><tr>{columns}</tr></thead>\n<tbody>")?;
+    let mut suite = None;
+    for line in lines {
+        if suite != Some(&line.suite) {
+            suite = Some(&line.suite);
+            writeln!(page, "<tr><th colspan=\"6\">{}</th></tr>", escaped(&line.suite))?;
+        }
+        write_line(page, line)?;
+    }
+    writeln!(page, "</tbody>\n</table></div>")
+}
+
+fn write_tally(page: &mut String, lines: &[Line]) -> fmt::Result {
+    let count = |is_such: fn(&Line) -> bool| lines.iter().filter(|line| is_such(line)).count();
+    let met = count(|line| line.met == Some(true));
+    let not_met = count(|line| line.met == Some(false));
+    let left_out = count(|line| line.figure.is_none());
+    write!(page, "<p class=\"tally\"><span class=\"good\">{met} goals met</span>, ")?;
+    let class = if not_met == 0 { "soft" } else { "bad" };
+    write!(page, "<span class=\"{class}\">{not_met} not met</span>")?;
+    if left_out > 0 {
+        write!(page, ", <span class=\"soft\">{left_out} not measured in this run</span>")?;
+    }
+    writeln!(page, "</p>")
+}
+
+fn write_line(page: &mut String, line: &Line) -> fmt::Result {
+    write!(page, "<tr><td>{}", escaped(&line.name))?;
+    for (name, text) in [("", &line.note), ("middle half: ", &line.spread)] {
+        if let Some(text) = text {
+            write!(page, "<div class=\"note\">{name}{}</div>", escaped(text))?;
+        }
+    }
+    let figure = line.figure.map(|figure| format!("{} {}", number(figure), escaped(&line.unit)));
+    write!(page, "</td><td class=\"number\">{}</td>", figure.unwrap_or_default())?;
+    write!(page, "<td>{}</td>", escaped(&line.anchor))?;
+    let ratio = line.ratio.map(|ratio| format!("{} ×", number(ratio)));
+    write!(page, "<td class=\"number\">{}</td>", ratio.unwrap_or_default())?;
+    writeln!(
+        page,
+        "<td>{}</td><td class=\"verdict {}\">{}</td></tr>",
+        escaped(&line.goal),
+        class(line),
+        line.verdict(),
+    )
+}
+
+fn class(line: &Line) -> &'static str {
+    match line.met {
+        Some(true) => "good",
+        Some(false) => "bad",
+        None => "soft",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, figure: Option<f64>, met: Option<bool>) -> Line {
+        Line {
+            suite: "hit".into(),
+            name: name.into(),
+            figure,
+            unit: "ns".into(),
+            goal: "≤ 20 ns".into(),
+            met,
+            ..Line::default()
+        }
+    }
+
+    #[test]
+    fn the_tally_counts_each_verdict() {
+        let lines = [
+            line("a", Some(18.0), Some(true)),
+            line("b", Some(22.0), Some(false)),
+            line("c", Some(1.0), None),
+            line("d", None, None),
+        ];
+        let mut page = String::new();
+        write(&mut page, &lines).unwrap();
+        assert!(page.contains("1 goals met"), "{page}");
+        assert!(page.contains("class=\"bad\">1 not met"), "{page}");
+        assert!(page.contains("1 not measured"), "{page}");
+        assert_eq!(page.matches("colspan").count(), 1, "one suite");
+        assert_eq!(page.matches(">full run only<").count(), 1);
+    }
+}

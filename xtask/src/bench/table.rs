@@ -1,0 +1,121 @@
+//! The table on the terminal.
+
+use super::report::Line;
+use crate::report::say;
+
+/// Prints the lines of a suite, what they stand beside below each.
+pub(crate) fn print(lines: &[&Line]) {
+    for row in rows(lines) {
+        say(row);
+    }
+}
+
+fn rows(lines: &[&Line]) -> Vec<String> {
+    let width = |text: fn(&Line) -> String| {
+        lines.iter().map(|line| text(line).chars().count()).max().unwrap_or_default()
+    };
+    let (name, figure, ratio, goal) =
+        (width(|line| line.name.clone()), width(figure), width(ratio), width(|line| line.goal.clone()));
+    let mut rows = Vec::new();
+    for line in lines {
+        let row = format!(
+            "{:name$}  {:>figure$}  {:>ratio$}  {:goal$}  {}",
+            line.name,
+            self::figure(line),
+            self::ratio(line),
+            line.goal,
+            line.verdict(),
+        );
+        rows.push(row.trim_end().to_owned());
+        let spread = line.spread.as_ref().map(|spread| format!("middle half: {spread}"));
+        let beside =
+            [Some(line.anchor.clone()).filter(|anchor| !anchor.is_empty()), spread, line.note.clone()];
+        let beside: Vec<String> = beside.into_iter().flatten().collect();
+        if !beside.is_empty() {
+            rows.push(format!("    {}", beside.join("; ")));
+        }
+    }
+    rows
+}
+
+fn figure(line: &Line) -> String {
+    line.figure.map_or_else(|| "–".to_owned(), |figure| format!("{} {}", number(figure), line.unit))
+}
+
+fn ratio(line: &Line) -> String {
+    line.ratio.map_or_else(String::new, |ratio| format!("{} ×", number(ratio)))
+}
+
+/// Three digits that count, and all those before the point.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    let decimals = match size {
+        _ if value.fract() == 0.0 => 0,
+        _ if size >= 100.0 => 0,
+        _ if size >= 10.0 => 1,
+        _ if size >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// How many lines went how.
+pub(crate) fn verdict(lines: &[Line]) -> String {
+    let with_goal: Vec<&Line> = lines.iter().filter(|line| !line.verdict().is_empty()).collect();
+    let number_of = |verdict: &str| with_goal.iter().filter(|line| line.verdict() == verdict).count();
+    let parts =
+        ["met", "NOT MET", "full run only", "not measured"].map(|verdict| (number_of(verdict), verdict));
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts.map(|(number, verdict)| format!("{number} {verdict}")).collect();
+    let missed = with_goal.iter().filter(|line| line.met == Some(false));
+    let missed: Vec<String> = missed.map(|line| format!("\n  {}: {}", line.suite, line.name)).collect();
+    format!("goals: {}{}", parts.join(", "), missed.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, figure: Option<f64>, met: Option<bool>) -> Line {
+        Line {
+            suite: "s".into(),
+            name: name.into(),
+            figure,
+            unit: "ns".into(),
+            goal: "≤ 20 ns".into(),
+            met,
+            ..Line::default()
+        }
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let (one, other) = (line("short", Some(1234.5), Some(true)), line("a longer name", None, None));
+        let rows = rows(&[&one, &Line { anchor: "a peer".into(), ..other }]);
+        assert_eq!(
+            rows,
+            [
+                "short          1234 ns    ≤ 20 ns  met",
+                "a longer name        –    ≤ 20 ns  full run only",
+                "    a peer",
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_have_the_digits_that_count() {
+        let shown = [0.01234, 0.5, 1.0, 1.234, 18.26, 93.0, 64_796.4].map(number);
+        assert_eq!(shown, ["0.012", "0.500", "1", "1.23", "18.3", "93", "64796"]);
+    }
+
+    #[test]
+    fn the_verdict_names_what_was_missed() {
+        let lines = [
+            line("a", Some(1.0), Some(true)),
+            line("b", Some(30.0), Some(false)),
+            line("c", None, None),
+            Line { goal: String::new(), ..line("d", Some(1.0), None) },
+        ];
+        assert_eq!(verdict(&lines), "goals: 1 met, 1 NOT MET, 1 full run only\n  s: b");
+    }
+}
