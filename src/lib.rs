@@ -47,7 +47,7 @@ pub use forge_client::{
     HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
-    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
+    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth, may_name_a_credential,
 };
 
 #[cfg(feature = "middleware")]

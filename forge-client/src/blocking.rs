@@ -14,7 +14,8 @@
 //! - A call blocks its thread. Threads may share a client; those who need a token wait for one fetch.
 //! - Hooks and strategies run on the thread of the caller, and are within a runtime there.
 //! - All blocking objects of a process share one tokio runtime, on a thread of its own, which is started at
-//!   the first call. There connections live, and tokens are renewed in the background while nobody calls.
+//!   the first call. There connections live, and managers have tokens fetched, also while nobody calls: so a
+//!   provider or storage of one's own must not block, or it stops all of them.
 //!   It ends with the process, and what is under way then is cut off. Nothing waits for it, so clients may
 //!   be in statics.
 //!

@@ -1,7 +1,17 @@
 /// Whether something of this name is a credential by the customs of many APIs: a header, a field of a body,
 /// a parameter of a query. Case and separators make no difference, except that they tell words apart:
 /// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
-pub(crate) fn may_name_a_credential(name: &str) -> bool {
+///
+/// This is how a client knows which headers go to trusted origins only, and what is masked in a log.
+///
+/// ```
+/// use forge_client::may_name_a_credential;
+///
+/// assert!(may_name_a_credential("X-Vault-Token"));
+/// assert!(!may_name_a_credential("X-Tenant"));
+/// ```
+#[must_use]
+pub fn may_name_a_credential(name: &str) -> bool {
     let words: Vec<String> = words(name).filter(|word| !HARMLESS.contains(&word.as_str())).collect();
     let joined = words.concat();
     PARTS.iter().any(|part| joined.contains(part))

@@ -56,6 +56,7 @@ pub use auth::{
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
+pub use credential_names::may_name_a_credential;
 pub use curl::Curl;
 pub use error::HttpClientError;
 pub use examined::ExaminedResponse;

@@ -228,6 +228,8 @@ mod tests {
             (service(json!({"max_retries": -1})), "max_retries"),
             (service(json!({"headers": {"a b": "c"}})), "headers"),
             (service(json!({"headers": {"Authorization": "Bearer canary"}})), "headers"),
+            (service(json!({"headers": {"X-Vault-Token": "canary"}})), "headers"),
+            (service(json!({"headers": {"Ocp-Apim-Subscription-Key": "canary"}})), "headers"),
             (service(json!({"headers": ["canary"]})), "headers"),
             (service(json!({"api_key": secret, "api_key_header": "a b"})), "api_key_header"),
         ] {

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use forge_client::{HttpClient, HttpClientBuilder, HttpClientConfigBuilder, HttpClientError};
+use forge_client::{
+    HttpClient, HttpClientBuilder, HttpClientConfigBuilder, HttpClientError, may_name_a_credential,
+};
 use forge_core::ConfigError;
 use forge_token::TokenManager;
-use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 use serde::Deserialize;
 
 use crate::credentials::Credentials;
@@ -19,7 +20,7 @@ use crate::{ServiceConfigError, environment};
 /// | --- | --- | --- |
 /// | `base_url` | [where requests go](HttpClientConfigBuilder::with_base_url) | none: needed for a client |
 /// | `service_name` | the name in errors, logs and the cache key | the table's ([`Services`](crate::Services)), else the host |
-/// | `headers` | a table of headers without credentials, for every request; not as a variable | none |
+/// | `headers` | a table of headers for every request, none of which [may be a credential](may_name_a_credential); not as a variable | none |
 /// | `timeout` | [of each attempt](HttpClientConfigBuilder::with_timeout) | 30 s |
 /// | `total_timeout` | [of a call](HttpClientConfigBuilder::with_total_timeout) | none |
 /// | `connect_timeout` | [of connecting](HttpClientConfigBuilder::with_connect_timeout) | 10 s |
@@ -129,8 +130,8 @@ impl ServiceConfig {
             field!(self, base_url)?.ok_or_else(|| self.expected("base_url", "the URL of the API"))?;
         let mut builder = builder.with_base_url(base_url);
         if let Some(headers) = field!(self, headers)? {
-            if headers.0.iter().any(|(name, _)| is_credential(name)) {
-                return Err(self.expected("headers", "no credentials, for which there are fields"));
+            if headers.0.iter().any(|(name, _)| may_name_a_credential(name)) {
+                return Err(self.expected("headers", "no names of credentials, for which there are fields"));
             }
             builder =
                 builder.with_headers(headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -247,11 +248,6 @@ impl ServiceConfig {
         };
         self.error(&[field], cause)
     }
-}
-
-fn is_credential(header: &str) -> bool {
-    let names = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
-    names.iter().any(|name| header.eq_ignore_ascii_case(name.as_str()))
 }
 
 impl From<Fields> for ServiceConfig {

@@ -24,7 +24,8 @@ impl<T> Mutex<T> {
 
 /// Whether there is a runtime to spawn on and to wait with.
 pub(crate) fn is_running() -> bool {
-    Handle::try_current().is_ok()
+    // Who is a task need not touch what all tasks share.
+    tokio::task::try_id().is_some() || Handle::try_current().is_ok()
 }
 
 /// There is no runtime to spawn on.

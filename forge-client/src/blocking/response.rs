@@ -111,7 +111,8 @@ impl HttpResponse {
         runtime::wait(self.0.json())?
     }
 
-    /// The body read as JSON, or `None` if it is not that, did not arrive whole, or is too large.
+    /// The body read as JSON, or `None` if it is not that, did not arrive whole, is too large, or cannot be waited
+    /// for [here](super#where-it-is-refused).
     pub fn json_or_none<T: DeserializeOwned>(self) -> Option<T> {
         self.json().ok()
     }
