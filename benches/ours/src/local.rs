@@ -13,7 +13,7 @@ pub(crate) struct Local;
 
 #[async_trait]
 impl TokenProvider for Local {
-    fn service_name(&self) -> &str {
+    fn service_name(&self) -> &'static str {
         "local"
     }
 

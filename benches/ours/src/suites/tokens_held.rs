@@ -95,17 +95,21 @@ fn print_times(all: &[Held]) {
     let (least, greatest) = all.iter().fold((f64::INFINITY, 0.0_f64), |(least, greatest), held| {
         (held.hit.min(least), held.hit.max(greatest))
     });
-    let Some(last) = all.last() else { return };
-    Line::new(format!("a hit, 1 to {} tokens held", last.tokens), greatest, "ns at most")
+    let Some(fullest) = all.last() else { return };
+    Line::new(format!("a hit, 1 to {} tokens held", fullest.tokens), greatest, "ns at most")
         .anchor(format!("{least:.1} ns at least"))
         .ratio(greatest / least)
         .goal("flat within 2 ×", greatest / least <= 2.0)
         .print();
-    Line::new(format!("a read of the storage, another of {} tokens each time", last.tokens), last.read, "ns")
-        .anchor(format!("moka {:.0} ns", last.read_moka))
-        .ratio(last.read / last.read_moka)
-        .note("no hit asks the storage; what grows is the time in which memory answers")
-        .print();
+    Line::new(
+        format!("a read of the storage, another of {} tokens each time", fullest.tokens),
+        fullest.read,
+        "ns",
+    )
+    .anchor(format!("moka {:.0} ns", fullest.read_moka))
+    .ratio(fullest.read / fullest.read_moka)
+    .note("no hit asks the storage; what grows is the time in which memory answers")
+    .print();
     let curve = |of: fn(&Held) -> f64| all.iter().map(|held| (f64::from(held.tokens), of(held))).collect();
     Plot::new("More and more tokens in memory", "tokens held", "ns")
         .logarithmic(true, true)
