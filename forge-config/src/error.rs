@@ -22,12 +22,19 @@ pub struct ServiceConfigError(Box<Inner>);
 struct Inner {
     service: Option<String>,
     fields: Vec<String>,
+    is_unknown_variable: bool,
     cause: ConfigError,
 }
 
 impl ServiceConfigError {
     pub(crate) fn new(service: Option<&str>, fields: Vec<String>, cause: ConfigError) -> Self {
-        Self(Box::new(Inner { service: service.map(str::to_owned), fields, cause }))
+        let service = service.map(str::to_owned);
+        Self(Box::new(Inner { service, fields, is_unknown_variable: false, cause }))
+    }
+
+    pub(crate) fn of_unknown_variable(mut self) -> Self {
+        self.0.is_unknown_variable = true;
+        self
     }
 
     /// The name of the service, if it has one.
@@ -48,7 +55,8 @@ impl fmt::Display for ServiceConfigError {
         if let Some(service) = &self.0.service {
             write!(f, "service `{service}`: ")?;
         }
-        write!(f, "`{}`: expected {}", self.0.fields.join("` and `"), self.0.cause.expected())
+        let unknown = if self.0.is_unknown_variable { "unknown variable, " } else { "" };
+        write!(f, "`{}`: {unknown}expected {}", self.0.fields.join("` and `"), self.0.cause.expected())
     }
 }
 
