@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use forge_core::ConfigError;
+use forge_core::{ConfigError, write_chain};
 
 /// A service's setting that cannot be: names the service, the field or the variable, and what was expected
 /// there, never the value.
@@ -15,10 +15,8 @@ use forge_core::ConfigError;
 /// assert_eq!(error.fields(), ["base_url"]);
 /// # Ok::<_, toml::de::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct ServiceConfigError(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     service: Option<String>,
     fields: Vec<String>,
@@ -57,6 +55,13 @@ impl fmt::Display for ServiceConfigError {
         }
         let unknown = if self.0.is_unknown_variable { "unknown variable, " } else { "" };
         write!(f, "`{}`: {unknown}expected {}", self.0.fields.join("` and `"), self.0.cause.expected())
+    }
+}
+
+/// For people, as this is what a `main` that returns the error prints.
+impl fmt::Debug for ServiceConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_chain(self, f)
     }
 }
 
