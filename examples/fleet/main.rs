@@ -39,7 +39,7 @@ struct Options {
 
     /// A server of yours, instead of one of its own (then the outage is left out):
     /// redis://[user:password@]host[:port][/database]. With a password, rather in the environment
-    #[arg(long, env = "FORGE_REDIS_URL", hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
 
     /// Be one of the processes: say on standard output what is asked on standard input

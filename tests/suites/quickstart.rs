@@ -11,7 +11,7 @@ fn every_promise_of_the_quickstart_holds() {
     for name in
         ["TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "SCOPE", "AUTH_METHOD", "GET_URL"]
     {
-        command.env_remove(format!("FORGE_{name}"));
+        command.env_remove(format!("REQUESTFORGE_{name}"));
     }
     let run = command
         .args(["run", "--quiet", "--package", "requestforge", "--example", "quickstart"])
