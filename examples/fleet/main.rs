@@ -25,7 +25,7 @@ use requestforge::{RedisTokenStorage, TokenStorage};
 
 use chain::Chain;
 use fleet::Fleet;
-use timeline::Timeline;
+use timeline::{Timeline, say};
 use tokio::time::sleep;
 
 /// Processes that share one token through Redis, on this machine only.
@@ -71,7 +71,9 @@ async fn main() -> ExitCode {
 /// Says whether all promises were kept.
 async fn run(options: &Options) -> Outcome<bool> {
     let processes = usize::from(options.processes);
-    println!("{processes} processes with {TASKS} tasks each. It is the authorization server that counts.\n");
+    say(format_args!(
+        "{processes} processes with {TASKS} tasks each. It is the authorization server that counts.\n"
+    ));
     let mut timeline = Timeline::start();
     let redis = if let Some(url) = &options.redis_url {
         // Said here once, and not by each process.

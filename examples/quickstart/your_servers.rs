@@ -17,6 +17,7 @@ use requestforge::{
 };
 
 use crate::chain::causes;
+use crate::timeline::say;
 
 /// Gets a token and calls an API with it.
 ///
@@ -133,12 +134,12 @@ impl Job {
 
         // The client would ask for it by itself; here it is for showing what came.
         let token = manager.get_token().await?;
-        println!("token: {}", description(&token));
+        say(format_args!("token: {}", description(&token)));
 
         let mut response = client.get(&self.get).send().await?;
         let (status, url) = (response.status_code(), response.url());
         // Without the query, which may hold a secret of yours.
-        println!("GET {}{}: {status}", url.origin().ascii_serialization(), url.path());
+        say(format_args!("GET {}{}: {status}", url.origin().ascii_serialization(), url.path()));
         let mut body = Vec::new();
         while body.len() < MAX_READ
             && let Some(piece) = response.chunk().await?
@@ -149,9 +150,9 @@ impl Job {
         let tokens: Vec<_> = [Some(token), manager.cached()].into_iter().flatten().collect();
         let body = presentable(&String::from_utf8_lossy(&body), &tokens);
         let shown: String = body.chars().take(MAX_SHOWN).collect();
-        println!("\n{shown}{}", if shown.len() < body.len() { "\n… (cut here)" } else { "" });
+        say(format_args!("\n{shown}{}", if shown.len() < body.len() { "\n… (cut here)" } else { "" }));
         if !status.is_success() {
-            println!("\nThe token was had, but the API answered with {status}.");
+            say(format_args!("\nThe token was had, but the API answered with {status}."));
         }
         Ok(status.is_success())
     }
