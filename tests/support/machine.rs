@@ -5,7 +5,7 @@ mod tests;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -15,14 +15,12 @@ use std::time::{Duration, Instant};
 use crate::server::lock;
 
 const PAUSE: Duration = Duration::from_millis(1);
-/// A thread that wants to run has to wait so long now and then on any machine.
+/// In all within each [`WINDOW`], a thread that wants to run has to wait for so long now and then on any machine.
+/// One with too much else to do lets it wait often, and never for long.
 const USUAL: Duration = Duration::from_millis(20);
+const WINDOW: Duration = Duration::from_millis(50);
 /// How often a case is tried on a machine that stands still again and again.
 const ATTEMPTS: usize = 4;
-
-/// So it is looked at for how long it waited in all: on a machine with too much to do, often and not for long.
-const WINDOW: Duration = Duration::from_millis(50);
-const USUAL_IN_ALL: Duration = Duration::from_millis(15);
 
 /// A thread that wakes up every millisecond, and notes when it could not.
 #[derive(Debug)]
@@ -87,7 +85,7 @@ async fn undisturbed_on<F: Future<Output = ()>>(
 ) {
     for attempt in 1.. {
         let begun = Instant::now();
-        let Err(panic) = caught(case()).await else { return };
+        let Err(panic) = caught(Box::pin(case())).await else { return };
         let stood_still = stood_still_since(begun);
         if stood_still.is_zero() || attempt == ATTEMPTS {
             resume_unwind(panic);
@@ -97,8 +95,7 @@ async fn undisturbed_on<F: Future<Output = ()>>(
 }
 
 /// In the task of the caller, so that what the case borrows need not be sent.
-async fn caught<F: Future<Output = ()>>(case: F) -> Result<(), Box<dyn Any + Send>> {
-    let mut case = pin!(case);
+async fn caught<F: Future<Output = ()>>(mut case: Pin<Box<F>>) -> Result<(), Box<dyn Any + Send>> {
     std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| case.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(())) => Poll::Ready(Ok(())),

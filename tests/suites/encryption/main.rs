@@ -5,9 +5,10 @@
 
 #[path = "../canary/canaries.rs"]
 mod canaries;
+#[path = "../servers/connection.rs"]
+mod connection;
 #[path = "../canary/logs.rs"]
 mod logs;
-
 mod redis;
 mod rotation;
 mod secrets;

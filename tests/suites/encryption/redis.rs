@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{RedisCluster, RedisServer};
-use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, cmd};
+use requestforge::redis::cmd;
 use requestforge::{
     RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenStorage, storage_conformance,
 };
 
 use crate::canaries::Canaries;
+use crate::connection::connection;
 use crate::rotation;
 use crate::secrets;
 use crate::world::{KEY, encrypted};
@@ -108,11 +108,6 @@ async fn inv20_a_record_that_is_moved_to_another_key_is_none() {
         assert_eq!(storage.get(key).await.expect("an answer"), None);
     }
     assert!(storage.exists(KEY).await.expect("an answer"));
-}
-
-async fn connection(url: &str) -> MultiplexedConnection {
-    let client = Client::open(url).expect("a client");
-    client.get_multiplexed_async_connection().await.expect("a connection")
 }
 
 /// All keys, and what stands under them.

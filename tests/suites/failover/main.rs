@@ -5,6 +5,8 @@
 #![allow(clippy::expect_used)]
 
 mod changes;
+#[path = "../servers/connection.rs"]
+mod connection;
 mod idle;
 mod load;
 mod mid_lease;

@@ -6,6 +6,7 @@ use forge_tests::{RedisCluster, RedisNode, RedisSentinel};
 use requestforge::redis::{FromRedisValue, cmd};
 use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
 
+use crate::connection::connection;
 use crate::world::{is_long, key_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +130,7 @@ impl Servers {
 
 /// Tells one node something, past the library.
 pub(crate) async fn tell<T: FromRedisValue>(node: RedisNode, words: &[&str]) -> T {
-    let client = requestforge::redis::Client::open(node.url()).expect("a client");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut connection = connection(&node.url()).await;
     let mut command = cmd(words[0]);
     command.arg(&words[1..]);
     command.query_async(&mut connection).await.expect("an answer")

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, Cmd, FromRedisValue, cmd};
+use requestforge::redis::{Cmd, FromRedisValue, cmd};
 use tokio::time::sleep;
+
+use crate::connection::connection;
 
 /// A server that is asked what it has done.
 pub(crate) struct Counter {
@@ -47,8 +49,7 @@ const QUIET: Duration = Duration::from_millis(120);
 
 impl Counter {
     pub(crate) async fn of(url: &str) -> Self {
-        let client = Client::open(url).expect("a client");
-        Self { connection: client.get_multiplexed_async_connection().await.expect("a connection") }
+        Self { connection: connection(url).await }
     }
 
     /// Connections of clients, but this one, and those of other servers.

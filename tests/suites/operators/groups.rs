@@ -1,6 +1,6 @@
 //! A cluster, and a server behind sentinels.
 
-use forge_tests::{AuthorizationServer, RedisCluster, RedisNode, RedisSentinel};
+use forge_tests::{AuthorizationServer, RedisCluster, RedisNode, RedisSentinel, undisturbed};
 use requestforge::{RedisTokenStorage, TokenStorage};
 
 use crate::alone;
@@ -13,6 +13,10 @@ const ELSEWHERE: [&str; 3] = ["a", "b", "c"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_one_connection_to_each_master_that_has_a_token_of_its() {
+    undisturbed(connections_to_a_cluster).await;
+}
+
+async fn connections_to_a_cluster() {
     let cluster = RedisCluster::start().await;
     let issuer = AuthorizationServer::start().await.expect("a server");
     let _alone = alone().await;
@@ -56,6 +60,10 @@ async fn a_replica_is_one_connection_to_each_master_that_has_a_token_of_its() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_are_asked_at_the_start_and_one_is_listened_to() {
+    undisturbed(connections_to_sentinels).await;
+}
+
+async fn connections_to_sentinels() {
     let redis = RedisSentinel::start().await;
     let issuer = AuthorizationServer::start().await.expect("a server");
     let _alone = alone().await;

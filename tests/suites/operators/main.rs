@@ -6,6 +6,8 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "../servers/connection.rs"]
+mod connection;
 mod counts;
 mod fleet;
 mod groups;

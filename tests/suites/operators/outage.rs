@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forge_tests::{AuthorizationServer, RedisServer};
+use forge_tests::{AuthorizationServer, RedisServer, undisturbed};
 use requestforge::RedisTokenStorage;
 use tokio::time::{Instant, sleep};
 
@@ -17,6 +17,10 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_server_that_comes_back_empty_meets_with_one_connection_of_each() {
+    undisturbed(a_server_that_comes_back_empty_meets_with_one_connection_of_each).await;
+}
+
+async fn a_server_that_comes_back_empty_meets_with_one_connection_of_each() {
     let mut redis = RedisServer::start().await;
     let issuer = AuthorizationServer::start().await.expect("a server");
     let _alone = alone().await;

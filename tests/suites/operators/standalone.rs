@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forge_tests::{AuthorizationServer, RedisServer};
+use forge_tests::{AuthorizationServer, RedisServer, undisturbed};
 use requestforge::redis::cmd;
 use requestforge::{RedisTokenStorage, TokenData, TokenStorage};
 use tokio::time::sleep;
@@ -14,12 +14,12 @@ use crate::table::Table;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_one_replica_costs_what_is_documented() {
-    costs(1).await;
+    undisturbed(|| costs(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_five_hundred_replicas_cost_what_is_documented() {
-    costs(MANY).await;
+    undisturbed(|| costs(MANY)).await;
 }
 
 /// As long as a token call takes: all who need the token wait for it.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "../servers/connection.rs"]
+mod connection;
 mod ghosts;
 mod sharing;
 mod stale;

@@ -7,6 +7,7 @@ use requestforge::RedisTokenStorage;
 use requestforge::redis::cmd;
 use tokio::time::sleep;
 
+use crate::connection::connection;
 use crate::world::{KEY, Outage, World, shared, stored, until};
 
 /// Some time for a machine that has others to serve, too.
@@ -99,8 +100,7 @@ async fn writers_who_announce_nothing_are_noticed() {
     let storage = world.far().recheck_after(recheck_after).build().expect("a storage");
     let manager = world.manager(storage);
     shared(&manager, &world.near()).await;
-    let client = requestforge::redis::Client::open(world.redis.url()).expect("a client");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut connection = connection(&world.redis.url()).await;
 
     let record = r#"{"access_token":"of a writer who says nothing"}"#;
     let key = format!("token:{KEY}");

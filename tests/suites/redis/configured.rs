@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use forge_tests::{AuthorizationServer, RedisServer};
-use requestforge::redis::{Client, cmd};
+use forge_tests::{AuthorizationServer, RedisServer, undisturbed};
+use requestforge::redis::cmd;
 use requestforge::{ServiceConfig, TokenManager};
 use serde_json::{Value, json};
+
+use crate::servers::connection::connection;
 
 fn manager(service: &Value) -> TokenManager {
     // Each is another process's: of one configuration there is one manager.
@@ -15,6 +17,11 @@ fn manager(service: &Value) -> TokenManager {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_whose_configuration_names_a_redis_share_a_token() {
+    // With the time-outs of a storage that nobody has given others.
+    undisturbed(a_configuration_names_a_redis).await;
+}
+
+async fn a_configuration_names_a_redis() {
     let issuer = AuthorizationServer::start().await.expect("a server");
     let redis = RedisServer::start_with(&["--requirepass", "s3cret"]).await;
     let (url, folder) = (redis.url(), Path::new(env!("CARGO_TARGET_TMPDIR")));
@@ -36,9 +43,8 @@ async fn processes_whose_configuration_names_a_redis_share_a_token() {
     let token = first.get_token().await.expect("a token");
     let key = format!("shop:{}", first.cache_key());
     let address = url.replacen("redis://", "redis://:s3cret@", 1);
-    let connection = Client::open(address).expect("an address").get_multiplexed_async_connection().await;
-    let exists: bool =
-        cmd("EXISTS").arg(&key).query_async(&mut connection.expect("Redis")).await.expect("Redis");
+    let mut connection = connection(&address).await;
+    let exists: bool = cmd("EXISTS").arg(&key).query_async(&mut connection).await.expect("Redis");
     assert!(exists, "{key}");
 
     let second = manager(&service).get_token().await.expect("a token");

@@ -8,13 +8,14 @@ use forge_tests::{RedisCluster, RedisNode, RedisSentinel, RedisServer};
 use futures_util::stream::{self, Stream};
 use requestforge::redis::aio::MultiplexedConnection;
 use requestforge::redis::auth::{BasicAuth, StreamingCredentialsProvider};
-use requestforge::redis::{Client, RedisResult, cmd};
+use requestforge::redis::{RedisResult, cmd};
 use requestforge::{RedisTokenStorage, Secret, SecretSource, TokenData, TokenStorage, storage_conformance};
 use tokio::sync::watch;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
 use crate::logs;
 use crate::patient;
+use crate::servers::connection::connection;
 use crate::world::soon;
 
 /// In a form that can stand in a URL.
@@ -90,8 +91,7 @@ const RULES: [&str; 26] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_these_rights_can_do_everything() {
     let redis = RedisServer::start().await;
-    let client = Client::open(redis.url()).expect("a client");
-    let mut admin = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut admin = connection(&redis.url()).await;
     let password = "p@ss/word";
     let mut user = cmd("ACL");
     user.arg("SETUSER").arg("forge").arg(format!(">{password}")).arg(&RULES[..]);
@@ -130,8 +130,7 @@ const RULES_OF_SENTINELS: [&str; 9] = [
 
 async fn create_user(nodes: impl IntoIterator<Item = RedisNode>, rules: &[&[&str]]) {
     for node in nodes {
-        let client = Client::open(node.url()).expect("a client");
-        let mut admin = client.get_multiplexed_async_connection().await.expect("a connection");
+        let mut admin = connection(&node.url()).await;
         let mut user = cmd("ACL");
         user.arg("SETUSER").arg("forge").arg(rules.concat());
         user.exec_async(&mut admin).await.expect("an answer");
@@ -204,8 +203,7 @@ struct Rotating {
 impl Rotating {
     async fn start() -> Self {
         let redis = RedisServer::start().await;
-        let client = Client::open(redis.url()).expect("a client");
-        let admin = client.get_multiplexed_async_connection().await.expect("a connection");
+        let admin = connection(&redis.url()).await;
         Self { redis, admin }
     }
 

@@ -1,5 +1,7 @@
 //! A Redis Cluster.
 
+#[path = "connection.rs"]
+mod connection;
 #[path = "shared.rs"]
 mod shared;
 
@@ -9,9 +11,10 @@ use std::sync::Arc;
 use forge_tests::RedisCluster;
 use forge_tests::fleet::Topology;
 use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, Cmd, FromRedisValue, RedisError, Value, cmd, from_redis_value_ref};
+use requestforge::redis::{Cmd, FromRedisValue, RedisError, Value, cmd, from_redis_value_ref};
 use tokio::sync::MutexGuard;
 
+use connection::connection;
 use shared::Shared;
 
 pub(crate) struct Servers {
@@ -36,8 +39,7 @@ impl Servers {
         let turn = SHARED.turn().await;
         let (mut connections, mut masters) = (HashMap::new(), Vec::new());
         for node in cluster.nodes() {
-            let client = Client::open(node.url()).expect("a client");
-            let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+            let mut connection = connection(&node.url()).await;
             let role: Vec<Value> = cmd("ROLE").query_async(&mut connection).await.expect("an answer");
             if from_redis_value_ref::<String>(&role[0]).expect("a word") == "master" {
                 cmd("FLUSHALL").arg("SYNC").exec_async(&mut connection).await.expect("an answer");

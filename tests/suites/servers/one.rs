@@ -1,9 +1,14 @@
 //! One Redis server.
 
+#[path = "connection.rs"]
+pub(crate) mod connection;
+
 use forge_tests::RedisServer;
 use forge_tests::fleet::Topology;
 use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, Cmd, FromRedisValue};
+use requestforge::redis::{Cmd, FromRedisValue};
+
+use connection::connection;
 
 pub(crate) struct Servers {
     pub(crate) server: RedisServer,
@@ -13,8 +18,7 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) async fn start() -> Self {
         let server = RedisServer::start().await;
-        let client = Client::open(server.url()).expect("a client");
-        let connection = client.get_multiplexed_async_connection().await.expect("a connection");
+        let connection = connection(&server.url()).await;
         Self { server, connection }
     }
 

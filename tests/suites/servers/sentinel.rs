@@ -1,5 +1,7 @@
 //! A Redis master that sentinels watch over.
 
+#[path = "connection.rs"]
+mod connection;
 #[path = "shared.rs"]
 mod shared;
 
@@ -8,9 +10,10 @@ use std::sync::Arc;
 use forge_tests::RedisSentinel;
 use forge_tests::fleet::Topology;
 use requestforge::redis::aio::MultiplexedConnection;
-use requestforge::redis::{Client, Cmd, FromRedisValue, cmd};
+use requestforge::redis::{Cmd, FromRedisValue, cmd};
 use tokio::sync::MutexGuard;
 
+use connection::connection;
 use shared::Shared;
 
 pub(crate) struct Servers {
@@ -31,8 +34,7 @@ impl Servers {
     pub(crate) async fn start() -> Self {
         let redis = stay().await;
         let turn = SHARED.turn().await;
-        let client = Client::open(redis.master().await.url()).expect("a client");
-        let mut master = client.get_multiplexed_async_connection().await.expect("a connection");
+        let mut master = connection(&redis.master().await.url()).await;
         cmd("FLUSHALL").arg("SYNC").exec_async(&mut master).await.expect("an answer");
         Self { master, _turn: turn, redis }
     }

@@ -10,7 +10,7 @@ async fn runs(failures: usize, stood_still: Duration) -> (usize, bool) {
         tokio::task::yield_now().await;
         assert!(runs.get() > failures, "fails on purpose");
     };
-    let succeeds = caught(undisturbed_on(|_| stood_still, case)).await.is_ok();
+    let succeeds = caught(Box::pin(undisturbed_on(|_| stood_still, case))).await.is_ok();
     (runs.get(), succeeds)
 }
 

@@ -44,7 +44,7 @@ pub(super) fn free() -> io::Result<u16> {
 ///
 /// # Errors
 ///
-/// When it does not start, and not because somebody else was faster.
+/// When it does not start, and not because somebody else was faster or the machine too slow.
 pub(super) async fn on_free<'a, T>(
     count: usize,
     start: impl Fn(Vec<u16>) -> Attempt<'a, T>,
@@ -54,8 +54,11 @@ pub(super) async fn on_free<'a, T>(
         let ports = (0..count).map(|_| free()).collect::<io::Result<Vec<_>>>()?;
         match start(ports.clone()).await {
             Ok(started) => return Ok(started),
-            // Between the look at a port and its use, somebody may have taken it.
-            Err(error) if ports.into_iter().any(is_taken) => last = error,
+            // Between the look at a port and its use, somebody may have taken it. And a machine that stands still
+            // for longer than an answer may take starts nothing.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut || ports.into_iter().any(is_taken) => {
+                last = error;
+            }
             Err(error) => return Err(error),
         }
     }

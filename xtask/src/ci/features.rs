@@ -1,5 +1,6 @@
 //! Clippy and rustdoc on the feature sets that matter.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::process::Command;
 
@@ -52,12 +53,14 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
     checks
 }
 
-/// Clippy on each two features of the facade, and nothing else. After [`clippy`] most crates need no second
-/// look; a pair costs little more than the facade's own re-exports.
+/// Clippy on each two features of the facade that have a say in the same crate, and nothing else. Where two have
+/// none in common, each is looked at alone already: the facade itself asks for one feature at a time.
 pub(crate) fn pairs<'a>(workspace: &'a Metadata, facade: &Package) -> [Check<'a>; 2] {
     // The default set and `full` are looked at as such.
-    let features = facade.features.keys().filter(|name| !["default", "full"].contains(&name.as_str()));
-    let all = each_two(&features.map(String::as_str).collect::<Vec<_>>());
+    let names = facade.features.keys().filter(|name| !["default", "full"].contains(&name.as_str()));
+    let all = each_two(&names.map(String::as_str).collect::<Vec<_>>(), |one, two| {
+        !crates(&facade.features, one).is_disjoint(&crates(&facade.features, two))
+    });
     let (native, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|pair| pair.contains(NATIVE_TLS));
     [
         Check::new("facade, each two features", move || check_all(workspace, &others)),
@@ -67,12 +70,29 @@ pub(crate) fn pairs<'a>(workspace: &'a Metadata, facade: &Package) -> [Check<'a>
     ]
 }
 
-/// `a,b` for each two of these.
-fn each_two(features: &[&str]) -> Vec<String> {
-    let later = |index: usize| &features[index + 1..];
-    let pairs =
-        features.iter().enumerate().flat_map(|(index, one)| later(index).iter().map(move |two| (one, two)));
-    pairs.map(|(one, two)| format!("{one},{two}")).collect()
+/// `a,b` for each two of these that meet.
+fn each_two(features: &[&str], meet: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let mut pairs = Vec::new();
+    for (index, one) in features.iter().enumerate() {
+        let later = features[index + 1..].iter().filter(|two| meet(one, two));
+        pairs.extend(later.map(|two| format!("{one},{two}")));
+    }
+    pairs
+}
+
+/// The crates in which a feature has a say: those that it adds, and those whose features it turns on.
+fn crates<'f>(features: &'f BTreeMap<String, Vec<String>>, name: &str) -> BTreeSet<&'f str> {
+    let mut crates = BTreeSet::new();
+    for value in features.get(name).into_iter().flatten() {
+        if let Some(added) = value.strip_prefix("dep:") {
+            crates.insert(added);
+        } else if let Some((of, _)) = value.split_once('/') {
+            crates.insert(of.trim_end_matches('?'));
+        } else {
+            crates.extend(self::crates(features, value));
+        }
+    }
+    crates
 }
 
 /// Looks at all of these sets, also after one that failed.
@@ -132,7 +152,19 @@ mod tests {
 
     #[test]
     fn each_two_are_looked_at_once() {
-        assert_eq!(each_two(&["a", "b", "c"]), ["a,b", "a,c", "b,c"]);
-        assert_eq!(each_two(&["a"]), [""; 0]);
+        assert_eq!(each_two(&["a", "b", "c"], |_, _| true), ["a,b", "a,c", "b,c"]);
+        assert_eq!(each_two(&["a", "b", "c"], |_, two| two == "c"), ["a,c", "b,c"]);
+        assert_eq!(each_two(&["a"], |_, _| true), [""; 0]);
+    }
+
+    #[test]
+    fn a_feature_has_a_say_in_what_it_adds_and_turns_on() {
+        let features = [("a", vec!["dep:x", "y/f"]), ("b", vec!["a", "z?/f"]), ("c", vec![])];
+        let features =
+            features.map(|(name, values)| (name.into(), values.into_iter().map(Into::into).collect()));
+        let features = BTreeMap::from(features);
+        assert_eq!(crates(&features, "a"), BTreeSet::from(["x", "y"]));
+        assert_eq!(crates(&features, "b"), BTreeSet::from(["x", "y", "z"]));
+        assert!(crates(&features, "c").is_empty());
     }
 }
