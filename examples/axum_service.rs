@@ -77,14 +77,14 @@ struct Options {
     #[arg(
         long,
         value_name = "URL",
-        env = "FORGE_REDIS_URL",
+        env = "REQUESTFORGE_REDIS_URL",
         hide_env_values = true,
         conflicts_with = "demo"
     )]
     redis_url: Option<String>,
 }
 
-const AFTER_HELP: &str = "The client secret comes from the environment variable FORGE_CLIENT_SECRET.";
+const AFTER_HELP: &str = "The client secret comes from the environment variable REQUESTFORGE_CLIENT_SECRET.";
 
 /// What all handlers share. Cheap to clone, as all that is in it is.
 #[derive(Clone)]
@@ -216,7 +216,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 fn tokens(options: &Options) -> Result<TokenManager, Box<dyn Error>> {
-    let secret = SecretSource::env("FORGE_CLIENT_SECRET");
+    let secret = SecretSource::env("REQUESTFORGE_CLIENT_SECRET");
     let provider = ClientCredentialsTokenProvider::builder(&options.token_url, &options.client_id, secret)
         .service_name("users-api")
         .build()?;

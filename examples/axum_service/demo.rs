@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Service;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, say};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -26,7 +26,7 @@ const CROWD: usize = 100;
 
 /// Says whether all promises were kept.
 pub(super) async fn run() -> Outcome<bool> {
-    println!("A service of axum and an API, on this machine only. It is the servers that count.\n");
+    say("A service of axum and an API, on this machine only. It is the servers that count.\n");
     let log = Log::default();
     let written = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).init();

@@ -25,7 +25,7 @@ use requestforge::{RedisTokenStorage, TokenStorage};
 
 use chain::Chain;
 use fleet::Fleet;
-use timeline::Timeline;
+use timeline::{Timeline, say};
 use tokio::time::sleep;
 
 /// Processes that share one token through Redis, on this machine only.
@@ -39,7 +39,7 @@ struct Options {
 
     /// A server of yours, instead of one of its own (then the outage is left out):
     /// redis://[user:password@]host[:port][/database]. With a password, rather in the environment
-    #[arg(long, env = "FORGE_REDIS_URL", hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
 
     /// Be one of the processes: say on standard output what is asked on standard input
@@ -71,7 +71,9 @@ async fn main() -> ExitCode {
 /// Says whether all promises were kept.
 async fn run(options: &Options) -> Outcome<bool> {
     let processes = usize::from(options.processes);
-    println!("{processes} processes with {TASKS} tasks each. It is the authorization server that counts.\n");
+    say(format_args!(
+        "{processes} processes with {TASKS} tasks each. It is the authorization server that counts.\n"
+    ));
     let mut timeline = Timeline::start();
     let redis = if let Some(url) = &options.redis_url {
         // Said here once, and not by each process.

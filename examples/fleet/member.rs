@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use crate::{Outcome, TASKS};
 
 /// Where the fleet tells its processes what to use. A secret belongs into no command line.
-pub(super) const TOKEN_URL: &str = "FORGE_FLEET_TOKEN_URL";
-pub(super) const CLIENT_ID: &str = "FORGE_FLEET_CLIENT_ID";
-pub(super) const CLIENT_SECRET: &str = "FORGE_FLEET_CLIENT_SECRET";
-pub(super) const REDIS_URL: &str = "FORGE_FLEET_REDIS_URL";
-pub(super) const KEY_PREFIX: &str = "FORGE_FLEET_KEY_PREFIX";
+pub(super) const TOKEN_URL: &str = "REQUESTFORGE_FLEET_TOKEN_URL";
+pub(super) const CLIENT_ID: &str = "REQUESTFORGE_FLEET_CLIENT_ID";
+pub(super) const CLIENT_SECRET: &str = "REQUESTFORGE_FLEET_CLIENT_SECRET";
+pub(super) const REDIS_URL: &str = "REQUESTFORGE_FLEET_REDIS_URL";
+pub(super) const KEY_PREFIX: &str = "REQUESTFORGE_FLEET_KEY_PREFIX";
 
 fn manager() -> Outcome<TokenManager> {
     let provider = ClientCredentialsTokenProvider::builder(

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::chain::Chain;
 use crate::steps;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, say};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -20,7 +20,7 @@ const CALL: Duration = Duration::from_millis(100);
 
 /// Says whether all promises were kept.
 pub(super) async fn run(requests: usize) -> Outcome<bool> {
-    println!("Real requests over real sockets, on this machine only. It is the server that counts.\n");
+    say("Real requests over real sockets, on this machine only. It is the server that counts.\n");
     let mut stage = Stage::set().await?;
     stage.cold_start(requests).await?;
     stage.revoked_session().await?;

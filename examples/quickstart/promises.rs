@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::chain::Chain;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, say};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -25,7 +25,7 @@ const API_ANSWER: Duration = Duration::from_millis(50);
 
 /// Says whether all promises were kept.
 pub(super) async fn run() -> Outcome<bool> {
-    println!("Real requests over real sockets, on this machine only. It is the servers that count.\n");
+    say("Real requests over real sockets, on this machine only. It is the servers that count.\n");
     let mut stage = Stage::set().await?;
     stage.cold_start().await?;
     stage.revocation().await?;

@@ -17,6 +17,7 @@ use requestforge::{
 };
 
 use crate::chain::causes;
+use crate::timeline::say;
 
 /// Gets a token and calls an API with it.
 ///
@@ -39,33 +40,39 @@ struct Options {
 #[group(requires_all = ["token_url", "client_id", "get"])]
 pub(super) struct Job {
     /// Token endpoint of your authorization server: https, or http on this machine
-    #[arg(long, env = "FORGE_TOKEN_URL", value_name = "URL", required = false, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "REQUESTFORGE_TOKEN_URL",
+        value_name = "URL",
+        required = false,
+        hide_env_values = true
+    )]
     token_url: String,
     /// Who you are there
-    #[arg(long, env = "FORGE_CLIENT_ID", value_name = "ID", required = false, hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_CLIENT_ID", value_name = "ID", required = false, hide_env_values = true)]
     client_id: String,
     /// File with the client secret; a newline at its end does not count
-    #[arg(long, env = "FORGE_CLIENT_SECRET_FILE", value_name = "FILE", hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_CLIENT_SECRET_FILE", value_name = "FILE", hide_env_values = true)]
     client_secret_file: Option<PathBuf>,
     /// What the token is to be good for; several words with spaces between
-    #[arg(long, env = "FORGE_SCOPE", hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_SCOPE", hide_env_values = true)]
     scope: Option<String>,
     /// How the secret goes to the token endpoint
-    #[arg(long, env = "FORGE_AUTH_METHOD", default_value = "body", hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_AUTH_METHOD", default_value = "body", hide_env_values = true)]
     auth_method: Method,
     /// What to get with the token
-    #[arg(long, env = "FORGE_GET_URL", value_name = "URL", required = false, hide_env_values = true)]
+    #[arg(long, env = "REQUESTFORGE_GET_URL", value_name = "URL", required = false, hide_env_values = true)]
     get: String,
 }
 
 const AFTER_HELP: &str = "\
-The client secret comes from the environment variable FORGE_CLIENT_SECRET, or from a file, which goes first
-if both are there. There is no option for it: other users of a machine can read arguments.
+The client secret comes from the environment variable REQUESTFORGE_CLIENT_SECRET, or from a file, which
+goes first if both are there. There is no option for it: other users of a machine can read arguments.
 
 Examples:
   cargo run --example quickstart
 
-  FORGE_CLIENT_SECRET=… cargo run --example quickstart -- \\
+  REQUESTFORGE_CLIENT_SECRET=… cargo run --example quickstart -- \\
       --token-url https://auth.example.com/oauth/token --client-id your-client-id \\
       --get https://api.example.com/users
 
@@ -101,9 +108,9 @@ impl Job {
     /// this ends the process.
     pub(super) fn from_options() -> Option<Self> {
         let job = Options::parse().job?;
-        if job.client_secret_file.is_none() && env::var_os("FORGE_CLIENT_SECRET").is_none() {
+        if job.client_secret_file.is_none() && env::var_os("REQUESTFORGE_CLIENT_SECRET").is_none() {
             let lacking =
-                "the client secret is missing: set FORGE_CLIENT_SECRET or give --client-secret-file";
+                "the client secret is missing: set REQUESTFORGE_CLIENT_SECRET or give --client-secret-file";
             Options::command().error(ErrorKind::MissingRequiredArgument, lacking).exit();
         }
         Some(job)
@@ -127,12 +134,12 @@ impl Job {
 
         // The client would ask for it by itself; here it is for showing what came.
         let token = manager.get_token().await?;
-        println!("token: {}", description(&token));
+        say(format_args!("token: {}", description(&token)));
 
         let mut response = client.get(&self.get).send().await?;
         let (status, url) = (response.status_code(), response.url());
         // Without the query, which may hold a secret of yours.
-        println!("GET {}{}: {status}", url.origin().ascii_serialization(), url.path());
+        say(format_args!("GET {}{}: {status}", url.origin().ascii_serialization(), url.path()));
         let mut body = Vec::new();
         while body.len() < MAX_READ
             && let Some(piece) = response.chunk().await?
@@ -143,9 +150,9 @@ impl Job {
         let tokens: Vec<_> = [Some(token), manager.cached()].into_iter().flatten().collect();
         let body = presentable(&String::from_utf8_lossy(&body), &tokens);
         let shown: String = body.chars().take(MAX_SHOWN).collect();
-        println!("\n{shown}{}", if shown.len() < body.len() { "\n… (cut here)" } else { "" });
+        say(format_args!("\n{shown}{}", if shown.len() < body.len() { "\n… (cut here)" } else { "" }));
         if !status.is_success() {
-            println!("\nThe token was had, but the API answered with {status}.");
+            say(format_args!("\nThe token was had, but the API answered with {status}."));
         }
         Ok(status.is_success())
     }
@@ -153,8 +160,8 @@ impl Job {
     fn secret(&self) -> Result<Secret, ConfigError> {
         let Some(file) = &self.client_secret_file else {
             // The error of `env::var` would show the value.
-            let secret = env::var("FORGE_CLIENT_SECRET")
-                .map_err(|_| ConfigError::new("FORGE_CLIENT_SECRET", "UTF-8"))?;
+            let secret = env::var("REQUESTFORGE_CLIENT_SECRET")
+                .map_err(|_| ConfigError::new("REQUESTFORGE_CLIENT_SECRET", "UTF-8"))?;
             return Ok(secret.into());
         };
         let unreadable =
@@ -233,7 +240,7 @@ fn about_the_token(kind: &AuthenticationErrorKind) -> Option<&'static str> {
 
 fn about_the_api(error: &HttpClientError) -> Option<&'static str> {
     if error.is_builder() {
-        return Some("see --get, or FORGE_GET_URL in the environment");
+        return Some("see --get, or REQUESTFORGE_GET_URL in the environment");
     }
     let is_unreachable = error.is_connect() || error.is_timeout();
     is_unreachable.then_some("the token was had, but can the host of --get be reached from here?")
@@ -241,11 +248,15 @@ fn about_the_api(error: &HttpClientError) -> Option<&'static str> {
 
 fn about_settings(field: &str) -> Option<&'static str> {
     Some(match field {
-        "token_url" => "see --token-url, or FORGE_TOKEN_URL in the environment",
-        "client_id" => "see --client-id, or FORGE_CLIENT_ID in the environment",
-        "client_secret" => "see FORGE_CLIENT_SECRET in the environment, or the file of --client-secret-file",
-        "client_secret_file" => "see --client-secret-file, or FORGE_CLIENT_SECRET_FILE in the environment",
-        "get" => "see --get, or FORGE_GET_URL in the environment",
+        "token_url" => "see --token-url, or REQUESTFORGE_TOKEN_URL in the environment",
+        "client_id" => "see --client-id, or REQUESTFORGE_CLIENT_ID in the environment",
+        "client_secret" => {
+            "see REQUESTFORGE_CLIENT_SECRET in the environment, or the file of --client-secret-file"
+        }
+        "client_secret_file" => {
+            "see --client-secret-file, or REQUESTFORGE_CLIENT_SECRET_FILE in the environment"
+        }
+        "get" => "see --get, or REQUESTFORGE_GET_URL in the environment",
         _ => return None,
     })
 }

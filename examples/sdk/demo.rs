@@ -9,7 +9,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::chain::Chain;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, say};
 use crate::{Users, UsersError};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -18,7 +18,7 @@ const CROWD: usize = 100;
 
 /// Says whether all promises were kept.
 pub(super) async fn run() -> Outcome<bool> {
-    println!("An SDK and the API it is for, on this machine only. It is the servers that count.\n");
+    say("An SDK and the API it is for, on this machine only. It is the servers that count.\n");
     let mut stage = Stage::set().await?;
     stage.cold_start().await;
     stage.revocation().await;

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use forge_core::{AuthenticationError, ConfigError, ExchangeError};
+use forge_core::{AuthenticationError, ConfigError, ExchangeError, write_chain};
 use http::{Method, StatusCode};
 use url::Url;
 
@@ -18,7 +18,6 @@ use crate::target::presentable;
 /// and [`status_code`](Self::status_code) say, and neither the error itself nor its sources.
 pub struct HttpClientError(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: Kind,
     request: Option<(Method, String)>,
@@ -331,13 +330,10 @@ impl fmt::Display for HttpClientError {
     }
 }
 
+/// For people, as this is what a `main` that returns the error prints.
 impl fmt::Debug for HttpClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClientError")
-            .field("kind", &self.0.kind)
-            .field("request", &self.0.request)
-            .field("source", &self.0.source)
-            .finish()
+        write_chain(self, f)
     }
 }
 
@@ -361,11 +357,23 @@ impl Error for HttpClientError {
 
 #[cfg(test)]
 mod tests {
+    use forge_core::AuthenticationErrorKind;
+
     use super::*;
     use crate::{RetryOutcome, RetryStrategy, SimpleRetryStrategy};
 
     fn is(error: &HttpClientError) -> [bool; 4] {
         [error.is_timeout(), error.is_connect(), error.is_tls(), error.is_max_retries()]
+    }
+
+    #[test]
+    fn what_main_prints_names_the_causes_in_one_line() {
+        let refused = AuthenticationError::new("crm", AuthenticationErrorKind::Connect)
+            .with_source(std::io::Error::other("cable cut"));
+        let error = HttpClientError::from(refused.clone());
+        assert_eq!(format!("{error:?}"), format!("no token could be had: {refused}: cable cut"));
+        let error = HttpClientError::from(ConfigError::new("timeout", "a positive duration"));
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::de::value::MapDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use crate::fields::Fields;
+use crate::fields::{Fields, TABLES};
 use crate::setting::REFERENCE;
 use crate::{ServiceConfig, ServiceConfigError};
 
@@ -34,6 +34,7 @@ impl ServiceConfig {
             let names = variables.iter().map(|name| (*name).to_owned()).collect();
             ServiceConfigError::new(None, names, ConfigError::new("variable", expected))
         };
+        let unknown = |name: &str, expected| refused(&[name], expected).of_unknown_variable();
         if prefix.is_empty() {
             return Err(refused(&["prefix"], "what the names of variables begin with".into()));
         }
@@ -63,18 +64,29 @@ impl ServiceConfig {
         fields.map(|fields| Self::from_variables(fields, prefix)).map_err(|invalid| match invalid {
             Invalid::Unknown { field, known } => {
                 let name = names.get(&field).map_or(field.as_str(), String::as_str);
-                let known: Vec<_> = known.iter().map(|field| field.to_ascii_uppercase()).collect();
-                refused(
-                    &[name],
-                    format!("no such variable: after {prefix} comes one of {}", known.join(", ")),
-                )
+                unknown(name, format!("one of {}, after {prefix}", offered(known)))
             }
             Invalid::NoSecret { name } => {
-                refused(&[&name], "no such variable: only secrets come from files".into())
+                unknown(&name, "one without _FILE, as only secrets come from files".into())
             }
             Invalid::Other(what) => refused(&["variables"], what),
         })
     }
+}
+
+/// The variables of these fields, without the prefix.
+fn offered(fields: &[&'static str]) -> String {
+    let fields = fields.iter().filter(|field| !TABLES.contains(field));
+    let variables = fields.map(|field| {
+        let name = variable("", field);
+        if is_secret(field) { format!("{name} (or {name}_FILE)") } else { name }
+    });
+    variables.collect::<Vec<_>>().join(", ")
+}
+
+fn is_secret(field: &'static str) -> bool {
+    let file = Variable::File { name: String::new(), path: "path".into() };
+    Fields::deserialize(MapDeserializer::new([(field, file)].into_iter())).is_ok()
 }
 
 /// What Kubernetes sets for a service, and once Docker for a link.
@@ -218,12 +230,22 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told_by_the_variables_name() {
         for (variables, expected) in [
-            (&[("BILLING_TIMEOT", "canary")][..], "`BILLING_TIMEOT`: expected no such variable"),
-            (&[("BILLING_TIMEOT", "canary")], "comes one of SERVICE_NAME, BASE_URL"),
-            (&[("BILLING_API_KY_FILE", "canary")], "`BILLING_API_KY_FILE`: expected no such variable"),
+            (
+                &[("BILLING_TIMEOT", "canary")][..],
+                "`BILLING_TIMEOT`: unknown variable, expected one of SERVICE_NAME, BASE_URL, TIMEOUT,",
+            ),
+            (
+                &[("BILLING_TIMEOT", "canary")],
+                ", CLIENT_ID, CLIENT_SECRET (or CLIENT_SECRET_FILE), USERNAME,",
+            ),
+            (&[("BILLING_TIMEOT", "canary")], ", REDIS_KEY_PREFIX, after BILLING_"),
+            (
+                &[("BILLING_API_KY_FILE", "canary")],
+                "`BILLING_API_KY_FILE`: unknown variable, expected one of",
+            ),
             (
                 &[("BILLING_TIMEOUT_FILE", "canary")],
-                "`BILLING_TIMEOUT_FILE`: expected no such variable: only secrets",
+                "`BILLING_TIMEOUT_FILE`: unknown variable, expected one without _FILE",
             ),
             (&[("BILLING_TIMEOUT", "canary")], "`BILLING_TIMEOUT`: expected a duration such as"),
             (&[("BILLING_TIMEOUT", "0")], "`BILLING_TIMEOUT`: expected a positive duration"),
@@ -247,6 +269,21 @@ mod tests {
             assert!(error.contains(expected), "{expected}: {error}");
         }
         assert!(ServiceConfig::read("", []).is_err());
+    }
+
+    #[test]
+    fn what_is_offered_is_what_a_variable_can_hold() {
+        let Err(error) = read(&[("BILLING_TIMEOT", "5s")]) else { panic!("known") };
+        let text = error.to_string();
+        let (_, offered) = text.split_once("one of ").unwrap();
+        let (offered, _) = offered.split_once(", after").unwrap();
+        assert!(!offered.contains("HEADERS") && !offered.contains("EXTRA_PARAMS"), "{offered}");
+        let names = offered.split(", ").flat_map(|name| name.split(" (or "));
+        for name in names.filter(|name| *name != "BASE_URL") {
+            let name = format!("BILLING_{}", name.trim_end_matches(')'));
+            let error = refused(&[(&name, "x")]);
+            assert!(!error.contains("unknown variable") && !error.contains("a table"), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use forge_core::ConfigError;
+use forge_core::{ConfigError, write_chain};
 
 /// A service's setting that cannot be: names the service, the field or the variable, and what was expected
 /// there, never the value.
@@ -15,19 +15,24 @@ use forge_core::ConfigError;
 /// assert_eq!(error.fields(), ["base_url"]);
 /// # Ok::<_, toml::de::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct ServiceConfigError(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     service: Option<String>,
     fields: Vec<String>,
+    is_unknown_variable: bool,
     cause: ConfigError,
 }
 
 impl ServiceConfigError {
     pub(crate) fn new(service: Option<&str>, fields: Vec<String>, cause: ConfigError) -> Self {
-        Self(Box::new(Inner { service: service.map(str::to_owned), fields, cause }))
+        let service = service.map(str::to_owned);
+        Self(Box::new(Inner { service, fields, is_unknown_variable: false, cause }))
+    }
+
+    pub(crate) fn of_unknown_variable(mut self) -> Self {
+        self.0.is_unknown_variable = true;
+        self
     }
 
     /// The name of the service, if it has one.
@@ -48,7 +53,15 @@ impl fmt::Display for ServiceConfigError {
         if let Some(service) = &self.0.service {
             write!(f, "service `{service}`: ")?;
         }
-        write!(f, "`{}`: expected {}", self.0.fields.join("` and `"), self.0.cause.expected())
+        let unknown = if self.0.is_unknown_variable { "unknown variable, " } else { "" };
+        write!(f, "`{}`: {unknown}expected {}", self.0.fields.join("` and `"), self.0.cause.expected())
+    }
+}
+
+/// For people, as this is what a `main` that returns the error prints.
+impl fmt::Debug for ServiceConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_chain(self, f)
     }
 }
 

@@ -47,3 +47,6 @@ pub(crate) struct Fields {
     pub(crate) redis_password: Option<Given<Reference>>,
     pub(crate) redis_key_prefix: Option<Given<String>>,
 }
+
+/// Fields that no variable can hold.
+pub(crate) const TABLES: [&str; 2] = ["headers", "extra_params"];

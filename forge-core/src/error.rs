@@ -6,12 +6,24 @@ mod exchange;
 mod storage;
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 pub use authentication::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode};
 pub use config::ConfigError;
 pub use exchange::ExchangeError;
 pub use storage::StorageError;
+
+/// Writes an error and its causes in one line, for the `Debug` of an error that a `main` may return.
+///
+/// # Errors
+///
+/// As writing does.
+pub fn write_chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .try_for_each(|cause| write!(f, ": {cause}"))
+}
 
 type Source = Arc<dyn Error + Send + Sync + 'static>;
 

@@ -36,6 +36,8 @@ pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
 pub use echo::echoes;
+#[doc(hidden)] // for the errors of our other crates
+pub use error::write_chain;
 pub use error::{
     AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, OAuthErrorCode, StorageError,
 };

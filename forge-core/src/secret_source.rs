@@ -1,3 +1,4 @@
+use std::env::VarError;
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -80,10 +81,7 @@ impl SecretSource {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
             Kind::File(path) => read_file(path)?,
-            Kind::Env(name) => {
-                let unset = |_| failed(format!("the environment variable {name} holds no secret"));
-                Secret::from(std::env::var(name).map_err(unset)?)
-            }
+            Kind::Env(name) => Secret::from(std::env::var(name).map_err(|error| no_variable(name, &error))?),
             Kind::Closure(_) => return Err(failed("the secret from a closure has to be waited for".into())),
         };
         self.check(secret)
@@ -114,6 +112,15 @@ fn read_file(path: &Path) -> Result<Secret, AuthenticationError> {
     Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
 }
 
+/// Without `error` as the source: it would show the value.
+fn no_variable(name: &str, error: &VarError) -> AuthenticationError {
+    let why = match error {
+        VarError::NotPresent => "not set",
+        VarError::NotUnicode(_) => "not Unicode",
+    };
+    failed(format!("the environment variable {name} is {why}"))
+}
+
 fn failed(what: String) -> AuthenticationError {
     AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(what)
 }
@@ -138,6 +145,17 @@ impl fmt::Debug for SecretSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unset_variable_is_told_from_one_that_is_no_text() {
+        let reason = |name: &str| SecretSource::env(name).read_at_once().unwrap_err().to_string();
+        let unset = reason("FORGE_SECRET_SOURCE_UNSET");
+        assert!(unset.contains("the environment variable FORGE_SECRET_SOURCE_UNSET is not set"), "{unset}");
+        let no_text =
+            no_variable("FORGE_SECRET_SOURCE_BYTES", &VarError::NotUnicode("canary".into())).to_string();
+        assert!(no_text.contains("FORGE_SECRET_SOURCE_BYTES is not Unicode"), "{no_text}");
+        assert!(!no_text.contains("canary"), "{no_text}");
+    }
 
     #[test]
     fn who_cannot_wait_gets_what_needs_no_waiting() {

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 fn example() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--package", "requestforge", "--features", "storage-redis"]);
-    command.args(["--example", "axum_service", "--"]).env_remove("FORGE_REDIS_URL").kill_on_drop(true);
+    command.args(["--example", "axum_service", "--"]).env_remove("REQUESTFORGE_REDIS_URL").kill_on_drop(true);
     command
 }
 
@@ -57,8 +57,8 @@ impl Running {
             .args(["--listen", "127.0.0.1:0", "--api-url", &api.url()])
             .args(["--token-url", &authorization_server.token_url()])
             .args(["--client-id", authorization_server.client_id()])
-            .env("FORGE_CLIENT_SECRET", authorization_server.client_secret())
-            .env("FORGE_REDIS_URL", redis.url())
+            .env("REQUESTFORGE_CLIENT_SECRET", authorization_server.client_secret())
+            .env("REQUESTFORGE_REDIS_URL", redis.url())
             .env("NO_PROXY", "127.0.0.1")
             .stdout(Stdio::piped())
             .spawn()

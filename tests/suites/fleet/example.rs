@@ -18,7 +18,7 @@ async fn every_promise_of_the_fleet_example_holds() {
             "--example",
             "fleet",
         ])
-        .env_remove("FORGE_REDIS_URL")
+        .env_remove("REQUESTFORGE_REDIS_URL")
         .output()
         .await
         .expect("cargo");
