@@ -9,7 +9,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use requestforge::TokenAuth;
+use requestforge::{HttpClientError, TokenAuth};
 
 pub(crate) use blocking::Blocking;
 pub(crate) use client::Client;
@@ -63,6 +63,13 @@ pub(crate) struct Failure {
 impl Failure {
     fn new(error: impl Error + Send + Sync + 'static, authentication: Option<String>) -> Self {
         Self { error: Box::new(error), authentication }
+    }
+}
+
+impl From<HttpClientError> for Failure {
+    fn from(error: HttpClientError) -> Self {
+        let authentication = error.authentication_error().map(ToString::to_string);
+        Self::new(error, authentication)
     }
 }
 

@@ -2,7 +2,7 @@ use std::thread;
 
 use http_body_util::Full;
 use requestforge::blocking::HttpClient;
-use requestforge::{HttpClientError, TokenAuth, reqwest};
+use requestforge::{TokenAuth, reqwest};
 use tokio::sync::oneshot;
 
 use super::{Answer, Body, Failure, Mount, Request};
@@ -33,7 +33,6 @@ impl Mount for Blocking {
             Ok(Answer { status, headers, body: response.text()? })
         })
         .await
-        .map_err(failure)
     }
 }
 
@@ -42,9 +41,4 @@ async fn on_a_thread<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stati
     // Whoever waits may have gone away; the call goes on, as a thread cannot be told to stop.
     thread::spawn(move || _ = done.send(call()));
     result.await.expect("no panic")
-}
-
-fn failure(error: HttpClientError) -> Failure {
-    let authentication = error.authentication_error().map(ToString::to_string);
-    Failure::new(error, authentication)
 }

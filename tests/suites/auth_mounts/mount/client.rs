@@ -1,6 +1,6 @@
 use http_body_util::Full;
 use requestforge::reqwest;
-use requestforge::{HttpClient, HttpClientError, TokenAuth};
+use requestforge::{HttpClient, TokenAuth};
 
 use super::{Answer, Body, Failure, Mount, Request};
 
@@ -23,13 +23,8 @@ impl Mount for Client {
             Body::Whole(body) => builder.body(body),
             Body::Stream(body) => builder.body_stream(reqwest::Body::wrap(Full::new(body))),
         };
-        let response = builder.send().await.map_err(failure)?;
+        let response = builder.send().await?;
         let (status, headers) = (response.status_code(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.text().await.map_err(failure)? })
+        Ok(Answer { status, headers, body: response.text().await? })
     }
-}
-
-fn failure(error: HttpClientError) -> Failure {
-    let authentication = error.authentication_error().map(ToString::to_string);
-    Failure::new(error, authentication)
 }
