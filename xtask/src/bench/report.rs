@@ -194,6 +194,22 @@ fn series(value: &Value) -> (String, Vec<(f64, f64)>) {
 }
 
 #[cfg(test)]
+impl Line {
+    /// One with a goal, of the suite `hit`.
+    pub(crate) fn sample(name: &str, figure: Option<f64>, met: Option<bool>) -> Self {
+        Self {
+            suite: "hit".into(),
+            name: name.into(),
+            figure,
+            unit: "ns".into(),
+            goal: "≤ 20 ns".into(),
+            met,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -76,21 +76,10 @@ pub(crate) fn verdict(lines: &[Line]) -> String {
 mod tests {
     use super::*;
 
-    fn line(name: &str, figure: Option<f64>, met: Option<bool>) -> Line {
-        Line {
-            suite: "s".into(),
-            name: name.into(),
-            figure,
-            unit: "ns".into(),
-            goal: "≤ 20 ns".into(),
-            met,
-            ..Line::default()
-        }
-    }
-
     #[test]
     fn columns_stand_below_each_other() {
-        let (one, other) = (line("short", Some(1234.5), Some(true)), line("a longer name", None, None));
+        let (one, other) =
+            (Line::sample("short", Some(1234.5), Some(true)), Line::sample("a longer name", None, None));
         let rows = rows(&[&one, &Line { anchor: "a peer".into(), ..other }]);
         assert_eq!(
             rows,
@@ -111,11 +100,11 @@ mod tests {
     #[test]
     fn the_verdict_names_what_was_missed() {
         let lines = [
-            line("a", Some(1.0), Some(true)),
-            line("b", Some(30.0), Some(false)),
-            line("c", None, None),
-            Line { goal: String::new(), ..line("d", Some(1.0), None) },
+            Line::sample("a", Some(1.0), Some(true)),
+            Line::sample("b", Some(30.0), Some(false)),
+            Line::sample("c", None, None),
+            Line { goal: String::new(), ..Line::sample("d", Some(1.0), None) },
         ];
-        assert_eq!(verdict(&lines), "goals: 1 met, 1 NOT MET, 1 full run only\n  s: b");
+        assert_eq!(verdict(&lines), "goals: 1 met, 1 NOT MET, 1 full run only\n  hit: b");
     }
 }

@@ -70,25 +70,13 @@ fn class(line: &Line) -> &'static str {
 mod tests {
     use super::*;
 
-    fn line(name: &str, figure: Option<f64>, met: Option<bool>) -> Line {
-        Line {
-            suite: "hit".into(),
-            name: name.into(),
-            figure,
-            unit: "ns".into(),
-            goal: "≤ 20 ns".into(),
-            met,
-            ..Line::default()
-        }
-    }
-
     #[test]
     fn the_tally_counts_each_verdict() {
         let lines = [
-            line("a", Some(18.0), Some(true)),
-            line("b", Some(22.0), Some(false)),
-            line("c", Some(1.0), None),
-            line("d", None, None),
+            Line::sample("a", Some(18.0), Some(true)),
+            Line::sample("b", Some(22.0), Some(false)),
+            Line::sample("c", Some(1.0), None),
+            Line::sample("d", None, None),
         ];
         let mut page = String::new();
         write(&mut page, &lines).unwrap();
