@@ -32,7 +32,7 @@ fn settings() -> Vec<String> {
 
 /// A process with clients in statics, a call under way, and an answer half read.
 #[test]
-#[ignore = "a process of its own, for the test below"]
+#[ignore = "the test below runs it, as a process of its own"]
 fn the_other_process() {
     let half_read = CLIENT.get("/users").send().expect("an answer");
     thread::spawn(|| CLIENT.get("/users").no_auth().header("x-request-id", HELD).send().map(drop));
