@@ -68,8 +68,9 @@ impl Deadline {
         true
     }
 
-    /// The future's output, or `None` when the deadline came first.
-    pub(crate) async fn bound<F: Future>(self, future: F) -> Option<F::Output> {
-        tokio::time::timeout_at(self.0, future).await.ok()
+    /// The future's output, or an error when the deadline came first. Not a future of our own around
+    /// another one: that would have room for both.
+    pub(crate) fn bound<F: Future>(self, future: F) -> tokio::time::Timeout<F> {
+        tokio::time::timeout_at(self.0, future)
     }
 }

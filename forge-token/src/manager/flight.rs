@@ -58,9 +58,9 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
     let mut course = Course { is_answered: true, is_told: false };
     let flown = deadline.bound(unwinding(manager.obtain(goal, &landing, &mut course))).await;
     let result = match flown {
-        Some(Ok(result)) => result,
-        Some(Err(Panicked)) => Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)),
-        None => Err(manager.failed_afresh(AuthenticationErrorKind::Timeout)),
+        Ok(Ok(result)) => result,
+        Ok(Err(Panicked)) => Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)),
+        Err(_) => Err(manager.failed_afresh(AuthenticationErrorKind::Timeout)),
     };
     if let Err(error) = &result {
         let service = manager.provider.service_name();
@@ -373,8 +373,8 @@ impl Inner {
             let writing = self.storage_deadline().bound(self.writing.lock()).await;
             if landing.is_current() {
                 let stored = match &writing {
-                    Some(_) => self.store_in_turn(&mut turn, entry.credential().token(), read).await,
-                    None => Err(StorageError::new("an earlier write does not end")),
+                    Ok(_) => self.store_in_turn(&mut turn, entry.credential().token(), read).await,
+                    Err(_) => Err(StorageError::new("an earlier write does not end")),
                 };
                 let stamp = self.slot.stamp(self.clock.now());
                 match stored {

@@ -105,7 +105,7 @@ impl Inner {
         call: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
         let answered = self.storage_deadline().bound(call).await;
-        answered.unwrap_or_else(|| Err(StorageError::new("no answer in time")))
+        answered.unwrap_or_else(|_| Err(StorageError::new("no answer in time")))
     }
 
     pub(super) fn storage_deadline(&self) -> Deadline {

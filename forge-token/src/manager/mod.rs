@@ -213,7 +213,7 @@ impl TokenManager {
         }
         let deadline = self.0.deadline();
         if !self.0.slot.is_announced()
-            && let Some(Some(stored)) = deadline.bound(self.0.read_storage()).await
+            && let Ok(Some(stored)) = deadline.bound(self.0.read_storage()).await
         {
             self.keep_ahead(&stored, self.0.clock.now());
             return Ok((Arc::clone(stored.credential()), TokenOrigin::Cached));
@@ -229,7 +229,7 @@ impl TokenManager {
         if !rt::is_running() {
             return None;
         }
-        let stored = self.0.deadline().bound(self.0.read_storage()).await??;
+        let stored = self.0.deadline().bound(self.0.read_storage()).await.ok()??;
         Some(Arc::clone(stored.credential()))
     }
 
@@ -253,7 +253,7 @@ impl TokenManager {
         forget();
         // Before the storage: whoever fetches in between must not store what the provider kept.
         let told = self.0.deadline().bound(self.0.provider.forget_token()).await;
-        let told = told.unwrap_or_else(|| Err(self.0.error(AuthenticationErrorKind::Timeout)));
+        let told = told.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
         let deleted = match &self.0.storage {
             Some(storage) => {
                 // Not while a flight stores: what it fetched before this call must not outlive it.
@@ -323,7 +323,7 @@ impl TokenManager {
     pub async fn warm_up(&self, limit: Duration) -> Result<(), AuthenticationError> {
         let deadline = Deadline::after(limit);
         loop {
-            let Some(fetched) = deadline.bound(self.get_token()).await else {
+            let Ok(fetched) = deadline.bound(self.get_token()).await else {
                 let last = self.status().last_error;
                 return Err(last.unwrap_or_else(|| self.0.error(AuthenticationErrorKind::Timeout)));
             };
@@ -349,7 +349,7 @@ impl TokenManager {
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.0.is_shut_down.store(true, Ordering::Relaxed);
         match self.0.flights.under_way() {
-            Some(mut ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_some(),
+            Some(ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_ok(),
             None => true,
         }
     }
@@ -376,16 +376,16 @@ impl TokenManager {
         // hence the bound.
         let mut lost = 0;
         while lost < MAX_LOST_FLIGHTS {
-            let mut ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
+            let ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
                 rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
             })?;
-            let Some(landed) = deadline.bound(ticket.landing()).await else {
+            let Ok(landed) = deadline.bound(ticket.landing()).await else {
                 // The flight has a shorter time-out of its own: its runtime is no longer driven. The
                 // next caller must not wait for it.
                 self.0.flights.abandon(&ticket);
                 return Err(self.0.failed_afresh(AuthenticationErrorKind::Timeout));
             };
-            let brought = |entry: Arc<Entry>, origin| {
+            let brought = |entry: &Entry, origin| {
                 let is_ours = ticket.is_first() || origin == TokenOrigin::Cached;
                 let origin = if is_ours { origin } else { TokenOrigin::Joined };
                 Ok(Some((Arc::clone(entry.credential()), origin)))
@@ -398,9 +398,9 @@ impl TokenManager {
                 Some(Ok(Landed::Adopted(entry))) if goal.accepts(entry.credential().id()) => {
                     return brought(entry, TokenOrigin::Cached);
                 }
-                Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(other) => return Ok(None),
-                Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error),
-                Some(Err(error)) => return Err(error),
+                Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(*other) => return Ok(None),
+                Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error.clone()),
+                Some(Err(error)) => return Err(error.clone()),
                 // It served another goal.
                 Some(Ok(_)) => {}
                 None => lost += 1,

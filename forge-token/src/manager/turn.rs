@@ -79,7 +79,7 @@ impl Inner {
         loop {
             let stamp = self.slot.stamp(self.clock.now());
             match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {
-                Some(Ok(Acquired::Held { failures })) => {
+                Ok(Ok(Acquired::Held { failures })) => {
                     self.failures.lock().go_on_from(failures);
                     turn.is_ours = true;
                     turn.told = match lease.seen() {
@@ -89,21 +89,21 @@ impl Inner {
                     };
                     return Waited::Over(turn);
                 }
-                Some(Ok(Acquired::CoolingDown(cool_down))) => {
+                Ok(Ok(Acquired::CoolingDown(cool_down))) => {
                     return Waited::CoolingDown(self.wait_with_the_others(&cool_down));
                 }
                 // Of what is found there only a token that will do is of interest: who gets the lease
                 // looks again.
-                Some(Ok(_)) => {
+                Ok(Ok(_)) => {
                     if let Found::Adoptable(entry) = self.look_into_storage(goal).await {
                         return Waited::Found(entry);
                     }
                 }
-                Some(Err(error)) => {
+                Ok(Err(error)) => {
                     self.warn_of_storage(&error, "fetching without a lease");
                     return Waited::Over(turn);
                 }
-                None => {
+                Err(_) => {
                     tracing::warn!(service, "the lease is not given back; fetching without");
                     return Waited::Over(turn);
                 }

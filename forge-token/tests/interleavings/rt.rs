@@ -66,6 +66,10 @@ pub(crate) fn random() -> f64 {
     thread_rng().gen_range(0.0..1.0)
 }
 
+/// The deadline came first.
+#[derive(Debug)]
+pub(crate) struct TooLate;
+
 /// Here nothing takes too long.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline;
@@ -85,7 +89,7 @@ impl Deadline {
         true
     }
 
-    pub(crate) async fn bound<F: Future>(self, future: F) -> Option<F::Output> {
-        Some(future.await)
+    pub(crate) async fn bound<F: Future>(self, future: F) -> Result<F::Output, TooLate> {
+        Ok(future.await)
     }
 }
