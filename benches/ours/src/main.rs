@@ -3,7 +3,7 @@
 //!
 //! One file per suite. The program starts itself again where something has to be in a process of its own:
 //! as `serve`, a server whose work is not counted; as `held N`, who holds so many tokens; as `count CASE N`,
-//! a case for callgrind.
+//! a case for callgrind; and in place of the compilers that a cold build takes.
 
 mod child;
 mod local;
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use forge_bench_kit::Job;
 
+use suites::build::profile;
 use suites::tokens_held;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -41,8 +42,12 @@ impl Pace {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match env::var_os(profile::LOG) {
+        Some(log) => profile::stand_in(log),
+        None => run().map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("forge-benches: {error}");
             ExitCode::FAILURE

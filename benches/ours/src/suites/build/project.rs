@@ -6,7 +6,11 @@ use std::{env, fs};
 use serde_json::Value;
 
 use super::cpu;
+use super::profile::{self, Profile};
 use crate::Result;
+
+/// The name of each.
+pub(super) const PACKAGE: &str = "cold-build";
 
 /// A program that depends on one thing.
 pub(super) struct Project {
@@ -21,6 +25,7 @@ pub(super) struct Built {
     /// Of processor time.
     pub(super) seconds: f64,
     pub(super) crates: usize,
+    pub(super) profile: Profile,
 }
 
 impl Project {
@@ -30,13 +35,17 @@ impl Project {
         let folder = self.write(&root)?;
         // Downloading is not building.
         succeed(cargo(&folder).arg("fetch").stdout(Stdio::null()))?;
+        let log = folder.join("compilers");
+        let mut build = cargo(&folder);
+        build.args(["build", "--message-format", "json"]).stdout(Stdio::piped());
+        profile::watch(&mut build, &log)?;
         let before = cpu::of_children()?;
-        let told =
-            succeed(cargo(&folder).args(["build", "--message-format", "json"]).stdout(Stdio::piped()))?;
+        let told = succeed(&mut build)?;
         let seconds = cpu::of_children()? - before;
+        let profile = Profile::read(&log)?;
         // It is large, and of no use any more.
         fs::remove_dir_all(&folder)?;
-        Ok(Built { seconds, crates: crates(&told) })
+        Ok(Built { seconds, crates: crates(&told), profile })
     }
 
     fn write(&self, root: &Path) -> Result<PathBuf> {
@@ -47,7 +56,7 @@ impl Project {
         fs::create_dir_all(folder.join("src"))?;
         let root_text = root.to_str().ok_or("the path of this repository is not UTF-8")?;
         let manifest = format!(
-            "[package]\nname = \"cold-build\"\nedition = \"2024\"\n\n[dependencies]\n{}\n\n[workspace]\n",
+            "[package]\nname = \"{PACKAGE}\"\nedition = \"2024\"\n\n[dependencies]\n{}\n\n[workspace]\n",
             self.dependency.replace("{root}", root_text),
         );
         fs::write(folder.join("Cargo.toml"), manifest)?;
@@ -60,6 +69,8 @@ impl Project {
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target")).env_remove("CARGO_MAKEFLAGS");
+    // What comes from a registry is never compiled incrementally, and a user's copy of us will.
+    command.env("CARGO_INCREMENTAL", "0");
     command
 }
 

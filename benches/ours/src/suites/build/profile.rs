@@ -1,0 +1,109 @@
+//! What each crate costs. Cargo starts this program in place of rustc, which it starts in turn, and takes down
+//! what that took.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::{env, mem};
+
+use super::cpu;
+use crate::Result;
+
+/// Where a compiler's time is taken down; set for those who stand in for it.
+pub(crate) const LOG: &str = "FORGE_BENCH_COMPILER_LOG";
+
+/// Has cargo start us for each compiler.
+pub(super) fn watch(cargo: &mut Command, log: &Path) -> Result<()> {
+    // Where it was watched before, cargo would ask the compiler less.
+    File::create(log)?;
+    cargo.env("RUSTC_WRAPPER", env::current_exe()?).env(LOG, log);
+    Ok(())
+}
+
+/// Starts the compiler, as cargo would.
+pub(crate) fn stand_in(log: OsString) -> Result<ExitCode> {
+    let mut words = env::args_os().skip(1);
+    let compiler = words.next().ok_or("there is no compiler to stand in for")?;
+    let status = Command::new(compiler).args(words).status()?;
+    if let Ok(package) = env::var("CARGO_PKG_NAME") {
+        // At once: several write.
+        let line = format!("{package} {}\n", cpu::of_children()?);
+        File::options().append(true).open(log)?.write_all(line.as_bytes())?;
+    }
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Seconds of the compiler by package.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Profile(BTreeMap<String, f64>);
+
+impl Profile {
+    pub(super) fn read(log: &Path) -> Result<Self> {
+        Self::of(&fs::read_to_string(log)?)
+    }
+
+    fn of(log: &str) -> Result<Self> {
+        let mut packages = BTreeMap::new();
+        for line in log.lines() {
+            let (package, seconds) = line.split_once(' ').ok_or("a line without a time")?;
+            *packages.entry(package.to_owned()).or_insert(0.0) += seconds.parse::<f64>()?;
+        }
+        Ok(Self(packages))
+    }
+
+    /// Takes out those packages of which this is true.
+    pub(super) fn take(&mut self, is_taken: impl Fn(&str) -> bool) -> Self {
+        let (taken, left) = mem::take(&mut self.0).into_iter().partition(|(package, _)| is_taken(package));
+        self.0 = left;
+        Self(taken)
+    }
+
+    pub(super) fn has(&self, package: &str) -> bool {
+        self.0.contains_key(package)
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        self.0.values().sum()
+    }
+
+    /// The packages that took longest, the longest first.
+    pub(super) fn longest(&self, count: usize) -> String {
+        let mut packages: Vec<_> = self.0.iter().collect();
+        packages.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        let (longest, others) = packages.split_at(count.min(packages.len()));
+        let rest: f64 = others.iter().map(|(_, seconds)| **seconds).sum();
+        let rest = (!others.is_empty()).then(|| format!("{} others {rest:.1}", others.len()));
+        let longest = longest.iter().map(|(package, seconds)| format!("{package} {seconds:.1}"));
+        longest.chain(rest).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile() -> Profile {
+        Profile::of("ring 1.5\nurl 0.25\nring 2\nforge-core 0.5\n").unwrap()
+    }
+
+    #[test]
+    fn what_a_package_takes_is_added_up() {
+        assert!(profile().has("ring") && !profile().has("rin"));
+        assert!((profile().seconds() - 4.25).abs() < 1e-9);
+        assert_eq!(profile().longest(3), "ring 3.5, forge-core 0.5, url 0.2");
+        assert_eq!(profile().longest(1), "ring 3.5, 2 others 0.8");
+        assert!(Profile::of("ring").is_err() && Profile::of("ring x").is_err());
+    }
+
+    #[test]
+    fn what_is_taken_out_is_not_left() {
+        let mut profile = profile();
+        let ours = profile.take(|package| package.starts_with("forge-"));
+        assert_eq!(ours, Profile::of("forge-core 0.5").unwrap());
+        assert_eq!(profile, Profile::of("ring 3.5\nurl 0.25").unwrap());
+    }
+}
