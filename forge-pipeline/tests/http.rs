@@ -14,11 +14,12 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::IntoResponse;
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, ConfigError, FetchContext, ManualClock, Secret,
-    SecretSource, TimeFormat, TokenData, TokenFetcher,
+    SecretSource, TimeFormat, TokenData, TokenFetcher, async_trait,
 };
 use forge_pipeline::{
     BodyTokenFetcher, ContentType, HeaderTokenFetcher, HttpMethod, HttpTokenFetcherBuilder,
 };
+use forge_token::{TokenRequest, TokenResponse, TokenTransport};
 use serde_json::{Value, json};
 
 #[derive(Clone, Default)]
@@ -198,6 +199,33 @@ fn what_a_step_depends_on_adds_up() {
     let step = BodyTokenFetcher::builder("c", "https://auth.example.com", "/token").depends_on(["a"]);
     let step = step.depends_on(["b"]).depends_on(["a"]).build().unwrap();
     assert_eq!(step.depends_on(), ["a", "b", "a"]);
+}
+
+/// Time passes until an answer is there.
+#[derive(Debug)]
+struct Slow(Arc<ManualClock>, Duration);
+
+#[async_trait]
+impl TokenTransport for Slow {
+    async fn call(&self, _: TokenRequest) -> Result<TokenResponse, AuthenticationError> {
+        self.0.advance(self.1);
+        let answer = json!({"access_token": "t", "expires_in": 60}).to_string();
+        Ok(TokenResponse::new(StatusCode::OK, answer.into()))
+    }
+}
+
+#[tokio::test]
+async fn a_lifetime_counts_from_when_the_call_is_sent_not_from_when_the_answer_comes() {
+    let clock = Arc::new(ManualClock::new());
+    let sent_at = clock.now().wall();
+    let fetcher = body("https://auth.example.com")
+        .transport(Slow(Arc::clone(&clock), Duration::from_secs(40)))
+        .clock(Arc::clone(&clock) as _)
+        .build();
+    let token = fetch(fetcher).await.unwrap();
+    assert_eq!(clock.now().wall(), sent_at + Duration::from_secs(40));
+    let counted_from_then = (Some(sent_at), Some(sent_at + Duration::from_secs(60)));
+    assert_eq!((token.issued_at(), token.expires_at()), counted_from_then);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use forge_storage_memory::InMemoryTokenStorage;
 
 use crate::storage::Told;
-use crate::world::{World, token};
+use crate::world::{World, token, until};
 
 #[tokio::test]
 async fn by_default_a_token_outlives_those_it_was_obtained_with() {
@@ -65,6 +65,27 @@ async fn a_token_is_as_dead_as_the_one_that_it_depends_on() {
     let pipeline = restarted.builder().storage(storage).build().unwrap();
     assert_eq!(token(&pipeline).await, "session-2");
     assert_eq!(restarted.calls(), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_step_that_is_refused_with_401_is_not_shown_a_token_that_has_died_instead() {
+    let world = World::new().step("app", &[]).dying("user", &["app"]).step("session", &["user"]);
+    let storage = InMemoryTokenStorage::new();
+    let pipeline = |steps| world.first(steps).builder().storage(storage.clone()).build().unwrap();
+    let (app, user, session) = (pipeline(1), pipeline(2), pipeline(3));
+    let gate = world.steps[2].hold();
+    let call = tokio::spawn(async move { session.execute(false).await });
+    until(|| world.calls() == [1, 1, 1]).await;
+    // While the session is bought with `user-1`, others renew the user token, and then what that dies with.
+    assert_eq!(user.execute(true).await.unwrap().access_token(), "user-2");
+    assert_eq!(app.execute(true).await.unwrap().access_token(), "app-3");
+    world.steps[2].state().revoked.extend(["user-1", "user-2"].map(str::to_owned));
+    gate.add_permits(1);
+
+    assert_eq!(call.await.unwrap().unwrap().access_token(), "session-2");
+    let shown = |step: usize| world.steps[step].state().seen.last().cloned().unwrap();
+    assert_eq!((&*shown(1)["app"], &*shown(2)["user"]), ("app-3", "user-3"));
+    assert_eq!(world.calls(), [3, 3, 2]);
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
-use forge_core::{AuthenticationErrorKind, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
+use forge_core::{AuthenticationErrorKind, Clock, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
 use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
@@ -78,6 +79,29 @@ async fn the_ttl_of_a_step_wins_over_what_its_token_says() {
     let world = World::new().living("app", &[], 60);
     let token = world.pipeline().execute(false).await.unwrap();
     assert_eq!((token.expires_at().unwrap() - token.issued_at().unwrap()).num_seconds(), 60);
+}
+
+#[tokio::test]
+async fn the_ttl_of_a_step_counts_from_when_it_is_called_not_from_when_it_answers() {
+    let world = World::new().living("app", &[], 100);
+    let pipeline = world.pipeline();
+    let begun = world.clock.now().wall();
+    let gate = world.steps[0].hold();
+    let slow = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move { pipeline.execute(false).await.unwrap() }
+    });
+    until(|| world.calls() == [1]).await;
+    world.pass(40);
+    gate.add_permits(1);
+    let slow = slow.await.unwrap();
+    let counted_from_then = (Some(begun), Some(begun + Duration::from_secs(100)));
+    assert_eq!((slow.issued_at(), slow.expires_at()), counted_from_then);
+    // It is used until half a minute before its end.
+    world.pass(29);
+    assert_eq!(token(&pipeline).await, "app-1");
+    world.pass(1);
+    assert_eq!(token(&pipeline).await, "app-2");
 }
 
 #[tokio::test]

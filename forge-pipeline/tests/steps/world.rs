@@ -193,6 +193,11 @@ impl World {
         self
     }
 
+    /// The same clock, and the first of these very steps: for a pipeline that has them in common with another.
+    pub(crate) fn first(&self, steps: usize) -> Self {
+        Self { clock: Arc::clone(&self.clock), steps: self.steps[..steps].to_vec() }
+    }
+
     pub(crate) fn builder(&self) -> TokenFetchPipelineBuilder {
         let builder =
             TokenFetchPipeline::builder().cache_key_prefix("api").clock(Arc::clone(&self.clock) as _);
