@@ -84,17 +84,7 @@ impl Step {
 
     /// A token that will do, and where it came from.
     pub(crate) async fn obtain(&self, demand: Demand) -> Result<Obtained, AuthenticationError> {
-        self.told(async {
-            let mut obtained = self.manager.get_token_for(demand).await?;
-            for _ in 0..MOST_REPETITIONS {
-                if self.is_alive(obtained.0.token()).await {
-                    break;
-                }
-                obtained = self.manager.get_token_for(Demand::NewerThan(obtained.0.id())).await?;
-            }
-            Ok(obtained)
-        })
-        .await
+        self.told(async { self.alive_or_newer(self.manager.get_token_for(demand).await?).await }).await
     }
 
     /// A token fetched anew with these of the dependencies, not with older ones by somebody who has begun
@@ -116,12 +106,13 @@ impl Step {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        let renewed = self.told(self.manager.get_token_instead_of(rejected)).await?;
-        let Some((renewed, _)) = renewed else { return Ok(None) };
-        if self.is_alive(renewed.token()).await {
-            return Ok(Some(renewed));
-        }
-        Ok(Some(self.obtain(Demand::NewerThan(renewed.id())).await?.0))
+        let renewed = self.told(async {
+            match self.manager.get_token_instead_of(rejected).await? {
+                Some(renewed) => self.alive_or_newer(renewed).await.map(Some),
+                None => Ok(None),
+            }
+        });
+        Ok(renewed.await?.map(|(credential, _)| credential))
     }
 
     /// The valid token that is cached, if there is one.
@@ -149,6 +140,17 @@ impl Step {
     pub(crate) async fn invalidate(&self) -> Result<(), AuthenticationError> {
         let invalidated = self.manager.invalidate_token().await;
         invalidated.map_err(|error| error.or_step(&self.call.pipeline, self.name()))
+    }
+
+    /// This token, or a newer one where its dependencies have changed since it was obtained.
+    async fn alive_or_newer(&self, mut obtained: Obtained) -> Result<Obtained, AuthenticationError> {
+        for _ in 0..MOST_REPETITIONS {
+            if self.is_alive(obtained.0.token()).await {
+                break;
+            }
+            obtained = self.manager.get_token_for(Demand::NewerThan(obtained.0.id())).await?;
+        }
+        Ok(obtained)
     }
 
     /// Whether the tokens with which this one was obtained still are those of today, where it dies with
