@@ -19,6 +19,7 @@ mod echo;
 mod error;
 mod fetch_context;
 mod fetcher;
+mod header_name;
 mod identity;
 mod judgement;
 mod provider;
@@ -43,6 +44,8 @@ pub use error::{
 };
 pub use fetch_context::FetchContext;
 pub use fetcher::TokenFetcher;
+#[doc(hidden)] // for our other crates
+pub use header_name::{check_header_name, is_framing};
 pub use identity::TokenId;
 pub use judgement::Judgement;
 pub use provider::{Demand, TokenProvider};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, TokenData, TokenFetcher, async_trait,
+    check_header_name,
 };
 use forge_token::{TokenEndpoint, TokenRequest, TokenTransport};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -157,8 +158,11 @@ fn texts(data: Vec<(String, Read)>) -> Result<Vec<(String, Zeroizing<String>)>, 
 const NO_NESTING: &str = "a text or a number; only `ContentType::Json` holds lists, objects and null";
 
 fn header_name(name: String) -> Result<HeaderName, AuthenticationError> {
-    HeaderName::try_from(name)
-        .map_err(|error| unfit("a name of `request_headers_with`", "a header name").with_source(error))
+    const WHAT: &str = "a name of `request_headers_with`";
+    let name = HeaderName::try_from(name).map_err(|error| unfit(WHAT, "a header name").with_source(error))?;
+    check_header_name("request_headers_with", &name)
+        .map_err(|error| unfit(WHAT, "one that callers may set").with_source(error))?;
+    Ok(name)
 }
 
 /// The request cannot be made.

@@ -115,6 +115,21 @@ async fn data_goes_out_as_a_form_by_default_and_dynamic_values_win() {
 }
 
 #[tokio::test]
+async fn a_header_that_follows_from_the_body_is_refused_and_nothing_is_sent() {
+    let (server, url) = Server::token().await;
+    for name in ["Content-Length", "transfer-encoding"] {
+        let refused = body(&url).request_headers([(name, "1")]).build().unwrap_err();
+        assert_eq!(refused.field(), "request_headers");
+        assert!(refused.to_string().contains(&name.to_lowercase()), "{refused}");
+        let refused =
+            fetch(body(&url).request_headers_with(move |_| [(name, "1")]).build()).await.unwrap_err();
+        assert_eq!(refused.kind(), &AuthenticationErrorKind::Configuration);
+        assert!(refused.source().unwrap().to_string().contains(&name.to_lowercase()));
+    }
+    assert!(server.0.lock().unwrap().seen.is_empty());
+}
+
+#[tokio::test]
 async fn data_goes_out_as_json_with_nested_values() {
     let (server, url) = Server::token().await;
     let fetcher = body(&url)

@@ -48,7 +48,8 @@ pub struct TokenRequest {
     pub endpoint: TokenEndpoint,
     /// `POST` for all grants (RFC 6749 3.2); some endpoints that follow no RFC want `GET`.
     pub method: Method,
-    /// What goes with it, credentials among it.
+    /// What goes with it, credentials among it. [`HttpTransport`] refuses `Content-Length` and
+    /// `Transfer-Encoding`, which follow from the body.
     pub headers: HeaderMap,
     /// The encoded body.
     pub body: Bytes,

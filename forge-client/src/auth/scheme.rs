@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, check_header_name, is_framing};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::bare::BareRequest;
@@ -10,7 +10,6 @@ use super::exclusions::Exclusions;
 use super::fixed::Fixed;
 use super::hook::{AuthHook, AuthRequest};
 use super::{BoundTokenAuth, TokenAuth};
-use crate::header::{check_name, is_framing};
 
 /// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
 /// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
@@ -41,7 +40,7 @@ impl Auth {
             Kind::Hook(hook) => Scheme::Single(Single::Hook(hook)),
             Kind::Composite(auth) => auth.build()?,
         };
-        scheme.header_names().iter().try_for_each(|name| check_name("auth", name))?;
+        scheme.header_names().iter().try_for_each(|name| check_header_name("auth", name))?;
         Ok(scheme)
     }
 }

@@ -1,11 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use forge_core::ConfigError;
+use forge_core::{ConfigError, check_header_name};
 use http::{Extensions, HeaderName, HeaderValue};
 
 use super::{HookResult, OutgoingRequest, RequestHook};
-use crate::header::check_name;
 
 /// Gives each call an identifier, by which it is found in everybody's logs: a header that is the same in
 /// all attempts and hops of the call, and [`with_logging`](crate::HttpClientConfigBuilder::with_logging)
@@ -60,7 +59,7 @@ impl CorrelationId {
     pub fn in_header(name: &str) -> Result<Self, ConfigError> {
         let name = HeaderName::try_from(name)
             .map_err(|error| ConfigError::new("header_name", "a header name").with_source(error))?;
-        check_name("header_name", &name)?;
+        check_header_name("header_name", &name)?;
         Ok(Self::named(name))
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat};
+use forge_core::{Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_header_name};
 use forge_token::reqwest::ClientBuilder;
 use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
 use http::HeaderName;
@@ -220,7 +220,8 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Headers that are always the same. Called again, it adds more.
+    /// Headers that are always the same. Called again, it adds more. `Content-Length` and
+    /// `Transfer-Encoding` are refused, here and in those with tokens: they follow from the body.
     pub fn request_headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<String>,
@@ -412,6 +413,7 @@ fn checked_headers(headers: Parts<String>) -> Result<Parts<HeaderName>, ConfigEr
     let check = |(name, value): (String, RequestValue)| {
         let name = HeaderName::try_from(name)
             .map_err(|error| wrong("names of headers".to_owned()).with_source(error))?;
+        check_header_name("request_headers", &name)?;
         if value.is_missing() || value.is_nested() {
             return Err(wrong(format!("a text or a number, for `{name}`")));
         }

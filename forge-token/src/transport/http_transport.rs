@@ -3,7 +3,9 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, async_trait};
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, async_trait, check_header_name,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use zeroize::Zeroizing;
@@ -106,9 +108,12 @@ impl fmt::Debug for HttpTransport {
 #[async_trait]
 impl TokenTransport for HttpTransport {
     async fn call(&self, request: TokenRequest) -> Result<TokenResponse, AuthenticationError> {
-        let client = self.client_for(&request.endpoint).map_err(|error| {
+        let refused = |error: ConfigError| {
             AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_source(error)
-        })?;
+        };
+        let mut names = request.headers.keys();
+        names.try_for_each(|name| check_header_name("headers", name)).map_err(refused)?;
+        let client = self.client_for(&request.endpoint).map_err(refused)?;
         let mut call = client
             .request(request.method, request.endpoint.url().clone())
             .headers(request.headers)
@@ -160,5 +165,25 @@ fn failed(error: &reqwest::Error) -> AuthenticationError {
         failure.with_source(ExchangeError::without_tls())
     } else {
         failure.with_source(ExchangeError::of(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_header_that_follows_from_the_body_is_refused_before_anything_is_sent() {
+        // Nobody listens there, which would be another error.
+        let endpoint = TokenEndpoint::new("http://127.0.0.1:1/token").unwrap();
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            let mut request = TokenRequest::post(endpoint.clone(), Bytes::from_static(b"a=b"));
+            request.headers.insert(name, HeaderValue::from_static("1"));
+            let error = HttpTransport::shared().call(request).await.unwrap_err();
+            assert_eq!(error.kind(), &AuthenticationErrorKind::Configuration);
+        }
     }
 }

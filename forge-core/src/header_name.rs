@@ -1,0 +1,24 @@
+use http::HeaderName;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+
+use crate::ConfigError;
+
+/// Whether a header says where a message ends. That follows from its body; a second opinion makes two
+/// requests of one (RFC 9112 11.2).
+#[must_use]
+pub fn is_framing(name: &HeaderName) -> bool {
+    [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+}
+
+/// Refuses a header that no caller may set.
+///
+/// # Errors
+///
+/// It [says where the message ends](is_framing).
+pub fn check_header_name(field: &'static str, name: &HeaderName) -> Result<(), ConfigError> {
+    if is_framing(name) {
+        let expected = format!("another header than `{name}`, which follows from the body");
+        return Err(ConfigError::new(field, expected));
+    }
+    Ok(())
+}
