@@ -37,6 +37,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_main_prints_reads_as_a_sentence() {
+        let io = || std::io::Error::other("no such file");
+        let config = ConfigError::new("secret", "a file that can be read").with_source(io());
+        assert_eq!(format!("{config:?}"), "`secret`: expected a file that can be read: no such file");
+        let failed = AuthenticationError::new("crm", AuthenticationErrorKind::Other).with_source(config);
+        let chain = format!("{failed}: `secret`: expected a file that can be read: no such file");
+        assert_eq!(format!("{failed:?}"), chain);
+        assert_eq!(format!("{failed:#?}"), chain);
+    }
+
+    #[test]
     fn a_source_can_be_downcast() {
         let io = || std::io::Error::other("io");
         let errors: [Box<dyn Error>; 3] = [

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Source, as_source};
+use super::{Source, as_source, write_chain};
 
 /// No token could be had, and why.
 ///
@@ -356,20 +356,10 @@ impl fmt::Display for AuthenticationError {
     }
 }
 
+/// For people, as this is what a `main` that returns the error prints.
 impl fmt::Debug for AuthenticationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &*self.0;
-        f.debug_struct("AuthenticationError")
-            .field("service_name", &inner.service_name)
-            .field("step", &inner.step)
-            .field("kind", &inner.kind)
-            .field("refresh", &inner.refresh)
-            .field("status", &inner.status)
-            .field("retry_after", &inner.retry_after)
-            .field("cool_down", &inner.cool_down)
-            .field("message", &inner.message)
-            .field("source", &inner.source)
-            .finish()
+        write_chain(self, f)
     }
 }
 

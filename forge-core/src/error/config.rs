@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{Source, as_source};
+use super::{Source, as_source, write_chain};
 
 /// A setting that cannot be: names the field and what was expected there, never the value.
 ///
@@ -10,7 +10,7 @@ use super::{Source, as_source};
 /// assert_eq!(error.to_string(), "`timeout`: expected a positive duration");
 /// assert_eq!(error.field(), "timeout");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConfigError {
     field: &'static str,
     expected: String,
@@ -54,6 +54,13 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`: expected {}", self.field, self.expected)
+    }
+}
+
+/// For people, as this is what a `main` that returns the error prints.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_chain(self, f)
     }
 }
 
