@@ -2,12 +2,14 @@
 //! what that took.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::{env, mem};
+
+use forge_bench_kit::median;
 
 use super::cpu;
 use crate::Result;
@@ -55,11 +57,19 @@ impl Profile {
         Ok(Self(packages))
     }
 
-    /// Takes out those packages of which this is true.
-    pub(super) fn take(&mut self, is_taken: impl Fn(&str) -> bool) -> Self {
-        let (taken, left) = mem::take(&mut self.0).into_iter().partition(|(package, _)| is_taken(package));
-        self.0 = left;
-        Self(taken)
+    /// Those packages of which this is true.
+    pub(super) fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let wanted = self.0.iter().filter(|(package, _)| is_wanted(package));
+        Self(wanted.map(|(package, seconds)| (package.clone(), *seconds)).collect())
+    }
+
+    /// What each package takes as a rule.
+    pub(super) fn medians(profiles: &[Self]) -> Self {
+        let packages = profiles.iter().flat_map(|profile| profile.0.keys());
+        let of = |package: &String| -> Vec<f64> {
+            profiles.iter().filter_map(|profile| profile.0.get(package).copied()).collect()
+        };
+        Self(packages.map(|package| (package.clone(), median(&of(package)))).collect())
     }
 
     pub(super) fn has(&self, package: &str) -> bool {
@@ -100,10 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_is_not_left() {
-        let mut profile = profile();
-        let ours = profile.take(|package| package.starts_with("forge-"));
+    fn some_packages_are_looked_at_alone() {
+        let ours = profile().only(|package| package.starts_with("forge-"));
         assert_eq!(ours, Profile::of("forge-core 0.5").unwrap());
-        assert_eq!(profile, Profile::of("ring 3.5\nurl 0.25").unwrap());
+    }
+
+    #[test]
+    fn of_several_builds_the_one_in_the_middle_counts() {
+        let builds = ["ring 1", "ring 9\nurl 2", "ring 3\nurl 4"].map(|log| Profile::of(log).unwrap());
+        assert_eq!(Profile::medians(&builds), Profile::of("ring 3\nurl 3").unwrap());
     }
 }
