@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use forge_core::{
@@ -552,4 +554,32 @@ async fn inv09_what_is_stored_can_be_refreshed_by_another_manager() {
     storage.set("shared", &expired).await.expect("set");
     assert_eq!(manager.get_token().await.expect("a token").access_token(), "refreshed 1");
     assert_eq!(provider.calls(), 0);
+}
+
+#[test]
+fn without_a_runtime_what_needs_one_is_an_error_and_nothing_panics() {
+    let provider = Scripted::new(|call| async move { Ok(TokenData::new(format!("t{call}"))) });
+    let storage = InMemoryTokenStorage::new();
+    let manager = TokenManager::builder(provider).storage(storage).build().expect("a manager");
+    let token = runtime().block_on(manager.get_token()).expect("a token");
+    assert!(at_once(manager.get_token()).is_ok() && at_once(manager.warm_up(Duration::from_secs(1))).is_ok());
+    let is_told = |result: Result<(), AuthenticationError>| {
+        assert_eq!(result.expect_err("an error").kind(), &AuthenticationErrorKind::Configuration);
+    };
+    is_told(at_once(manager.force_refresh()).map(drop));
+    at_once(manager.discard_token(token.id()));
+    // Here it is forgotten all the same.
+    is_told(at_once(manager.invalidate_token()));
+    assert!(manager.cached().is_none());
+    is_told(at_once(manager.get_token()).map(drop));
+    is_told(at_once(manager.warm_up(Duration::from_secs(1))));
+    assert!(at_once(manager.find_token()).is_none() && at_once(manager.shutdown(Duration::from_secs(1))));
+}
+
+/// What comes of it without anybody who waits.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
 }

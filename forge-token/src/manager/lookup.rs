@@ -10,7 +10,7 @@ use super::Inner;
 use super::goal::Goal;
 use super::slot::{Entry, Stamp};
 use super::turn::Turn;
-use crate::rt::Deadline;
+use crate::rt::{self, Deadline};
 
 pub(super) enum Found {
     /// A token that will do.
@@ -104,6 +104,9 @@ impl Inner {
         &self,
         call: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
+        if !rt::is_running() {
+            return Err(StorageError::new("there is no tokio runtime to wait with"));
+        }
         let answered = self.storage_deadline().bound(call).await;
         answered.unwrap_or_else(|_| Err(StorageError::new("no answer in time")))
     }

@@ -251,6 +251,9 @@ impl TokenManager {
     pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
         let forget = || self.0.flights.detach(|| self.0.slot.clear());
         forget();
+        if !rt::is_running() {
+            return Err(self.0.no_runtime());
+        }
         // Before the storage: whoever fetches in between must not store what the provider kept.
         let told = self.0.deadline().bound(self.0.provider.forget_token()).await;
         let told = told.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
@@ -321,6 +324,10 @@ impl TokenManager {
     ///
     /// There is no token: the last failure, or a time-out.
     pub async fn warm_up(&self, limit: Duration) -> Result<(), AuthenticationError> {
+        if !rt::is_running() {
+            // Which says so, unless there is a token.
+            return self.get_token().await.map(drop);
+        }
         let deadline = Deadline::after(limit);
         loop {
             let Ok(fetched) = deadline.bound(self.get_token()).await else {
