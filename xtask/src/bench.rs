@@ -65,23 +65,38 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     }
     let workspace = workspace::load()?;
     let selected = suites::select(&args.suites)?;
+    let files = Files::prepare(&workspace, args.json.as_deref())?;
     let programs = Programs::build(&workspace, &selected)?;
 
     let start = Instant::now();
-    let mut redis = redis::Shared::new(args.redis);
     let mut report = Report::new(machine::describe(), machine::today(), machine::commit(&workspace));
+    let measured = run_suites(args, &workspace, &programs, &selected, &mut report);
+    // Also what was measured before something did not work.
+    if !report.lines.is_empty() {
+        files.write(&report)?;
+        say(format_args!("measured in {}", duration(start.elapsed())));
+        say(table::verdict(&report.lines));
+    }
+    measured.map(|()| ExitCode::SUCCESS)
+}
+
+fn run_suites(
+    args: &Args,
+    workspace: &Metadata,
+    programs: &Programs,
+    selected: &[&Suite],
+    report: &mut Report,
+) -> Result<(), String> {
+    let mut redis = redis::Shared::new(args.redis);
     for (index, suite) in selected.iter().enumerate() {
         heading(index + 1, selected.len(), &format!("{}: {}", suite.name, suite.about));
         let suite_start = Instant::now();
         let failed = |error| format!("suite {}: {error}", suite.name);
-        run_suite(&workspace, &programs, suite, args.quick, &mut redis, &mut report).map_err(failed)?;
+        run_suite(workspace, programs, suite, args.quick, &mut redis, report).map_err(failed)?;
         table::print(&report.of_suite(suite.name));
         say(format_args!("-- {} in {}", suite.name, duration(suite_start.elapsed())));
     }
-
-    write(&workspace, args.json.as_deref(), &report)?;
-    say(format_args!("\n{} in {}", table::verdict(&report.lines), duration(start.elapsed())));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn run_suite(
@@ -121,17 +136,40 @@ fn run_suite(
     if lines == 0 { Err("it measured nothing".to_owned()) } else { Ok(()) }
 }
 
-fn write(workspace: &Metadata, copy: Option<&Path>, report: &Report) -> Result<(), String> {
-    let folder = workspace.target_directory.join("bench");
-    fs::create_dir_all(&folder).map_err(|error| format!("cannot make {folder}: {error}"))?;
-    let json = report.to_json();
-    let file = folder.join("report.json").into_std_path_buf();
-    for file in [Some(file.as_path()), copy].into_iter().flatten() {
-        fs::write(file, &json).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-        say(format_args!("report: {}", file.display()));
+/// Where the report goes.
+struct Files {
+    reports: Vec<PathBuf>,
+    page: PathBuf,
+}
+
+impl Files {
+    /// Says now what cannot be written, and takes away what would look like the report of this run.
+    fn prepare(workspace: &Metadata, copy: Option<&Path>) -> Result<Self, String> {
+        let folder = workspace.target_directory.join("bench").into_std_path_buf();
+        fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        let reports = [Some(folder.join("report.json")), copy.map(Path::to_owned)];
+        let files =
+            Self { reports: reports.into_iter().flatten().collect(), page: folder.join("index.html") };
+        for file in files.reports.iter().chain([&files.page]) {
+            put(file, "")?;
+            fs::remove_file(file).map_err(|error| format!("cannot remove {}: {error}", file.display()))?;
+        }
+        Ok(files)
     }
-    let page = folder.join("index.html");
-    fs::write(&page, html::page(report)).map_err(|error| format!("cannot write {page}: {error}"))?;
-    say(format_args!("page: {page}"));
-    Ok(())
+
+    fn write(&self, report: &Report) -> Result<(), String> {
+        let json = report.to_json();
+        say("");
+        for file in &self.reports {
+            put(file, &json)?;
+            say(format_args!("report: {}", file.display()));
+        }
+        put(&self.page, &html::page(report))?;
+        say(format_args!("page: {}", self.page.display()));
+        Ok(())
+    }
+}
+
+fn put(file: &Path, text: &str) -> Result<(), String> {
+    fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }

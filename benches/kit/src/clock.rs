@@ -5,29 +5,65 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct CpuTime(Duration);
 
+/// The same of all threads of this process together.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessTime(Duration);
+
 impl CpuTime {
-    /// Now, on this thread.
-    #[cfg(target_os = "linux")]
+    /// Now, on this thread; where there is no such clock, the wall clock.
     pub fn now() -> Self {
-        use rustix::time::{ClockId, clock_gettime};
-
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Self(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
-    }
-
-    /// Now, on this thread: the wall clock, where there is no other.
-    #[cfg(not(target_os = "linux"))]
-    pub fn now() -> Self {
-        use std::sync::OnceLock;
-        use std::time::Instant;
-
-        static START: OnceLock<Instant> = OnceLock::new();
-        Self(START.get_or_init(Instant::now).elapsed())
+        Self(read::thread())
     }
 
     /// What this thread has spent since.
     pub fn elapsed(self) -> Duration {
-        Self::now().0.saturating_sub(self.0)
+        read::thread().saturating_sub(self.0)
+    }
+}
+
+impl ProcessTime {
+    /// Now; where there is no such clock, the wall clock.
+    pub fn now() -> Self {
+        Self(read::process())
+    }
+
+    /// What the threads have spent since.
+    pub fn elapsed(self) -> Duration {
+        read::process().saturating_sub(self.0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod read {
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    pub(super) fn thread() -> Duration {
+        read(ClockId::ThreadCPUTime)
+    }
+
+    pub(super) fn process() -> Duration {
+        read(ClockId::ProcessCPUTime)
+    }
+
+    fn read(clock: ClockId) -> Duration {
+        let time = clock_gettime(clock);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod read {
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
+
+    pub(super) use wall as process;
+    pub(super) use wall as thread;
+
+    pub(super) fn wall() -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
     }
 }

@@ -11,8 +11,8 @@ mod job;
 mod message;
 mod stats;
 
-pub use clock::CpuTime;
+pub use clock::{CpuTime, ProcessTime};
 pub use interleaved::{Contender, interleave};
 pub use job::Job;
 pub use message::{Count, Line, Plot, progress};
-pub use stats::{median, paired_ratio, quantile, quartiles};
+pub use stats::{median, median_error, paired_ratio, quantile, quartiles};

@@ -21,6 +21,17 @@ pub fn quartiles(values: &[f64]) -> String {
     format!("{:.3} to {:.3}", quantile(values, 0.25), quantile(values, 0.75))
 }
 
+/// How far the median of so many values strays from that of all there could be: its standard error, were
+/// they spread as chance spreads them. `NaN` of none.
+pub fn median_error(values: &[f64]) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // there are never that many
+    let count = values.len() as f64;
+    // A normal distribution's middle half is 1.349 deviations wide, and its median's error π/2 times the mean's,
+    // both squared.
+    let deviation = (quantile(values, 0.75) - quantile(values, 0.25)) / 1.349;
+    deviation * (std::f64::consts::FRAC_PI_2 / count).sqrt()
+}
+
 /// The median of `ours[i] / theirs[i]`: both were measured in turn, so what slows the machine down for a
 /// while slows both down.
 pub fn paired_ratio(ours: &[f64], theirs: &[f64]) -> f64 {
@@ -34,6 +45,17 @@ mod tests {
 
     fn close(one: f64, other: f64) -> bool {
         (one - other).abs() < 1e-9
+    }
+
+    #[test]
+    fn the_more_values_the_surer_their_median() {
+        let few: Vec<f64> = (0..=20).map(f64::from).collect();
+        assert!(
+            (median_error(&few) - 10.0 / 1.349 * (std::f64::consts::FRAC_PI_2 / 21.0).sqrt()).abs() < 1e-9
+        );
+        let many = few.repeat(4);
+        assert!(median_error(&many) < median_error(&few) * 0.51);
+        assert!(median_error(&[]).is_nan() && close(median_error(&[3.0, 3.0]), 0.0));
     }
 
     #[test]

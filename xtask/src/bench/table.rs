@@ -61,7 +61,7 @@ pub(crate) fn number(value: f64) -> String {
 
 /// How many lines went how.
 pub(crate) fn verdict(lines: &[Line]) -> String {
-    let with_goal: Vec<&Line> = lines.iter().filter(|line| !line.verdict().is_empty()).collect();
+    let with_goal: Vec<&Line> = lines.iter().filter(|line| !line.goal.is_empty()).collect();
     let number_of = |verdict: &str| with_goal.iter().filter(|line| line.verdict() == verdict).count();
     let parts =
         ["met", "NOT MET", "full run only", "not measured"].map(|verdict| (number_of(verdict), verdict));
@@ -104,6 +104,7 @@ mod tests {
             Line::sample("b", Some(30.0), Some(false)),
             Line::sample("c", None, None),
             Line { goal: String::new(), ..Line::sample("d", Some(1.0), None) },
+            Line { goal: String::new(), ..Line::sample("e", None, None) },
         ];
         assert_eq!(verdict(&lines), "goals: 1 met, 1 NOT MET, 1 full run only\n  hit: b");
     }

@@ -2,9 +2,9 @@
 
 mod caller;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use forge_bench_kit::{Count, Line, median, quantile, quartiles};
+use forge_bench_kit::{Count, Line, ProcessTime, median, median_error, quartiles};
 use tokio::task::JoinSet;
 
 use super::two_workers;
@@ -63,62 +63,74 @@ struct Batch {
     each: usize,
 }
 
-/// Batches in turns, in requests a second: ours, reqwest's, and reqwest's once more, which says what the
-/// machine does to equals.
+/// Batches in turns: ours, reqwest's, and reqwest's once more, which says what the machine does to equals.
 struct Race {
     batch: Batch,
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-    again: Vec<f64>,
+    ours: Vec<Cost>,
+    theirs: Vec<Cost>,
+    again: Vec<Cost>,
+}
+
+/// What a batch took.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// Requests a second.
+    rate: f64,
+    /// Processor time of a request in this process, in microseconds: the server is another one.
+    cpu: f64,
 }
 
 impl Race {
     async fn run(callers: [&Caller; 3], batch: Batch, rounds: usize) -> Result<Self> {
-        let mut rates = [const { Vec::new() }; 3];
+        let mut costs = [const { Vec::new() }; 3];
         for caller in callers {
-            batch.rate(caller).await?;
+            batch.cost(caller).await?;
         }
         for round in 0..rounds {
             // Another one begins each time, in case that is an advantage.
             for turn in 0..callers.len() {
                 let turn = (round + turn) % callers.len();
-                rates[turn].push(batch.rate(callers[turn]).await?);
+                costs[turn].push(batch.cost(callers[turn]).await?);
             }
         }
-        let [ours, theirs, again] = rates;
+        let [ours, theirs, again] = costs;
         Ok(Self { batch, ours, theirs, again })
     }
 
     fn print(&self) {
-        let of = |rates: &[f64]| -> Vec<f64> {
-            rates.iter().zip(&self.theirs).map(|(rate, theirs)| rate / theirs).collect()
+        let of = |costs: &[Cost], of: fn(&Cost) -> f64| costs.iter().map(of).collect::<Vec<_>>();
+        let ratios = |costs: &[Cost], one: fn(&Cost) -> f64| -> Vec<f64> {
+            costs.iter().zip(&self.theirs).map(|(cost, theirs)| one(cost) / one(theirs)).collect()
         };
-        let (ratios, control) = (of(&self.ours), of(&self.again));
-        let ratio = median(&ratios);
-        Line::new(
-            format!("requests a second through the client, {} in flight", self.batch.in_flight),
-            median(&self.ours),
-            "requests/s",
-        )
-        .anchor(format!("reqwest {:.0} requests/s", median(&self.theirs)))
-        .ratio(ratio)
-        .goal("≥ 1 ×, as far as a control can tell", ratio >= 1.0 - noise(&control))
-        .spread(quartiles(&ratios))
-        .note(format!("reqwest against itself: {}", quartiles(&control)))
-        .print();
+        let line = |name: &str, unit: &str, one: fn(&Cost) -> f64| {
+            let (ours, control) = (ratios(&self.ours, one), ratios(&self.again, one));
+            Line::new(
+                format!("{name}, {} in flight", self.batch.in_flight),
+                median(&of(&self.ours, one)),
+                unit,
+            )
+            .anchor(format!("reqwest {:.1} {unit}", median(&of(&self.theirs, one))))
+            .ratio(median(&ours))
+            .spread(format!("{} of the ratios", quartiles(&ours)))
+            .note(format!(
+                "reqwest against itself: {:.3} ×, middle half {}",
+                median(&control),
+                quartiles(&control)
+            ))
+        };
+        let rates = ratios(&self.ours, |cost| cost.rate);
+        let doubt = 2.0 * median_error(&rates).hypot(median_error(&ratios(&self.again, |cost| cost.rate)));
+        line("requests a second through the client", "requests/s", |cost| cost.rate)
+            .goal(format!("≥ 1 ×, within {doubt:.3}: two standard errors"), median(&rates) >= 1.0 - doubt)
+            .print();
+        line("processor time of a request, the client's side", "µs", |cost| cost.cpu).print();
     }
 }
 
-/// How far a ratio of equals strays: half of the pairs are nearer to 1.
-fn noise(control: &[f64]) -> f64 {
-    (quantile(control, 0.75) - 1.0).max(1.0 - quantile(control, 0.25))
-}
-
 impl Batch {
-    /// Requests a second.
-    async fn rate(self, caller: &Caller) -> Result<f64> {
+    async fn cost(self, caller: &Caller) -> Result<Cost> {
         let mut tasks = JoinSet::new();
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), ProcessTime::now());
         for _ in 0..self.in_flight {
             let caller = caller.clone();
             tasks.spawn(async move {
@@ -131,22 +143,9 @@ impl Batch {
         while let Some(done) = tasks.join_next().await {
             done??;
         }
-        Ok(per_second(self.in_flight * self.each, begun.elapsed()))
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "small numbers")]
-fn per_second(times: usize, took: Duration) -> f64 {
-    times as f64 / took.as_secs_f64()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn noise_is_the_farther_quartile() {
-        assert!((noise(&[0.9, 0.98, 1.0, 1.01, 1.3]) - 0.02).abs() < 1e-9);
-        assert!((noise(&[0.5, 0.999, 1.0, 1.05, 1.06]) - 0.05).abs() < 1e-9);
+        let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let requests = (self.in_flight * self.each) as f64;
+        Ok(Cost { rate: requests / took, cpu: cpu * 1e6 / requests })
     }
 }

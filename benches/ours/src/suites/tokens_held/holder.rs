@@ -44,18 +44,19 @@ pub(crate) fn hold(tokens: u32) -> Result<()> {
         let hit = time_of_a_hit(&manager).await?;
         let read = time_of_a_read(&storage, tokens).await?;
         manager.invalidate_token().await?;
-        let mut renewed = Vec::new();
+        let (mut expired, mut renewed) = (None, Vec::new());
         if tokens >= COUNTABLE {
             for _ in 0..2 {
                 fill(&storage, tokens, SHORT).await?;
                 until_empty(&storage).await?;
+                expired.get_or_insert(resident() - before);
                 fill(&storage, tokens, LONG).await?;
                 renewed.push(resident() - before);
             }
         }
         let tell = json!({
             "hit": hit, "read": read, "bytes": filled - before,
-            "bytes_renewed": renewed.first(), "bytes_again": renewed.last(),
+            "bytes_expired": expired, "bytes_renewed": renewed.first(), "bytes_again": renewed.last(),
         });
         println!("{tell}");
         Ok(())
