@@ -12,7 +12,7 @@ mod message;
 mod stats;
 
 pub use clock::CpuTime;
-pub use interleaved::{Contender, interleave};
+pub use interleaved::{Contender, interleave, turns};
 pub use job::Job;
 pub use message::{Count, Line, Plot, progress};
 pub use stats::{median, paired_ratio, quantile, quartiles};
