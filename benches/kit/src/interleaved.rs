@@ -50,18 +50,22 @@ impl fmt::Debug for Contender<'_> {
 const BATCH: Duration = Duration::from_millis(2);
 const MOST: usize = 1 << 24;
 
-/// Times all contenders in turn, this many rounds. Each round begins with another one, so that nobody
-/// always comes after the same.
+/// Times all contenders in turn, this many rounds.
 pub fn interleave(contenders: &mut [Contender<'_>], rounds: usize) {
     for contender in &mut *contenders {
         contender.calibrate();
     }
-    let count = contenders.len();
     for round in 0..rounds {
-        for turn in 0..count {
-            contenders[(round + turn) % count].round();
+        for place in turns(round, contenders.len()) {
+            contenders[place].round();
         }
     }
+}
+
+/// In which order so many take their turns. Each round begins with another one, so that nobody always
+/// comes first.
+pub fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| (round + turn) % count)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod message;
 mod stats;
 
 pub use clock::{CpuTime, ProcessTime};
-pub use interleaved::{Contender, interleave};
+pub use interleaved::{Contender, interleave, turns};
 pub use job::Job;
 pub use message::{Count, Line, Plot, progress};
 pub use stats::{median, median_error, paired_ratio, quantile, quartiles};

@@ -3,6 +3,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use crate::quartiles;
+
 /// Says on standard error what is done.
 pub fn progress(what: impl Display) {
     let _ = writeln!(io::stderr(), "   {what}");
@@ -32,6 +34,11 @@ impl Line {
     /// A line whose figure takes longer than a quick run has.
     pub fn full_run_only(name: impl Into<String>, goal: impl Into<String>) -> Self {
         Self { goal: goal.into(), ..Self::bare(name) }
+    }
+
+    /// A line whose figure would say nothing, and why.
+    pub fn not_measured(name: impl Into<String>, goal: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { goal: goal.into(), note: Some(why.into()), ..Self::bare(name) }
     }
 
     fn bare(name: impl Into<String>) -> Self {
@@ -66,6 +73,11 @@ impl Line {
     /// How far the rounds lie apart.
     pub fn spread(self, spread: impl Into<String>) -> Self {
         Self { spread: Some(spread.into()), ..self }
+    }
+
+    /// The spread of these rounds, if there is more than one.
+    pub fn spread_of(self, rounds: &[f64]) -> Self {
+        if rounds.len() > 1 { self.spread(quartiles(rounds)) } else { self }
     }
 
     /// What one has to know beside.
@@ -212,5 +224,22 @@ mod tests {
         let line = Line::full_run_only("build", "≤ 1.3 ×").message();
         assert!(line["line"]["figure"].is_null() && line["line"]["met"].is_null());
         assert!(Line::new("nothing", f64::NAN, "ns").message()["line"]["figure"].is_null());
+    }
+
+    #[test]
+    fn what_could_not_be_measured_says_why() {
+        let line = Line::not_measured("hit", "≤ 20 ns", "no processor").message();
+        let line = &line["line"];
+        assert!(line["figure"].is_null() && line["met"].is_null());
+        assert_eq!((&line["goal"], &line["note"]), (&json!("≤ 20 ns"), &json!("no processor")));
+    }
+
+    #[test]
+    fn one_round_has_no_spread() {
+        let spread = |rounds: &[f64]| {
+            Line::new("storm", 1.0, "ms").spread_of(rounds).message()["line"]["spread"].clone()
+        };
+        assert!(spread(&[]).is_null() && spread(&[323.369]).is_null());
+        assert_eq!(spread(&[1.0, 5.0]), json!("2.000 to 4.000"));
     }
 }

@@ -72,15 +72,30 @@ pub struct Entry {
     pub name: &'static str,
     /// How long before its expiry a token is replaced, as its documents or its source have it.
     pub margin: Duration,
-    connect: fn(&TokenServer) -> Boxed<'_, Result<Arc<dyn AnyPeer>, Failure>>,
+    connect: Connect,
 }
+
+type Connect = fn(&TokenServer) -> Boxed<'_, Result<Arc<dyn AnyPeer>, Failure>>;
 
 impl Entry {
     /// One that has no token yet. To be called within a runtime.
     pub async fn connect(&self, server: &TokenServer) -> Result<Arc<dyn AnyPeer>, Failure> {
         (self.connect)(server).await.map_err(|error| format!("{} does not start: {error}", self.name).into())
     }
+
+    /// One that has a token at hand.
+    pub async fn with_token(&self, server: &TokenServer) -> Result<Arc<dyn AnyPeer>, Failure> {
+        let peer = self.connect(server).await?;
+        let token = tokio::time::timeout(PATIENCE, peer.token()).await;
+        token
+            .map_err(|_| format!("{} has no token after {} s", self.name, PATIENCE.as_secs()))?
+            .map_err(|error| format!("{} has no token: {error}", self.name))?;
+        Ok(peer)
+    }
 }
+
+/// Some try again for minutes.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 macro_rules! entry {
     ($name:literal, $margin:literal, $peer:ty) => {
@@ -115,4 +130,30 @@ async fn fetch(client: &reqwest::Client, url: &str) -> Result<(Arc<str>, Duratio
     let token = answer["access_token"].as_str().ok_or("no token")?;
     let lifetime = answer["expires_in"].as_u64().ok_or("no lifetime")?;
     Ok((token.into(), Duration::from_secs(lifetime)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::world::{HOUR, World};
+
+    #[test]
+    fn who_has_no_token_is_named() {
+        let world = World::new().unwrap();
+        world.callers.block_on(async {
+            let server = Arc::new(world.token_server(Duration::ZERO, HOUR).await.unwrap());
+            server.fail();
+            let mut tasks = JoinSet::new();
+            for entry in [OURS].into_iter().chain(PEERS) {
+                let server = Arc::clone(&server);
+                tasks.spawn(async move { (entry.name, entry.with_token(&server).await.err()) });
+            }
+            for (name, error) in tasks.join_all().await {
+                let error = error.map(|error| error.to_string()).unwrap_or_default();
+                assert!(error.starts_with(&format!("{name} has no token")), "{name}: {error}");
+            }
+        });
+    }
 }

@@ -8,6 +8,7 @@ mod hit;
 mod rotation;
 mod storm;
 mod two_threads;
+mod working;
 
 use crate::Failure;
 use crate::world::World;

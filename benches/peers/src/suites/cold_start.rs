@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use forge_bench_kit::{Line, Plot, median, paired_ratio, progress, quartiles};
+use forge_bench_kit::{Line, Plot, median, paired_ratio, progress, turns};
 
 use super::storm::{millis, storm};
+use super::working::all_work;
 use crate::Failure;
 use crate::peers::{Entry, OURS, PEERS};
 use crate::world::{HOUR, World};
 
 pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
+    all_work(world)?;
     let crowds: &[usize] = if quick { &[1_000, 10_000] } else { &[10, 100, 1_000, 10_000] };
     let mut rows: Vec<Row> = [OURS].into_iter().chain(PEERS).map(Row::new).collect();
     for &crowd in crowds {
@@ -19,9 +21,8 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
             row.trials.push((crowd, Trials::default()));
         }
         for round in 0..rounds {
-            let count = rows.len();
-            for turn in 0..count {
-                let row = &mut rows[(round + turn) % count];
+            for place in turns(round, rows.len()) {
+                let row = &mut rows[place];
                 if row.is_worth(crowd, round) {
                     world.callers.block_on(row.round(world, crowd))?;
                 }
@@ -103,7 +104,7 @@ fn lines(rows: &[Row], crowd: usize) -> Result<(), Failure> {
         .anchor(format!("the best peer, {}: {:.1} ms", best.peer.name, median(&best.last().walls)))
         .ratio(ratio)
         .goal("≤ 1.1 × the best peer's", ratio <= 1.1)
-        .spread(quartiles(&ours.walls))
+        .spread_of(&ours.walls)
         .print();
     for row in peers {
         let trials = row.last();
@@ -118,7 +119,7 @@ fn lines(rows: &[Row], crowd: usize) -> Result<(), Failure> {
         Line::new(name, median(&trials.walls), "ms")
             .anchor(format!("{}: {wall:.1} ms", OURS.name))
             .ratio(paired_ratio(&trials.walls, &ours.walls))
-            .spread(quartiles(&trials.walls))
+            .spread_of(&trials.walls)
             .note(note)
             .print();
     }

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forge_bench_kit::{Line, median, progress, quartiles};
+use forge_bench_kit::{Line, median, paired_ratio, progress, turns};
 
 use super::storm::{millis, storm};
+use super::working::all_work;
 use crate::Failure;
 use crate::peers::{Entry, OURS, PEERS};
 use crate::world::{HOUR, World};
 
 pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
+    all_work(world)?;
     let rounds = if quick { 5 } else { 25 };
     progress(format_args!("{rounds} rounds, in turn"));
     let mut rows: Vec<Row> = [OURS].into_iter().chain(PEERS).map(Row::new).collect();
-    for _ in 0..rounds {
-        for row in rows.iter_mut().filter(|row| row.is_worth_a_round()) {
-            world.callers.block_on(row.round(world))?;
+    for round in 0..rounds {
+        for place in turns(round, rows.len()) {
+            let row = &mut rows[place];
+            if row.is_worth_a_round() {
+                world.callers.block_on(row.round(world))?;
+            }
         }
     }
 
@@ -34,13 +39,13 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
         .anchor("the token call: 50 ms, begun by the one who went away")
         .ratio(wall / millis(TOKEN_CALL))
         .goal("≤ 55 ms", wall <= 55.0)
-        .spread(quartiles(&ours.walls))
+        .spread_of(&ours.walls)
         .print();
     for row in peers {
         Line::new(row.peer.name, median(&row.walls), "ms")
             .anchor(format!("{}: {wall:.1} ms", OURS.name))
-            .ratio(median(&row.walls) / wall)
-            .spread(quartiles(&row.walls))
+            .ratio(paired_ratio(&row.walls, &ours.walls))
+            .spread_of(&row.walls)
             .note(format!("token calls: {}", median(&row.calls)))
             .print();
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use forge_bench_kit::{Line, median, progress, quartiles};
 
 use super::storm::{Told, millis, storm};
+use super::working::all_work;
 use crate::Failure;
 use crate::peers::{Entry, OURS, PEERS};
 use crate::world::{HOUR, World};
 
 pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
+    all_work(world)?;
     let rounds = if quick { 9 } else { 41 };
     progress(format_args!("ours, {rounds} rounds"));
     let ours: Vec<Trial> = (0..rounds)

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forge_bench_kit::{Line, median, progress, quartiles};
+use forge_bench_kit::{Line, median, progress, quartiles, turns};
 
 use crate::Failure;
 use crate::floors::timed;
@@ -28,11 +28,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     cases.push((OWNED.to_owned(), Box::new(move |times| timed(times, || manager.cached()))));
     for entry in [OURS].iter().chain(&PEERS) {
         let server = world.callers.block_on(world.token_server(Duration::ZERO, HOUR))?;
-        let peer = world.callers.block_on(async {
-            let peer = entry.connect(&server).await?;
-            peer.token().await?;
-            Ok::<_, Failure>(peer)
-        })?;
+        let peer = world.callers.block_on(entry.with_token(&server))?;
         servers.push(server);
         let name = format!("{}: get_token", entry.name);
         cases.push((name, Box::new(move |times| peer.time(handle, times))));
@@ -41,27 +37,30 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     progress(format_args!("{} cases, alone and by two threads at once, in turn", cases.len()));
     let rounds = if quick { 41 } else { 301 };
     let mut trials: Vec<Trials> = cases.iter().map(|(_, case)| Trials::calibrate(case)).collect();
-    for _ in 0..rounds {
-        for ((_, case), trials) in cases.iter().zip(&mut trials) {
-            trials.round(case);
+    for round in 0..rounds {
+        for place in turns(round, cases.len()) {
+            trials[place].round(&cases[place].1);
         }
     }
 
     for ((name, _), trials) in cases.iter().zip(&trials) {
-        let (good, are_enough) = trials.good();
+        let line_name = format!("{name}, two threads");
+        let goal = if name == BORROWING { "≤ 1.3 × of one thread" } else { "" };
+        let Some(good) = trials.good() else {
+            let why = "the threads hardly ever had two processors to themselves";
+            Line::not_measured(line_name, goal, why).print();
+            continue;
+        };
         let of = |figure: fn(&Round) -> f64| good.iter().map(|round| figure(round)).collect::<Vec<_>>();
         let (alone, both) = (of(|round| round.alone), of(|round| round.both));
         let ratios = of(|round| round.both / round.alone);
         let ratio = median(&ratios);
-        let mut line = Line::new(format!("{name}, two threads"), median(&both), "ns")
+        let mut line = Line::new(line_name, median(&both), "ns")
             .anchor(format!("one thread: {:.1} ns", median(&alone)))
             .ratio(ratio)
             .spread(quartiles(&ratios));
         if name == BORROWING {
-            line = line.goal("≤ 1.3 × of one thread", ratio <= 1.3);
-        }
-        if !are_enough {
-            line = line.note("the threads hardly ever had two processors to themselves");
+            line = line.goal(goal, ratio <= 1.3);
         }
         line.print();
     }
@@ -107,11 +106,10 @@ impl Trials {
         self.rounds.push(Round { alone, both, at_once });
     }
 
-    /// The rounds that say something; all of them, if there are hardly any such.
-    fn good(&self) -> (Vec<&Round>, bool) {
+    /// The rounds that say something, if they are enough.
+    fn good(&self) -> Option<Vec<&Round>> {
         let good: Vec<&Round> = self.rounds.iter().filter(|round| round.at_once).collect();
-        let are_enough = good.len() >= ENOUGH;
-        (if are_enough { good } else { self.rounds.iter().collect() }, are_enough)
+        (good.len() >= ENOUGH).then_some(good)
     }
 }
 
@@ -132,4 +130,25 @@ fn by_two(case: &Case<'_>, times: usize) -> (Duration, bool) {
         let (others, others_ran) = other.join().unwrap_or((mine, false));
         ((mine + others) / 2, mine_ran && others_ran)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trials(at_once: &[bool]) -> Trials {
+        let round = |&at_once| Round { alone: 1.0, both: 1.0, at_once };
+        Trials { times: 1, rounds: at_once.iter().map(round).collect() }
+    }
+
+    #[test]
+    fn only_rounds_with_two_processors_count() {
+        let trials = trials(&[true, false, true, true, true, false, true]);
+        assert_eq!(trials.good().map(|good| good.len()), Some(ENOUGH));
+    }
+
+    #[test]
+    fn too_few_rounds_with_two_processors_say_nothing() {
+        assert!(trials(&[true, true, false, false, false, false, true, true]).good().is_none());
+    }
 }
