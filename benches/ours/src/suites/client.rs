@@ -4,7 +4,7 @@ mod caller;
 
 use std::time::Instant;
 
-use forge_bench_kit::{Count, Line, ProcessTime, median, median_error, quartiles};
+use forge_bench_kit::{Count, Line, ProcessTime, median, median_error, quartiles, turns};
 use tokio::task::JoinSet;
 
 use super::two_workers;
@@ -87,9 +87,7 @@ impl Race {
             batch.cost(caller).await?;
         }
         for round in 0..rounds {
-            // Another one begins each time, in case that is an advantage.
-            for turn in 0..callers.len() {
-                let turn = (round + turn) % callers.len();
+            for turn in turns(round, callers.len()) {
                 costs[turn].push(batch.cost(callers[turn]).await?);
             }
         }
