@@ -83,7 +83,7 @@ fn explain(default: &[Built], reqwest: &[Built]) {
         let ratio = paired_ratio(part, &seconds(reqwest));
         Line::new(name, median(part), UNIT).ratio(ratio).note(note).print();
     };
-    part(DEPENDENCIES_LINE, &all_else, "what the goal is about, had we written nothing".to_owned());
+    part(DEPENDENCIES_LINE, &all_else, "what building the dependencies alone takes".to_owned());
     part(OWN_LINE, &of(&ours), Profile::medians(&ours).longest(usize::MAX));
     part(MORE_LINE, &of(&more), Profile::medians(&more).longest(16));
 }
