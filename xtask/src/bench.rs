@@ -147,14 +147,14 @@ impl Files {
     fn prepare(workspace: &Metadata, copy: Option<&Path>) -> Result<Self, String> {
         let folder = workspace.target_directory.join("bench").into_std_path_buf();
         fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        let reports = [Some(folder.join("report.json")), copy.map(Path::to_owned)];
-        let files =
-            Self { reports: reports.into_iter().flatten().collect(), page: folder.join("index.html") };
-        for file in files.reports.iter().chain([&files.page]) {
+        let (report, page) = (folder.join("report.json"), folder.join("index.html"));
+        for file in [&report, &page] {
             put(file, "")?;
             fs::remove_file(file).map_err(|error| format!("cannot remove {}: {error}", file.display()))?;
         }
-        Ok(files)
+        // Only emptied: it may be a link, a pipe or a device, which is not ours to take away.
+        copy.map_or(Ok(()), |copy| put(copy, ""))?;
+        Ok(Self { reports: [Some(report), copy.map(Path::to_owned)].into_iter().flatten().collect(), page })
     }
 
     fn write(&self, report: &Report) -> Result<(), String> {

@@ -245,7 +245,8 @@ impl Seen {
         self.max_wait() <= MOST && self.longest_call() <= control.longest_call() + MOST
     }
 
-    /// Of those who were not answered at once. Who was, and was long about it, has been preempted.
+    /// Of those who were not answered at once. Who was, and was long about it, was preempted or held up: see
+    /// `is_prompt`.
     fn max_wait(&self) -> f64 {
         let waits = self.asked.iter().filter(|one| one.waited).map(|one| millis(one.took));
         waits.fold(0.0, f64::max)
