@@ -21,13 +21,13 @@ pub struct Curl<'a> {
 
 struct Shown<'a> {
     client: &'a Inner,
-    hop: Hop,
+    hop: Hop<'a>,
     headers: HeaderMap,
 }
 
 impl<'a> Curl<'a> {
     /// `headers`: those of the hop, with what authenticates it.
-    pub(crate) fn of(client: &'a Inner, mut hop: Hop, headers: HeaderMap) -> Self {
+    pub(crate) fn of(client: &'a Inner, mut hop: Hop<'a>, headers: HeaderMap) -> Self {
         // Never sent (RFC 3986 3.5).
         hop.url.set_fragment(None);
         Self { request: Ok(Shown { client, hop, headers }), with_secrets: false }

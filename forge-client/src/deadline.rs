@@ -1,15 +1,18 @@
 use std::future::Future;
 
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 /// What comes of this by then. What is there at once comes also when it is late.
-pub(crate) async fn within<T>(
+// An `async fn` would hold the future twice.
+pub(crate) fn within<F: Future>(
     deadline: Option<Instant>,
-    future: impl Future<Output = T>,
-) -> Result<T, Elapsed> {
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> {
     match deadline {
-        None => Ok(future.await),
-        Some(deadline) => timeout_at(deadline, future).await,
+        None => Either::Left(future.map(Ok)),
+        Some(deadline) => Either::Right(Box::pin(timeout_at(deadline, future))),
     }
 }

@@ -189,6 +189,7 @@ impl HttpClientError {
         last.and_then(|last| last.downcast_ref::<Self>()).map_or(self.0.kind, |last| last.0.kind)
     }
 
+    #[cold]
     fn new(kind: Kind) -> Self {
         Self(Box::new(Inner { kind, request: None, source: None }))
     }
@@ -198,6 +199,7 @@ impl HttpClientError {
         self
     }
 
+    #[cold]
     pub(crate) fn at(mut self, method: &Method, url: &Url) -> Self {
         self.0.request.get_or_insert_with(|| (method.clone(), presentable(url).to_owned()));
         self
@@ -243,6 +245,7 @@ impl HttpClientError {
         Self::new(Kind::MaxRetries(retries)).with_source(last)
     }
 
+    #[cold]
     pub(crate) fn exchange(error: &reqwest::Error) -> Self {
         let kind = match () {
             () if error.is_timeout() => Kind::Timeout,

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
@@ -12,11 +14,11 @@ use crate::target::Origin;
 use crate::upload::Watch;
 
 /// One request of a call: the first, or what a redirect made of it.
-pub(crate) struct Hop {
+pub(crate) struct Hop<'a> {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// Without what the client's own authentication adds.
-    pub(crate) headers: HeaderMap,
+    /// Without what the client's own authentication adds. Often just the client's default headers.
+    pub(crate) headers: Cow<'a, HeaderMap>,
     pub(crate) body: RequestBody,
     /// Whether this hop and all before it are at an origin that may see the client's credentials.
     /// Never again true once it was false: what was stripped is not restored.
@@ -54,23 +56,25 @@ impl Trust {
     }
 }
 
-impl Hop {
+impl<'a> Hop<'a> {
     /// The first hop. The client's default headers that may be credentials go to trusted origins
     /// only; the caller's own go where the caller says.
     pub(crate) fn first(
         method: Method,
         url: Url,
-        defaults: &HeaderMap,
+        defaults: &'a HeaderMap,
         own: HeaderMap,
         body: RequestBody,
         trust: &Trust,
     ) -> Self {
         let trusted = trust.holds(&url);
-        let mut headers = defaults.clone();
+        let mut headers = Cow::Borrowed(defaults);
         if !trusted {
-            trust.strip(&mut headers);
+            trust.strip(headers.to_mut());
         }
-        replace(&mut headers, own);
+        if !own.is_empty() {
+            replace(headers.to_mut(), own);
+        }
         Self { method, url, headers, body, trusted }
     }
 
@@ -95,10 +99,10 @@ impl Hop {
         let stays = Origin::of(&self.url).holds(&url);
         self.trusted = was_trusted && trust.holds(&url);
         if !stays {
-            self.headers.remove(HOST);
+            self.headers.to_mut().remove(HOST);
         }
         if !(stays || self.trusted) {
-            trust.strip(&mut self.headers);
+            trust.strip(self.headers.to_mut());
         }
         self.url = url;
     }
@@ -108,17 +112,14 @@ impl Hop {
         self.method = Method::GET;
         self.body = RequestBody::Empty;
         for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
-            self.headers.remove(name);
+            self.headers.to_mut().remove(name);
         }
     }
 }
 
 /// Puts `own` over `headers`, name by name, keeping several values of one name.
 fn replace(headers: &mut HeaderMap, own: HeaderMap) {
-    // The usual cases, which cost nothing.
-    if own.is_empty() {
-        return;
-    }
+    // A usual case, which costs nothing.
     if headers.is_empty() {
         *headers = own;
         return;
@@ -177,6 +178,8 @@ impl RequestBody {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -197,11 +200,17 @@ mod tests {
         }
     }
 
-    fn first(target: &str, defaults: &HeaderMap, own: HeaderMap) -> Hop {
+    /// A client's defaults, where it has none.
+    fn none() -> &'static HeaderMap {
+        static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        &NONE
+    }
+
+    fn first<'a>(target: &str, defaults: &'a HeaderMap, own: HeaderMap) -> Hop<'a> {
         Hop::first(Method::GET, url(target), defaults, own, RequestBody::Empty, &trust())
     }
 
-    fn sent(hop: &Hop) -> Vec<String> {
+    fn sent(hop: &Hop<'_>) -> Vec<String> {
         let mut names: Vec<_> = hop.headers.keys().map(ToString::to_string).collect();
         names.sort();
         names
@@ -220,7 +229,7 @@ mod tests {
     #[test]
     fn inv13_what_was_stripped_is_not_restored() {
         let own = headers(&[("authorization", "own"), ("accept", "x"), ("referer", "x")]);
-        let mut hop = first("https://a.example", &HeaderMap::new(), own);
+        let mut hop = first("https://a.example", none(), own);
         hop.move_to(url("https://also-a.example"), &trust());
         assert_eq!(sent(&hop), ["accept", "authorization", "referer"]);
         hop.move_to(url("https://b.example"), &trust());
@@ -231,7 +240,7 @@ mod tests {
 
     #[test]
     fn inv13_a_foreign_server_cannot_send_us_home_with_our_credentials() {
-        let mut hop = first("https://b.example", &HeaderMap::new(), HeaderMap::new());
+        let mut hop = first("https://b.example", none(), HeaderMap::new());
         hop.move_to(url("https://a.example"), &trust());
         assert!(!hop.is_trusted());
         assert_eq!(sent(&hop), [""; 0]);
@@ -239,7 +248,7 @@ mod tests {
 
     #[test]
     fn inv13_the_callers_own_header_goes_where_the_caller_says_and_no_further() {
-        let mut hop = first("https://b.example/1", &HeaderMap::new(), headers(&[("authorization", "own")]));
+        let mut hop = first("https://b.example/1", none(), headers(&[("authorization", "own")]));
         assert_eq!(sent(&hop), ["authorization"]);
         hop.move_to(url("https://b.example/2"), &trust());
         assert_eq!(sent(&hop), ["authorization"]);
@@ -253,7 +262,7 @@ mod tests {
         let mut value = HeaderValue::from_static("canary");
         value.set_sensitive(true);
         own.append("x-plain", value);
-        let mut hop = first("https://a.example", &HeaderMap::new(), own);
+        let mut hop = first("https://a.example", none(), own);
         hop.move_to(url("https://b.example"), &trust());
         assert_eq!(sent(&hop), [""; 0]);
     }
@@ -283,7 +292,7 @@ mod tests {
             ("traceparent", "x"),
             ("x-monkey", "x"),
         ]);
-        let mut hop = first("https://a.example", &HeaderMap::new(), own);
+        let mut hop = first("https://a.example", none(), own);
         hop.move_to(url("https://b.example"), &trust());
         assert_eq!(sent(&hop), ["accept", "traceparent", "x-monkey", "x-request-id"]);
     }
@@ -292,7 +301,8 @@ mod tests {
     fn the_callers_headers_win_and_keep_all_their_values() {
         let mut own = headers(&[("accept", "one")]);
         own.append("accept", HeaderValue::from_static("two"));
-        let hop = first("https://a.example", &headers(&[("accept", "default")]), own);
+        let defaults = headers(&[("accept", "default")]);
+        let hop = first("https://a.example", &defaults, own);
         assert_eq!(hop.headers.get_all("accept").iter().collect::<Vec<_>>(), ["one", "two"]);
     }
 }

@@ -20,7 +20,7 @@ impl Redirects {
     /// Turns the hop into the one that the answer asks for. Says whether it does.
     pub(crate) fn follow(
         &mut self,
-        hop: &mut Hop,
+        hop: &mut Hop<'_>,
         response: &reqwest::Response,
         trust: &Trust,
     ) -> Result<bool, HttpClientError> {

@@ -17,7 +17,7 @@ use crate::config::check_timeout;
 use crate::header::header;
 use crate::hop::{Hop, RequestBody};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
-use crate::send::CallOptions;
+use crate::send::{Call, CallOptions};
 use crate::target::presentable;
 use crate::{Curl, HttpClientError, HttpResponse};
 use body::TypedBody;
@@ -26,7 +26,8 @@ use body::TypedBody;
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Arc<Inner>,
-    request: Result<Parts, HttpClientError>,
+    /// Boxed, as each setter moves it.
+    request: Result<Box<Parts>, HttpClientError>,
 }
 
 struct Parts {
@@ -38,15 +39,32 @@ struct Parts {
     options: CallOptions,
 }
 
+impl Parts {
+    /// What is sent first, if it may be.
+    fn first_hop(mut self: Box<Self>, client: &Inner) -> Result<(Hop<'_>, CallOptions), HttpClientError> {
+        mark_credentials(&self.options, &mut self.headers);
+        let (headers, body) = self.body.under(self.headers);
+        let hop = Hop::first(self.method, self.url, &client.default_headers, headers, body, &client.trust);
+        match self.options.auth.check(client.authentication.as_deref(), hop.is_trusted()) {
+            Ok(()) => Ok((hop, self.options)),
+            Err(error) => Err(HttpClientError::from(error).at(&hop.method, &hop.url)),
+        }
+    }
+}
+
 impl RequestBuilder {
     pub(crate) fn new(client: Arc<Inner>, method: Method, reference: &str) -> Self {
-        let request = client.base_url.join(reference).map_err(HttpClientError::from).map(|url| Parts {
+        let parts = |url| Parts {
             method,
             url,
             headers: HeaderMap::new(),
             body: TypedBody::untyped(RequestBody::Empty),
             options: CallOptions::default(),
-        });
+        };
+        let request = match client.base_url.join(reference) {
+            Ok(url) => Ok(Box::new(parts(url))),
+            Err(error) => Err(error.into()),
+        };
         Self { client, request }
     }
 
@@ -241,18 +259,15 @@ impl RequestBuilder {
     /// There was no answer, no token could be had (without one nothing is sent, and after a 401
     /// nothing is sent again), a redirect was refused,
     /// or the request could not be built.
-    pub async fn send(self) -> Result<HttpResponse, HttpClientError> {
-        let mut parts = self.request?;
-        let client = &*self.client;
-        mark_credentials(&parts.options, &mut parts.headers);
-        let (headers, body) = parts.body.under(parts.headers);
-        let defaults = &client.default_headers;
-        let hop = Hop::first(parts.method, parts.url, defaults, headers, body, &client.trust);
-        let auth = &parts.options.auth;
-        if let Err(error) = auth.check(client.authentication.as_deref(), hop.is_trusted()) {
-            return Err(HttpClientError::from(error).at(&hop.method, &hop.url));
-        }
-        crate::send::send(client, hop, parts.options).await
+    // Boxed, as whoever awaits it would move it, and hold it once more for each function in between.
+    pub fn send(self) -> impl Future<Output = Result<HttpResponse, HttpClientError>> + Send {
+        let Self { client, request } = self;
+        Box::pin(async move {
+            let (hop, options) = request?.first_hop(&client)?;
+            let mut call = Call::new(&client, hop, &options);
+            let outcome = call.run().await;
+            call.finish(outcome)
+        })
     }
 
     /// The request as a command line for `curl`, for a bug report or a terminal: as it would be sent first,
@@ -284,7 +299,7 @@ impl RequestBuilder {
         let (headers, body) = parts.body.shown().under(own);
         let (method, url) = (parts.method.clone(), parts.url.clone());
         let hop = Hop::first(method, url, &client.default_headers, headers, body, &client.trust);
-        let mut headers = hop.headers.clone();
+        let mut headers = HeaderMap::clone(&hop.headers);
         if let Some(scheme) = parts.options.auth.scheme(client.authentication.as_deref())
             && hop.is_trusted()
         {
@@ -294,10 +309,11 @@ impl RequestBuilder {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Parts) -> Result<(), ConfigError>) -> Self {
-        self.request = self.request.and_then(|mut parts| match change(&mut parts) {
-            Ok(()) => Ok(parts),
-            Err(error) => Err(HttpClientError::from(error).at(&parts.method, &parts.url)),
-        });
+        if let Ok(parts) = &mut self.request
+            && let Err(error) = change(parts)
+        {
+            self.request = Err(HttpClientError::from(error).at(&parts.method, &parts.url));
+        }
         self
     }
 }

@@ -27,7 +27,8 @@ use crate::target::presentable;
 pub struct HttpResponse {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    pub(crate) inner: reqwest::Response,
+    /// Boxed, as responses are moved.
+    pub(crate) inner: Box<reqwest::Response>,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
     pub(crate) max_body: usize,
@@ -96,12 +97,11 @@ impl HttpResponse {
     /// # Errors
     ///
     /// As [`bytes`](Self::bytes).
-    pub async fn text(self) -> Result<String, HttpClientError> {
-        let (method, url) = (self.method.clone(), self.url.clone());
-        let headers = self.inner.headers().clone();
-        let mut at_hand = reqwest::Response::from(http::Response::new(self.bytes().await?));
-        *at_hand.headers_mut() = headers;
-        at_hand.text().await.map_err(|error| HttpClientError::exchange(&error).at(&method, &url))
+    pub async fn text(mut self) -> Result<String, HttpClientError> {
+        let mut at_hand = reqwest::Response::from(http::Response::new(self.whole().await?));
+        *at_hand.headers_mut() = std::mem::take(self.inner.headers_mut());
+        let text = at_hand.text().await;
+        text.map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
     }
 
     /// The body, whole.
@@ -112,6 +112,30 @@ impl HttpResponse {
     /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body)
     /// ([`is_body_too_large`](HttpClientError::is_body_too_large)).
     pub async fn bytes(mut self) -> Result<Bytes, HttpClientError> {
+        self.whole().await
+    }
+
+    /// The body as it arrives, of any size: a `futures` stream of its pieces.
+    ///
+    /// Each item may be an error: the connection was cut, or no more came in time.
+    pub fn bytes_stream(self) -> BodyStream {
+        BodyStream::new(self.method, self.url, *self.inner)
+    }
+
+    /// The next piece of the body, as it arrives; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// The connection was cut, or no more came in time.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpClientError> {
+        self.inner
+            .chunk()
+            .await
+            .map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
+    }
+
+    /// What is left of the body.
+    async fn whole(&mut self) -> Result<Bytes, HttpClientError> {
         let is_too_large = |size: u64| u64::try_from(self.max_body).is_ok_and(|most| size > most);
         if self.inner.content_length().is_some_and(is_too_large) {
             return Err(self.too_large());
@@ -125,25 +149,6 @@ impl HttpResponse {
             whole.extend_from_slice(&next);
         }
         Ok(whole.freeze())
-    }
-
-    /// The body as it arrives, of any size: a `futures` stream of its pieces.
-    ///
-    /// Each item may be an error: the connection was cut, or no more came in time.
-    pub fn bytes_stream(self) -> BodyStream {
-        BodyStream::new(self.method, self.url, self.inner)
-    }
-
-    /// The next piece of the body, as it arrives; `None` at its end.
-    ///
-    /// # Errors
-    ///
-    /// The connection was cut, or no more came in time.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpClientError> {
-        self.inner
-            .chunk()
-            .await
-            .map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
     }
 
     async fn chunk_after(&mut self, read: usize) -> Result<Option<Bytes>, HttpClientError> {
@@ -163,11 +168,10 @@ impl HttpResponse {
     /// # Errors
     ///
     /// It is not that JSON ([`is_parse`](HttpClientError::is_parse)); else as [`bytes`](Self::bytes).
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, HttpClientError> {
-        let (method, url) = (self.method.clone(), self.url.clone());
-        let body = self.bytes().await?;
+    pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, HttpClientError> {
+        let body = self.whole().await?;
         serde_json::from_slice(&body)
-            .map_err(|error| HttpClientError::parse(masked(&error)).at(&method, &url))
+            .map_err(|error| HttpClientError::parse(masked(&error)).at(&self.method, &self.url))
     }
 
     /// The body read as JSON, or `None` if it is not that, did not arrive whole, or is too large.

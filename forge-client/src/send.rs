@@ -1,18 +1,20 @@
 //! The loop: credential, request, answer, and what follows of it.
 
+mod exchange;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap};
-use reqwest::{Request, Response};
+use futures_util::future::BoxFuture;
+use http::Extensions;
+use reqwest::Response;
 use tokio::time::Instant;
 
 use crate::auth::{CallAuth, CallAuthOptions, Next};
-use crate::breaker::{Permit, Verdict};
 use crate::client::Inner;
 use crate::deadline::within;
 use crate::examined::MAX_EXAMINED;
-use crate::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
+use crate::hooks::{FailedCall, ReceivedResponse};
 use crate::hop::Hop;
 use crate::peek::{Peeked, peek};
 use crate::redirect::Redirects;
@@ -28,27 +30,11 @@ pub(crate) struct CallOptions {
     pub(crate) auth: CallAuthOptions,
 }
 
-/// Sends one call. Whatever happens on the way, only this loop sleeps.
-pub(crate) async fn send(
-    client: &Inner,
-    hop: Hop,
-    mut options: CallOptions,
-) -> Result<HttpResponse, HttpClientError> {
-    let auth = std::mem::take(&mut options.auth);
-    let scheme = auth.scheme(client.authentication.as_deref());
-    let auth = scheme.map(|scheme| CallAuth::new(scheme, auth.force_renewal));
-    let mut call = Call::new(client, hop, options, auth);
-    match call.run().await {
-        Ok(response) => Ok(call.answered(response)),
-        Err(error) => Err(call.failed(error)),
-    }
-}
-
 /// A call under way: what has become of it so far.
-struct Call<'a> {
+pub(crate) struct Call<'a> {
     client: &'a Inner,
-    hop: Hop,
-    options: CallOptions,
+    hop: Hop<'a>,
+    options: &'a CallOptions,
     auth: Option<CallAuth<'a>>,
     redirects: Redirects,
     started: Instant,
@@ -78,10 +64,24 @@ enum Step<T> {
     On(T),
 }
 
-type Outcome = Result<Response, HttpClientError>;
+/// What an outcome asks for.
+enum Follows {
+    Nothing,
+    /// That depends on its body.
+    FromBody,
+    /// A renewal of the credential, and another attempt after this delay, if one can be had.
+    Renewal(Duration),
+    /// Another attempt after this delay.
+    Again(Duration),
+}
+
+/// Boxed, as it is handed on from one to the next.
+type Outcome = Result<Box<Response>, HttpClientError>;
 
 impl<'a> Call<'a> {
-    fn new(client: &'a Inner, hop: Hop, options: CallOptions, auth: Option<CallAuth<'a>>) -> Self {
+    pub(crate) fn new(client: &'a Inner, hop: Hop<'a>, options: &'a CallOptions) -> Self {
+        let scheme = options.auth.scheme(client.authentication.as_deref());
+        let auth = scheme.map(|scheme| CallAuth::new(scheme, options.auth.force_renewal));
         let started = Instant::now();
         // A time-out that no clock can express is none.
         let deadline =
@@ -102,7 +102,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn run(&mut self) -> Outcome {
+    /// Sends it. Whatever happens on the way, only this loop sleeps.
+    pub(crate) async fn run(&mut self) -> Outcome {
         loop {
             let Step::On(response) = self.attempt().await? else { continue };
             self.show(&response)?;
@@ -113,129 +114,56 @@ impl<'a> Call<'a> {
     }
 
     /// Sends, and looks what follows of the outcome.
-    async fn attempt(&mut self) -> Result<Step<Response>, HttpClientError> {
-        let mut outcome = match self.exchange().await {
+    async fn attempt(&mut self) -> Result<Step<Box<Response>>, HttpClientError> {
+        let outcome = match self.exchange().await {
             Ok(outcome) => outcome,
             Err(refusal) => return self.instead_of(refusal).map(Step::On),
         };
-        let mut body = None;
-        if self.reads_body(&outcome) {
-            (outcome, body) = examine(outcome).await;
+        let so_far = SoFar { retries: self.retries, outcome };
+        match self.look_at(&so_far.outcome) {
+            Follows::Nothing => self.last(so_far.outcome).map(Step::On),
+            follows => self.follow(so_far, follows).await,
         }
-        let retries = self.retries;
-        let again = match self.replay_after(&outcome, body.as_deref()).await? {
-            Some(delay) => Some(delay),
-            None => self.retry_after(&outcome, body.as_deref()),
-        };
-        let Some(delay) = again else { return self.last(outcome).map(Step::On) };
-        self.pause(SoFar { outcome, retries }, delay).await;
-        Ok(Step::Again)
     }
 
-    /// Sends one request, unless it is refused before.
-    async fn exchange(&mut self) -> Result<Outcome, HttpClientError> {
-        // First of all: no token is fetched for a request that is not sent.
-        let mut permit = self.admit()?;
-        let mut headers = self.hop.headers.clone();
-        self.credential(&mut headers).await?;
-        if !self.client.hooks.request.is_empty() {
-            self.alter(&mut headers)?;
-        }
-        // Tokens and hooks have had their time.
-        let timeout = self.attempt_timeout()?;
-        if let Some(permit) = &mut permit {
-            permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
-        }
-        let had_time = self.has_time_to_judge(timeout);
-        if is_over(self.deadline, Duration::ZERO) {
-            // Which says nothing of the server: the permit is given back.
-            return Err(HttpClientError::total_timeout());
-        }
-        let client = self.client;
-        self.so_far = None;
-        self.attempts += 1;
-        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
-        *request.headers_mut() = headers;
-        if self.options.timeout.is_some() || self.deadline.is_some() {
-            *request.timeout_mut() = Some(timeout);
-        }
-        let (body, stream) = self.hop.body.send();
-        *request.body_mut() = body;
-        let logging = client.logging.as_ref();
-        // Boxed, as what most calls do without would be moved with each of them.
-        let entry = logging
-            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions))
-            .map(Box::new);
-        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
-        let begun = is_timed.then(Instant::now);
-        let sent = client.http.execute(request).await;
-        self.took = begun.map(|begun| begun.elapsed()).unwrap_or_default();
-        let outcome = sent.map_err(|error| match stream.and_then(|stream| stream.failure()) {
-            Some(failure) => HttpClientError::request_body(failure),
-            None => HttpClientError::exchange(&error),
-        });
-        if let Some(permit) = permit
-            && let Some(verdict) = verdict(&outcome)
-            && (had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
+    /// What follows of an outcome, as far as that can be told without waiting.
+    fn look_at(&mut self, outcome: &Outcome) -> Follows {
+        if self.reads_body(outcome) { Follows::FromBody } else { self.judge(outcome, None) }
+    }
+
+    fn judge(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Follows {
+        if let (Ok(response), Some(auth)) = (outcome, &self.auth)
+            && let Next::Renew(delay) = auth.after(&ExaminedResponse::of(response, body))
         {
-            permit.settle(verdict);
+            return Follows::Renewal(delay);
         }
-        Ok(match (entry, outcome) {
-            (None, outcome) => outcome,
-            (Some(entry), Ok(response)) => Ok(entry.answered(response, self.took)),
-            (Some(entry), Err(error)) => {
-                entry.failed(&error, self.took);
-                Err(error)
+        self.retry_after(outcome, body).map_or(Follows::Nothing, Follows::Again)
+    }
+
+    /// Does what follows of an outcome.
+    // Apart and boxed: most calls end without it, and would have it in their future and on their stack.
+    #[inline(never)]
+    fn follow(
+        &mut self,
+        SoFar { mut outcome, retries }: SoFar,
+        mut follows: Follows,
+    ) -> BoxFuture<'_, Result<Step<Box<Response>>, HttpClientError>> {
+        Box::pin(async move {
+            let mut body = None;
+            if matches!(follows, Follows::FromBody) {
+                (outcome, body) = examine(outcome).await;
+                follows = self.judge(&outcome, body.as_deref());
             }
+            let again = match follows {
+                Follows::Again(delay) => Some(delay),
+                Follows::Renewal(delay) if self.renew(delay).await? => Some(delay),
+                Follows::Renewal(_) => self.retry_after(&outcome, body.as_deref()),
+                Follows::Nothing | Follows::FromBody => None,
+            };
+            let Some(delay) = again else { return self.last(outcome).map(Step::On) };
+            self.pause(SoFar { outcome, retries }, delay).await;
+            Ok(Step::Again)
         })
-    }
-
-    /// Leave to send, where there is a breaker to be asked.
-    fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
-        let Some(breaker) = &self.client.breaker else { return Ok(None) };
-        let admitted = breaker.admit(&self.hop.url, self.attempt_timeout()?);
-        admitted.map(Some).map_err(|open| HttpClientError::refused(open, self.attempts))
-    }
-
-    /// How long an attempt may take that begins now, its body included.
-    fn attempt_timeout(&self) -> Result<Duration, HttpClientError> {
-        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
-        let Some(deadline) = self.deadline else { return Ok(timeout) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
-    }
-
-    /// Adds what authenticates an attempt.
-    async fn credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
-        let Some(auth) = &mut self.auth else { return Ok(()) };
-        auth.start();
-        if !self.hop.is_trusted() {
-            return Ok(());
-        }
-        let applied = within(self.deadline, auth.apply(&self.hop.bare(), headers)).await;
-        Ok(applied.map_err(|_| HttpClientError::total_timeout())??)
-    }
-
-    /// Lets hooks alter a request.
-    fn alter(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
-        let carrying = self.auth.as_ref().and_then(|auth| auth.carrying(headers)).cloned();
-        self.client.hooks.before_request(&mut OutgoingRequest {
-            method: &self.hop.method,
-            url: &self.hop.url,
-            headers,
-            body: self.hop.body.at_hand(),
-            attempt: self.attempts + 1,
-            is_trusted: self.hop.is_trusted(),
-            trust: &self.client.trust,
-            extensions: &mut self.extensions,
-        })?;
-        // Where a hook has put something else into the credential's place, an answer says nothing of it.
-        if let Some(auth) = &mut self.auth
-            && auth.carrying(headers) != carrying.as_ref()
-        {
-            auth.start();
-        }
-        Ok(())
     }
 
     /// What is handed on where the next attempt was not begun: what came so far, if there is no time or the
@@ -272,18 +200,13 @@ impl<'a> Call<'a> {
                 && self.may_be_repeated())
     }
 
-    /// After what delay a rejected request is sent again, if another credential can be had.
-    async fn replay_after(
-        &mut self,
-        outcome: &Outcome,
-        body: Option<&[u8]>,
-    ) -> Result<Option<Duration>, HttpClientError> {
+    /// Has a rejected credential renewed. Says whether the request is sent again with another one.
+    async fn renew(&mut self, delay: Duration) -> Result<bool, HttpClientError> {
         let deadline = self.deadline;
-        let (Ok(response), Some(auth)) = (outcome, &mut self.auth) else { return Ok(None) };
-        let Next::Renew(delay) = auth.after(&ExaminedResponse::of(response, body)) else { return Ok(None) };
+        let Some(auth) = &mut self.auth else { return Ok(false) };
         if is_over(deadline, Duration::ZERO) {
             // Its body has stalled until now.
-            return Ok(None);
+            return Ok(false);
         }
         let can_be_sent = self.hop.body.can_be_sent();
         let replays = match within(deadline, auth.renew(can_be_sent)).await {
@@ -292,10 +215,10 @@ impl<'a> Call<'a> {
             Err(_) => false,
         };
         if !replays || is_over(deadline, delay) || self.is_refused_after(delay) {
-            return Ok(None);
+            return Ok(false);
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
-        Ok(Some(delay))
+        Ok(true)
     }
 
     /// After what delay a request is retried, where the strategy wants it and nothing stands against it
@@ -328,7 +251,7 @@ impl<'a> Call<'a> {
         let kept = match outcome {
             Ok(response) if self.client.breaker.is_some() || self.deadline.is_some() => {
                 // Most bodies come meanwhile, and then they keep, and need no connection either.
-                Some(Ok(peek(response, MAX_EXAMINED, Some(pause.deadline())).await.response))
+                Some(Ok(peek(*response, MAX_EXAMINED, Some(pause.deadline())).await.response.into()))
             }
             Ok(response) => {
                 drop(response);
@@ -361,12 +284,12 @@ impl<'a> Call<'a> {
         self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
     }
 
-    /// Whether no answer within this time says something of the server: it is at least half of what the
-    /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
-    fn has_time_to_judge(&self, timeout: Duration) -> bool {
-        let Some(deadline) = self.deadline else { return true };
-        let attempt = self.options.timeout.unwrap_or(self.client.timeout);
-        timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
+    /// What the caller gets of it.
+    pub(crate) fn finish(self, outcome: Outcome) -> Result<HttpResponse, HttpClientError> {
+        match outcome {
+            Ok(response) => Ok(self.answered(response)),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     /// The error with which the call ends. Hooks have seen it.
@@ -383,7 +306,7 @@ impl<'a> Call<'a> {
         error
     }
 
-    fn answered(self, mut response: Response) -> HttpResponse {
+    fn answered(self, mut response: Box<Response>) -> HttpResponse {
         if let Some(policy) = &self.client.retries {
             policy.settle(response.status());
         }
@@ -399,21 +322,12 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What an outcome says of the server; nothing where the request did not leave us.
-fn verdict(outcome: &Outcome) -> Option<Verdict> {
-    match outcome {
-        Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),
-        Ok(_) => Some(Verdict::Success),
-        Err(error) => error.is_of_the_exchange().then_some(Verdict::Failure),
-    }
-}
-
 /// An answer with its body, where that comes in time: that of the attempt, which is within the call's.
 async fn examine(outcome: Outcome) -> (Outcome, Option<Bytes>) {
     match outcome {
         Ok(response) => {
-            let Peeked { response, body } = peek(response, MAX_EXAMINED, None).await;
-            (Ok(response), body)
+            let Peeked { response, body } = peek(*response, MAX_EXAMINED, None).await;
+            (Ok(response.into()), body)
         }
         Err(error) => (Err(error), None),
     }

@@ -58,7 +58,13 @@ fn append(base: &Url, slash: &str, reference: &str) -> Result<Url, ParseError> {
         // Read alone, it would begin with a host.
         return Url::parse(&[origin(base), &path].concat());
     }
-    base.join(&path)
+    if path.contains(['?', '#', ' ']) {
+        return base.join(&path);
+    }
+    // Nothing but a path, which is less to read.
+    let mut url = base.clone();
+    url.set_path(&path);
+    Ok(url)
 }
 
 /// Refuses control characters. `url` would leave some out and encode others, so what is sent would not be

@@ -48,6 +48,21 @@ impl CallAuthOptions {
     }
 }
 
+/// What authenticates a request, in its order.
+pub(crate) enum Chosen<'a> {
+    One(Option<&'a Single>),
+    Several(Vec<&'a Single>),
+}
+
+impl<'a> Chosen<'a> {
+    fn parts(&self) -> &[&'a Single] {
+        match self {
+            Self::One(single) => single.as_slice(),
+            Self::Several(singles) => singles,
+        }
+    }
+}
+
 /// The authentication of one call: asks the token source what the session wants to be asked.
 pub(crate) struct CallAuth<'a> {
     scheme: &'a Scheme,
@@ -70,69 +85,93 @@ impl<'a> CallAuth<'a> {
 
     /// Adds what authenticates a request at a trusted origin. Headers that the caller has set stay as
     /// they are.
+    #[cfg(any(feature = "middleware", feature = "tower"))]
     pub(crate) async fn apply(
         &mut self,
         request: &BareRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
-        if let Scheme::Single(single) = self.scheme {
+        let chosen = self.choose(request, headers);
+        if let Some(tokens) = self.missing(&chosen, request) {
+            self.fetch(tokens).await?;
+        }
+        self.set(&chosen, request, headers)
+    }
+
+    /// What authenticates a request: the first step of three.
+    pub(crate) fn choose(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> Chosen<'a> {
+        let request = request.with(headers);
+        match self.scheme {
             // Most are, and need no list.
-            if single.applies_to(&request.with(headers)) {
-                self.apply_one(single, request, headers).await?;
+            Scheme::Single(single) => Chosen::One(Some(single).filter(|single| single.applies_to(&request))),
+            scheme => {
+                let mut chosen = Vec::new();
+                scheme.choose(&request, &mut chosen);
+                Chosen::Several(chosen)
             }
-            return Ok(());
         }
-        let mut chosen = Vec::new();
-        self.scheme.choose(&request.with(headers), &mut chosen);
-        for single in chosen {
-            self.apply_one(single, request, headers).await?;
-        }
-        Ok(())
     }
 
-    async fn apply_one(
+    /// From where a token has to be [fetched](Self::fetch) first: the second step. There is one source at most
+    /// among those that go together.
+    pub(crate) fn missing(
         &mut self,
-        single: &'a Single,
+        chosen: &Chosen<'a>,
         request: &BareRequest<'_>,
-        headers: &mut HeaderMap,
-    ) -> Result<(), AuthenticationError> {
-        match single {
-            Single::Fixed { name, value, .. } => {
-                if !request.own.contains_key(name) {
-                    headers.insert(name, value.clone());
-                }
-            }
-            Single::Hook(hook) => {
-                let mut set = apply_hook(&**hook, &request.with(headers))?;
-                for name in request.own.keys() {
-                    set.remove(name);
-                }
-                headers.extend(set);
-            }
-            Single::Tokens(auth) => {
-                if !request.own.contains_key(auth.header_name()) {
-                    let credential = self.credential(auth).await?;
-                    auth.apply(&credential, request, headers)?;
-                    self.sent = Some(credential);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn credential(&mut self, auth: &'a BoundTokenAuth) -> Result<Arc<Credential>, AuthenticationError> {
+    ) -> Option<&'a BoundTokenAuth> {
+        let is_free = |auth: &&BoundTokenAuth| !request.own.contains_key(auth.header_name());
+        let auth = chosen.parts().iter().find_map(|single| single.tokens()).filter(is_free)?;
         let session = match &mut self.tokens {
             Some((last, session)) if std::ptr::eq(*last, auth) => session,
             // What another one remembers, as on the way here through a redirect, is not about these.
             tokens => &mut tokens.insert((auth, auth.session())).1,
         };
-        if std::mem::take(&mut self.force_renewal) {
-            return auth.source().force_refresh().await;
+        if !self.force_renewal {
+            self.sent = session.take_renewed().or_else(|| auth.source().cached());
         }
-        match session.take_renewed().or_else(|| auth.source().cached()) {
-            Some(at_hand) => Ok(at_hand),
-            None => auth.source().get_token().await,
+        if self.sent.is_none() { Some(auth) } else { None }
+    }
+
+    pub(crate) async fn fetch(&mut self, auth: &BoundTokenAuth) -> Result<(), AuthenticationError> {
+        let fetched = if std::mem::take(&mut self.force_renewal) {
+            auth.source().force_refresh()
+        } else {
+            auth.source().get_token()
+        };
+        self.sent = Some(fetched.await?);
+        Ok(())
+    }
+
+    /// Adds what was chosen, with the token that is at hand now. Headers that the caller has set stay as they
+    /// are.
+    pub(crate) fn set(
+        &self,
+        chosen: &Chosen<'a>,
+        request: &BareRequest<'_>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), AuthenticationError> {
+        for single in chosen.parts() {
+            match single {
+                Single::Fixed { name, value, .. } => {
+                    if !request.own.contains_key(name) {
+                        headers.insert(name, value.clone());
+                    }
+                }
+                Single::Hook(hook) => {
+                    let mut set = apply_hook(&**hook, &request.with(headers))?;
+                    for name in request.own.keys() {
+                        set.remove(name);
+                    }
+                    headers.extend(set);
+                }
+                Single::Tokens(auth) => {
+                    if let Some(credential) = &self.sent {
+                        auth.apply(credential, request, headers)?;
+                    }
+                }
+            }
         }
+        Ok(())
     }
 
     /// The header that carries the credential of this attempt, if there is one.

@@ -49,7 +49,9 @@ impl Exclusions {
 
     /// Decides on the path that is really sent, after joining and normalising.
     pub(crate) fn hold(&self, path: &str) -> bool {
-        self.paths.contains(path) || (self.patterns.is_match(path) && !may_climb(path))
+        // Where there are no patterns, nothing has to be made ready for them.
+        self.paths.contains(path)
+            || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
     }
 }
 

@@ -1,0 +1,177 @@
+//! One request and its answer.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use reqwest::{Request, Response};
+use tokio::time::Instant;
+
+use super::{Call, Outcome, is_over};
+use crate::HttpClientError;
+use crate::breaker::{Permit, Verdict};
+use crate::deadline::within;
+use crate::hooks::OutgoingRequest;
+use crate::logging::Entry;
+use crate::upload::Watch;
+
+impl<'a> Call<'a> {
+    /// Sends one request, unless it is refused before.
+    pub(super) async fn exchange(&mut self) -> Result<Outcome, HttpClientError> {
+        // First of all: no token is fetched for a request that is not sent.
+        let permit = self.admit()?;
+        let mut headers = HeaderMap::clone(&self.hop.headers);
+        self.credential(&mut headers).await?;
+        let (sent, exchange) = self.begin(headers, permit)?;
+        let (outcome, took) = exchange.settle(sent.await);
+        self.took = took;
+        Ok(outcome)
+    }
+
+    /// Puts a request on its way that has its credential.
+    // Apart, as a future would go on holding all that is put together here.
+    fn begin(
+        &mut self,
+        mut headers: HeaderMap,
+        mut permit: Option<Permit>,
+    ) -> Result<(impl Future<Output = reqwest::Result<Response>> + use<>, Exchange<'a>), HttpClientError>
+    {
+        if !self.client.hooks.request.is_empty() {
+            self.alter(&mut headers)?;
+        }
+        // Tokens and hooks have had their time.
+        let timeout = self.attempt_timeout()?;
+        if let Some(permit) = &mut permit {
+            permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
+        }
+        let had_time = self.has_time_to_judge(timeout);
+        if is_over(self.deadline, Duration::ZERO) {
+            // Which says nothing of the server: the permit is given back.
+            return Err(HttpClientError::total_timeout());
+        }
+        let client = self.client;
+        self.so_far = None;
+        self.attempts += 1;
+        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
+        *request.headers_mut() = headers;
+        if self.options.timeout.is_some() || self.deadline.is_some() {
+            *request.timeout_mut() = Some(timeout);
+        }
+        let (body, stream) = self.hop.body.send();
+        *request.body_mut() = body;
+        let logging = client.logging.as_ref();
+        let entry = logging
+            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions))
+            .map(Box::new);
+        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
+        let begun = is_timed.then(Instant::now);
+        Ok((client.http.execute(request), Exchange { permit, had_time, stream, entry, begun }))
+    }
+
+    /// Leave to send, where there is a breaker to be asked.
+    fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
+        let Some(breaker) = &self.client.breaker else { return Ok(None) };
+        let admitted = breaker.admit(&self.hop.url, self.attempt_timeout()?);
+        admitted.map(Some).map_err(|open| HttpClientError::refused(open, self.attempts))
+    }
+
+    /// How long an attempt may take that begins now, its body included.
+    fn attempt_timeout(&self) -> Result<Duration, HttpClientError> {
+        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
+        let Some(deadline) = self.deadline else { return Ok(timeout) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
+    }
+
+    /// Adds what authenticates an attempt.
+    async fn credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let Some(auth) = &mut self.auth else { return Ok(()) };
+        auth.start();
+        if !self.hop.is_trusted() {
+            return Ok(());
+        }
+        let chosen = auth.choose(&self.hop.bare(), headers);
+        if let Some(tokens) = auth.missing(&chosen, &self.hop.bare()) {
+            let fetched = within(self.deadline, auth.fetch(tokens)).await;
+            fetched.map_err(|_| HttpClientError::total_timeout())??;
+        }
+        Ok(auth.set(&chosen, &self.hop.bare(), headers)?)
+    }
+
+    /// Lets hooks alter a request.
+    fn alter(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let carrying = self.auth.as_ref().and_then(|auth| auth.carrying(headers)).cloned();
+        self.client.hooks.before_request(&mut OutgoingRequest {
+            method: &self.hop.method,
+            url: &self.hop.url,
+            headers,
+            body: self.hop.body.at_hand(),
+            attempt: self.attempts + 1,
+            is_trusted: self.hop.is_trusted(),
+            trust: &self.client.trust,
+            extensions: &mut self.extensions,
+        })?;
+        // Where a hook has put something else into the credential's place, an answer says nothing of it.
+        if let Some(auth) = &mut self.auth
+            && auth.carrying(headers) != carrying.as_ref()
+        {
+            auth.start();
+        }
+        Ok(())
+    }
+
+    /// Whether no answer within this time says something of the server: it is at least half of what the
+    /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
+    fn has_time_to_judge(&self, timeout: Duration) -> bool {
+        let Some(deadline) = self.deadline else { return true };
+        let attempt = self.options.timeout.unwrap_or(self.client.timeout);
+        timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
+    }
+}
+
+/// A request on its way: who wants to know what becomes of it.
+struct Exchange<'a> {
+    permit: Option<Permit>,
+    /// Whether no answer in time says something of the server.
+    had_time: bool,
+    stream: Option<Watch>,
+    // Boxed, as what most calls do without would be moved with each of them.
+    entry: Option<Box<Entry<'a>>>,
+    /// If anybody asks.
+    begun: Option<Instant>,
+}
+
+impl Exchange<'_> {
+    /// Tells them. Says also how long it took, if anybody asked.
+    fn settle(self, sent: reqwest::Result<Response>) -> (Outcome, Duration) {
+        let took = self.begun.map(|begun| begun.elapsed()).unwrap_or_default();
+        let outcome =
+            sent.map(Box::new).map_err(|error| match self.stream.and_then(|stream| stream.failure()) {
+                Some(failure) => HttpClientError::request_body(failure),
+                None => HttpClientError::exchange(&error),
+            });
+        if let Some(permit) = self.permit
+            && let Some(verdict) = verdict(&outcome)
+            && (self.had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
+        {
+            permit.settle(verdict);
+        }
+        let outcome = match (self.entry, outcome) {
+            (None, outcome) => outcome,
+            (Some(entry), Ok(response)) => Ok(Box::new(entry.answered(*response, took))),
+            (Some(entry), Err(error)) => {
+                entry.failed(&error, took);
+                Err(error)
+            }
+        };
+        (outcome, took)
+    }
+}
+
+/// What an outcome says of the server; nothing where the request did not leave us.
+fn verdict(outcome: &Outcome) -> Option<Verdict> {
+    match outcome {
+        Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),
+        Ok(_) => Some(Verdict::Success),
+        Err(error) => error.is_of_the_exchange().then_some(Verdict::Failure),
+    }
+}
