@@ -153,6 +153,7 @@ pub struct Count {
     ratio_at_most: Option<f64>,
     goal: String,
     note: Option<String>,
+    misses: bool,
 }
 
 impl Count {
@@ -167,6 +168,7 @@ impl Count {
             ratio_at_most: None,
             goal: String::new(),
             note: None,
+            misses: false,
         }
     }
 
@@ -190,12 +192,18 @@ impl Count {
         Self { note: Some(note.into()), ..self }
     }
 
+    /// Has also told, in the note, how often the first-level caches miss.
+    pub fn with_misses(self) -> Self {
+        Self { misses: true, ..self }
+    }
+
     /// For `cargo xtask bench`.
     pub fn print(&self) {
         print(&json!({ "count": {
             "name": self.name, "case": self.case, "against": self.against,
             "times": [self.times.0, self.times.1], "at_most": self.at_most,
             "ratio_at_most": self.ratio_at_most, "goal": self.goal, "note": self.note,
+            "misses": self.misses,
         } }));
     }
 }

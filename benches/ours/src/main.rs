@@ -7,6 +7,7 @@
 
 mod child;
 mod local;
+mod processors;
 mod server;
 mod suites;
 
@@ -59,6 +60,10 @@ fn run() -> Result<()> {
     let words: Vec<String> = env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [server::WORD] => server::serve(),
+        [server::WORD, processor] => {
+            processors::stay_on(processor.parse()?)?;
+            server::serve()
+        }
         [tokens_held::WORD, tokens] => tokens_held::hold(tokens.parse()?),
         [tokens_held::WORD, tokens, tokens_held::MOKA] => {
             tokens_held::hold_in_moka(tokens.parse()?);

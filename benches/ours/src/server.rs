@@ -22,7 +22,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Result<Self> {
-        let mut process = Process::of_ourselves(&[WORD])?;
+        Self::of(Process::of_ourselves(&[WORD])?)
+    }
+
+    /// The same on this processor alone.
+    pub(crate) fn start_on(processor: usize) -> Result<Self> {
+        Self::of(Process::of_ourselves(&[WORD, &processor.to_string()])?)
+    }
+
+    fn of(mut process: Process) -> Result<Self> {
         let url = process.line()?;
         Ok(Self { _process: process, url })
     }

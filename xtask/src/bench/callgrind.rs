@@ -30,47 +30,74 @@ pub(crate) fn line(
     let per_one = |case: &str| {
         say(format_args!("   callgrind: {case}"));
         let (few, many) = count.times;
-        let few_counted = instructions(programs, program, case, few, folder)?;
-        let many_counted = instructions(programs, program, case, many, folder)?;
-        difference((few, few_counted), (many, many_counted))
+        let counted = |times| counted(programs, program, case, times, count.misses, folder);
+        Cost::of_one(&(few, counted(few)?), &(many, counted(many)?))
     };
     let ours = per_one(&count.case)?;
     let anchor = count.against.as_deref().map(|case| Ok::<_, String>((case, per_one(case)?))).transpose()?;
-    Ok(judged(count, ours, anchor, bare))
+    Ok(judged(count, &ours, anchor.as_ref(), bare))
 }
 
-fn judged(count: &Count, ours: f64, anchor: Option<(&str, f64)>, bare: Line) -> Line {
-    let ratio = anchor.map(|(_, theirs)| ours / theirs);
+/// What one costs.
+#[derive(Debug, PartialEq)]
+struct Cost {
+    instructions: f64,
+    /// Lines that the first-level caches miss, of code and of data.
+    misses: Option<(f64, f64)>,
+}
+
+fn judged(count: &Count, ours: &Cost, anchor: Option<&(&str, Cost)>, bare: Line) -> Line {
+    let figure = ours.instructions;
+    let ratio = anchor.map(|(_, theirs)| figure / theirs.instructions);
     let within = |limit: Option<f64>, figure: Option<f64>| Some(figure? <= limit?);
-    let verdicts = [within(count.at_most, Some(ours)), within(count.ratio_at_most, ratio)];
+    let verdicts = [within(count.at_most, Some(figure)), within(count.ratio_at_most, ratio)];
     let met = verdicts.into_iter().flatten().reduce(|one, other| one && other);
-    let anchor = anchor.map_or_else(String::new, |(case, theirs)| format!("{case}: {theirs:.0}"));
-    Line { figure: Some(ours), anchor, ratio, met, note: count.note.clone(), ..bare }
+    let misses = |case: &str, cost: &Cost| {
+        let (code, data) = cost.misses?;
+        Some(format!("{case} misses {code:.0} lines of code and {data:.0} of data in caches of 32 KiB each"))
+    };
+    let theirs = anchor.and_then(|(case, theirs)| misses(case, theirs));
+    let notes = [count.note.clone(), misses(&count.case, ours), theirs];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    let note = Some(notes.join("; ")).filter(|note| !note.is_empty());
+    let anchor =
+        anchor.map_or_else(String::new, |(case, theirs)| format!("{case}: {:.0}", theirs.instructions));
+    Line { figure: Some(figure), anchor, ratio, met, note, ..bare }
 }
 
-/// What one costs, without what is done only once.
-fn difference(few: (u64, u64), many: (u64, u64)) -> Result<f64, String> {
-    let (times, counted) = (many.0.saturating_sub(few.0), many.1.saturating_sub(few.1));
-    if times == 0 || counted == 0 {
-        return Err(format!("nothing to be counted: {few:?}, {many:?}"));
+impl Cost {
+    /// Without what is done only once.
+    fn of_one(few: &(u64, Counted), many: &(u64, Counted)) -> Result<Self, String> {
+        let times = many.0.saturating_sub(few.0);
+        let instructions = many.1.of("Ir")?.saturating_sub(few.1.of("Ir")?);
+        if times == 0 || instructions == 0 {
+            return Err(format!("nothing to be counted: {few:?}, {many:?}"));
+        }
+        #[allow(clippy::cast_precision_loss)] // far below 2^52
+        let per_one = |counted: u64| counted as f64 / times as f64;
+        let more = |event| Some(per_one(many.1.of(event).ok()?.saturating_sub(few.1.of(event).ok()?)));
+        let misses = more("I1mr").zip(more("D1mr").zip(more("D1mw")).map(|(read, written)| read + written));
+        Ok(Self { instructions: per_one(instructions), misses })
     }
-    #[allow(clippy::cast_precision_loss)] // far below 2^52
-    let per_one = counted as f64 / times as f64;
-    Ok(per_one)
 }
 
-fn instructions(
+fn counted(
     programs: &Programs,
     program: Program,
     case: &str,
     times: u64,
+    misses: bool,
     folder: &Path,
-) -> Result<u64, String> {
+) -> Result<Counted, String> {
     let cannot = |error: std::io::Error| format!("cannot use {}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(cannot)?;
     let file = folder.join("callgrind.out");
     let mut command = programs.within_root("valgrind");
     command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", file.display()));
+    if misses {
+        // The same caches on each machine.
+        command.args(["--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=1048576,8,64"]);
+    }
     command.arg(programs.file(program)).args(["count", case, &times.to_string()]);
     // How long glibc looks for memory depends on where pieces happen to lie, which is no difference between
     // two cases: let it have all small ones at hand.
@@ -78,13 +105,25 @@ fn instructions(
     capture_within(&mut command, Duration::from_secs(300))?;
     let text = fs::read_to_string(&file).map_err(cannot)?;
     fs::remove_file(&file).map_err(cannot)?;
-    total(&text).ok_or_else(|| format!("callgrind counted nothing of `{case}`"))
+    Counted::read(&text).ok_or_else(|| format!("callgrind counted nothing of `{case}`"))
 }
 
-/// What callgrind's file says of the whole run.
-fn total(text: &str) -> Option<u64> {
-    let total = text.lines().find_map(|line| line.strip_prefix("totals:"))?;
-    total.trim().parse().ok()
+/// What callgrind's file says of the whole run, by event.
+#[derive(Debug)]
+struct Counted(Vec<(String, u64)>);
+
+impl Counted {
+    fn read(text: &str) -> Option<Self> {
+        let words = |name| Some(text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace());
+        let totals = words("totals:")?.map(|total| total.parse().ok());
+        let events = words("events:")?.map(str::to_owned);
+        events.zip(totals).map(|(event, total)| Some((event, total?))).collect::<Option<_>>().map(Self)
+    }
+
+    fn of(&self, event: &str) -> Result<u64, String> {
+        let found = self.0.iter().find(|(name, _)| name == event);
+        found.map(|(_, count)| *count).ok_or_else(|| format!("callgrind counted no `{event}`"))
+    }
 }
 
 fn is_installed() -> bool {
@@ -97,25 +136,46 @@ fn is_installed() -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_done_once_does_not_count() {
-        let once = 5_000_000;
-        let per_one = difference((10, once + 10 * 180), (110, once + 110 * 180)).unwrap();
-        assert!((per_one - 180.0).abs() < 1e-9);
-        assert!(difference((10, 1), (10, 2)).is_err());
+    fn counted(text: &str) -> Counted {
+        Counted::read(text).unwrap()
     }
 
     #[test]
-    fn the_total_is_found_in_the_file() {
-        let text = "version: 1\nevents: Ir\nsummary: 7\n\nfn=(1) main\n1 5\ntotals: 123456\n";
-        assert_eq!(total(text), Some(123_456));
-        assert_eq!(total("events: Ir\n"), None);
+    fn what_is_done_once_does_not_count() {
+        let run = |times: u64| counted(&format!("events: Ir\ntotals: {}\n", 5_000_000 + times * 180));
+        let cost = Cost::of_one(&(10, run(10)), &(110, run(110))).unwrap();
+        assert!((cost.instructions - 180.0).abs() < 1e-9);
+        assert_eq!(cost.misses, None);
+        assert!(Cost::of_one(&(10, run(1)), &(10, run(2))).is_err());
+        assert!(Cost::of_one(&(10, run(10)), &(20, counted("events: Dr\ntotals: 3\n"))).is_err());
+    }
+
+    #[test]
+    fn misses_are_told_where_they_were_counted() {
+        let run = |ir, code, read, written| {
+            counted(&format!("events: Ir Dr Dw I1mr D1mr D1mw\ntotals: {ir} 9 9 {code} {read} {written}\n"))
+        };
+        let cost = Cost::of_one(&(10, run(1000, 70, 50, 5)), &(20, run(2000, 100, 100, 15))).unwrap();
+        assert_eq!(cost, Cost { instructions: 100.0, misses: Some((3.0, 6.0)) });
+        let count = Count { case: "ours".into(), note: Some("beside".into()), ..Count::default() };
+        let note = judged(&count, &cost, None, Line::default()).note.unwrap();
+        assert_eq!(note, "beside; ours misses 3 lines of code and 6 of data in caches of 32 KiB each");
+    }
+
+    #[test]
+    fn totals_are_found_in_the_file() {
+        let text = "version: 1\nevents: Ir Dr\nsummary: 7\n\nfn=(1) main\n1 5\ntotals: 123456 7\n";
+        assert_eq!((counted(text).of("Ir"), counted(text).of("Dr")), (Ok(123_456), Ok(7)));
+        assert!(counted(text).of("I1mr").is_err());
+        assert!(Counted::read("events: Ir\n").is_none());
     }
 
     #[test]
     fn every_goal_of_a_count_has_to_be_met() {
         let count = |at_most, ratio_at_most| Count { at_most, ratio_at_most, ..Count::default() };
-        let met = |count: &Count| judged(count, 170.0, Some(("peer", 200.0)), Line::default()).met;
+        let cost = |instructions| Cost { instructions, misses: None };
+        let met =
+            |count: &Count| judged(count, &cost(170.0), Some(&("peer", cost(200.0))), Line::default()).met;
         assert_eq!(met(&count(Some(180.0), None)), Some(true));
         assert_eq!(met(&count(Some(180.0), Some(0.8))), Some(false));
         assert_eq!(met(&count(Some(160.0), Some(0.9))), Some(false));

@@ -53,6 +53,8 @@ pub(crate) struct Count {
     pub(crate) ratio_at_most: Option<f64>,
     pub(crate) goal: String,
     pub(crate) note: Option<String>,
+    /// Whether the misses of caches are told, too.
+    pub(crate) misses: bool,
 }
 
 /// One line of a bench program's output.
@@ -173,6 +175,7 @@ impl Message {
                 ratio_at_most: count["ratio_at_most"].as_f64(),
                 goal: string(count, "goal"),
                 note: optional(count, "note"),
+                misses: count["misses"].as_bool().unwrap_or(false),
             }));
         }
         Err(format!("it printed what is no message: `{text}`"))
@@ -252,13 +255,14 @@ mod tests {
         assert_eq!(plot.series, [("s".to_owned(), vec![(1.0, 2.5), (10.0, 3.0)])]);
         let count = json!({ "count": {
             "name": "n", "case": "c", "against": "a", "times": [10, 110], "at_most": 180.0,
-            "ratio_at_most": null, "goal": "g", "note": null,
+            "ratio_at_most": null, "goal": "g", "note": null, "misses": true,
         } });
         let Ok(Message::Count(count)) = Message::read(&count.to_string()) else { panic!("no count") };
         assert_eq!(
             (count.times, count.at_most, count.against.as_deref()),
             ((10, 110), Some(180.0), Some("a"))
         );
+        assert!(count.misses);
     }
 
     #[test]

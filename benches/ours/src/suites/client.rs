@@ -5,27 +5,38 @@ mod caller;
 use std::time::Instant;
 
 use forge_bench_kit::{Count, Line, ProcessTime, median, median_error, quartiles, turns};
+use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use super::two_workers;
 use crate::server::Server;
-use crate::{Pace, Result};
+use crate::{Pace, Result, processors};
 use caller::Caller;
 
 /// The numbers of requests whose difference is counted: enough that connecting and warming up drop out.
 const TIMES: (usize, usize) = (500, 1_500);
 
+/// Who races: ours, reqwest, and reqwest once more, which says what the machine does to equals.
+const CASES: [&str; 3] = [caller::OURS, caller::BEARER, caller::BEARER];
+
 pub(crate) fn run(pace: Pace) -> Result<()> {
     print_counts();
+    let rounds = pace.rounds(24, 240);
+    let many = Batch { in_flight: 64, each: 60 };
     let server = Server::start()?;
-    two_workers()?.block_on(async {
-        let caller = |case| Caller::new(case, server.url());
-        let callers = [&caller(caller::OURS)?, &caller(caller::BEARER)?, &caller(caller::BEARER)?];
-        for (in_flight, each) in [(1, 1_000), (64, 40)] {
-            Race::run(callers, Batch { in_flight, each }, pace.rounds(24, 240)).await?.print();
-        }
-        Ok(())
-    })
+    two_workers()?.block_on(Race::run(server.url(), many, rounds))?.print("");
+    let one = Batch { in_flight: 1, each: 1_000 };
+    if let Some((first, second)) = processors::two() {
+        let server = Server::start_on(second)?;
+        // At last, as this thread and all that it starts stay there.
+        processors::stay_on(first)?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let race = runtime.block_on(Race::run(server.url(), one, rounds))?;
+        race.print("; client and server on a processor each");
+    } else {
+        two_workers()?.block_on(Race::run(server.url(), one, rounds))?.print("");
+    }
+    Ok(())
 }
 
 /// One case for callgrind. The server is another process, whose instructions are not counted, and there is
@@ -45,6 +56,7 @@ fn print_counts() {
     Count::new("a GET through the client with token auth", caller::OURS, TIMES)
         .against(caller::BEARER)
         .ratio_at_most(0.97)
+        .with_misses()
         .note("the client's side alone; plain reqwest with get(str), bearer_auth, the same time-outs and headers")
         .print();
     Count::new("with retries, breaker and logging that need not act", caller::EQUIPPED, TIMES)
@@ -63,12 +75,10 @@ struct Batch {
     each: usize,
 }
 
-/// Batches in turns: ours, reqwest's, and reqwest's once more, which says what the machine does to equals.
+/// Batches of all, in turns.
 struct Race {
     batch: Batch,
-    ours: Vec<Cost>,
-    theirs: Vec<Cost>,
-    again: Vec<Cost>,
+    costs: [Vec<Cost>; CASES.len()],
 }
 
 /// What a batch took.
@@ -81,43 +91,47 @@ struct Cost {
 }
 
 impl Race {
-    async fn run(callers: [&Caller; 3], batch: Batch, rounds: usize) -> Result<Self> {
-        let mut costs = [const { Vec::new() }; 3];
-        for caller in callers {
-            batch.cost(caller).await?;
-        }
+    /// Each round has clients and connections of its own: where these happen to lie in memory makes more
+    /// difference between equals than the rounds of the same ones show.
+    async fn run(url: &str, batch: Batch, rounds: usize) -> Result<Self> {
+        let mut costs = [const { Vec::new() }; CASES.len()];
+        let warm_up = Batch { each: batch.each.div_ceil(4), ..batch };
         for round in 0..rounds {
-            for turn in turns(round, callers.len()) {
-                costs[turn].push(batch.cost(callers[turn]).await?);
+            let mut callers = CASES.map(|_| None);
+            for turn in turns(round, CASES.len()) {
+                let caller = Caller::new(CASES[turn], url)?;
+                warm_up.cost(&caller).await?;
+                callers[turn] = Some(caller);
+            }
+            for turn in turns(round, CASES.len()) {
+                if let Some(caller) = &callers[turn] {
+                    costs[turn].push(batch.cost(caller).await?);
+                }
             }
         }
-        let [ours, theirs, again] = costs;
-        Ok(Self { batch, ours, theirs, again })
+        Ok(Self { batch, costs })
     }
 
-    fn print(&self) {
+    fn print(&self, how: &str) {
+        let [ours, theirs, again] = &self.costs;
         let of = |costs: &[Cost], of: fn(&Cost) -> f64| costs.iter().map(of).collect::<Vec<_>>();
         let ratios = |costs: &[Cost], one: fn(&Cost) -> f64| -> Vec<f64> {
-            costs.iter().zip(&self.theirs).map(|(cost, theirs)| one(cost) / one(theirs)).collect()
+            costs.iter().zip(theirs).map(|(cost, theirs)| one(cost) / one(theirs)).collect()
         };
         let line = |name: &str, unit: &str, one: fn(&Cost) -> f64| {
-            let (ours, control) = (ratios(&self.ours, one), ratios(&self.again, one));
-            Line::new(
-                format!("{name}, {} in flight", self.batch.in_flight),
-                median(&of(&self.ours, one)),
-                unit,
-            )
-            .anchor(format!("reqwest {:.1} {unit}", median(&of(&self.theirs, one))))
-            .ratio(median(&ours))
-            .spread(format!("{} of the ratios", quartiles(&ours)))
-            .note(format!(
-                "reqwest against itself: {:.3} ×, middle half {}",
-                median(&control),
-                quartiles(&control)
-            ))
+            let (compared, control) = (ratios(ours, one), ratios(again, one));
+            Line::new(format!("{name}, {} in flight", self.batch.in_flight), median(&of(ours, one)), unit)
+                .anchor(format!("reqwest {:.1} {unit}", median(&of(theirs, one))))
+                .ratio(median(&compared))
+                .spread(format!("{} of the ratios", quartiles(&compared)))
+                .note(format!(
+                    "reqwest against itself: {:.3} ×, middle half {}{how}",
+                    median(&control),
+                    quartiles(&control)
+                ))
         };
-        let rates = ratios(&self.ours, |cost| cost.rate);
-        let doubt = 2.0 * median_error(&rates).hypot(median_error(&ratios(&self.again, |cost| cost.rate)));
+        let rates = ratios(ours, |cost| cost.rate);
+        let doubt = 2.0 * median_error(&rates).hypot(median_error(&ratios(again, |cost| cost.rate)));
         line("requests a second through the client", "requests/s", |cost| cost.rate)
             .goal(format!("≥ 1 ×, within {doubt:.3}: two standard errors"), median(&rates) >= 1.0 - doubt)
             .print();
