@@ -49,17 +49,26 @@ impl CallAuthOptions {
 }
 
 /// What authenticates a request, in its order.
-pub(crate) enum Chosen<'a> {
+pub(crate) struct Chosen<'a> {
+    parts: Parts<'a>,
+    /// How many of them have been added.
+    added: usize,
+}
+
+enum Parts<'a> {
+    // Most are, and need no list.
     One(Option<&'a Single>),
     Several(Vec<&'a Single>),
 }
 
 impl<'a> Chosen<'a> {
-    fn parts(&self) -> &[&'a Single] {
-        match self {
-            Self::One(single) => single.as_slice(),
-            Self::Several(singles) => singles,
-        }
+    /// What is to be added next.
+    fn next(&self) -> Option<&'a Single> {
+        let parts = match &self.parts {
+            Parts::One(single) => single.as_slice(),
+            Parts::Several(singles) => singles,
+        };
+        parts.get(self.added).copied()
     }
 }
 
@@ -91,66 +100,36 @@ impl<'a> CallAuth<'a> {
         request: &BareRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
-        let chosen = self.choose(request, headers);
-        if let Some(tokens) = self.missing(&chosen, request) {
+        let mut chosen = self.choose(request, headers);
+        while let Some(tokens) = self.add(&mut chosen, request, headers)? {
             self.fetch(tokens).await?;
         }
-        self.set(&chosen, request, headers)
-    }
-
-    /// What authenticates a request: the first step of three.
-    pub(crate) fn choose(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> Chosen<'a> {
-        let request = request.with(headers);
-        match self.scheme {
-            // Most are, and need no list.
-            Scheme::Single(single) => Chosen::One(Some(single).filter(|single| single.applies_to(&request))),
-            scheme => {
-                let mut chosen = Vec::new();
-                scheme.choose(&request, &mut chosen);
-                Chosen::Several(chosen)
-            }
-        }
-    }
-
-    /// From where a token has to be [fetched](Self::fetch) first: the second step. There is one source at most
-    /// among those that go together.
-    pub(crate) fn missing(
-        &mut self,
-        chosen: &Chosen<'a>,
-        request: &BareRequest<'_>,
-    ) -> Option<&'a BoundTokenAuth> {
-        let is_free = |auth: &&BoundTokenAuth| !request.own.contains_key(auth.header_name());
-        let auth = chosen.parts().iter().find_map(|single| single.tokens()).filter(is_free)?;
-        let session = match &mut self.tokens {
-            Some((last, session)) if std::ptr::eq(*last, auth) => session,
-            // What another one remembers, as on the way here through a redirect, is not about these.
-            tokens => &mut tokens.insert((auth, auth.session())).1,
-        };
-        if !self.force_renewal {
-            self.sent = session.take_renewed().or_else(|| auth.source().cached());
-        }
-        if self.sent.is_none() { Some(auth) } else { None }
-    }
-
-    pub(crate) async fn fetch(&mut self, auth: &BoundTokenAuth) -> Result<(), AuthenticationError> {
-        let fetched = if std::mem::take(&mut self.force_renewal) {
-            auth.source().force_refresh()
-        } else {
-            auth.source().get_token()
-        };
-        self.sent = Some(fetched.await?);
         Ok(())
     }
 
-    /// Adds what was chosen, with the token that is at hand now. Headers that the caller has set stay as they
-    /// are.
-    pub(crate) fn set(
-        &self,
-        chosen: &Chosen<'a>,
+    /// What authenticates a request.
+    pub(crate) fn choose(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> Chosen<'a> {
+        let request = request.with(headers);
+        let parts = match self.scheme {
+            Scheme::Single(single) => Parts::One(Some(single).filter(|single| single.applies_to(&request))),
+            scheme => {
+                let mut chosen = Vec::new();
+                scheme.choose(&request, &mut chosen);
+                Parts::Several(chosen)
+            }
+        };
+        Chosen { parts, added: 0 }
+    }
+
+    /// Adds what was chosen, up to where a token has to be [fetched](Self::fetch) first; from there it goes on
+    /// when called again. Headers that the caller has set stay as they are.
+    pub(crate) fn add(
+        &mut self,
+        chosen: &mut Chosen<'a>,
         request: &BareRequest<'_>,
         headers: &mut HeaderMap,
-    ) -> Result<(), AuthenticationError> {
-        for single in chosen.parts() {
+    ) -> Result<Option<&'a BoundTokenAuth>, AuthenticationError> {
+        while let Some(single) = chosen.next() {
             match single {
                 Single::Fixed { name, value, .. } => {
                     if !request.own.contains_key(name) {
@@ -165,12 +144,38 @@ impl<'a> CallAuth<'a> {
                     headers.extend(set);
                 }
                 Single::Tokens(auth) => {
-                    if let Some(credential) = &self.sent {
-                        auth.apply(credential, request, headers)?;
+                    if !request.own.contains_key(auth.header_name()) {
+                        let Some(credential) = self.sent.take().or_else(|| self.at_hand(auth)) else {
+                            return Ok(Some(auth));
+                        };
+                        auth.apply(&credential, request, headers)?;
+                        self.sent = Some(credential);
                     }
                 }
             }
+            chosen.added += 1;
         }
+        Ok(None)
+    }
+
+    /// A credential for which nobody has to wait.
+    fn at_hand(&mut self, auth: &'a BoundTokenAuth) -> Option<Arc<Credential>> {
+        let session = match &mut self.tokens {
+            Some((last, session)) if std::ptr::eq(*last, auth) => session,
+            // What another one remembers, as on the way here through a redirect, is not about these.
+            tokens => &mut tokens.insert((auth, auth.session())).1,
+        };
+        if self.force_renewal { None } else { session.take_renewed().or_else(|| auth.source().cached()) }
+    }
+
+    /// Fetches the token that [`add`](Self::add) goes on with. There is one source at most among what is chosen.
+    pub(crate) async fn fetch(&mut self, auth: &BoundTokenAuth) -> Result<(), AuthenticationError> {
+        let fetched = if std::mem::take(&mut self.force_renewal) {
+            auth.source().force_refresh()
+        } else {
+            auth.source().get_token()
+        };
+        self.sent = Some(fetched.await?);
         Ok(())
     }
 

@@ -165,13 +165,6 @@ impl Scheme {
 }
 
 impl Single {
-    pub(super) fn tokens(&self) -> Option<&BoundTokenAuth> {
-        match self {
-            Self::Tokens(auth) => Some(auth),
-            Self::Fixed { .. } | Self::Hook(_) => None,
-        }
-    }
-
     fn shown(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> HeaderMap {
         let mut set = HeaderMap::new();
         let complete = match self {

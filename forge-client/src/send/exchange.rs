@@ -33,7 +33,7 @@ impl<'a> Call<'a> {
         &mut self,
         mut headers: HeaderMap,
         mut permit: Option<Permit>,
-    ) -> Result<(impl Future<Output = reqwest::Result<Response>> + use<>, Exchange<'a>), HttpClientError>
+    ) -> Result<(impl Future<Output = reqwest::Result<Response>> + use<'a>, Exchange<'a>), HttpClientError>
     {
         if !self.client.hooks.request.is_empty() {
             self.alter(&mut headers)?;
@@ -89,12 +89,12 @@ impl<'a> Call<'a> {
         if !self.hop.is_trusted() {
             return Ok(());
         }
-        let chosen = auth.choose(&self.hop.bare(), headers);
-        if let Some(tokens) = auth.missing(&chosen, &self.hop.bare()) {
+        let mut chosen = auth.choose(&self.hop.bare(), headers);
+        while let Some(tokens) = auth.add(&mut chosen, &self.hop.bare(), headers)? {
             let fetched = within(self.deadline, auth.fetch(tokens)).await;
             fetched.map_err(|_| HttpClientError::total_timeout())??;
         }
-        Ok(auth.set(&chosen, &self.hop.bare(), headers)?)
+        Ok(())
     }
 
     /// Lets hooks alter a request.

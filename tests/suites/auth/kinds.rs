@@ -134,6 +134,18 @@ async fn inv15_a_hook_that_fails_or_sets_what_it_did_not_name_stops_the_request(
 }
 
 #[tokio::test]
+async fn inv15_no_token_is_fetched_for_what_a_hook_stops_before() {
+    let server = server().await;
+    let (source, fetches) = tokens("t");
+    let auth = CompositeAuth::all().with(Broken("")).with(TokenAuth::new(source));
+    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    for request in [client.get("/"), client.get("/").force_renewal()] {
+        assert!(request.send().await.expect_err("no signature").is_authentication());
+    }
+    assert_eq!((fetches.load(Ordering::SeqCst), server.requests().len()), (0, 0));
+}
+
+#[tokio::test]
 async fn inv16_what_a_hook_sets_is_marked_as_a_secret() {
     let server = server().await;
     let seen = Arc::new(AtomicUsize::new(0));
