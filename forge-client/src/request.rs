@@ -265,8 +265,18 @@ impl RequestBuilder {
         Box::pin(async move {
             let (hop, options) = request?.first_hop(&client)?;
             let mut call = Call::new(&client, hop, &options);
-            let outcome = call.run().await;
-            call.finish(outcome)
+            match call.run().await {
+                // Piece by piece: as a whole the call would be copied.
+                Ok(response) => Ok(HttpResponse {
+                    method: call.hop.method,
+                    url: call.hop.url,
+                    inner: response,
+                    attempts: call.attempts,
+                    elapsed: call.started.elapsed(),
+                    max_body: client.max_body,
+                }),
+                Err(error) => Err(call.failed(error)),
+            }
         })
     }
 

@@ -19,7 +19,7 @@ use crate::hop::Hop;
 use crate::peek::{Peeked, peek};
 use crate::redirect::Redirects;
 use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
-use crate::{ExaminedResponse, HttpClientError, HttpResponse};
+use crate::{ExaminedResponse, HttpClientError};
 
 /// What a request says of its call.
 #[derive(Default)]
@@ -33,14 +33,14 @@ pub(crate) struct CallOptions {
 /// A call under way: what has become of it so far.
 pub(crate) struct Call<'a> {
     client: &'a Inner,
-    hop: Hop<'a>,
+    pub(crate) hop: Hop<'a>,
     options: &'a CallOptions,
     auth: Option<CallAuth<'a>>,
     redirects: Redirects,
-    started: Instant,
+    pub(crate) started: Instant,
     deadline: Option<Instant>,
     /// Requests sent.
-    attempts: u32,
+    pub(crate) attempts: u32,
     /// Of these, those that a retry strategy asked for.
     retries: u32,
     /// What the last attempt came to, until the next one is begun.
@@ -105,11 +105,16 @@ impl<'a> Call<'a> {
     /// Sends it. Whatever happens on the way, only this loop sleeps.
     pub(crate) async fn run(&mut self) -> Outcome {
         loop {
-            let Step::On(response) = self.attempt().await? else { continue };
+            let Step::On(mut response) = self.attempt().await? else { continue };
             self.show(&response)?;
-            if !self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
-                return Ok(response);
+            if self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
+                continue;
             }
+            if let Some(policy) = &self.client.retries {
+                policy.settle(response.status());
+            }
+            response.extensions_mut().extend(std::mem::take(&mut self.extensions));
+            return Ok(response);
         }
     }
 
@@ -284,16 +289,8 @@ impl<'a> Call<'a> {
         self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
     }
 
-    /// What the caller gets of it.
-    pub(crate) fn finish(self, outcome: Outcome) -> Result<HttpResponse, HttpClientError> {
-        match outcome {
-            Ok(response) => Ok(self.answered(response)),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
     /// The error with which the call ends. Hooks have seen it.
-    fn failed(&self, error: HttpClientError) -> HttpClientError {
+    pub(crate) fn failed(&self, error: HttpClientError) -> HttpClientError {
         let error = error.at(&self.hop.method, &self.hop.url);
         self.client.hooks.on_error(&FailedCall {
             method: &self.hop.method,
@@ -304,21 +301,6 @@ impl<'a> Call<'a> {
             extensions: &self.extensions,
         });
         error
-    }
-
-    fn answered(self, mut response: Box<Response>) -> HttpResponse {
-        if let Some(policy) = &self.client.retries {
-            policy.settle(response.status());
-        }
-        response.extensions_mut().extend(self.extensions);
-        HttpResponse {
-            method: self.hop.method,
-            url: self.hop.url,
-            inner: response,
-            attempts: self.attempts,
-            elapsed: self.started.elapsed(),
-            max_body: self.client.max_body,
-        }
     }
 }
 
