@@ -106,7 +106,9 @@ impl<'a> Call<'a> {
     pub(crate) async fn run(&mut self) -> Outcome {
         loop {
             let Step::On(mut response) = self.attempt().await? else { continue };
-            self.show(&response)?;
+            if !self.client.hooks.response.is_empty() {
+                self.show(&response)?;
+            }
             if self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
                 continue;
             }

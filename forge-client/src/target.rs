@@ -28,22 +28,22 @@ impl BaseUrl {
     /// URL's host: all others become part of its path.
     pub(crate) fn join(&self, reference: &str) -> Result<Url, ConfigError> {
         check_characters("url", reference)?;
-        let url = match &self.0 {
+        let unreadable =
+            |error| ConfigError::new("url", "a path, or an absolute http or https URL").with_source(error);
+        match &self.0 {
             // The usual case, in which there is no scheme to be looked for.
-            Some(base) if reference.starts_with('/') => append(base, "", reference),
+            Some(base) if reference.starts_with('/') => append(base, "", reference).map_err(unreadable),
             base => match (Url::parse(reference), base) {
-                (Err(ParseError::RelativeUrlWithoutBase), Some(base)) => append(base, "/", reference),
-                (Err(ParseError::RelativeUrlWithoutBase), None) => {
-                    return Err(ConfigError::new("url", "an absolute URL, as there is no base URL"));
+                (Ok(absolute), _) => check_http("url", &absolute).map(|()| absolute),
+                (Err(ParseError::RelativeUrlWithoutBase), Some(base)) => {
+                    append(base, "/", reference).map_err(unreadable)
                 }
-                (absolute, _) => absolute,
+                (Err(ParseError::RelativeUrlWithoutBase), None) => {
+                    Err(ConfigError::new("url", "an absolute URL, as there is no base URL"))
+                }
+                (Err(error), _) => Err(unreadable(error)),
             },
-        };
-        let url = url.map_err(|error| {
-            ConfigError::new("url", "a path, or an absolute http or https URL").with_source(error)
-        })?;
-        check_http("url", &url)?;
-        Ok(url)
+        }
     }
 }
 

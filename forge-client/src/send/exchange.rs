@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Call, Outcome, is_over};
 use crate::HttpClientError;
-use crate::breaker::{Permit, Verdict};
+use crate::breaker::{CircuitBreaker, Permit, Verdict};
 use crate::deadline::within;
 use crate::hooks::OutgoingRequest;
 use crate::logging::Entry;
@@ -18,7 +18,7 @@ impl<'a> Call<'a> {
     /// Sends one request, unless it is refused before.
     pub(super) async fn exchange(&mut self) -> Result<Outcome, HttpClientError> {
         // First of all: no token is fetched for a request that is not sent.
-        let permit = self.admit()?;
+        let permit = self.client.breaker.as_ref().map(|breaker| self.admit(breaker)).transpose()?;
         let mut headers = HeaderMap::clone(&self.hop.headers);
         self.credential(&mut headers).await?;
         let (sent, exchange) = self.begin(headers, permit)?;
@@ -67,11 +67,10 @@ impl<'a> Call<'a> {
         Ok((client.http.execute(request), Exchange { permit, had_time, stream, entry, begun }))
     }
 
-    /// Leave to send, where there is a breaker to be asked.
-    fn admit(&self) -> Result<Option<Permit>, HttpClientError> {
-        let Some(breaker) = &self.client.breaker else { return Ok(None) };
+    /// Leave to send.
+    fn admit(&self, breaker: &CircuitBreaker) -> Result<Permit, HttpClientError> {
         let admitted = breaker.admit(&self.hop.url, self.attempt_timeout()?);
-        admitted.map(Some).map_err(|open| HttpClientError::refused(open, self.attempts))
+        admitted.map_err(|open| HttpClientError::refused(open, self.attempts))
     }
 
     /// How long an attempt may take that begins now, its body included.
@@ -89,8 +88,9 @@ impl<'a> Call<'a> {
         if !self.hop.is_trusted() {
             return Ok(());
         }
-        let mut chosen = auth.choose(&self.hop.bare(), headers);
-        while let Some(tokens) = auth.add(&mut chosen, &self.hop.bare(), headers)? {
+        let bare = self.hop.bare();
+        let mut chosen = auth.choose(&bare, headers);
+        while let Some(tokens) = auth.add(&mut chosen, &bare, headers)? {
             let fetched = within(self.deadline, auth.fetch(tokens)).await;
             fetched.map_err(|_| HttpClientError::total_timeout())??;
         }
