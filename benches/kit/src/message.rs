@@ -70,6 +70,11 @@ impl Line {
         Self { goal: goal.into(), met: Some(met), ..self }
     }
 
+    /// What it should be, of which a quick run cannot say whether it is.
+    pub fn goal_of_full_run(self, goal: impl Into<String>) -> Self {
+        Self { goal: goal.into(), met: None, ..self }
+    }
+
     /// How far the rounds lie apart.
     pub fn spread(self, spread: impl Into<String>) -> Self {
         Self { spread: Some(spread.into()), ..self }

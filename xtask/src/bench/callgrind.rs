@@ -31,7 +31,7 @@ pub(crate) fn line(
         say(format_args!("   callgrind: {case}"));
         let (few, many) = count.times;
         let counted = |times| counted(programs, program, case, times, count.misses, folder);
-        Cost::of_one(&(few, counted(few)?), &(many, counted(many)?))
+        Cost::of_one(&(few, counted(few)?), &(many, counted(many)?), count.misses)
     };
     let ours = per_one(&count.case)?;
     let anchor = count.against.as_deref().map(|case| Ok::<_, String>((case, per_one(case)?))).transpose()?;
@@ -67,17 +67,17 @@ fn judged(count: &Count, ours: &Cost, anchor: Option<&(&str, Cost)>, bare: Line)
 
 impl Cost {
     /// Without what is done only once.
-    fn of_one(few: &(u64, Counted), many: &(u64, Counted)) -> Result<Self, String> {
+    fn of_one(few: &(u64, Counted), many: &(u64, Counted), misses: bool) -> Result<Self, String> {
         let times = many.0.saturating_sub(few.0);
-        let instructions = many.1.of("Ir")?.saturating_sub(few.1.of("Ir")?);
+        let more = |event| Ok::<_, String>(many.1.of(event)?.saturating_sub(few.1.of(event)?));
+        let instructions = more("Ir")?;
         if times == 0 || instructions == 0 {
             return Err(format!("nothing to be counted: {few:?}, {many:?}"));
         }
         #[allow(clippy::cast_precision_loss)] // far below 2^52
         let per_one = |counted: u64| counted as f64 / times as f64;
-        let more = |event| Some(per_one(many.1.of(event).ok()?.saturating_sub(few.1.of(event).ok()?)));
-        let misses = more("I1mr").zip(more("D1mr").zip(more("D1mw")).map(|(read, written)| read + written));
-        Ok(Self { instructions: per_one(instructions), misses })
+        let of_caches = || Ok::<_, String>((per_one(more("I1mr")?), per_one(more("D1mr")? + more("D1mw")?)));
+        Ok(Self { instructions: per_one(instructions), misses: misses.then(of_caches).transpose()? })
     }
 }
 
@@ -143,23 +143,26 @@ mod tests {
     #[test]
     fn what_is_done_once_does_not_count() {
         let run = |times: u64| counted(&format!("events: Ir\ntotals: {}\n", 5_000_000 + times * 180));
-        let cost = Cost::of_one(&(10, run(10)), &(110, run(110))).unwrap();
+        let cost = Cost::of_one(&(10, run(10)), &(110, run(110)), false).unwrap();
         assert!((cost.instructions - 180.0).abs() < 1e-9);
         assert_eq!(cost.misses, None);
-        assert!(Cost::of_one(&(10, run(1)), &(10, run(2))).is_err());
-        assert!(Cost::of_one(&(10, run(10)), &(20, counted("events: Dr\ntotals: 3\n"))).is_err());
+        assert!(Cost::of_one(&(10, run(1)), &(10, run(2)), false).is_err());
+        assert!(Cost::of_one(&(10, run(10)), &(110, run(110)), true).is_err(), "no misses were counted");
+        assert!(Cost::of_one(&(10, run(10)), &(20, counted("events: Dr\ntotals: 3\n")), false).is_err());
     }
 
     #[test]
-    fn misses_are_told_where_they_were_counted() {
+    fn misses_are_told_where_they_are_asked_for() {
         let run = |ir, code, read, written| {
             counted(&format!("events: Ir Dr Dw I1mr D1mr D1mw\ntotals: {ir} 9 9 {code} {read} {written}\n"))
         };
-        let cost = Cost::of_one(&(10, run(1000, 70, 50, 5)), &(20, run(2000, 100, 100, 15))).unwrap();
+        let (few, many) = ((10, run(1000, 70, 50, 5)), (20, run(2000, 100, 100, 15)));
+        let cost = Cost::of_one(&few, &many, true).unwrap();
         assert_eq!(cost, Cost { instructions: 100.0, misses: Some((3.0, 6.0)) });
         let count = Count { case: "ours".into(), note: Some("beside".into()), ..Count::default() };
         let note = judged(&count, &cost, None, Line::default()).note.unwrap();
         assert_eq!(note, "beside; ours misses 3 lines of code and 6 of data in caches of 32 KiB each");
+        assert_eq!(Cost::of_one(&few, &many, false).unwrap().misses, None);
     }
 
     #[test]

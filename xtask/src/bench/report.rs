@@ -97,10 +97,11 @@ impl Line {
         match (self.met, self.figure, &self.note) {
             (Some(true), ..) => "met",
             (Some(false), ..) => "NOT MET",
-            (None, None, None) => "full run only",
             // The note says why.
             (None, None, Some(_)) => "not measured",
-            (None, Some(_), _) => "",
+            (None, Some(_), _) if self.goal.is_empty() => "",
+            // A quick one has no figure, or is not sure enough of it.
+            (None, ..) => "full run only",
         }
     }
 
@@ -274,6 +275,9 @@ mod tests {
     fn what_was_not_measured_says_so() {
         let not_measured = Line { figure: None, met: None, ..line() };
         assert_eq!(not_measured.verdict(), "full run only");
+        let unsure = Line { figure: Some(1.0), ..not_measured.clone() };
+        assert_eq!(unsure.verdict(), "full run only");
+        assert_eq!(Line { goal: String::new(), ..unsure }.verdict(), "");
         assert_eq!(Line { note: Some("why".into()), ..not_measured }.verdict(), "not measured");
         assert_eq!(Line { met: Some(false), ..line() }.verdict(), "NOT MET");
         assert_eq!(Line { met: None, goal: String::new(), ..line() }.verdict(), "");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use forge_bench_kit::{Count, Line, ProcessTime, median, median_error, quartiles, turns};
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use super::two_workers;
 use crate::server::Server;
@@ -21,20 +21,20 @@ const CASES: [&str; 3] = [caller::OURS, caller::BEARER, caller::BEARER];
 
 pub(crate) fn run(pace: Pace) -> Result<()> {
     print_counts();
-    let rounds = pace.rounds(24, 240);
-    let many = Batch { in_flight: 64, each: 60 };
-    let server = Server::start()?;
-    two_workers()?.block_on(Race::run(server.url(), many, rounds))?.print("");
-    let one = Batch { in_flight: 1, each: 1_000 };
+    let many = Batch { in_flight: 64, each: 60, awake: false };
+    two_workers()?.block_on(Race::run(Server::start, many, pace))?.print("");
+    let one = Batch { in_flight: 1, each: 1_000, awake: false };
     if let Some((first, second)) = processors::two() {
-        let server = Server::start_on(second)?;
         // At last, as this thread and all that it starts stay there.
         processors::stay_on(first)?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let race = runtime.block_on(Race::run(server.url(), one, rounds))?;
+        let race = runtime.block_on(Race::run(|| Server::start_on(second), one, pace))?;
         race.print("; client and server on a processor each");
+        let awake = Batch { awake: true, ..one };
+        let race = runtime.block_on(Race::run(|| Server::start_on(second), awake, pace))?;
+        race.print("; client and server on a processor each, of which the client's never rests");
     } else {
-        two_workers()?.block_on(Race::run(server.url(), one, rounds))?.print("");
+        two_workers()?.block_on(Race::run(Server::start, one, pace))?.print("");
     }
     Ok(())
 }
@@ -73,11 +73,15 @@ fn print_counts() {
 struct Batch {
     in_flight: usize,
     each: usize,
+    /// Whether the client's processor goes on running while it waits for answers, which says what it costs to
+    /// come back from rest.
+    awake: bool,
 }
 
 /// Batches of all, in turns.
 struct Race {
     batch: Batch,
+    pace: Pace,
     costs: [Vec<Cost>; CASES.len()],
 }
 
@@ -91,15 +95,16 @@ struct Cost {
 }
 
 impl Race {
-    /// Each round has clients and connections of its own: where these happen to lie in memory makes more
-    /// difference between equals than the rounds of the same ones show.
-    async fn run(url: &str, batch: Batch, rounds: usize) -> Result<Self> {
+    /// Each round has a server, clients and connections of its own: where these happen to lie in memory makes
+    /// more difference between equals than the rounds of the same ones show.
+    async fn run(start: impl Fn() -> Result<Server>, batch: Batch, pace: Pace) -> Result<Self> {
         let mut costs = [const { Vec::new() }; CASES.len()];
         let warm_up = Batch { each: batch.each.div_ceil(4), ..batch };
-        for round in 0..rounds {
+        for round in 0..pace.rounds(24, 240) {
+            let server = start()?;
             let mut callers = CASES.map(|_| None);
             for turn in turns(round, CASES.len()) {
-                let caller = Caller::new(CASES[turn], url)?;
+                let caller = Caller::new(CASES[turn], server.url())?;
                 warm_up.cost(&caller).await?;
                 callers[turn] = Some(caller);
             }
@@ -109,7 +114,7 @@ impl Race {
                 }
             }
         }
-        Ok(Self { batch, costs })
+        Ok(Self { batch, pace, costs })
     }
 
     fn print(&self, how: &str) {
@@ -120,21 +125,36 @@ impl Race {
         };
         let line = |name: &str, unit: &str, one: fn(&Cost) -> f64| {
             let (compared, control) = (ratios(ours, one), ratios(again, one));
-            Line::new(format!("{name}, {} in flight", self.batch.in_flight), median(&of(ours, one)), unit)
-                .anchor(format!("reqwest {:.1} {unit}", median(&of(theirs, one))))
-                .ratio(median(&compared))
-                .spread(format!("{} of the ratios", quartiles(&compared)))
-                .note(format!(
-                    "reqwest against itself: {:.3} ×, middle half {}{how}",
-                    median(&control),
-                    quartiles(&control)
-                ))
+            let awake = if self.batch.awake { ", awake" } else { "" };
+            Line::new(
+                format!("{name}, {} in flight{awake}", self.batch.in_flight),
+                median(&of(ours, one)),
+                unit,
+            )
+            .anchor(format!("reqwest {:.1} {unit}", median(&of(theirs, one))))
+            .ratio(median(&compared))
+            .spread(format!("{} of the ratios", quartiles(&compared)))
+            .note(format!(
+                "reqwest against itself: {:.3} ×, middle half {}{how}",
+                median(&control),
+                quartiles(&control)
+            ))
         };
+        let rate = line("requests a second through the client", "requests/s", |cost| cost.rate);
+        if self.batch.awake {
+            // Nobody's way to wait.
+            return rate.print();
+        }
         let rates = ratios(ours, |cost| cost.rate);
-        let doubt = 2.0 * median_error(&rates).hypot(median_error(&ratios(again, |cost| cost.rate)));
-        line("requests a second through the client", "requests/s", |cost| cost.rate)
-            .goal(format!("≥ 1 ×, within {doubt:.3}: two standard errors"), median(&rates) >= 1.0 - doubt)
-            .print();
+        let doubt = 2.0 * median_error(&rates);
+        match self.pace {
+            Pace::Quick => rate.goal_of_full_run("≥ 1 ×"),
+            Pace::Full => rate.goal(
+                format!("≥ 1 ×, within {doubt:.3}: two standard errors"),
+                median(&rates) >= 1.0 - doubt,
+            ),
+        }
+        .print();
         line("processor time of a request, the client's side", "µs", |cost| cost.cpu).print();
     }
 }
@@ -142,6 +162,14 @@ impl Race {
 impl Batch {
     async fn cost(self, caller: &Caller) -> Result<Cost> {
         let mut tasks = JoinSet::new();
+        let mut restless = JoinSet::new();
+        if self.awake {
+            restless.spawn(async {
+                loop {
+                    yield_now().await;
+                }
+            });
+        }
         let (begun, cpu) = (Instant::now(), ProcessTime::now());
         for _ in 0..self.in_flight {
             let caller = caller.clone();
