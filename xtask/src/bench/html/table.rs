@@ -27,12 +27,12 @@ fn write_tally(page: &mut String, lines: &[Line]) -> fmt::Result {
     let count = |is_such: fn(&Line) -> bool| lines.iter().filter(|line| is_such(line)).count();
     let met = count(|line| line.met == Some(true));
     let not_met = count(|line| line.met == Some(false));
-    let left_out = count(|line| line.figure.is_none());
+    let left_out = count(|line| line.met.is_none() && !line.goal.is_empty());
     write!(page, "<p class=\"tally\"><span class=\"good\">{met} goals met</span>, ")?;
     let class = if not_met == 0 { "soft" } else { "bad" };
     write!(page, "<span class=\"{class}\">{not_met} not met</span>")?;
     if left_out > 0 {
-        write!(page, ", <span class=\"soft\">{left_out} not measured in this run</span>")?;
+        write!(page, ", <span class=\"soft\">{left_out} not judged in this run</span>")?;
     }
     writeln!(page, "</p>")
 }
@@ -82,7 +82,7 @@ mod tests {
         write(&mut page, &lines).unwrap();
         assert!(page.contains("1 goals met"), "{page}");
         assert!(page.contains("class=\"bad\">1 not met"), "{page}");
-        assert!(page.contains("1 not measured"), "{page}");
+        assert!(page.contains("2 not judged"), "{page}");
         assert_eq!(page.matches("colspan").count(), 1, "one suite");
         assert_eq!(page.matches(">full run only<").count(), 2, "with a figure, and without");
     }
