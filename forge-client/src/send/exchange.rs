@@ -88,6 +88,7 @@ impl<'a> Call<'a> {
         if !self.hop.is_trusted() {
             return Ok(());
         }
+        // As `apply` does for the adapters; here only the wait is a future, and the deadline's.
         let bare = self.hop.bare();
         let mut chosen = auth.choose(&bare, headers);
         while let Some(tokens) = auth.add(&mut chosen, &bare, headers)? {
