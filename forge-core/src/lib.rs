@@ -57,8 +57,8 @@ pub use source::{IntoTokenSource, StaticTokenSource, TokenSource, token_source_f
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{
-    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, Seen, Spending,
-    TokenLease, TokenLeases, TokenStorage, Version,
+    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, MarkTakeover,
+    Seen, Spending, TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::TokenData;
 

@@ -61,11 +61,20 @@ pub trait TokenProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`fetch_token`](Self::fetch_token). After an error that is not transient, a manager falls
-    /// back to the full grant.
+    /// As [`fetch_token`](Self::fetch_token). The error's status and code tell a manager whether the refresh
+    /// token is dead, was refused, is unused, or may have been spent; where no valid token is at hand, it
+    /// goes on to the full grant.
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         let _ = current;
         self.fetch_token().await
+    }
+
+    /// Whether [`fetch_token`](Self::fetch_token) brings a token without the refresh token of an earlier one.
+    /// Default: yes. A provider that only has the refresh token of a person's login says no: then a manager
+    /// asks it for nothing but a refresh, guards that refresh token as the only way to a token, and says
+    /// "log in again" ([`needs_login`](AuthenticationError::needs_login)) when it is dead.
+    fn has_full_grant(&self) -> bool {
+        true
     }
 
     /// How long a fetch may take, for a provider that makes several calls and bounds each of them. A manager
@@ -125,6 +134,10 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
 
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         (**self).refresh_token(current).await
+    }
+
+    fn has_full_grant(&self) -> bool {
+        (**self).has_full_grant()
     }
 
     fn longest_fetch(&self) -> Option<Duration> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use generation::{Freshness, Generation, GenerationId, Generations, Version};
-pub use lease::{Acquired, CoolDown, Seen, Spending, TokenLease, TokenLeases};
+pub use lease::{Acquired, CoolDown, MarkTakeover, Seen, Spending, TokenLease, TokenLeases};
 
 use crate::{ConfigError, StorageError, TokenData, TokenId};
 

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use forge_core::{Acquired, CoolDown, Seen, Spending, StorageError, TokenData, TokenId, TokenLease};
+use forge_core::{
+    Acquired, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
+};
 
 use crate::storage::{Inner, MOST_LOOKS, lost};
 
@@ -40,8 +42,8 @@ impl TokenLease for Lease {
         }
     }
 
-    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
-        self.inner()?.spend(id, once_more).await
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+        self.inner()?.spend(id, takeover).await
     }
 
     async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use forge_core::{Acquired, CoolDown, Spending, StorageError, TokenData, TokenId, TokenLease};
+use forge_core::{Acquired, CoolDown, MarkTakeover, Spending, StorageError, TokenData, TokenId, TokenLease};
 
 use crate::InMemoryTokenStorage;
 use crate::leases::{Leases, Place};
@@ -30,13 +30,15 @@ impl TokenLease for Lease {
         }
     }
 
-    /// All who use this storage are one process, in which nobody sends a refresh token that somebody else
-    /// has sent and not answered for.
-    async fn spend(&mut self, _id: TokenId, _once_more: bool) -> Result<Spending, StorageError> {
-        Ok(if self.place.is_taken() { Spending::Ours } else { Spending::LeaseLost })
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+        if !self.place.is_taken() {
+            return Ok(Spending::LeaseLost);
+        }
+        Ok(self.storage.mark(self.place.key(), id, self.place.number(), takeover))
     }
 
-    async fn unspend(&mut self, _id: TokenId) -> Result<(), StorageError> {
+    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+        self.storage.clear_mark(self.place.key(), id, self.place.number());
         Ok(())
     }
 

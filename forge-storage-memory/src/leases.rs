@@ -59,6 +59,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Tells this lease from all others.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(crate) fn key(&self) -> &str {
         &self.key
     }

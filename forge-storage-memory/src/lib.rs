@@ -2,6 +2,7 @@
 
 mod lease;
 mod leases;
+mod mark;
 mod storage;
 
 pub use storage::{InMemoryTokenStorage, InMemoryTokenStorageBuilder};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use forge_core::{
-    Clock, CompareAndDelete, Generation, Generations, Moment, StorageError, SystemClock, TokenData, TokenId,
-    TokenLease, TokenLeases, TokenStorage,
+    Clock, CompareAndDelete, Generation, Generations, MarkTakeover, Moment, Spending, StorageError,
+    SystemClock, TokenData, TokenId, TokenLease, TokenLeases, TokenStorage,
 };
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
@@ -14,6 +14,7 @@ use moka::sync::Cache;
 
 use crate::lease::Lease;
 use crate::leases::Leases;
+use crate::mark::MarkOfRecord;
 
 /// Tokens in memory. Clones share them.
 ///
@@ -49,6 +50,7 @@ struct Inner {
 struct Kept {
     token: TokenData,
     until: Option<DateTime<Utc>>,
+    mark: MarkOfRecord,
 }
 
 /// Settings of an [`InMemoryTokenStorage`].
@@ -131,6 +133,19 @@ impl InMemoryTokenStorage {
         self.0.clock.now()
     }
 
+    /// Marks the refresh token of the record as spent by this lease. A record that was evicted has no mark:
+    /// its manager remembers by itself what it has sent.
+    pub(crate) fn mark(&self, key: &str, id: TokenId, lease: u64, takeover: MarkTakeover) -> Spending {
+        let now = self.now();
+        self.0.read(key).map_or(Spending::Ours, |kept| kept.mark.make(id, lease, takeover, now))
+    }
+
+    pub(crate) fn clear_mark(&self, key: &str, id: TokenId, lease: u64) {
+        if let Some(kept) = self.0.read(key) {
+            kept.mark.clear(id, lease);
+        }
+    }
+
     /// Keeps a token if that is right with a view to the one that is there. Says whether it did.
     pub(crate) fn set_if(
         &self,
@@ -148,7 +163,10 @@ impl InMemoryTokenStorage {
             if until.is_some_and(|until| until <= now) {
                 self.0.tokens.invalidate(key);
             } else {
-                self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
+                self.0.tokens.insert(
+                    key.to_owned(),
+                    Arc::new(Kept { token: token.clone(), until, mark: MarkOfRecord::default() }),
+                );
             }
             self.0.generations.bump(key);
         }

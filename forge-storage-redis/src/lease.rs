@@ -5,7 +5,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forge_core::{Acquired, CoolDown, Seen, Spending, StorageError, TokenData, TokenId, TokenLease};
+use forge_core::{
+    Acquired, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
+};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -201,18 +203,23 @@ impl TokenLease for Lease {
         self.seen.take().map_or(Seen::Untold, |present| present.token.into())
     }
 
-    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
         let keys = self.keys()?;
         let spending = |_: &Up| {
             let mut script = self.storage.scripts.spend.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).key(&keys.token);
-            script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(u8::from(once_more)).arg(millis(KEEP_MARK));
+            let takeover = match takeover {
+                MarkTakeover::Never => "never",
+                MarkTakeover::Once => "once",
+                MarkTakeover::Always => "always",
+            };
+            script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(takeover).arg(millis(KEEP_MARK));
             Ok(script)
         };
-        let spending: String = self.storage.servers.call(&keys, spending).await?;
+        let (spending, age): (String, i64) = self.storage.servers.call(&keys, spending).await?;
         Ok(match spending.as_str() {
             "ours" => Spending::Ours,
-            "foreign" => Spending::Foreign,
+            "foreign" => Spending::Foreign { age: u64::try_from(age).ok().map(Duration::from_millis) },
             _ => Spending::LeaseLost,
         })
     }

@@ -266,9 +266,9 @@ async fn an_expired_token_with_a_refresh_token_is_refreshed() {
 }
 
 #[tokio::test]
-async fn inv08_a_dead_refresh_token_falls_back_to_the_full_grant_and_a_transient_failure_does_not() {
+async fn inv08_a_failed_refresh_of_a_rejected_token_falls_back_to_the_full_grant() {
     let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
-    for (kind, falls_back) in [(refused, true), (AuthenticationErrorKind::Connect, false)] {
+    for kind in [refused, AuthenticationErrorKind::Connect] {
         let provider = Scripted::failing_to_refresh(kind, |call| async move {
             Ok(TokenData::new(format!("t{call}")).with_refresh_token("r"))
         });
@@ -276,14 +276,7 @@ async fn inv08_a_dead_refresh_token_falls_back_to_the_full_grant_and_a_transient
         let token = manager.get_token().await.expect("a token");
         let renewed = manager.refresh_rejected(&token).await;
         assert_eq!(provider.refreshes(), 1);
-        if falls_back {
-            assert_eq!(renewed.expect("a renewal").expect("another token").access_token(), "t2");
-        } else {
-            let error = renewed.expect_err("no connection");
-            assert!(error.is_refresh() && error.is_transient());
-            assert_eq!(error.service_name(), "scripted");
-            assert_eq!(provider.calls(), 1);
-        }
+        assert_eq!(renewed.expect("a renewal").expect("another token").access_token(), "t2");
     }
 }
 

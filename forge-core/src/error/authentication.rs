@@ -29,6 +29,7 @@ struct Inner {
     kind: AuthenticationErrorKind,
     refresh: bool,
     unsent: bool,
+    needs_login: bool,
     message: Option<String>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
@@ -123,6 +124,7 @@ impl AuthenticationError {
             kind,
             refresh: false,
             unsent: false,
+            needs_login: false,
             message: None,
             status: None,
             retry_after: None,
@@ -181,6 +183,13 @@ impl AuthenticationError {
     #[must_use]
     pub fn with_nothing_sent(self) -> Self {
         self.with(|inner| inner.unsent = true)
+    }
+
+    /// Says that only a new login brings another token: the refresh token is of no use any more, and the
+    /// provider has no [full grant](crate::TokenProvider::has_full_grant). The error is permanent from here on.
+    #[must_use]
+    pub fn with_login_needed(self) -> Self {
+        self.with(|inner| inner.needs_login = true)
     }
 
     /// Marks this as a failure to refresh, as opposed to a failed first fetch.
@@ -250,6 +259,13 @@ impl AuthenticationError {
         self.0.unsent || self.0.kind == AuthenticationErrorKind::Configuration
     }
 
+    /// Only a new login brings another token: the refresh token is of no use any more, and there is no other
+    /// way to a token.
+    #[must_use]
+    pub fn needs_login(&self) -> bool {
+        self.0.needs_login
+    }
+
     /// A refresh failed, not a first fetch.
     #[must_use]
     pub fn is_refresh(&self) -> bool {
@@ -261,7 +277,8 @@ impl AuthenticationError {
     /// | failure | |
     /// | --- | --- |
     /// | no connection, cut connection, no answer in time | transient |
-    /// | status 408, 429, 500 and above, whatever the body says short of the codes below | transient |
+    /// | [`needs_login`](Self::needs_login), whatever the rest | permanent |
+    /// | status 408, 425, 429, 500 and above, whatever the body says short of the codes below | transient |
     /// | `temporarily_unavailable`, `server_error`, `slow_down` | transient |
     /// | `invalid_request`, `invalid_client`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope` | permanent |
     /// | any other code, any other status | permanent |
@@ -273,8 +290,12 @@ impl AuthenticationError {
                 status.is_server_error()
                     || status == StatusCode::TOO_MANY_REQUESTS
                     || status == StatusCode::REQUEST_TIMEOUT
+                    || status == StatusCode::TOO_EARLY
             })
         };
+        if self.0.needs_login {
+            return false;
+        }
         match &self.0.kind {
             AuthenticationErrorKind::Connect | AuthenticationErrorKind::Timeout => true,
             AuthenticationErrorKind::Status => by_status(),
@@ -292,7 +313,7 @@ impl AuthenticationError {
     pub fn is_permanent(&self) -> bool {
         let refused =
             matches!(self.0.kind, AuthenticationErrorKind::Refused(_) | AuthenticationErrorKind::Status);
-        refused && !self.is_transient()
+        self.0.needs_login || (refused && !self.is_transient())
     }
 
     /// No answer in time.
@@ -352,6 +373,9 @@ impl fmt::Display for AuthenticationError {
         if let Some(message) = &inner.message {
             write!(f, ": {message}")?;
         }
+        if inner.needs_login {
+            f.write_str("; log in again")?;
+        }
         Ok(())
     }
 }
@@ -409,13 +433,22 @@ mod tests {
     }
 
     #[test]
+    fn inv23_an_error_that_only_a_login_mends_says_so_and_is_permanent() {
+        let error = AuthenticationError::new("crm", AuthenticationErrorKind::Timeout).into_refresh();
+        assert!(error.is_transient() && !error.needs_login());
+        let error = error.with_login_needed();
+        assert!(error.needs_login() && error.is_permanent() && !error.is_transient());
+        assert_eq!(error.to_string(), "crm: token refresh failed: no answer in time; log in again");
+    }
+
+    #[test]
     fn transient_and_permanent_are_told_apart() {
         let status = |code| {
             AuthenticationError::new("s", AuthenticationErrorKind::Status)
                 .with_status(StatusCode::from_u16(code).unwrap())
                 .is_transient()
         };
-        assert!([408, 429, 500, 502, 503, 504].into_iter().all(status));
+        assert!([408, 425, 429, 500, 502, 503, 504].into_iter().all(status));
         assert!(![400, 401, 403, 404].into_iter().any(status));
         assert!(AuthenticationError::new("s", AuthenticationErrorKind::Timeout).is_transient());
         let refused = |code: &str, status| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Value, json};
 
-use crate::{Acquired, CoolDown, Seen, Spending, TokenData, TokenStorage};
+use crate::{Acquired, CoolDown, MarkTakeover, Seen, Spending, TokenData, TokenStorage};
 
 /// Runs the whole suite on a storage. Keys start with `prefix`; choose one that nobody else uses at
 /// the same time.
@@ -231,22 +231,48 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     expect(storage.set(key, &old).await);
 
     let mut stranger = leases.lease(key);
-    let spending = expect(stranger.spend(old.id(), false).await);
+    let spending = expect(stranger.spend(old.id(), MarkTakeover::Never).await);
     assert_eq!(spending, Spending::LeaseLost, "who does not hold the lease marks nothing");
 
     let mut holder = leases.lease(key);
     assert_held(&expect(holder.acquire(true).await), 0);
-    assert_eq!(expect(holder.spend(old.id(), false).await), Spending::Ours);
-    assert_eq!(expect(holder.spend(old.id(), false).await), Spending::Ours, "one's own mark is no obstacle");
+    assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Never).await), Spending::Ours);
+    assert_eq!(
+        expect(holder.spend(old.id(), MarkTakeover::Never).await),
+        Spending::Ours,
+        "one's own mark is no obstacle"
+    );
     expect(holder.unspend(old.id()).await);
-    assert_eq!(expect(holder.spend(old.id(), false).await), Spending::Ours);
+    assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Never).await), Spending::Ours);
     assert_eq!(expect(storage.get(key).await), Some(old.clone()), "a mark changes no token");
+
+    // The holder goes away without an answer from the token endpoint.
+    drop(holder);
+    let mut successor = leases.lease(key);
+    assert_held(&expect(successor.acquire(true).await), 0);
+    let is_foreign = |spending| match spending {
+        Spending::Foreign { age } => age.is_none_or(|age| age < Duration::from_secs(60)),
+        _ => false,
+    };
+    let never = expect(successor.spend(old.id(), MarkTakeover::Never).await);
+    assert!(is_foreign(never), "a later lease finds the mark of an earlier one");
+    assert_eq!(expect(successor.spend(old.id(), MarkTakeover::Once).await), Spending::Ours);
+    drop(successor);
+    let mut holder = leases.lease(key);
+    assert_held(&expect(holder.acquire(true).await), 0);
+    let again = expect(holder.spend(old.id(), MarkTakeover::Once).await);
+    assert!(is_foreign(again), "a mark that was taken over is not taken over again");
+    assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Always).await), Spending::Ours);
 
     let new = TokenData::new("new").with_refresh_token("refresh 2");
     assert!(expect(holder.store(&new, Some(old.id())).await));
     let mut next = leases.lease(key);
     assert_held(&expect(next.acquire(true).await), 0);
-    assert_eq!(expect(next.spend(new.id(), false).await), Spending::Ours, "a mark goes with its token");
+    assert_eq!(
+        expect(next.spend(new.id(), MarkTakeover::Never).await),
+        Spending::Ours,
+        "a mark goes with its token"
+    );
     drop(next);
     expect(storage.delete(key).await);
 }

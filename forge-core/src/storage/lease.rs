@@ -36,15 +36,13 @@ pub trait TokenLease: Send + Sync {
     }
 
     /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
-    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark is this lease's, so it is
-    /// foreign to the next one, whoever has that. It goes with the next [`store`](Self::store).
-    ///
-    /// `once_more`: whether a foreign mark is taken over, which can be done once.
+    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark belongs to this lease, so each
+    /// later lease finds a foreign mark. The next [`store`](Self::store) removes it.
     ///
     /// # Errors
     ///
     /// The storage could not be told, and so nobody knows.
-    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError>;
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError>;
 
     /// Takes the mark away again: the refresh token was not used up.
     ///
@@ -104,6 +102,17 @@ impl From<Option<TokenData>> for Seen {
     }
 }
 
+/// Whether a lease makes the mark of an earlier lease its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkTakeover {
+    /// No: a foreign mark stays.
+    Never,
+    /// Yes, unless the mark was taken over before.
+    Once,
+    /// Yes, however often that was done: the refresh token is the only way to a token.
+    Always,
+}
+
 /// Whether a refresh token may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,7 +120,10 @@ pub enum Spending {
     /// It may: it bears our mark.
     Ours,
     /// It was sent before, or may have been: it bears the mark of an earlier lease.
-    Foreign,
+    Foreign {
+        /// How long ago the mark was made; `None`: the storage does not know.
+        age: Option<Duration>,
+    },
     /// The lease is not ours any more.
     LeaseLost,
 }

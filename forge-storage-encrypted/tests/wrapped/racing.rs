@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use forge_core::{
-    Acquired, CompareAndDelete, CoolDown, Generation, ManualClock, Spending, StorageError, TokenData,
-    TokenId, TokenLease, TokenLeases, TokenStorage, async_trait,
+    Acquired, CompareAndDelete, CoolDown, Generation, ManualClock, MarkTakeover, Spending, StorageError,
+    TokenData, TokenId, TokenLease, TokenLeases, TokenStorage, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 
@@ -108,8 +108,8 @@ impl TokenLease for Lease {
         self.lease.acquire(heed_cool_down).await
     }
 
-    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
-        self.lease.spend(id, once_more).await
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+        self.lease.spend(id, takeover).await
     }
 
     async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {

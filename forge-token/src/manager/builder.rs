@@ -8,11 +8,13 @@ use forge_core::{Clock, ConfigError, TokenData, TokenProvider, TokenStorage};
 
 use super::failures::Failures;
 use super::flights::Flights;
+use super::hook::{self, Callback, RefreshTokenHook};
+use super::refresh_history::RefreshHistory;
 use super::rejections::Rejections;
 use super::slot::{Announcements, Slot};
 use super::time::Time;
 use super::windows::Windows;
-use super::{Inner, RefreshTokenHook, TokenManager};
+use super::{Inner, TokenManager};
 use crate::rt::Mutex;
 
 /// Settings of a [`TokenManager`].
@@ -24,7 +26,9 @@ use crate::rt::Mutex;
 /// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](TokenProvider::longest_fetch), else 30 s |
 /// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
 /// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
+/// | [`max_retry_after`](Self::max_retry_after) | 5 min without a valid token, up to an hour with one |
 /// | [`on_refresh_token`](Self::on_refresh_token) | none |
+/// | [`on_refresh_token_timeout`](Self::on_refresh_token_timeout) | 5 s |
 /// | [`refresh_when_contested`](Self::refresh_when_contested) | no |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
@@ -34,7 +38,9 @@ pub struct TokenManagerBuilder {
     key: Option<String>,
     fetch_timeout: Option<Duration>,
     windows: Windows,
-    on_refresh_token: Option<RefreshTokenHook>,
+    max_retry_after: Option<Duration>,
+    on_refresh_token: Option<Callback>,
+    on_refresh_token_timeout: Duration,
     refresh_when_contested: bool,
     clock: Time,
 }
@@ -47,7 +53,9 @@ impl TokenManagerBuilder {
             key: None,
             fetch_timeout: None,
             windows: Windows { advisory: Duration::from_secs(300), mandatory: TokenData::EXPIRY_MARGIN },
+            max_retry_after: None,
             on_refresh_token: None,
+            on_refresh_token_timeout: hook::DEFAULT_TIMEOUT,
             refresh_when_contested: false,
             clock: Time::OfTheMachine,
         }
@@ -67,8 +75,10 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// How long a fetch may take, all calls of the provider and the storage together. Callers wait
-    /// at most one second more.
+    /// How long a fetch may take, all calls of the provider and the storage together. A token that was
+    /// obtained in time is not lost when storing it, or the [hook](Self::on_refresh_token), takes longer.
+    /// Callers wait at most one second more, plus the time-out of the hook, plus a storage's time-outs: three
+    /// eighths of this limit, at most 6 s.
     pub fn fetch_timeout(mut self, limit: Duration) -> Self {
         self.fetch_timeout = Some(limit);
         self
@@ -89,15 +99,34 @@ impl TokenManagerBuilder {
         self
     }
 
+    /// The longest `Retry-After` of the token endpoint that is heeded. A longer one counts as this long.
+    /// Default: while no valid token is at hand, 5 minutes; otherwise as long as that token lasts, but at
+    /// least 5 minutes and at most an hour.
+    pub fn max_retry_after(mut self, limit: Duration) -> Self {
+        self.max_retry_after = Some(limit);
+        self
+    }
+
     /// Called with each token that brings a new refresh token, before anybody gets it and before it is
     /// stored: for persisting the rotation (RFC 6749 6), since the server may refuse the old one from
-    /// now on. The fetch goes on when the future is done.
+    /// now on. The fetch goes on when the future is done, or has taken its
+    /// [time-out](Self::on_refresh_token_timeout), or has panicked: then a warning is logged, and the token is
+    /// kept and handed out all the same.
+    ///
+    /// The hook must not ask its own manager for a token, which would wait for the hook: that is an error at
+    /// once.
     pub fn on_refresh_token<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(TokenData) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.on_refresh_token = Some(Box::new(move |token| Box::pin(hook(token))));
+        self
+    }
+
+    /// How long a fetch waits for the [hook](Self::on_refresh_token), beside its own time-out. Default: 5 s.
+    pub fn on_refresh_token_timeout(mut self, limit: Duration) -> Self {
+        self.on_refresh_token_timeout = limit;
         self
     }
 
@@ -152,7 +181,12 @@ impl TokenManagerBuilder {
             clock: self.clock,
             fetch_timeout: self.fetch_timeout,
             windows: self.windows,
-            on_refresh_token: self.on_refresh_token,
+            on_refresh_token: self
+                .on_refresh_token
+                .map(|callback| RefreshTokenHook::new(callback, self.on_refresh_token_timeout)),
+            max_retry_after: self.max_retry_after,
+            refresh_history: Mutex::new(RefreshHistory::default()),
+            refusal_was_told: AtomicBool::new(false),
             refresh_when_contested: self.refresh_when_contested,
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),

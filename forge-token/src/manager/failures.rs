@@ -26,21 +26,58 @@ struct Failure {
     until: i64,
 }
 
-const LONGEST: Duration = Duration::from_secs(60);
-const LONGEST_ASKED_FOR: Duration = Duration::from_secs(3600);
+pub(crate) const INITIAL_COOL_DOWN: Duration = Duration::from_millis(250);
+const INITIAL_COOL_DOWN_IF_PERMANENT: Duration = Duration::from_secs(10);
+const MAX_COOL_DOWN: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const MAX_RETRY_AFTER_WITHOUT_TOKEN: Duration = Duration::from_secs(300);
+
+/// What bounds a cool-down.
+#[derive(Clone, Copy)]
+pub(crate) struct CoolDownLimits {
+    /// How long the token at hand can still be handed out; `None`: there is none.
+    pub(crate) token_lasts: Option<Duration>,
+    /// The setting; `None`: the defaults.
+    pub(crate) max_retry_after: Option<Duration>,
+}
+
+impl CoolDownLimits {
+    /// The longest `Retry-After` that is heeded. A token at hand makes waiting cheap, but only while it
+    /// lasts: after that a stray header must not silence a fleet for an hour.
+    fn retry_after(self) -> Duration {
+        self.max_retry_after.unwrap_or_else(|| match self.token_lasts {
+            Some(lasts) => lasts.clamp(MAX_RETRY_AFTER_WITHOUT_TOKEN, MAX_RETRY_AFTER),
+            None => MAX_RETRY_AFTER_WITHOUT_TOKEN,
+        })
+    }
+
+    /// The longest back-off of our own. It ends with the token at hand: a failed background renewal must not
+    /// keep callers without a token from another attempt.
+    fn back_off(self) -> Duration {
+        self.token_lasts.unwrap_or(Duration::MAX)
+    }
+}
 
 impl Failures {
     /// Remembers a failure. Returns until when nothing is tried, in monotonic milliseconds.
-    pub(crate) fn record(&mut self, error: &AuthenticationError, now: Moment, random: f64) -> i64 {
+    pub(crate) fn record(
+        &mut self,
+        error: &AuthenticationError,
+        limits: CoolDownLimits,
+        now: Moment,
+        random: f64,
+    ) -> i64 {
         if let Some(left) = error.cool_down() {
-            // It comes from another manager: whoever stands back longer than that one amplifies it.
+            // The error comes from another manager. A longer cool-down than that manager's would add up
+            // over a chain of managers.
             return self.adopt(error, &CoolDown::new(left, 0), now);
         }
-        let first = Duration::from_secs(if error.is_permanent() { 10 } else { 1 });
-        let backed_off = first.saturating_mul(1 << self.in_a_row.min(6)).min(LONGEST);
+        let initial = if error.is_permanent() { INITIAL_COOL_DOWN_IF_PERMANENT } else { INITIAL_COOL_DOWN };
+        let backed_off = initial.saturating_mul(1 << self.in_a_row.min(8)).min(MAX_COOL_DOWN);
+        let backed_off = backed_off.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).min(limits.back_off());
         // At least as long as asked for; `Retry-After: 0` is no leave to call per request.
-        let asked_for = error.retry_after().unwrap_or_default().min(LONGEST_ASKED_FOR);
-        let delay = backed_off.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).max(asked_for);
+        let asked_for = error.retry_after().unwrap_or_default().min(limits.retry_after());
+        let delay = backed_off.max(asked_for);
         let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         let until = now.monotonic_millis().saturating_add(delay);
         self.in_a_row = self.in_a_row.saturating_add(1);
@@ -50,7 +87,7 @@ impl Failures {
 
     /// As [`record`](Self::record), for what somebody else has met with.
     pub(crate) fn adopt(&mut self, error: &AuthenticationError, cool_down: &CoolDown, now: Moment) -> i64 {
-        let left = cool_down.left().min(LONGEST_ASKED_FOR);
+        let left = cool_down.left().min(MAX_RETRY_AFTER);
         let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
         let until = now.monotonic_millis().saturating_add(left);
         self.go_on_from(cool_down.failures());
@@ -107,16 +144,23 @@ mod tests {
 
     use super::*;
 
+    const NO_TOKEN: CoolDownLimits = CoolDownLimits { token_lasts: None, max_retry_after: None };
+
     fn delays(error: &AuthenticationError, random: f64) -> Vec<i64> {
         let mut failures = Failures::default();
-        (0..8).map(|_| failures.record(error, Moment::from_millis(0, 0), random)).collect()
+        (0..10).map(|_| failures.record(error, NO_TOKEN, Moment::from_millis(0, 0), random)).collect()
+    }
+
+    fn first_delay(error: &AuthenticationError, limits: CoolDownLimits) -> i64 {
+        Failures::default().record(error, limits, Moment::from_millis(0, 0), 0.0)
     }
 
     #[test]
     fn inv08_transient_failures_back_off_and_permanent_ones_are_remembered_briefly() {
         let transient = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
-        assert_eq!(delays(&transient, 0.0), [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
-        assert_eq!(delays(&transient, 1.0)[..3], [500, 1_000, 2_000]);
+        let expected = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
+        assert_eq!(delays(&transient, 0.0), expected);
+        assert_eq!(delays(&transient, 1.0)[..3], [125, 250, 500]);
         let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
         let permanent = AuthenticationError::new("s", refused);
         assert_eq!(delays(&permanent, 0.0)[..4], [10_000, 20_000, 40_000, 60_000]);
@@ -128,7 +172,37 @@ mod tests {
             let error = AuthenticationError::new("s", AuthenticationErrorKind::Timeout);
             delays(&error.with_retry_after(Duration::from_secs(seconds)), 1.0)[0]
         };
-        assert_eq!((asked(0), asked(7), asked(1_000_000_000)), (500, 7_000, 3_600_000));
+        assert_eq!((asked(0), asked(7), asked(1_000_000_000)), (125, 7_000, 300_000));
+    }
+
+    #[test]
+    fn inv08_a_stray_retry_after_silences_nobody_for_an_hour() {
+        let seconds = Duration::from_secs;
+        let error = AuthenticationError::new("s", AuthenticationErrorKind::Timeout);
+        let error = error.with_retry_after(seconds(86_400));
+        let asked = |token_lasts, max_retry_after| {
+            first_delay(&error, CoolDownLimits { token_lasts, max_retry_after }) / 1_000
+        };
+        // With a token at hand for as long as that lasts, but at least five minutes and at most an hour.
+        assert_eq!(asked(None, None), 300);
+        assert_eq!(asked(Some(seconds(20)), None), 300);
+        assert_eq!(asked(Some(seconds(1_800)), None), 1_800);
+        assert_eq!(asked(Some(seconds(10_000)), None), 3_600);
+        assert_eq!(asked(None, Some(seconds(40))), 40);
+        assert_eq!(asked(Some(seconds(10_000)), Some(seconds(7_200))), 7_200);
+    }
+
+    #[test]
+    fn inv23_a_back_off_ends_with_the_token_at_hand() {
+        let error = AuthenticationError::new("s", AuthenticationErrorKind::Timeout);
+        let limits = |millis| CoolDownLimits {
+            token_lasts: Some(Duration::from_millis(millis)),
+            max_retry_after: None,
+        };
+        assert_eq!(first_delay(&error, limits(10_000)), 250);
+        assert_eq!(first_delay(&error, limits(100)), 100);
+        // What the server asked for stays.
+        assert_eq!(first_delay(&error.with_retry_after(Duration::from_secs(2)), limits(100)), 2_000);
     }
 
     #[test]
@@ -137,10 +211,10 @@ mod tests {
         let error = error.with_cool_down(Duration::from_millis(700));
         assert!(delays(&error, 0.0).iter().all(|delay| *delay == 700));
         let mut failures = Failures::default();
-        failures.record(&error, Moment::from_millis(0, 0), 0.0);
+        failures.record(&error, NO_TOKEN, Moment::from_millis(0, 0), 0.0);
         let told = failures.cooling_down(Moment::from_millis(0, 200)).unwrap();
         assert_eq!(told.cool_down(), Some(Duration::from_millis(500)));
-        failures.record(&error.with_cool_down(Duration::ZERO), Moment::from_millis(0, 200), 0.0);
+        failures.record(&error.with_cool_down(Duration::ZERO), NO_TOKEN, Moment::from_millis(0, 200), 0.0);
         assert!(failures.cooling_down(Moment::from_millis(0, 200)).is_none());
     }
 
@@ -149,24 +223,24 @@ mod tests {
         let mut failures = Failures::default();
         let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
         let at = |millis| Moment::from_millis(0, millis);
-        failures.record(&error, at(0), 0.0);
+        failures.record(&error, NO_TOKEN, at(0), 0.0);
         for allowed in [true, true, true, false, false] {
-            assert_eq!(failures.bypass(at(999)), allowed);
-            failures.record(&error, at(0), 0.0);
+            assert_eq!(failures.bypass(at(249)), allowed);
+            failures.record(&error, NO_TOKEN, at(0), 0.0);
         }
-        assert!(failures.bypass(at(1_000)));
+        assert!(failures.bypass(at(250)));
         failures.forget();
-        assert!(failures.bypass(at(1_000)));
+        assert!(failures.bypass(at(250)));
     }
 
     #[test]
     fn inv08_nothing_is_remembered_for_ever() {
         let mut failures = Failures::default();
         let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
-        failures.record(&error, Moment::from_millis(0, 0), 0.0);
-        assert!(failures.cooling_down(Moment::from_millis(0, 999)).is_some());
-        assert!(failures.cooling_down(Moment::from_millis(0, 1_000)).is_none());
-        assert!(failures.last(Moment::from_millis(0, 1_000)).is_some());
+        failures.record(&error, NO_TOKEN, Moment::from_millis(0, 0), 0.0);
+        assert!(failures.cooling_down(Moment::from_millis(0, 249)).is_some());
+        assert!(failures.cooling_down(Moment::from_millis(0, 250)).is_none());
+        assert!(failures.last(Moment::from_millis(0, 250)).is_some());
         failures.forget();
         assert!(failures.last(Moment::from_millis(0, 0)).is_none());
     }

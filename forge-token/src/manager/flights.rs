@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
@@ -18,6 +19,8 @@ struct Flight<T> {
     landed: SetOnce<Option<T>>,
     /// Set when nobody joins it any more.
     detached: SetOnce<()>,
+    /// Set before the provider is called.
+    has_called: AtomicBool,
 }
 
 impl<T> Flights<T> {
@@ -38,7 +41,12 @@ impl<T> Flights<T> {
                 return Ok(Ticket { flight: Arc::clone(flight), is_first: false });
             }
             let deadline = Deadline::after(limit);
-            let flight = Arc::new(Flight { deadline, landed: SetOnce::new(), detached: SetOnce::new() });
+            let flight = Arc::new(Flight {
+                deadline,
+                landed: SetOnce::new(),
+                detached: SetOnce::new(),
+                has_called: AtomicBool::new(false),
+            });
             Arc::clone(under_way.insert(flight))
         };
         // Not under the lock: a runtime that is shutting down drops what it is given at once, and
@@ -109,6 +117,12 @@ impl<T> Ticket<T> {
         self.is_first
     }
 
+    /// Whether the flight has called the provider before this was asked. Rights that were granted since are
+    /// missing in what such a flight brings.
+    pub(crate) fn has_called(&self) -> bool {
+        self.flight.has_called.load(Ordering::SeqCst)
+    }
+
     /// What the flight brought; `None` if it was lost, with its runtime.
     pub(crate) async fn landing(&self) -> Option<&T> {
         self.flight.landed.wait().await.as_ref()
@@ -122,6 +136,11 @@ pub(crate) struct Landing<T> {
 }
 
 impl<T> Landing<T> {
+    /// Says that the provider is called from here on.
+    pub(crate) fn begin_call(&self) {
+        self.flight.has_called.store(true, Ordering::SeqCst);
+    }
+
     /// When this is not the flight any more that new callers join, though it has not landed.
     pub(crate) async fn detached(&self) {
         self.flight.detached.wait().await;

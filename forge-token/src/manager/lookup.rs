@@ -10,6 +10,7 @@ use super::Inner;
 use super::goal::Goal;
 use super::slot::{Entry, Stamp};
 use super::turn::Turn;
+use super::unwinding::{Panicked, unwinding};
 use crate::rt::{self, Deadline};
 
 pub(super) enum Found {
@@ -107,12 +108,20 @@ impl Inner {
         if !rt::is_running() {
             return Err(StorageError::new("there is no tokio runtime to wait with"));
         }
-        let answered = self.storage_deadline().bound(call).await;
-        answered.unwrap_or_else(|_| Err(StorageError::new("no answer in time")))
+        match self.storage_deadline().bound(unwinding(call)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Panicked)) => Err(StorageError::new("the storage panicked")),
+            Err(_) => Err(StorageError::new("no answer in time")),
+        }
     }
 
     pub(super) fn storage_deadline(&self) -> Deadline {
-        Deadline::after(MOST_PER_STORAGE_CALL.min(self.fetch_timeout() / 8))
+        Deadline::after(self.storage_timeout())
+    }
+
+    /// How long one call of the storage may take.
+    pub(super) fn storage_timeout(&self) -> Duration {
+        MAX_STORAGE_CALL.min(self.fetch_timeout() / 8)
     }
 
     fn only_here(&self, goal: Goal, instead: Option<TokenData>) -> Found {
@@ -134,4 +143,4 @@ impl Inner {
     }
 }
 
-const MOST_PER_STORAGE_CALL: Duration = Duration::from_secs(2);
+const MAX_STORAGE_CALL: Duration = Duration::from_secs(2);

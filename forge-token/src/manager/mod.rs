@@ -6,18 +6,22 @@ mod flight;
 mod flights;
 mod get_token;
 mod goal;
+mod hook;
+mod keeping;
 mod lookup;
 mod origin;
+mod refresh_history;
 mod rejections;
+mod renewal;
 mod slot;
 mod status;
 mod time;
 mod turn;
+mod unwinding;
 mod windows;
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,11 +36,13 @@ pub use origin::TokenOrigin;
 pub use status::TokenStatus;
 
 use crate::rt::{self, Deadline, Mutex};
-use failures::Failures;
+use failures::{Failures, INITIAL_COOL_DOWN};
 use flight::Landed;
 use flights::Flights;
 use get_token::GetToken;
 use goal::Goal;
+use hook::RefreshTokenHook;
+use refresh_history::RefreshHistory;
 use rejections::Rejections;
 use slot::{Claim, Entry, Slot};
 use time::Time;
@@ -56,14 +62,25 @@ use windows::Windows;
 ///
 /// | failure (see [`AuthenticationError::is_transient`]) | cool-down |
 /// | --- | --- |
-/// | transient, or neither transient nor permanent | 1 s, doubling up to 60 s |
-/// | with `Retry-After` | as asked for, if that is longer; at most an hour |
+/// | transient, or neither transient nor permanent | 250 ms, doubling up to 60 s |
+/// | with `Retry-After` | as asked for, if that is longer; at most [`max_retry_after`](TokenManagerBuilder::max_retry_after) |
 /// | permanent | 10 s, doubling up to 60 s; none if the provider's secret has changed meanwhile |
 /// | a provider that panicked or took longer than the fetch time-out; a secret that cannot be read | none |
 /// | a provider that failed because another manager did | that manager's |
 ///
-/// Up to half is taken off at random, but nothing of what `Retry-After` asks for. A success ends it, and
+/// Up to half is taken off at random, but nothing of what `Retry-After` asks for. While a valid token is at
+/// hand, a cool-down ends with that token, unless `Retry-After` asked for more. A success ends it, and
 /// [`force_refresh`](Self::force_refresh) does not heed it.
+///
+/// After a call with a refresh token that failed, the error tells what became of that token (the provider's
+/// full grant follows, if it [has one](TokenProvider::has_full_grant)):
+///
+/// | refresh token | when | while a valid token is at hand | else |
+/// | --- | --- | --- | --- |
+/// | dead | `invalid_grant` or another code for it, with a 4xx other than 408, 425 and 429, or a 2xx | full grant | full grant; without one the error [needs a login](AuthenticationError::needs_login) |
+/// | refused | any other 4xx but 408, 425 and 429 | full grant | full grant; without one the token is sent again after the cool-down |
+/// | unused | nothing was sent; 408, 425, 429, 503, whatever the body says | the token at hand stays | full grant, but after `Retry-After` only in the next attempt; without one the token is sent again after the cool-down |
+/// | in doubt | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the token at hand stays | as for unused, but the token is not sent again while there is another way; where there is none, from the second failure on the error says that it needs a login |
 ///
 /// ```no_run
 /// # async fn run(provider: forge_token::ClientCredentialsTokenProvider) -> Result<(), forge_core::AuthenticationError> {
@@ -91,6 +108,11 @@ pub(crate) struct Inner {
     windows: Windows,
     on_refresh_token: Option<RefreshTokenHook>,
     refresh_when_contested: bool,
+    /// `None`: the defaults.
+    max_retry_after: Option<Duration>,
+    refresh_history: Mutex<RefreshHistory>,
+    /// Whether it was logged that the server refuses to refresh.
+    refusal_was_told: AtomicBool,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
@@ -99,7 +121,6 @@ pub(crate) struct Inner {
 }
 
 type Obtained = Result<(Arc<Credential>, TokenOrigin), AuthenticationError>;
-type RefreshTokenHook = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl TokenManager {
     /// A manager that keeps its token in the process.
@@ -157,7 +178,7 @@ impl TokenManager {
             return;
         }
         // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
-        let ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
+        let ticket = self.0.flights.join(self.0.longest_flight(), |landing| {
             rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing))
         });
         if ticket.is_ok_and(|ticket| !ticket.is_first()) {
@@ -271,8 +292,9 @@ impl TokenManager {
         told.map_err(|error| error.or_service_name(self.0.provider.service_name()))
     }
 
-    /// Fetches a new token by the full grant, whatever is cached. Concurrent callers share one
-    /// fetch.
+    /// Fetches a new token by the full grant, whatever is cached; by the refresh token, if the provider has
+    /// no [full grant](TokenProvider::has_full_grant). Concurrent callers share one fetch. A fetch whose call
+    /// was begun before this one does not serve it, so the token has the rights that were granted until now.
     ///
     /// # Errors
     ///
@@ -335,7 +357,7 @@ impl TokenManager {
                 return Err(last.unwrap_or_else(|| self.0.error(AuthenticationErrorKind::Timeout)));
             };
             let Err(error) = fetched else { return Ok(()) };
-            let cool_down = self.status().cool_down.unwrap_or(FIRST_COOL_DOWN);
+            let cool_down = self.status().cool_down.unwrap_or(INITIAL_COOL_DOWN);
             if !error.is_transient() || !deadline.sleep(cool_down).await {
                 return Err(error);
             }
@@ -377,19 +399,38 @@ impl TokenManager {
     async fn obtain_unless_declined(
         &self,
         goal: Goal,
-        deadline: Deadline,
+        mut deadline: Deadline,
     ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
+        if hook::is_called_by_hook_of(self.0.address()) {
+            let error = self.0.failed_afresh(AuthenticationErrorKind::Configuration);
+            return Err(
+                error.with_message("an on_refresh_token hook must not ask its own manager for a token")
+            );
+        }
+        let accepts_refreshed = goal != Goal::Fetched || !self.0.provider.has_full_grant();
+        let mut is_first_look = true;
         // A flight is lost with the runtime that carried it. Ours may be that one, on its way down,
         // hence the bound.
         let mut lost = 0;
         while lost < MAX_LOST_FLIGHTS {
-            let ticket = self.0.flights.join(self.0.fetch_timeout(), |landing| {
+            let ticket = self.0.flights.join(self.0.longest_flight(), |landing| {
                 rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
             })?;
-            let Ok(landed) = deadline.bound(ticket.landing()).await else {
+            let began_before = goal == Goal::Fetched && is_first_look && ticket.has_called();
+            is_first_look = false;
+            let landed = deadline.bound(ticket.landing()).await;
+            if landed.is_err() {
                 // The flight has a shorter time-out of its own: its runtime is no longer driven. The
                 // next caller must not wait for it.
                 self.0.flights.abandon(&ticket);
+            }
+            if began_before {
+                // What it brought may lack rights that were granted since. The next flight is begun after
+                // this call, by whomever, and has all of its time.
+                deadline = self.0.deadline();
+                continue;
+            }
+            let Ok(landed) = landed else {
                 return Err(self.0.failed_afresh(AuthenticationErrorKind::Timeout));
             };
             let brought = |entry: &Entry, origin| {
@@ -399,7 +440,7 @@ impl TokenManager {
             };
             match landed {
                 Some(Ok(Landed::Fetched(entry))) => return brought(entry, TokenOrigin::Fetched),
-                Some(Ok(Landed::Refreshed(entry))) if goal != Goal::Fetched => {
+                Some(Ok(Landed::Refreshed(entry))) if accepts_refreshed => {
                     return brought(entry, TokenOrigin::Refreshed);
                 }
                 Some(Ok(Landed::Adopted(entry))) if goal.accepts(entry.credential().id()) => {
@@ -419,7 +460,6 @@ impl TokenManager {
 }
 
 const MAX_LOST_FLIGHTS: usize = 8;
-const FIRST_COOL_DOWN: Duration = Duration::from_secs(1);
 const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Inner {
@@ -447,9 +487,21 @@ impl Inner {
         self.fetch_timeout.or_else(|| self.provider.longest_fetch()).unwrap_or(DEFAULT_FETCH_TIMEOUT)
     }
 
-    /// A flight ends by its own time-out; who waits allows it a little more to say so.
+    /// How long a flight may take: the fetch, and then what keeps its token. See `keeping.rs`.
+    fn longest_flight(&self) -> Duration {
+        let hook = self.on_refresh_token.as_ref().map_or(Duration::ZERO, RefreshTokenHook::timeout);
+        let storage = self.storage.as_ref().map_or(Duration::ZERO, |_| self.storage_timeout() * 3);
+        self.fetch_timeout().saturating_add(hook).saturating_add(storage)
+    }
+
+    /// A flight ends by its own time-outs; callers allow it a little more to say so.
     fn deadline(&self) -> Deadline {
-        Deadline::after(self.fetch_timeout().saturating_add(Duration::from_secs(1)))
+        Deadline::after(self.longest_flight().saturating_add(Duration::from_secs(1)))
+    }
+
+    /// Tells this manager from all others that live.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 }
 

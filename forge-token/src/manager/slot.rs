@@ -119,6 +119,11 @@ impl Slot {
         entry.version.has_same_changes(self.version())
     }
 
+    /// Whether the entry has missed neither a change nor a doubt.
+    pub(crate) fn is_certain(&self, entry: &Entry) -> bool {
+        entry.version == self.version()
+    }
+
     /// The token at hand, if its refresh token can be trusted not to be spent by somebody else.
     pub(crate) fn refreshable(&self) -> Option<Arc<Entry>> {
         self.entry().filter(|entry| {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    Acquired, AuthenticationError, CoolDown, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
+    Acquired, AuthenticationError, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId,
+    TokenLease,
 };
-
-use http::StatusCode;
 
 use super::Inner;
 use super::goal::Goal;
@@ -111,38 +110,21 @@ impl Inner {
         }
     }
 
-    /// Whether the refresh token that came with this one may be sent: nobody else has sent it, and
-    /// nobody else will.
-    pub(super) async fn spend(&self, turn: &mut Turn, id: TokenId) -> bool {
-        let (is_ours, may_be_sent) = (turn.is_ours, self.refresh_when_contested);
-        let Some(lease) = &mut turn.lease else { return true };
-        let spending =
-            if is_ours { self.bounded(lease.spend(id, may_be_sent)).await } else { Ok(Spending::LeaseLost) };
-        let reason = match spending {
-            Ok(Spending::Ours) => return true,
-            // If it may be sent once more, that was done before.
-            Ok(Spending::Foreign) => {
-                let service = self.provider.service_name();
-                tracing::warn!(service, "the refresh token may have been sent before; not sending it");
-                return false;
-            }
-            Ok(_) => "there is no lease".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let service = self.provider.service_name();
-        tracing::warn!(service, reason, may_be_sent, "the refresh token is contested");
-        may_be_sent
+    /// Marks the refresh token that came with this access token, so that nobody else sends it. `None`: the
+    /// storage has no leases, and so no marks.
+    pub(super) async fn mark_refresh_token(
+        &self,
+        turn: &mut Turn,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Option<Result<Spending, StorageError>> {
+        let is_ours = turn.is_ours;
+        let lease = turn.lease.as_mut()?;
+        Some(if is_ours { self.bounded(lease.spend(id, takeover)).await } else { Ok(Spending::LeaseLost) })
     }
 
-    /// The refresh token was sent, and this came of it. If it was not used up, others may send it.
-    pub(super) async fn was_refused(&self, turn: &mut Turn, id: TokenId, error: &AuthenticationError) {
-        // Whoever got no answer does not know, and neither does a gateway, or a server in the midst of it.
-        let is_refusal = error
-            .status()
-            .is_some_and(|status| status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE);
-        if !error.is_unsent() && (!is_refusal || error.is_invalid_grant()) {
-            return;
-        }
+    /// The refresh token was sent and not used up: others may send it.
+    pub(super) async fn clear_mark(&self, turn: &mut Turn, id: TokenId) {
         let Some(lease) = turn.lease.as_mut().filter(|_| turn.is_ours) else { return };
         if let Err(error) = self.bounded(lease.unspend(id)).await {
             tracing::debug!(service = self.provider.service_name(), %error, "a mark stays");

@@ -52,6 +52,23 @@ struct Outside {
     last: Option<Outcome>,
     failures_in_a_row: u32,
     calls: usize,
+    /// The token that was issued last.
+    at_hand: Option<Issued>,
+    /// A refresh token that was sent, and of which nobody knows whether the server has replaced it.
+    in_doubt: Option<String>,
+    /// A refresh token with which an attempt has ended because of `Retry-After`.
+    was_patient_with: Option<String>,
+}
+
+/// How long the token at hand can be handed out.
+#[derive(Clone, Copy)]
+enum Lasts {
+    /// There is none.
+    Not,
+    /// So many milliseconds.
+    Millis(i64),
+    /// Clocks were set since it was issued, or it ends at this moment.
+    Unknown,
 }
 
 /// How the last call ended.
@@ -86,6 +103,9 @@ impl World {
                 last: None,
                 failures_in_a_row: 0,
                 calls: 0,
+                at_hand: None,
+                in_doubt: None,
+                was_patient_with: None,
             }),
             broken: Mutex::default(),
         })
@@ -239,8 +259,11 @@ impl Server {
             let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
             return Err(AuthenticationError::new("", refused));
         }
+        if refresh_token.is_some() && outside.in_doubt.as_deref() == refresh_token {
+            world.break_with("inv25: a refresh token in doubt is sent again".to_owned());
+        }
         if outside.health != Health::Well {
-            return Err(outside.fail(landed, refresh_token.is_some()));
+            return Err(outside.fail(landed, refresh_token));
         }
         if refresh_token.is_some_and(|given| outside.refresh_token.as_deref() != Some(given)) {
             world.break_with("not the last refresh token".to_owned());
@@ -257,6 +280,7 @@ impl Server {
         let issued = Issued { lifetime: outside.lifetime, sent, landed };
         outside.issued.insert(name.clone(), issued);
         outside.last = Some(Outcome::Token(issued));
+        outside.at_hand = Some(issued);
         outside.failures_in_a_row = 0;
         outside.refresh_token = outside.refreshable.then(|| format!("r{}", outside.calls));
         let mut token = TokenData::new(name);
@@ -274,10 +298,9 @@ impl Server {
 }
 
 impl Outside {
-    fn fail(&mut self, now: Reading, is_refresh: bool) -> AuthenticationError {
+    fn fail(&mut self, now: Reading, refresh_token: Option<&str>) -> AuthenticationError {
         let is_permanent = self.health == Health::Permanent;
-        let first = if is_permanent { 10 } else { 1 } * SECOND;
-        let backed_off = (first << self.failures_in_a_row.min(6)).min(MINUTE) / 2;
+        let lasts = self.lasts(now);
         let error = match self.health {
             Health::Permanent => {
                 let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
@@ -289,17 +312,67 @@ impl Outside {
                 AuthenticationError::new("", AuthenticationErrorKind::Connect)
             }
         };
-        let stand_back = match self.health {
-            Health::RetryAfter(seconds) => (seconds * SECOND).min(HOUR),
-            _ => backed_off,
+        let stand_back = if let Health::RetryAfter(seconds) = self.health {
+            let heeded = match lasts {
+                Lasts::Millis(millis) => millis.clamp(5 * MINUTE, HOUR),
+                Lasts::Not | Lasts::Unknown => 5 * MINUTE,
+            };
+            (seconds * SECOND).min(heeded)
+        } else {
+            let first = if is_permanent { 10 * SECOND } else { SECOND / 4 };
+            let backed_off = (first << self.failures_in_a_row.min(8)).min(MINUTE) / 2;
+            match lasts {
+                Lasts::Not => backed_off,
+                // A back-off ends with the token at hand.
+                Lasts::Millis(millis) => backed_off.min(millis),
+                Lasts::Unknown => 0,
+            }
         };
-        if is_refresh && is_permanent {
+        if let Some(refresh_token) = refresh_token
+            && self.goes_on_to_the_full_grant(refresh_token, lasts)
+        {
             self.last = Some(Outcome::Failure(now, None));
         } else {
             self.last = Some(Outcome::Failure(now, Some(stand_back)));
             self.failures_in_a_row += 1;
         }
         error
+    }
+
+    /// What follows a refresh that has failed: the same attempt goes on, unless there is a valid token, or the
+    /// server has asked for patience for the first time.
+    fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: Lasts) -> bool {
+        if self.health == Health::Permanent {
+            return true;
+        }
+        self.in_doubt = Some(refresh_token.to_owned());
+        let asks_for_patience = matches!(self.health, Health::RetryAfter(_));
+        let was_patient = self.was_patient_with.as_deref() == Some(refresh_token);
+        match lasts {
+            Lasts::Millis(_) => return false,
+            Lasts::Unknown => return true,
+            Lasts::Not => {}
+        }
+        if asks_for_patience {
+            self.was_patient_with = Some(refresh_token.to_owned());
+        }
+        !asks_for_patience || was_patient
+    }
+
+    fn lasts(&self, now: Reading) -> Lasts {
+        let Some(issued) = self.at_hand else { return Lasts::Not };
+        let Some(lifetime) = issued.lifetime else { return Lasts::Millis(i64::MAX) };
+        let usable = lifetime - (30 * SECOND).min(lifetime / 2);
+        // A slow call may be counted from its end.
+        let slack = issued.landed.truth - issued.sent.truth + 2;
+        let left = usable - (now.truth - issued.sent.truth);
+        if issued.sent.jolts != now.jolts
+            || issued.landed.stepped != issued.sent.stepped
+            || left.abs() <= slack
+        {
+            return Lasts::Unknown;
+        }
+        if left > 0 { Lasts::Millis(left - slack) } else { Lasts::Not }
     }
 }
 

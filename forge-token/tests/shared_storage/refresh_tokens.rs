@@ -5,13 +5,11 @@ use std::sync::atomic::Ordering;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, Spending, TokenData};
 use http::StatusCode;
 
-use crate::world::{expired, world, world_with};
+use crate::world::{FOREIGN, expired, world, world_with};
 
 #[tokio::test]
 async fn inv05_a_contested_refresh_token_is_not_sent() {
-    for (spending, has_leases) in
-        [(Spending::Foreign, true), (Spending::LeaseLost, true), (Spending::Ours, false)]
-    {
+    for (spending, has_leases) in [(FOREIGN, true), (Spending::LeaseLost, true), (Spending::Ours, false)] {
         let world = world();
         world.remote.put(&expired("old"));
         *world.remote.spending.lock().expect("unpoisoned") = spending;
@@ -25,7 +23,7 @@ async fn inv05_a_contested_refresh_token_is_not_sent() {
 async fn inv05_where_the_full_grant_fails_too_the_error_says_that_a_refresh_failed() {
     let world = world();
     world.remote.put(&expired("old"));
-    *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+    *world.remote.spending.lock().expect("unpoisoned") = FOREIGN;
     let none = AuthenticationError::new("", AuthenticationErrorKind::Other);
     *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(none);
     assert!(world.manager.get_token().await.expect_err("no grant").is_refresh());
@@ -36,7 +34,7 @@ async fn inv05_unless_the_user_wants_it() {
     for has_leases in [true, false] {
         let world = world_with(|builder| builder.refresh_when_contested(true));
         world.remote.put(&expired("old"));
-        *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+        *world.remote.spending.lock().expect("unpoisoned") = FOREIGN;
         world.remote.has_leases.store(has_leases, Ordering::SeqCst);
         assert_eq!(world.token().await, "r1");
     }
@@ -79,7 +77,7 @@ async fn inv05_a_token_whose_storing_was_not_answered_may_be_anybodys() {
     let renewed = world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("a token");
     assert_eq!((renewed.access_token(), world.remote.stored().as_deref()), ("t1", Some("t1")));
     world.remote.is_silent.store(false, Ordering::SeqCst);
-    *world.remote.spending.lock().expect("unpoisoned") = Spending::Foreign;
+    *world.remote.spending.lock().expect("unpoisoned") = FOREIGN;
     renewed.mark_accepted();
     let another = world.manager.refresh_rejected(&renewed).await.expect("a renewal").expect("a token");
     assert_eq!(another.access_token(), "t2", "the full grant");

@@ -81,7 +81,7 @@ async fn inv08_all_back_off_from_what_one_has_met_with() {
     let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
     let busy = AuthenticationError::new("", AuthenticationErrorKind::Status)
         .with_status(StatusCode::SERVICE_UNAVAILABLE);
-    for (failure, in_a_row, at_least, at_most) in [(busy, 4, 4_000, 8_000), (down, 5, 1_000, 1_000)] {
+    for (failure, in_a_row, at_least, at_most) in [(busy, 4, 1_000, 2_000), (down, 5, 1_000, 1_000)] {
         *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(failure);
         world.manager.get_token().await.expect_err("down");
         let failed = world.remote.failed.lock().expect("unpoisoned").pop().expect("a cool-down");

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_core::{
-    Acquired, AuthenticationError, CoolDown, Freshness, Generation, Generations, ManualClock, Seen, Spending,
-    StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage, async_trait,
+    Acquired, AuthenticationError, CoolDown, Freshness, Generation, Generations, ManualClock, MarkTakeover,
+    Seen, Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage,
+    async_trait,
 };
 use forge_token::{TokenManager, TokenManagerBuilder};
 
@@ -38,6 +39,8 @@ pub(crate) struct State {
     /// Does what it is asked, and does not say so.
     pub(crate) is_silent: AtomicBool,
     pub(crate) spending: Mutex<Spending>,
+    /// How marks were asked for.
+    pub(crate) takeovers: Mutex<Vec<MarkTakeover>>,
     pub(crate) unspent: AtomicUsize,
     /// Somebody else's token is there when ours is to be stored.
     pub(crate) overtaken_by: Mutex<Option<TokenData>>,
@@ -63,6 +66,7 @@ impl State {
             is_told: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
             spending: Mutex::new(Spending::Ours),
+            takeovers: Mutex::default(),
             unspent: AtomicUsize::new(0),
             overtaken_by: Mutex::default(),
             is_invalidated: AtomicBool::new(false),
@@ -175,11 +179,13 @@ impl TokenLease for Lease {
         seen
     }
 
-    async fn spend(&mut self, _id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
+    async fn spend(&mut self, _id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
         self.state.up()?;
         assert!(self.is_held, "only who holds the lease asks");
         let spending = *self.state.spending.lock().expect("unpoisoned");
-        Ok(if once_more && spending == Spending::Foreign { Spending::Ours } else { spending })
+        self.state.takeovers.lock().expect("unpoisoned").push(takeover);
+        let is_taken = takeover != MarkTakeover::Never && matches!(spending, Spending::Foreign { .. });
+        Ok(if is_taken { Spending::Ours } else { spending })
     }
 
     async fn unspend(&mut self, _id: TokenId) -> Result<(), StorageError> {
@@ -229,6 +235,7 @@ pub(crate) struct Numbered {
     pub(crate) refresh_fails: Mutex<Option<AuthenticationError>>,
     pub(crate) expires_at: Mutex<Option<chrono::DateTime<chrono::Utc>>>,
     pub(crate) hangs: AtomicBool,
+    pub(crate) has_no_full_grant: AtomicBool,
 }
 
 impl Numbered {
@@ -253,6 +260,10 @@ impl TokenProvider for Numbered {
         "numbered"
     }
 
+    fn has_full_grant(&self) -> bool {
+        !self.has_no_full_grant.load(Ordering::SeqCst)
+    }
+
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
         let number = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
         if self.hangs.load(Ordering::SeqCst) {
@@ -270,6 +281,9 @@ impl TokenProvider for Numbered {
         Self::answer(&self.refresh_fails, format!("r{number}"))
     }
 }
+
+/// The mark of somebody else, of which nobody knows when it was made.
+pub(crate) const FOREIGN: Spending = Spending::Foreign { age: None };
 
 pub(crate) struct World {
     pub(crate) remote: Arc<State>,

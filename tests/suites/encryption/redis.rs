@@ -6,7 +6,7 @@ use std::time::Duration;
 use forge_tests::{RedisCluster, RedisServer};
 use requestforge::redis::cmd;
 use requestforge::{
-    RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenStorage, storage_conformance,
+    MarkTakeover, RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenStorage, storage_conformance,
 };
 
 use crate::canaries::Canaries;
@@ -67,7 +67,7 @@ async fn inv16_a_dump_of_the_server_holds_no_token() {
     let leases = storage.leases().expect("leases");
     let mut lease = leases.lease(KEY);
     lease.acquire(true).await.expect("an answer");
-    lease.spend(token.id(), false).await.expect("an answer");
+    lease.spend(token.id(), MarkTakeover::Never).await.expect("an answer");
     let mut failing = leases.lease("failing");
     failing.acquire(true).await.expect("an answer");
     failing.fail(&requestforge::CoolDown::new(Duration::from_secs(60), 1)).await.expect("an answer");

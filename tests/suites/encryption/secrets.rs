@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{SubsecRound, Utc};
 use requestforge::{
     Acquired, CompareAndDelete, CoolDown, EncryptedTokenStorage, EncryptionKey, Generation,
-    InMemoryTokenStorage, Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenManager,
-    TokenStorage, async_trait,
+    InMemoryTokenStorage, MarkTakeover, Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
+    TokenManager, TokenStorage, async_trait,
 };
 use serde_json::json;
 
@@ -61,7 +61,7 @@ pub(crate) async fn use_it(storage: &EncryptedTokenStorage, token: &TokenData) {
     let leases = storage.leases().expect("leases");
     let mut lease = leases.lease(KEY);
     assert!(matches!(lease.acquire(true).await.expect("an answer"), Acquired::Held { .. }));
-    assert_eq!(lease.spend(token.id(), false).await.expect("an answer"), Spending::Ours);
+    assert_eq!(lease.spend(token.id(), MarkTakeover::Never).await.expect("an answer"), Spending::Ours);
     lease.unspend(token.id()).await.expect("an answer");
     assert!(lease.store(token, None).await.expect("an answer"));
     assert!(lease.store(token, Some(token.id())).await.expect("an answer"), "nobody holds it");
@@ -227,9 +227,9 @@ impl TokenLease for Overheard {
         self.lease.acquire(heed_cool_down).await
     }
 
-    async fn spend(&mut self, id: TokenId, once_more: bool) -> Result<Spending, StorageError> {
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
         self.spy.hear_id(Some(id));
-        self.lease.spend(id, once_more).await
+        self.lease.spend(id, takeover).await
     }
 
     async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use requestforge::redis::cmd;
-use requestforge::{Acquired, Spending, TokenData, TokenStorage};
+use requestforge::{Acquired, MarkTakeover, Spending, TokenData, TokenStorage};
 
 use crate::world::{World, soon};
 
@@ -102,7 +102,7 @@ async fn inv20_marks_of_another_version_are_seen_and_its_other_fields_stay() {
     Other::Next.store(&world, &token).await;
     let mut lease = storage.leases().expect("leases").lease("crm");
     assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
-    assert_eq!(lease.spend(token.id(), false).await.expect("an answer"), Spending::Ours);
+    assert_eq!(lease.spend(token.id(), MarkTakeover::Never).await.expect("an answer"), Spending::Ours);
     assert_eq!(world.field(META, "region").await.as_deref(), Some("eu"));
     assert_eq!(world.field(META, "version").await.as_deref(), Some("2"));
 }

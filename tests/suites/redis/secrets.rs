@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge_tests::{Proxy, RedisServer};
 use requestforge::redis::cmd;
-use requestforge::{CoolDown, RedisTokenStorage, StorageError, TokenData, TokenStorage};
+use requestforge::{CoolDown, MarkTakeover, RedisTokenStorage, StorageError, TokenData, TokenStorage};
 use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
@@ -41,7 +41,7 @@ async fn use_it(canaries: &mut Canaries, what: &str, storage: &RedisTokenStorage
     look(storage.get("crm").await.err());
     look(storage.exists("crm").await.err());
     look(lease.acquire(false).await.err());
-    look(lease.spend(token.id(), false).await.err());
+    look(lease.spend(token.id(), MarkTakeover::Never).await.err());
     look(lease.unspend(token.id()).await.err());
     look(lease.store(token, Some(token.id())).await.err());
     let mut failing = leases.lease("crm");
@@ -78,7 +78,8 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     for side in ["meta", "lease", "cool-down"] {
         world.put(&format!("{{token:crm}}:{side}"), token.access_token()).await;
         let mut lease = storage.leases().expect("leases").lease("crm");
-        let failures = [lease.spend(token.id(), false).await.err(), lease.store(&token, None).await.err()];
+        let failures =
+            [lease.spend(token.id(), MarkTakeover::Never).await.err(), lease.store(&token, None).await.err()];
         for error in failures.iter().flatten() {
             canaries.look_at_error("garbage at its side", error);
         }

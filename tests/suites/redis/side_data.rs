@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{SubsecRound, TimeDelta, Utc};
 use requestforge::redis::cmd;
-use requestforge::{Acquired, Spending, TokenData, TokenStorage};
+use requestforge::{Acquired, MarkTakeover, Spending, TokenData, TokenStorage};
 
 use crate::world::World;
 
@@ -65,7 +65,10 @@ async fn inv20_side_keys_of_any_other_type_do_no_harm() {
             let mut lease = storage.leases().expect("leases").lease(&key);
             assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })), "{name} as {side}");
             lease.unspend(stored.id()).await.expect("an answer");
-            assert_eq!(lease.spend(stored.id(), false).await.expect("an answer"), Spending::Ours);
+            assert_eq!(
+                lease.spend(stored.id(), MarkTakeover::Never).await.expect("an answer"),
+                Spending::Ours
+            );
             storage.delete(&key).await.expect("an answer");
             assert_eq!(world.issuer.token_calls(), calls + 1);
         }

@@ -1,0 +1,50 @@
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use forge_core::{MarkTakeover, Moment, Spending, TokenId};
+
+/// The mark that a lease has made on the refresh token of a record. It lives as long as the record: whatever
+/// replaces the record brings another refresh token, or one that was not used up.
+#[derive(Default)]
+pub(crate) struct MarkOfRecord(Mutex<Option<Mark>>);
+
+struct Mark {
+    id: TokenId,
+    /// The number of the lease that made it.
+    lease: u64,
+    was_taken_over: bool,
+    /// In monotonic milliseconds.
+    made_at: i64,
+}
+
+impl MarkOfRecord {
+    /// Marks for this lease. Looking and marking is one step: of two leases only one may send.
+    pub(crate) fn make(&self, id: TokenId, lease: u64, takeover: MarkTakeover, now: Moment) -> Spending {
+        let now = now.monotonic_millis();
+        let mut mark = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut was_taken_over = false;
+        if let Some(foreign) = mark.as_ref().filter(|mark| mark.id == id) {
+            if foreign.lease == lease {
+                return Spending::Ours;
+            }
+            let may_take = match takeover {
+                MarkTakeover::Never => false,
+                MarkTakeover::Once => !foreign.was_taken_over,
+                MarkTakeover::Always => true,
+            };
+            if !may_take {
+                let age = now.saturating_sub(foreign.made_at).max(0);
+                return Spending::Foreign { age: Some(Duration::from_millis(age.unsigned_abs())) };
+            }
+            was_taken_over = true;
+        }
+        *mark = Some(Mark { id, lease, was_taken_over, made_at: now });
+        Spending::Ours
+    }
+
+    /// Removes the mark, if this lease has made it.
+    pub(crate) fn clear(&self, id: TokenId, lease: u64) {
+        let mut mark = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        mark.take_if(|mark| mark.id == id && mark.lease == lease);
+    }
+}

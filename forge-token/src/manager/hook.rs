@@ -1,0 +1,73 @@
+//! The hook that persists a rotated refresh token, and what it must not do to the flight that awaits it.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use forge_core::TokenData;
+
+use super::unwinding::unwinding;
+use crate::rt::Deadline;
+
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) type Callback = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// A hook of the user's, bounded in time and isolated from the flight.
+pub(crate) struct RefreshTokenHook {
+    callback: Callback,
+    timeout: Duration,
+}
+
+thread_local! {
+    /// The manager whose hook this thread is polling, as an address; 0: none.
+    static POLLED_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
+impl RefreshTokenHook {
+    pub(super) fn new(callback: Callback, timeout: Duration) -> Self {
+        Self { callback, timeout }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Awaits the hook. The error says why it did not end; the token is good all the same.
+    pub(super) async fn call(&self, manager: usize, token: TokenData) -> Result<(), &'static str> {
+        // Inside of the future, so that a panic of the closure itself is caught as well.
+        let running = async { (self.callback)(token).await };
+        let marked = marked_while_polled(manager, running);
+        match Deadline::after(self.timeout).bound(unwinding(marked)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_panicked)) => Err("it panicked"),
+            Err(_) => Err("it took too long"),
+        }
+    }
+}
+
+/// Whether the caller is the hook of this manager. The flight awaits the hook, so a hook that waited for
+/// the flight would be a deadlock. Another task that the hook starts is not recognized; the hook's time-out
+/// ends that one.
+pub(super) fn is_called_by_hook_of(manager: usize) -> bool {
+    POLLED_FOR.with(Cell::get) == manager
+}
+
+async fn marked_while_polled<F: Future>(manager: usize, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _restored = Restored(POLLED_FOR.with(|polled| polled.replace(manager)));
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Puts the address back that was there before, also when the hook panics.
+struct Restored(usize);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        POLLED_FOR.with(|polled| polled.set(self.0));
+    }
+}

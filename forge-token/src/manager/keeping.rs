@@ -1,0 +1,174 @@
+//! What happens to a token that was obtained. From here on the flight's deadline does not count: hook and
+//! storage have bounds of their own, and none of them can lose the token (invariant 25).
+
+use std::sync::Arc;
+
+use forge_core::{AuthenticationErrorKind, Moment, StorageError, TokenData, TokenId};
+
+use super::Inner;
+use super::flight::{Landed, Result};
+use super::flights::Landing;
+use super::goal::Goal;
+use super::lookup::Found;
+use super::renewal::{Known, Renewed};
+use super::slot::Entry;
+use super::turn::Turn;
+
+/// A token that the issuer has given and nobody has yet, with all that is needed to keep it.
+pub(super) struct NewToken {
+    pub(super) renewed: Renewed,
+    /// The token that it replaces.
+    pub(super) known: Option<Known>,
+    /// When the call began. From there the life counts: a clock that is moved during the call must not
+    /// stretch it.
+    pub(super) begun: Moment,
+    /// The token that the storage had before.
+    pub(super) stored: Option<TokenId>,
+    pub(super) turn: Turn,
+}
+
+impl Inner {
+    /// Tells the hook, stores the token, and makes it what callers get.
+    pub(super) async fn keep(
+        &self,
+        goal: Goal,
+        new: NewToken,
+        landing: &Landing<Result<Landed>>,
+    ) -> Result<Landed> {
+        let NewToken { renewed, known, begun, stored, turn } = new;
+        self.tell_of_rotation(known.as_ref(), renewed.token()).await;
+        self.refresh_history.lock().forget();
+        let entry = match self.entry_of_new(renewed.token(), begun) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let until = self.remember(&error);
+                self.give_up_turn(turn, &error, until).await;
+                return Err(self.standing_back(error, until));
+            }
+        };
+        if !entry.is_usable(self.clock.now()) {
+            let error = self.error(AuthenticationErrorKind::InvalidResponse);
+            let error = error.with_message("the token has expired on arrival");
+            let until = self.remember(&error);
+            self.keep_refresh_token(entry, stored, turn, landing).await;
+            return Err(self.standing_back(error, until));
+        }
+        self.failures.lock().forget();
+        let entry = self.store(goal, entry, stored, turn, landing).await;
+        Ok(match renewed {
+            Renewed::Fetched(_) => Landed::Fetched(entry),
+            Renewed::Refreshed(_) => {
+                self.refusal_was_told.store(false, std::sync::atomic::Ordering::Relaxed);
+                Landed::Refreshed(entry)
+            }
+        })
+    }
+
+    /// Lets the user persist a new refresh token before anybody uses what came with it.
+    async fn tell_of_rotation(&self, known: Option<&Known>, token: &TokenData) {
+        let is_new = token.refresh_token().is_some()
+            && known.and_then(|known| known.token.refresh_token()) != token.refresh_token();
+        let Some(hook) = self.on_refresh_token.as_ref().filter(|_| is_new) else { return };
+        if let Err(reason) = hook.call(self.address(), token.clone()).await {
+            let service = self.provider.service_name();
+            tracing::warn!(
+                service,
+                reason,
+                "the on_refresh_token hook has not persisted a new refresh token; the token is kept and used"
+            );
+        }
+    }
+
+    /// Made before anything is stored: what no header can carry is of no use to anybody.
+    fn entry_of_new(&self, token: &TokenData, begun: Moment) -> Result<Entry> {
+        let now = self.clock.now();
+        let entry_of = |token: TokenData| {
+            Entry::new(token, self.slot.stamp(now), self.windows, now)
+                .map_err(|error| error.or_service_name(self.provider.service_name()))
+        };
+        let issued_at = token.issued_at().unwrap_or_else(|| begun.wall());
+        let entry = entry_of(token.clone().with_issued_at(issued_at))?;
+        if entry.is_usable(now) {
+            return Ok(entry);
+        }
+        // An issuer that hands out the same token until it expires: half of what is left must do.
+        entry_of(token.clone().with_issued_at(now.wall().max(issued_at)))
+    }
+
+    /// The access token that came with it is of no use, but the server may refuse the old refresh token
+    /// from now on. A token at hand that is still valid keeps serving, with the new one.
+    async fn keep_refresh_token(
+        &self,
+        late: Entry,
+        stored: Option<TokenId>,
+        turn: Turn,
+        landing: &Landing<Result<Landed>>,
+    ) {
+        let Some(refresh_token) = late.credential().token().refresh_token() else { return };
+        let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
+        let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
+        let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
+        if kept.is_for_all() {
+            landing.while_current(|| self.slot.fill(&kept));
+        }
+    }
+
+    /// Gives a storage that answers again what it could not take before, if it has nothing better.
+    pub(super) async fn offer(
+        &self,
+        entry: Arc<Entry>,
+        instead: Option<TokenData>,
+        turn: Turn,
+        landing: &Landing<Result<Landed>>,
+    ) -> Arc<Entry> {
+        if !turn.can_compare() {
+            return entry;
+        }
+        let offered = entry.as_stored(self.slot.stamp(self.clock.now()));
+        self.store(Goal::Any, offered, instead.map(|token| token.id()), turn, landing).await
+    }
+
+    /// Stores a token, with the entry that is to be used from now on: usually the one given.
+    async fn store(
+        &self,
+        goal: Goal,
+        mut entry: Entry,
+        read: Option<TokenId>,
+        mut turn: Turn,
+        landing: &Landing<Result<Landed>>,
+    ) -> Arc<Entry> {
+        let service = self.provider.service_name();
+        if self.storage.is_some() {
+            // An invalidation either deletes what is stored here, or has detached us by now.
+            // Who holds it may be in a runtime that nobody drives any more.
+            let writing = self.storage_deadline().bound(self.writing.lock()).await;
+            if landing.is_current() {
+                let stored = match &writing {
+                    Ok(_) => self.store_in_turn(&mut turn, entry.credential().token(), read).await,
+                    Err(_) => Err(StorageError::new("an earlier write does not end")),
+                };
+                let stamp = self.slot.stamp(self.clock.now());
+                match stored {
+                    Ok(true) => entry.outlive_own_change(stamp),
+                    Ok(false) => {
+                        tracing::debug!(service, "somebody else has stored a token meanwhile");
+                        if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
+                            return newer;
+                        }
+                        // There is none: it was invalidated, or somebody is about to store another.
+                        entry.is_for_those_who_wait();
+                    }
+                    Err(error) => {
+                        self.warn_of_storage(
+                            &error,
+                            "the token could not be stored; it stays in the process",
+                        );
+                        entry.is_all_there_is(read, error.is_unsent(), stamp);
+                    }
+                }
+            }
+        }
+        tracing::debug!(service, expires_at = ?entry.credential().expires_at(), "a new token");
+        Arc::new(entry)
+    }
+}

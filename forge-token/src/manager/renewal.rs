@@ -1,0 +1,277 @@
+//! One renewal: by the refresh token where that may be sent, else by the full grant.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::time::Duration;
+
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Demand, MarkTakeover, Spending, TokenData, TokenId,
+};
+
+use super::Inner;
+use super::flight::{Landed, Result};
+use super::flights::Landing;
+use super::goal::Goal;
+use super::refresh_history::RefreshTokenState;
+use super::turn::Turn;
+
+/// A new token, and how it was obtained.
+pub(super) enum Renewed {
+    Fetched(TokenData),
+    Refreshed(TokenData),
+}
+
+impl Renewed {
+    pub(super) fn token(&self) -> &TokenData {
+        let (Self::Fetched(token) | Self::Refreshed(token)) = self;
+        token
+    }
+}
+
+/// A token that may be renewed, and whether others have it too.
+pub(super) struct Known {
+    pub(super) token: TokenData,
+    pub(super) is_shared: bool,
+    /// Whether somebody else may have sent its refresh token without our hearing of it.
+    pub(super) is_in_doubt: bool,
+}
+
+/// How an attempt to refresh ended.
+enum Refresh {
+    Done(TokenData),
+    /// The refresh token was not sent: it may have been spent before.
+    NotSent,
+    /// The refresh failed, and the full grant follows in the same flight.
+    Failed,
+}
+
+/// Whether a refresh token may be sent now.
+enum Permission {
+    Granted,
+    /// It may have been spent. The full grant is the other way to a token.
+    Contested,
+    /// It may not be sent yet, and there is no other way.
+    Denied(AuthenticationError),
+}
+
+impl Inner {
+    pub(super) async fn renew(
+        &self,
+        goal: Goal,
+        known: Option<&Known>,
+        turn: &mut Turn,
+        landing: &Landing<Result<Landed>>,
+    ) -> Result<Renewed> {
+        let by_refresh = goal != Goal::Fetched || !self.provider.has_full_grant();
+        let mut is_contested = false;
+        if let Some(known) = known.filter(|_| by_refresh)
+            && let Some(refresh_token) = known.token.refresh_token()
+        {
+            match self.refresh(goal, known, TokenId::of(refresh_token), turn, landing).await? {
+                Refresh::Done(token) => return Ok(Renewed::Refreshed(token)),
+                Refresh::NotSent => is_contested = true,
+                Refresh::Failed => {}
+            }
+        }
+        let fetched = calling(self.provider.fetch_token_for(self.demand(goal)), turn, landing).await;
+        fetched.map(Renewed::Fetched).map_err(|error| {
+            // An error of a step is another manager's, whose service is not this one.
+            let error = if error.step().is_none() {
+                error.or_service_name(self.provider.service_name())
+            } else {
+                error
+            };
+            if is_contested { error.into_refresh() } else { error }
+        })
+    }
+
+    async fn refresh(
+        &self,
+        goal: Goal,
+        known: &Known,
+        refresh_token: TokenId,
+        turn: &mut Turn,
+        landing: &Landing<Result<Landed>>,
+    ) -> Result<Refresh> {
+        match self.permission_to_send(goal, known, refresh_token, turn).await {
+            Permission::Granted => {}
+            Permission::Contested => return Ok(Refresh::NotSent),
+            Permission::Denied(error) => return Err(error),
+        }
+        // Before the call: a call that hangs is dropped with the flight, and nobody is left to note it.
+        self.refresh_history.lock().begin_call(refresh_token);
+        match calling(self.provider.refresh_token(&known.token), turn, landing).await {
+            Ok(token) => Ok(Refresh::Done(token)),
+            Err(error) => {
+                let error = error.into_refresh().or_service_name(self.provider.service_name());
+                self.after_failed_refresh(goal, known, refresh_token, turn, error).await
+            }
+        }
+    }
+
+    /// Whether the refresh token may be sent (invariant 25): not while there is another way to a token, if
+    /// this manager or another one may have spent it.
+    async fn permission_to_send(
+        &self,
+        goal: Goal,
+        known: &Known,
+        refresh_token: TokenId,
+        turn: &mut Turn,
+    ) -> Permission {
+        let has_full_grant = self.provider.has_full_grant();
+        let is_last_way = !has_full_grant && !self.serves_others_meanwhile(goal);
+        let is_in_doubt = known.is_in_doubt || self.refresh_history.lock().is_in_doubt(refresh_token);
+        if is_in_doubt && !is_last_way {
+            if has_full_grant {
+                return Permission::Contested;
+            }
+            let lasts = self.usable_at_hand().unwrap_or_default();
+            let error = self.error(AuthenticationErrorKind::Other).into_refresh();
+            let error = error.with_message(
+                "the refresh token may have been spent; it is sent again when the token at hand has expired",
+            );
+            return Permission::Denied(error.with_cool_down(lasts));
+        }
+        if !known.is_shared {
+            return Permission::Granted;
+        }
+        match self.mark(turn, known.token.id(), is_last_way).await {
+            Ok(()) => Permission::Granted,
+            Err(_) if has_full_grant => Permission::Contested,
+            Err(error) => Permission::Denied(error),
+        }
+    }
+
+    /// Marks the refresh token that came with this access token, so that nobody else sends it. The error says
+    /// why it must not be sent.
+    async fn mark(&self, turn: &mut Turn, id: TokenId, is_last_way: bool) -> Result<()> {
+        let takeover = if self.refresh_when_contested { MarkTakeover::Once } else { MarkTakeover::Never };
+        let Some(mut marked) = self.mark_refresh_token(turn, id, takeover).await else { return Ok(()) };
+        if let (Ok(Spending::Foreign { age }), true) = (&marked, is_last_way) {
+            // The sender may be paused or cut off from the storage: its lease is over, its call may not be.
+            let longest = self.fetch_timeout();
+            let left = age.map_or(Duration::ZERO, |age| longest.saturating_sub(age));
+            if !left.is_zero() {
+                let error = self.error(AuthenticationErrorKind::Timeout).into_refresh();
+                let error =
+                    error.with_message("another process has sent the refresh token; its call may still end");
+                return Err(error.with_cool_down(left));
+            }
+            let service = self.provider.service_name();
+            tracing::warn!(
+                service,
+                "sending a refresh token that may have been spent: there is no other way"
+            );
+            if let Some(taken) = self.mark_refresh_token(turn, id, MarkTakeover::Always).await {
+                marked = taken;
+            }
+        }
+        let service = self.provider.service_name();
+        let reason = match marked {
+            Ok(Spending::Ours) => return Ok(()),
+            // With `refresh_when_contested`, the mark was taken over before.
+            Ok(Spending::Foreign { .. }) => {
+                tracing::warn!(service, "the refresh token may have been sent before; not sending it");
+                let error = self.error(AuthenticationErrorKind::Other).into_refresh();
+                return Err(error.with_message("the refresh token may have been spent"));
+            }
+            Ok(_) => "there is no lease".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let may_be_sent = self.refresh_when_contested;
+        tracing::warn!(service, reason, may_be_sent, "the refresh token is contested");
+        if may_be_sent {
+            return Ok(());
+        }
+        let error = self.error(AuthenticationErrorKind::Storage).into_refresh();
+        Err(error.with_message("without a lease the refresh token is not sent"))
+    }
+
+    /// What follows a failed refresh (invariant 23; the table is in ARCHITECTURE.md).
+    async fn after_failed_refresh(
+        &self,
+        goal: Goal,
+        known: &Known,
+        refresh_token: TokenId,
+        turn: &mut Turn,
+        error: AuthenticationError,
+    ) -> Result<Refresh> {
+        use RefreshTokenState::{Dead, InDoubt, Refused, Unused};
+
+        let state = RefreshTokenState::after(&error);
+        let calls_in_doubt = self.refresh_history.lock().end_call(refresh_token, state);
+        if matches!(state, Unused | Refused) {
+            self.clear_mark(turn, known.token.id()).await;
+        }
+        if state == Refused {
+            self.warn_of_refusal(&error);
+        }
+        if !self.provider.has_full_grant() {
+            let needs_login = state == Dead || (state == InDoubt && calls_in_doubt > 1);
+            return Err(if needs_login { error.with_login_needed() } else { error });
+        }
+        if matches!(state, Unused | InDoubt) {
+            if self.serves_others_meanwhile(goal) {
+                return Err(error);
+            }
+            let asks_for_patience = error.retry_after().is_some_and(|delay| !delay.is_zero());
+            if asks_for_patience && self.refresh_history.lock().take_patience(refresh_token) {
+                return Err(error);
+            }
+        }
+        let service = self.provider.service_name();
+        tracing::debug!(service, %error, ?state, "the refresh failed; falling back to the full grant");
+        Ok(Refresh::Failed)
+    }
+
+    /// Whether this renewal is ahead of time: callers go on with a valid token.
+    fn serves_others_meanwhile(&self, goal: Goal) -> bool {
+        goal.is_in_background() && self.usable_at_hand().is_some()
+    }
+
+    /// Once, until a refresh succeeds: each renewal costs the full grant then, and nobody would notice.
+    fn warn_of_refusal(&self, error: &AuthenticationError) {
+        if !self.refusal_was_told.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            let service = self.provider.service_name();
+            tracing::warn!(
+                service,
+                %error,
+                "the token endpoint refuses to refresh, though the refresh token is not dead; each renewal \
+                 uses the full grant. Some servers want `scope` in a refresh (`scope_on_refresh`)"
+            );
+        }
+    }
+
+    /// What the provider is asked for. A provider with tokens of its own must not bring one that is at hand
+    /// and will not do.
+    fn demand(&self, goal: Goal) -> Demand {
+        match goal {
+            Goal::NewerThan(known) => Demand::NewerThan(known),
+            Goal::OtherThan(rejected) => Demand::OtherThan(rejected),
+            Goal::Fetched => Demand::New,
+            Goal::Any | Goal::Confirmed => match self.slot.entry() {
+                Some(entry) if entry.is_rejected() => Demand::OtherThan(entry.credential().id()),
+                Some(entry) if !entry.is_usable(self.clock.now()) => {
+                    Demand::NewerThan(entry.credential().id())
+                }
+                _ => Demand::Valid,
+            },
+        }
+    }
+}
+
+/// A call of the provider. If the flight is detached meanwhile, the next one need not wait for it.
+async fn calling<T>(call: impl Future<Output = T>, turn: &mut Turn, landing: &Landing<Result<Landed>>) -> T {
+    landing.begin_call();
+    let mut call = pin!(call);
+    let mut detached = pin!(landing.detached());
+    let mut is_attached = true;
+    poll_fn(|context| {
+        if is_attached && detached.as_mut().poll(context).is_ready() {
+            is_attached = false;
+            turn.give_up();
+        }
+        call.as_mut().poll(context)
+    })
+    .await
+}

@@ -1,0 +1,16 @@
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+pub(crate) struct Panicked;
+
+/// Turns a panic into an error. What the future leaves behind is dropped, never looked at again.
+pub(crate) async fn unwinding<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_payload) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
