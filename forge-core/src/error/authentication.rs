@@ -278,33 +278,37 @@ impl AuthenticationError {
     /// | --- | --- |
     /// | no connection, cut connection, no answer in time | transient |
     /// | [`needs_login`](Self::needs_login), whatever the rest | permanent |
-    /// | status 408, 425, 429, 500 and above, whatever the body says short of the codes below | transient |
+    /// | status 408, 425, 429, 503, whatever the body says | transient |
+    /// | any other status of 500 and above, whatever the body says short of the codes below | transient |
     /// | `temporarily_unavailable`, `server_error`, `slow_down` | transient |
     /// | `invalid_request`, `invalid_client`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope` | permanent |
     /// | any other code, any other status | permanent |
     /// | no usable token in the answer, a panic, a failure of a provider's own | neither |
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        let by_status = || {
-            self.0.status.is_some_and(|status| {
-                status.is_server_error()
-                    || status == StatusCode::TOO_MANY_REQUESTS
-                    || status == StatusCode::REQUEST_TIMEOUT
-                    || status == StatusCode::TOO_EARLY
-            })
-        };
+        let by_status =
+            || self.is_postponed() || self.0.status.is_some_and(|status| status.is_server_error());
         if self.0.needs_login {
             return false;
         }
         match &self.0.kind {
             AuthenticationErrorKind::Connect | AuthenticationErrorKind::Timeout => true,
             AuthenticationErrorKind::Status => by_status(),
+            // A gateway that is overloaded passes no verdict, whatever code it quotes.
+            AuthenticationErrorKind::Refused(_) if self.is_postponed() => true,
             AuthenticationErrorKind::Refused(OAuthErrorCode::Other(code)) => {
                 by_status()
                     || matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
             }
             _ => false,
         }
+    }
+
+    /// The token endpoint did not process the call and wants it later: status 408, 425, 429 or 503 (RFC 9110
+    /// 15.5.9 and 15.6.4, RFC 8470 5.2, RFC 6585 4), whatever the body says.
+    #[must_use]
+    pub fn is_postponed(&self) -> bool {
+        matches!(self.0.status.map(|status| status.as_u16()), Some(408 | 425 | 429 | 503))
     }
 
     /// The same call will fail again until somebody changes something; see the table of
@@ -457,7 +461,9 @@ mod tests {
         };
         for (code, status, transient) in [
             ("invalid_client", 401, false),
-            ("invalid_grant", 503, false),
+            ("invalid_grant", 500, false),
+            ("invalid_grant", 503, true),
+            ("invalid_client", 429, true),
             ("scope_invalid", 400, false),
             ("scope_invalid", 503, true),
             ("temporarily_unavailable", 400, true),

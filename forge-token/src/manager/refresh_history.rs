@@ -1,7 +1,6 @@
 //! What became of the refresh token that this manager has sent.
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode, TokenId};
-use http::StatusCode;
 
 /// What a failed call says of the refresh token that was sent with it (invariant 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,18 +30,12 @@ impl RefreshTokenState {
     pub(super) fn after(error: &AuthenticationError) -> Self {
         use AuthenticationErrorKind::Refused;
 
-        if error.is_unsent() {
+        // Before the code is looked at: a gateway that is overloaded passes no verdict on a token.
+        if error.is_unsent() || error.is_postponed() {
             return Self::Unused;
         }
         let is_dead = error.oauth_error_code().is_some_and(|code| DEAD_CODES.contains(&code.as_str()));
         match error.status() {
-            // Before the code is looked at: a gateway that is overloaded passes no verdict on a token.
-            Some(
-                StatusCode::REQUEST_TIMEOUT
-                | StatusCode::TOO_EARLY
-                | StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::SERVICE_UNAVAILABLE,
-            ) => Self::Unused,
             Some(status) if is_dead && (status.is_client_error() || status.is_success()) => Self::Dead,
             Some(status) if status.is_client_error() => Self::Refused,
             // A server error, a redirect, or a success without a token: the call may have been processed.
@@ -116,6 +109,8 @@ impl RefreshHistory {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     fn error(kind: AuthenticationErrorKind, status: Option<u16>) -> AuthenticationError {

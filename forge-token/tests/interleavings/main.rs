@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, missing_docs, clippy::expect_used)]
 
+mod forced;
 #[path = "../../src/manager/mod.rs"]
 mod manager;
 mod rt;

@@ -3,8 +3,10 @@
 
 #![allow(clippy::expect_used, missing_docs)]
 
+mod forced;
 mod hooks;
 mod issuer;
+mod log;
 mod patience;
 mod states;
 mod world;

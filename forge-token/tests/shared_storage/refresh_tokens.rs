@@ -1,8 +1,9 @@
 //! Refresh tokens that somebody else may have sent.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, Spending, TokenData};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, MarkTakeover, Spending, TokenData};
 use http::StatusCode;
 
 use crate::world::{FOREIGN, expired, world, world_with};
@@ -93,4 +94,55 @@ async fn inv05_what_nobody_else_has_needs_no_mark() {
     let renewed = world.manager.refresh_rejected(&token).await.expect("a renewal").expect("another token");
     assert_eq!(renewed.access_token(), "r1");
     assert_eq!(world.provider.calls(), (1, 1));
+}
+
+#[tokio::test]
+async fn inv25_after_an_outage_a_refresh_token_of_which_the_storage_has_no_record_is_not_sent() {
+    for has_doubt in [true, false] {
+        let world = world();
+        world.remote.put(&TokenData::new("shared").with_refresh_token("refresh"));
+        let token = world.manager.get_token().await.expect("a token");
+        token.mark_accepted();
+        // Meanwhile another process may have refreshed, and its record is gone as well. Nobody could say so.
+        world.remote.write(None);
+        if has_doubt {
+            world.remote.generations.doubt_all();
+        }
+        let renewed = world.manager.refresh_rejected(&token).await.expect("a renewal").expect("a token");
+        let expected = if has_doubt { ("t1", (1, 0)) } else { ("r1", (0, 1)) };
+        assert_eq!((renewed.access_token(), world.provider.calls()), expected, "doubt: {has_doubt}");
+    }
+}
+
+#[tokio::test]
+async fn inv23_without_a_full_grant_a_foreign_mark_is_heeded_while_the_call_may_be_under_way() {
+    let world = world_with(|builder| builder.fetch_timeout(Duration::from_secs(10)));
+    world.provider.has_no_full_grant.store(true, Ordering::SeqCst);
+    world.remote.put(&expired("old"));
+    *world.remote.spending.lock().expect("unpoisoned") =
+        Spending::Foreign { age: Some(Duration::from_secs(4)) };
+    let error = world.manager.get_token().await.expect_err("too early");
+    assert!(error.is_transient() && !error.needs_login(), "{error:?}");
+    assert_eq!((world.provider.calls(), error.cool_down()), ((0, 0), Some(Duration::from_secs(6))));
+
+    world.clock.advance(Duration::from_secs(6));
+    *world.remote.spending.lock().expect("unpoisoned") =
+        Spending::Foreign { age: Some(Duration::from_secs(10)) };
+    assert_eq!(world.token().await, "r1");
+    let takeovers = world.remote.takeovers.lock().expect("unpoisoned").clone();
+    assert_eq!(takeovers, [MarkTakeover::Never, MarkTakeover::Never, MarkTakeover::Always]);
+}
+
+#[tokio::test]
+async fn inv25_without_a_lease_the_only_refresh_token_is_not_sent_and_not_given_up() {
+    let world = world();
+    world.provider.has_no_full_grant.store(true, Ordering::SeqCst);
+    world.remote.put(&expired("old"));
+    world.remote.has_leases.store(false, Ordering::SeqCst);
+    let error = world.manager.get_token().await.expect_err("no lease");
+    assert!(!error.needs_login() && error.is_refresh(), "{error:?}");
+    assert_eq!(world.provider.calls(), (0, 0));
+    world.remote.has_leases.store(true, Ordering::SeqCst);
+    world.clock.advance(error.cool_down().expect("a cool-down"));
+    assert_eq!(world.token().await, "r1");
 }

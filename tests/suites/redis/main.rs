@@ -5,6 +5,8 @@
 
 #[path = "../canary/canaries.rs"]
 mod canaries;
+#[path = "../../../forge-token/tests/refresh_tokens/issuer.rs"]
+mod issuer;
 #[path = "../canary/logs.rs"]
 mod logs;
 #[path = "../servers/one.rs"]
@@ -18,6 +20,7 @@ mod garbage;
 mod logins;
 mod marks;
 mod record;
+mod refresh_states;
 mod schema;
 mod secrets;
 mod settings;
@@ -25,6 +28,14 @@ mod side_data;
 mod world;
 
 use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
+
+/// The library's names, as `issuer.rs` needs them.
+mod api {
+    pub(crate) use forge_tests::StatusCode;
+    pub(crate) use requestforge::{
+        AuthenticationError, AuthenticationErrorKind, Clock, TokenData, TokenProvider, async_trait,
+    };
+}
 
 fn patient(url: &str) -> RedisTokenStorageBuilder {
     RedisTokenStorage::builder(url).command_timeout(world::PATIENCE)
