@@ -18,7 +18,10 @@ struct Desk {
     /// Those who have a place here; the last one to leave takes the desk with it.
     places: usize,
     holder: Option<Holder>,
-    freed: Arc<Notify>,
+    /// Wakes those who wait: the key is free, or its epoch has changed.
+    changed: Arc<Notify>,
+    /// How often the key was invalidated since the desk is here.
+    epoch: u64,
     cool_down: Option<Pause>,
 }
 
@@ -43,7 +46,22 @@ impl Leases {
     pub(crate) fn queue(leases: &Arc<Self>, key: &str) -> Place {
         leases.by_key().entry(key.to_owned()).or_default().places += 1;
         let number = leases.numbers.fetch_add(1, Ordering::Relaxed);
-        Place { number, key: key.to_owned(), leases: Arc::clone(leases) }
+        Place { number, key: key.to_owned(), epoch: None, leases: Arc::clone(leases) }
+    }
+
+    /// Invalidates this key: deletes, and in the same step sees to it that nobody stores what was fetched
+    /// before. The cool-down stays, since the token endpoint is no better for it.
+    pub(crate) fn break_fence(&self, key: &str, delete: impl FnOnce()) {
+        let mut by_key = self.by_key();
+        delete();
+        by_key.get_mut(key).map(Desk::begin_epoch);
+    }
+
+    /// As [`break_fence`](Self::break_fence), for all keys.
+    pub(crate) fn break_all_fences(&self, delete: impl FnOnce()) {
+        let mut by_key = self.by_key();
+        delete();
+        by_key.values_mut().for_each(Desk::begin_epoch);
     }
 
     fn by_key(&self) -> MutexGuard<'_, HashMap<String, Desk>> {
@@ -51,10 +69,20 @@ impl Leases {
     }
 }
 
+impl Desk {
+    fn begin_epoch(&mut self) {
+        self.epoch += 1;
+        // Who waits is not fetching yet, and so belongs to the new epoch.
+        self.changed.notify_waiters();
+    }
+}
+
 /// Dropping it gives back what was taken.
 pub(crate) struct Place {
     number: u64,
     key: String,
+    /// When the key was looked at last: what is fetched was asked for after that. `None`: it was not.
+    epoch: Option<u64>,
     leases: Arc<Leases>,
 }
 
@@ -64,26 +92,27 @@ impl Place {
     }
 
     /// Waits until the key is ours. The runtime is only needed to be woken: any will do.
-    pub(crate) async fn take(&self, now: impl Fn() -> Moment) {
+    pub(crate) async fn take(&mut self, now: impl Fn() -> Moment) {
         loop {
-            let freed = self.with_desk(|desk| Arc::clone(&desk.freed));
-            let mut freed = std::pin::pin!(freed.notified());
+            let changed = self.with_desk(|desk| Arc::clone(&desk.changed));
+            let mut changed = std::pin::pin!(changed.notified());
             // Before looking, so that nothing is missed in between.
-            freed.as_mut().enable();
+            changed.as_mut().enable();
             let now = now().monotonic_millis();
-            let is_ours = self.with_desk(|desk| {
+            let (is_ours, epoch) = self.with_desk(|desk| {
                 let is_free = desk.holder.as_ref().is_none_or(|holder| {
                     holder.number == self.number || now.saturating_sub(holder.since) >= LONGEST_HOLD
                 });
                 if is_free {
                     desk.holder = Some(Holder { number: self.number, since: now });
                 }
-                is_free
+                (is_free, desk.epoch)
             });
+            self.epoch = Some(epoch);
             if is_ours {
                 return;
             }
-            freed.await;
+            changed.await;
         }
     }
 
@@ -94,17 +123,23 @@ impl Place {
     pub(crate) fn give_back(&self) {
         self.with_desk(|desk| {
             if desk.holder.take_if(|holder| holder.number == self.number).is_some() {
-                desk.freed.notify_waiters();
+                desk.changed.notify_waiters();
             }
         });
     }
 
-    /// Does something unless the key is somebody else's, and keeps it so meanwhile. `true`: it is ours.
+    /// Does something unless the key is somebody else's, or was invalidated since it was looked at, and keeps
+    /// it so meanwhile. `true`: it is ours.
     pub(crate) fn behind_the_fence<R>(&self, act: impl FnOnce(bool) -> R) -> Option<R> {
-        self.with_desk(|desk| match &desk.holder {
-            None => Some(act(false)),
-            Some(holder) if holder.number == self.number => Some(act(true)),
-            Some(_) => None,
+        self.with_desk(|desk| {
+            if self.epoch.is_some_and(|epoch| epoch != desk.epoch) {
+                return None;
+            }
+            match &desk.holder {
+                None => Some(act(false)),
+                Some(holder) if holder.number == self.number => Some(act(true)),
+                Some(_) => None,
+            }
         })
     }
 
@@ -160,7 +195,7 @@ mod tests {
         for i in 0..100 {
             let (leases, running) = (Arc::clone(&leases), Arc::clone(&running));
             tasks.spawn(async move {
-                let place = Leases::queue(&leases, "key");
+                let mut place = Leases::queue(&leases, "key");
                 place.take(start).await;
                 *running.lock().unwrap() += 1;
                 for _ in 0..i % 3 {
@@ -177,9 +212,9 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_waiting_leaves_no_trace() {
         let leases = Arc::new(Leases::default());
-        let first = Leases::queue(&leases, "key");
+        let mut first = Leases::queue(&leases, "key");
         first.take(start).await;
-        let second = Leases::queue(&leases, "key");
+        let mut second = Leases::queue(&leases, "key");
         assert!(tokio::time::timeout(Duration::from_millis(1), second.take(start)).await.is_err());
         drop(first);
         drop(second);
@@ -189,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn inv03_who_holds_a_key_for_ever_does_not() {
         let leases = Arc::new(Leases::default());
-        let (stuck, next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
+        let (mut stuck, mut next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
         stuck.take(start).await;
         next.take(|| Moment::from_millis(0, LONGEST_HOLD)).await;
         assert!(next.is_taken() && !stuck.is_taken());

@@ -42,7 +42,8 @@ struct Inner {
     generations: Generations,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
-    /// Held while a token changes, so that comparing and deleting is one step. Reads go past it.
+    /// Held while a token changes, so that comparing and deleting is one step. Reads go past it. Who needs
+    /// the lock of `leases`, too, takes that one first.
     changing: Mutex<()>,
 }
 
@@ -101,11 +102,13 @@ impl InMemoryTokenStorage {
         InMemoryTokenStorageBuilder { capacity: 100_000, clock: Arc::new(SystemClock) }
     }
 
-    /// Forgets all tokens.
+    /// Forgets all tokens. A token that is being fetched meanwhile is not stored either.
     pub fn clear(&self) {
-        let _changing = self.0.change();
-        self.0.tokens.invalidate_all();
-        self.0.generations.bump_all();
+        self.0.leases.break_all_fences(|| {
+            let _changing = self.0.change();
+            self.0.tokens.invalidate_all();
+            self.0.generations.bump_all();
+        });
     }
 
     /// The number of tokens that take up memory now.
@@ -193,9 +196,12 @@ impl TokenStorage for InMemoryTokenStorage {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        let _changing = self.0.change();
-        self.0.tokens.invalidate(key);
-        self.0.generations.bump(key);
+        // A fetch that began before this must not store its token after it.
+        self.0.leases.break_fence(key, || {
+            let _changing = self.0.change();
+            self.0.tokens.invalidate(key);
+            self.0.generations.bump(key);
+        });
         Ok(())
     }
 
@@ -334,6 +340,46 @@ mod tests {
         assert!(generation.current().is_next_after(before));
         storage.set("a", &TokenData::new("t")).await.unwrap();
         assert!(storage.exists("a").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn inv04_what_was_cleared_while_it_was_fetched_is_not_stored() {
+        let storage = InMemoryTokenStorage::new();
+        let mut fetching = TokenLeases::lease(&storage, "a");
+        fetching.acquire(true).await.unwrap();
+        storage.clear();
+        assert!(!fetching.store(&TokenData::new("t"), None).await.unwrap());
+        assert!(storage.is_empty());
+        let mut next = TokenLeases::lease(&storage, "a");
+        next.acquire(true).await.unwrap();
+        assert!(next.store(&TokenData::new("t"), None).await.unwrap());
+    }
+
+    /// The holder takes so long that another one fetches without the lease.
+    #[tokio::test]
+    async fn inv04_a_deletion_also_concerns_a_lease_that_was_waited_for_in_vain() {
+        for is_deleted_while_waiting in [false, true] {
+            let storage = InMemoryTokenStorage::new();
+            let mut holder = TokenLeases::lease(&storage, "a");
+            holder.acquire(true).await.unwrap();
+            let mut waiting = TokenLeases::lease(&storage, "a");
+            {
+                let mut acquiring = waiting.acquire(true);
+                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(acquiring.as_mut().poll(&mut context).is_pending());
+                if is_deleted_while_waiting {
+                    storage.delete("a").await.unwrap();
+                    assert!(acquiring.as_mut().poll(&mut context).is_pending());
+                }
+            }
+            // Here it fetches.
+            if !is_deleted_while_waiting {
+                storage.delete("a").await.unwrap();
+            }
+            drop(holder);
+            let is_stored = waiting.store(&TokenData::new("t"), None).await.unwrap();
+            assert_eq!(is_stored, is_deleted_while_waiting, "what was fetched before the deletion is not");
+        }
     }
 
     #[tokio::test]

@@ -27,7 +27,8 @@ pub(crate) struct Lease {
     owner: String,
     /// Over which it was asked for, while it may be ours.
     connection: Option<Connection>,
-    /// Of when it was given; empty: it was not.
+    /// Of when it was given, or asked for in vain: who fetches without it must store nothing either that was
+    /// invalidated since. Empty: it was not asked for.
     epoch: String,
     /// What was there when it was given.
     seen: Option<Present>,
@@ -78,8 +79,8 @@ impl Lease {
         };
         let (what, failures, status, left, digest, epoch, record): Told =
             storage.servers.call(keys, asking).await?;
+        self.epoch = epoch;
         if what == "held" {
-            self.epoch = epoch;
             self.seen = record.map(|record| storage.present(keys, record, asked));
             return Ok(Answer::Held { failures });
         }

@@ -57,6 +57,10 @@ pub trait TokenLease: Send + Sync {
     /// holds it and the storage still has what was `read` (`None`: no token). Says whether it did. What
     /// was stored ends a cool-down.
     ///
+    /// A key that was [deleted](crate::TokenStorage::delete) since the lease was [acquired](Self::acquire) stays
+    /// empty: the token was asked for before the deletion. A
+    /// [compare-and-delete](crate::CompareAndDelete::delete_if), which takes one token away, is no obstacle.
+    ///
     /// # Errors
     ///
     /// The storage could not be told.
