@@ -1,16 +1,21 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use forge_core::{CoolDown, Moment};
 use tokio::sync::Notify;
 
+use crate::cool_downs::CoolDowns;
+
 /// What is remembered of each key that is wanted at present, or that must not be.
-#[derive(Default)]
 pub(crate) struct Leases {
-    by_key: Mutex<HashMap<String, Desk>>,
+    state: Mutex<State>,
     numbers: AtomicU64,
+}
+
+struct State {
+    desks: HashMap<String, Desk>,
+    cool_downs: CoolDowns,
 }
 
 #[derive(Default)]
@@ -22,7 +27,6 @@ struct Desk {
     changed: Arc<Notify>,
     /// How often the key was invalidated since the desk is here.
     epoch: u64,
-    cool_down: Option<Pause>,
 }
 
 struct Holder {
@@ -31,20 +35,20 @@ struct Holder {
     since: i64,
 }
 
-struct Pause {
-    cool_down: CoolDown,
-    /// In monotonic milliseconds.
-    until: i64,
-}
-
 /// Whoever holds a key for longer has a runtime that nobody drives any more: in a process nobody dies
 /// alone.
 const LONGEST_HOLD: i64 = 120_000;
 
 impl Leases {
+    /// Room for the cool-downs of so many keys. Those that are wanted are as many as there are leases.
+    pub(crate) fn with_capacity(keys: u64) -> Self {
+        let state = State { desks: HashMap::new(), cool_downs: CoolDowns::with_capacity(keys) };
+        Self { state: Mutex::new(state), numbers: AtomicU64::new(0) }
+    }
+
     /// A place in the queue for this key.
     pub(crate) fn queue(leases: &Arc<Self>, key: &str) -> Place {
-        leases.by_key().entry(key.to_owned()).or_default().places += 1;
+        leases.state().desks.entry(key.to_owned()).or_default().places += 1;
         let number = leases.numbers.fetch_add(1, Ordering::Relaxed);
         Place { number, key: key.to_owned(), epoch: None, leases: Arc::clone(leases) }
     }
@@ -52,20 +56,27 @@ impl Leases {
     /// Invalidates this key: deletes, and in the same step sees to it that nobody stores what was fetched
     /// before. The cool-down stays, since the token endpoint is no better for it.
     pub(crate) fn break_fence(&self, key: &str, delete: impl FnOnce()) {
-        let mut by_key = self.by_key();
+        let mut state = self.state();
         delete();
-        by_key.get_mut(key).map(Desk::begin_epoch);
+        state.desks.get_mut(key).map(Desk::begin_epoch);
     }
 
     /// As [`break_fence`](Self::break_fence), for all keys.
     pub(crate) fn break_all_fences(&self, delete: impl FnOnce()) {
-        let mut by_key = self.by_key();
+        let mut state = self.state();
         delete();
-        by_key.values_mut().for_each(Desk::begin_epoch);
+        state.desks.values_mut().for_each(Desk::begin_epoch);
     }
 
-    fn by_key(&self) -> MutexGuard<'_, HashMap<String, Desk>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Of how many keys anything is remembered.
+    #[cfg(test)]
+    pub(crate) fn keys_known(&self) -> usize {
+        let state = self.state();
+        state.desks.len() + state.cool_downs.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,42 +156,38 @@ impl Place {
 
     /// The cool-down of the key, with what is left of it: nothing, if that is over.
     pub(crate) fn cool_down(&self, now: Moment) -> Option<CoolDown> {
-        self.with_desk(|desk| {
-            let pause = desk.cool_down.as_ref()?;
-            let left = u64::try_from(pause.until.saturating_sub(now.monotonic_millis())).unwrap_or(0);
-            Some(pause.cool_down.with_left(Duration::from_millis(left)))
-        })
+        self.leases.state().cool_downs.get(&self.key, now)
     }
 
     pub(crate) fn begin_cool_down(&self, cool_down: CoolDown, now: Moment) {
-        let left = i64::try_from(cool_down.left().as_millis()).unwrap_or(i64::MAX);
-        let until = now.monotonic_millis().saturating_add(left);
-        self.with_desk(|desk| desk.cool_down = Some(Pause { cool_down, until }));
+        self.leases.state().cool_downs.begin(&self.key, cool_down, now);
     }
 
     pub(crate) fn end_cool_down(&self) {
-        self.with_desk(|desk| desk.cool_down = None);
+        self.leases.state().cool_downs.end(&self.key);
     }
 
     fn with_desk<R>(&self, act: impl FnOnce(&mut Desk) -> R) -> R {
-        act(self.leases.by_key().entry(self.key.clone()).or_default())
+        act(self.leases.state().desks.entry(self.key.clone()).or_default())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.give_back();
-        let mut by_key = self.leases.by_key();
-        let Some(desk) = by_key.get_mut(&self.key) else { return };
+        let mut state = self.leases.state();
+        let Some(desk) = state.desks.get_mut(&self.key) else { return };
         desk.places = desk.places.saturating_sub(1);
-        if desk.places == 0 && desk.cool_down.is_none() {
-            by_key.remove(&self.key);
+        if desk.places == 0 {
+            state.desks.remove(&self.key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn start() -> Moment {
@@ -189,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn inv01_one_at_a_time_per_key_and_no_trace_afterwards() {
-        let leases = Arc::new(Leases::default());
+        let leases = Arc::new(Leases::with_capacity(100));
         let running = Arc::new(Mutex::new(0));
         let mut tasks = tokio::task::JoinSet::new();
         for i in 0..100 {
@@ -206,24 +213,24 @@ mod tests {
             });
         }
         tasks.join_all().await;
-        assert!(leases.by_key().is_empty());
+        assert_eq!(leases.keys_known(), 0);
     }
 
     #[tokio::test]
     async fn who_gives_up_waiting_leaves_no_trace() {
-        let leases = Arc::new(Leases::default());
+        let leases = Arc::new(Leases::with_capacity(100));
         let mut first = Leases::queue(&leases, "key");
         first.take(start).await;
         let mut second = Leases::queue(&leases, "key");
         assert!(tokio::time::timeout(Duration::from_millis(1), second.take(start)).await.is_err());
         drop(first);
         drop(second);
-        assert!(leases.by_key().is_empty());
+        assert_eq!(leases.keys_known(), 0);
     }
 
     #[tokio::test]
     async fn inv03_who_holds_a_key_for_ever_does_not() {
-        let leases = Arc::new(Leases::default());
+        let leases = Arc::new(Leases::with_capacity(100));
         let (mut stuck, mut next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
         stuck.take(start).await;
         next.take(|| Moment::from_millis(0, LONGEST_HOLD)).await;

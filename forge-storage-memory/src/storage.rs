@@ -61,7 +61,8 @@ pub struct InMemoryTokenStorageBuilder {
 }
 
 impl InMemoryTokenStorageBuilder {
-    /// How many tokens are kept at most. Default: 100,000.
+    /// How many tokens are kept at most, and of how many keys is remembered that fetching has failed lately.
+    /// Default: 100,000.
     pub fn capacity(mut self, tokens: u64) -> Self {
         self.capacity = tokens;
         self
@@ -83,7 +84,7 @@ impl InMemoryTokenStorageBuilder {
         InMemoryTokenStorage(Arc::new(Inner {
             tokens,
             generations: Generations::default(),
-            leases: Arc::default(),
+            leases: Arc::new(Leases::with_capacity(self.capacity)),
             clock: self.clock,
             changing: Mutex::new(()),
         }))
@@ -270,9 +271,10 @@ impl Expiry<String, Arc<Kept>> for FreeMemory {
 
 #[cfg(test)]
 mod tests {
-    use forge_core::ManualClock;
+    use forge_core::{Acquired, CoolDown, ManualClock};
 
     use super::*;
+    use crate::cool_downs::COUNT_FAILURES;
 
     #[tokio::test]
     async fn conforms() {
@@ -313,6 +315,67 @@ mod tests {
         assert!(storage.len() <= 10, "{}", storage.len());
         assert!(storage.exists("key 99").await.unwrap());
         assert!(!storage.exists("key 0").await.unwrap());
+    }
+
+    async fn fail(storage: &InMemoryTokenStorage, key: &str, cool_down: CoolDown) {
+        let mut lease = TokenLeases::lease(storage, key);
+        lease.acquire(false).await.unwrap();
+        lease.fail(&cool_down).await.unwrap();
+    }
+
+    async fn failures(storage: &InMemoryTokenStorage, key: &str) -> u32 {
+        match TokenLeases::lease(storage, key).acquire(false).await.unwrap() {
+            Acquired::Held { failures } => failures,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn inv08_what_is_known_of_failures_leaves_some_time_after_the_cool_down() {
+        let clock = Arc::new(ManualClock::new());
+        let storage = InMemoryTokenStorage::builder().clock(Arc::clone(&clock) as _).build();
+        for i in 0..5_000 {
+            fail(&storage, &format!("key {i}"), CoolDown::new(Duration::from_secs(i % 60), 3)).await;
+        }
+        assert_eq!(storage.0.leases.keys_known(), 5_000);
+        clock.advance(Duration::from_secs(60));
+        let mut next = TokenLeases::lease(&storage, "key 7");
+        let acquired = next.acquire(true).await.unwrap();
+        assert_eq!(acquired, Acquired::Held { failures: 3 }, "failures in a row are counted on");
+        drop(next);
+        clock.advance(COUNT_FAILURES.saturating_sub(Duration::from_secs(2)));
+        assert_eq!(failures(&storage, "key 59").await, 3);
+        assert_eq!(failures(&storage, "key 7").await, 0);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(failures(&storage, "key 59").await, 0);
+        assert_eq!(storage.0.leases.keys_known(), 0, "nothing is kept of keys that nobody asks for any more");
+
+        // Nor of one that has a token again.
+        fail(&storage, "key", CoolDown::new(Duration::from_secs(60), 3)).await;
+        let mut lease = TokenLeases::lease(&storage, "key");
+        lease.acquire(false).await.unwrap();
+        lease.store(&TokenData::new("t"), None).await.unwrap();
+        drop(lease);
+        assert_eq!(storage.0.leases.keys_known(), 0);
+    }
+
+    #[tokio::test]
+    async fn inv08_the_capacity_bounds_what_is_known_of_failures_too() {
+        let storage = InMemoryTokenStorage::builder().capacity(100).build();
+        for i in 0..5_000 {
+            let seconds = if i == 7 { 3_600 } else { 60 };
+            fail(&storage, &format!("key {i}"), CoolDown::new(Duration::from_secs(seconds), 3)).await;
+        }
+        assert_eq!(storage.0.leases.keys_known(), 100);
+        assert_eq!(failures(&storage, "key 7").await, 3, "what lasts longest stays");
+        assert_eq!(failures(&storage, "key 8").await, 0);
+        for _ in 0..200 {
+            fail(&storage, "key 7", CoolDown::new(Duration::from_secs(3_600), 3)).await;
+        }
+        assert_eq!(storage.0.leases.keys_known(), 100, "one key takes one place");
+        let none = InMemoryTokenStorage::builder().capacity(0).build();
+        fail(&none, "key", CoolDown::new(Duration::MAX, 3)).await;
+        assert_eq!(none.0.leases.keys_known(), 0);
     }
 
     #[tokio::test]
