@@ -152,6 +152,18 @@ impl TokenData {
         self.issued_at
     }
 
+    /// Whether this is no token but the record of one, encrypted by an `EncryptedTokenStorage` (of whatever
+    /// version), and read past that. A manager takes it for none, and never sends it.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        // Version, key id, and the rest, with dots between.
+        let mut parts = self.access_token().splitn(3, '.');
+        let mut next = || parts.next().unwrap_or_default();
+        let (version, key_id, sealed) = (next().strip_prefix("sealed").unwrap_or_default(), next(), next());
+        let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && !key_id.is_empty() && !sealed.is_empty()
+    }
+
     /// Tells this access token from others.
     #[must_use]
     pub fn id(&self) -> TokenId {
@@ -304,6 +316,26 @@ mod tests {
         }
         let absurd = [("refresh_expires_in".to_owned(), Value::from(u64::MAX))].into_iter().collect();
         assert_eq!(refreshable.with_extra(absurd).kept_until(at(0)), Some(at(30 * day)));
+    }
+
+    #[test]
+    fn inv20_an_encrypted_record_of_any_version_is_told_from_tokens() {
+        for sealed in ["sealed1.k1.AAAA", "sealed2.2026-11.A.B", "sealed10.k.A"] {
+            assert!(TokenData::new(sealed).is_sealed(), "{sealed}");
+        }
+        for token in [
+            "",
+            "sealed",
+            "sealed1",
+            "sealed1.k1",
+            "sealed1.k1.",
+            "sealed1..A",
+            "sealed.k1.A",
+            "sealedx.k.A",
+            "eyJ.a.b",
+        ] {
+            assert!(!TokenData::new(token).is_sealed(), "{token}");
+        }
     }
 
     #[test]

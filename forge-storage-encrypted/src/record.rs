@@ -113,7 +113,10 @@ mod tests {
     fn what_is_sealed_is_opened_whole() {
         for token in sample_tokens() {
             let token = token.with_issued_at(Utc::now());
-            let opened = open(&keys(), "crm", &seal(&keys(), "crm", &token).unwrap()).unwrap();
+            let record = seal(&keys(), "crm", &token).unwrap();
+            assert!(record.is_sealed());
+            let opened = open(&keys(), "crm", &record).unwrap();
+            assert!(!opened.is_sealed());
             assert_eq!(opened, token);
             assert_eq!(opened.issued_at(), token.issued_at());
         }

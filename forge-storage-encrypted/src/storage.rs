@@ -63,8 +63,8 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// Nothing is flushed and no token call is made for it: a record is encrypted with the new key at its next
 /// renewal. Do not leave out the first step: processes that cannot read each other's records replace them
 /// in turn, with a token call each time. For the same reason let the encrypted records have a place of
-/// their own (another Redis prefix, say) when processes that encrypt and such that do not run side by side;
-/// those that do not would take a sealed text for a token.
+/// their own (another Redis prefix, say) when processes that encrypt and such that do not run side by side:
+/// for a manager that does not an encrypted record is no token ([`TokenData::is_sealed`]).
 ///
 /// # Memory
 ///

@@ -9,6 +9,7 @@ use forge_core::{Clock, ConfigError, TokenData, TokenProvider, TokenStorage};
 use super::failures::Failures;
 use super::flights::Flights;
 use super::rejections::Rejections;
+use super::reports::Reports;
 use super::slot::{Announcements, Slot};
 use super::time::Time;
 use super::windows::Windows;
@@ -159,6 +160,7 @@ impl TokenManagerBuilder {
             slot: Slot::new(announcements),
             flights: Arc::new(Flights::new()),
             rejections: Mutex::new(Rejections::new()),
+            reports: Reports::default(),
         }))
     }
 }

@@ -57,6 +57,12 @@ impl Inner {
     /// What becomes of what the storage has. The stamp was taken before.
     fn judge(&self, goal: Goal, stored: Option<TokenData>, stamp: Stamp) -> Found {
         let Some(token) = stored else { return self.only_here(goal, None) };
+        if token.is_sealed() {
+            self.reports.tell_of_sealed_record(self.provider.service_name(), &self.key);
+            // Nor may what stands for its refresh token be sent. Its identity is what the storage compares
+            // when it is replaced.
+            return self.only_here(goal, Some(token.without_refresh_token()));
+        }
         let now = self.clock.now();
         let id = token.id();
         match self.slot.entry_of(token, stamp, self.windows, now) {

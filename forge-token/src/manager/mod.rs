@@ -9,6 +9,7 @@ mod goal;
 mod lookup;
 mod origin;
 mod rejections;
+mod reports;
 mod slot;
 mod status;
 mod time;
@@ -38,6 +39,7 @@ use flights::Flights;
 use get_token::GetToken;
 use goal::Goal;
 use rejections::Rejections;
+use reports::Reports;
 use slot::{Claim, Entry, Slot};
 use time::Time;
 use windows::Windows;
@@ -96,6 +98,7 @@ pub(crate) struct Inner {
     slot: Slot,
     flights: Arc<Flights<Result<Landed, AuthenticationError>>>,
     rejections: Mutex<Rejections>,
+    reports: Reports,
 }
 
 type Obtained = Result<(Arc<Credential>, TokenOrigin), AuthenticationError>;

@@ -9,6 +9,7 @@ mod canaries;
 mod connection;
 #[path = "../canary/logs.rs"]
 mod logs;
+mod plain;
 mod redis;
 mod rotation;
 mod secrets;

@@ -38,6 +38,12 @@ pub(crate) struct Numbered {
     fetches: AtomicUsize,
 }
 
+impl Numbered {
+    pub(crate) fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+}
+
 #[async_trait]
 impl TokenProvider for Numbered {
     fn service_name(&self) -> &'static str {
@@ -129,7 +135,7 @@ impl Fleet {
 
     /// Provider calls so far.
     pub(crate) fn fetches(&self) -> usize {
-        self.provider.fetches.load(Ordering::SeqCst)
+        self.provider.fetches()
     }
 
     /// Ends the load. Every caller had a token each time; these are all that there were.
