@@ -1,9 +1,13 @@
+mod record;
+
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
+
+pub use record::InvalidTokenRecord;
 
 use crate::{Secret, TokenId};
 
@@ -72,6 +76,13 @@ impl TokenData {
         let expires_at =
             TimeDelta::from_std(lifetime).ok().and_then(|lifetime| now.checked_add_signed(lifetime));
         self.with_issued_at(now).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// The same without expiry and issue time: for a storage that keeps these beside the record.
+    #[must_use]
+    pub fn without_times(mut self) -> Self {
+        (self.expires_at, self.issued_at) = (None, None);
+        self
     }
 
     /// Sets the refresh token (RFC 6749 1.5).

@@ -50,6 +50,9 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// since a name in front of the cache key, such as Redis's prefix, is not known here, records can be moved
 /// between two prefixes with the same encryption key: give each its own.
 ///
+/// A token whose record could not be read back is not stored ([`TokenData::to_record`]). Encrypted, a record is
+/// a third longer, which counts where the inner storage has a bound.
+///
 /// What cannot be decrypted is a miss, told once by a warning (`tracing`, level WARN), and replaced by the
 /// next token: a record that is truncated, changed, moved, not encrypted at all, or whose key is not here.
 ///

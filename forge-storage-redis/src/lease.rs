@@ -135,7 +135,7 @@ impl Lease {
             script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
             script
                 .arg(&self.owner)
-                .arg(written.record.as_str())
+                .arg(written.record.expose())
                 .arg(&written.seconds)
                 .arg(&written.issued_at);
             script.arg(announcements.channel()).arg(change.message()).arg(&self.epoch).arg(read);

@@ -95,10 +95,13 @@ impl Inner {
         self.at_hand(goal, |entry| self.slot.is_current(entry))
     }
 
-    /// Aloud, unless the storage was not even asked: then it has said so itself, once.
+    /// Aloud, unless the storage was not even asked: then it has said so itself, once. Once, too, of what would
+    /// be so at each use.
     pub(super) fn warn_of_storage(&self, error: &StorageError, consequence: &str) {
         let service = self.provider.service_name();
-        if error.is_unsent() {
+        if error.is_unstorable() {
+            self.reports.tell_of_unstorable_token(service, error);
+        } else if error.is_unsent() {
             tracing::debug!(service, %error, consequence, "no token storage");
         } else {
             tracing::warn!(service, %error, consequence, "the token storage failed");

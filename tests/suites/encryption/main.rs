@@ -13,4 +13,5 @@ mod plain;
 mod redis;
 mod rotation;
 mod secrets;
+mod unreadable;
 mod world;

@@ -1,37 +1,11 @@
 //! Managers that do not encrypt, over a place where others do.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use requestforge::{InMemoryTokenStorage, StorageError, TokenData, TokenManager, TokenStorage, async_trait};
+use requestforge::{InMemoryTokenStorage, TokenData, TokenManager, TokenStorage};
 
 use crate::logs;
-use crate::world::{Numbered, encrypted};
-
-/// The documents' four methods only.
-#[derive(Debug, Default)]
-struct Bare(Mutex<HashMap<String, TokenData>>);
-
-#[async_trait]
-impl TokenStorage for Bare {
-    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        Ok(self.0.lock().expect("unpoisoned").get(key).cloned())
-    }
-
-    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
-        self.0.lock().expect("unpoisoned").insert(key.to_owned(), token.clone());
-        Ok(())
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.0.lock().expect("unpoisoned").remove(key);
-        Ok(())
-    }
-
-    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
-        Ok(self.0.lock().expect("unpoisoned").contains_key(key))
-    }
-}
+use crate::world::{Bare, Numbered, encrypted};
 
 fn manager(storage: Arc<dyn TokenStorage>, key: &str, provider: &Arc<Numbered>) -> TokenManager {
     let builder = TokenManager::builder(Arc::clone(provider)).storage(storage);
