@@ -60,7 +60,7 @@ pub use storage::{
     Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, MarkTakeover,
     Seen, Spending, TokenLease, TokenLeases, TokenStorage, Version,
 };
-pub use token::TokenData;
+pub use token::{InvalidTokenRecord, TokenData};
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.
 pub use async_trait::async_trait;

@@ -1,9 +1,13 @@
+mod record;
+
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
+
+pub use record::InvalidTokenRecord;
 
 use crate::{Secret, TokenId};
 
@@ -74,6 +78,13 @@ impl TokenData {
         self.with_issued_at(now).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
+    /// The same without expiry and issue time: for a storage that keeps these beside the record.
+    #[must_use]
+    pub fn without_times(mut self) -> Self {
+        (self.expires_at, self.issued_at) = (None, None);
+        self
+    }
+
     /// Sets the refresh token (RFC 6749 1.5).
     #[must_use]
     pub fn with_refresh_token(mut self, refresh_token: impl Into<Secret>) -> Self {
@@ -102,8 +113,10 @@ impl TokenData {
         self
     }
 
-    /// Says when the token was issued, from which its lifetime follows. Unknown by default: a
-    /// manager then takes the moment at which it first saw the token.
+    /// Says when the token was issued, from which its lifetime follows. Unknown by default: a manager then
+    /// takes the moment at which it asked the provider for the token. Of one that it finds in a storage that
+    /// stays unknown, and the [margin](Self::usable_until) whole: let a storage keep it, as
+    /// [`to_record`](Self::to_record) does.
     #[must_use]
     pub fn with_issued_at(mut self, issued_at: DateTime<Utc>) -> Self {
         self.issued_at = Some(issued_at);
@@ -150,6 +163,18 @@ impl TokenData {
     #[must_use]
     pub fn issued_at(&self) -> Option<DateTime<Utc>> {
         self.issued_at
+    }
+
+    /// Whether this is no token but the record of one, encrypted by an `EncryptedTokenStorage` (of whatever
+    /// version), and read past that. A manager takes it for none, and never sends it.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        // Version, key id, and the rest, with dots between.
+        let mut parts = self.access_token().splitn(3, '.');
+        let mut next = || parts.next().unwrap_or_default();
+        let (version, key_id, sealed) = (next().strip_prefix("sealed").unwrap_or_default(), next(), next());
+        let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && !key_id.is_empty() && !sealed.is_empty()
     }
 
     /// Tells this access token from others.
@@ -304,6 +329,26 @@ mod tests {
         }
         let absurd = [("refresh_expires_in".to_owned(), Value::from(u64::MAX))].into_iter().collect();
         assert_eq!(refreshable.with_extra(absurd).kept_until(at(0)), Some(at(30 * day)));
+    }
+
+    #[test]
+    fn inv20_an_encrypted_record_of_any_version_is_told_from_tokens() {
+        for sealed in ["sealed1.k1.AAAA", "sealed2.2026-11.A.B", "sealed10.k.A"] {
+            assert!(TokenData::new(sealed).is_sealed(), "{sealed}");
+        }
+        for token in [
+            "",
+            "sealed",
+            "sealed1",
+            "sealed1.k1",
+            "sealed1.k1.",
+            "sealed1..A",
+            "sealed.k1.A",
+            "sealedx.k.A",
+            "eyJ.a.b",
+        ] {
+            assert!(!TokenData::new(token).is_sealed(), "{token}");
+        }
     }
 
     #[test]

@@ -1,34 +1,11 @@
 //! A token as the inner storage gets it: all that it must not know in one sealed text, which stands in the
 //! access token's place.
 
-use std::borrow::Cow;
-
 use forge_core::{StorageError, TokenData};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::keyring::{Keyring, Unreadable};
-
-#[derive(Serialize)]
-struct Written<'a> {
-    access_token: &'a str,
-    token_type: &'a str,
-    refresh_token: Option<&'a str>,
-    scope: Option<&'a str>,
-    extra: &'a Map<String, Value>,
-}
-
-/// What may be missing is optional, and what is not known is let pass: the next version may have more.
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(borrow)]
-    access_token: Cow<'a, str>,
-    token_type: Option<String>,
-    refresh_token: Option<String>,
-    scope: Option<String>,
-    extra: Option<Map<String, Value>>,
-}
 
 /// Stands for a refresh token: that there is one decides how long a record is kept.
 const SOME_REFRESH_TOKEN: &str = "sealed";
@@ -39,18 +16,11 @@ const REFRESH_TOKEN_LIFETIMES: [&str; 2] = ["refresh_expires_in", "refresh_token
 ///
 /// # Errors
 ///
-/// It cannot be encrypted.
+/// It cannot be encrypted, or not read back.
 pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result<TokenData, StorageError> {
-    let written = Written {
-        access_token: token.access_token(),
-        token_type: token.token_type(),
-        refresh_token: token.refresh_token(),
-        scope: token.scope(),
-        extra: token.extra(),
-    };
-    let plain = serde_json::to_vec(&written)
-        .map_err(|_| StorageError::new("the token cannot be written as JSON").with_nothing_sent())?;
-    let sealed = TokenData::new(keys.seal(cache_key, Zeroizing::new(plain))?);
+    let plain = token.clone().without_times().to_record()?;
+    let plain = Zeroizing::new(plain.expose().as_bytes().to_vec());
+    let sealed = TokenData::new(keys.seal(cache_key, plain)?);
     let sealed = with_times_of(token, sealed);
     if token.refresh_token().is_none() {
         return Ok(sealed);
@@ -61,19 +31,8 @@ pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result
 /// The token of a record. Its times are the record's: a storage may have another clock than we have.
 pub(crate) fn open(keys: &Keyring, cache_key: &str, record: &TokenData) -> Result<TokenData, Unreadable> {
     let plain = keys.open(cache_key, record.access_token())?;
-    let read: Read<'_> =
-        serde_json::from_slice(&plain).map_err(|_| Unreadable("what was encrypted is no token"))?;
-    let mut token = TokenData::new(read.access_token.into_owned());
-    if let Some(token_type) = read.token_type {
-        token = token.with_token_type(token_type);
-    }
-    if let Some(refresh_token) = read.refresh_token {
-        token = token.with_refresh_token(refresh_token);
-    }
-    if let Some(scope) = read.scope {
-        token = token.with_scope(scope);
-    }
-    Ok(with_times_of(record, token.with_extra(read.extra.unwrap_or_default())))
+    let token = TokenData::from_record(&*plain).map_err(|_| Unreadable("what was encrypted is no token"))?;
+    Ok(with_times_of(record, token.without_times()))
 }
 
 fn with_times_of(from: &TokenData, mut to: TokenData) -> TokenData {
@@ -113,7 +72,10 @@ mod tests {
     fn what_is_sealed_is_opened_whole() {
         for token in sample_tokens() {
             let token = token.with_issued_at(Utc::now());
-            let opened = open(&keys(), "crm", &seal(&keys(), "crm", &token).unwrap()).unwrap();
+            let record = seal(&keys(), "crm", &token).unwrap();
+            assert!(record.is_sealed());
+            let opened = open(&keys(), "crm", &record).unwrap();
+            assert!(!opened.is_sealed());
             assert_eq!(opened, token);
             assert_eq!(opened.issued_at(), token.issued_at());
         }

@@ -19,7 +19,8 @@ impl Lease {
 #[async_trait]
 impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        self.place.take(|| self.storage.now()).await;
+        let storage = &self.storage;
+        self.place.take(|| storage.now()).await;
         let cool_down = self.place.cool_down(self.storage.now());
         match cool_down.filter(|cool_down| heed_cool_down && !cool_down.left().is_zero()) {
             Some(cool_down) => {

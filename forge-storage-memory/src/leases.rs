@@ -1,16 +1,21 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use forge_core::{CoolDown, Moment};
 use tokio::sync::Notify;
 
+use crate::cool_downs::CoolDowns;
+
 /// What is remembered of each key that is wanted at present, or that must not be.
-#[derive(Default)]
 pub(crate) struct Leases {
-    by_key: Mutex<HashMap<String, Desk>>,
+    state: Mutex<State>,
     numbers: AtomicU64,
+}
+
+struct State {
+    desks: HashMap<String, Desk>,
+    cool_downs: CoolDowns,
 }
 
 #[derive(Default)]
@@ -18,8 +23,10 @@ struct Desk {
     /// Those who have a place here; the last one to leave takes the desk with it.
     places: usize,
     holder: Option<Holder>,
-    freed: Arc<Notify>,
-    cool_down: Option<Pause>,
+    /// Wakes those who wait: the key is free, or its epoch has changed.
+    changed: Arc<Notify>,
+    /// How often the key was invalidated since the desk is here.
+    epoch: u64,
 }
 
 struct Holder {
@@ -28,26 +35,56 @@ struct Holder {
     since: i64,
 }
 
-struct Pause {
-    cool_down: CoolDown,
-    /// In monotonic milliseconds.
-    until: i64,
-}
-
 /// Whoever holds a key for longer has a runtime that nobody drives any more: in a process nobody dies
 /// alone.
 const LONGEST_HOLD: i64 = 120_000;
 
 impl Leases {
-    /// A place in the queue for this key.
-    pub(crate) fn queue(leases: &Arc<Self>, key: &str) -> Place {
-        leases.by_key().entry(key.to_owned()).or_default().places += 1;
-        let number = leases.numbers.fetch_add(1, Ordering::Relaxed);
-        Place { number, key: key.to_owned(), leases: Arc::clone(leases) }
+    /// Room for the cool-downs of so many keys. Those that are wanted are as many as there are leases.
+    pub(crate) fn with_capacity(keys: u64) -> Self {
+        let state = State { desks: HashMap::new(), cool_downs: CoolDowns::with_capacity(keys) };
+        Self { state: Mutex::new(state), numbers: AtomicU64::new(0) }
     }
 
-    fn by_key(&self) -> MutexGuard<'_, HashMap<String, Desk>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A place in the queue for this key.
+    pub(crate) fn queue(leases: &Arc<Self>, key: &str) -> Place {
+        leases.state().desks.entry(key.to_owned()).or_default().places += 1;
+        let number = leases.numbers.fetch_add(1, Ordering::Relaxed);
+        Place { number, key: key.to_owned(), epoch: None, leases: Arc::clone(leases) }
+    }
+
+    /// Invalidates this key: deletes, and in the same step sees to it that nobody stores what was fetched
+    /// before. The cool-down stays, since the token endpoint is no better for it.
+    pub(crate) fn break_fence(&self, key: &str, delete: impl FnOnce()) {
+        let mut state = self.state();
+        delete();
+        state.desks.get_mut(key).map(Desk::begin_epoch);
+    }
+
+    /// As [`break_fence`](Self::break_fence), for all keys.
+    pub(crate) fn break_all_fences(&self, delete: impl FnOnce()) {
+        let mut state = self.state();
+        delete();
+        state.desks.values_mut().for_each(Desk::begin_epoch);
+    }
+
+    /// Of how many keys anything is remembered.
+    #[cfg(test)]
+    pub(crate) fn keys_known(&self) -> usize {
+        let state = self.state();
+        state.desks.len() + state.cool_downs.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn begin_epoch(&mut self) {
+        self.epoch += 1;
+        // Who waits is not fetching yet, and so belongs to the new epoch.
+        self.changed.notify_waiters();
     }
 }
 
@@ -55,6 +92,8 @@ impl Leases {
 pub(crate) struct Place {
     number: u64,
     key: String,
+    /// When the key was looked at last: what is fetched was asked for after that. `None`: it was not.
+    epoch: Option<u64>,
     leases: Arc<Leases>,
 }
 
@@ -69,26 +108,27 @@ impl Place {
     }
 
     /// Waits until the key is ours. The runtime is only needed to be woken: any will do.
-    pub(crate) async fn take(&self, now: impl Fn() -> Moment) {
+    pub(crate) async fn take(&mut self, now: impl Fn() -> Moment) {
         loop {
-            let freed = self.with_desk(|desk| Arc::clone(&desk.freed));
-            let mut freed = std::pin::pin!(freed.notified());
+            let changed = self.with_desk(|desk| Arc::clone(&desk.changed));
+            let mut changed = std::pin::pin!(changed.notified());
             // Before looking, so that nothing is missed in between.
-            freed.as_mut().enable();
+            changed.as_mut().enable();
             let now = now().monotonic_millis();
-            let is_ours = self.with_desk(|desk| {
+            let (is_ours, epoch) = self.with_desk(|desk| {
                 let is_free = desk.holder.as_ref().is_none_or(|holder| {
                     holder.number == self.number || now.saturating_sub(holder.since) >= LONGEST_HOLD
                 });
                 if is_free {
                     desk.holder = Some(Holder { number: self.number, since: now });
                 }
-                is_free
+                (is_free, desk.epoch)
             });
+            self.epoch = Some(epoch);
             if is_ours {
                 return;
             }
-            freed.await;
+            changed.await;
         }
     }
 
@@ -99,58 +139,60 @@ impl Place {
     pub(crate) fn give_back(&self) {
         self.with_desk(|desk| {
             if desk.holder.take_if(|holder| holder.number == self.number).is_some() {
-                desk.freed.notify_waiters();
+                desk.changed.notify_waiters();
             }
         });
     }
 
-    /// Does something unless the key is somebody else's, and keeps it so meanwhile. `true`: it is ours.
+    /// Does something unless the key is somebody else's, or was invalidated since it was looked at, and keeps
+    /// it so meanwhile. `true`: it is ours.
     pub(crate) fn behind_the_fence<R>(&self, act: impl FnOnce(bool) -> R) -> Option<R> {
-        self.with_desk(|desk| match &desk.holder {
-            None => Some(act(false)),
-            Some(holder) if holder.number == self.number => Some(act(true)),
-            Some(_) => None,
+        self.with_desk(|desk| {
+            if self.epoch.is_some_and(|epoch| epoch != desk.epoch) {
+                return None;
+            }
+            match &desk.holder {
+                None => Some(act(false)),
+                Some(holder) if holder.number == self.number => Some(act(true)),
+                Some(_) => None,
+            }
         })
     }
 
     /// The cool-down of the key, with what is left of it: nothing, if that is over.
     pub(crate) fn cool_down(&self, now: Moment) -> Option<CoolDown> {
-        self.with_desk(|desk| {
-            let pause = desk.cool_down.as_ref()?;
-            let left = u64::try_from(pause.until.saturating_sub(now.monotonic_millis())).unwrap_or(0);
-            Some(pause.cool_down.with_left(Duration::from_millis(left)))
-        })
+        self.leases.state().cool_downs.get(&self.key, now)
     }
 
     pub(crate) fn begin_cool_down(&self, cool_down: CoolDown, now: Moment) {
-        let left = i64::try_from(cool_down.left().as_millis()).unwrap_or(i64::MAX);
-        let until = now.monotonic_millis().saturating_add(left);
-        self.with_desk(|desk| desk.cool_down = Some(Pause { cool_down, until }));
+        self.leases.state().cool_downs.begin(&self.key, cool_down, now);
     }
 
     pub(crate) fn end_cool_down(&self) {
-        self.with_desk(|desk| desk.cool_down = None);
+        self.leases.state().cool_downs.end(&self.key);
     }
 
     fn with_desk<R>(&self, act: impl FnOnce(&mut Desk) -> R) -> R {
-        act(self.leases.by_key().entry(self.key.clone()).or_default())
+        act(self.leases.state().desks.entry(self.key.clone()).or_default())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.give_back();
-        let mut by_key = self.leases.by_key();
-        let Some(desk) = by_key.get_mut(&self.key) else { return };
+        let mut state = self.leases.state();
+        let Some(desk) = state.desks.get_mut(&self.key) else { return };
         desk.places = desk.places.saturating_sub(1);
-        if desk.places == 0 && desk.cool_down.is_none() {
-            by_key.remove(&self.key);
+        if desk.places == 0 {
+            state.desks.remove(&self.key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn start() -> Moment {
@@ -159,13 +201,13 @@ mod tests {
 
     #[tokio::test]
     async fn inv01_one_at_a_time_per_key_and_no_trace_afterwards() {
-        let leases = Arc::new(Leases::default());
+        let leases = Arc::new(Leases::with_capacity(100));
         let running = Arc::new(Mutex::new(0));
         let mut tasks = tokio::task::JoinSet::new();
         for i in 0..100 {
             let (leases, running) = (Arc::clone(&leases), Arc::clone(&running));
             tasks.spawn(async move {
-                let place = Leases::queue(&leases, "key");
+                let mut place = Leases::queue(&leases, "key");
                 place.take(start).await;
                 *running.lock().unwrap() += 1;
                 for _ in 0..i % 3 {
@@ -176,25 +218,25 @@ mod tests {
             });
         }
         tasks.join_all().await;
-        assert!(leases.by_key().is_empty());
+        assert_eq!(leases.keys_known(), 0);
     }
 
     #[tokio::test]
     async fn who_gives_up_waiting_leaves_no_trace() {
-        let leases = Arc::new(Leases::default());
-        let first = Leases::queue(&leases, "key");
+        let leases = Arc::new(Leases::with_capacity(100));
+        let mut first = Leases::queue(&leases, "key");
         first.take(start).await;
-        let second = Leases::queue(&leases, "key");
+        let mut second = Leases::queue(&leases, "key");
         assert!(tokio::time::timeout(Duration::from_millis(1), second.take(start)).await.is_err());
         drop(first);
         drop(second);
-        assert!(leases.by_key().is_empty());
+        assert_eq!(leases.keys_known(), 0);
     }
 
     #[tokio::test]
     async fn inv03_who_holds_a_key_for_ever_does_not() {
-        let leases = Arc::new(Leases::default());
-        let (stuck, next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
+        let leases = Arc::new(Leases::with_capacity(100));
+        let (mut stuck, mut next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
         stuck.take(start).await;
         next.take(|| Moment::from_millis(0, LONGEST_HOLD)).await;
         assert!(next.is_taken() && !stuck.is_taken());

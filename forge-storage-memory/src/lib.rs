@@ -1,5 +1,6 @@
 //! Keeps tokens in the process, shared by all managers that hold a clone of the storage.
 
+mod cool_downs;
 mod lease;
 mod leases;
 mod mark;

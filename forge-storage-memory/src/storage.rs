@@ -43,7 +43,8 @@ struct Inner {
     generations: Generations,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
-    /// Held while a token changes, so that comparing and deleting is one step. Reads go past it.
+    /// Held while a token changes, so that comparing and deleting is one step. Reads go past it. Who needs
+    /// the lock of `leases`, too, takes that one first.
     changing: Mutex<()>,
 }
 
@@ -62,7 +63,8 @@ pub struct InMemoryTokenStorageBuilder {
 }
 
 impl InMemoryTokenStorageBuilder {
-    /// How many tokens are kept at most. Default: 100,000.
+    /// How many tokens are kept at most, and of how many keys is remembered that fetching has failed lately.
+    /// Default: 100,000.
     pub fn capacity(mut self, tokens: u64) -> Self {
         self.capacity = tokens;
         self
@@ -84,7 +86,7 @@ impl InMemoryTokenStorageBuilder {
         InMemoryTokenStorage(Arc::new(Inner {
             tokens,
             generations: Generations::default(),
-            leases: Arc::default(),
+            leases: Arc::new(Leases::with_capacity(self.capacity)),
             clock: self.clock,
             changing: Mutex::new(()),
         }))
@@ -103,11 +105,13 @@ impl InMemoryTokenStorage {
         InMemoryTokenStorageBuilder { capacity: 100_000, clock: Arc::new(SystemClock) }
     }
 
-    /// Forgets all tokens.
+    /// Forgets all tokens. A token that is being fetched meanwhile is not stored either.
     pub fn clear(&self) {
-        let _changing = self.0.change();
-        self.0.tokens.invalidate_all();
-        self.0.generations.bump_all();
+        self.0.leases.break_all_fences(|| {
+            let _changing = self.0.change();
+            self.0.tokens.invalidate_all();
+            self.0.generations.bump_all();
+        });
     }
 
     /// The number of tokens that take up memory now.
@@ -211,9 +215,12 @@ impl TokenStorage for InMemoryTokenStorage {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        let _changing = self.0.change();
-        self.0.tokens.invalidate(key);
-        self.0.generations.bump(key);
+        // A fetch that began before this must not store its token after it.
+        self.0.leases.break_fence(key, || {
+            let _changing = self.0.change();
+            self.0.tokens.invalidate(key);
+            self.0.generations.bump(key);
+        });
         Ok(())
     }
 
@@ -282,9 +289,10 @@ impl Expiry<String, Arc<Kept>> for FreeMemory {
 
 #[cfg(test)]
 mod tests {
-    use forge_core::ManualClock;
+    use forge_core::{Acquired, CoolDown, ManualClock};
 
     use super::*;
+    use crate::cool_downs::COUNT_FAILURES;
 
     #[tokio::test]
     async fn conforms() {
@@ -327,6 +335,67 @@ mod tests {
         assert!(!storage.exists("key 0").await.unwrap());
     }
 
+    async fn fail(storage: &InMemoryTokenStorage, key: &str, cool_down: CoolDown) {
+        let mut lease = TokenLeases::lease(storage, key);
+        lease.acquire(false).await.unwrap();
+        lease.fail(&cool_down).await.unwrap();
+    }
+
+    async fn failures(storage: &InMemoryTokenStorage, key: &str) -> u32 {
+        match TokenLeases::lease(storage, key).acquire(false).await.unwrap() {
+            Acquired::Held { failures } => failures,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn inv08_what_is_known_of_failures_leaves_some_time_after_the_cool_down() {
+        let clock = Arc::new(ManualClock::new());
+        let storage = InMemoryTokenStorage::builder().clock(Arc::clone(&clock) as _).build();
+        for i in 0..5_000 {
+            fail(&storage, &format!("key {i}"), CoolDown::new(Duration::from_secs(i % 60), 3)).await;
+        }
+        assert_eq!(storage.0.leases.keys_known(), 5_000);
+        clock.advance(Duration::from_secs(60));
+        let mut next = TokenLeases::lease(&storage, "key 7");
+        let acquired = next.acquire(true).await.unwrap();
+        assert_eq!(acquired, Acquired::Held { failures: 3 }, "failures in a row are counted on");
+        drop(next);
+        clock.advance(COUNT_FAILURES.saturating_sub(Duration::from_secs(2)));
+        assert_eq!(failures(&storage, "key 59").await, 3);
+        assert_eq!(failures(&storage, "key 7").await, 0);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(failures(&storage, "key 59").await, 0);
+        assert_eq!(storage.0.leases.keys_known(), 0, "nothing is kept of keys that nobody asks for any more");
+
+        // Nor of one that has a token again.
+        fail(&storage, "key", CoolDown::new(Duration::from_secs(60), 3)).await;
+        let mut lease = TokenLeases::lease(&storage, "key");
+        lease.acquire(false).await.unwrap();
+        lease.store(&TokenData::new("t"), None).await.unwrap();
+        drop(lease);
+        assert_eq!(storage.0.leases.keys_known(), 0);
+    }
+
+    #[tokio::test]
+    async fn inv08_the_capacity_bounds_what_is_known_of_failures_too() {
+        let storage = InMemoryTokenStorage::builder().capacity(100).build();
+        for i in 0..5_000 {
+            let seconds = if i == 7 { 3_600 } else { 60 };
+            fail(&storage, &format!("key {i}"), CoolDown::new(Duration::from_secs(seconds), 3)).await;
+        }
+        assert_eq!(storage.0.leases.keys_known(), 100);
+        assert_eq!(failures(&storage, "key 7").await, 3, "what lasts longest stays");
+        assert_eq!(failures(&storage, "key 8").await, 0);
+        for _ in 0..200 {
+            fail(&storage, "key 7", CoolDown::new(Duration::from_secs(3_600), 3)).await;
+        }
+        assert_eq!(storage.0.leases.keys_known(), 100, "one key takes one place");
+        let none = InMemoryTokenStorage::builder().capacity(0).build();
+        fail(&none, "key", CoolDown::new(Duration::MAX, 3)).await;
+        assert_eq!(none.0.leases.keys_known(), 0);
+    }
+
     #[tokio::test]
     async fn eviction_is_no_change() {
         let storage = InMemoryTokenStorage::builder().capacity(1).build();
@@ -352,6 +421,46 @@ mod tests {
         assert!(generation.current().is_next_after(before));
         storage.set("a", &TokenData::new("t")).await.unwrap();
         assert!(storage.exists("a").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn inv04_what_was_cleared_while_it_was_fetched_is_not_stored() {
+        let storage = InMemoryTokenStorage::new();
+        let mut fetching = TokenLeases::lease(&storage, "a");
+        fetching.acquire(true).await.unwrap();
+        storage.clear();
+        assert!(!fetching.store(&TokenData::new("t"), None).await.unwrap());
+        assert!(storage.is_empty());
+        let mut next = TokenLeases::lease(&storage, "a");
+        next.acquire(true).await.unwrap();
+        assert!(next.store(&TokenData::new("t"), None).await.unwrap());
+    }
+
+    /// The holder takes so long that another one fetches without the lease.
+    #[tokio::test]
+    async fn inv04_a_deletion_also_concerns_a_lease_that_was_waited_for_in_vain() {
+        for is_deleted_while_waiting in [false, true] {
+            let storage = InMemoryTokenStorage::new();
+            let mut holder = TokenLeases::lease(&storage, "a");
+            holder.acquire(true).await.unwrap();
+            let mut waiting = TokenLeases::lease(&storage, "a");
+            {
+                let mut acquiring = waiting.acquire(true);
+                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(acquiring.as_mut().poll(&mut context).is_pending());
+                if is_deleted_while_waiting {
+                    storage.delete("a").await.unwrap();
+                    assert!(acquiring.as_mut().poll(&mut context).is_pending());
+                }
+            }
+            // Here it fetches.
+            if !is_deleted_while_waiting {
+                storage.delete("a").await.unwrap();
+            }
+            drop(holder);
+            let is_stored = waiting.store(&TokenData::new("t"), None).await.unwrap();
+            assert_eq!(is_stored, is_deleted_while_waiting, "what was fetched before the deletion is not");
+        }
     }
 
     #[tokio::test]

@@ -29,7 +29,8 @@ pub(crate) struct Lease {
     owner: String,
     /// Over which it was asked for, while it may be ours.
     connection: Option<Connection>,
-    /// Of when it was given; empty: it was not.
+    /// Of when it was given, or asked for in vain: who fetches without it must store nothing either that was
+    /// invalidated since. Empty: it was not asked for.
     epoch: String,
     /// What was there when it was given.
     seen: Option<Present>,
@@ -80,8 +81,8 @@ impl Lease {
         };
         let (what, failures, status, left, digest, epoch, record): Told =
             storage.servers.call(keys, asking).await?;
+        self.epoch = epoch;
         if what == "held" {
-            self.epoch = epoch;
             self.seen = record.map(|record| storage.present(keys, record, asked));
             return Ok(Answer::Held { failures });
         }
@@ -136,7 +137,7 @@ impl Lease {
             script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
             script
                 .arg(&self.owner)
-                .arg(written.record.as_str())
+                .arg(written.record.expose())
                 .arg(&written.seconds)
                 .arg(&written.issued_at);
             script.arg(announcements.channel()).arg(change.message()).arg(&self.epoch).arg(read);

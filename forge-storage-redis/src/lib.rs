@@ -18,7 +18,6 @@ mod login;
 #[cfg(test)]
 mod logs;
 mod poll;
-mod record;
 mod scripts;
 mod server_clock;
 mod servers;

@@ -58,3 +58,14 @@ impl fmt::Debug for Scripts {
         f.debug_struct("Scripts").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use forge_core::TokenData;
+
+    #[test]
+    fn inv20_the_scripts_read_records_as_long_as_those_that_are_written() {
+        let common = include_str!("scripts/common.lua");
+        assert!(common.contains(&format!("length > {} ", TokenData::MAX_RECORD_LENGTH)));
+    }
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use forge_core::{
-    CompareAndDelete, ConfigError, Generation, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
-    TokenStorage,
+    CompareAndDelete, ConfigError, Generation, Secret, StorageError, TokenData, TokenId, TokenLease,
+    TokenLeases, TokenStorage,
 };
 use redis::Client;
 use zeroize::Zeroizing;
@@ -17,7 +17,6 @@ use crate::builder::RedisTokenStorageBuilder;
 use crate::keys::{self, Keys};
 use crate::lease::Lease;
 use crate::link::Up;
-use crate::record;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 use crate::servers::Servers;
@@ -50,6 +49,7 @@ use crate::target::Target;
 /// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
 /// | A token that is not there was invalidated | Also where the server has lost it, restarted empty or short of memory: one token call |
 /// | What cannot be read under a token's key is no token, and is replaced by the next one; what is strange at its side is ignored | |
+/// | A token whose record could not be read back is not stored: each process fetches one, and says so once | Records over 1 MiB, or with `extra` nested more than 125 deep |
 ///
 /// # What it costs the server
 ///
@@ -234,7 +234,7 @@ impl Asked {
 
 /// A token as it is to be stored.
 pub(crate) struct Written {
-    pub(crate) record: Zeroizing<String>,
+    pub(crate) record: Secret,
     /// How long to keep it; empty: for ever.
     pub(crate) seconds: String,
     /// In milliseconds by the server's clock; empty: unknown.
@@ -269,13 +269,10 @@ impl Inner {
             ("none", _) => None,
             ("record", Some(Asked { at, clock })) => {
                 clock.learn(at, now);
-                match record::read(&record) {
-                    Ok(token) => Some(by_our_clock(&clock, token, &issued_at)),
-                    Err(record::Unreadable(why)) => {
-                        self.report(keys, &digest, why);
-                        None
-                    }
-                }
+                TokenData::from_record(&*record)
+                    .map(|token| by_our_clock(&clock, &token, &issued_at))
+                    .inspect_err(|error| self.report(keys, &digest, error.reason()))
+                    .ok()
             }
             _ => {
                 self.report(keys, &digest, "no text, or too long");
@@ -304,9 +301,12 @@ impl Inner {
 /// A token as it is stored on a server with this clock.
 pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written, StorageError> {
     let now = clock.local_now().wall();
-    let expires_at = token.expires_at().map(|at| clock.to_server(at));
-    let record = record::write(token, expires_at)
-        .map_err(|_| StorageError::new("the token cannot be written as JSON").with_nothing_sent())?;
+    // The record has the six fields that the documents' own class reads and writes, no more.
+    let mut timeless = token.clone().without_times();
+    if let Some(expires_at) = token.expires_at() {
+        timeless = timeless.with_expires_at(clock.to_server(expires_at));
+    }
+    let record = timeless.to_record()?;
     let seconds = token.kept_until(now).map(|until| {
         let left = until.signed_duration_since(now).num_seconds();
         left.clamp(SHORTEST_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
@@ -315,8 +315,10 @@ pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written,
     Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
 }
 
-fn by_our_clock(clock: &ServerClock, mut token: TokenData, issued_at: &str) -> TokenData {
-    if let Some(expires_at) = token.expires_at() {
+/// The record's expiry is by the server's clock, and so is the issue time that stands beside it.
+fn by_our_clock(clock: &ServerClock, read: &TokenData, issued_at: &str) -> TokenData {
+    let mut token = read.clone().without_times();
+    if let Some(expires_at) = read.expires_at() {
         token = token.with_expires_at(clock.to_local(expires_at));
     }
     let issued_at = issued_at.parse().ok().and_then(DateTime::<Utc>::from_timestamp_millis);
@@ -343,7 +345,7 @@ impl TokenStorage for RedisTokenStorage {
             let written = written(token, &up.clock)?;
             let mut script = self.0.scripts.set.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
-            script.arg(written.record.as_str()).arg(&written.seconds).arg(&written.issued_at);
+            script.arg(written.record.expose()).arg(&written.seconds).arg(&written.issued_at);
             script.arg(self.0.announcements.channel()).arg(change.message());
             Ok(script)
         };

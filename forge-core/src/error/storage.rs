@@ -8,6 +8,7 @@ use super::{Source, as_source};
 pub struct StorageError {
     message: String,
     unsent: bool,
+    unstorable: bool,
     source: Option<Source>,
 }
 
@@ -15,7 +16,7 @@ impl StorageError {
     /// An error with what a person should read. Put no secret in it.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), unsent: false, source: None }
+        Self { message: message.into(), unsent: false, unstorable: false, source: None }
     }
 
     /// Says that the storage was not asked at all, so that nothing can have come of it. Without this a
@@ -24,6 +25,19 @@ impl StorageError {
     pub fn with_nothing_sent(mut self) -> Self {
         self.unsent = true;
         self
+    }
+
+    /// As [`new`](Self::new), of storing a token whose record could not be read back: too long, say. Nothing was
+    /// sent, and trying again is of no use. A manager keeps the token in the process, and says so once.
+    #[must_use]
+    pub fn unstorable(message: impl Into<String>) -> Self {
+        Self { unsent: true, unstorable: true, ..Self::new(message) }
+    }
+
+    /// It is the token that cannot be stored, whatever the state of the storage.
+    #[must_use]
+    pub fn is_unstorable(&self) -> bool {
+        self.unstorable
     }
 
     /// The storage was not asked, for certain.

@@ -27,6 +27,7 @@ pub async fn check<S: TokenStorage + 'static>(storage: S, prefix: &str) {
     compares_before_deleting(&*storage, &format!("{prefix}compare")).await;
     leases_exclude(&*storage, &format!("{prefix}lease")).await;
     stores_behind_a_fence(&*storage, &format!("{prefix}fence")).await;
+    stores_nothing_that_was_invalidated_meanwhile(&*storage, &format!("{prefix}invalidated")).await;
     marks_spent_refresh_tokens(&*storage, &format!("{prefix}spend")).await;
     shares_cool_downs(&*storage, &format!("{prefix}cool-down")).await;
 }
@@ -222,6 +223,47 @@ async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
     drop(next);
     expect(storage.delete(key).await);
     assert!(expect(late.store(&token("three"), None).await), "nothing was read, and nothing is there");
+    expect(storage.delete(key).await);
+}
+
+/// A deletion means that no token is to be used that was fetched before it, whether it is here yet or on its
+/// way. Taking away one token, which was rejected say, says nothing of the one that is on its way.
+async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorage, key: &str) {
+    let Some(leases) = storage.leases() else { return };
+    let (old, new) = (TokenData::new("old"), TokenData::new("new"));
+    for present in [None, Some(&old)] {
+        if let Some(present) = present {
+            expect(storage.set(key, present).await);
+        }
+        let mut overtaken = leases.lease(key);
+        assert_held(&expect(overtaken.acquire(true).await), 0);
+        expect(storage.delete(key).await);
+        let read = present.map(TokenData::id);
+        let is_stored = expect(overtaken.store(&new, read).await);
+        assert!(!is_stored, "what was deleted since the lease was acquired must not be stored");
+        assert_eq!(expect(storage.get(key).await), None, "an invalidation must not be undone");
+        // The lease is given back all the same, and the next one is none of those that were overtaken.
+        let mut next = leases.lease(key);
+        assert_held(&expect(next.acquire(true).await), 0);
+        assert!(!expect(overtaken.store(&new, None).await), "nor later");
+        assert!(expect(next.store(&new, None).await), "a lease that was acquired after the deletion stores");
+        assert_eq!(expect(storage.get(key).await), Some(new.clone()));
+        expect(storage.delete(key).await);
+    }
+
+    // Of another key.
+    let mut held = leases.lease(key);
+    assert_held(&expect(held.acquire(true).await), 0);
+    expect(storage.delete(&format!("{key}:other")).await);
+    assert!(expect(held.store(&new, None).await), "a deletion concerns its own key only");
+
+    let Some(comparing) = storage.compare_and_delete() else { return };
+    expect(storage.set(key, &old).await);
+    let mut renewing = leases.lease(key);
+    assert_held(&expect(renewing.acquire(true).await), 0);
+    assert!(expect(comparing.delete_if(key, old.id()).await));
+    assert!(expect(renewing.store(&new, None).await), "one token was taken away, and this is another");
+    assert_eq!(expect(storage.get(key).await), Some(new));
     expect(storage.delete(key).await);
 }
 

@@ -6,7 +6,8 @@ use http::StatusCode;
 use crate::{AuthenticationError, AuthenticationErrorKind, StorageError, TokenData, TokenId};
 
 /// A storage's capability to let one of its users at a time fetch the token of a key, also where they
-/// are processes that may die.
+/// are processes that may die. Such a storage should have [`compare_and_delete`](crate::TokenStorage::compare_and_delete),
+/// too: without it a manager that takes a rejected token away deletes, and what it then fetches is not stored.
 pub trait TokenLeases: Send + Sync {
     /// A lease on this key. It is not ours before it is [acquired](TokenLease::acquire); until then nobody
     /// is asked.
@@ -55,9 +56,13 @@ pub trait TokenLease: Send + Sync {
     /// holds it and the storage still has what was `read` (`None`: no token). Says whether it did. What
     /// was stored ends a cool-down.
     ///
+    /// A key that was [deleted](crate::TokenStorage::delete) since the lease was [acquired](Self::acquire) stays
+    /// empty: the token was asked for before the deletion. A
+    /// [compare-and-delete](crate::CompareAndDelete::delete_if), which takes one token away, is no obstacle.
+    ///
     /// # Errors
     ///
-    /// The storage could not be told.
+    /// The storage could not be told, or could not read it back ([unstorable](StorageError::is_unstorable)).
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError>;
 
     /// Gives the lease back after a failure that all would meet with, and has them wait.

@@ -29,6 +29,14 @@ impl World {
         self.inner.then(async move { set(&theirs, "crm", &token).await });
     }
 
+    /// As a token that was rejected. A deletion would concern the one that is on its way, too.
+    async fn they_take_it_away(&self) {
+        if let Some(present) = get(&self.theirs, "crm").await {
+            let comparing = self.theirs.compare_and_delete().expect("it can");
+            assert!(comparing.delete_if("crm", present.id()).await.expect("an answer"));
+        }
+    }
+
     fn nothing_happens(&self) {
         self.inner.then(async {});
     }
@@ -123,7 +131,7 @@ async fn inv04_who_has_lost_the_lease_replaces_what_was_read_and_nothing_else() 
             let mut lost = held(&world.ours).await;
             // It ends with a store, so the second one is by somebody who only believes to have it.
             assert!(stores(&mut lost, &token("first"), None).await);
-            world.inner.delete("crm").await.expect("it is deleted");
+            world.they_take_it_away().await;
             if let Some(present) = present {
                 set(&world.theirs, "crm", &token(present)).await;
             }
@@ -143,7 +151,7 @@ async fn inv04_a_lease_that_ran_out_unnoticed_replaces_what_was_read_and_nothing
         let mut lease = held(&world.ours).await;
         world.inner.clock.advance(Duration::from_secs(120));
         drop(held(&world.theirs).await);
-        world.inner.delete("crm").await.expect("it is deleted");
+        world.they_take_it_away().await;
         if let Some(present) = present {
             set(&world.theirs, "crm", &token(present)).await;
         }
@@ -151,6 +159,27 @@ async fn inv04_a_lease_that_ran_out_unnoticed_replaces_what_was_read_and_nothing
         assert_eq!(is_stored, present == Some("read"));
         let left = if is_stored { Some("late") } else { present };
         assert_eq!(get(&world.ours, "crm").await, left.map(token));
+    }
+}
+
+#[tokio::test]
+async fn inv04_what_was_deleted_while_it_was_fetched_is_not_stored() {
+    for present in [None, Some("old")] {
+        for is_back in [false, true] {
+            let world = world();
+            if let Some(present) = present {
+                set(&world.theirs, "crm", &token(present)).await;
+            }
+            let mut lease = held(&world.ours).await;
+            world.theirs.delete("crm").await.expect("it is deleted");
+            let left = present.filter(|_| is_back).map(token);
+            if let Some(token) = &left {
+                set(&world.theirs, "crm", token).await;
+            }
+            let read = present.map(|name| token(name).id());
+            assert!(!stores(&mut lease, &token("late"), read).await, "{present:?}");
+            assert_eq!(get(&world.ours, "crm").await, left);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 -- Keys: lease, cool-down, token, epoch, meta. Arguments: owner, milliseconds, 1 to heed the cool-down,
 -- milliseconds for which failures are counted after a cool-down.
 -- Returns: what (`held`, `cooling` or `taken`), failures so far, status or 0, milliseconds of the
--- cool-down or of the other's lease, the record's digest, the epoch, and if it is held what is there.
+-- cool-down or of the other's lease, if it is taken the record's digest, the epoch, and if it is held what
+-- is there.
 local failures = tonumber(field(KEYS[2], 'failures')) or 0
 local status = tonumber(field(KEYS[2], 'status')) or 0
 failures = math.max(0, math.min(failures, 1000))
@@ -13,7 +14,7 @@ if ARGV[3] == '1' and failures > 0 and left > 0 then
 end
 local held_by = holder(KEYS[1])
 if held_by and held_by ~= ARGV[1] then
-    return {'taken', failures, status, redis.call('PTTL', KEYS[1]), digest(KEYS[3]), '', false}
+    return {'taken', failures, status, redis.call('PTTL', KEYS[1]), digest(KEYS[3]), digest(KEYS[4]), false}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {'held', failures, status, 0, '', digest(KEYS[4]), present(KEYS[3], KEYS[5])}

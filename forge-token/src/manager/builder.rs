@@ -11,6 +11,7 @@ use super::flights::Flights;
 use super::hook::{self, Callback, RefreshTokenHook};
 use super::refresh_history::RefreshHistory;
 use super::rejections::Rejections;
+use super::reports::Reports;
 use super::slot::{Announcements, Slot};
 use super::time::Time;
 use super::windows::Windows;
@@ -186,13 +187,13 @@ impl TokenManagerBuilder {
                 .map(|callback| RefreshTokenHook::new(callback, self.on_refresh_token_timeout)),
             max_retry_after: self.max_retry_after,
             refresh_history: Mutex::new(RefreshHistory::default()),
-            refusal_was_told: AtomicBool::new(false),
             refresh_when_contested: self.refresh_when_contested,
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),
             flights: Arc::new(Flights::new()),
             rejections: Mutex::new(Rejections::new()),
+            reports: Reports::default(),
         }))
     }
 }

@@ -58,7 +58,7 @@ impl Inner {
         Ok(match renewed {
             Renewed::Fetched(_) => Landed::Fetched(entry),
             Renewed::Refreshed(_) => {
-                self.refusal_was_told.store(false, std::sync::atomic::Ordering::Relaxed);
+                self.reports.forget_refused_refresh();
                 Landed::Refreshed(entry)
             }
         })

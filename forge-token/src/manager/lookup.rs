@@ -58,6 +58,12 @@ impl Inner {
     /// What becomes of what the storage has. The stamp was taken before.
     fn judge(&self, goal: Goal, stored: Option<TokenData>, stamp: Stamp) -> Found {
         let Some(token) = stored else { return self.only_here(goal, None) };
+        if token.is_sealed() {
+            self.reports.tell_of_sealed_record(self.provider.service_name(), &self.key);
+            // Nor may what stands for its refresh token be sent. Its identity is what the storage compares
+            // when it is replaced.
+            return self.only_here(goal, Some(token.without_refresh_token()));
+        }
         let now = self.clock.now();
         let id = token.id();
         match self.slot.entry_of(token, stamp, self.windows, now) {
@@ -90,10 +96,13 @@ impl Inner {
         self.at_hand(goal, |entry| self.slot.is_current(entry))
     }
 
-    /// Aloud, unless the storage was not even asked: then it has said so itself, once.
+    /// Aloud, unless the storage was not even asked: then it has said so itself, once. Once, too, of what would
+    /// be so at each use.
     pub(super) fn warn_of_storage(&self, error: &StorageError, consequence: &str) {
         let service = self.provider.service_name();
-        if error.is_unsent() {
+        if error.is_unstorable() {
+            self.reports.tell_of_unstorable_token(service, error);
+        } else if error.is_unsent() {
             tracing::debug!(service, %error, consequence, "no token storage");
         } else {
             tracing::warn!(service, %error, consequence, "the token storage failed");

@@ -13,6 +13,7 @@ mod origin;
 mod refresh_history;
 mod rejections;
 mod renewal;
+mod reports;
 mod slot;
 mod status;
 mod time;
@@ -44,6 +45,7 @@ use goal::Goal;
 use hook::RefreshTokenHook;
 use refresh_history::RefreshHistory;
 use rejections::Rejections;
+use reports::Reports;
 use slot::{Claim, Entry, Slot};
 use time::Time;
 use windows::Windows;
@@ -111,13 +113,12 @@ pub(crate) struct Inner {
     /// `None`: the defaults.
     max_retry_after: Option<Duration>,
     refresh_history: Mutex<RefreshHistory>,
-    /// Whether it was logged that the server refuses to refresh.
-    refusal_was_told: AtomicBool,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
     flights: Arc<Flights<Result<Landed, AuthenticationError>>>,
     rejections: Mutex<Rejections>,
+    reports: Reports,
 }
 
 type Obtained = Result<(Arc<Credential>, TokenOrigin), AuthenticationError>;

@@ -204,7 +204,7 @@ impl Inner {
             self.clear_mark(turn, known.token.id()).await;
         }
         if state == Refused {
-            self.warn_of_refusal(&error);
+            self.reports.tell_of_refused_refresh(self.provider.service_name(), &error);
         }
         if !self.provider.has_full_grant() {
             let needs_login = state == Dead || (state == InDoubt && calls_in_doubt > 1);
@@ -227,19 +227,6 @@ impl Inner {
     /// Whether this renewal is ahead of time: callers go on with a valid token.
     fn serves_others_meanwhile(&self, goal: Goal) -> bool {
         goal.is_in_background() && self.usable_at_hand().is_some()
-    }
-
-    /// Once, until a refresh succeeds: each renewal costs the full grant then, and nobody would notice.
-    fn warn_of_refusal(&self, error: &AuthenticationError) {
-        if !self.refusal_was_told.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            let service = self.provider.service_name();
-            tracing::warn!(
-                service,
-                %error,
-                "the token endpoint refuses to refresh, though the refresh token is not dead; each renewal \
-                 uses the full grant. Some servers want `scope` in a refresh (`scope_on_refresh`)"
-            );
-        }
     }
 
     /// What the provider is asked for. A provider with tokens of its own must not bring one that is at hand

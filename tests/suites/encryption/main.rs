@@ -9,7 +9,9 @@ mod canaries;
 mod connection;
 #[path = "../canary/logs.rs"]
 mod logs;
+mod plain;
 mod redis;
 mod rotation;
 mod secrets;
+mod unreadable;
 mod world;

@@ -1,14 +1,14 @@
 //! Processes under load that share a storage, each with encryption keys of its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::{self, Future};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use requestforge::{
-    AuthenticationError, EncryptedTokenStorage, EncryptionKey, TokenData, TokenManager, TokenProvider,
-    TokenStorage, async_trait,
+    AuthenticationError, EncryptedTokenStorage, EncryptionKey, StorageError, TokenData, TokenManager,
+    TokenProvider, TokenStorage, async_trait,
 };
 use tokio::task::JoinHandle;
 
@@ -32,10 +32,41 @@ pub(crate) fn encrypted(inner: Arc<dyn TokenStorage>, keys: KeyIds) -> Encrypted
     reading.iter().fold(builder, |builder, id| builder.reading_key(key(id))).build().expect("a storage")
 }
 
+/// The documents' four methods only.
+#[derive(Debug, Default)]
+pub(crate) struct Bare(Mutex<HashMap<String, TokenData>>);
+
+#[async_trait]
+impl TokenStorage for Bare {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        Ok(self.0.lock().expect("unpoisoned").get(key).cloned())
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.0.lock().expect("unpoisoned").insert(key.to_owned(), token.clone());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.0.lock().expect("unpoisoned").remove(key);
+        Ok(())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        Ok(self.0.lock().expect("unpoisoned").contains_key(key))
+    }
+}
+
 /// Fetches `token-1`, `token-2`, …, each good for an hour, and takes its time.
 #[derive(Debug, Default)]
 pub(crate) struct Numbered {
     fetches: AtomicUsize,
+}
+
+impl Numbered {
+    pub(crate) fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
 }
 
 #[async_trait]
@@ -129,7 +160,7 @@ impl Fleet {
 
     /// Provider calls so far.
     pub(crate) fn fetches(&self) -> usize {
-        self.provider.fetches.load(Ordering::SeqCst)
+        self.provider.fetches()
     }
 
     /// Ends the load. Every caller had a token each time; these are all that there were.

@@ -16,6 +16,7 @@ mod configured;
 mod conformance;
 mod connections;
 mod echo;
+mod fence;
 mod garbage;
 mod logins;
 mod marks;

@@ -1,0 +1,314 @@
+//! A token as text for a storage: the six fields of the documents, and when it was issued.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::{Extra, TokenData, wipe};
+use crate::{Secret, StorageError};
+
+/// A text that is no record of a token. Says why, and never what stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record of a token cannot be read: {reason}")]
+pub struct InvalidTokenRecord {
+    reason: &'static str,
+}
+
+impl InvalidTokenRecord {
+    fn new(reason: &'static str) -> Self {
+        Self { reason }
+    }
+
+    /// What is wrong, in words for a log.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl TokenData {
+    /// How long a record is at most, in bytes; a longer one is not read. As large as an answer of a token
+    /// endpoint may be.
+    pub const MAX_RECORD_LENGTH: usize = 1_048_576;
+
+    /// The token as a JSON object, for a storage of your own: `access_token`, `token_type`, `expires_at`,
+    /// `refresh_token`, `scope` and `extra`, as the documents' own storages write them (moments are naive UTC
+    /// with six digits), and `issued_at` if that is known. Keep it: it says how long the token lives, and so how
+    /// long before its end it is renewed. A record may be dropped at [`kept_until`](Self::kept_until).
+    ///
+    /// ```
+    /// use forge_core::TokenData;
+    ///
+    /// let token = TokenData::new("abc").with_scope("read");
+    /// let record = token.to_record()?;
+    /// let expected = r#"{"access_token":"abc","token_type":"Bearer","expires_at":null,"refresh_token":null,"scope":"read","extra":{}}"#;
+    /// assert_eq!(record.expose(), expected);
+    /// assert_eq!(TokenData::from_record(record.expose()), Ok(token));
+    /// # Ok::<_, forge_core::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [Unstorable](StorageError::is_unstorable): [`from_record`](Self::from_record) could not read it back. It is
+    /// longer than [`MAX_RECORD_LENGTH`](Self::MAX_RECORD_LENGTH), its `extra` is nested more than 125 deep, or
+    /// its access token is empty.
+    pub fn to_record(&self) -> Result<Secret, StorageError> {
+        let record =
+            self.write().ok_or_else(|| StorageError::unstorable("the token cannot be written as JSON"))?;
+        // By the reader itself, so that no bound of its can be forgotten here.
+        Self::from_record(record.expose()).map_err(|error| {
+            StorageError::unstorable(format!("the token could not be read back, since {}", error.reason()))
+        })?;
+        Ok(record)
+    }
+
+    /// The token of a record, as [`to_record`](Self::to_record) or another writer of the documents' six fields
+    /// writes it. All but `access_token` may be missing or null, moments may have an offset, and fields that
+    /// are not known are passed over: the next version may have more. Where `issued_at` is missing, the
+    /// [margin](Self::usable_until) before the expiry stays whole.
+    ///
+    /// # Errors
+    ///
+    /// It is no such record, or longer than [`MAX_RECORD_LENGTH`](Self::MAX_RECORD_LENGTH). A storage takes that
+    /// for no token.
+    pub fn from_record(record: impl AsRef<[u8]>) -> Result<Self, InvalidTokenRecord> {
+        let record = record.as_ref();
+        if record.len() > Self::MAX_RECORD_LENGTH {
+            return Err(InvalidTokenRecord::new("it is too long"));
+        }
+        // The parser's own words may quote what it found.
+        let parsed: Result<Map<String, Value>, _> = serde_json::from_slice(record);
+        let fields =
+            parsed.map_err(|_| InvalidTokenRecord::new("it is no JSON object, or nested too deep"))?;
+        // What is not taken out of it is overwritten with it.
+        let mut fields = Extra(fields);
+        if members(record) > fields.0.len().max(1) {
+            return Err(InvalidTokenRecord::new("it has two fields of one name"));
+        }
+        let mut token = match text(&mut fields.0, "access_token")? {
+            Some(access_token) if !access_token.is_empty() => Self::new(access_token),
+            Some(_) => return Err(InvalidTokenRecord::new("its access token is empty")),
+            None => return Err(InvalidTokenRecord::new("it has no access token")),
+        };
+        if let Some(token_type) = text(&mut fields.0, "token_type")? {
+            token = token.with_token_type(token_type);
+        }
+        if let Some(expires_at) = text(&mut fields.0, "expires_at")? {
+            let expires_at = parse(expires_at);
+            token =
+                token.with_expires_at(expires_at.ok_or(InvalidTokenRecord::new("its expiry is no date"))?);
+        }
+        if let Some(refresh_token) = text(&mut fields.0, "refresh_token")? {
+            token = token.with_refresh_token(refresh_token);
+        }
+        if let Some(scope) = text(&mut fields.0, "scope")? {
+            token = token.with_scope(scope);
+        }
+        match fields.0.remove("extra") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(extra)) => token = token.with_extra(extra),
+            Some(mut other) => {
+                wipe(&mut other);
+                return Err(InvalidTokenRecord::new("its extra fields are no object"));
+            }
+        }
+        // None of the documents' six: what others mean by it is not known.
+        let issued_at = fields.0.get("issued_at").and_then(Value::as_str).and_then(parse);
+        Ok(match issued_at {
+            Some(issued_at) => token.with_issued_at(issued_at),
+            None => token,
+        })
+    }
+
+    /// In the documents' order of fields.
+    fn write(&self) -> Option<Secret> {
+        let texts = [Some(self.access_token()), self.refresh_token(), self.scope(), Some(self.token_type())];
+        let length: usize = texts.into_iter().flatten().map(str::len).sum();
+        // Mostly it need not grow, which would leave copies behind.
+        let mut json = Zeroizing::new(Vec::with_capacity(2 * length + 512));
+        let moment = |at: Option<DateTime<Utc>>| at.map(format);
+        for (name, value) in [
+            ("{\"access_token\":", Some(self.access_token())),
+            (",\"token_type\":", Some(self.token_type())),
+            (",\"expires_at\":", moment(self.expires_at()).as_deref()),
+            (",\"refresh_token\":", self.refresh_token()),
+            (",\"scope\":", self.scope()),
+        ] {
+            json.extend_from_slice(name.as_bytes());
+            serde_json::to_writer(&mut *json, &value).ok()?;
+        }
+        json.extend_from_slice(b",\"extra\":");
+        serde_json::to_writer(&mut *json, self.extra()).ok()?;
+        if let Some(issued_at) = moment(self.issued_at()) {
+            json.extend_from_slice(b",\"issued_at\":");
+            serde_json::to_writer(&mut *json, &issued_at).ok()?;
+        }
+        json.push(b'}');
+        String::from_utf8(std::mem::take(&mut *json)).ok().map(Secret::from)
+    }
+}
+
+fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, InvalidTokenRecord> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(mut other) => {
+            wipe(&mut other);
+            Err(InvalidTokenRecord::new("one of its fields is no text"))
+        }
+    }
+}
+
+/// How many members an object has, given that it is one: of those that share a name the parser keeps the last.
+fn members(object: &[u8]) -> usize {
+    let (mut depth, mut commas, mut is_text, mut is_escaped) = (0, 0, false, false);
+    for byte in object {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 1 => commas += 1,
+            _ => {}
+        }
+    }
+    commas + 1
+}
+
+/// Naive UTC with six digits, as Python's `isoformat` has it; Python's years end with 9999.
+fn format(moment: DateTime<Utc>) -> String {
+    let last =
+        NaiveDate::from_ymd_opt(9999, 12, 31).and_then(|day| day.and_hms_micro_opt(23, 59, 59, 999_999));
+    let first = NaiveDate::from_ymd_opt(1, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0));
+    let mut naive = moment.naive_utc();
+    naive = last.map_or(naive, |last| naive.min(last));
+    naive = first.map_or(naive, |first| naive.max(first));
+    naive.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
+}
+
+/// Naive is UTC; an offset is honoured.
+fn parse(text: impl AsRef<str>) -> Option<DateTime<Utc>> {
+    let text = text.as_ref();
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return Some(moment.with_timezone(&Utc));
+    }
+    let naive = |format| NaiveDateTime::parse_from_str(text, format).ok();
+    let naive = naive("%Y-%m-%dT%H:%M:%S%.f").or_else(|| naive("%Y-%m-%d %H:%M:%S%.f"))?;
+    Some(naive.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn round_trip(token: &TokenData) -> TokenData {
+        TokenData::from_record(token.to_record().unwrap().expose()).unwrap()
+    }
+
+    fn nested(depth: usize) -> TokenData {
+        let value = (1..depth).fold(json!([]), |inner, _| json!([inner]));
+        TokenData::new("t").with_extra([("x".to_owned(), value)].into_iter().collect())
+    }
+
+    #[test]
+    fn the_record_is_what_the_documents_class_reads_and_when_it_was_issued_if_that_is_known() {
+        let at = |text| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let token = TokenData::new("abc").with_expires_at(at("2026-11-21T23:02:08.592503Z"));
+        let expected = r#"{"access_token":"abc","token_type":"Bearer","expires_at":"2026-11-21T23:02:08.592503","refresh_token":null,"scope":null,"extra":{}}"#;
+        assert_eq!(token.to_record().unwrap().expose(), expected);
+        let token = token.with_issued_at(at("2026-11-21T22:02:08Z"));
+        let more = r#""extra":{},"issued_at":"2026-11-21T22:02:08.000000"}"#;
+        assert_eq!(token.to_record().unwrap().expose(), expected.replace(r#""extra":{}}"#, more));
+        assert_eq!(round_trip(&token).issued_at(), token.issued_at());
+    }
+
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn what_is_written_is_read_back() {
+        for token in crate::storage_conformance::sample_tokens() {
+            assert_eq!(round_trip(&token), token);
+        }
+    }
+
+    #[test]
+    fn inv20_what_could_not_be_read_back_is_not_written() {
+        assert_eq!(round_trip(&nested(125)), nested(125));
+        let long = |length: usize| TokenData::new("x".repeat(length));
+        let around = long(0).write().unwrap().expose().len();
+        assert!(long(TokenData::MAX_RECORD_LENGTH - around).to_record().is_ok());
+        for token in [
+            nested(126),
+            nested(127),
+            nested(500),
+            long(TokenData::MAX_RECORD_LENGTH - around + 1),
+            TokenData::new(""),
+        ] {
+            let error = token.to_record().unwrap_err();
+            assert!(error.is_unstorable() && error.is_unsent(), "{error}");
+            assert!(TokenData::from_record(token.write().unwrap().expose()).is_err());
+        }
+    }
+
+    #[test]
+    fn dates_are_naive_utc_with_six_digits_in_years_that_python_knows() {
+        assert_eq!(format(DateTime::from_timestamp(0, 0).unwrap()), "1970-01-01T00:00:00.000000");
+        assert_eq!(format(DateTime::<Utc>::MAX_UTC), "9999-12-31T23:59:59.999999");
+        assert_eq!(format(DateTime::<Utc>::MIN_UTC), "0001-01-01T00:00:00.000000");
+        let noon = DateTime::from_timestamp(1_763_726_400, 0).unwrap();
+        for text in [
+            "2025-11-21T12:00:00",
+            "2025-11-21T12:00:00.000",
+            "2025-11-21 12:00:00.000000",
+            "2025-11-21T12:00:00Z",
+            "2025-11-21T13:30:00+01:30",
+        ] {
+            assert_eq!(parse(text), Some(noon), "{text}");
+        }
+        for text in ["", "soon", "2025-11-21", "2025-13-21T12:00:00", "1763726400"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn inv20_optional_fields_may_be_missing_or_null_and_there_may_be_more() {
+        let null = json!({"access_token": "t", "token_type": null, "expires_at": null, "refresh_token": null,
+            "scope": null, "extra": null, "issued_at": null, "tomorrow": [1, {"a": "\\\",", "b": 2}]});
+        for record in [json!({"access_token": "t"}), null] {
+            assert_eq!(TokenData::from_record(record.to_string()), Ok(TokenData::new("t")));
+        }
+        for issued_at in [json!(7), json!("soon"), json!({})] {
+            let record = json!({"access_token": "t", "issued_at": issued_at}).to_string();
+            assert_eq!(TokenData::from_record(record).unwrap().issued_at(), None);
+        }
+    }
+
+    #[test]
+    fn inv20_what_is_no_record_is_said_to_be_none_without_its_content() {
+        let records: [&[u8]; 16] = [
+            b"",
+            b"null",
+            b"[]",
+            b"{}",
+            b"\"canary\"",
+            br#"{"access_token":"canary"#,
+            br#"{"access_token":7}"#,
+            br#"{"access_token":""}"#,
+            br#"{"access_token":"canary","access_token":"canary"}"#,
+            br#"{"access_token":"canary", "access_t\u006fken":"canary"}"#,
+            br#"{"access_token":"canary","scope":["canary"]}"#,
+            br#"{"access_token":"canary","extra":{"x":NaN}}"#,
+            br#"{"access_token":"canary","extra":["canary"]}"#,
+            br#"{"access_token":"\ud800"}"#,
+            br#"{"access_token":"canary","expires_at":"canary"}"#,
+            b"\xff\xfe",
+        ];
+        for record in records {
+            let error = TokenData::from_record(record).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+}
