@@ -197,7 +197,10 @@ fn inv19_what_somebody_else_stores_meanwhile_is_noticed() {
         let writer = spawn({
             let storage = Yielding::announced(storage.clone());
             let key = manager.cache_key().to_owned();
-            async move { storage.set(&key, &TokenData::new("t1000")).await.expect("set") }
+            async move {
+                world::pause().await;
+                storage.set(&key, &TokenData::new("t1000")).await.expect("set");
+            }
         });
         manager.force_refresh().await.expect("a token");
         writer.await.expect("no panic");
