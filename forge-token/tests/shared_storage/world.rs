@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) generations: Generations,
     /// Before the lease is given.
     pub(crate) acquired: Mutex<VecDeque<Acquired>>,
+    /// Somebody holds the lease and does not give it back.
+    pub(crate) is_kept: AtomicBool,
     /// What waiting brings, besides an answer.
     pub(crate) left_meanwhile: Mutex<Option<TokenData>>,
     /// The same, of somebody who announces nothing.
@@ -56,6 +58,7 @@ impl State {
             reads: AtomicUsize::new(0),
             generations: Generations::with_freshness(freshness),
             acquired: Mutex::default(),
+            is_kept: AtomicBool::new(false),
             left_meanwhile: Mutex::default(),
             left_silently: Mutex::default(),
             left_right_after: Mutex::default(),
@@ -145,6 +148,9 @@ impl TokenLease for Lease {
         self.state.up()?;
         if !self.state.has_leases.load(Ordering::SeqCst) {
             return Err(StorageError::new("no leases").with_nothing_sent());
+        }
+        if self.state.is_kept.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
         if let Some(token) = self.state.left_meanwhile.lock().expect("unpoisoned").take() {
             self.state.put(&token);
