@@ -8,7 +8,6 @@ use forge_core::{Clock, ConfigError, TokenData, TokenProvider, TokenStorage};
 
 use super::failures::Failures;
 use super::flights::Flights;
-use super::rejections::Rejections;
 use super::slot::{Announcements, Slot};
 use super::time::Time;
 use super::windows::Windows;
@@ -158,7 +157,6 @@ impl TokenManagerBuilder {
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),
             flights: Arc::new(Flights::new()),
-            rejections: Mutex::new(Rejections::new()),
         }))
     }
 }

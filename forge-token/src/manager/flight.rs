@@ -192,8 +192,17 @@ impl Inner {
         };
         // What the storage did not take is newer than what it has.
         let unstored = self.slot.entry().filter(|entry| !entry.is_stored() && self.slot.is_current(entry));
+        let at_hand = || self.slot.refreshable().map(known);
+        // The storage may have fallen back to a token that was renewed before: the refresh token that came
+        // with that one was sent then.
+        let fell_back = stored.as_ref().is_some_and(|token| self.slot.was_replaced(token.id()));
         let stored = || stored.map(|token| Known { token, is_shared: true });
-        unstored.map(known).or_else(stored).or_else(|| self.slot.refreshable().map(known))
+        let unstored = unstored.map(known);
+        if fell_back {
+            unstored.or_else(at_hand).or_else(stored)
+        } else {
+            unstored.or_else(stored).or_else(at_hand)
+        }
     }
 
     /// What went wrong last, while the cool-down of that lasts. Who asks for a fetch expressly gets one,
@@ -234,7 +243,7 @@ impl Inner {
     /// Whether a rejected token may be renewed now. From here on it is no hit any more.
     fn may_renew(&self, rejected: TokenId) -> bool {
         let now = self.clock.now();
-        self.slot.reject(rejected, |current| self.rejections.lock().permit(current.was_accepted(), now))
+        self.slot.reject(rejected, now)
     }
 
     /// Takes a rejected token out of the storage, so that nobody picks it up meanwhile. One that
@@ -312,7 +321,7 @@ impl Inner {
         self.tell_of_rotation(known, &token).await;
         let now = self.clock.now();
         let entry_of = |token: TokenData| {
-            Entry::new(token, self.slot.stamp(now), self.windows, now)
+            Entry::issued(token, self.slot.stamp(now), self.windows, now)
                 .map_err(|error| error.or_service_name(self.provider.service_name()))
         };
         let issued_at = token.issued_at().unwrap_or_else(|| begun.wall());

@@ -193,3 +193,34 @@ async fn inv19_a_recheck_does_not_forget_what_is_known_of_a_token() {
     let again = world.manager.get_token().await.expect("a token");
     assert!(Arc::ptr_eq(&token, &again));
 }
+
+#[tokio::test]
+async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_with_the_lease() {
+    for is_told in [true, false] {
+        let world = world();
+        world.remote.is_told.store(is_told, Ordering::SeqCst);
+        world.remote.put(&TokenData::new("rejected"));
+        let rejected = world.manager.get_token().await.expect("a token");
+        world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
+        // The token is gone when the storage is asked, and the old one is there when the lease is given.
+        world.remote.write(None);
+        world.remote.generations.doubt_all();
+        *world.remote.left_silently.lock().expect("unpoisoned") = Some(rejected.token().clone());
+        assert_ne!(world.token().await, "rejected");
+        assert_ne!(world.remote.stored().as_deref(), Some("rejected"));
+    }
+}
+
+#[tokio::test]
+async fn inv05_a_storage_that_has_lost_a_renewal_does_not_bring_back_the_refresh_token_sent_for_it() {
+    let world = world();
+    world.remote.put(&TokenData::new("old").with_refresh_token("refresh"));
+    let old = world.manager.get_token().await.expect("a token");
+    world.manager.refresh_rejected(&old).await.expect("a renewal").expect("another token");
+    let refreshed = || world.provider.refreshed.lock().expect("unpoisoned").take();
+    assert_eq!(refreshed().as_deref(), Some("old"));
+    world.remote.write(Some(old.token().clone()));
+    world.remote.generations.doubt_all();
+    assert_eq!(world.token().await, "r2");
+    assert_eq!(refreshed().as_deref(), Some("r1"), "the one that came with the renewal");
+}

@@ -231,6 +231,8 @@ impl Drop for Lease {
 pub(crate) struct Numbered {
     pub(crate) fetches: AtomicUsize,
     pub(crate) refreshes: AtomicUsize,
+    /// The access token beside the refresh token that was sent last.
+    pub(crate) refreshed: Mutex<Option<String>>,
     pub(crate) fetch_fails: Mutex<Option<AuthenticationError>>,
     pub(crate) refresh_fails: Mutex<Option<AuthenticationError>>,
     pub(crate) expires_at: Mutex<Option<chrono::DateTime<chrono::Utc>>>,
@@ -271,7 +273,8 @@ impl TokenProvider for Numbered {
         })
     }
 
-    async fn refresh_token(&self, _current: &TokenData) -> Result<TokenData, AuthenticationError> {
+    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
+        *self.refreshed.lock().expect("unpoisoned") = Some(current.access_token().to_owned());
         let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
         Self::answer(&self.refresh_fails, format!("r{number}"))
     }
