@@ -104,6 +104,45 @@ async fn renewed(manager: &TokenManager, rejected: &Credential) -> Option<Arc<Cr
     manager.refresh_rejected(rejected).await.expect("no failure")
 }
 
+#[tokio::test(start_paused = true)]
+async fn inv07_a_renewal_that_fails_leaves_the_valid_token_and_backs_off() {
+    let issuer = Issuer::new();
+    let manager = issuer.manager().build().expect("a manager");
+    let valid = token(&manager).await;
+    issuer.is_down.store(true, Ordering::SeqCst);
+    // From the advisory window to the mandatory one, asked for ten times a second.
+    issuer.clock.advance(Duration::from_secs(3600 - 300));
+    let (mut attempts, mut last) = (0, issuer.calls());
+    for _ in 0..269 {
+        for _ in 0..10 {
+            assert_eq!(token(&manager).await.id(), valid.id());
+            // What runs in the background ends; it may try more than once.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            issuer.clock.advance(Duration::from_millis(100));
+        }
+        if issuer.calls() > last {
+            (attempts, last) = (attempts + 1, issuer.calls());
+        }
+    }
+    assert!(manager.status().has_token && manager.status().last_error.is_some());
+    assert!((5..=16).contains(&attempts), "{attempts} attempts in four and a half minutes");
+
+    // It is found again when it is back, and nobody has waited.
+    let manager = issuer.manager().build().expect("a manager");
+    issuer.is_down.store(false, Ordering::SeqCst);
+    let valid = token(&manager).await;
+    issuer.is_down.store(true, Ordering::SeqCst);
+    issuer.clock.advance(Duration::from_secs(3600 - 200));
+    assert_eq!(token(&manager).await.id(), valid.id());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    issuer.is_down.store(false, Ordering::SeqCst);
+    issuer.clock.advance(Duration::from_secs(1));
+    assert_eq!(token(&manager).await.id(), valid.id(), "the renewal is in the background");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_ne!(token(&manager).await.id(), valid.id());
+    assert!(manager.status().last_error.is_none());
+}
+
 #[tokio::test]
 async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_again() {
     for storage in storages() {
