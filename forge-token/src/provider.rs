@@ -279,3 +279,47 @@ impl<G> fmt::Debug for OAuth2TokenProvider<G> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::TokenResponse;
+
+    /// Answers each call with the same body, and keeps what was sent.
+    #[derive(Clone, Debug)]
+    struct Canned {
+        answer: &'static str,
+        sent: Arc<Mutex<Vec<String>>>,
+    }
+
+    #[async_trait]
+    impl TokenTransport for Canned {
+        async fn call(&self, request: TokenRequest) -> Result<TokenResponse, AuthenticationError> {
+            self.sent.lock().unwrap().push(String::from_utf8_lossy(&request.body).into_owned());
+            Ok(TokenResponse::new(StatusCode::OK, self.answer.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
+        for (answer, kept) in [
+            (r#"{"access_token":"new"}"#, "old+1"),
+            (r#"{"access_token":"new","refresh_token":null}"#, "old+1"),
+            (r#"{"access_token":"new","refresh_token":""}"#, "old+1"),
+            (r#"{"access_token":"new","refresh_token":"rotated"}"#, "rotated"),
+        ] {
+            let transport = Canned { answer, sent: Arc::default() };
+            let provider = ClientCredentialsTokenProvider::builder("https://auth.test/token", "id", "secret")
+                .transport(transport.clone())
+                .build()
+                .unwrap();
+            let current = TokenData::new("old").with_refresh_token("old+1");
+            let renewed = provider.refresh_token(&current).await.unwrap();
+            assert_eq!((renewed.access_token(), renewed.refresh_token()), ("new", Some(kept)), "{answer}");
+            let sent = transport.sent.lock().unwrap().join("\n");
+            assert!(sent.contains("grant_type=refresh_token&refresh_token=old%2B1"), "{sent}");
+        }
+    }
+}

@@ -74,3 +74,9 @@ impl Deadline {
         tokio::time::timeout_at(self.0, future)
     }
 }
+
+/// Runs a unit test of what has locks in it: under shuttle, locks exist within its tests only.
+#[cfg(test)]
+pub(crate) fn run_test(test: fn()) {
+    test();
+}

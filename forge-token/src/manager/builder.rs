@@ -10,7 +10,6 @@ use super::failures::Failures;
 use super::flights::Flights;
 use super::hook::{self, Callback, RefreshTokenHook};
 use super::refresh_history::RefreshHistory;
-use super::rejections::Rejections;
 use super::reports::Reports;
 use super::slot::{Announcements, Slot};
 use super::time::Time;
@@ -192,7 +191,6 @@ impl TokenManagerBuilder {
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),
             flights: Arc::new(Flights::new()),
-            rejections: Mutex::new(Rejections::new()),
             reports: Reports::default(),
         }))
     }

@@ -214,8 +214,17 @@ impl Inner {
         };
         // What the storage did not take is newer than what it has.
         let unstored = self.slot.entry().filter(|entry| !entry.is_stored() && self.slot.is_current(entry));
-        let stored = || stored.map(|token| Known { token, is_shared: true, is_in_doubt: false });
-        unstored.map(known).or_else(stored).or_else(|| self.slot.refreshable().map(known))
+        let at_hand = || self.slot.refreshable().map(known);
+        // The storage may have fallen back to a token that was renewed before: the refresh token that came
+        // with that one was sent then.
+        let fell_back = stored.as_ref().is_some_and(|token| self.slot.was_replaced(token.id()));
+        let stored = || stored.map(|token| Known { token, is_shared: true, is_in_doubt: fell_back });
+        let unstored = unstored.map(known);
+        if fell_back {
+            unstored.or_else(at_hand).or_else(stored)
+        } else {
+            unstored.or_else(stored).or_else(at_hand)
+        }
     }
 
     /// What went wrong last, while the cool-down of that lasts. Who asks for a fetch expressly gets one,
@@ -259,7 +268,7 @@ impl Inner {
     /// Whether a rejected token may be renewed now. From here on it is no hit any more.
     fn may_renew(&self, rejected: TokenId) -> bool {
         let now = self.clock.now();
-        self.slot.reject(rejected, |current| self.rejections.lock().permit(current.was_accepted(), now))
+        self.slot.reject(rejected, now)
     }
 
     /// Takes a rejected token out of the storage, so that nobody picks it up meanwhile. One that

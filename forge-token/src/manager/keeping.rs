@@ -83,7 +83,7 @@ impl Inner {
     fn entry_of_new(&self, token: &TokenData, begun: Moment) -> Result<Entry> {
         let now = self.clock.now();
         let entry_of = |token: TokenData| {
-            Entry::new(token, self.slot.stamp(now), self.windows, now)
+            Entry::issued(token, self.slot.stamp(now), self.windows, now)
                 .map_err(|error| error.or_service_name(self.provider.service_name()))
         };
         let issued_at = token.issued_at().unwrap_or_else(|| begun.wall());

@@ -27,11 +27,12 @@ pub(super) enum Found {
 impl Inner {
     /// The storage's token, if it may be used: for storages that are asked each time.
     pub(super) async fn read_storage(&self) -> Option<Arc<Entry>> {
+        let reading = self.slot.begin_reading();
         let (Found::Adoptable(entry) | Found::OnlyHere(entry, _)) = self.look_into_storage(Goal::Any).await
         else {
             return None;
         };
-        self.slot.remember(&entry);
+        self.slot.remember(&entry, reading);
         Some(entry)
     }
 

@@ -1,6 +1,7 @@
 //! The manager: a slot that answers hits, and flights that fill it.
 
 mod builder;
+mod entry;
 mod failures;
 mod flight;
 mod flights;
@@ -44,7 +45,6 @@ use get_token::GetToken;
 use goal::Goal;
 use hook::RefreshTokenHook;
 use refresh_history::RefreshHistory;
-use rejections::Rejections;
 use reports::Reports;
 use slot::{Claim, Entry, Slot};
 use time::Time;
@@ -117,7 +117,6 @@ pub(crate) struct Inner {
     is_shut_down: AtomicBool,
     slot: Slot,
     flights: Arc<Flights<Result<Landed, AuthenticationError>>>,
-    rejections: Mutex<Rejections>,
     reports: Reports,
 }
 
@@ -218,7 +217,7 @@ impl TokenManager {
         let goal = match demand {
             Demand::Valid => Goal::Any,
             Demand::NewerThan(known) => Goal::NewerThan(known),
-            Demand::OtherThan(rejected) => Goal::OtherThan(rejected),
+            Demand::OtherThan(rejected) => self.goal_after_rejection(rejected),
             _ => Goal::Fetched,
         };
         match self.cached().filter(|hit| goal.accepts(hit.id())) {
@@ -258,7 +257,7 @@ impl TokenManager {
     /// Forgets this token, here and in the storage, if that still is the one they have. For a token that
     /// is known to be of no use, before anybody has sent it.
     pub async fn discard_token(&self, id: TokenId) {
-        self.0.slot.reject(id, |_| true);
+        self.0.slot.discard(id);
         self.0.delete_if(id).await;
     }
 
@@ -331,13 +330,19 @@ impl TokenManager {
         &self,
         rejected: &Credential,
     ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
+        let goal = self.goal_after_rejection(rejected.id());
         let is_another = |credential: &Credential| credential.id() != rejected.id();
         if let Some(current) = self.cached().filter(|current| is_another(current)) {
             return Ok(Some((current, TokenOrigin::Cached)));
         }
-        let goal = Goal::OtherThan(rejected.id());
         let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
         Ok(obtained.filter(|(credential, _)| is_another(credential)))
+    }
+
+    /// An API has rejected this token: also if another one is at hand by now, it must not come back.
+    fn goal_after_rejection(&self, rejected: TokenId) -> Goal {
+        self.0.slot.remember_rejection(rejected);
+        Goal::OtherThan(rejected)
     }
 
     /// Gets a token before the first request needs it, trying again after transient failures as long
@@ -444,7 +449,11 @@ impl TokenManager {
                 Some(Ok(Landed::Refreshed(entry))) if accepts_refreshed => {
                     return brought(entry, TokenOrigin::Refreshed);
                 }
-                Some(Ok(Landed::Adopted(entry))) if goal.accepts(entry.credential().id()) => {
+                // It may have been rejected or discarded since the flight has found it.
+                Some(Ok(Landed::Adopted(entry)))
+                    if goal.accepts(entry.credential().id())
+                        && !self.0.slot.is_rejected(entry.credential().id()) =>
+                {
                     return brought(entry, TokenOrigin::Cached);
                 }
                 Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(*other) => return Ok(None),

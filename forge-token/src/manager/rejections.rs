@@ -1,6 +1,10 @@
-use forge_core::Moment;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-/// Keeps an API that always answers 401 from causing a token call per request.
+use forge_core::{Credential, Moment, TokenId};
+
+/// What is known of rejected tokens. It keeps an API that always answers 401 from causing a token call per
+/// request, and a rejected token from coming back with a storage that has lost its replacement.
 pub(crate) struct Rejections {
     /// Renewals in a row that no accepted request followed.
     useless: u32,
@@ -9,6 +13,12 @@ pub(crate) struct Rejections {
     /// When the renewals so far would be over at one a second: how far this lies ahead is how many
     /// there were lately.
     booked_until: i64,
+    /// The credentials that the manager had since the last renewal, as long as none was accepted.
+    untried: Vec<Arc<Credential>>,
+    /// Whether one of those since the last renewal was accepted.
+    is_of_use: bool,
+    /// The tokens that were rejected last, the newest at the end.
+    seen: VecDeque<TokenId>,
 }
 
 const FIRST_DELAY_MILLIS: i64 = 1_000;
@@ -16,18 +26,29 @@ const LONGEST_DELAY_MILLIS: i64 = 60_000;
 /// Ten at once, then one a second.
 const INTERVAL_MILLIS: i64 = 1_000;
 const BURST_MILLIS: i64 = 10 * INTERVAL_MILLIS;
+const MAX_SEEN: usize = 16;
+const MAX_UNTRIED: usize = 4;
 
 impl Rejections {
     pub(crate) fn new() -> Self {
-        Self { useless: 0, not_before: i64::MIN, booked_until: i64::MIN }
+        Self {
+            useless: 0,
+            not_before: i64::MIN,
+            booked_until: i64::MIN,
+            untried: Vec::new(),
+            is_of_use: false,
+            seen: VecDeque::new(),
+        }
     }
 
     /// Whether a token that was just rejected may be renewed, given whether it ever was of use.
-    /// Counts the renewal if so.
+    /// Counts the renewal if so. The token that the last renewal brought counts, too, if it was of use:
+    /// a storage may have lost that one, and brought back an older token.
     ///
     /// Even tokens that are of use are renewed at a bounded rate: else one path that answers 401 to
     /// everybody, among others that do not, would cost a token call per request.
     pub(crate) fn permit(&mut self, was_accepted: bool, now: Moment) -> bool {
+        let was_accepted = was_accepted || self.was_of_use();
         let now = now.monotonic_millis();
         let booked_until = self.booked_until.max(now).saturating_add(INTERVAL_MILLIS);
         if (!was_accepted && now < self.not_before) || booked_until.saturating_sub(now) > BURST_MILLIS {
@@ -40,12 +61,55 @@ impl Rejections {
         let delay = FIRST_DELAY_MILLIS << self.useless.min(6);
         self.not_before = now.saturating_add(delay.min(LONGEST_DELAY_MILLIS));
         self.useless = self.useless.saturating_add(1);
+        self.is_of_use = false;
+        self.untried = Vec::new();
         true
+    }
+
+    /// The manager has this credential from now on. Requests may still be under way with those before it,
+    /// so the last few are kept until the next renewal.
+    pub(crate) fn follow(&mut self, credential: &Arc<Credential>) {
+        if self.useless == 0 {
+            return;
+        }
+        self.is_of_use = self.was_of_use();
+        if self.is_of_use {
+            self.untried = Vec::new();
+            return;
+        }
+        if self.untried.len() == MAX_UNTRIED {
+            self.untried.remove(0);
+        }
+        self.untried.push(Arc::clone(credential));
+    }
+
+    fn was_of_use(&self) -> bool {
+        self.is_of_use || self.untried.iter().any(|credential| credential.was_accepted())
+    }
+
+    /// Remembers that this token was rejected. Of more than sixteen, the oldest are forgotten.
+    pub(crate) fn remember(&mut self, id: TokenId) {
+        self.forget(id);
+        if self.seen.len() == MAX_SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(id);
+    }
+
+    /// The issuer has handed out this token anew.
+    pub(crate) fn forget(&mut self, id: TokenId) {
+        self.seen.retain(|seen| *seen != id);
+    }
+
+    pub(crate) fn has_seen(&self, id: TokenId) -> bool {
+        self.seen.contains(&id)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use forge_core::TokenData;
+
     use super::*;
 
     fn at(seconds: i64) -> Moment {
@@ -82,5 +146,49 @@ mod tests {
         assert_eq!(permitted(0), 0);
         assert_eq!(permitted(3), 3);
         assert_eq!(permitted(1_000), 10);
+    }
+
+    #[test]
+    fn inv11_what_came_after_a_renewal_and_was_accepted_counts_though_another_token_is_rejected() {
+        let credential = || Arc::new(Credential::new(TokenData::new("t")).unwrap());
+        for others in [0, 1, MAX_UNTRIED - 1] {
+            let mut rejections = Rejections::new();
+            assert!(rejections.permit(false, at(0)));
+            let renewed = credential();
+            rejections.follow(&renewed);
+            (0..others).for_each(|_| rejections.follow(&credential()));
+            assert!(!rejections.permit(false, at(0)));
+            renewed.mark_accepted();
+            assert!(rejections.permit(false, at(0)));
+            assert!(!rejections.permit(false, at(0)), "once");
+        }
+    }
+
+    #[test]
+    fn inv11_no_more_credentials_are_kept_than_needed() {
+        let credential = || Arc::new(Credential::new(TokenData::new("t")).unwrap());
+        let mut rejections = Rejections::new();
+        rejections.follow(&credential());
+        assert!(rejections.untried.is_empty(), "nothing was renewed yet");
+        assert!(rejections.permit(false, at(0)));
+        (0..100).for_each(|_| rejections.follow(&credential()));
+        assert_eq!(rejections.untried.len(), MAX_UNTRIED);
+        rejections.untried[0].mark_accepted();
+        rejections.follow(&credential());
+        assert!(rejections.untried.is_empty() && rejections.was_of_use());
+    }
+
+    #[test]
+    fn inv11_the_last_sixteen_rejected_tokens_are_remembered() {
+        let id = |number: usize| TokenId::of(&number.to_string());
+        let mut rejections = Rejections::new();
+        (0..MAX_SEEN).for_each(|number| rejections.remember(id(number)));
+        // Once more: it is no other token.
+        rejections.remember(id(0));
+        rejections.remember(id(MAX_SEEN));
+        let seen: Vec<_> = (0..=MAX_SEEN).filter(|number| rejections.has_seen(id(*number))).collect();
+        assert_eq!(seen, [0].into_iter().chain(2..=MAX_SEEN).collect::<Vec<_>>());
+        rejections.forget(id(0));
+        assert!(!rejections.has_seen(id(0)));
     }
 }

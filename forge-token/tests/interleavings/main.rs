@@ -198,7 +198,10 @@ fn inv19_what_somebody_else_stores_meanwhile_is_noticed() {
         let writer = spawn({
             let storage = Yielding::announced(storage.clone());
             let key = manager.cache_key().to_owned();
-            async move { storage.set(&key, &TokenData::new("t1000")).await.expect("set") }
+            async move {
+                world::pause().await;
+                storage.set(&key, &TokenData::new("t1000")).await.expect("set");
+            }
         });
         manager.force_refresh().await.expect("a token");
         writer.await.expect("no panic");
@@ -291,5 +294,77 @@ fn inv11_an_invalidation_reaches_what_a_provider_has_at_hand() {
         }
         let last = manager.get_token().await.expect("a token");
         assert!(world::number(&last) > before);
+    });
+}
+
+#[test]
+fn inv11_what_was_read_before_an_invalidation_does_not_stand_in_for_the_storage_after_it() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for (is_found, wrap) in [
+            (false, Yielding::unannounced as fn(_) -> _),
+            (true, Yielding::unannounced),
+            (false, Yielding::announced),
+        ] {
+            let storage = wrap(InMemoryTokenStorage::new());
+            let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
+            let manager = manager.expect("a manager");
+            manager.get_token().await.expect("a token");
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    let manager = manager.clone();
+                    spawn(async move {
+                        world::pause().await;
+                        if is_found {
+                            manager.find_token().await;
+                        } else {
+                            manager.get_token().await.expect("a token");
+                        }
+                    })
+                })
+                .collect();
+            world::pause().await;
+            let begun_before = provider.fetches();
+            manager.invalidate_token().await.expect("forgotten");
+            for reader in readers {
+                reader.await.expect("no panic");
+            }
+            storage.refuse_reads();
+            let token = manager.get_token().await.expect("a token");
+            assert!(world::number(&token) > begun_before, "a token from before the invalidation");
+        }
+    });
+}
+
+#[test]
+fn inv11_what_was_discarded_while_it_was_compared_with_the_storage_is_not_handed_out() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for wrap in [Yielding::announced, Yielding::unannounced] {
+            let inner = InMemoryTokenStorage::new();
+            let storage = wrap(inner.clone());
+            let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
+            let manager = manager.expect("a manager");
+            let discarded = manager.get_token().await.expect("a token");
+            // It stays in the storage: only what the manager knows of it can help.
+            storage.refuse_writes();
+            // The same token, announced as a change: whoever asks next compares.
+            inner.set(manager.cache_key(), discarded.token()).await.expect("set");
+            let comparing = spawn({
+                let manager = manager.clone();
+                async move {
+                    world::pause().await;
+                    manager.get_token().await.expect("a token");
+                }
+            });
+            world::pause().await;
+            manager.discard_token(discarded.id()).await;
+            for _ in 0..2 {
+                assert_ne!(manager.get_token().await.expect("a token").id(), discarded.id());
+                world::pause().await;
+            }
+            comparing.await.expect("no panic");
+            assert_ne!(manager.get_token().await.expect("a token").id(), discarded.id());
+        }
     });
 }

@@ -93,3 +93,7 @@ impl Deadline {
         Ok(future.await)
     }
 }
+
+pub(crate) fn run_test(test: fn()) {
+    shuttle::check_random(test, 1);
+}

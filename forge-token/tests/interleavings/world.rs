@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
 use forge_core::{
-    AuthenticationError, CompareAndDelete, Credential, Generation, StorageError, TokenData, TokenLeases,
-    TokenProvider, TokenStorage, async_trait,
+    Acquired, AuthenticationError, CompareAndDelete, CoolDown, Credential, Generation, MarkTakeover, Seen,
+    Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage,
+    async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use shuttle::future::{block_on, spawn, yield_now};
@@ -142,20 +143,47 @@ impl TokenProvider for Hoarding {
     }
 }
 
-/// A storage in which others get their turn before and after each step.
-#[derive(Debug)]
+/// A storage in which others get their turn before and after each step. Clones share its faults.
+#[derive(Clone, Debug)]
 pub(crate) struct Yielding {
     inner: InMemoryTokenStorage,
     announced: bool,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    no_reads: AtomicBool,
+    no_writes: AtomicBool,
 }
 
 impl Yielding {
     pub(crate) fn announced(inner: InMemoryTokenStorage) -> Self {
-        Self { inner, announced: true }
+        Self { inner, announced: true, faults: Arc::default() }
     }
 
     pub(crate) fn unannounced(inner: InMemoryTokenStorage) -> Self {
-        Self { inner, announced: false }
+        Self { inner, announced: false, faults: Arc::default() }
+    }
+
+    /// From now on nothing is read.
+    pub(crate) fn refuse_reads(&self) {
+        self.faults.no_reads.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on nothing is changed.
+    pub(crate) fn refuse_writes(&self) {
+        self.faults.no_writes.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Faults {
+    fn read<T>(&self, read: T) -> Result<T, StorageError> {
+        if self.no_reads.load(Ordering::SeqCst) { Err(StorageError::new("unreadable")) } else { Ok(read) }
+    }
+
+    fn check_writes(&self) -> Result<(), StorageError> {
+        if self.no_writes.load(Ordering::SeqCst) { Err(StorageError::new("read-only")) } else { Ok(()) }
     }
 }
 
@@ -169,19 +197,21 @@ async fn in_turn<F: Future>(step: F) -> F::Output {
 #[async_trait]
 impl TokenStorage for Yielding {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        in_turn(self.inner.get(key)).await
+        in_turn(async { self.faults.read(self.inner.get(key).await?) }).await
     }
 
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.faults.check_writes()?;
         in_turn(self.inner.set(key, token)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.faults.check_writes()?;
         in_turn(self.inner.delete(key)).await
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
-        in_turn(self.inner.exists(key)).await
+        in_turn(async { self.faults.read(self.inner.exists(key).await?) }).await
     }
 
     fn generation(&self, key: &str) -> Option<Generation> {
@@ -189,10 +219,58 @@ impl TokenStorage for Yielding {
     }
 
     fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
-        self.inner.compare_and_delete()
+        Some(self)
     }
 
     fn leases(&self) -> Option<&dyn TokenLeases> {
-        self.inner.leases()
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CompareAndDelete for Yielding {
+    async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
+        self.faults.check_writes()?;
+        in_turn(self.inner.delete_if(key, id)).await
+    }
+}
+
+impl TokenLeases for Yielding {
+    fn lease(&self, key: &str) -> Box<dyn TokenLease> {
+        let inner = self.inner.leases().expect("it has leases").lease(key);
+        Box::new(YieldingLease { inner, faults: Arc::clone(&self.faults) })
+    }
+}
+
+struct YieldingLease {
+    inner: Box<dyn TokenLease>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl TokenLease for YieldingLease {
+    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+        in_turn(self.inner.acquire(heed_cool_down)).await
+    }
+
+    fn seen(&mut self) -> Seen {
+        self.inner.seen()
+    }
+
+    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+        in_turn(self.inner.spend(id, takeover)).await
+    }
+
+    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+        in_turn(self.inner.unspend(id)).await
+    }
+
+    async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
+        self.faults.check_writes()?;
+        in_turn(self.inner.store(token, read)).await
+    }
+
+    async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
+        in_turn(self.inner.fail(cool_down)).await
     }
 }

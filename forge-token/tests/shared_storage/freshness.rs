@@ -193,3 +193,39 @@ async fn inv19_a_recheck_does_not_forget_what_is_known_of_a_token() {
     let again = world.manager.get_token().await.expect("a token");
     assert!(Arc::ptr_eq(&token, &again));
 }
+
+#[tokio::test]
+async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_with_the_lease() {
+    for is_told in [true, false] {
+        let world = world();
+        world.remote.is_told.store(is_told, Ordering::SeqCst);
+        world.remote.put(&TokenData::new("rejected"));
+        let rejected = world.manager.get_token().await.expect("a token");
+        world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
+        // The token is gone when the storage is asked, and the old one is there when the lease is given.
+        world.remote.write(None);
+        world.remote.generations.doubt_all();
+        *world.remote.left_silently.lock().expect("unpoisoned") = Some(rejected.token().clone());
+        assert_ne!(world.token().await, "rejected");
+        assert_ne!(world.remote.stored().as_deref(), Some("rejected"));
+    }
+}
+
+#[tokio::test]
+async fn inv25_a_storage_that_has_lost_a_renewal_does_not_bring_back_the_refresh_token_sent_for_it() {
+    // After an outage another process may have sent the newer refresh token, too: then the full grant.
+    for (has_doubt, token, sent) in [(false, "r2", Some("r1")), (true, "t1", None)] {
+        let world = world();
+        world.remote.put(&TokenData::new("old").with_refresh_token("refresh"));
+        let old = world.manager.get_token().await.expect("a token");
+        let renewed = world.manager.refresh_rejected(&old).await.expect("a renewal").expect("a token");
+        let refreshed = || world.provider.refreshed.lock().expect("unpoisoned").take();
+        assert_eq!(refreshed().as_deref(), Some("old"));
+        world.remote.write(Some(old.token().clone()));
+        if has_doubt {
+            world.remote.generations.doubt_all();
+        }
+        let another = world.manager.refresh_rejected(&renewed).await.expect("a renewal").expect("a token");
+        assert_eq!((another.access_token(), refreshed().as_deref()), (token, sent), "doubt: {has_doubt}");
+    }
+}

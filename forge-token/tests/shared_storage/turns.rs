@@ -6,7 +6,7 @@ use std::time::Duration;
 use forge_core::{Acquired, AuthenticationError, AuthenticationErrorKind, CoolDown, TokenData};
 use http::StatusCode;
 
-use crate::world::world;
+use crate::world::{expired, world};
 
 #[tokio::test]
 async fn inv04_a_token_that_is_left_while_one_waits_for_the_lease_is_taken() {
@@ -53,6 +53,28 @@ async fn inv04_what_has_changed_since_the_lease_has_seen_it_is_read_again() {
     *world.remote.left_right_after.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
     assert_eq!(world.token().await, "theirs");
     assert_eq!(world.provider.calls(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv04_a_lease_that_is_not_given_back_in_time_is_done_without() {
+    let world = world();
+    world.remote.put(&expired("old"));
+    world.remote.is_kept.store(true, Ordering::SeqCst);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(world.token().await, "t1", "the full grant: somebody else may send the refresh token");
+    assert_eq!(world.provider.calls(), (1, 0));
+    // Three quarters of the fetch time-out are waited for it, and the rest is for the fetch.
+    assert_eq!(begun.elapsed().as_millis(), 22_500);
+    assert_eq!(world.remote.stored().as_deref(), Some("t1"), "nobody has stored anything meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv04_and_what_its_holder_stores_after_all_is_not_replaced() {
+    let world = world();
+    world.remote.is_kept.store(true, Ordering::SeqCst);
+    *world.remote.overtaken_by.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
+    assert_eq!(world.token().await, "theirs");
+    assert_eq!((world.provider.calls(), world.remote.stored().as_deref()), ((1, 0), Some("theirs")));
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) generations: Generations,
     /// Before the lease is given.
     pub(crate) acquired: Mutex<VecDeque<Acquired>>,
+    /// Somebody holds the lease and does not give it back.
+    pub(crate) is_kept: AtomicBool,
     /// What waiting brings, besides an answer.
     pub(crate) left_meanwhile: Mutex<Option<TokenData>>,
     /// The same, of somebody who announces nothing.
@@ -59,6 +61,7 @@ impl State {
             reads: AtomicUsize::new(0),
             generations: Generations::with_freshness(freshness),
             acquired: Mutex::default(),
+            is_kept: AtomicBool::new(false),
             left_meanwhile: Mutex::default(),
             left_silently: Mutex::default(),
             left_right_after: Mutex::default(),
@@ -150,6 +153,9 @@ impl TokenLease for Lease {
         if !self.state.has_leases.load(Ordering::SeqCst) {
             return Err(StorageError::new("no leases").with_nothing_sent());
         }
+        if self.state.is_kept.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if let Some(token) = self.state.left_meanwhile.lock().expect("unpoisoned").take() {
             self.state.put(&token);
         }
@@ -231,6 +237,8 @@ impl Drop for Lease {
 pub(crate) struct Numbered {
     pub(crate) fetches: AtomicUsize,
     pub(crate) refreshes: AtomicUsize,
+    /// The access token beside the refresh token that was sent last.
+    pub(crate) refreshed: Mutex<Option<String>>,
     pub(crate) fetch_fails: Mutex<Option<AuthenticationError>>,
     pub(crate) refresh_fails: Mutex<Option<AuthenticationError>>,
     pub(crate) expires_at: Mutex<Option<chrono::DateTime<chrono::Utc>>>,
@@ -276,7 +284,8 @@ impl TokenProvider for Numbered {
         })
     }
 
-    async fn refresh_token(&self, _current: &TokenData) -> Result<TokenData, AuthenticationError> {
+    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
+        *self.refreshed.lock().expect("unpoisoned") = Some(current.access_token().to_owned());
         let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
         Self::answer(&self.refresh_fails, format!("r{number}"))
     }

@@ -1,0 +1,255 @@
+//! What becomes of a token whose renewal fails, and of a rejected one whose replacement was lost.
+
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, Clock, Credential, ManualClock, StorageError, TokenData,
+    TokenProvider, TokenStorage, async_trait,
+};
+use forge_storage_memory::InMemoryTokenStorage;
+use forge_token::{TokenManager, TokenManagerBuilder};
+
+/// Hands out `t1`, `t2`, … for an hour each, as long as it is up. With `repeats` it hands out the last one
+/// again.
+#[derive(Debug)]
+struct Issuer {
+    calls: AtomicUsize,
+    is_down: AtomicBool,
+    repeats: AtomicBool,
+    clock: Arc<ManualClock>,
+}
+
+impl Issuer {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            calls: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
+            repeats: AtomicBool::new(false),
+            clock: Arc::new(ManualClock::new()),
+        })
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn manager(self: &Arc<Self>) -> TokenManagerBuilder {
+        TokenManager::builder(Arc::clone(self)).cache_key("key").clock(Arc::clone(&self.clock) as _)
+    }
+
+    fn token(&self, access_token: &str) -> TokenData {
+        let now = self.clock.now().wall();
+        TokenData::new(access_token).with_issued_at(now).with_expires_at(now + LIFETIME)
+    }
+}
+
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+#[async_trait]
+impl TokenProvider for Issuer {
+    fn service_name(&self) -> &'static str {
+        "issuer"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(AuthenticationError::new("", AuthenticationErrorKind::Connect));
+        }
+        let number = if self.repeats.load(Ordering::SeqCst) { 1 } else { call };
+        Ok(self.token(&format!("t{number}")))
+    }
+}
+
+/// The documents' storage: four methods and no capability.
+#[derive(Debug, Default)]
+struct Plain(Mutex<HashMap<String, TokenData>>);
+
+#[async_trait]
+impl TokenStorage for Plain {
+    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
+        Ok(self.0.lock().expect("unpoisoned").get(key).cloned())
+    }
+
+    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
+        self.0.lock().expect("unpoisoned").insert(key.to_owned(), token.clone());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.0.lock().expect("unpoisoned").remove(key);
+        Ok(())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        Ok(self.0.lock().expect("unpoisoned").contains_key(key))
+    }
+}
+
+/// With announcements and leases, and without.
+fn storages() -> [Arc<dyn TokenStorage>; 2] {
+    [Arc::new(InMemoryTokenStorage::new()), Arc::new(Plain::default())]
+}
+
+async fn token(manager: &TokenManager) -> Arc<Credential> {
+    manager.get_token().await.expect("a token")
+}
+
+async fn renewed(manager: &TokenManager, rejected: &Credential) -> Option<Arc<Credential>> {
+    manager.refresh_rejected(rejected).await.expect("no failure")
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv07_a_renewal_that_fails_leaves_the_valid_token_and_backs_off() {
+    let issuer = Issuer::new();
+    let manager = issuer.manager().build().expect("a manager");
+    let valid = token(&manager).await;
+    issuer.is_down.store(true, Ordering::SeqCst);
+    // From the advisory window to the mandatory one, asked for ten times a second.
+    issuer.clock.advance(Duration::from_secs(3600 - 300));
+    let (mut attempts, mut last) = (0, issuer.calls());
+    for _ in 0..269 {
+        for _ in 0..10 {
+            assert_eq!(token(&manager).await.id(), valid.id());
+            // What runs in the background ends; it may try more than once.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            issuer.clock.advance(Duration::from_millis(100));
+        }
+        if issuer.calls() > last {
+            (attempts, last) = (attempts + 1, issuer.calls());
+        }
+    }
+    assert!(manager.status().has_token && manager.status().last_error.is_some());
+    assert!((5..=16).contains(&attempts), "{attempts} attempts in four and a half minutes");
+
+    // It is found again when it is back, and nobody has waited.
+    let manager = issuer.manager().build().expect("a manager");
+    issuer.is_down.store(false, Ordering::SeqCst);
+    let valid = token(&manager).await;
+    issuer.is_down.store(true, Ordering::SeqCst);
+    issuer.clock.advance(Duration::from_secs(3600 - 200));
+    assert_eq!(token(&manager).await.id(), valid.id());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    issuer.is_down.store(false, Ordering::SeqCst);
+    issuer.clock.advance(Duration::from_secs(1));
+    assert_eq!(token(&manager).await.id(), valid.id(), "the renewal is in the background");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_ne!(token(&manager).await.id(), valid.id());
+    assert!(manager.status().last_error.is_none());
+}
+
+#[tokio::test]
+async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_again() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+        let rejected = token(&manager).await;
+        rejected.mark_accepted();
+        let second = renewed(&manager, &rejected).await.expect("another token");
+        assert_eq!(second.access_token(), "t2");
+        // A failover has lost the renewal.
+        storage.set("key", rejected.token()).await.expect("set");
+        assert_eq!(token(&manager).await.access_token(), "t3");
+        let stored = storage.get("key").await.expect("asked").expect("a token");
+        assert_eq!(stored.access_token(), "t3", "it is replaced for all");
+        // The one that was lost was never rejected.
+        storage.set("key", second.token()).await.expect("set");
+        assert_eq!(token(&manager).await.access_token(), "t2");
+        assert_eq!(issuer.calls(), 3);
+    }
+}
+
+#[tokio::test]
+async fn inv11_nor_one_that_was_rejected_when_another_was_at_hand() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = || issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+        let (one, two) = (manager(), manager());
+        let (first, also_first) = (token(&one).await, token(&two).await);
+        let second = renewed(&one, &first).await.expect("another token");
+        assert_eq!(token(&two).await.id(), second.id());
+        // The answer to a request of the second manager comes late.
+        assert_eq!(renewed(&two, &also_first).await.expect("the one at hand").id(), second.id());
+        storage.set("key", first.token()).await.expect("set");
+        assert_eq!(token(&two).await.access_token(), "t3");
+    }
+}
+
+#[tokio::test]
+async fn inv11_nor_after_an_invalidation_that_the_storage_has_lost() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+        let rejected = token(&manager).await;
+        renewed(&manager, &rejected).await.expect("another token");
+        manager.invalidate_token().await.expect("forgotten");
+        storage.set("key", rejected.token()).await.expect("set");
+        assert_eq!(token(&manager).await.access_token(), "t3");
+    }
+}
+
+#[tokio::test]
+async fn inv11_a_rejected_token_that_the_issuer_hands_out_anew_is_used() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = || issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+        let (one, two) = (manager(), manager());
+        let (first, also_first) = (token(&one).await, token(&two).await);
+        let second = renewed(&one, &first).await.expect("another token");
+        assert_eq!(second.access_token(), "t2");
+        assert_eq!(renewed(&two, &also_first).await.expect("another token").id(), second.id());
+        issuer.repeats.store(true, Ordering::SeqCst);
+        second.mark_accepted();
+        assert_eq!(renewed(&one, &second).await.expect("another token").id(), first.id());
+        let calls = issuer.calls();
+        for _ in 0..10 {
+            assert_eq!(token(&one).await.id(), first.id());
+            // It has not seen that it was issued anew: that costs it one call, not one for each use.
+            assert_eq!(token(&two).await.id(), first.id());
+        }
+        assert_eq!(issuer.calls(), calls + 1);
+    }
+}
+
+#[tokio::test]
+async fn inv11_a_renewal_that_was_accepted_counts_when_the_storage_has_fallen_back() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+        let older = issuer.token("older");
+        storage.set("key", &issuer.token("rejected")).await.expect("set");
+        let rejected = token(&manager).await;
+        let second = renewed(&manager, &rejected).await.expect("another token");
+        // Requests are accepted with it, then a failover brings a token that this manager knows nothing of.
+        second.mark_accepted();
+        storage.set("key", &older).await.expect("set");
+        let fallen_back = token(&manager).await;
+        assert_eq!(fallen_back.access_token(), "older");
+        let third = renewed(&manager, &fallen_back).await.expect("not within a second of the renewal?");
+        assert_eq!(third.access_token(), "t2");
+        // But this one was of no use to anybody.
+        assert!(renewed(&manager, &third).await.is_none());
+        assert_eq!(issuer.calls(), 2);
+    }
+}
+
+#[tokio::test]
+async fn inv11_a_storage_that_falls_back_time_and_again_costs_no_token_call_per_rejection() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+        token(&manager).await;
+        for number in 0..100 {
+            let current = token(&manager).await;
+            current.mark_accepted();
+            renewed(&manager, &current).await;
+            storage.set("key", &issuer.token(&format!("older {number}"))).await.expect("set");
+        }
+        assert!(issuer.calls() <= 11, "{} calls", issuer.calls());
+    }
+}
