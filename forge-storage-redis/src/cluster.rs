@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_bits};
 use redis::{ConnectionAddr, FromRedisValue, ScriptInvocation};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -232,7 +232,7 @@ impl Shared {
             }
         }
         // Enough to find one that is up to date.
-        fastrand::shuffle(&mut addresses);
+        addresses.sort_by_cached_key(|_| random_bits());
         addresses.truncate(MOST_ASKED);
         let questions = addresses.into_iter().map(|address| {
             let dialer = dialer.clone();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_fraction};
 use redis::{ConnectionAddr, PushInfo, PushKind, Value};
 use tokio::time::sleep;
 
@@ -41,7 +41,7 @@ async fn is_elsewhere(
 ) -> Result<ConnectionAddr, Nowhere> {
     loop {
         // Not all at the same moment.
-        sleep(ASKED_AGAIN.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
+        sleep(ASKED_AGAIN.mul_f64(1.0 - random_fraction() / 4.0)).await;
         match shared.locate.locate(dialer).await {
             Ok(same) if same == *address => {}
             Err(Nowhere::Unknown(_)) => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_fraction};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connect::connect;
@@ -62,7 +62,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
         }
         // Not all replicas at the same moment. Time spent on the attempt counts: what was slow to fail is not
         // to be slow to be mended, too.
-        sleep_until(since + pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+        sleep_until(since + pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -89,7 +89,7 @@ impl Drop for Farewell<'_> {
 impl Shared {
     /// Until the connection is lost.
     async fn watch_over(&self, keeper: u64, up: Up) {
-        let catch_up = || Instant::now() + CATCH_UP.mul_f64(fastrand::f64());
+        let catch_up = || Instant::now() + CATCH_UP.mul_f64(random_fraction());
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
         self.pace.begin_anew();
         // Whoever was told that it is down has gone on without, also before the first connection.
@@ -153,7 +153,7 @@ impl Shared {
 async fn falls_silent(mut connection: Connection, beat: Duration) {
     let beat = beat.max(SHORTEST_BEAT).min(LONGEST_BEAT);
     loop {
-        sleep(beat.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
+        sleep(beat.mul_f64(1.0 - random_fraction() / 4.0)).await;
         let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
         if answer.is_err() {
             return;
