@@ -10,7 +10,8 @@ mod refusal;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ struct Shared {
     was_up: AtomicBool,
     /// Of the keeper whose word counts.
     keeper_number: AtomicU64,
+    /// In which that one runs.
+    keeper_process: AtomicU32,
     last_beat: Mutex<std::time::Instant>,
 }
 
@@ -146,6 +149,7 @@ impl Link {
             pace: Pace::new(limits.command, limits.slow()),
             was_up: AtomicBool::new(false),
             keeper_number: AtomicU64::new(0),
+            keeper_process: AtomicU32::new(0),
             last_beat: Mutex::new(std::time::Instant::now()),
         };
         Self { shared: Arc::new(shared), keeper: Mutex::new(None) }
@@ -237,11 +241,16 @@ impl Link {
         }
         let runtime = Handle::try_current()
             .map_err(|_| StorageError::new("call this from within a tokio runtime").with_nothing_sent())?;
+        let was_forked_off = !self.shared.is_keeper_here();
         let number = self.shared.keeper_number.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.beat();
         self.shared.state.send_replace(State::Connecting);
+        // Last: whoever sees it must not see what the parent's keeper has said.
+        self.shared.keeper_process.store(process::id(), Ordering::Release);
         let task = runtime.spawn(keeper::keep(Arc::clone(&self.shared), number));
-        if let Some(before) = keeper.replace(task.abort_handle()) {
+        // The parent's is not ours to end: its runtime's locks may be held for ever in this process, and what
+        // wakes it is shared with the parent.
+        if let Some(before) = keeper.replace(task.abort_handle()).filter(|_| !was_forked_off) {
             before.abort();
         }
         Ok(())
@@ -259,7 +268,8 @@ fn too_slow() -> StorageError {
 impl Drop for Link {
     fn drop(&mut self) {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keeper) = keeper.take() {
+        // A forked process leaves its parent's alone, as in `ensure_kept`.
+        if let Some(keeper) = keeper.take().filter(|_| self.shared.is_keeper_here()) {
             keeper.abort();
         }
     }
@@ -282,6 +292,9 @@ impl fmt::Debug for Link {
 
 impl Shared {
     fn is_kept(&self) -> bool {
+        if !self.is_keeper_here() {
+            return false;
+        }
         match &*self.state.borrow() {
             State::Unkept => false,
             State::Up(_) => true,
@@ -290,6 +303,11 @@ impl Shared {
                 last_beat.elapsed() < self.common.limits.silence()
             }
         }
+    }
+
+    /// Whether the keeper was started in this process. A fork copies what it said, and not its task.
+    fn is_keeper_here(&self) -> bool {
+        self.keeper_process.load(Ordering::Acquire) == process::id()
     }
 
     fn is_down(&self) -> bool {
