@@ -16,7 +16,7 @@ impl Backoff {
         let exponent = i32::try_from(repetition.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.base_delay.as_secs_f64() * self.multiplier.max(1.0).powi(exponent);
         let delay = Duration::try_from_secs_f64(seconds).unwrap_or(self.max_delay).min(self.max_delay);
-        if self.jitter { delay.mul_f64(0.5 + fastrand::f64() / 2.0) } else { delay }
+        if self.jitter { delay.mul_f64(0.5 + forge_core::random_fraction() / 2.0) } else { delay }
     }
 }
 

@@ -23,6 +23,7 @@ mod header_name;
 mod identity;
 mod judgement;
 mod provider;
+mod random;
 mod response;
 mod retry_after;
 mod secret;
@@ -49,6 +50,8 @@ pub use header_name::{check_header_name, is_framing};
 pub use identity::TokenId;
 pub use judgement::Judgement;
 pub use provider::{Demand, TokenProvider};
+#[doc(hidden)] // for our other crates
+pub use random::{random_bits, random_fraction};
 pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
 pub use retry_after::retry_after;
 pub use secret::Secret;

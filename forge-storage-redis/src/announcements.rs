@@ -1,39 +1,39 @@
 //! What those who share a storage tell each other, over a channel of their own.
 
-use std::collections::{HashSet, VecDeque};
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{HashMap, VecDeque};
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forge_core::{Freshness, Generation, Generations};
+use forge_core::{Freshness, Generation, Generations, random_bits};
 use tokio::sync::broadcast;
 
 /// One storage's ear and voice.
 #[derive(Debug)]
 pub(crate) struct Announcements {
     channel: String,
-    /// Tells our messages from those of others.
-    origin: String,
     numbers: AtomicU64,
-    /// The numbers of our messages that we cannot tell the fate of.
-    unanswered: Mutex<HashSet<u64>>,
-    /// What was heard last. Every link to a cluster hears the same.
-    heard: Mutex<VecDeque<(String, u64)>>,
+    /// The messages of changes that were sent, until they are heard: those changes count when they are
+    /// answered. With the process, since one that is forked off inherits the list, and not the tasks that wait
+    /// for the answers.
+    own: Mutex<HashMap<String, u32>>,
+    /// The messages that were heard last, as they came. Every link to a cluster hears the same.
+    heard: Mutex<VecDeque<String>>,
     freshness: Freshness,
     /// By the hash of the key.
     generations: Generations,
     waiting: broadcast::Sender<Message>,
 }
 
-/// `{hash of the key} {what} {origin} {number}`.
+/// `{hash of the key} {what} {name of the message}`. The name is random bits and a number, so that nobody can
+/// tell what the next message will be, and keep it from being noticed by sending it beforehand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) hash: String,
     pub(crate) news: News,
-    origin: String,
-    number: u64,
+    /// Whether its name is its own, so that another one like it is a copy.
+    is_numbered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) enum News {
 pub(crate) struct Change<'a> {
     announcements: &'a Announcements,
     hash: &'a str,
-    number: u64,
+    message: String,
     is_settled: bool,
 }
 
@@ -57,9 +57,8 @@ impl Announcements {
     pub(crate) fn new(prefix: &str, freshness: Freshness) -> Self {
         Self {
             channel: format!("requestforge:{prefix}"),
-            origin: format!("{:016x}{:016x}", entropy(), entropy()),
             numbers: AtomicU64::new(UNNUMBERED + 1),
-            unanswered: Mutex::default(),
+            own: Mutex::default(),
             heard: Mutex::default(),
             freshness,
             generations: Generations::with_freshness(freshness),
@@ -75,19 +74,28 @@ impl Announcements {
         &self.channel
     }
 
-    /// A name that nobody else has, on any machine.
+    /// A name that nobody else has: neither another machine nor a copy of this one or of this process, since it
+    /// is drawn when it is needed.
     pub(crate) fn new_name(&self) -> String {
-        format!("{} {}", self.origin, self.next_number())
+        format!("{:032x} {}", random_bits(), self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What to send when the lease of this key is given back.
     pub(crate) fn released(&self, hash: &str) -> String {
-        self.message(hash, News::Released, self.next_number())
+        self.message(hash, News::Released)
     }
 
     /// Begins a change of this key.
     pub(crate) fn change<'a>(&'a self, hash: &'a str) -> Change<'a> {
-        Change { announcements: self, hash, number: self.next_number(), is_settled: false }
+        let message = self.message(hash, News::Changed);
+        let mut own = self.own();
+        // Those that are forgotten count as anybody's: the storage is asked once more than is needed.
+        if own.len() >= MAX_OWN {
+            own.clear();
+        }
+        own.insert(message.clone(), process::id());
+        drop(own);
+        Change { announcements: self, hash, message, is_settled: false }
     }
 
     pub(crate) fn generation(&self, hash: &str) -> Generation {
@@ -100,17 +108,16 @@ impl Announcements {
     }
 
     /// A message has come. What cannot be read is not for us.
-    pub(crate) fn hear(&self, message: &[u8]) {
-        if message.len() > LONGEST {
+    pub(crate) fn hear(&self, text: &[u8]) {
+        if text.len() > MAX_LENGTH {
             return;
         }
-        let Some(message) = std::str::from_utf8(message).ok().and_then(Message::parse) else { return };
-        if self.was_heard(&message) {
+        let Ok(text) = std::str::from_utf8(text) else { return };
+        let Some(message) = Message::parse(text) else { return };
+        if message.is_numbered && self.was_heard_before(text) {
             return;
         }
-        // Our own changes are counted when they are answered.
-        let is_counted = message.origin == self.origin && !self.unanswered().remove(&message.number);
-        if message.news == News::Changed && !is_counted {
+        if message.news == News::Changed && !self.take_own(text) {
             self.generations.bump(&message.hash);
         }
         // Nobody need be waiting.
@@ -119,59 +126,61 @@ impl Announcements {
 
     /// Messages may have been missed.
     pub(crate) fn doubt_all(&self) {
-        // What was unanswered then is in doubt with the rest.
-        self.unanswered().clear();
+        // Those of changes of ours, too: they are not waited for.
+        self.own().clear();
         self.generations.doubt_all();
     }
 
-    fn was_heard(&self, message: &Message) -> bool {
-        if message.number == UNNUMBERED {
-            return false;
-        }
+    /// Notes the message. It is compared as a whole: whoever may publish could send one that has only its name,
+    /// and the message itself would be taken for the copy.
+    fn was_heard_before(&self, text: &str) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.iter().any(|(origin, number)| *number == message.number && *origin == message.origin) {
+        if heard.iter().any(|heard| heard == text) {
             return true;
         }
-        if heard.len() >= MOST_HEARD {
+        if heard.len() >= MAX_HEARD {
             heard.pop_front();
         }
-        heard.push_back((message.origin.clone(), message.number));
+        heard.push_back(text.to_owned());
         false
     }
 
-    fn message(&self, hash: &str, news: News, number: u64) -> String {
-        Message { hash: hash.to_owned(), news, origin: self.origin.clone(), number }.to_string()
+    /// Whether this message tells of a change of ours, of which it is the only news then.
+    fn take_own(&self, text: &str) -> bool {
+        self.own().remove(text) == Some(process::id())
     }
 
-    fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    fn message(&self, hash: &str, news: News) -> String {
+        let news = match news {
+            News::Changed => CHANGED,
+            News::Released => RELEASED,
+        };
+        format!("{hash} {news} {}", self.new_name())
     }
 
-    fn unanswered(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn own(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const CHANGED: &str = "changed";
+const RELEASED: &str = "released";
 
 /// Who waits and lags behind by more asks again.
 const QUEUE: usize = 64;
 /// Copies of a message come within moments.
-const MOST_HEARD: usize = 256;
-/// Those of other versions, maybe.
+const MAX_HEARD: usize = 256;
+/// More than are under way at any time; what is lost on a connection is forgotten with it.
+const MAX_OWN: usize = 10_000;
+/// Those of other versions, maybe: another one like it may be another change.
 const UNNUMBERED: u64 = 0;
 /// No message of ours is longer, nor one of the next versions.
-const LONGEST: usize = 256;
-/// Beyond that many, doubting everything is cheaper.
-const MOST_UNANSWERED: usize = 1_000;
-
-/// From the system, so that forked processes and copies of machines do not have the same.
-fn entropy() -> u64 {
-    RandomState::new().hash_one(0)
-}
+const MAX_LENGTH: usize = 256;
 
 impl Change<'_> {
     /// What to send with it.
-    pub(crate) fn message(&self) -> String {
-        self.announcements.message(self.hash, News::Changed, self.number)
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// The server has answered, and says whether the change was made.
@@ -179,6 +188,9 @@ impl Change<'_> {
         self.is_settled = true;
         if is_made {
             self.announcements.generations.bump(self.hash);
+        } else {
+            // Nothing is announced of it.
+            self.announcements.take_own(&self.message);
         }
     }
 }
@@ -189,40 +201,22 @@ impl Drop for Change<'_> {
             return;
         }
         // It may still be made, later: then its message counts as anybody's.
-        let too_many = {
-            let mut unanswered = self.announcements.unanswered();
-            unanswered.insert(self.number);
-            unanswered.len() > MOST_UNANSWERED
-        };
-        if too_many {
-            self.announcements.doubt_all();
-        } else {
-            self.announcements.generations.doubt(self.hash);
-        }
+        self.announcements.take_own(&self.message);
+        self.announcements.generations.doubt(self.hash);
     }
 }
 
 impl Message {
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        let (hash, news, origin) = (words.next()?, words.next()?, words.next()?);
+        let (hash, news, _) = (words.next()?, words.next()?, words.next()?);
         let news = match news {
-            "changed" => News::Changed,
-            "released" => News::Released,
+            CHANGED => News::Changed,
+            RELEASED => News::Released,
             _ => return None,
         };
         let number = words.next().and_then(|number| number.parse().ok()).unwrap_or(UNNUMBERED);
-        Some(Self { hash: hash.to_owned(), news, origin: origin.to_owned(), number })
-    }
-}
-
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let news = match self.news {
-            News::Changed => "changed",
-            News::Released => "released",
-        };
-        write!(f, "{} {news} {} {}", self.hash, self.origin, self.number)
+        Some(Self { hash: hash.to_owned(), news, is_numbered: number != UNNUMBERED })
     }
 }
 
@@ -244,7 +238,7 @@ mod tests {
         let generation = ours.generation("k");
         let before = generation.current();
         let change = ours.change("k");
-        let message = change.message();
+        let message = change.message().to_owned();
         ours.hear(message.as_bytes());
         assert_eq!(generation.current(), before);
         change.settle(true);
@@ -264,7 +258,7 @@ mod tests {
         let ours = announcements();
         let generation = ours.generation("k");
         let before = generation.current();
-        let message = ours.change("k").message();
+        let message = ours.change("k").message().to_owned();
         let doubted = generation.current();
         assert!(doubted != before && doubted.has_same_changes(before));
         ours.hear(message.as_bytes());
@@ -272,10 +266,8 @@ mod tests {
         ours.hear(message.as_bytes());
         assert!(generation.current().is_next_after(doubted), "once");
 
-        for _ in 0..5 * MOST_UNANSWERED {
-            drop(ours.change("another"));
-        }
-        assert!(ours.unanswered().len() <= MOST_UNANSWERED);
+        drop(ours.change("another"));
+        assert!(ours.own().is_empty());
     }
 
     #[test]
@@ -297,15 +289,75 @@ mod tests {
         let (ours, theirs) = (announcements(), announcements());
         let generation = ours.generation("k");
         let before = generation.current();
-        let message = theirs.change("k").message();
+        let message = theirs.change("k").message().to_owned();
         for _ in 0..3 {
             ours.hear(message.as_bytes());
         }
         assert!(generation.current().is_next_after(before));
-        for _ in 0..2 * MOST_HEARD {
+        for _ in 0..2 * MAX_HEARD {
             ours.hear(theirs.released("k").as_bytes());
         }
-        assert!(ours.heard.lock().unwrap().len() <= MOST_HEARD);
+        assert!(ours.heard.lock().unwrap().len() <= MAX_HEARD);
+    }
+
+    /// A user of the server whose only right is PUBLISH guesses the next message of a sender, and sends one
+    /// like it beforehand.
+    #[test]
+    fn inv19_a_forged_message_keeps_no_change_from_being_noticed() {
+        let (ours, theirs) = (announcements(), announcements());
+        let generation = ours.generation("k");
+        let seen = theirs.change("k").message().to_owned();
+        ours.hear(seen.as_bytes());
+        let (words, number) = seen.rsplit_once(' ').unwrap();
+        let guessed = format!("{words} {}", number.parse::<u64>().unwrap() + 1);
+        for forged in
+            [guessed.clone(), guessed.replacen('k', "another", 1), guessed.replace("changed", "released")]
+        {
+            ours.hear(forged.as_bytes());
+        }
+        let before = generation.current();
+        ours.hear(theirs.change("k").message().as_bytes());
+        assert!(generation.current().is_next_after(before), "the change itself is taken for a copy");
+    }
+
+    #[test]
+    fn inv19_a_forged_message_with_the_number_of_a_change_of_ours_is_none_of_ours() {
+        let ours = announcements();
+        let (generation, another) = (ours.generation("k"), ours.generation("another"));
+        let change = ours.change("k");
+        let (before, before_another) = (generation.current(), another.current());
+        ours.hear(change.message().replacen('k', "another", 1).as_bytes());
+        assert!(another.current().is_next_after(before_another));
+        ours.hear(change.message().as_bytes());
+        assert_eq!(generation.current(), before, "ours is counted when it is answered");
+    }
+
+    #[test]
+    fn inv19_what_is_known_of_changes_is_bounded() {
+        let ours = announcements();
+        ours.change("k").settle(false);
+        assert!(ours.own().is_empty(), "nothing is announced of it");
+        let (first, generation) = (ours.change("k"), ours.generation("k"));
+        for _ in 0..2 * MAX_OWN {
+            ours.change("another").settle(true);
+        }
+        assert!(ours.own().len() <= MAX_OWN);
+        let before = generation.current();
+        ours.hear(first.message().as_bytes());
+        assert!(generation.current().is_next_after(before), "what is forgotten is asked for again");
+    }
+
+    #[test]
+    fn inv32_what_was_under_way_when_this_process_was_forked_off_is_somebody_elses_change() {
+        let ours = announcements();
+        let generation = ours.generation("k");
+        let before = generation.current();
+        let change = ours.change("k");
+        for process in ours.own().values_mut() {
+            *process += 1;
+        }
+        ours.hear(change.message().as_bytes());
+        assert!(generation.current().is_next_after(before));
     }
 
     #[test]

@@ -84,8 +84,9 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// How long a call may take, with waiting for the connection; at most a minute. After the first that takes longer nobody
-    /// waits, until the server has answered a probe within this time.
+    /// How long a call may take, with waiting for the connection; at most a minute. Answers that take more than
+    /// a quarter of this time are slow. After a call that takes longer than this time, or slow answers that take
+    /// so long together, nobody waits until the server has answered a probe within a quarter of it.
     ///
     /// It bounds what an outage costs, so it is short; give it more where the way to the server, with TLS
     /// and login, takes more at first. An attempt to connect may take twice as long, at least a second: it

@@ -15,14 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_bits};
 use redis::{ConnectionAddr, FromRedisValue, ScriptInvocation};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::addresses::{at, host_and_port};
 use crate::dialer::Ready;
-use crate::link::{Common, Link, Refusal, Up};
+use crate::link::{Common, Link, Refusal, Up, Wait};
 use crate::locate::{Nowhere, list};
 use crate::poll::{Poll, Word as _};
 use map::{Address, Map};
@@ -90,7 +90,7 @@ impl Cluster {
         slot: u16,
         mut script: impl FnMut(&Up) -> Result<ScriptInvocation<'s>, StorageError>,
     ) -> Result<T, StorageError> {
-        let begun = Instant::now();
+        let begun = Wait::begin();
         let mut detour = None;
         let mut left = None;
         let mut hops = 0;
@@ -99,8 +99,9 @@ impl Cluster {
             let mut mapped = pin!(self.0.mapped.notified());
             mapped.as_mut().enable();
             let link = detour.take().unwrap_or_else(|| self.link(slot));
+            let wait = begun.go_on_elsewhere();
             let up = tokio::select! {
-                up = link.up(begun) => up,
+                up = link.up(wait) => up,
                 // The one that is sought may be gone, and the one that is meant another one.
                 () = mapped, if !asking => continue,
             };
@@ -110,7 +111,7 @@ impl Cluster {
                 continue;
             }
             let up = up?;
-            match link.call(&up, begun, &script(&up)?, asking).await {
+            match link.call(&up, wait, &script(&up)?, asking).await {
                 Ok(answer) => {
                     if let Some(left) = left {
                         self.0.leave(&left);
@@ -123,7 +124,7 @@ impl Cluster {
                     left = Some(link);
                 }
                 Err(Refusal::Ask { host, port }) => detour = Some(self.0.elsewhere(slot, &link, host, port)),
-                Err(Refusal::TryAgain) if begun.elapsed() < self.command_limit() => {
+                Err(Refusal::TryAgain) if begun.begun.elapsed() < self.command_limit() => {
                     hops = 0;
                     sleep(ARRIVAL).await;
                 }
@@ -232,7 +233,7 @@ impl Shared {
             }
         }
         // Enough to find one that is up to date.
-        fastrand::shuffle(&mut addresses);
+        addresses.sort_by_cached_key(|_| random_bits());
         addresses.truncate(MOST_ASKED);
         let questions = addresses.into_iter().map(|address| {
             let dialer = dialer.clone();

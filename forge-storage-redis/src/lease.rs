@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use forge_core::{
     Acquired, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
+    random_fraction,
 };
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
@@ -39,6 +40,9 @@ pub(crate) struct Lease {
 
 /// How long a waiter relies on being told of a change, at least.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Added to each wait, with a random part of the range.
+const MIN_EXTRA_WAIT: Duration = Duration::from_millis(1);
+const EXTRA_WAIT_RANGE: Duration = Duration::from_millis(49);
 /// Giving a lease back is worth that much waiting, by nobody in particular.
 const LAST_WORD: Duration = Duration::from_secs(1);
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
@@ -187,7 +191,7 @@ impl TokenLease for Lease {
             // Some milliseconds more, each another number: it must have run out, and not all ask at once.
             // And not for long: a server that is gone without a sign must be noticed.
             let wait = left.min(self.storage.servers.command_limit().max(SHORTEST_WAIT));
-            let wait = wait + Duration::from_millis(fastrand::u64(1..50));
+            let wait = wait + MIN_EXTRA_WAIT + EXTRA_WAIT_RANGE.mul_f64(random_fraction());
             tokio::select! {
                 () = self.storage.servers.go_down(&keys) => {}
                 heard = news_of(&keys.hash, &mut news) => {

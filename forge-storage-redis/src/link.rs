@@ -6,9 +6,12 @@ mod connect;
 mod keeper;
 mod pace;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +55,8 @@ struct Shared {
     was_up: AtomicBool,
     /// Of the keeper whose word counts.
     keeper_number: AtomicU64,
+    /// In which that one runs.
+    keeper_process: AtomicU32,
     last_beat: Mutex<std::time::Instant>,
 }
 
@@ -80,6 +85,28 @@ impl Limits {
     }
 }
 
+/// Since when a caller waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// In all: its deadline counts from here.
+    pub(crate) begun: Instant,
+    /// For this link. What other links of a cluster took before says nothing of its server.
+    pub(crate) here: Instant,
+}
+
+impl Wait {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        let now = Instant::now();
+        Self { begun: now, here: now }
+    }
+
+    /// The same, for another link from now on.
+    pub(crate) fn go_on_elsewhere(self) -> Self {
+        Self { here: Instant::now(), ..self }
+    }
+}
+
 #[derive(Clone)]
 enum State {
     /// No task keeps the connection: none was needed so far, or its runtime has ended.
@@ -95,6 +122,8 @@ pub(crate) struct Up {
     /// Of the server at its other end.
     pub(crate) clock: Arc<ServerClock>,
     address: ConnectionAddr,
+    /// How long the server took to answer when it was connected to.
+    round_trip: Duration,
     signals: Arc<Signals>,
 }
 
@@ -103,7 +132,7 @@ pub(crate) struct Up {
 struct Signals {
     /// It has ended.
     lost: Notify,
-    /// A command was not answered in time.
+    /// A command was not answered in time, or too many were answered slowly.
     suspected: Notify,
     /// A command's answer has shown that it is of no use.
     condemned: Notify,
@@ -120,6 +149,7 @@ impl Link {
             pace: Pace::new(limits.command, limits.slow()),
             was_up: AtomicBool::new(false),
             keeper_number: AtomicU64::new(0),
+            keeper_process: AtomicU32::new(0),
             last_beat: Mutex::new(std::time::Instant::now()),
         };
         Self { shared: Arc::new(shared), keeper: Mutex::new(None) }
@@ -129,7 +159,7 @@ impl Link {
         self.shared.common.limits.command
     }
 
-    /// Calls a script, with a deadline that counts from `begun`; `asking`: at a server to which its keys
+    /// Calls a script, with a deadline that counts from `wait.begun`; `asking`: at a server to which its keys
     /// are about to move.
     ///
     /// # Errors
@@ -138,7 +168,7 @@ impl Link {
     pub(crate) async fn call<T: FromRedisValue>(
         &self,
         up: &Up,
-        begun: Instant,
+        wait: Wait,
         script: &ScriptInvocation<'_>,
         asking: bool,
     ) -> Result<T, Refusal> {
@@ -150,39 +180,44 @@ impl Link {
                 script.invoke_async(&mut connection).await
             }
         };
-        let (asked, slow) = (Instant::now(), self.shared.common.limits.slow());
-        let time_went_elsewhere = asked.duration_since(begun) >= slow;
-        match timeout_at(begun + self.shared.pace.limit(), answer).await {
+        let sent = Instant::now();
+        let pace = &self.shared.pace;
+        match timeout_at(pace.deadline(wait.begun, sent), answer).await {
             Ok(answer) => {
-                self.shared.pace.answered(begun.elapsed());
-                answer.map_err(|error| {
-                    if refusal::is_fatal(&error) {
-                        self.shared.condemn(up, &explain(&error));
-                    }
-                    Refusal::of(&error)
-                })
+                let is_spent = pace.answered(wait.here, sent, Instant::now());
+                match &answer {
+                    Err(error) if refusal::is_fatal(error) => self.shared.condemn(up, &explain(error)),
+                    _ if is_spent => self.shared.suspect(up, &too_slow()),
+                    _ => {}
+                }
+                answer.map_err(|error| Refusal::of(&error))
             }
             // Then what was left says nothing of this server.
-            Err(_) if time_went_elsewhere && asked.elapsed() < slow => Err(Refusal::Final(not_in_time())),
-            Err(_) => Err(Refusal::Final(self.shared.suspect(up))),
+            Err(_) if wait.here.elapsed() < self.shared.common.limits.slow() => {
+                Err(Refusal::Final(not_in_time()))
+            }
+            Err(_) => {
+                self.shared.suspect(up, &not_in_time());
+                Err(Refusal::Final(not_in_time()))
+            }
         }
     }
 
-    /// The connection, if it is up or comes up within the deadline of a command, which counts from `begun`.
-    pub(crate) async fn up(&self, begun: Instant) -> Result<Up, StorageError> {
+    /// The connection, if it is up or comes up within the deadline of a command, which counts from
+    /// `wait.begun`.
+    pub(crate) async fn up(&self, wait: Wait) -> Result<Up, StorageError> {
         self.ensure_kept()?;
         let mut state = self.shared.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting | State::Unkept));
-        let waiting = Instant::now();
         let limits = self.shared.common.limits;
-        let error = match timeout_at(begun + limits.command, settled).await {
+        let error = match timeout_at(wait.begun + limits.command, settled).await {
             Ok(Ok(state)) => match &*state {
                 State::Up(up) => return Ok(up.clone()),
                 State::Down(error) => error.clone(),
                 State::Connecting | State::Unkept => StorageError::new("not connected"),
             },
             Ok(Err(_)) => StorageError::new("not connected"),
-            Err(_) if waiting.elapsed() < limits.slow() => not_in_time(),
+            Err(_) if wait.here.elapsed() < limits.slow() => not_in_time(),
             Err(_) => self.shared.is_late(),
         };
         Err(error.with_nothing_sent())
@@ -206,11 +241,16 @@ impl Link {
         }
         let runtime = Handle::try_current()
             .map_err(|_| StorageError::new("call this from within a tokio runtime").with_nothing_sent())?;
+        let was_forked_off = !self.shared.is_keeper_here();
         let number = self.shared.keeper_number.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.beat();
         self.shared.state.send_replace(State::Connecting);
+        // Last: whoever sees it must not see what the parent's keeper has said.
+        self.shared.keeper_process.store(process::id(), Ordering::Release);
         let task = runtime.spawn(keeper::keep(Arc::clone(&self.shared), number));
-        if let Some(before) = keeper.replace(task.abort_handle()) {
+        // The parent's is not ours to end: its runtime's locks may be held for ever in this process, and what
+        // wakes it is shared with the parent.
+        if let Some(before) = keeper.replace(task.abort_handle()).filter(|_| !was_forked_off) {
             before.abort();
         }
         Ok(())
@@ -221,10 +261,15 @@ fn not_in_time() -> StorageError {
     StorageError::new("Redis did not answer in time")
 }
 
+fn too_slow() -> StorageError {
+    StorageError::new("Redis answers too slowly")
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keeper) = keeper.take() {
+        // A forked process leaves its parent's alone, as in `ensure_kept`.
+        if let Some(keeper) = keeper.take().filter(|_| self.shared.is_keeper_here()) {
             keeper.abort();
         }
     }
@@ -247,6 +292,9 @@ impl fmt::Debug for Link {
 
 impl Shared {
     fn is_kept(&self) -> bool {
+        if !self.is_keeper_here() {
+            return false;
+        }
         match &*self.state.borrow() {
             State::Unkept => false,
             State::Up(_) => true,
@@ -255,6 +303,15 @@ impl Shared {
                 last_beat.elapsed() < self.common.limits.silence()
             }
         }
+    }
+
+    /// Whether the keeper was started in this process. A fork copies what it said, and not its task.
+    fn is_keeper_here(&self) -> bool {
+        self.keeper_process.load(Ordering::Acquire) == process::id()
+    }
+
+    fn is_down(&self) -> bool {
+        matches!(*self.state.borrow(), State::Down(_))
     }
 
     /// Whoever ends a time in which the keeper had nothing to do says so.
@@ -277,13 +334,12 @@ impl Shared {
         was_down
     }
 
-    /// The breaker opens: from now on nobody waits.
-    fn suspect(&self, up: &Up) -> StorageError {
-        let error = not_in_time();
-        if self.open(up, &error) {
+    /// The breaker opens because the server is slow: from now on nobody waits.
+    fn suspect(&self, up: &Up, error: &StorageError) {
+        if self.open(up, error) {
+            self.pace.opened();
             up.signals.suspected.notify_one();
         }
-        error
     }
 
     fn condemn(&self, up: &Up, error: &StorageError) {
@@ -326,6 +382,7 @@ impl Shared {
             is_connecting
         });
         if was_connecting {
+            self.pace.opened();
             self.tell_of_outage(&error);
         }
         error

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use forge_core::StorageError;
 use redis::{FromRedisValue, ScriptInvocation};
-use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::keys::Keys;
-use crate::link::{Link, Up};
+use crate::link::{Link, Up, Wait};
 
 /// Where the tokens are: all on one server, or each at its place in a cluster.
 pub(crate) enum Servers {
@@ -30,9 +29,9 @@ impl Servers {
     ) -> Result<T, StorageError> {
         match self {
             Self::One(link) => {
-                let begun = Instant::now();
-                let up = link.up(begun).await?;
-                Ok(link.call(&up, begun, &script(&up)?, false).await?)
+                let wait = Wait::begin();
+                let up = link.up(wait).await?;
+                Ok(link.call(&up, wait, &script(&up)?, false).await?)
             }
             Self::Cluster(cluster) => cluster.call(keys.slot(), script).await,
         }

@@ -42,7 +42,7 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<(
 
 /// A number from 0 to 1, for jitter.
 pub(crate) fn random() -> f64 {
-    fastrand::f64()
+    forge_core::random_fraction()
 }
 
 /// A moment after which nobody waits any more.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use forge_core::{ConfigError, check_header_name};
+use forge_core::{ConfigError, check_header_name, random_bits};
 use http::{Extensions, HeaderName, HeaderValue};
 
 use super::{HookResult, OutgoingRequest, RequestHook};
@@ -114,9 +114,8 @@ impl RequestHook for CorrelationId {
     }
 }
 
-/// Unguessable it need not be.
 fn random_uuid() -> String {
-    let mut bits = fastrand::u128(..);
+    let mut bits = random_bits();
     // Version 4, variant 10 (RFC 9562 4).
     bits = bits & !(0xf << 76) | 0x4 << 76;
     bits = bits & !(0b11 << 62) | 0b10 << 62;

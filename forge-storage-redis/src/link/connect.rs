@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_fraction};
 use redis::{ConnectionAddr, PushInfo, PushKind, Value};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Shared, Signals, Up};
 use crate::dialer::Ready;
@@ -41,7 +41,7 @@ async fn is_elsewhere(
 ) -> Result<ConnectionAddr, Nowhere> {
     loop {
         // Not all at the same moment.
-        sleep(ASKED_AGAIN.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
+        sleep(ASKED_AGAIN.mul_f64(1.0 - random_fraction() / 4.0)).await;
         match shared.locate.locate(dialer).await {
             Ok(same) if same == *address => {}
             Err(Nowhere::Unknown(_)) => {}
@@ -67,9 +67,10 @@ async fn connect_to(shared: &Shared, dialer: &Ready, address: &ConnectionAddr) -
     asking.cmd("TIME");
     // Else the first call of each would take three times as long.
     common.scripts.load(&mut asking);
-    let asked = common.clock.now().wall_millis();
+    let (asked, sent) = (common.clock.now().wall_millis(), Instant::now());
     let ((seconds, micros),): ((i64, i64),) =
         asking.query_async(&mut connection.redis).await.map_err(said)?;
+    let round_trip = sent.elapsed();
     let clock = ServerClock::new(Arc::clone(&common.clock), asked, millis(seconds, micros));
-    Ok(Up { connection, clock: Arc::new(clock), address: address.clone(), signals })
+    Ok(Up { connection, clock: Arc::new(clock), address: address.clone(), round_trip, signals })
 }

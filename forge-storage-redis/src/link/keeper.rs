@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_fraction};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connect::connect;
@@ -62,7 +62,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
         }
         // Not all replicas at the same moment. Time spent on the attempt counts: what was slow to fail is not
         // to be slow to be mended, too.
-        sleep_until(since + pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+        sleep_until(since + pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -89,17 +89,21 @@ impl Drop for Farewell<'_> {
 impl Shared {
     /// Until the connection is lost.
     async fn watch_over(&self, keeper: u64, up: Up) {
-        let catch_up = || Instant::now() + CATCH_UP.mul_f64(fastrand::f64());
+        let catch_up = || Instant::now() + CATCH_UP.mul_f64(random_fraction());
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
-        self.pace.begin_anew();
-        // Whoever was told that it is down has gone on without, also before the first connection.
-        let was_down = self.report(keeper, State::Up(up.clone()));
-        let mut doubt_at = (was_up || was_down).then(catch_up);
-        if doubt_at.is_some() {
-            tracing::info!("Redis answers again");
+        let mut doubt_at = None;
+        if self.is_down() && up.round_trip > self.common.limits.slow() {
+            // Callers have waited for it already: it has to prove first that they would not again.
+            up.signals.suspected.notify_one();
+        } else {
+            // Whoever was told that it is down has gone on without, also before the first connection.
+            let was_down = self.report(keeper, State::Up(up.clone()));
+            if was_up || was_down {
+                tracing::info!("Redis answers again");
+                doubt_at = Some(catch_up());
+            }
         }
-        let mut falls_silent =
-            pin!(falls_silent(up.connection.clone(), self.common.announcements.recheck_after() / 4));
+        let mut falls_silent = pin!(self.falls_silent(up.connection.clone()));
         let mut moves = pin!(self.locate.moves(&up.address));
         loop {
             tokio::select! {
@@ -121,7 +125,6 @@ impl Shared {
                         }
                     }
                     tracing::info!("Redis answers again");
-                    self.pace.begin_anew();
                     self.report(keeper, State::Up(up.clone()));
                     // No message was lost, but what we could not store is to be offered.
                     doubt_at = Some(catch_up());
@@ -132,6 +135,8 @@ impl Shared {
 
     /// Whether the connection answers again, and not slowly. A slow one is waited for.
     async fn proves_alive(&self, mut connection: Connection) -> bool {
+        self.beat();
+        sleep(self.pace.pause()).await;
         loop {
             self.beat();
             let asked = Instant::now();
@@ -146,17 +151,23 @@ impl Shared {
             }
         }
     }
-}
 
-/// Until the connection answers no more, though nothing has ended it: who has a token asks for nothing, and
-/// what is announced elsewhere by now would not be heard.
-async fn falls_silent(mut connection: Connection, beat: Duration) {
-    let beat = beat.max(SHORTEST_BEAT).min(LONGEST_BEAT);
-    loop {
-        sleep(beat.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
-        let answer = timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
-        if answer.is_err() {
-            return;
+    /// Until the connection answers no more, though nothing has ended it: who has a token asks for nothing, and
+    /// what is announced elsewhere by now would not be heard.
+    async fn falls_silent(&self, mut connection: Connection) {
+        let beat = self.common.announcements.recheck_after() / 4;
+        let beat = beat.max(SHORTEST_BEAT).min(LONGEST_BEAT);
+        loop {
+            sleep(beat.mul_f64(1.0 - random_fraction() / 4.0)).await;
+            let asked = Instant::now();
+            let answer =
+                timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
+            if answer.is_err() {
+                return;
+            }
+            if asked.elapsed() <= self.common.limits.slow() {
+                self.pace.answered_quickly(asked.elapsed());
+            }
         }
     }
 }

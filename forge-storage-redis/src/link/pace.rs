@@ -1,46 +1,94 @@
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// How long a command may take. A server that answers slowly, but in time, costs no more in a row than
-/// one that does not answer.
+use tokio::time::Instant;
+
+/// How long a command may take. A server that answers slowly, but in time, costs no more in all than one that
+/// does not answer: slow answers are paid from one budget, the time of one command. When it is spent, the
+/// breaker opens; and after that a command has only the time of an answer that is not slow, until quick
+/// answers have filled the budget again.
 pub(super) struct Pace {
     command: Duration,
     slow: Duration,
-    /// What slow answers in a row have cost so far, and when the last one came.
-    debt: Mutex<Option<(Duration, Instant)>>,
+    account: Mutex<Account>,
 }
 
-/// Slow answers that are further apart are not in a row.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+#[derive(Default)]
+struct Account {
+    /// What callers have waited for slow answers, less what quick ones have given back.
+    spent: Duration,
+    /// Up to when that was counted: those who wait at the same time wait once.
+    counted_until: Option<Instant>,
+    /// How often the breaker has opened since the budget was full.
+    openings: u32,
+}
+
+/// After the first one, before the server is asked again whether it answers quickly; doubles each time: one
+/// that answers that, and no command, is not to be trusted again and again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 impl Pace {
     pub(super) fn new(command: Duration, slow: Duration) -> Self {
-        Self { command, slow, debt: Mutex::new(None) }
+        Self { command, slow, account: Mutex::default() }
     }
 
-    /// For the next command.
-    pub(super) fn limit(&self) -> Duration {
-        let debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
-        let owed =
-            debt.filter(|(_, at)| at.elapsed() < FORGOTTEN_AFTER).map_or(Duration::ZERO, |(owed, _)| owed);
-        self.command.saturating_sub(owed).max(self.slow / 2)
+    /// When a command is given up that was asked for at `begun` and is sent at `sent`. Who has waited for the
+    /// connection in between has the time of an answer that is not slow, within the whole.
+    pub(super) fn deadline(&self, begun: Instant, sent: Instant) -> Instant {
+        let left = self.command.saturating_sub(self.account().spent);
+        (begun + left).max(sent + self.slow).min(begun + self.command)
     }
 
-    /// A command was answered after this time.
-    pub(super) fn answered(&self, after: Duration) {
-        let mut debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
-        if after <= self.slow {
-            *debt = None;
-            return;
+    /// A command that was waited for since `since`, with its connection, and sent at `sent`, has been answered.
+    /// Says whether the budget is spent by that: what is left would not suffice for an answer that is not slow.
+    pub(super) fn answered(&self, since: Instant, sent: Instant, now: Instant) -> bool {
+        let took = now.duration_since(sent);
+        if took <= self.slow {
+            self.answered_quickly(took);
+            return false;
         }
-        let owed =
-            debt.filter(|(_, at)| at.elapsed() < FORGOTTEN_AFTER).map_or(Duration::ZERO, |(owed, _)| owed);
-        *debt = Some((owed.saturating_add(after), Instant::now()));
+        let mut account = self.account();
+        let since = account.counted_until.map_or(since, |until| until.max(since));
+        account.spent = account.spent.saturating_add(now.saturating_duration_since(since));
+        account.counted_until = account.counted_until.max(Some(now));
+        account.spent > self.most_to_go_on_with()
     }
 
-    /// Nothing is owed to another connection.
-    pub(super) fn begin_anew(&self) {
-        *self.debt.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The server was asked something and has answered after this time, which is not slow.
+    pub(super) fn answered_quickly(&self, took: Duration) {
+        let mut account = self.account();
+        account.spent = account.spent.saturating_sub(self.slow.saturating_sub(took));
+        if account.spent.is_zero() {
+            account.openings = 0;
+        }
+    }
+
+    /// The breaker has opened because the server is slow.
+    pub(super) fn opened(&self) {
+        let mut account = self.account();
+        account.spent = self.most_to_go_on_with();
+        account.openings = account.openings.saturating_add(1);
+    }
+
+    /// How long the server is left alone before it is asked whether it answers quickly.
+    pub(super) fn pause(&self) -> Duration {
+        match self.account().openings {
+            0 | 1 => Duration::ZERO,
+            openings => {
+                let doubled = 2_u32.checked_pow(openings - 2);
+                doubled.map_or(MAX_PAUSE, |doubled| FIRST_PAUSE.saturating_mul(doubled)).min(MAX_PAUSE)
+            }
+        }
+    }
+
+    /// With more spent, the breaker is open.
+    fn most_to_go_on_with(&self) -> Duration {
+        self.command.saturating_sub(self.slow)
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,22 +96,142 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[test]
-    fn inv18_slow_answers_in_a_row_cost_as_much_as_none() {
-        let millis = Duration::from_millis;
-        let pace = Pace::new(millis(100), millis(25));
-        for _ in 0..10 {
-            pace.answered(millis(20));
-            assert_eq!(pace.limit(), millis(100));
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// A caller of a link with a pace, whose time passes when it waits.
+    struct Caller {
+        pace: Pace,
+        now: Instant,
+        is_open: bool,
+        waited: Duration,
+    }
+
+    impl Caller {
+        fn new() -> Self {
+            let pace = Pace::new(millis(100), millis(25));
+            Self { pace, now: Instant::now(), is_open: false, waited: Duration::ZERO }
         }
-        pace.answered(millis(60));
-        assert_eq!(pace.limit(), millis(40));
-        pace.answered(millis(30));
-        assert_eq!(pace.limit(), millis(25) / 2, "and not nothing");
-        pace.answered(millis(5));
-        assert_eq!(pace.limit(), millis(100));
-        pace.answered(millis(60));
-        pace.begin_anew();
-        assert_eq!(pace.limit(), millis(100));
+
+        /// A command of a server that answers so, behind a connection that takes so long to come up.
+        fn call_connecting(&mut self, connecting: u64, answer: u64) {
+            if self.is_open {
+                return;
+            }
+            let begun = self.now;
+            let sent = begun + millis(connecting);
+            let (answered, deadline) = (sent + millis(answer), self.pace.deadline(begun, sent));
+            self.now = answered.min(deadline);
+            self.waited += self.now - begun;
+            self.is_open = answered > deadline || self.pace.answered(begun, sent, self.now);
+            if self.is_open {
+                self.pace.opened();
+            }
+        }
+
+        fn call(&mut self, answer: u64) {
+            self.call_connecting(0, answer);
+        }
+
+        /// The server has answered a probe quickly.
+        fn close(&mut self) {
+            self.now += self.pace.pause();
+            self.is_open = false;
+        }
+    }
+
+    #[test]
+    fn inv18_slow_answers_cost_as_much_as_none_however_far_they_are_apart() {
+        for (connecting, answer) in
+            (0..=100).step_by(5).flat_map(|to| (26..200).map(move |takes| (to, takes)))
+        {
+            for apart in [0, 300, 5_000, 3_600_000] {
+                let mut caller = Caller::new();
+                caller.call_connecting(connecting, answer);
+                for _ in 0..20 {
+                    caller.now += millis(apart);
+                    caller.call(answer);
+                }
+                assert!(caller.is_open, "{answer} ms each, for ever");
+                assert!(caller.waited <= millis(100), "{answer} ms after {connecting}: {:?}", caller.waited);
+            }
+        }
+    }
+
+    #[test]
+    fn inv18_a_server_that_answers_probes_quickly_and_commands_slowly_costs_little_and_less_and_less() {
+        let mut caller = Caller::new();
+        caller.call(200);
+        assert_eq!(caller.waited, millis(100));
+        for opening in 1..=20 {
+            caller.waited = Duration::ZERO;
+            let before = caller.now;
+            caller.close();
+            assert!(caller.now - before <= MAX_PAUSE);
+            assert!(opening < 10 || caller.now - before == MAX_PAUSE);
+            caller.call(60);
+            assert!(caller.is_open);
+            assert_eq!(caller.waited, millis(25), "no more than an answer that is not slow");
+        }
+        // When it answers commands quickly, all is as it was.
+        caller.close();
+        for _ in 0..10 {
+            caller.call(5);
+        }
+        caller.waited = Duration::ZERO;
+        caller.call(60);
+        assert!(!caller.is_open && caller.pace.pause().is_zero());
+        assert_eq!(caller.waited, millis(60));
+    }
+
+    #[test]
+    fn inv18_slow_answers_in_between_are_not_forgiven_by_a_single_quick_one() {
+        let mut caller = Caller::new();
+        for _ in 0..20 {
+            caller.call(60);
+            caller.call(5);
+        }
+        assert!(caller.is_open);
+        assert!(caller.waited <= millis(2 * 100), "{:?}", caller.waited);
+
+        let mut caller = Caller::new();
+        for _ in 0..20 {
+            caller.call(60);
+            for _ in 0..5 {
+                caller.call(5);
+            }
+        }
+        assert!(!caller.is_open, "most are quick");
+    }
+
+    #[test]
+    fn inv18_a_slow_connection_to_a_quick_server_is_none_of_its_faults() {
+        let mut caller = Caller::new();
+        caller.call_connecting(90, 5);
+        assert!(!caller.is_open);
+        caller.call(60);
+        assert!(!caller.is_open);
+    }
+
+    #[test]
+    fn inv18_those_who_wait_at_the_same_time_wait_once() {
+        let pace = Pace::new(millis(100), millis(25));
+        let begun = Instant::now();
+        for _ in 0..64 {
+            assert!(!pace.answered(begun, begun, begun + millis(60)));
+        }
+        assert_eq!(pace.deadline(begun, begun), begun + millis(40));
+        assert!(pace.answered(begun + millis(50), begun + millis(50), begun + millis(80)));
+    }
+
+    #[test]
+    fn who_comes_from_elsewhere_has_time_for_an_answer_that_is_not_slow_within_the_whole() {
+        let pace = Pace::new(millis(100), millis(25));
+        pace.opened();
+        let begun = Instant::now();
+        for (sent, until) in [(0, 25), (10, 35), (60, 85), (90, 100)] {
+            assert_eq!(pace.deadline(begun, begun + millis(sent)), begun + millis(until));
+        }
     }
 }

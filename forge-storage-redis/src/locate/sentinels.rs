@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forge_core::StorageError;
+use forge_core::{StorageError, random_fraction};
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, RedisError};
 use tokio::time::{Instant, sleep};
@@ -83,7 +83,7 @@ impl Sentinels {
             match listening.hear(self.asked_again()).await {
                 Heard::Nothing => {}
                 // Not all at the same moment.
-                Heard::News => sleep(FIRST_PAUSE.mul_f64(fastrand::f64())).await,
+                Heard::News => sleep(FIRST_PAUSE.mul_f64(random_fraction())).await,
                 Heard::Lost => return Err(StorageError::new("the connection to a sentinel was lost")),
             }
             if self.is_another(from, epoch).await? {
@@ -93,7 +93,7 @@ impl Sentinels {
     }
 
     fn asked_again(&self) -> Duration {
-        self.recheck_after.mul_f64(1.0 - fastrand::f64() / 4.0)
+        self.recheck_after.mul_f64(1.0 - random_fraction() / 4.0)
     }
 }
 
@@ -147,7 +147,7 @@ impl Locate for Sentinels {
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(%error, cause, sentinels = %self, "the sentinels do not tell of another master; asking them now and then");
             }
-            sleep(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+            sleep(pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
             pause = (pause * 2).min(self.recheck_after);
         }
     }

@@ -221,6 +221,7 @@ async fn inv25_a_storage_that_has_lost_a_renewal_does_not_bring_back_the_refresh
         let renewed = world.manager.refresh_rejected(&old).await.expect("a renewal").expect("a token");
         let refreshed = || world.provider.refreshed.lock().expect("unpoisoned").take();
         assert_eq!(refreshed().as_deref(), Some("old"));
+        renewed.mark_accepted();
         world.remote.write(Some(old.token().clone()));
         if has_doubt {
             world.remote.generations.doubt_all();

@@ -7,6 +7,7 @@
 mod connection;
 mod ghosts;
 mod sharing;
+mod slow;
 mod stale;
 mod under_load;
 mod world;

@@ -2,7 +2,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::StorageError;
+use forge_core::{StorageError, random_bits};
 use redis::{ConnectionAddr, PushInfo, PushKind};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -49,7 +49,7 @@ impl Listening {
         limit: Duration,
     ) -> Result<Self, StorageError> {
         let mut addresses = addresses.to_vec();
-        fastrand::shuffle(&mut addresses);
+        addresses.sort_by_cached_key(|_| random_bits());
         let mut failure = StorageError::new("no sentinel answered in time");
         let mut ending = pin!(sleep(limit));
         let mut trying = JoinSet::new();
