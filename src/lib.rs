@@ -3,10 +3,10 @@
 pub use forge_core::{
     Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
     CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, IntoTokenSource, InvalidTokenResponse, Judgement, Moment, OAuthErrorCode, ResponseFields,
-    Secret, SecretSource, Seen, Spending, StaticTokenSource, StorageError, SystemClock, TimeFormat,
-    TokenData, TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenSource, TokenStorage,
-    Version, async_trait, echoes, retry_after, token_source_fn,
+    Generations, IntoTokenSource, InvalidTokenRecord, InvalidTokenResponse, Judgement, Moment,
+    OAuthErrorCode, ResponseFields, Secret, SecretSource, Seen, Spending, StaticTokenSource, StorageError,
+    SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider,
+    TokenSource, TokenStorage, Version, async_trait, echoes, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};

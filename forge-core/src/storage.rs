@@ -24,22 +24,28 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 ///
 /// Check an implementation of your own with `storage_conformance::check` (feature `test-util`).
 ///
+/// Where a place takes texts, as a table or a file does, a token is kept as its
+/// [record](TokenData::to_record):
+///
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::{Mutex, PoisonError};
-/// use forge_core::{StorageError, TokenData, TokenStorage, async_trait};
+/// use forge_core::{Secret, StorageError, TokenData, TokenStorage, async_trait};
 ///
 /// #[derive(Debug, Default)]
-/// struct MapStorage(Mutex<HashMap<String, TokenData>>);
+/// struct Table(Mutex<HashMap<String, Secret>>);
 ///
 /// #[async_trait]
-/// impl TokenStorage for MapStorage {
+/// impl TokenStorage for Table {
 ///     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-///         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+///         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         // What is no record is no token.
+///         Ok(table.get(key).and_then(|record| TokenData::from_record(record.expose()).ok()))
 ///     }
 ///
 ///     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
-///         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), token.clone());
+///         let record = token.to_record()?;
+///         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), record);
 ///         Ok(())
 ///     }
 ///
@@ -49,7 +55,7 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 ///     }
 ///
 ///     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
-///         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key))
+///         Ok(self.get(key).await?.is_some())
 ///     }
 /// }
 /// ```
@@ -66,10 +72,11 @@ pub trait TokenStorage: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// The storage could not be told.
+    /// The storage could not be told, or could not read it back ([unstorable](StorageError::is_unstorable)).
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError>;
 
-    /// Forgets a token; one that is not there is no error.
+    /// Forgets a token; one that is not there is no error. A storage with [`leases`](Self::leases) stores no
+    /// token either under a lease that was acquired before.
     ///
     /// # Errors
     ///

@@ -113,8 +113,10 @@ impl TokenData {
         self
     }
 
-    /// Says when the token was issued, from which its lifetime follows. Unknown by default: a
-    /// manager then takes the moment at which it first saw the token.
+    /// Says when the token was issued, from which its lifetime follows. Unknown by default: a manager then
+    /// takes the moment at which it asked the provider for the token. Of one that it finds in a storage that
+    /// stays unknown, and the [margin](Self::usable_until) whole: let a storage keep it, as
+    /// [`to_record`](Self::to_record) does.
     #[must_use]
     pub fn with_issued_at(mut self, issued_at: DateTime<Utc>) -> Self {
         self.issued_at = Some(issued_at);

@@ -6,7 +6,8 @@ use http::StatusCode;
 use crate::{AuthenticationError, AuthenticationErrorKind, StorageError, TokenData, TokenId};
 
 /// A storage's capability to let one of its users at a time fetch the token of a key, also where they
-/// are processes that may die.
+/// are processes that may die. Such a storage should have [`compare_and_delete`](crate::TokenStorage::compare_and_delete),
+/// too: without it a manager that takes a rejected token away deletes, and what it then fetches is not stored.
 pub trait TokenLeases: Send + Sync {
     /// A lease on this key. It is not ours before it is [acquired](TokenLease::acquire); until then nobody
     /// is asked.
@@ -63,7 +64,7 @@ pub trait TokenLease: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The storage could not be told.
+    /// The storage could not be told, or could not read it back ([unstorable](StorageError::is_unstorable)).
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError>;
 
     /// Gives the lease back after a failure that all would meet with, and has them wait.

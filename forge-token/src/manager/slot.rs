@@ -258,8 +258,8 @@ impl Entry {
         now: Moment,
         random: f64,
     ) -> Result<Self, AuthenticationError> {
-        let first_seen = token.issued_at().unwrap_or_else(|| now.wall());
-        let token = token.with_issued_at(first_seen);
+        // Where the issue time is unknown, as of a record with the documents' six fields, it stays so. Counted
+        // from now, what is left would pass for the whole life, and half of it for the margin.
         let times = windows.of(&token, now, random);
         Ok(Self {
             credential: Arc::new(Credential::new(token)?),
