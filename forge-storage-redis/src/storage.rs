@@ -271,7 +271,7 @@ impl Inner {
                 clock.learn(at, now);
                 TokenData::from_record(&*record)
                     .map(|token| by_our_clock(&clock, &token, &issued_at))
-                    .inspect_err(|error| self.report(keys, &digest, error.reason()))
+                    .inspect_err(|error| self.report(keys, &digest, &error.to_string()))
                     .ok()
             }
             _ => {

@@ -7,24 +7,27 @@ use zeroize::Zeroizing;
 use super::{Extra, TokenData, wipe};
 use crate::{Secret, StorageError};
 
-/// A text that is no record of a token. Says why, and never what stands there.
+/// A text that is no record of a token. Names the field and what was expected, never the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the record of a token cannot be read: {reason}")]
+#[error("field `{field}` of the record: expected {expected}")]
 pub struct InvalidTokenRecord {
-    reason: &'static str,
+    field: &'static str,
+    expected: &'static str,
 }
 
 impl InvalidTokenRecord {
-    fn new(reason: &'static str) -> Self {
-        Self { reason }
+    fn new(field: &'static str, expected: &'static str) -> Self {
+        Self { field, expected }
     }
 
-    /// What is wrong, in words for a log.
+    /// The field that is wrong.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
-        self.reason
+    pub fn field(&self) -> &'static str {
+        self.field
     }
 }
+
+const WHOLE_RECORD: &str = "(the whole record)";
 
 impl TokenData {
     /// How long a record is at most, in bytes; a longer one is not read. As large as an answer of a token
@@ -57,7 +60,7 @@ impl TokenData {
             self.write().ok_or_else(|| StorageError::unstorable("the token cannot be written as JSON"))?;
         // By the reader itself, so that no bound of its can be forgotten here.
         Self::from_record(record.expose()).map_err(|error| {
-            StorageError::unstorable(format!("the token could not be read back, since {}", error.reason()))
+            StorageError::unstorable(format!("the token could not be read back: {error}"))
         })?;
         Ok(record)
     }
@@ -74,29 +77,28 @@ impl TokenData {
     pub fn from_record(record: impl AsRef<[u8]>) -> Result<Self, InvalidTokenRecord> {
         let record = record.as_ref();
         if record.len() > Self::MAX_RECORD_LENGTH {
-            return Err(InvalidTokenRecord::new("it is too long"));
+            return Err(InvalidTokenRecord::new(WHOLE_RECORD, "at most 1 MiB"));
         }
         // The parser's own words may quote what it found.
         let parsed: Result<Map<String, Value>, _> = serde_json::from_slice(record);
-        let fields =
-            parsed.map_err(|_| InvalidTokenRecord::new("it is no JSON object, or nested too deep"))?;
+        let fields = parsed
+            .map_err(|_| InvalidTokenRecord::new(WHOLE_RECORD, "a JSON object, nested at most 127 deep"))?;
         // What is not taken out of it is overwritten with it.
         let mut fields = Extra(fields);
         if members(record) > fields.0.len().max(1) {
-            return Err(InvalidTokenRecord::new("it has two fields of one name"));
+            return Err(InvalidTokenRecord::new(WHOLE_RECORD, "each field once"));
         }
         let mut token = match text(&mut fields.0, "access_token")? {
             Some(access_token) if !access_token.is_empty() => Self::new(access_token),
-            Some(_) => return Err(InvalidTokenRecord::new("its access token is empty")),
-            None => return Err(InvalidTokenRecord::new("it has no access token")),
+            _ => return Err(InvalidTokenRecord::new("access_token", "a token")),
         };
         if let Some(token_type) = text(&mut fields.0, "token_type")? {
             token = token.with_token_type(token_type);
         }
         if let Some(expires_at) = text(&mut fields.0, "expires_at")? {
             let expires_at = parse(expires_at);
-            token =
-                token.with_expires_at(expires_at.ok_or(InvalidTokenRecord::new("its expiry is no date"))?);
+            token = token
+                .with_expires_at(expires_at.ok_or(InvalidTokenRecord::new("expires_at", "a date and time"))?);
         }
         if let Some(refresh_token) = text(&mut fields.0, "refresh_token")? {
             token = token.with_refresh_token(refresh_token);
@@ -109,7 +111,7 @@ impl TokenData {
             Some(Value::Object(extra)) => token = token.with_extra(extra),
             Some(mut other) => {
                 wipe(&mut other);
-                return Err(InvalidTokenRecord::new("its extra fields are no object"));
+                return Err(InvalidTokenRecord::new("extra", "an object"));
             }
         }
         // None of the documents' six: what others mean by it is not known.
@@ -148,13 +150,13 @@ impl TokenData {
     }
 }
 
-fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, InvalidTokenRecord> {
+fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, InvalidTokenRecord> {
     match fields.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(mut other) => {
             wipe(&mut other);
-            Err(InvalidTokenRecord::new("one of its fields is no text"))
+            Err(InvalidTokenRecord::new(name, "a string"))
         }
     }
 }
@@ -308,6 +310,7 @@ mod tests {
         ];
         for record in records {
             let error = TokenData::from_record(record).unwrap_err();
+            assert!(!error.field().is_empty());
             assert!(!format!("{error} {error:?}").contains("canary"));
         }
     }
