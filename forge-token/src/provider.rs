@@ -51,11 +51,13 @@ pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
 /// | a key given twice | accepted: the last one counts |
 /// | any 2xx status, any `Content-Type`, a byte order mark | accepted if the JSON is good |
 /// | an `error` code, whatever the status and whatever else there is | `Refused` |
+/// | `error` absent, `null`, empty or no string | no code: accepted with a good token, else as below |
 /// | a 2xx without JSON: empty, 204, HTML, a form, nested over 127 deep; JSON that is no object | `InvalidResponse` |
 /// | any other status, with any body, and without an `error` code | `Status` |
 /// | a redirect | `Status`, not followed |
 /// | a body over 1 MiB, also after decompression, or without an end | `InvalidResponse`, read up to there |
-/// | broken HTTP or compression, a head over the limits of `hyper`, a connection cut before the end | `Connect` |
+/// | broken HTTP or compression, a head over the limits of `hyper`, a connection cut in the body | `UnreadableResponse` |
+/// | no connection, no TLS, a connection that ended before the whole head of an answer came | `Connect` |
 /// | slower as a whole than the call's time-out, however steadily it comes | `Timeout` |
 ///
 /// No error shows more of an answer than its error code and `error_description`, and after an error

@@ -2,6 +2,7 @@
 
 mod answer;
 mod endpoint;
+mod failure;
 mod http_transport;
 mod presentable;
 

@@ -3,14 +3,12 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, async_trait, check_header_name,
-};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, async_trait, check_header_name};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use zeroize::Zeroizing;
 
-use super::{TokenEndpoint, TokenRequest, TokenResponse, TokenTransport};
+use super::{TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
 
 /// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
 /// no redirect followed, nothing repeated. Clones share their connections.
@@ -27,7 +25,6 @@ struct Pools {
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
 const MAX_ANSWER: usize = 1024 * 1024;
 
 impl HttpTransport {
@@ -121,7 +118,7 @@ impl TokenTransport for HttpTransport {
         if let Some(limit) = request.timeout {
             call = call.timeout(limit);
         }
-        let mut response = call.send().await.map_err(|error| failed(&error))?;
+        let mut response = call.send().await.map_err(|error| failure::without_head(&error))?;
         let body = read_bounded(&mut response).await?;
         Ok(TokenResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
     }
@@ -134,7 +131,7 @@ impl TokenTransport for HttpTransport {
 /// Counts what arrives, after decompression: no length that a server states is believed.
 async fn read_bounded(response: &mut Response) -> Result<Bytes, AuthenticationError> {
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure::within_body(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
                 .with_message("the answer is larger than 1 MiB"));
@@ -144,28 +141,6 @@ async fn read_bounded(response: &mut Response) -> Result<Bytes, AuthenticationEr
     // It grew by doubling; parsing needs the room.
     body.shrink_to_fit();
     Ok(Bytes::from_owner(body))
-}
-
-fn failed(error: &reqwest::Error) -> AuthenticationError {
-    let kind = if error.is_timeout() {
-        AuthenticationErrorKind::Timeout
-    } else if error.is_builder() {
-        AuthenticationErrorKind::Configuration
-    } else {
-        AuthenticationErrorKind::Connect
-    };
-    let mut failure = AuthenticationError::new("", kind);
-    if error.is_connect() {
-        failure = failure.with_nothing_sent();
-    }
-    let is_https = error.url().is_some_and(|url| url.scheme() == "https");
-    if error.is_timeout() {
-        failure
-    } else if error.is_connect() && is_https && !HAS_TLS {
-        failure.with_source(ExchangeError::without_tls())
-    } else {
-        failure.with_source(ExchangeError::of(error))
-    }
 }
 
 #[cfg(test)]
