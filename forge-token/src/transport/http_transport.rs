@@ -8,19 +8,28 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use zeroize::Zeroizing;
 
-use super::{TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
+use super::{TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
 
 /// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
-/// no redirect followed, nothing repeated. Clones share their connections.
+/// no redirect followed, nothing repeated. Clones share their connections. A request that asks for a
+/// [new connection](TokenConnection::New) gets one by the same settings.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Pools>);
 
 struct Pools {
     configure: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
     /// For this machine: without a proxy, whatever the settings and the environment say.
-    direct: OnceLock<Client>,
+    direct: Clients,
     /// For all others.
-    remote: OnceLock<Client>,
+    remote: Clients,
+}
+
+/// Each is made when it is first needed.
+#[derive(Default)]
+struct Clients {
+    keeping: OnceLock<Client>,
+    /// Keeps no connection: each call opens one.
+    opening: OnceLock<Client>,
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +61,8 @@ impl HttpTransport {
     pub fn with(configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
         Self(Arc::new(Pools {
             configure: Box::new(configure),
-            direct: OnceLock::new(),
-            remote: OnceLock::new(),
+            direct: Clients::default(),
+            remote: Clients::default(),
         }))
     }
 
@@ -64,12 +73,20 @@ impl HttpTransport {
     ///
     /// `reqwest` does not accept the settings, or the TLS library could not be set up.
     pub fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
-        self.client_for(endpoint).map(drop)
+        self.client_for(endpoint, TokenConnection::Any).map(drop)
     }
 
-    fn client_for(&self, endpoint: &TokenEndpoint) -> Result<&Client, ConfigError> {
+    fn client_for(
+        &self,
+        endpoint: &TokenEndpoint,
+        connection: TokenConnection,
+    ) -> Result<&Client, ConfigError> {
         let is_direct = endpoint.is_loopback();
-        let client = if is_direct { &self.0.direct } else { &self.0.remote };
+        let clients = if is_direct { &self.0.direct } else { &self.0.remote };
+        let client = match connection {
+            TokenConnection::Any => &clients.keeping,
+            TokenConnection::New => &clients.opening,
+        };
         if let Some(client) = client.get() {
             return Ok(client);
         }
@@ -88,6 +105,9 @@ impl HttpTransport {
             .retry(reqwest::retry::never());
         if is_direct {
             builder = builder.no_proxy();
+        }
+        if connection == TokenConnection::New {
+            builder = builder.pool_max_idle_per_host(0);
         }
         let built = builder
             .build()
@@ -110,7 +130,7 @@ impl TokenTransport for HttpTransport {
         };
         let mut names = request.headers.keys();
         names.try_for_each(|name| check_header_name("headers", name)).map_err(refused)?;
-        let client = self.client_for(&request.endpoint).map_err(refused)?;
+        let client = self.client_for(&request.endpoint, request.connection).map_err(refused)?;
         let mut call = client
             .request(request.method, request.endpoint.url().clone())
             .headers(request.headers)

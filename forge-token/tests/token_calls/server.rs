@@ -50,7 +50,7 @@ impl Server {
         Self::closing_idle_after(Duration::from_secs(600), manner).await
     }
 
-    /// A connection that is idle for so long is closed.
+    /// A connection that is idle for so long after an answer is closed.
     pub(crate) async fn closing_idle_after(
         idle: Duration,
         manner: impl Fn(usize, usize) -> Treatment + Send + Sync + 'static,
@@ -105,7 +105,9 @@ impl Drop for Server {
 async fn serve(mut stream: TcpStream, counts: Arc<Counts>, manner: Arc<Manner>, idle: Duration) {
     let mut received = Vec::new();
     for number in 0.. {
-        let request = tokio::time::timeout(idle, next_request(&mut stream, &mut received)).await;
+        // Idle is what has been used.
+        let patience = if number == 0 { Duration::from_secs(600) } else { idle };
+        let request = tokio::time::timeout(patience, next_request(&mut stream, &mut received)).await;
         let Ok(Some(request)) = request else { return };
         let among_all = counts.requests.fetch_add(1, Ordering::SeqCst);
         if request.contains("grant_type=refresh_token") {
