@@ -1,6 +1,7 @@
 //! The one way to call a token endpoint.
 
 mod answer;
+mod clients;
 mod endpoint;
 mod failure;
 mod http_transport;

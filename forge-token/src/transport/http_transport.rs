@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,11 +8,13 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use zeroize::Zeroizing;
 
+use super::clients::Clients;
 use super::{TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
 
 /// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
 /// no redirect followed, nothing repeated. Clones share their connections. A request that asks for a
-/// [new connection](TokenConnection::New) gets one by the same settings.
+/// [new connection](TokenConnection::New) gets one by the same settings. Connections are kept for the
+/// runtime that opened them, and for four runtimes at once: calls of further ones open new connections.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Pools>);
 
@@ -22,14 +24,6 @@ struct Pools {
     direct: Clients,
     /// For all others.
     remote: Clients,
-}
-
-/// Each is made when it is first needed.
-#[derive(Default)]
-struct Clients {
-    keeping: OnceLock<Client>,
-    /// Keeps no connection: each call opens one.
-    opening: OnceLock<Client>,
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,23 +67,14 @@ impl HttpTransport {
     ///
     /// `reqwest` does not accept the settings, or the TLS library could not be set up.
     pub fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
-        self.client_for(endpoint, TokenConnection::Any).map(drop)
+        self.clients(endpoint).prepare(|| self.build(endpoint, TokenConnection::Any))
     }
 
-    fn client_for(
-        &self,
-        endpoint: &TokenEndpoint,
-        connection: TokenConnection,
-    ) -> Result<&Client, ConfigError> {
-        let is_direct = endpoint.is_loopback();
-        let clients = if is_direct { &self.0.direct } else { &self.0.remote };
-        let client = match connection {
-            TokenConnection::Any => &clients.keeping,
-            TokenConnection::New => &clients.opening,
-        };
-        if let Some(client) = client.get() {
-            return Ok(client);
-        }
+    fn clients(&self, endpoint: &TokenEndpoint) -> &Clients {
+        if endpoint.is_loopback() { &self.0.direct } else { &self.0.remote }
+    }
+
+    fn build(&self, endpoint: &TokenEndpoint, connection: TokenConnection) -> Result<Client, ConfigError> {
         #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // reqwest would panic.
@@ -103,16 +88,15 @@ impl HttpTransport {
             .redirect(Policy::none())
             .referer(false)
             .retry(reqwest::retry::never());
-        if is_direct {
+        if endpoint.is_loopback() {
             builder = builder.no_proxy();
         }
         if connection == TokenConnection::New {
             builder = builder.pool_max_idle_per_host(0);
         }
-        let built = builder
+        builder
             .build()
-            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))?;
-        Ok(client.get_or_init(|| built))
+            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))
     }
 }
 
@@ -130,7 +114,10 @@ impl TokenTransport for HttpTransport {
         };
         let mut names = request.headers.keys();
         names.try_for_each(|name| check_header_name("headers", name)).map_err(refused)?;
-        let client = self.client_for(&request.endpoint, request.connection).map_err(refused)?;
+        let clients = self.clients(&request.endpoint);
+        let client =
+            clients.client(request.connection, |connection| self.build(&request.endpoint, connection));
+        let client = client.map_err(refused)?;
         let mut call = client
             .request(request.method, request.endpoint.url().clone())
             .headers(request.headers)

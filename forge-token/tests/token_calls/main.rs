@@ -5,7 +5,10 @@
 mod connections;
 mod garbage;
 mod repetitions;
+mod runtimes;
 mod server;
+
+use std::time::Duration;
 
 use forge_core::{SecretSource, TokenData};
 use forge_token::{ClientCredentials, ClientCredentialsTokenProvider, HttpTransport, OAuth2TokenProvider};
@@ -14,7 +17,13 @@ use server::Server;
 
 /// A provider with connections of its own.
 fn provider(server: &Server) -> OAuth2TokenProvider<ClientCredentials> {
-    provider_with(server, "secret", HttpTransport::with(|http| http))
+    provider_with(server, "secret", patient())
+}
+
+/// No time-out is the subject of the tests, so a slow machine must not meet one.
+fn patient() -> HttpTransport {
+    let limit = Duration::from_secs(60);
+    HttpTransport::with(move |http| http.timeout(limit).connect_timeout(limit))
 }
 
 fn provider_with(

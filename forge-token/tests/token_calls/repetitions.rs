@@ -8,7 +8,7 @@ use forge_core::{SecretSource, TokenProvider};
 use forge_token::HttpTransport;
 
 use crate::server::{Server, Treatment, cut, status};
-use crate::{provider, provider_with, refreshable};
+use crate::{patient, provider, provider_with, refreshable};
 
 fn after_the_first(
     first: impl Fn() -> Treatment + Send + Sync + 'static,
@@ -87,7 +87,7 @@ async fn each_attempt_reads_the_secrets_anew() {
         async move { Ok::<_, std::convert::Infallible>(format!("secret {number}").into()) }
     });
     let server = Server::start(after_the_first(|| status(500, ""))).await;
-    let provider = provider_with(&server, secret, HttpTransport::with(|http| http));
+    let provider = provider_with(&server, secret, patient());
     provider.fetch_token().await.expect("a token");
     assert_eq!((server.requests(), read.load(Ordering::SeqCst)), (2, 2));
 }
