@@ -13,8 +13,9 @@ pub use forge_core::{ManualClock, storage_conformance};
 
 pub use forge_token::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, HttpTransport, OAuth2TokenProvider,
-    OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider, TokenEndpoint, TokenManager,
-    TokenManagerBuilder, TokenOrigin, TokenRequest, TokenResponse, TokenStatus, TokenTransport, reqwest,
+    OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider, TokenAttempt, TokenConnection,
+    TokenEndpoint, TokenManager, TokenManagerBuilder, TokenOrigin, TokenRequest, TokenResponse, TokenStatus,
+    TokenTransport, call_repeatably, reqwest,
 };
 
 #[cfg(feature = "storage-memory")]

@@ -13,7 +13,7 @@ use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, TokenData, TokenFetcher, async_trait,
     check_header_name,
 };
-use forge_token::{TokenEndpoint, TokenRequest, TokenTransport};
+use forge_token::{TokenAttempt, TokenEndpoint, TokenRequest, TokenTransport, call_repeatably};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -35,7 +35,9 @@ pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
 /// the tokens of other steps.
 ///
 /// The URL must be `https`, or name this machine; no redirect is followed; an answer is limited to 1 MiB
-/// and to the step's time-out. No error shows anything that was sent, even if the server echoes it, or more
+/// and to the step's time-out. A call that ended without an answer, or failed fast and transiently, is repeated
+/// once within that time-out, with values that are read anew: see [`call_repeatably`]. A call whose
+/// `request_data` has a `grant_type` of `refresh_token` is sent once, over a new connection. No error shows anything that was sent, even if the server echoes it, or more
 /// of an answer than an error code and its description (RFC 6749 5.2).
 pub struct HttpTokenFetcher<P> {
     name: String,
@@ -106,6 +108,28 @@ impl<N: Clone + PartialEq> Parts<N> {
 }
 
 impl<P: Place> HttpTokenFetcher<P> {
+    fn sends_refresh_token(&self) -> bool {
+        let is_refresh =
+            |value: &RequestValue| value.text().is_some_and(|text| text.expose() == "refresh_token");
+        self.data.fixed.iter().any(|(name, value)| name == "grant_type" && is_refresh(value))
+    }
+
+    async fn attempt(
+        &self,
+        attempt: TokenAttempt,
+        context: &FetchContext,
+    ) -> Result<TokenData, AuthenticationError> {
+        // Some endpoints are given a key in the query.
+        let mut sent = Sent::new(self.endpoint.url(), context);
+        let mut request = self.request(context, &mut sent).await?;
+        request.connection = attempt.connection;
+        request.timeout = self.call_timeout.map(|limit| attempt.timeout.unwrap_or(limit));
+        // The lifetime counts from here: a slow answer must not stretch it.
+        let sent_at = self.clock.now().wall();
+        let response = self.transport.call(request).await?;
+        self.place.read(&response, sent_at, &sent.texts())
+    }
+
     async fn request(
         &self,
         context: &FetchContext,
@@ -141,7 +165,6 @@ impl<P: Place> HttpTokenFetcher<P> {
             }
         };
         request.headers = headers;
-        request.timeout = self.call_timeout;
         Ok(request)
     }
 }
@@ -194,13 +217,11 @@ impl<P: Place> TokenFetcher for HttpTokenFetcher<P> {
     }
 
     async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
-        // Some endpoints are given a key in the query.
-        let mut sent = Sent::new(self.endpoint.url(), context);
-        let request = self.request(context, &mut sent).await?;
-        // The lifetime counts from here: a slow answer must not stretch it.
-        let sent_at = self.clock.now().wall();
-        let response = self.transport.call(request).await?;
-        self.place.read(&response, sent_at, &sent.texts())
+        if self.sends_refresh_token() {
+            // The server may have used it up, whatever became of the answer.
+            return self.attempt(TokenAttempt::only(), context).await;
+        }
+        call_repeatably(Some(self.timeout), |attempt| self.attempt(attempt, context)).await
     }
 }
 

@@ -31,6 +31,9 @@ pub use provider::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider,
 };
-pub use transport::{HttpTransport, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport};
+pub use transport::{
+    HttpTransport, TokenAttempt, TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport,
+    call_repeatably,
+};
 
 pub use reqwest;

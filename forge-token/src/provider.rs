@@ -21,7 +21,7 @@ pub use builder::OAuth2TokenProviderBuilder;
 pub use client_auth::AuthMethod;
 pub use grant::{ClientCredentials, Grant, Password};
 
-use crate::{TokenEndpoint, TokenManager, TokenRequest, TokenTransport};
+use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_repeatably};
 use client_auth::ClientAuth;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
@@ -51,12 +51,18 @@ pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
 /// | a key given twice | accepted: the last one counts |
 /// | any 2xx status, any `Content-Type`, a byte order mark | accepted if the JSON is good |
 /// | an `error` code, whatever the status and whatever else there is | `Refused` |
+/// | `error` absent, `null`, empty or no string | no code: accepted with a good token, else as below |
 /// | a 2xx without JSON: empty, 204, HTML, a form, nested over 127 deep; JSON that is no object | `InvalidResponse` |
 /// | any other status, with any body, and without an `error` code | `Status` |
 /// | a redirect | `Status`, not followed |
 /// | a body over 1 MiB, also after decompression, or without an end | `InvalidResponse`, read up to there |
-/// | broken HTTP or compression, a head over the limits of `hyper`, a connection cut before the end | `Connect` |
+/// | broken HTTP or compression, a head over the limits of `hyper`, a connection cut in the body | `UnreadableResponse` |
+/// | no connection, no TLS, a connection that ended before the whole head of an answer came | `Connect` |
 /// | slower as a whole than the call's time-out, however steadily it comes | `Timeout` |
+///
+/// A call without a refresh token that ended without an answer, or failed fast and transiently, is repeated
+/// once within the call: see [`call_repeatably`]. A call with a refresh token is sent once, over a new
+/// connection. So a token endpoint that is down sees two calls, and one of a refresh.
 ///
 /// No error shows more of an answer than its error code and `error_description`, and after an error
 /// nothing is cached.
@@ -162,30 +168,52 @@ impl<G: Grant> OAuth2TokenProvider<G> {
 
     /// Calls with the secrets as they are now. If these are refused, and others by then, once more.
     async fn call(&self, current: Option<&TokenData>) -> Result<TokenData, AuthenticationError> {
-        let secrets = self.secrets().await?;
-        let result = self.call_with(&secrets, current).await;
+        let result = self.call_once_or_repeated(current).await;
         if !result.as_ref().is_err_and(AuthenticationError::is_permanent) {
             return result;
         }
         let renewed = self.secrets().await?;
-        let (secrets, result) = if renewed.are(&secrets) {
-            (secrets, result)
-        } else {
-            let result = self.call_with(&renewed, current).await;
-            (renewed, result)
-        };
-        if result.is_err() {
+        if self.were_refused(&renewed) { result } else { self.call_once_or_repeated(current).await }
+    }
+
+    async fn call_once_or_repeated(
+        &self,
+        current: Option<&TokenData>,
+    ) -> Result<TokenData, AuthenticationError> {
+        if current.is_some_and(|current| current.refresh_token().is_some()) {
+            // The server may have used it up, whatever became of the answer.
+            return self.attempt(TokenAttempt::only(), current).await;
+        }
+        call_repeatably(None, |attempt| self.attempt(attempt, current)).await
+    }
+
+    async fn attempt(
+        &self,
+        attempt: TokenAttempt,
+        current: Option<&TokenData>,
+    ) -> Result<TokenData, AuthenticationError> {
+        let secrets = self.secrets().await?;
+        let result = self.call_with(&secrets, attempt, current).await;
+        if result.as_ref().is_err_and(AuthenticationError::is_permanent) {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(secrets);
         }
         result
     }
 
+    fn were_refused(&self, secrets: &Secrets) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_ref().is_some_and(|refused| refused.are(secrets))
+    }
+
     async fn call_with(
         &self,
         secrets: &Secrets,
+        attempt: TokenAttempt,
         current: Option<&TokenData>,
     ) -> Result<TokenData, AuthenticationError> {
-        let request = self.request(secrets, current.and_then(TokenData::refresh_token))?;
+        let mut request = self.request(secrets, current.and_then(TokenData::refresh_token))?;
+        request.connection = attempt.connection;
+        request.timeout = attempt.timeout;
         // The lifetime counts from here: a slow answer must not stretch it.
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;

@@ -1,9 +1,12 @@
 //! The one way to call a token endpoint.
 
 mod answer;
+mod clients;
 mod endpoint;
+mod failure;
 mod http_transport;
 mod presentable;
+mod repetition;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,11 +17,16 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use endpoint::TokenEndpoint;
 pub use http_transport::HttpTransport;
+pub use repetition::{TokenAttempt, call_repeatably};
 
 /// Carries one call to a token endpoint and back. [`HttpTransport`] does it with `reqwest`.
 ///
-/// An implementation of your own must keep what that one promises: no redirect is followed, an
-/// answer is bounded in size and time.
+/// An implementation of your own must keep what that one promises: no redirect is followed, nothing is
+/// repeated, an answer is bounded in size and time. If it keeps connections, it should open a new one for a
+/// request that [asks for it](TokenRequest::connection), and mark an error as
+/// [`with_no_answer`](AuthenticationError::with_no_answer) if the connection ended before an answer came:
+/// providers then repeat the call. If it ignores both, a call on a connection that the server has just closed
+/// fails.
 #[async_trait]
 pub trait TokenTransport: Send + Sync + fmt::Debug {
     /// Sends the request and reads the whole answer, whatever its status.
@@ -55,13 +63,33 @@ pub struct TokenRequest {
     pub body: Bytes,
     /// How long the call may take; `None`: as long as the transport allows any call.
     pub timeout: Option<Duration>,
+    /// Over which connection. Default: [`TokenConnection::Any`].
+    pub connection: TokenConnection,
+}
+
+/// Over which connection a token call goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenConnection {
+    /// One that an earlier call has left open, or a new one. The server may be closing the former.
+    #[default]
+    Any,
+    /// A new one, closed after the call: for calls that must not be sent twice, and for repetitions.
+    New,
 }
 
 impl TokenRequest {
     /// A POST of this body, without headers.
     #[must_use]
     pub fn post(endpoint: TokenEndpoint, body: Bytes) -> Self {
-        Self { endpoint, method: Method::POST, headers: HeaderMap::new(), body, timeout: None }
+        Self {
+            endpoint,
+            method: Method::POST,
+            headers: HeaderMap::new(),
+            body,
+            timeout: None,
+            connection: TokenConnection::Any,
+        }
     }
 
     /// A GET, without headers.
@@ -76,6 +104,7 @@ impl fmt::Debug for TokenRequest {
         f.debug_struct("TokenRequest")
             .field("endpoint", &self.endpoint)
             .field("method", &self.method)
+            .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
 }

@@ -54,7 +54,7 @@ impl TokenServer {
         format!("http://{}", self.address)
     }
 
-    /// From now on, calls are refused: after the delay, for good.
+    /// From now on, calls fail: after the delay, with status 500.
     pub fn fail(&self) {
         self.shared.failing.store(true, Ordering::SeqCst);
     }
@@ -75,8 +75,8 @@ async fn answer(State(shared): State<Arc<Shared>>) -> Response {
     let number = shared.calls.fetch_add(1, Ordering::SeqCst);
     tokio::time::sleep(shared.delay).await;
     if shared.failing.load(Ordering::SeqCst) {
-        let refusal = json!({ "error": "invalid_client", "error_description": "nobody knows it" });
-        return (http::StatusCode::BAD_REQUEST, Json(refusal)).into_response();
+        let failure = json!({ "error": "server_error", "error_description": "it is down" });
+        return (http::StatusCode::INTERNAL_SERVER_ERROR, Json(failure)).into_response();
     }
     // As long as many real ones.
     let token = format!("{number:040}");

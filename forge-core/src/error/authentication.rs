@@ -30,6 +30,7 @@ struct Inner {
     refresh: bool,
     unsent: bool,
     needs_login: bool,
+    unanswered: bool,
     message: Option<String>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
@@ -47,8 +48,11 @@ pub enum AuthenticationErrorKind {
     Status,
     /// The answer held no usable token.
     InvalidResponse,
-    /// No connection to the token endpoint, or it was cut.
+    /// No connection to the token endpoint, or one that ended before the endpoint answered.
     Connect,
+    /// The token endpoint's answer could not be read: it is no HTTP, it was cut off, or its compression is
+    /// broken.
+    UnreadableResponse,
     /// No answer in time.
     Timeout,
     /// A setting makes the call impossible: an insecure token URL, a missing runtime.
@@ -125,6 +129,7 @@ impl AuthenticationError {
             refresh: false,
             unsent: false,
             needs_login: false,
+            unanswered: false,
             message: None,
             status: None,
             retry_after: None,
@@ -190,6 +195,14 @@ impl AuthenticationError {
     #[must_use]
     pub fn with_login_needed(self) -> Self {
         self.with(|inner| inner.needs_login = true)
+    }
+
+    /// Says that the connection ended before the first byte of an answer could be read. A server that closes
+    /// idle connections does so to a call that comes in the same moment. A call that may be repeated is then
+    /// sent once more at once, on a new connection. A time-out is none of this.
+    #[must_use]
+    pub fn with_no_answer(self) -> Self {
+        self.with(|inner| inner.unanswered = true)
     }
 
     /// Marks this as a failure to refresh, as opposed to a failed first fetch.
@@ -266,6 +279,13 @@ impl AuthenticationError {
         self.0.needs_login
     }
 
+    /// The request was sent, at least in part, and the connection ended without an answer. Whether the
+    /// endpoint has acted on the request is unknown.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.0.unanswered
+    }
+
     /// A refresh failed, not a first fetch.
     #[must_use]
     pub fn is_refresh(&self) -> bool {
@@ -276,7 +296,7 @@ impl AuthenticationError {
     ///
     /// | failure | |
     /// | --- | --- |
-    /// | no connection, cut connection, no answer in time | transient |
+    /// | no connection, cut connection, unreadable answer, no answer in time | transient |
     /// | [`needs_login`](Self::needs_login), whatever the rest | permanent |
     /// | status 408, 425, 429, 503, whatever the body says | transient |
     /// | any other status of 500 and above, whatever the body says short of the codes below | transient |
@@ -292,7 +312,9 @@ impl AuthenticationError {
             return false;
         }
         match &self.0.kind {
-            AuthenticationErrorKind::Connect | AuthenticationErrorKind::Timeout => true,
+            AuthenticationErrorKind::Connect
+            | AuthenticationErrorKind::UnreadableResponse
+            | AuthenticationErrorKind::Timeout => true,
             AuthenticationErrorKind::Status => by_status(),
             // A gateway that is overloaded passes no verdict, whatever code it quotes.
             AuthenticationErrorKind::Refused(_) if self.is_postponed() => true,
@@ -362,7 +384,13 @@ impl fmt::Display for AuthenticationError {
                 f.write_str("the token endpoint answered with an error status")?;
             }
             AuthenticationErrorKind::InvalidResponse => f.write_str("the answer holds no usable token")?,
+            AuthenticationErrorKind::Connect if inner.unanswered => {
+                f.write_str("the token endpoint closed the connection without an answer")?;
+            }
             AuthenticationErrorKind::Connect => f.write_str("no connection to the token endpoint")?,
+            AuthenticationErrorKind::UnreadableResponse => {
+                f.write_str("the token endpoint's answer cannot be read")?;
+            }
             AuthenticationErrorKind::Timeout => f.write_str("no answer in time")?,
             AuthenticationErrorKind::Configuration => {
                 f.write_str("the configuration does not allow the call")?;
@@ -428,6 +456,14 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_ended_is_told_from_one_that_never_was() {
+        let cut = AuthenticationError::new("crm", AuthenticationErrorKind::Connect).with_no_answer();
+        assert!(cut.is_unanswered() && !cut.is_unsent() && cut.is_transient());
+        let told = "crm: no token: the token endpoint closed the connection without an answer";
+        assert_eq!(cut.to_string(), told);
+    }
+
+    #[test]
     fn the_step_in_which_it_happened_is_named_once() {
         let error = AuthenticationError::new("vault", AuthenticationErrorKind::Timeout);
         let error = error.or_step("crm", "app_token").or_step("crm", "user_token").or_service_name("other");
@@ -454,7 +490,9 @@ mod tests {
         };
         assert!([408, 425, 429, 500, 502, 503, 504].into_iter().all(status));
         assert!(![400, 401, 403, 404].into_iter().any(status));
-        assert!(AuthenticationError::new("s", AuthenticationErrorKind::Timeout).is_transient());
+        for kind in [AuthenticationErrorKind::Timeout, AuthenticationErrorKind::UnreadableResponse] {
+            assert!(AuthenticationError::new("s", kind).is_transient());
+        }
         let refused = |code: &str, status| {
             AuthenticationError::new("s", AuthenticationErrorKind::Refused(OAuthErrorCode::from(code)))
                 .with_status(StatusCode::from_u16(status).unwrap())

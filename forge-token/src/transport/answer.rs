@@ -74,6 +74,8 @@ impl TokenResponse {
         // Some servers report errors with status 200.
         if let Some(answer) = body.json()
             && let Some(code) = answer.get("error").and_then(Value::as_str)
+            // Some servers send an empty one beside each token.
+            && !code.trim().is_empty()
         {
             // What it sends along with an error may be a token, and may be in its words too.
             let tokens = ResponseFields::default();
@@ -147,6 +149,20 @@ mod tests {
             assert!(error.is_invalid_client());
             assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
             assert!(error.to_string().ends_with(": who?"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_error_code_is_none() {
+        for code in [r#""""#, r#"" ""#, "null"] {
+            let answer = format!(r#"{{"access_token":"a","error":{code},"error_description":""}}"#);
+            assert_eq!(read(200, &answer).unwrap().access_token(), "a");
+            for (status, kind) in
+                [(200, AuthenticationErrorKind::InvalidResponse), (400, AuthenticationErrorKind::Status)]
+            {
+                let error = read(status, &format!(r#"{{"error":{code}}}"#)).unwrap_err();
+                assert_eq!((error.kind(), error.oauth_error_code()), (&kind, None), "{status} {code}");
+            }
         }
     }
 

@@ -1,33 +1,33 @@
 use std::fmt;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, async_trait, check_header_name,
-};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, async_trait, check_header_name};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use zeroize::Zeroizing;
 
-use super::{TokenEndpoint, TokenRequest, TokenResponse, TokenTransport};
+use super::clients::Clients;
+use super::{TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
 
 /// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
-/// no redirect followed, nothing repeated. Clones share their connections.
+/// no redirect followed, nothing repeated. Clones share their connections. A request that asks for a
+/// [new connection](TokenConnection::New) gets one by the same settings. Connections are kept for the
+/// runtime that opened them, and for four runtimes at once: calls of further ones open new connections.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Pools>);
 
 struct Pools {
     configure: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
     /// For this machine: without a proxy, whatever the settings and the environment say.
-    direct: OnceLock<Client>,
+    direct: Clients,
     /// For all others.
-    remote: OnceLock<Client>,
+    remote: Clients,
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
 const MAX_ANSWER: usize = 1024 * 1024;
 
 impl HttpTransport {
@@ -55,8 +55,8 @@ impl HttpTransport {
     pub fn with(configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
         Self(Arc::new(Pools {
             configure: Box::new(configure),
-            direct: OnceLock::new(),
-            remote: OnceLock::new(),
+            direct: Clients::default(),
+            remote: Clients::default(),
         }))
     }
 
@@ -67,15 +67,14 @@ impl HttpTransport {
     ///
     /// `reqwest` does not accept the settings, or the TLS library could not be set up.
     pub fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
-        self.client_for(endpoint).map(drop)
+        self.clients(endpoint).prepare(|| self.build(endpoint, TokenConnection::Any))
     }
 
-    fn client_for(&self, endpoint: &TokenEndpoint) -> Result<&Client, ConfigError> {
-        let is_direct = endpoint.is_loopback();
-        let client = if is_direct { &self.0.direct } else { &self.0.remote };
-        if let Some(client) = client.get() {
-            return Ok(client);
-        }
+    fn clients(&self, endpoint: &TokenEndpoint) -> &Clients {
+        if endpoint.is_loopback() { &self.0.direct } else { &self.0.remote }
+    }
+
+    fn build(&self, endpoint: &TokenEndpoint, connection: TokenConnection) -> Result<Client, ConfigError> {
         #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // reqwest would panic.
@@ -89,13 +88,15 @@ impl HttpTransport {
             .redirect(Policy::none())
             .referer(false)
             .retry(reqwest::retry::never());
-        if is_direct {
+        if endpoint.is_loopback() {
             builder = builder.no_proxy();
         }
-        let built = builder
+        if connection == TokenConnection::New {
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        builder
             .build()
-            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))?;
-        Ok(client.get_or_init(|| built))
+            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))
     }
 }
 
@@ -113,7 +114,10 @@ impl TokenTransport for HttpTransport {
         };
         let mut names = request.headers.keys();
         names.try_for_each(|name| check_header_name("headers", name)).map_err(refused)?;
-        let client = self.client_for(&request.endpoint).map_err(refused)?;
+        let clients = self.clients(&request.endpoint);
+        let client =
+            clients.client(request.connection, |connection| self.build(&request.endpoint, connection));
+        let client = client.map_err(refused)?;
         let mut call = client
             .request(request.method, request.endpoint.url().clone())
             .headers(request.headers)
@@ -121,7 +125,7 @@ impl TokenTransport for HttpTransport {
         if let Some(limit) = request.timeout {
             call = call.timeout(limit);
         }
-        let mut response = call.send().await.map_err(|error| failed(&error))?;
+        let mut response = call.send().await.map_err(|error| failure::without_head(&error))?;
         let body = read_bounded(&mut response).await?;
         Ok(TokenResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
     }
@@ -134,7 +138,7 @@ impl TokenTransport for HttpTransport {
 /// Counts what arrives, after decompression: no length that a server states is believed.
 async fn read_bounded(response: &mut Response) -> Result<Bytes, AuthenticationError> {
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure::within_body(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
                 .with_message("the answer is larger than 1 MiB"));
@@ -144,28 +148,6 @@ async fn read_bounded(response: &mut Response) -> Result<Bytes, AuthenticationEr
     // It grew by doubling; parsing needs the room.
     body.shrink_to_fit();
     Ok(Bytes::from_owner(body))
-}
-
-fn failed(error: &reqwest::Error) -> AuthenticationError {
-    let kind = if error.is_timeout() {
-        AuthenticationErrorKind::Timeout
-    } else if error.is_builder() {
-        AuthenticationErrorKind::Configuration
-    } else {
-        AuthenticationErrorKind::Connect
-    };
-    let mut failure = AuthenticationError::new("", kind);
-    if error.is_connect() {
-        failure = failure.with_nothing_sent();
-    }
-    let is_https = error.url().is_some_and(|url| url.scheme() == "https");
-    if error.is_timeout() {
-        failure
-    } else if error.is_connect() && is_https && !HAS_TLS {
-        failure.with_source(ExchangeError::without_tls())
-    } else {
-        failure.with_source(ExchangeError::of(error))
-    }
 }
 
 #[cfg(test)]

@@ -105,12 +105,26 @@ fn too_large() -> Expected {
 }
 
 fn cut(cause: &str) -> Expected {
-    failed(Kind::Connect, "no connection to the token endpoint", cause)
+    failed(Kind::UnreadableResponse, "the token endpoint's answer cannot be read: it was cut off", cause)
 }
 
-/// What the peer did wrong in particular is not told: it could hold what we sent.
-fn broken() -> Expected {
-    cut("the peer closed the connection or broke the protocol")
+fn broken(cause: &str) -> Expected {
+    failed(Kind::UnreadableResponse, "the token endpoint's answer cannot be read: its body is broken", cause)
+}
+
+/// The bytes are not shown: they could hold what we sent.
+fn no_http() -> Expected {
+    let words = "the token endpoint's answer cannot be read: it is not valid HTTP";
+    failed(Kind::UnreadableResponse, words, "")
+}
+
+fn head_too_large() -> Expected {
+    let words = "cannot be read: its head or the length that it states is too large";
+    failed(Kind::UnreadableResponse, words, "")
+}
+
+fn unanswered() -> Expected {
+    failed(Kind::Connect, "the token endpoint closed the connection without an answer", "")
 }
 
 fn late() -> Expected {
@@ -332,6 +346,11 @@ fn statuses(elsewhere: &Origin) -> Vec<Case> {
             ),
         ),
         reply("an error of null in a 200", token_with(r#""error":null"#), accepted(None)),
+        reply("an empty error in a 200", token_with(r#""error":"","error_description":"""#), accepted(None)),
+        reply("an empty error and no token", RawReply::ok(r#"{"error":""}"#), {
+            field("field `access_token`: expected a non-empty string, found nothing")
+        }),
+        status("an empty error in a 400", 400, r#"{"error":""}"#, "an error status (status 400)"),
         reply(
             "an unknown error in a 400",
             RawReply::status(400).with_body(refusal("scope_invalid")),
@@ -386,7 +405,7 @@ fn sizes() -> Vec<Case> {
         reply(
             "gzip that is none",
             RawReply::ok(token_body()).with_header("content-encoding", "gzip"),
-            cut("Invalid gzip header"),
+            broken("Invalid gzip header"),
         ),
         script("an endless body", endless("", vec![b'x'; 65_536]), too_large()),
         script("an endless body in chunks", chunked, too_large()),
@@ -408,9 +427,9 @@ fn connections() -> Vec<Case> {
     let whole = token_body();
     let framed = format!("{:x}\r\n{whole}\r\n", whole.len());
     vec![
-        script("cut before the head", cut_after(String::new()), broken()),
-        script("cut in the status line", cut_after("HTTP/1.1 2".to_owned()), broken()),
-        script("cut in the head", cut_after(format!("HTTP/1.1 200 OK\r\nx: {CANARY}\r\n")), broken()),
+        script("cut before the head", cut_after(String::new()), unanswered()),
+        script("cut in the status line", cut_after("HTTP/1.1 2".to_owned()), unanswered()),
+        script("cut in the head", cut_after(format!("HTTP/1.1 200 OK\r\nx: {CANARY}\r\n")), unanswered()),
         // The body is a whole token all the same: nothing says that it is all.
         script("cut in the body", stated("1000", &whole), cut("end of file before message length reached")),
         script(
@@ -418,7 +437,7 @@ fn connections() -> Vec<Case> {
             stated("9000000000000000000", &whole),
             cut("end of file before message length reached"),
         ),
-        script("a body longer than any", stated("18446744073709551614", &whole), broken()),
+        script("a body longer than any", stated("18446744073709551614", &whole), head_too_large()),
         script("cut in the chunks", chunked(&framed), cut("unexpected EOF during chunk size line")),
         script(
             "cut in a chunk",
@@ -472,9 +491,9 @@ fn framing() -> Vec<Case> {
         reply(
             "a header of 1 MiB",
             RawReply::ok(token_body()).with_header("x", CANARY.repeat(1024 * 1024 / CANARY.len())),
-            broken(),
+            head_too_large(),
         ),
-        script("200 headers", raw(&format!("HTTP/1.1 200 OK\r\n{many}")), broken()),
+        script("200 headers", raw(&format!("HTTP/1.1 200 OK\r\n{many}")), head_too_large()),
         script(
             "an endless head",
             Script {
@@ -482,16 +501,20 @@ fn framing() -> Vec<Case> {
                 again: CANARY.repeat(1000).into_bytes(),
                 pause: None,
             },
-            broken(),
+            head_too_large(),
         ),
-        script("not HTTP", raw(&format!("{CANARY}\r\n\r\n")), broken()),
-        script("a status that is none", raw("HTTP/1.1 canary OK\r\n"), broken()),
-        script("a length that is none", raw("HTTP/1.1 200 OK\r\ncontent-length: canary\r\n"), broken()),
-        script("two lengths", raw("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n"), broken()),
+        script("not HTTP", raw(&format!("{CANARY}\r\n\r\n")), no_http()),
+        script("a status that is none", raw("HTTP/1.1 canary OK\r\n"), no_http()),
+        script("a length that is none", raw("HTTP/1.1 200 OK\r\ncontent-length: canary\r\n"), no_http()),
+        script(
+            "two lengths",
+            raw("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n"),
+            no_http(),
+        ),
         script(
             "chunks that are none",
             raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"),
-            cut("Invalid chunk size line"),
+            broken("Invalid chunk size line"),
         ),
         script(
             "a chunk longer than numbers are",
@@ -503,7 +526,7 @@ fn framing() -> Vec<Case> {
                 .into_bytes(),
                 ..Script::default()
             },
-            cut("invalid chunk size: overflow"),
+            broken("invalid chunk size: overflow"),
         ),
     ]
 }

@@ -215,7 +215,9 @@ async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
             assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
             assert!(error.to_string().contains("`app_token`"), "{error}");
         }
-        assert_eq!(world.server.all_calls(), [round, 0, 0, 0]);
+        // A call is repeated once where nothing is said.
+        let repeated = round.max(3) - 3;
+        assert_eq!(world.server.all_calls(), [round + repeated, 0, 0, 0]);
         let cool_down = manager.status().cool_down.expect("a cool-down");
         assert!(round > 3 || cool_down <= Duration::from_secs(RETRY_AFTER.into()), "{cool_down:?}");
         let told = pipeline.execute(false).await.expect_err("it stands back").cool_down();
@@ -224,7 +226,7 @@ async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
     }
     world.server.set_failing(Step::App, None);
     manager.get_token().await.expect("mended");
-    assert_eq!(world.server.all_calls(), [7, 0, 1, 1]);
+    assert_eq!(world.server.all_calls(), [10, 0, 1, 1]);
 }
 
 async fn the_step_that_failed_hears_of_it_and_no_other(world: World) {

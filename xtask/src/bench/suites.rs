@@ -27,7 +27,7 @@ pub(crate) const ALL: [Suite; 13] = [
     peers("header", "the ready header value"),
     peers("cold_start", "a crowd, and no token yet"),
     peers("dropped", "the first caller goes away"),
-    peers("failing", "a token endpoint that refuses"),
+    peers("failing", "a token endpoint that is down"),
     peers("rotation", "tokens that are replaced under load"),
     ours("storm401", "a token that is revoked under load"),
     ours("client", "requests through the client"),

@@ -1,4 +1,4 @@
-//! The token endpoint refuses, and everybody wants a token.
+//! The token endpoint is down, and everybody wants a token.
 
 use std::time::Duration;
 
@@ -44,14 +44,14 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     let calls = most(Trial::first_calls);
     Line::new("100 callers: token calls", calls, "calls")
         .anchor(told_peers(Trial::first_calls, ""))
-        .goal("1", calls == 1.0)
+        .goal("2", calls == 2.0)
         .note("the most of all rounds")
         .print();
     let walls = of(Trial::first_wall);
     let wall = median(&walls);
     Line::new("100 callers: until the last is told", wall, "ms")
         .anchor(told_peers(Trial::first_wall, " ms"))
-        .goal("≤ 60 ms", wall <= 60.0)
+        .goal("≤ 260 ms", wall <= 260.0)
         .spread(quartiles(&walls))
         .print();
     let calls = most(Trial::next_calls);
@@ -73,6 +73,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
 }
 
 const CALLERS: usize = 100;
+/// Ours calls, pauses for 50 to 150 ms, and calls once more.
 const TOKEN_CALL: Duration = Duration::from_millis(50);
 
 struct Trial {

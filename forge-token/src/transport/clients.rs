@@ -1,0 +1,168 @@
+//! Which HTTP client carries a call, and so on which connections.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use forge_core::ConfigError;
+use reqwest::Client;
+use tokio::runtime::{Handle, Id};
+
+use super::TokenConnection;
+
+/// Clients with one set of settings. Each is made when it is first needed.
+///
+/// A connection is driven by a task of the runtime in which it was opened. If that runtime still exists but
+/// nobody drives it any more, as a current-thread runtime after its `block_on`, the connection looks idle,
+/// and a call over it would hang until its time-out. So each runtime has connections of its own.
+#[derive(Default)]
+pub(super) struct Clients {
+    keeping: Mutex<Vec<Keeping>>,
+    /// Keeps no connection: each call opens one. So all runtimes can share it.
+    opening: OnceLock<Client>,
+}
+
+/// A client that keeps its connections.
+struct Keeping {
+    /// The runtime that drives the connections; `None`: there was no call yet.
+    runtime: Option<Id>,
+    client: Client,
+    used_at: Instant,
+}
+
+/// Each client has its own TLS settings and connections, so runtimes beyond these have calls on new
+/// connections, until one of these is unused for a while.
+const MAX_KEEPING: usize = 4;
+/// As long as `reqwest` keeps an idle connection by default.
+const MAX_UNUSED: Duration = Duration::from_secs(90);
+
+impl Clients {
+    /// Makes a client for the first runtime that calls, if there is none yet.
+    pub(super) fn prepare(
+        &self,
+        build: impl FnOnce() -> Result<Client, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        if self.keeping().is_empty() {
+            let client = build()?;
+            self.keeping().push(Keeping { runtime: None, client, used_at: Instant::now() });
+        }
+        Ok(())
+    }
+
+    /// The client for a call of the current runtime.
+    pub(super) fn client(
+        &self,
+        connection: TokenConnection,
+        build: impl FnOnce(TokenConnection) -> Result<Client, ConfigError>,
+    ) -> Result<Client, ConfigError> {
+        let runtime = Handle::try_current().ok().map(|handle| handle.id());
+        if let (TokenConnection::Any, Some(runtime)) = (connection, runtime) {
+            let now = Instant::now();
+            if let Some(client) = self.kept_for(runtime, now) {
+                return Ok(client);
+            }
+            if self.has_room(now) {
+                return Ok(self.keep(runtime, build(TokenConnection::Any)?, now));
+            }
+        }
+        if let Some(client) = self.opening.get() {
+            return Ok(client.clone());
+        }
+        let client = build(TokenConnection::New)?;
+        Ok(self.opening.get_or_init(|| client).clone())
+    }
+
+    /// The runtime's own, or the one that was prepared for whoever comes first.
+    fn kept_for(&self, runtime: Id, now: Instant) -> Option<Client> {
+        let mut keeping = self.keeping();
+        let own = keeping.iter().position(|client| client.runtime == Some(runtime));
+        let found = own.or_else(|| keeping.iter().position(|client| client.runtime.is_none()))?;
+        let found = &mut keeping[found];
+        (found.runtime, found.used_at) = (Some(runtime), now);
+        Some(found.client.clone())
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        let keeping = self.keeping();
+        keeping.len() < MAX_KEEPING || keeping.iter().any(|client| client.is_unused(now))
+    }
+
+    fn keep(&self, runtime: Id, client: Client, now: Instant) -> Client {
+        let mut keeping = self.keeping();
+        // Another call of the same runtime may have come first, and calls of others may have taken the room.
+        if let Some(first) = keeping.iter().find(|kept| kept.runtime == Some(runtime)) {
+            return first.client.clone();
+        }
+        if keeping.len() >= MAX_KEEPING
+            && let Some(unused) = keeping.iter().position(|client| client.is_unused(now))
+        {
+            keeping.swap_remove(unused);
+        }
+        if keeping.len() < MAX_KEEPING {
+            keeping.push(Keeping { runtime: Some(runtime), client: client.clone(), used_at: now });
+        }
+        client
+    }
+
+    fn keeping(&self) -> MutexGuard<'_, Vec<Keeping>> {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeping {
+    fn is_unused(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.used_at) > MAX_UNUSED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    fn runtimes(count: usize) -> Vec<Runtime> {
+        (0..count).map(|_| Builder::new_current_thread().build().unwrap()).collect()
+    }
+
+    #[test]
+    fn so_many_runtimes_have_connections_of_their_own_and_no_more() {
+        let count = AtomicUsize::new(0);
+        let build = |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(Client::new())
+        };
+        let clients = Clients::default();
+        clients.prepare(|| build(TokenConnection::Any)).unwrap();
+        let runtimes = runtimes(MAX_KEEPING + 3);
+        for _ in 0..3 {
+            for runtime in &runtimes {
+                let _inside = runtime.enter();
+                clients.client(TokenConnection::Any, build).unwrap();
+                clients.client(TokenConnection::New, build).unwrap();
+            }
+        }
+        assert_eq!(clients.keeping().len(), MAX_KEEPING);
+        assert_eq!(count.load(Ordering::SeqCst), MAX_KEEPING + 1);
+    }
+
+    #[test]
+    fn a_runtime_takes_the_place_of_one_that_has_not_called_for_a_while() {
+        let clients = Clients::default();
+        let runtimes = runtimes(MAX_KEEPING + 1);
+        for runtime in &runtimes {
+            let _inside = runtime.enter();
+            clients.client(TokenConnection::Any, |_| Ok(Client::new())).unwrap();
+        }
+        let late = runtimes[MAX_KEEPING].handle().id();
+        let owners = || clients.keeping().iter().map(|client| client.runtime).collect::<Vec<_>>();
+        assert!(!owners().contains(&Some(late)));
+        let later = Instant::now() + MAX_UNUSED + Duration::from_secs(1);
+        clients.kept_for(runtimes[0].handle().id(), later);
+        assert!(clients.has_room(later));
+        clients.keep(late, Client::new(), later);
+        assert!(owners().contains(&Some(late)) && owners().contains(&Some(runtimes[0].handle().id())));
+        assert_eq!(owners().len(), MAX_KEEPING);
+    }
+}

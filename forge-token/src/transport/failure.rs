@@ -1,0 +1,101 @@
+//! What `reqwest` tells of a failed call, as an error without anything that the peer said.
+
+use std::error::Error;
+use std::io;
+
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ExchangeError};
+
+const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
+
+/// The call failed before an answer's head was read.
+pub(super) fn without_head(error: &reqwest::Error) -> AuthenticationError {
+    if error.is_timeout() {
+        return timed_out(error);
+    }
+    if error.is_builder() {
+        return failure(AuthenticationErrorKind::Configuration, error);
+    }
+    if error.is_connect() {
+        return without_connection(error);
+    }
+    if let Some(message) = broken_head(error) {
+        return AuthenticationError::new("", AuthenticationErrorKind::UnreadableResponse)
+            .with_message(message);
+    }
+    let unanswered = AuthenticationError::new("", AuthenticationErrorKind::Connect).with_no_answer();
+    // Only what the system says, of a reset for example, adds something.
+    let has_cause = io_errors(error).next().is_some();
+    if has_cause { unanswered.with_source(ExchangeError::of(error)) } else { unanswered }
+}
+
+/// The call failed while an answer's body was read.
+pub(super) fn within_body(error: &reqwest::Error) -> AuthenticationError {
+    if error.is_timeout() {
+        return timed_out(error);
+    }
+    let message = match io_errors(error).last().map(io::Error::kind) {
+        Some(
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe,
+        ) => "it was cut off",
+        _ => "its body is broken",
+    };
+    failure(AuthenticationErrorKind::UnreadableResponse, error).with_message(message)
+}
+
+fn failure(kind: AuthenticationErrorKind, error: &reqwest::Error) -> AuthenticationError {
+    AuthenticationError::new("", kind).with_source(ExchangeError::of(error))
+}
+
+fn timed_out(error: &reqwest::Error) -> AuthenticationError {
+    let timed_out = AuthenticationError::new("", AuthenticationErrorKind::Timeout);
+    if error.is_connect() { timed_out.with_nothing_sent() } else { timed_out }
+}
+
+fn without_connection(error: &reqwest::Error) -> AuthenticationError {
+    let is_https = error.url().is_some_and(|url| url.scheme() == "https");
+    if is_https && !HAS_TLS {
+        let unsent = AuthenticationError::new("", AuthenticationErrorKind::Connect).with_nothing_sent();
+        return unsent.with_source(ExchangeError::without_tls());
+    }
+    let unsent = failure(AuthenticationErrorKind::Connect, error).with_nothing_sent();
+    // rustls reports what it cannot accept, a plain HTTP answer among it, as invalid data.
+    let is_tls = is_https && io_errors(error).any(|error| error.kind() == io::ErrorKind::InvalidData);
+    if is_tls { unsent.with_message("the TLS handshake failed") } else { unsent }
+}
+
+/// What is wrong with the head of an answer that could not be parsed; `None`: there was no head to parse.
+///
+/// `reqwest` does not pass on that difference, and `hyper` only by a type that is no dependency of ours. So
+/// its fixed texts are compared. If a later `hyper` words them differently, such an answer is reported as
+/// none; whether a call is repeated does not depend on it.
+fn broken_head(error: &reqwest::Error) -> Option<&'static str> {
+    causes(error).find_map(|cause| match cause.to_string().as_str() {
+        // The same for a `Content-Length` beyond what numbers hold.
+        "message head is too large" => Some("its head or the length that it states is too large"),
+        "invalid HTTP version parsed"
+        | "invalid HTTP version parsed (found HTTP2 preface)"
+        | "invalid HTTP status-code parsed"
+        | "invalid HTTP header parsed"
+        | "invalid content-length parsed"
+        | "unexpected transfer-encoding parsed" => Some("it is not valid HTTP"),
+        _ => None,
+    })
+}
+
+fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a io::Error> {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>())
+}
+
+/// The error and its causes, the outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // What an `io::Error` wraps is not its source.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    })
+}

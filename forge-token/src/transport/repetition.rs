@@ -1,0 +1,200 @@
+use std::time::Duration;
+
+use forge_core::{AuthenticationError, OAuthErrorCode};
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::TokenConnection;
+
+/// How one attempt at a token call is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenAttempt {
+    /// Over which connection.
+    pub connection: TokenConnection,
+    /// How long the attempt may take; `None`: as long as the transport allows any call.
+    pub timeout: Option<Duration>,
+}
+
+impl TokenAttempt {
+    /// The attempt of a call that must not be sent twice, such as one with a refresh token. It takes a new
+    /// connection: an idle one may just be closing, and then nobody knows whether the call arrived.
+    #[must_use]
+    pub fn only() -> Self {
+        Self { connection: TokenConnection::New, timeout: None }
+    }
+}
+
+/// Makes a token call that may be sent twice. Each attempt runs `attempt` anew, which builds the request,
+/// carries it by a [`TokenTransport`](super::TokenTransport) and reads the answer: secrets are read and
+/// proofs are made for each attempt.
+///
+/// | the first attempt | what follows |
+/// | --- | --- |
+/// | ended [without an answer](AuthenticationError::is_unanswered) | a second one at once, on a new connection: the server may have closed an idle one |
+/// | failed [transiently](AuthenticationError::is_transient) within 0.5 s: status 408, 500 and above, no connection, an answer that breaks off | a second one after 50 to 150 ms, on a new connection |
+/// | failed with a `Retry-After`, `slow_down` or another status below 500, by a time-out, permanently, or after more than 0.5 s | nothing: its error |
+///
+/// So a call is never sent more than twice, and the error is that of the second attempt. `limit` is the time
+/// for the whole call. The second attempt gets what the first one left of it. If that is less than the
+/// first one took, or less than 100 ms, there is none. If it runs out of time, the error is that of the first
+/// one, which says more. `None` leaves each attempt to the transport's own time-out.
+///
+/// # Errors
+///
+/// As the attempts fail.
+pub async fn call_repeatably<T, F, Fut>(limit: Option<Duration>, attempt: F) -> Result<T, AuthenticationError>
+where
+    F: Fn(TokenAttempt) -> Fut,
+    Fut: Future<Output = Result<T, AuthenticationError>>,
+{
+    let begun = Instant::now();
+    let first = match attempt(TokenAttempt { connection: TokenConnection::Any, timeout: limit }).await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    let Some(pause) = pause_after(&first, begun.elapsed()) else { return Err(first) };
+    let timeout = match limit.map(|limit| time_left(limit, begun.elapsed(), pause)) {
+        Some(None) => return Err(first),
+        Some(left) => left,
+        None => None,
+    };
+    tracing::debug!(error = %first, ?pause, "repeating a token call");
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    let second = attempt(TokenAttempt { connection: TokenConnection::New, timeout });
+    let Some(timeout) = timeout else { return second.await };
+    match tokio::time::timeout(timeout, second).await {
+        Ok(Err(error)) if error.is_timeout() => Err(first),
+        Ok(second) => second,
+        Err(_) => Err(first),
+    }
+}
+
+/// A failure that took longer than this is none of a moment.
+const MAX_FAST_FAILURE: Duration = Duration::from_millis(500);
+/// In milliseconds.
+const PAUSE: std::ops::RangeInclusive<u64> = 50..=150;
+const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
+
+/// How long to wait before a second attempt; `None`: there is none.
+fn pause_after(error: &AuthenticationError, elapsed: Duration) -> Option<Duration> {
+    if error.is_unanswered() {
+        return Some(Duration::ZERO);
+    }
+    let asks_for_patience = error.retry_after().is_some()
+        || error.cool_down().is_some()
+        || error.status().is_some_and(|status| !is_momentary_status(status))
+        || matches!(error.oauth_error_code(), Some(OAuthErrorCode::Other(code)) if code == "slow_down");
+    let is_fast = error.is_transient() && !error.is_timeout() && elapsed <= MAX_FAST_FAILURE;
+    // Many processes may have failed in the same moment: they must not come back in the same one.
+    (is_fast && !asks_for_patience).then(|| Duration::from_millis(fastrand::u64(PAUSE)))
+}
+
+/// Whether the server itself may answer differently in a moment. A 4xx is its verdict, or asks for patience, as
+/// a 429 does, whatever the code in the body.
+fn is_momentary_status(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
+}
+
+/// The time for a second attempt; `None`: too little. A tenth stays unused, so that the caller's own deadline
+/// does not come first and turn the first error into a time-out.
+fn time_left(limit: Duration, elapsed: Duration, pause: Duration) -> Option<Duration> {
+    let left = limit.saturating_sub(elapsed).saturating_sub(pause);
+    let left = left / 10 * 9;
+    (left >= MIN_TIME_LEFT.max(elapsed)).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Mutex;
+
+    use forge_core::AuthenticationErrorKind as Kind;
+
+    use super::*;
+
+    fn error(kind: Kind) -> AuthenticationError {
+        AuthenticationError::new("s", kind)
+    }
+
+    fn status(status: StatusCode) -> AuthenticationError {
+        error(Kind::Status).with_status(status)
+    }
+
+    #[test]
+    fn inv08_only_what_failed_fast_and_transiently_is_repeated() {
+        let fast = MAX_FAST_FAILURE;
+        let pause = |error: AuthenticationError| pause_after(&error, fast);
+        for repeated in [
+            status(StatusCode::INTERNAL_SERVER_ERROR),
+            status(StatusCode::SERVICE_UNAVAILABLE),
+            status(StatusCode::REQUEST_TIMEOUT),
+            error(Kind::Connect).with_nothing_sent(),
+            error(Kind::UnreadableResponse),
+        ] {
+            let told = repeated.to_string();
+            let slow = pause_after(&repeated, MAX_FAST_FAILURE + Duration::from_millis(1));
+            assert_eq!(slow, None, "{told}");
+            let pause = pause(repeated).expect(&told).as_millis();
+            assert!((50..=150).contains(&pause), "{told}: {pause}");
+        }
+        for given_up in [
+            status(StatusCode::TOO_MANY_REQUESTS),
+            status(StatusCode::SERVICE_UNAVAILABLE).with_retry_after(Duration::ZERO),
+            status(StatusCode::INTERNAL_SERVER_ERROR).with_cool_down(Duration::ZERO),
+            status(StatusCode::UNAUTHORIZED),
+            error(Kind::Refused(OAuthErrorCode::Other("slow_down".to_owned()))),
+            error(Kind::Refused(OAuthErrorCode::Other("temporarily_unavailable".to_owned())))
+                .with_status(StatusCode::UNAUTHORIZED),
+            error(Kind::Refused(OAuthErrorCode::InvalidGrant)).with_status(StatusCode::SERVICE_UNAVAILABLE),
+            error(Kind::Timeout),
+            error(Kind::InvalidResponse),
+            error(Kind::Configuration),
+        ] {
+            assert_eq!(pause(given_up.clone()), None, "{given_up}");
+        }
+        let closed = error(Kind::Connect).with_no_answer();
+        assert_eq!(pause_after(&closed, Duration::from_secs(9)), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_attempt_gets_what_the_first_left_of_the_time() {
+        let attempts = Mutex::new(Vec::new());
+        let attempt = |attempt| {
+            attempts.lock().unwrap().push(attempt);
+            async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                Err::<(), _>(status(StatusCode::BAD_GATEWAY))
+            }
+        };
+        let error = call_repeatably(Some(Duration::from_secs(1)), attempt).await.unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY));
+        let attempts = attempts.into_inner().unwrap();
+        assert_eq!(attempts.len(), 2);
+        let first = TokenAttempt { connection: TokenConnection::Any, timeout: Some(Duration::from_secs(1)) };
+        assert_eq!(attempts[0], first);
+        assert_eq!(attempts[1].connection, TokenConnection::New);
+        let left = attempts[1].timeout.unwrap().as_millis();
+        assert!((585..=675).contains(&left), "{left}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_attempt_without_time_does_not_turn_the_error_into_a_time_out() {
+        // No time for it at all; one that hangs; and one that is told that its time is over.
+        for (limit, too_late) in [(150, false), (1_000, false), (1_000, true)] {
+            let attempt = |attempt: TokenAttempt| async move {
+                match attempt.connection {
+                    TokenConnection::New if too_late => Err(error(Kind::Timeout)),
+                    TokenConnection::New => pending().await,
+                    TokenConnection::Any => ready(Err::<(), _>(status(StatusCode::BAD_GATEWAY))).await,
+                }
+            };
+            let limit = Duration::from_millis(limit);
+            let call = tokio::time::timeout(limit, call_repeatably(Some(limit), attempt));
+            let error = call.await.expect("it ends in time").unwrap_err();
+            assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY), "{limit:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How token endpoints are called: on which connections, how often, and what is told of a failure.
+
+#![allow(clippy::expect_used, missing_docs)]
+
+mod connections;
+mod garbage;
+mod repetitions;
+mod runtimes;
+mod server;
+
+use std::time::Duration;
+
+use forge_core::{SecretSource, TokenData};
+use forge_token::{ClientCredentials, ClientCredentialsTokenProvider, HttpTransport, OAuth2TokenProvider};
+
+use server::Server;
+
+/// A provider with connections of its own.
+fn provider(server: &Server) -> OAuth2TokenProvider<ClientCredentials> {
+    provider_with(server, "secret", patient())
+}
+
+/// No time-out is the subject of the tests, so a slow machine must not meet one.
+fn patient() -> HttpTransport {
+    let limit = Duration::from_secs(60);
+    HttpTransport::with(move |http| http.timeout(limit).connect_timeout(limit))
+}
+
+fn provider_with(
+    server: &Server,
+    secret: impl Into<SecretSource>,
+    transport: HttpTransport,
+) -> OAuth2TokenProvider<ClientCredentials> {
+    ClientCredentialsTokenProvider::builder(server.url(), "client", secret)
+        .service_name("test")
+        .transport(transport)
+        .build()
+        .expect("a provider")
+}
+
+fn refreshable() -> TokenData {
+    TokenData::new("old").with_refresh_token("once")
+}

@@ -1,0 +1,93 @@
+//! A call that failed fast and transiently is repeated once, within the call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use forge_core::{SecretSource, TokenProvider};
+use forge_token::HttpTransport;
+
+use crate::server::{Server, Treatment, cut, status};
+use crate::{patient, provider, provider_with, refreshable};
+
+fn after_the_first(
+    first: impl Fn() -> Treatment + Send + Sync + 'static,
+) -> impl Fn(usize, usize) -> Treatment {
+    move |_, among_all| if among_all == 0 { first() } else { Treatment::Answer }
+}
+
+fn cut_in_the_body() -> Treatment {
+    Treatment::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"access".to_vec())
+}
+
+#[tokio::test]
+async fn inv08_one_bad_answer_fails_no_call() {
+    let bad: [fn() -> Treatment; 5] = [
+        || status(500, ""),
+        || status(503, ""),
+        cut,
+        cut_in_the_body,
+        || Treatment::Bytes(b"\x15\x03\x01\x00\x02\x02\x46".to_vec()),
+    ];
+    for bad in bad {
+        let server = Server::start(after_the_first(bad)).await;
+        provider(&server).fetch_token().await.expect("the repetition succeeds");
+        assert_eq!(server.requests(), 2);
+    }
+}
+
+#[tokio::test]
+async fn inv08_a_dead_endpoint_sees_two_calls_and_the_last_error_is_told() {
+    let server = Server::start(|_, among_all| status(if among_all == 0 { 500 } else { 502 }, "")).await;
+    let error = provider(&server).fetch_token().await.expect_err("it is down");
+    assert_eq!((error.status().map(|status| status.as_u16()), server.requests()), (Some(502), 2));
+
+    let server = Server::start(|_, _| cut()).await;
+    let error = provider(&server).fetch_token().await.expect_err("it is down");
+    assert!(error.is_unanswered() && error.is_transient(), "{error:?}");
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
+async fn inv08_who_asks_for_patience_or_refuses_gets_one_call() {
+    for (refused, headers) in
+        [(429, ""), (429, "retry-after: 0\r\n"), (503, "retry-after: 1\r\n"), (400, ""), (401, "")]
+    {
+        let server = Server::start(move |_, _| status(refused, headers)).await;
+        let error = provider(&server).fetch_token().await.expect_err("refused");
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(refused));
+        assert_eq!(server.requests(), 1, "{refused} {headers}");
+    }
+}
+
+#[tokio::test]
+async fn inv08_no_time_out_is_repeated() {
+    let server = Server::start(|_, _| Treatment::Silence).await;
+    let impatient = HttpTransport::with(|http| http.timeout(Duration::from_millis(100)));
+    let error = provider_with(&server, "secret", impatient).fetch_token().await.expect_err("no answer");
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn inv25_no_refresh_is_repeated() {
+    for failing in [500, 502, 503] {
+        let server = Server::start(move |_, _| status(failing, "")).await;
+        provider(&server).refresh_token(&refreshable()).await.expect_err("it is down");
+        assert_eq!(server.refreshes(), 1, "{failing}");
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_reads_the_secrets_anew() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&read);
+    let secret = SecretSource::from_fn(move || {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, std::convert::Infallible>(format!("secret {number}").into()) }
+    });
+    let server = Server::start(after_the_first(|| status(500, ""))).await;
+    let provider = provider_with(&server, secret, patient());
+    provider.fetch_token().await.expect("a token");
+    assert_eq!((server.requests(), read.load(Ordering::SeqCst)), (2, 2));
+}
