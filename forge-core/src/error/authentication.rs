@@ -28,14 +28,21 @@ struct Inner {
     step: Option<String>,
     kind: AuthenticationErrorKind,
     refresh: bool,
-    unsent: bool,
     needs_login: bool,
-    unanswered: bool,
+    delivery: Delivery,
     message: Option<String>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     cool_down: Option<Duration>,
     source: Option<Source>,
+}
+
+/// How far the call came, as the transport knows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    NothingSent,
+    NoAnswer,
+    Unknown,
 }
 
 /// What went wrong.
@@ -127,9 +134,8 @@ impl AuthenticationError {
             step: None,
             kind,
             refresh: false,
-            unsent: false,
             needs_login: false,
-            unanswered: false,
+            delivery: Delivery::Unknown,
             message: None,
             status: None,
             retry_after: None,
@@ -187,7 +193,7 @@ impl AuthenticationError {
     /// sent can be sent again.
     #[must_use]
     pub fn with_nothing_sent(self) -> Self {
-        self.with(|inner| inner.unsent = true)
+        self.with(|inner| inner.delivery = Delivery::NothingSent)
     }
 
     /// Says that only a new login brings another token: the refresh token is of no use any more, and the
@@ -202,7 +208,7 @@ impl AuthenticationError {
     /// sent once more at once, on a new connection. A time-out is none of this.
     #[must_use]
     pub fn with_no_answer(self) -> Self {
-        self.with(|inner| inner.unanswered = true)
+        self.with(|inner| inner.delivery = Delivery::NoAnswer)
     }
 
     /// Marks this as a failure to refresh, as opposed to a failed first fetch.
@@ -269,7 +275,7 @@ impl AuthenticationError {
     /// Nothing was sent, for certain.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        self.0.unsent || self.0.kind == AuthenticationErrorKind::Configuration
+        self.0.delivery == Delivery::NothingSent || self.0.kind == AuthenticationErrorKind::Configuration
     }
 
     /// Only a new login brings another token: the refresh token is of no use any more, and there is no other
@@ -283,7 +289,7 @@ impl AuthenticationError {
     /// endpoint has acted on the request is unknown.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
-        self.0.unanswered
+        self.0.delivery == Delivery::NoAnswer
     }
 
     /// A refresh failed, not a first fetch.
@@ -384,7 +390,7 @@ impl fmt::Display for AuthenticationError {
                 f.write_str("the token endpoint answered with an error status")?;
             }
             AuthenticationErrorKind::InvalidResponse => f.write_str("the answer holds no usable token")?,
-            AuthenticationErrorKind::Connect if inner.unanswered => {
+            AuthenticationErrorKind::Connect if inner.delivery == Delivery::NoAnswer => {
                 f.write_str("the token endpoint closed the connection without an answer")?;
             }
             AuthenticationErrorKind::Connect => f.write_str("no connection to the token endpoint")?,

@@ -15,7 +15,7 @@ pub(super) enum RefreshTokenState {
     InDoubt,
 }
 
-/// Codes by which servers say that a refresh token is of no use any more: RFC 6749 5.2, OpenID Connect Core
+/// Codes by which servers say that a refresh token is of no use any more: RFC 6749 5.2, `OpenID` Connect Core
 /// 3.1.2.6, and vendors that answer 200.
 const DEAD_CODES: [&str; 6] = [
     "invalid_grant",
@@ -38,12 +38,12 @@ impl RefreshTokenState {
         match error.status() {
             Some(status) if is_dead && (status.is_client_error() || status.is_success()) => Self::Dead,
             Some(status) if status.is_client_error() => Self::Refused,
-            // A server error, a redirect, or a success without a token: the call may have been processed.
-            Some(_) => Self::InDoubt,
             // A provider of the user's own that says no status.
             None if is_dead => Self::Dead,
             None if matches!(error.kind(), Refused(code) if !is_server_failure(code)) => Self::Refused,
-            None => Self::InDoubt,
+            // A server error, a redirect, a success without a token, no answer: the call may have been
+            // processed.
+            _ => Self::InDoubt,
         }
     }
 }

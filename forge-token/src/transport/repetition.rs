@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, OAuthErrorCode};
+use forge_core::{AuthenticationError, OAuthErrorCode, random_fraction};
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -74,8 +74,9 @@ where
 
 /// A failure that took longer than this is none of a moment.
 const MAX_FAST_FAILURE: Duration = Duration::from_millis(500);
-/// In milliseconds.
-const PAUSE: std::ops::RangeInclusive<u64> = 50..=150;
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// At random, on top of that.
+const MAX_MORE_PAUSE: Duration = Duration::from_millis(100);
 const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
 
 /// How long to wait before a second attempt; `None`: there is none.
@@ -89,7 +90,7 @@ fn pause_after(error: &AuthenticationError, elapsed: Duration) -> Option<Duratio
         || matches!(error.oauth_error_code(), Some(OAuthErrorCode::Other(code)) if code == "slow_down");
     let is_fast = error.is_transient() && !error.is_timeout() && elapsed <= MAX_FAST_FAILURE;
     // Many processes may have failed in the same moment: they must not come back in the same one.
-    (is_fast && !asks_for_patience).then(|| Duration::from_millis(fastrand::u64(PAUSE)))
+    (is_fast && !asks_for_patience).then(|| MIN_PAUSE + MAX_MORE_PAUSE.mul_f64(random_fraction()))
 }
 
 /// Whether the server itself may answer differently in a moment. A 4xx is its verdict, or asks for patience, as

@@ -98,9 +98,9 @@ async fn a_hook_that_asks_its_own_manager_is_told_at_once() {
     let begun = Instant::now();
     assert_eq!(world.token().await, "t2");
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    let told = told.lock().expect("unpoisoned");
+    let told = std::mem::take(&mut *told.lock().expect("unpoisoned"));
     assert_eq!(told.len(), 2);
-    for error in &*told {
+    for error in &told {
         let error = error.as_ref().expect("an error");
         assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration, "{error:?}");
         assert!(error.to_string().contains("on_refresh_token"), "{error}");
