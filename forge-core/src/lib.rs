@@ -32,6 +32,8 @@ mod storage;
 mod token;
 
 pub use cache_key::CacheKey;
+#[doc(hidden)] // for our other crates
+pub use cache_key::{check_key_word, check_service_name};
 #[cfg(feature = "test-util")]
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use std::sync::Mutex;
 
-use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock};
+use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock, check_service_name};
 use reqwest::ClientBuilder;
 
 use super::client_auth::ClientAuth;
@@ -61,7 +61,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         }
     }
 
-    /// Names the service in errors, logs and the cache key. Default: the host of the token URL.
+    /// Names the service in errors, logs and the cache key. It holds no `:`. Default: the host of the token URL,
+    /// which may be an IPv6 address in brackets.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
         self
@@ -120,7 +121,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// # Errors
     ///
     /// Names the field that cannot be: a `token_url` that is not https nor loopback, an empty
-    /// `client_id`, `client_secret`, `service_name` or `grant_type`, an `extra_param` that the grant
+    /// `client_id`, `client_secret`, `service_name` or `grant_type`, a `service_name` with a `:`, an `extra_param` that the grant
     /// sets itself, `http` settings that do not work.
     pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {
         let endpoint = if self.plain_http {
@@ -144,6 +145,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
                 return Err(ConfigError::new(field, "a value that is not empty"));
             }
         }
+        check_service_name("service_name", &service_name)?;
         if let Some((name, _)) =
             self.extra_params.iter().find(|(name, _)| RESERVED_PARAMS.contains(&name.as_str()))
         {
@@ -231,6 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn inv26_the_host_of_a_token_url_is_a_service_name_also_where_it_is_an_address() {
+        for (url, service) in [
+            ("https://auth.example.com:8443/token", "auth.example.com"),
+            ("http://[::1]:8080/token", "[::1]"),
+            ("http://127.0.0.1:8080/token", "127.0.0.1"),
+        ] {
+            let key = ClientCredentialsTokenProvider::builder(url, "a", "s").build().unwrap().cache_key();
+            assert!(key.starts_with(&format!("auth_token:{service}:")), "{key}");
+        }
+    }
+
+    #[test]
     fn inv17_the_key_holds_no_secret_not_even_hashed() {
         let key = |secret: &str, password: &str| {
             PasswordGrantTokenProvider::builder(URL, "a", secret, "user", password)
@@ -246,6 +260,7 @@ mod tests {
         let fields = [
             (client("").build().err(), "client_id"),
             (client("a").service_name("").build().err(), "service_name"),
+            (client("a").service_name("canary:eu").build().err(), "service_name"),
             (client("a").grant_type("").build().err(), "grant_type"),
             (client("a").extra_param("client_secret", "canary").build().err(), "extra_param"),
             (ClientCredentialsTokenProvider::builder(URL, "a", "").build().err(), "client_secret"),

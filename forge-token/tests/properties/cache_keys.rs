@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forge_core::TokenProvider;
+use forge_core::{CacheKey, TokenProvider};
 use forge_token::{ClientCredentialsTokenProvider, PasswordGrantTokenProvider};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -61,7 +61,7 @@ impl Written {
 /// Few letters, so that neighbours meet: `a` and `b c` beside `a b` and `c`.
 fn identities() -> impl Strategy<Value = Identity> {
     (
-        "[ab:]{1,3}",
+        "[ab]{1,3}",
         prop_oneof![Just("https://a.example/token"), Just("https://a.example/token2")],
         "[ab]{1,2}",
         proptest::option::of("[ab]{1,2}"),
@@ -129,4 +129,34 @@ proptest! {
     ) {
         prop_assert_eq!(one.identity == two.identity, one.key() == two.key(), "{:?} {:?}", one, two);
     }
+
+    #[test]
+    fn inv26_no_two_services_and_parts_make_one_key((one, two) in services_and_parts()) {
+        prop_assert_eq!(one == two, key(&one) == key(&two), "{:?} {:?}", one, two);
+    }
+}
+
+/// A service name, and the parts of its key.
+type Named = (String, Vec<(String, String)>);
+
+fn key((service, parts): &Named) -> String {
+    parts.iter().fold(CacheKey::new(service), |key, (name, value)| key.part(name, value)).to_string()
+}
+
+/// Two that look alike: the service name of one may be what the key of the other says after `auth_token:`.
+fn services_and_parts() -> impl Strategy<Value = (Named, Named)> {
+    let parts = || proptest::collection::vec(("[ab:]{0,2}", "[ab:]{0,2}"), 0..3);
+    let named = || ("[ab:]{0,3}", parts());
+    (named(), named(), 0..3_u8, parts()).prop_map(|(one, other, kind, parts)| {
+        let imitated = |named: &Named, parts: Vec<_>| {
+            let key = key(named);
+            (key.strip_prefix("auth_token:").expect("the key of a service").to_owned(), parts)
+        };
+        let two = match kind {
+            0 => other,
+            1 => imitated(&one, parts),
+            _ => imitated(&imitated(&one, parts.clone()), parts),
+        };
+        (one, two)
+    })
 }
