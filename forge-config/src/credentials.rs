@@ -49,6 +49,7 @@ impl ServiceConfig {
             ("username", fields.username.is_some()),
             ("password", fields.password.is_some()),
             ("scope", fields.scope.is_some()),
+            ("scope_on_refresh", fields.scope_on_refresh.is_some()),
             ("audience", fields.audience.is_some()),
             ("extra_params", fields.extra_params.is_some()),
             ("auth_method", fields.auth_method.is_some()),
@@ -170,6 +171,7 @@ mod tests {
             service(json!({"basic_username": "user", "basic_password": secret})),
             client(json!({})),
             client(json!({"username": "user", "password": secret, "excluded_path_patterns": ["*/health"]})),
+            client(json!({"scope": "a b", "scope_on_refresh": true})),
             client(json!({"scope": "a b", "audience": "x", "extra_params": {"resource": "y"}})),
         ] {
             assert_eq!(refused(&fields), "", "{fields}");
@@ -220,6 +222,8 @@ mod tests {
             (service(plain), "token_url"),
             (client(json!({"extra_params": {"scope": "a"}})), "extra_params"),
             (client(json!({"service_name": ""})), "service_name"),
+            (client(json!({"service_name": "shop:eu"})), "service_name"),
+            (client(json!({"scope_on_refresh": "yes"})), "scope_on_refresh"),
             (client(json!({"auth_method": "post"})), "auth_method"),
             (client(json!({"excluded_path_patterns": ["["]})), "excluded_path_patterns"),
             (service(json!({"base_url": 1})), "base_url"),

@@ -35,6 +35,7 @@ pub(crate) struct Fields {
     pub(crate) username: Option<Given<String>>,
     pub(crate) password: Option<Given<Reference>>,
     pub(crate) scope: Option<Given<String>>,
+    pub(crate) scope_on_refresh: Option<Given<bool>>,
     pub(crate) audience: Option<Given<String>>,
     pub(crate) extra_params: Option<Given<Table>>,
     pub(crate) auth_method: Option<Given<AuthMethod>>,

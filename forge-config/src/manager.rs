@@ -91,6 +91,9 @@ impl ServiceConfig {
         if let Some(scope) = field!(self, scope)? {
             builder = builder.scope(scope);
         }
+        if field!(self, scope_on_refresh)? == Some(&true) {
+            builder = builder.scope_on_refresh();
+        }
         if let Some(audience) = field!(self, audience)? {
             builder = builder.extra_param("audience", audience);
         }

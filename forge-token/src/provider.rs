@@ -3,6 +3,8 @@
 mod builder;
 mod client_auth;
 mod grant;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +69,7 @@ pub struct OAuth2TokenProvider<G> {
     endpoint: TokenEndpoint,
     client: ClientAuth,
     scope: Option<String>,
+    is_scope_sent_on_refresh: bool,
     extra_params: Vec<(String, String)>,
     grant: G,
     transport: Arc<dyn TokenTransport>,
@@ -217,6 +220,8 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         } else {
             form.append_pair("grant_type", self.grant.grant_type());
             form.extend_pairs(self.grant.form_fields(secrets.grant.as_ref()));
+        }
+        if refresh_token.is_none() || self.is_scope_sent_on_refresh {
             form.extend_pairs(self.scope.as_deref().map(|scope| ("scope", scope)));
         }
         form.extend_pairs(&self.extra_params).extend_pairs(self.client.form_fields(&secrets.client));

@@ -16,6 +16,7 @@ use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 /// | --- | --- |
 /// | [`service_name`](Self::service_name) | the host of the token URL |
 /// | [`scope`](Self::scope) | none: what the server grants by default |
+/// | [`scope_on_refresh`](Self::scope_on_refresh) | off: a refresh keeps the scope that was granted |
 /// | [`auth_method`](Self::auth_method) | [`AuthMethod::Body`] |
 /// | [`extra_param`](Self::extra_param) | none |
 /// | [`http`](Self::http), [`transport`](Self::transport) | 10 s a call, 5 s for connecting |
@@ -27,6 +28,7 @@ pub struct OAuth2TokenProviderBuilder<G> {
     client_secret: SecretSource,
     service_name: Option<String>,
     scope: Option<String>,
+    is_scope_sent_on_refresh: bool,
     extra_params: Vec<(String, String)>,
     auth_method: AuthMethod,
     plain_http: bool,
@@ -52,6 +54,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             client_secret,
             service_name: None,
             scope: None,
+            is_scope_sent_on_refresh: false,
             extra_params: Vec::new(),
             auth_method: AuthMethod::default(),
             plain_http: false,
@@ -71,6 +74,14 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// The scope to ask for, words separated by spaces (RFC 6749 3.3).
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// Sends the [`scope`](Self::scope) with refresh requests, too, for servers that refuse them without it.
+    /// RFC 6749 6 makes it optional there, and no more may be asked for than was granted. It is no part of the
+    /// cache key.
+    pub fn scope_on_refresh(mut self) -> Self {
+        self.is_scope_sent_on_refresh = true;
         self
     }
 
@@ -173,6 +184,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             service_name,
             endpoint,
             scope: self.scope,
+            is_scope_sent_on_refresh: self.is_scope_sent_on_refresh,
             extra_params: self.extra_params,
             grant: self.grant,
             transport: self.transport,
