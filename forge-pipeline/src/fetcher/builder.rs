@@ -304,6 +304,11 @@ impl<P> HttpTokenFetcherBuilder<P> {
 
     /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries
     /// and referer stay off; see [`HttpTransport::with`].
+    ///
+    /// The cache key does not cover what is set here. Two steps that differ in a client certificate only share a
+    /// token over a shared storage, unless the
+    /// [`cache_key_prefix`](crate::TokenFetchPipelineBuilder::cache_key_prefix) of their pipelines tells them
+    /// apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -314,7 +319,8 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Another way to carry the calls, or one shared with other steps and providers.
+    /// Another way to carry the calls, or one shared with other steps and providers. The cache key does not cover
+    /// it; see [`http`](Self::http).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self

@@ -19,6 +19,7 @@ use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 /// | [`scope_on_refresh`](Self::scope_on_refresh) | off: a refresh keeps the scope that was granted |
 /// | [`auth_method`](Self::auth_method) | [`AuthMethod::Body`] |
 /// | [`extra_param`](Self::extra_param) | none |
+/// | [`key_part`](Self::key_part) | none |
 /// | [`http`](Self::http), [`transport`](Self::transport) | 10 s a call, 5 s for connecting |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
@@ -30,6 +31,7 @@ pub struct OAuth2TokenProviderBuilder<G> {
     scope: Option<String>,
     is_scope_sent_on_refresh: bool,
     extra_params: Vec<(String, String)>,
+    key_parts: Vec<(String, String)>,
     auth_method: AuthMethod,
     plain_http: bool,
     transport: Arc<dyn TokenTransport>,
@@ -56,6 +58,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             scope: None,
             is_scope_sent_on_refresh: false,
             extra_params: Vec::new(),
+            key_parts: Vec::new(),
             auth_method: AuthMethod::default(),
             plain_http: false,
             transport: Arc::new(HttpTransport::shared()),
@@ -92,6 +95,27 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
+    /// A word of the cache key for what makes this provider's tokens different and only a closure or a
+    /// transport knows. It is not sent. Put no secret here: the key holds a hash of it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "rustls")]
+    /// # fn provider(identity: forge_token::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
+    /// use forge_token::ClientCredentialsTokenProvider;
+    ///
+    /// // The tokens are bound to the certificate (RFC 8705), and other replicas may have another one.
+    /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
+    ///     .http(move |http| http.identity(identity.clone()))
+    ///     .key_part("certificate", "shop-2026")
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key_part(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.key_parts.push((name.into(), value.into()));
+        self
+    }
+
     /// How the client proves who it is.
     pub fn auth_method(mut self, method: AuthMethod) -> Self {
         self.auth_method = method;
@@ -107,6 +131,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
 
     /// Settings of the HTTP client for token calls: a proxy, certificates, a client identity,
     /// time-outs. Redirects, retries and referer stay off; see [`HttpTransport::with`].
+    ///
+    /// The cache key does not cover what is set here. Two providers that differ in a client certificate only
+    /// share a token over a shared storage, unless [`key_part`](Self::key_part) tells them apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -115,7 +142,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// Another way to carry token calls, or one shared with other providers.
+    /// Another way to carry token calls, or one shared with other providers. The cache key does not cover it:
+    /// where it decides which token comes, as a client certificate does, name that with
+    /// [`key_part`](Self::key_part).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Arc::new(transport);
         self
@@ -166,7 +195,13 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
 
         let mut extra_params = self.extra_params.clone();
         extra_params.sort_unstable();
-        let mut key = CacheKey::new(&service_name)
+        let mut key_parts = self.key_parts;
+        key_parts.sort_unstable();
+        // In front of `endpoint`, where no key without them has parts.
+        let mut key = key_parts.iter().fold(CacheKey::new(&service_name), |key, (name, value)| {
+            key.part("key_part", name).part("value", value)
+        });
+        key = key
             .part("endpoint", endpoint.url().as_str())
             .part("client", &self.client_id)
             .part("grant", self.grant.grant_type())

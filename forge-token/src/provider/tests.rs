@@ -50,6 +50,27 @@ impl TokenTransport for Server {
     }
 }
 
+#[test]
+fn inv17_what_a_closure_hides_is_told_apart_by_a_part_of_the_key() {
+    let client = || client().http(|http| http.user_agent("a certificate"));
+    let base = key(client());
+    assert_eq!(base, "auth_token:crm:b5e07ed7c9b3d0f50ab1389aa9641834");
+    let keys = [
+        base,
+        key(client().key_part("certificate", "one")),
+        key(client().key_part("certificate", "two")),
+        key(client().key_part("other", "one")),
+        key(client().extra_param("certificate", "one")),
+        key(client().extra_param("key_part", "certificate").extra_param("value", "one")),
+        key(client().key_part("certificate", "one").key_part("other", "one")),
+        key(client().key_part("endpoint", URL)),
+    ];
+    let distinct: std::collections::HashSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len(), "{keys:?}");
+    let in_another_order = client().key_part("other", "one").key_part("certificate", "one");
+    assert_eq!(key(in_another_order), keys[6]);
+}
+
 #[tokio::test]
 async fn the_scope_goes_with_a_refresh_where_that_is_wanted() {
     let old = TokenData::new("old").with_refresh_token("r");

@@ -19,6 +19,8 @@ struct Identity {
     user: Option<String>,
     scope: BTreeSet<String>,
     extra: BTreeSet<(String, String)>,
+    /// What only a closure knows.
+    hidden: BTreeSet<(String, String)>,
 }
 
 /// One way to write an identity down: words and parameters in some order, words repeated.
@@ -27,6 +29,7 @@ struct Written {
     identity: Identity,
     scope: String,
     extra: Vec<(String, String)>,
+    hidden: Vec<(String, String)>,
     secret: String,
 }
 
@@ -42,6 +45,9 @@ impl Written {
                 for (name, value) in &self.extra {
                     builder = builder.extra_param(name, value);
                 }
+                for (name, value) in &self.hidden {
+                    builder = builder.key_part(name, value);
+                }
                 builder.build().expect("a provider").cache_key()
             }
             Some(user) => {
@@ -51,6 +57,9 @@ impl Written {
                         .scope(&self.scope);
                 for (name, value) in &self.extra {
                     builder = builder.extra_param(name, value);
+                }
+                for (name, value) in &self.hidden {
+                    builder = builder.key_part(name, value);
                 }
                 builder.build().expect("a provider").cache_key()
             }
@@ -67,17 +76,19 @@ fn identities() -> impl Strategy<Value = Identity> {
         proptest::option::of("[ab]{1,2}"),
         proptest::collection::btree_set("[ab]{1,2}", 0..4),
         proptest::collection::btree_set(
-            ("audience|resource|subject|scope2|client|endpoint|grant", "[ab &=]{0,2}"),
+            ("audience|resource|subject|scope2|client|endpoint|grant|key_part|value", "[ab &=]{0,2}"),
             0..4,
         ),
+        proptest::collection::btree_set(("endpoint|key_part|value|a", "[ab &=]{0,2}"), 0..3),
     )
-        .prop_map(|(service, endpoint, client, user, scope, extra)| Identity {
+        .prop_map(|(service, endpoint, client, user, scope, extra, hidden)| Identity {
             service,
             endpoint,
             client,
             user,
             scope,
             extra,
+            hidden,
         })
 }
 
@@ -93,17 +104,21 @@ fn written(identity: Identity) -> impl Strategy<Value = Written> {
             .boxed()
     };
     let extra: Vec<_> = identity.extra.iter().cloned().collect();
-    (words, Just(extra).prop_shuffle(), "[a-z]{1,4}").prop_map(move |(scope, extra, secret)| Written {
-        identity: identity.clone(),
-        scope,
-        extra,
-        secret,
-    })
+    let hidden: Vec<_> = identity.hidden.iter().cloned().collect();
+    (words, Just(extra).prop_shuffle(), Just(hidden).prop_shuffle(), "[a-z]{1,4}").prop_map(
+        move |(scope, extra, hidden, secret)| Written {
+            identity: identity.clone(),
+            scope,
+            extra,
+            hidden,
+            secret,
+        },
+    )
 }
 
 /// Changes one thing of an identity, or nothing.
 fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
-    (identities(), identities(), 0..8_u8).prop_map(|(one, other, changed)| {
+    (identities(), identities(), 0..9_u8).prop_map(|(one, other, changed)| {
         let mut two = one.clone();
         match changed {
             0 => two.service = other.service,
@@ -113,6 +128,7 @@ fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
             4 => two.scope = other.scope,
             5 => two.extra = other.extra,
             6 => two = other,
+            7 => two.hidden = other.hidden,
             _ => {}
         }
         (one, two)
