@@ -1,6 +1,7 @@
 //! The manager of a service's credentials, and how a client carries them.
 
 use forge_client::TokenAuth;
+use forge_core::may_name_a_credential;
 use forge_token::{
     ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider, OAuth2TokenProviderBuilder,
     PasswordGrantTokenProvider, TokenManager, TokenManagerBuilder,
@@ -62,6 +63,7 @@ impl ServiceConfig {
 
     fn oauth2_manager(&self, oauth2: &OAuth2<'_>) -> Result<TokenManagerBuilder, ServiceConfigError> {
         let OAuth2 { token_url, client_id, client_secret, user } = *oauth2;
+        self.refuse_secrets_in(token_url)?;
         let client_secret = client_secret.clone();
         Ok(match user {
             None => TokenManager::builder(self.provider(ClientCredentialsTokenProvider::builder(
@@ -79,6 +81,17 @@ impl ServiceConfig {
                 ))?)
             }
         })
+    }
+
+    /// The provider does that, too, and names a setting that is no field here.
+    fn refuse_secrets_in(&self, token_url: &str) -> Result<(), ServiceConfigError> {
+        let Ok(url) = Url::parse(token_url) else { return Ok(()) };
+        if url.query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
+            let expected = "no parameter in its query that is named like a secret: give it to \
+                            `secret_query_params`, by reference";
+            return Err(self.expected("token_url", expected));
+        }
+        Ok(())
     }
 
     fn provider<G: Grant>(
@@ -100,6 +113,9 @@ impl ServiceConfig {
         for (name, value) in field!(self, extra_params)?.map_or(&[][..], |params| &params.0) {
             builder = builder.extra_param(name, value);
         }
+        for (name, secret) in field!(self, secret_query_params)?.map_or(&[][..], |params| &params.0) {
+            builder = builder.secret_query_param(name, secret.clone());
+        }
         if let Some(method) = field!(self, auth_method)? {
             builder = builder.auth_method(*method);
         }
@@ -109,6 +125,7 @@ impl ServiceConfig {
         builder.build().map_err(|cause| {
             let field = match cause.field() {
                 "extra_param" => "extra_params",
+                "secret_query_param" => "secret_query_params",
                 "http" => "token_url",
                 field => field,
             };

@@ -15,6 +15,7 @@
 mod cache_key;
 mod clock;
 mod credential;
+mod credential_names;
 mod echo;
 mod error;
 mod fetch_context;
@@ -38,6 +39,7 @@ pub use cache_key::{check_key_word, check_service_name};
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
+pub use credential_names::may_name_a_credential;
 pub use echo::echoes;
 #[doc(hidden)] // for the errors of our other crates
 pub use error::write_chain;

@@ -3,10 +3,12 @@
 mod builder;
 mod client_auth;
 mod grant;
+mod query;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -25,6 +27,7 @@ pub use grant::{ClientCredentials, Grant, Password};
 
 use crate::{TokenEndpoint, TokenManager, TokenRequest, TokenTransport};
 use client_auth::ClientAuth;
+use query::SecretQuery;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
 pub type ClientCredentialsTokenProvider = OAuth2TokenProvider<ClientCredentials>;
@@ -68,6 +71,8 @@ pub struct OAuth2TokenProvider<G> {
     service_name: String,
     endpoint: TokenEndpoint,
     client: ClientAuth,
+    /// Sent in the query with each call, and no part of the endpoint or the cache key.
+    secret_query: SecretQuery,
     scope: Option<String>,
     is_scope_sent_on_refresh: bool,
     extra_params: Vec<(String, String)>,
@@ -143,13 +148,18 @@ impl PasswordGrantTokenProvider {
 struct Secrets {
     client: Secret,
     grant: Option<Secret>,
+    query: Vec<(String, Secret)>,
 }
 
 impl Secrets {
     fn are(&self, others: &Self) -> bool {
-        let grant =
-            |secrets: &Self| secrets.grant.as_ref().map(|secret| Zeroizing::new(secret.expose().to_owned()));
-        self.client.expose() == others.client.expose() && grant(self) == grant(others)
+        self.all().eq(others.all())
+    }
+
+    /// Always in the same order.
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let query = self.query.iter().map(|(_, secret)| secret);
+        iter::once(&self.client).chain(&self.grant).chain(query).map(Secret::expose)
     }
 }
 
@@ -160,7 +170,8 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             Some(source) => Some(source.read().await?),
             None => None,
         };
-        Ok(Secrets { client, grant })
+        let query = self.secret_query.read().await?;
+        Ok(Secrets { client, grant, query })
     }
 
     /// Calls with the secrets as they are now. If these are refused, and others by then, once more.
@@ -193,8 +204,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;
         let pair = self.client.basic_pair(&secrets.client);
-        let mut hidden = vec![secrets.client.expose()];
-        hidden.extend(secrets.grant.as_ref().map(Secret::expose));
+        let mut hidden: Vec<&str> = secrets.all().collect();
         hidden.extend(pair.as_ref().map(|pair| pair.as_str()));
         hidden.extend(current.map(TokenData::access_token));
         hidden.extend(current.and_then(TokenData::refresh_token));
@@ -227,7 +237,9 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         form.extend_pairs(&self.extra_params).extend_pairs(self.client.form_fields(&secrets.client));
         let body = Zeroizing::new(form.finish().into_bytes());
 
-        let mut request = TokenRequest::post(self.endpoint.clone(), Bytes::from_owner(body));
+        let query = secrets.query.iter().map(|(name, secret)| (name, secret.expose()));
+        let endpoint = self.endpoint.with_query_pairs(query);
+        let mut request = TokenRequest::post(endpoint, Bytes::from_owner(body));
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         request.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         self.client.set_header(&secrets.client, &mut request.headers)?;

@@ -7,6 +7,7 @@ use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock
 use reqwest::ClientBuilder;
 
 use super::client_auth::ClientAuth;
+use super::query::{self, SecretQuery};
 use super::{AuthMethod, ClientCredentials, Grant, OAuth2TokenProvider};
 use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 
@@ -19,6 +20,7 @@ use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 /// | [`scope_on_refresh`](Self::scope_on_refresh) | off: a refresh keeps the scope that was granted |
 /// | [`auth_method`](Self::auth_method) | [`AuthMethod::Body`] |
 /// | [`extra_param`](Self::extra_param) | none |
+/// | [`query_param`](Self::query_param), [`secret_query_param`](Self::secret_query_param) | none |
 /// | [`key_part`](Self::key_part) | none |
 /// | [`http`](Self::http), [`transport`](Self::transport) | 10 s a call, 5 s for connecting |
 /// | [`clock`](Self::clock) | the machine's |
@@ -31,6 +33,8 @@ pub struct OAuth2TokenProviderBuilder<G> {
     scope: Option<String>,
     is_scope_sent_on_refresh: bool,
     extra_params: Vec<(String, String)>,
+    query_params: Vec<(String, String)>,
+    secret_query: SecretQuery,
     key_parts: Vec<(String, String)>,
     auth_method: AuthMethod,
     plain_http: bool,
@@ -58,6 +62,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             scope: None,
             is_scope_sent_on_refresh: false,
             extra_params: Vec::new(),
+            query_params: Vec::new(),
+            secret_query: SecretQuery::default(),
             key_parts: Vec::new(),
             auth_method: AuthMethod::default(),
             plain_http: false,
@@ -92,6 +98,32 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// which may be given several times. Parameters are part of the cache key: put no secret here.
     pub fn extra_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// A further parameter in the query of the token URL. It is public: it is part of the cache key, as the URL
+    /// is, and servers log it.
+    pub fn query_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// A secret in the query of the token URL, for endpoints that want an API key there. It is read before each
+    /// call, masked in errors, and no part of the cache key: where it decides which token comes, name that with
+    /// [`key_part`](Self::key_part). Servers and proxies log queries.
+    ///
+    /// ```
+    /// use forge_core::SecretSource;
+    /// use forge_token::ClientCredentialsTokenProvider;
+    ///
+    /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
+    ///     .query_param("tenant", "acme")
+    ///     .secret_query_param("key", SecretSource::file("/run/secrets/api-key"))
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn secret_query_param(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.secret_query.push(name.into(), value.into());
         self
     }
 
@@ -160,7 +192,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be: a `token_url` that is not https nor loopback, an empty
+    /// Names the field that cannot be: a `token_url` that is not https nor loopback, or has a parameter in its
+    /// query whose name [is like a secret's](forge_core::may_name_a_credential), as a `query_param` may not have
+    /// it either, a `query_param` or `secret_query_param` without a name, a secret that is empty, an empty
     /// `client_id`, `client_secret`, `service_name` or `grant_type`, a `service_name` with a `:`, an `extra_param` that the grant
     /// sets itself, `http` settings that do not work.
     pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {
@@ -169,6 +203,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         } else {
             TokenEndpoint::new(&self.token_url)?
         };
+        query::check(&endpoint, &self.query_params, &self.secret_query)?;
+        let endpoint = endpoint.with_query_pairs(self.query_params);
         let service_name =
             self.service_name.unwrap_or_else(|| endpoint.url().host_str().unwrap_or_default().to_owned());
         for (field, value) in [
@@ -218,6 +254,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             refused: Mutex::new(None),
             service_name,
             endpoint,
+            secret_query: self.secret_query,
             scope: self.scope,
             is_scope_sent_on_refresh: self.is_scope_sent_on_refresh,
             extra_params: self.extra_params,

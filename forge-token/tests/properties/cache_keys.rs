@@ -21,6 +21,7 @@ struct Identity {
     extra: BTreeSet<(String, String)>,
     /// What only a closure knows.
     hidden: BTreeSet<(String, String)>,
+    tenant: Option<String>,
 }
 
 /// One way to write an identity down: words and parameters in some order, words repeated.
@@ -48,7 +49,10 @@ impl Written {
                 for (name, value) in &self.hidden {
                     builder = builder.key_part(name, value);
                 }
-                builder.build().expect("a provider").cache_key()
+                if let Some(tenant) = &identity.tenant {
+                    builder = builder.query_param("tenant", tenant);
+                }
+                builder.secret_query_param("key", secret).build().expect("a provider").cache_key()
             }
             Some(user) => {
                 let mut builder =
@@ -61,7 +65,10 @@ impl Written {
                 for (name, value) in &self.hidden {
                     builder = builder.key_part(name, value);
                 }
-                builder.build().expect("a provider").cache_key()
+                if let Some(tenant) = &identity.tenant {
+                    builder = builder.query_param("tenant", tenant);
+                }
+                builder.secret_query_param("key", secret).build().expect("a provider").cache_key()
             }
         }
     }
@@ -80,8 +87,9 @@ fn identities() -> impl Strategy<Value = Identity> {
             0..4,
         ),
         proptest::collection::btree_set(("endpoint|key_part|value|a", "[ab &=]{0,2}"), 0..3),
+        proptest::option::of("[ab&=]{0,2}"),
     )
-        .prop_map(|(service, endpoint, client, user, scope, extra, hidden)| Identity {
+        .prop_map(|(service, endpoint, client, user, scope, extra, hidden, tenant)| Identity {
             service,
             endpoint,
             client,
@@ -89,6 +97,7 @@ fn identities() -> impl Strategy<Value = Identity> {
             scope,
             extra,
             hidden,
+            tenant,
         })
 }
 
@@ -118,7 +127,7 @@ fn written(identity: Identity) -> impl Strategy<Value = Written> {
 
 /// Changes one thing of an identity, or nothing.
 fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
-    (identities(), identities(), 0..9_u8).prop_map(|(one, other, changed)| {
+    (identities(), identities(), 0..10_u8).prop_map(|(one, other, changed)| {
         let mut two = one.clone();
         match changed {
             0 => two.service = other.service,
@@ -129,6 +138,7 @@ fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
             5 => two.extra = other.extra,
             6 => two = other,
             7 => two.hidden = other.hidden,
+            8 => two.tenant = other.tenant,
             _ => {}
         }
         (one, two)
