@@ -36,13 +36,15 @@ impl ServiceConfig {
         credentials: &Credentials<'_>,
     ) -> Result<TokenManager, ServiceConfigError> {
         let name = self.service_name()?.map_or_else(|| self.host(), str::to_owned);
-        let secret = |scheme, secret| TokenManager::new(SecretToken::new(name, scheme, secret));
+        let secret = |field, scheme, secret| {
+            TokenManager::new(SecretToken::new(name, self.spelled(field), scheme, secret))
+        };
         match credentials {
-            Credentials::Bearer(token) => Ok(secret(Scheme::Bearer, token)),
+            Credentials::Bearer(token) => Ok(secret("bearer_token", Scheme::Bearer, token)),
             // The client shows it without a scheme.
-            Credentials::ApiKey(key) => Ok(secret(Scheme::Bearer, key)),
+            Credentials::ApiKey(key) => Ok(secret("api_key", Scheme::Bearer, key)),
             Credentials::Basic { username, password } => {
-                Ok(secret(Scheme::Basic { username: (*username).to_owned() }, password))
+                Ok(secret("basic_password", Scheme::Basic { username: (*username).to_owned() }, password))
             }
             Credentials::OAuth2(oauth2) => {
                 let manager = self.oauth2_manager(oauth2)?;

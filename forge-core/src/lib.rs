@@ -31,6 +31,7 @@ mod secret_source;
 mod source;
 mod storage;
 mod token;
+mod token_text;
 
 pub use cache_key::CacheKey;
 #[doc(hidden)] // for our other crates
@@ -65,6 +66,8 @@ pub use storage::{
     TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::TokenData;
+#[doc(hidden)] // for our other crates
+pub use token_text::is_token_text;
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.
 pub use async_trait::async_trait;

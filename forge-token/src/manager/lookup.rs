@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{StorageError, TokenData};
+use forge_core::{StorageError, TokenData, is_token_text};
 
 use super::Inner;
 use super::goal::Goal;
@@ -57,6 +57,10 @@ impl Inner {
     /// What becomes of what the storage has. The stamp was taken before.
     fn judge(&self, goal: Goal, stored: Option<TokenData>, stamp: Stamp) -> Found {
         let Some(token) = stored else { return self.only_here(goal, None) };
+        // No header can carry it: a miss, and what may be overwritten.
+        if !is_token_text(token.access_token()) {
+            return self.only_here(goal, Some(token.without_refresh_token()));
+        }
         let now = self.clock.now();
         let id = token.id();
         match self.slot.entry_of(token, stamp, self.windows, now) {
@@ -69,7 +73,7 @@ impl Inner {
                 Found::Adoptable(Arc::new(entry))
             }
             Ok(entry) => self.only_here(goal, Some(entry.credential().token().clone())),
-            // No header can carry it: as good as none.
+            // A type that no header can carry: as good as none.
             Err(_) => Found::Else(None),
         }
     }
