@@ -6,7 +6,8 @@ pub use forge_core::{
     Generations, IntoTokenSource, InvalidTokenRecord, InvalidTokenResponse, Judgement, MarkTakeover, Moment,
     OAuthErrorCode, ResponseFields, Secret, SecretSource, Seen, Spending, StaticTokenSource, StorageError,
     SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider,
-    TokenSource, TokenStorage, Version, async_trait, echoes, retry_after, token_source_fn,
+    TokenSource, TokenStorage, Version, async_trait, echoes, may_name_a_credential, retry_after,
+    token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -48,7 +49,7 @@ pub use forge_client::{
     HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
-    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth, may_name_a_credential,
+    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };
 
 #[cfg(feature = "middleware")]

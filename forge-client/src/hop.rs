@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use forge_core::may_name_a_credential;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
     PROXY_AUTHORIZATION, REFERER,
@@ -9,7 +10,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::auth::BareRequest;
-use crate::credential_names::may_name_a_credential;
 use crate::target::Origin;
 use crate::upload::Watch;
 

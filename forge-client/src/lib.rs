@@ -23,7 +23,6 @@ mod breaker;
 mod breaker_tests;
 mod client;
 mod config;
-mod credential_names;
 mod curl;
 mod deadline;
 mod error;
@@ -43,6 +42,8 @@ mod send;
 mod target;
 mod upload;
 
+pub use forge_core::may_name_a_credential;
+
 #[cfg(feature = "tower")]
 pub use adapters::layer::{
     AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
@@ -56,7 +57,6 @@ pub use auth::{
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
 pub use client::HttpClient;
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
-pub use credential_names::may_name_a_credential;
 pub use curl::Curl;
 pub use error::HttpClientError;
 pub use examined::ExaminedResponse;

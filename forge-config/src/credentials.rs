@@ -49,8 +49,10 @@ impl ServiceConfig {
             ("username", fields.username.is_some()),
             ("password", fields.password.is_some()),
             ("scope", fields.scope.is_some()),
+            ("scope_on_refresh", fields.scope_on_refresh.is_some()),
             ("audience", fields.audience.is_some()),
             ("extra_params", fields.extra_params.is_some()),
+            ("secret_query_params", fields.secret_query_params.is_some()),
             ("auth_method", fields.auth_method.is_some()),
             ("danger_accept_plain_http", fields.danger_accept_plain_http.is_some()),
         ]);
@@ -170,6 +172,7 @@ mod tests {
             service(json!({"basic_username": "user", "basic_password": secret})),
             client(json!({})),
             client(json!({"username": "user", "password": secret, "excluded_path_patterns": ["*/health"]})),
+            client(json!({"scope": "a b", "scope_on_refresh": true, "secret_query_params": {"key": secret}})),
             client(json!({"scope": "a b", "audience": "x", "extra_params": {"resource": "y"}})),
         ] {
             assert_eq!(refused(&fields), "", "{fields}");
@@ -213,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn inv26_a_secret_in_the_query_of_a_token_url_has_a_field_of_its_own() {
+        let mut fields = client(json!({}));
+        fields["token_url"] = json!("https://a.example.com/t?key=canary");
+        let error = refused(&fields);
+        assert!(error.contains("`token_url`") && error.contains("`secret_query_params`"), "{error}");
+    }
+
+    #[test]
     fn settings_that_the_builders_refuse_are_named_as_the_fields_are() {
         let secret = json!({"env": "SECRET"});
         let plain = json!({"token_url": "http://a.example.com/t", "client_id": "a", "client_secret": secret});
@@ -220,6 +231,10 @@ mod tests {
             (service(plain), "token_url"),
             (client(json!({"extra_params": {"scope": "a"}})), "extra_params"),
             (client(json!({"service_name": ""})), "service_name"),
+            (client(json!({"service_name": "shop:eu"})), "service_name"),
+            (client(json!({"scope_on_refresh": "yes"})), "scope_on_refresh"),
+            (client(json!({"secret_query_params": {"key": "canary"}})), "secret_query_params"),
+            (client(json!({"secret_query_params": {"": secret}})), "secret_query_params"),
             (client(json!({"auth_method": "post"})), "auth_method"),
             (client(json!({"excluded_path_patterns": ["["]})), "excluded_path_patterns"),
             (service(json!({"base_url": 1})), "base_url"),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use forge_token::AuthMethod;
 use serde::Deserialize;
 
-use crate::reference::{Address, Reference};
+use crate::reference::{Address, Reference, References};
 use crate::setting::{Given, Table};
 
 /// The fields of a service, as a file or the environment gives them. [`ServiceConfig`] explains them.
@@ -35,8 +35,10 @@ pub(crate) struct Fields {
     pub(crate) username: Option<Given<String>>,
     pub(crate) password: Option<Given<Reference>>,
     pub(crate) scope: Option<Given<String>>,
+    pub(crate) scope_on_refresh: Option<Given<bool>>,
     pub(crate) audience: Option<Given<String>>,
     pub(crate) extra_params: Option<Given<Table>>,
+    pub(crate) secret_query_params: Option<Given<References>>,
     pub(crate) auth_method: Option<Given<AuthMethod>>,
     pub(crate) danger_accept_plain_http: Option<Given<bool>>,
 
@@ -49,4 +51,4 @@ pub(crate) struct Fields {
 }
 
 /// Fields that no variable can hold.
-pub(crate) const TABLES: [&str; 2] = ["headers", "extra_params"];
+pub(crate) const TABLES: [&str; 3] = ["headers", "extra_params", "secret_query_params"];

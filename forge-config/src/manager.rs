@@ -1,6 +1,7 @@
 //! The manager of a service's credentials, and how a client carries them.
 
 use forge_client::TokenAuth;
+use forge_core::may_name_a_credential;
 use forge_token::{
     ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider, OAuth2TokenProviderBuilder,
     PasswordGrantTokenProvider, TokenManager, TokenManagerBuilder,
@@ -35,13 +36,15 @@ impl ServiceConfig {
         credentials: &Credentials<'_>,
     ) -> Result<TokenManager, ServiceConfigError> {
         let name = self.service_name()?.map_or_else(|| self.host(), str::to_owned);
-        let secret = |scheme, secret| TokenManager::new(SecretToken::new(name, scheme, secret));
+        let secret = |field, scheme, secret| {
+            TokenManager::new(SecretToken::new(name, self.spelled(field), scheme, secret))
+        };
         match credentials {
-            Credentials::Bearer(token) => Ok(secret(Scheme::Bearer, token)),
+            Credentials::Bearer(token) => Ok(secret("bearer_token", Scheme::Bearer, token)),
             // The client shows it without a scheme.
-            Credentials::ApiKey(key) => Ok(secret(Scheme::Bearer, key)),
+            Credentials::ApiKey(key) => Ok(secret("api_key", Scheme::Bearer, key)),
             Credentials::Basic { username, password } => {
-                Ok(secret(Scheme::Basic { username: (*username).to_owned() }, password))
+                Ok(secret("basic_password", Scheme::Basic { username: (*username).to_owned() }, password))
             }
             Credentials::OAuth2(oauth2) => {
                 let manager = self.oauth2_manager(oauth2)?;
@@ -62,6 +65,7 @@ impl ServiceConfig {
 
     fn oauth2_manager(&self, oauth2: &OAuth2<'_>) -> Result<TokenManagerBuilder, ServiceConfigError> {
         let OAuth2 { token_url, client_id, client_secret, user } = *oauth2;
+        self.refuse_secrets_in(token_url)?;
         let client_secret = client_secret.clone();
         Ok(match user {
             None => TokenManager::builder(self.provider(ClientCredentialsTokenProvider::builder(
@@ -81,6 +85,17 @@ impl ServiceConfig {
         })
     }
 
+    /// The provider does that, too, and names a setting that is no field here.
+    fn refuse_secrets_in(&self, token_url: &str) -> Result<(), ServiceConfigError> {
+        let Ok(url) = Url::parse(token_url) else { return Ok(()) };
+        if url.query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
+            let expected = "no parameter in its query that is named like a secret: give it to \
+                            `secret_query_params`, by reference";
+            return Err(self.expected("token_url", expected));
+        }
+        Ok(())
+    }
+
     fn provider<G: Grant>(
         &self,
         mut builder: OAuth2TokenProviderBuilder<G>,
@@ -91,11 +106,17 @@ impl ServiceConfig {
         if let Some(scope) = field!(self, scope)? {
             builder = builder.scope(scope);
         }
+        if field!(self, scope_on_refresh)? == Some(&true) {
+            builder = builder.scope_on_refresh();
+        }
         if let Some(audience) = field!(self, audience)? {
             builder = builder.extra_param("audience", audience);
         }
         for (name, value) in field!(self, extra_params)?.map_or(&[][..], |params| &params.0) {
             builder = builder.extra_param(name, value);
+        }
+        for (name, secret) in field!(self, secret_query_params)?.map_or(&[][..], |params| &params.0) {
+            builder = builder.secret_query_param(name, secret.clone());
         }
         if let Some(method) = field!(self, auth_method)? {
             builder = builder.auth_method(*method);
@@ -106,6 +127,7 @@ impl ServiceConfig {
         builder.build().map_err(|cause| {
             let field = match cause.field() {
                 "extra_param" => "extra_params",
+                "secret_query_param" => "secret_query_params",
                 "http" => "token_url",
                 field => field,
             };

@@ -26,6 +26,21 @@ impl Setting for Reference {
     }
 }
 
+/// Names, and where the secrets of these names are.
+#[derive(Clone)]
+pub(crate) struct References(pub(crate) Vec<(String, SecretSource)>);
+
+impl Setting for References {
+    const EXPECTED: &'static str = "a table of references, { name = { file = \"/path\" } } or \
+                                    { name = { env = \"NAME\" } }, for which a file is needed";
+
+    fn read(shape: Shape) -> Option<Self> {
+        let Shape::Table(entries) = shape else { return None };
+        let reference = |(name, shape)| Some((name, Reference::read(shape)?.0));
+        entries.into_iter().map(reference).collect::<Option<_>>().map(Self)
+    }
+}
+
 /// An address that may hold a password: then by reference, too.
 #[derive(Clone)]
 #[cfg_attr(

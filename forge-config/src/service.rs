@@ -39,8 +39,10 @@ use crate::{ServiceConfigError, environment};
 /// | `client_id`, `client_secret` (secret) | the client | |
 /// | `username`, `password` (secret) | the user | |
 /// | `scope` | words separated by spaces | none |
+/// | `scope_on_refresh` | whether refresh requests name it, too | false |
 /// | `audience` | a parameter of token calls | none |
 /// | `extra_params` | a table of further ones; not as a variable | none |
+/// | `secret_query_params` | a table of secrets, each by reference, for the query of the token URL; not as a variable | none |
 /// | `auth_method` | `body`, `header` or `header_raw`, see [`AuthMethod`](forge_token::AuthMethod) | `body` |
 /// | `danger_accept_plain_http` | whether the token URL may be plain http anywhere | false |
 /// | **for whichever of these** | | |

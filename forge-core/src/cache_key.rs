@@ -1,6 +1,9 @@
 use std::fmt::{self, Write};
+use std::net::Ipv6Addr;
 
 use sha2::{Digest, Sha256};
+
+use crate::ConfigError;
 
 /// Builds the key under which a provider's token is stored: `auth_token:{service_name}`, and where
 /// parts were added, a fingerprint of them.
@@ -8,6 +11,9 @@ use sha2::{Digest, Sha256};
 /// Add everything that makes a token different (endpoint, client, grant, sorted scopes, audience,
 /// subject): two providers that merely share a service name must not share a token. Add no secret:
 /// the fingerprint is a hash, and a hash of a weak secret can be guessed.
+///
+/// No two different (service name, parts) make one key. So a service name that ends as a key with parts does,
+/// `crm:` and 32 hexadecimal digits, goes into the fingerprint.
 ///
 /// ```
 /// use forge_core::CacheKey;
@@ -21,19 +27,32 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CacheKey {
+    /// What stands before the fingerprint.
     service_name: String,
-    parts: Option<Sha256>,
+    fingerprint: Option<Sha256>,
 }
 
 impl CacheKey {
+    /// What each key begins with, before the first `:`.
+    pub const FIRST_SEGMENT: &'static str = "auth_token";
+
     /// A key for this service, without parts yet.
     pub fn new(service_name: &str) -> Self {
-        Self { service_name: service_name.to_owned(), parts: None }
+        let Some(head) = before_fingerprint(service_name) else {
+            return Self { service_name: service_name.to_owned(), fingerprint: None };
+        };
+        // Otherwise `crm` with parts and `crm:{their fingerprint}` without parts would make one key. No part
+        // is as long as this length says, so no parts of `crm` have the new fingerprint either.
+        let fingerprint = Sha256::new()
+            .chain_update(u64::MAX.to_be_bytes())
+            .chain_update((service_name.len() as u64).to_be_bytes())
+            .chain_update(service_name);
+        Self { service_name: head.to_owned(), fingerprint: Some(fingerprint) }
     }
 
     /// Adds one named part. Order matters: sort what has no order of its own.
     pub fn part(mut self, name: &str, value: &str) -> Self {
-        let digest = self.parts.get_or_insert_with(Sha256::new);
+        let digest = self.fingerprint.get_or_insert_with(Sha256::new);
         for field in [name, value] {
             // The length in front keeps ("ab", "c") and ("a", "bc") apart.
             digest.update((field.len() as u64).to_be_bytes());
@@ -53,12 +72,53 @@ impl CacheKey {
 
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "auth_token:{}", self.service_name)?;
-        let Some(parts) = &self.parts else { return Ok(()) };
+        write!(f, "{}:{}", Self::FIRST_SEGMENT, self.service_name)?;
+        let Some(fingerprint) = &self.fingerprint else { return Ok(()) };
         f.write_char(':')?;
-        // 128 bits: no two keys of one fleet meet by chance.
-        parts.clone().finalize().iter().take(16).try_for_each(|byte| write!(f, "{byte:02x}"))
+        fingerprint
+            .clone()
+            .finalize()
+            .iter()
+            .take(FINGERPRINT_BYTES)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// 128 bits: no two keys of one fleet meet by chance.
+const FINGERPRINT_BYTES: usize = 16;
+
+/// What stands before the fingerprint in a text that ends as a key with parts does.
+fn before_fingerprint(text: &str) -> Option<&str> {
+    let (head, tail) = text.rsplit_once(':')?;
+    let is_fingerprint = tail.len() == 2 * FINGERPRINT_BYTES
+        && tail.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_fingerprint.then_some(head)
+}
+
+/// Refuses a word that would run into the next one in a key.
+///
+/// # Errors
+///
+/// The word holds a `:`, which separates the words of a key.
+pub fn check_key_word(field: &'static str, word: &str) -> Result<(), ConfigError> {
+    if word.contains(':') {
+        return Err(ConfigError::new(field, "no `:`, which separates the words of a cache key"));
+    }
+    Ok(())
+}
+
+/// As [`check_key_word`], for the name of a service, which may be the host of a URL, also an IPv6 address.
+///
+/// # Errors
+///
+/// As [`check_key_word`].
+pub fn check_service_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
+    // No fingerprint ends with a bracket.
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        return Ok(());
+    }
+    check_key_word(field, name)
 }
 
 #[cfg(test)]
@@ -76,5 +136,26 @@ mod tests {
     fn inv17_parts_do_not_run_into_each_other() {
         let key = |a: &str, b: &str| CacheKey::new("s").part(a, b).to_string();
         assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    #[test]
+    fn inv26_keys_of_ordinary_names_are_what_they_were() {
+        let key = |service| CacheKey::new(service).part("client", "a").scope(Some("read")).to_string();
+        for service in ["crm", "[::1]", "crm:eu", ""] {
+            assert_eq!(key(service), format!("auth_token:{service}:557ee9de0eab98bfb5efb07a595a0417"));
+            assert_eq!(CacheKey::new(service).to_string(), format!("auth_token:{service}"));
+        }
+    }
+
+    #[test]
+    fn inv26_service_names_hold_no_colon_but_those_of_addresses() {
+        for name in ["crm", "", "auth.example.com", "[::1]", "[2001:db8::7]", "[x]"] {
+            assert!(check_service_name("service_name", name).is_ok(), "{name}");
+        }
+        for name in ["crm:eu", ":", "::1", "[::1]:8080", "[a:b]"] {
+            let error = check_service_name("service_name", name).unwrap_err();
+            assert_eq!(error.field(), "service_name");
+            assert!(check_key_word("service_name", name).is_err(), "{name}");
+        }
     }
 }

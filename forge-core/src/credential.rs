@@ -6,6 +6,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 
+use crate::token_text::{is_printable_ascii, is_token_text};
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, TokenId};
 
 /// A token made ready for requests: its header value, formatted once, and its identity.
@@ -36,9 +37,16 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::InvalidResponse`] where the token or its type has characters that
-    /// cannot stand in a header.
+    /// [`AuthenticationErrorKind::InvalidResponse`] where the access token is empty, or it or its type has
+    /// other characters than printable ASCII (RFC 6749 A.12). This is the one rule for tokens, wherever they
+    /// come from: what is none is not sent, and in a storage it is a miss.
     pub fn new(token: TokenData) -> Result<Self, AuthenticationError> {
+        if !is_token_text(token.access_token()) {
+            return Err(invalid("the access token is empty, or has other characters than printable ASCII"));
+        }
+        if !is_printable_ascii(token.token_type()) {
+            return Err(invalid("the token's type has other characters than printable ASCII"));
+        }
         let header_value = header_value(token.authorization_header())?;
         Ok(Self { id: token.id(), token, header_value, accepted: AtomicBool::new(false) })
     }
@@ -139,15 +147,21 @@ impl fmt::Debug for Credential {
 }
 
 fn header_value(text: String) -> Result<HeaderValue, AuthenticationError> {
-    Secret::from(text).into_header_value().map_err(|_| {
-        AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
-            .with_message("the token or its type has characters that cannot stand in a header")
-    })
+    let value = Secret::from(text).into_header_value();
+    value.map_err(|_| invalid("the token or what stands before it has characters that fit into no header"))
+}
+
+fn invalid(message: &str) -> AuthenticationError {
+    AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse).with_message(message)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+    use crate::{StaticTokenSource, TokenSource, token_source_fn};
 
     #[test]
     fn inv16_the_header_value_is_sensitive_and_debug_is_silent() {
@@ -161,6 +175,32 @@ mod tests {
     fn a_token_that_would_split_the_header_is_refused_without_being_echoed() {
         let error = Credential::new(TokenData::new("canary\r\nX-Evil: 1")).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[test]
+    fn inv15_what_is_no_token_is_no_credential_wherever_it_comes_from() {
+        for text in ["", " ", "canary\u{e9}", "canary\t", "canary\u{7f}", "\u{feff}canary"] {
+            let token = || TokenData::new(text);
+            let from_a_closure =
+                at_once(token_source_fn(move || async move { Ok(TokenData::new(text)) }).get_token());
+            for refused in [
+                Credential::new(token()).map(drop),
+                StaticTokenSource::new(token()).map(drop),
+                from_a_closure.map(drop),
+                Credential::new(TokenData::new("t").with_token_type("canary\u{e9}")).map(drop),
+            ] {
+                let error = refused.unwrap_err();
+                assert_eq!(*error.kind(), AuthenticationErrorKind::InvalidResponse, "{text:?}");
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+            }
+        }
+    }
+
+    fn at_once<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("it waits"),
+        }
     }
 
     #[test]

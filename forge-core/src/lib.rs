@@ -15,6 +15,7 @@
 mod cache_key;
 mod clock;
 mod credential;
+mod credential_names;
 mod echo;
 mod error;
 mod fetch_context;
@@ -31,12 +32,16 @@ mod secret_source;
 mod source;
 mod storage;
 mod token;
+mod token_text;
 
 pub use cache_key::CacheKey;
+#[doc(hidden)] // for our other crates
+pub use cache_key::{check_key_word, check_service_name};
 #[cfg(feature = "test-util")]
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
+pub use credential_names::may_name_a_credential;
 pub use echo::echoes;
 #[doc(hidden)] // for the errors of our other crates
 pub use error::write_chain;
@@ -64,6 +69,8 @@ pub use storage::{
     Seen, Spending, TokenLease, TokenLeases, TokenStorage, Version,
 };
 pub use token::{InvalidTokenRecord, TokenData};
+#[doc(hidden)] // for our other crates
+pub use token_text::is_token_text;
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.
 pub use async_trait::async_trait;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::TokenData;
 use crate::token::wipe;
+use crate::token_text::{is_printable_ascii, is_token_text};
 
 /// Where the parts of a token stand in an issuer's answer; the defaults are those of RFC 6749 5.1.
 ///
@@ -105,8 +106,8 @@ impl TokenData {
     ///
     /// # Errors
     ///
-    /// No JSON object; an access token that is missing, empty, not a string or has characters that
-    /// cannot stand in a header; an `expires_in` that is not positive, over 100 years, or no number; an
+    /// No JSON object; an access token that is missing, empty, not a string or has other characters than
+    /// printable ASCII; an `expires_in` that is not positive, over 100 years, or no number; an
     /// `expires_at` that is no moment, or not within 100 years; a refresh token, type or scope of another JSON type.
     pub fn from_response(answer: &Value, fields: &ResponseFields) -> Result<Self, InvalidTokenResponse> {
         Self::from_response_at(answer, fields, Utc::now())
@@ -197,12 +198,16 @@ fn access_token<'a>(answer: &'a Value, field: &str) -> Result<&'a str, InvalidTo
         expected: "a non-empty string",
         found: "nothing",
     })?;
-    header_safe(field, value)
+    let value = header_safe(field, value)?;
+    if is_token_text(value) {
+        return Ok(value);
+    }
+    Err(InvalidTokenResponse { field: field.to_owned(), expected: "a token", found: "spaces only" })
 }
 
-/// Printable ASCII (RFC 6749 A.12): what could split a header never becomes a credential.
+/// What could split a header never becomes a credential.
 fn header_safe<'a>(field: &str, value: &'a str) -> Result<&'a str, InvalidTokenResponse> {
-    if value.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+    if is_printable_ascii(value) {
         return Ok(value);
     }
     Err(InvalidTokenResponse {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use forge_core::{Clock, ConfigError, SystemClock, TokenFetcher, TokenStorage};
+use forge_core::{CacheKey, Clock, ConfigError, SystemClock, TokenFetcher, TokenStorage, check_key_word};
 
 use crate::TokenFetchPipeline;
 use crate::graph::{Graph, Node};
@@ -52,8 +52,8 @@ impl TokenFetchPipelineBuilder {
     }
 
     /// What the steps' cache keys begin with, and how errors and spans name the pipeline. It must tell the
-    /// API, the client and the user apart from others in the same storage. Default: empty, which leaves the
-    /// steps' names alone.
+    /// API, the client and the user apart from others in the same storage. It holds no `:`, and is not
+    /// `auth_token`, with which the keys of managers begin. Default: empty, which leaves the steps' names alone.
     pub fn cache_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -69,9 +69,9 @@ impl TokenFetchPipelineBuilder {
     ///
     /// # Errors
     ///
-    /// Names the steps that cannot be: none at all, an empty name or one that is given twice, a dependency
-    /// that is no step, steps that wait for each other, a step that the last one does not need. Or the storage
-    /// cannot keep tokens under a step's key.
+    /// Names the steps that cannot be: none at all, an empty name, one with a `:`, or one that is given twice, a
+    /// dependency that is no step, steps that wait for each other, a step that the last one does not need. Or the
+    /// `cache_key_prefix` holds a `:` or is `auth_token`, or the storage cannot keep tokens under a step's key.
     pub fn build(self) -> Result<TokenFetchPipeline, ConfigError> {
         let node = |fetcher: &Arc<dyn TokenFetcher>| -> Node {
             let dependencies = fetcher.depends_on().into_iter().map(str::to_owned);
@@ -79,6 +79,7 @@ impl TokenFetchPipelineBuilder {
         };
         let nodes: Vec<Node> = self.fetchers.iter().map(node).collect();
         let graph = Graph::new(&nodes)?;
+        check_prefix(&self.prefix)?;
 
         let around = Surroundings { pipeline: self.prefix, storage: self.storage, clock: self.clock };
         let mut shared = SharedSteps::lock();
@@ -98,6 +99,16 @@ impl TokenFetchPipelineBuilder {
             graph,
         }))
     }
+}
+
+/// Refuses a prefix with which the key of a step could be that of another one, or of a manager.
+fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
+    check_key_word("cache_key_prefix", prefix)?;
+    if prefix == CacheKey::FIRST_SEGMENT {
+        let expected = format!("another word than `{prefix}`, with which the keys of managers begin");
+        return Err(ConfigError::new("cache_key_prefix", expected));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for TokenFetchPipelineBuilder {

@@ -1,4 +1,4 @@
-use forge_core::ConfigError;
+use forge_core::{ConfigError, check_key_word};
 
 /// Which step needs which others. Steps are numbers here: their places in the list.
 #[derive(Debug)]
@@ -111,6 +111,9 @@ fn named(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
         if name.is_empty() {
             return Err(wrong(format!("a name for each step; step {} has none", place + 1)));
         }
+        check_key_word("steps", name).map_err(|error| {
+            wrong(format!("names of steps that hold {}; `{name}` does", error.expected()))
+        })?;
         if steps[..place].iter().any(|(earlier, _)| earlier == name) {
             return Err(wrong(format!("each name once; two steps are called `{name}`")));
         }
@@ -172,6 +175,10 @@ mod tests {
         for (steps, said) in [
             (&[][..], "`steps`: expected at least one step"),
             (&[("a", &[][..]), ("", &["a"])], "a name for each step; step 2 has none"),
+            (
+                &[("user:session", &[])],
+                "hold no `:`, which separates the words of a cache key; `user:session`",
+            ),
             (&[("a", &[]), ("a", &[])], "two steps are called `a`"),
             (&[("a", &["x"]), ("b", &["a"])], "`a` depends on `x`, but there are `a`, `b`"),
             (&[("a", &["a"])], "no step that depends on itself, as `a` does"),

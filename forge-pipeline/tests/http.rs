@@ -384,6 +384,7 @@ fn what_cannot_be_is_named_when_it_is_built() {
     let missing: Option<Secret> = None;
     let fields = [
         (BodyTokenFetcher::builder("", "https://auth.example.com", "/t").build().err(), "name"),
+        (BodyTokenFetcher::builder("canary:x", "https://auth.example.com", "/t").build().err(), "name"),
         (at("canary"), "base_url"),
         (at("https://user:canary@auth.example.com"), "base_url"),
         (at("https://auth.example.com?canary"), "base_url"),

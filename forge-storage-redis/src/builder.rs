@@ -78,7 +78,8 @@ impl RedisTokenStorageBuilder {
         }
     }
 
-    /// What the keys begin with, before a colon. No `{` and no `}`.
+    /// What the keys begin with, before a colon. No `{` and no `}`. It may hold colons, but no `auth_token`
+    /// between them, with which the keys of managers begin; and under a prefix with a colon each key has one, too.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
@@ -189,7 +190,7 @@ impl RedisTokenStorageBuilder {
     /// A setting cannot be: the error names it.
     pub fn build(self) -> Result<RedisTokenStorage, ConfigError> {
         let target = self.target?;
-        keys::check(&self.key_prefix).map_err(|expected| ConfigError::new("key_prefix", expected))?;
+        keys::check_prefix(&self.key_prefix)?;
         let millis = Duration::from_millis;
         within("command_timeout", self.command_timeout, millis(1), LONGEST_COMMAND)?;
         within("lease", self.lease, millis(100), LONGEST_LEASE)?;
@@ -316,6 +317,8 @@ mod tests {
         let (zero, max) = (Duration::ZERO, Duration::MAX);
         assert_eq!(refused(|builder| builder), None);
         assert_eq!(refused(|builder| builder.key_prefix("a{b")), Some("key_prefix"));
+        assert_eq!(refused(|builder| builder.key_prefix("shop:auth_token")), Some("key_prefix"));
+        assert_eq!(refused(|builder| builder.key_prefix("shop:alice")), None);
         for duration in [zero, max] {
             assert_eq!(refused(|builder| builder.command_timeout(duration)), Some("command_timeout"));
             assert_eq!(refused(|builder| builder.lease(duration)), Some("lease"));

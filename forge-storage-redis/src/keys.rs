@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use crc::{CRC_16_XMODEM, Crc};
-use forge_core::StorageError;
+use forge_core::{CacheKey, ConfigError, StorageError};
 use sha2::{Digest, Sha256};
 
 /// The keys of one token. Those at its side have its key as hash tag, so that all are in one slot of a
@@ -25,7 +25,7 @@ impl Keys {
     ///
     /// The key has a brace.
     pub(crate) fn new(prefix: &str, key: &str) -> Result<Self, StorageError> {
-        check(key).map_err(|expected| StorageError::new(format!("the key must have {expected}")))?;
+        check_braces(key).map_err(|expected| StorageError::new(format!("the key must have {expected}")))?;
         let token = format!("{prefix}:{key}");
         let at_its_side = |name: &str| format!("{{{token}}}:{name}");
         Ok(Self {
@@ -48,8 +48,37 @@ impl Keys {
 const SLOT: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 const SLOTS: u16 = 16_384;
 
+/// Refuses a prefix with which the key of one token could be that of another one, under another prefix.
+///
+/// A key of ours is one of a manager (`auth_token:crm` or `auth_token:crm:{fingerprint}`) or one of a step
+/// (`{prefix}:{step}` or `{step}`, whose words hold no `:`, and whose prefix is not `auth_token`). Of prefix and
+/// key together, everything before the first `auth_token:` is the prefix; where there is none, everything before
+/// the last two words is; and two words are a prefix and a step, since [`check_key`] lets no other prefix have a
+/// key of one word.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
+    let wrong = |expected: &str| ConfigError::new("key_prefix", expected);
+    check_braces(prefix).map_err(wrong)?;
+    if prefix.split(':').any(|segment| segment == CacheKey::FIRST_SEGMENT) {
+        return Err(wrong("no `auth_token` between its colons, with which the keys of managers begin"));
+    }
+    Ok(())
+}
+
+/// Refuses a key that cannot be told apart from others under this prefix.
+pub(crate) fn check_key(prefix: &str, key: &str) -> Result<(), ConfigError> {
+    let wrong = |expected: &str| ConfigError::new("cache_key", expected);
+    check_braces(key).map_err(wrong)?;
+    // The step `session` under `shop:alice` would be the step `alice:session` under `shop`.
+    if prefix.contains(':') && !key.contains(':') {
+        return Err(wrong(
+            "a key with a `:`, since the `key_prefix` of the storage has one (for steps, set `cache_key_prefix`)",
+        ));
+    }
+    Ok(())
+}
+
 /// Refuses what would end the hash tag of the keys at a token's side.
-pub(crate) fn check(part: &str) -> Result<(), &'static str> {
+fn check_braces(part: &str) -> Result<(), &'static str> {
     if part.contains(['{', '}']) { Err("no `{` and no `}`") } else { Ok(()) }
 }
 
@@ -64,6 +93,9 @@ fn hash(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::Config;
+
     use super::*;
 
     #[test]
@@ -86,5 +118,89 @@ mod tests {
     #[test]
     fn braces_are_refused() {
         assert!(Keys::new("token", "a{b").is_err() && Keys::new("token", "a}b").is_err());
+    }
+
+    /// Few, so that neighbours meet: `a` and `b:c` beside `a:b` and `c`.
+    fn word(of: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+        prop::sample::select(of)
+    }
+
+    /// The keys that managers and pipelines make.
+    fn key_of_ours() -> impl Strategy<Value = String> {
+        let parts = prop::collection::vec(word(&["a", "b"]), 0..2);
+        let manager = (word(&["a", "b", "", "auth_token", "[::1]"]), parts).prop_map(|(service, parts)| {
+            parts.iter().fold(CacheKey::new(service), |key, part| key.part(part, part)).to_string()
+        });
+        let step = || word(&["a", "b", "auth_token"]);
+        let prefixed = (word(&["a", "b"]), step()).prop_map(|(prefix, step)| format!("{prefix}:{step}"));
+        prop_oneof![manager, prefixed, step().prop_map(str::to_owned)]
+    }
+
+    fn pair() -> impl Strategy<Value = (String, String)> {
+        let words = prop::collection::vec(word(&["a", "a", "b", "b", "", "auth_token"]), 1..4);
+        (words.prop_map(|words| words.join(":")), key_of_ours())
+    }
+
+    /// Two that look alike: the words of one, divided in another place.
+    fn pairs() -> impl Strategy<Value = ((String, String), (String, String))> {
+        (pair(), pair(), any::<prop::sample::Index>(), any::<bool>()).prop_map(
+            |(one, other, at, is_divided)| {
+                if !is_divided {
+                    return (one, other);
+                }
+                let token = format!("{}:{}", one.0, one.1);
+                let colons: Vec<_> = token.match_indices(':').map(|(at, _)| at).collect();
+                let at = colons[at.index(colons.len())];
+                (one, (token[..at].to_owned(), token[at + 1..].to_owned()))
+            },
+        )
+    }
+
+    /// Whether a manager or a pipeline makes such a key.
+    fn is_of_ours(key: &str) -> bool {
+        let words: Vec<_> = key.split(':').collect();
+        match words.as_slice() {
+            ["auth_token", service @ ..] => match service {
+                [] | [_] => true,
+                [.., last] => {
+                    let service = &key["auth_token:".len()..key.len() - last.len() - 1];
+                    let is_fingerprint =
+                        last.len() == 32 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+                    key.ends_with("[::1]") || is_fingerprint && (!service.contains(':') || service == "[::1]")
+                }
+            },
+            [step] => !step.is_empty(),
+            [prefix, step] => !prefix.is_empty() && !step.is_empty(),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(Config { cases: 8_192, failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn inv26_no_two_prefixes_and_keys_of_ours_make_one_key((one, two) in pairs()) {
+            prop_assert!(is_of_ours(&one.1), "{:?}", one);
+            let taken = |(prefix, key): &(String, String)| {
+                is_of_ours(key) && check_prefix(prefix).is_ok() && check_key(prefix, key).is_ok()
+            };
+            if taken(&one) && taken(&two) {
+                let tokens = [&one, &two].map(|(prefix, key)| Keys::new(prefix, key).unwrap().token);
+                prop_assert_eq!(one == two, tokens[0] == tokens[1], "{:?} {:?}", one, two);
+            }
+        }
+    }
+
+    #[test]
+    fn inv26_a_prefix_that_begins_a_key_of_ours_is_refused_and_others_are_not() {
+        for prefix in ["auth_token", "shop:auth_token", "auth_token:shop", "a:auth_token:b"] {
+            assert_eq!(check_prefix(prefix).unwrap_err().field(), "key_prefix", "{prefix}");
+        }
+        for prefix in ["token", "shop:alice", "a:", "", "auth_tokens:x", "my app"] {
+            assert!(check_prefix(prefix).is_ok(), "{prefix}");
+            assert!(check_key(prefix, "auth_token:crm").is_ok() && check_key(prefix, "shop:session").is_ok());
+            assert_eq!(check_key(prefix, "session").is_ok(), !prefix.contains(':'), "{prefix}");
+        }
+        assert_eq!(check_key("shop:alice", "session").unwrap_err().field(), "cache_key");
     }
 }

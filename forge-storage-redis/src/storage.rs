@@ -373,7 +373,7 @@ impl TokenStorage for RedisTokenStorage {
     }
 
     fn check_key(&self, key: &str) -> Result<(), ConfigError> {
-        keys::check(key).map_err(|expected| ConfigError::new("cache_key", expected))
+        keys::check_key(&self.0.prefix, key)
     }
 
     fn generation(&self, key: &str) -> Option<Generation> {

@@ -501,6 +501,43 @@ async fn inv19_a_storage_without_announcements_is_asked_each_time() {
     }
 }
 
+/// What no header can carry, or what would be no credential in it.
+const NO_TOKENS: [&str; 4] = ["", " ", "caf\u{e9}", "a\nb"];
+
+#[tokio::test]
+async fn inv20_what_is_no_token_is_a_miss_in_a_storage_and_is_replaced() {
+    for text in NO_TOKENS {
+        let (announced, plain) = (InMemoryTokenStorage::new(), Arc::new(Plain::default()));
+        let storages: [Arc<dyn TokenStorage>; 2] = [Arc::new(announced), plain];
+        for storage in storages {
+            let provider = Scripted::new(numbered);
+            let manager = TokenManager::builder(Arc::clone(&provider)).storage(Arc::clone(&storage));
+            let manager = manager.build().expect("a manager");
+            let unusable = TokenData::new(text).with_refresh_token("r");
+            storage.set(manager.cache_key(), &unusable).await.expect("set");
+            for _ in 0..2 {
+                assert_eq!(manager.get_token().await.expect("a token").access_token(), "t1", "{text:?}");
+            }
+            let stored = storage.get(manager.cache_key()).await.expect("asked").expect("a token");
+            assert_eq!(stored.access_token(), "t1", "{text:?}");
+            assert_eq!((provider.calls(), provider.refreshes()), (1, 0), "{text:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn inv15_what_a_provider_brings_and_is_no_token_is_an_error_and_is_not_stored() {
+    for text in NO_TOKENS {
+        let storage = InMemoryTokenStorage::new();
+        let provider = Scripted::new(move |_| async move { Ok(TokenData::new(text)) });
+        let manager = TokenManager::builder(provider).storage(storage.clone()).build().expect("a manager");
+        let error = manager.get_token().await.expect_err("no token");
+        assert_eq!(*error.kind(), AuthenticationErrorKind::InvalidResponse, "{text:?}");
+        assert_eq!(error.service_name(), "scripted");
+        assert!(!storage.exists(manager.cache_key()).await.expect("asked"), "{text:?}");
+    }
+}
+
 #[tokio::test]
 async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
     let cases = [

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use forge_core::{ConfigError, Secret};
+use forge_core::{ConfigError, Secret, is_token_text};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -48,9 +48,9 @@ pub(crate) struct Fixed {
 }
 
 impl ApiKeyAuth {
-    /// This key, in the header `X-API-Key`.
+    /// This key, in the header `X-API-Key`: printable ASCII, and not empty.
     pub fn new(key: impl Into<Secret>) -> Self {
-        Self(Fixed::new(HeaderName::from_static("x-api-key"), "api_key", key.into()))
+        Self(Fixed::token(HeaderName::from_static("x-api-key"), "api_key", "", &key.into()))
     }
 
     /// The header that carries the key. Default: `X-API-Key`.
@@ -78,13 +78,17 @@ impl ApiKeyAuth {
 }
 
 impl BasicAuth {
-    /// This user name, which has no colon, and this password.
+    /// This user name, which has no colon, and this password. One of them may be empty.
     pub fn new(username: &str, password: impl Into<Secret>) -> Self {
-        let pair = Zeroizing::new(format!("{username}:{}", password.into().expose()));
+        let password = password.into();
+        let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
         let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
         let mut fixed = Fixed::new(AUTHORIZATION, "basic_auth", Secret::from(format!("Basic {}", *encoded)));
         if username.contains(':') {
             fixed.value = Err(ConfigError::new("username", "no colon (RFC 7617 2)"));
+        }
+        if username.is_empty() && password.expose().is_empty() {
+            fixed.value = Err(ConfigError::new("basic_auth", "a user name or a password"));
         }
         Self(fixed)
     }
@@ -109,8 +113,18 @@ impl BasicAuth {
 impl Fixed {
     /// A token that never changes.
     pub(crate) fn bearer(token: &Secret) -> Self {
-        let value = Secret::from(format!("Bearer {}", token.expose()));
-        Self::new(AUTHORIZATION, "bearer_token", value)
+        Self::token(AUTHORIZATION, "bearer_token", "Bearer ", token)
+    }
+
+    /// A token or a key behind a prefix. One that is none is told when the client is built, and never sent.
+    fn token(name: HeaderName, field: &'static str, prefix: &str, token: &Secret) -> Self {
+        let token = token.expose();
+        let mut fixed = Self::new(name, field, Secret::from(format!("{prefix}{token}")));
+        if !is_token_text(token) {
+            fixed.value =
+                Err(ConfigError::new(field, "printable ASCII characters only, and not an empty value"));
+        }
+        fixed
     }
 
     fn new(name: HeaderName, field: &'static str, value: Secret) -> Self {

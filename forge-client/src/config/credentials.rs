@@ -6,7 +6,7 @@ use super::HttpClientConfigBuilder;
 use crate::auth::{ApiKeyAuth, Auth, BasicAuth, Fixed, TokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// A token that never changes (RFC 6750). The last of this, [`with_basic_auth`], [`with_token_auth`]
+    /// A token that never changes (RFC 6750): printable ASCII, and not empty. The last of this, [`with_basic_auth`], [`with_token_auth`]
     /// and [`with_auth_hook`] counts.
     ///
     /// [`with_basic_auth`]: Self::with_basic_auth
@@ -79,7 +79,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// An API key in the header `X-API-Key`, besides whatever else authenticates.
+    /// An API key in the header `X-API-Key`, besides whatever else authenticates: printable ASCII, and not empty.
     ///
     /// ```
     /// use forge_client::HttpClientConfigBuilder;

@@ -2,7 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_header_name};
+use forge_core::{
+    Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_header_name, check_key_word,
+};
 use forge_token::reqwest::ClientBuilder;
 use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
 use http::HeaderName;
@@ -302,6 +304,11 @@ impl<P> HttpTokenFetcherBuilder<P> {
 
     /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries
     /// and referer stay off; see [`HttpTransport::with`].
+    ///
+    /// The cache key does not cover what is set here. Two steps that differ in a client certificate only share a
+    /// token over a shared storage, unless the
+    /// [`cache_key_prefix`](crate::TokenFetchPipelineBuilder::cache_key_prefix) of their pipelines tells them
+    /// apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -312,7 +319,8 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Another way to carry the calls, or one shared with other steps and providers.
+    /// Another way to carry the calls, or one shared with other steps and providers. The cache key does not cover
+    /// it; see [`http`](Self::http).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
@@ -330,7 +338,7 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be: an empty `name`, a `base_url` that is not https nor loopback, or has a
+    /// Names the field that cannot be: an empty `name` or one with a `:`, a `base_url` that is not https nor loopback, or has a
     /// query, a token type that is no word, a name or value in `request_headers` that fits into no header, nested `request_data` where it
     /// is no JSON, a `content_type` of JSON for a `GET`, a `ttl` or `timeout` of zero, `http` settings that do
     /// not work.
@@ -338,6 +346,7 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
         if self.name.is_empty() {
             return Err(ConfigError::new("name", "a value that is not empty"));
         }
+        check_key_word("name", &self.name)?;
         for (field, duration) in [("ttl", self.ttl), ("timeout", self.timeout)] {
             if duration.is_some_and(|duration| duration.is_zero()) {
                 return Err(ConfigError::new(field, "a duration longer than zero"));

@@ -6,6 +6,7 @@
 mod cycles;
 mod events;
 mod model;
+mod names;
 mod world;
 
 use proptest::test_runner::Config;

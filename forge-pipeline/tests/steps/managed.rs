@@ -251,6 +251,15 @@ async fn inv17_the_cache_key_covers_prefix_and_steps() {
 }
 
 #[tokio::test]
+async fn inv26_a_service_name_with_a_colon_is_refused_when_the_manager_is_built() {
+    let provider = |service| PipelineTokenProvider::new(World::chain().pipeline(), service);
+    assert_eq!(TokenManager::builder(provider("shop:eu")).build().unwrap_err().field(), "service_name");
+    assert!(TokenManager::builder(provider("shop")).build().is_ok());
+    // Those are the user's own words.
+    assert!(TokenManager::builder(provider("shop:eu")).cache_key("shop:eu").build().is_ok());
+}
+
+#[tokio::test]
 async fn refresh_from_a_step_that_is_none_is_refused() {
     let provider = PipelineTokenProvider::new(World::chain().pipeline(), "service");
     let error: ConfigError = provider.refresh_from_step("x").map(drop).unwrap_err();

@@ -1,9 +1,13 @@
 //! Callers that go away, steps that panic or hang.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{AuthenticationErrorKind, TokenStorage};
-use forge_pipeline::PipelineTokenProvider;
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, FetchContext, TokenData, TokenFetcher, TokenStorage,
+    async_trait,
+};
+use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
@@ -134,4 +138,29 @@ async fn a_manager_waits_as_long_as_the_steps_may_take_and_hears_which_of_them_h
     let error = manager.get_token().await.unwrap_err();
     assert_eq!((error.is_timeout(), error.step(), error.service_name()), (true, Some("app"), "api"));
     assert_eq!(world.steps[0].state().told.len(), 1);
+}
+
+struct NoToken(&'static str);
+
+#[async_trait]
+impl TokenFetcher for NoToken {
+    fn name(&self) -> &'static str {
+        "app"
+    }
+
+    async fn fetch(&self, _context: &FetchContext) -> Result<TokenData, AuthenticationError> {
+        Ok(TokenData::new(self.0))
+    }
+}
+
+#[tokio::test]
+async fn inv15_a_token_that_no_header_can_carry_is_an_error_of_its_step_and_goes_into_no_other() {
+    for text in ["", " ", "caf\u{e9}"] {
+        let world = World::new().step("user", &["app"]);
+        let user = Arc::clone(&world.steps[0]);
+        let pipeline = TokenFetchPipeline::builder().step(NoToken(text)).step(user).build().unwrap();
+        let error = pipeline.execute(false).await.unwrap_err();
+        assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::InvalidResponse, Some("app")));
+        assert_eq!(world.calls(), [0]);
+    }
 }

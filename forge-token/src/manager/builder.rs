@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, TokenData, TokenProvider, TokenStorage};
+use forge_core::{CacheKey, Clock, ConfigError, TokenData, TokenProvider, TokenStorage, check_service_name};
 
 use super::failures::Failures;
 use super::flights::Flights;
@@ -154,12 +154,23 @@ impl TokenManagerBuilder {
     ///
     /// # Errors
     ///
-    /// The storage cannot keep tokens under this key.
+    /// The storage cannot keep tokens under this key, or the key is made of a `service_name` with a `:`.
     pub fn build(self) -> Result<TokenManager, ConfigError> {
+        self.check_service_name()?;
         if let Some(storage) = &self.storage {
             storage.check_key(&self.key())?;
         }
         Ok(self.assemble())
+    }
+
+    /// The name of a service that is a word of the key, and not the user's own key.
+    fn check_service_name(&self) -> Result<(), ConfigError> {
+        let service_name = self.provider.service_name();
+        let named = format!("{}:{service_name}", CacheKey::FIRST_SEGMENT);
+        if self.key.is_none() && self.provider.cache_key().starts_with(&named) {
+            return check_service_name("service_name", service_name);
+        }
+        Ok(())
     }
 
     fn key(&self) -> String {

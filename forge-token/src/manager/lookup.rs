@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{StorageError, TokenData};
+use forge_core::{StorageError, TokenData, is_token_text};
 
 use super::Inner;
 use super::goal::Goal;
@@ -65,6 +65,11 @@ impl Inner {
             // when it is replaced.
             return self.only_here(goal, Some(token.without_refresh_token()));
         }
+        // No header can carry it: a miss, and what may be overwritten.
+        if !is_token_text(token.access_token()) {
+            self.reports.tell_of_unusable_token(self.provider.service_name(), &self.key);
+            return self.only_here(goal, Some(token.without_refresh_token()));
+        }
         let now = self.clock.now();
         let id = token.id();
         match self.slot.entry_of(token, stamp, self.windows, now) {
@@ -77,7 +82,7 @@ impl Inner {
                 Found::Adoptable(Arc::new(entry))
             }
             Ok(entry) => self.only_here(goal, Some(entry.credential().token().clone())),
-            // No header can carry it: as good as none.
+            // A type that no header can carry: as good as none.
             Err(_) => Found::Else(None),
         }
     }

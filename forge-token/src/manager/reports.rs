@@ -8,6 +8,7 @@ pub(crate) struct Reports {
     sealed_record: AtomicBool,
     unstorable_token: AtomicBool,
     refused_refresh: AtomicBool,
+    unusable_token: AtomicBool,
 }
 
 impl Reports {
@@ -48,6 +49,18 @@ impl Reports {
                 key,
                 "the token storage has an encrypted record here, and this manager decrypts none; going on as \
                  if there were no token. Let those that encrypt have a place of their own, or encrypt here, too"
+            );
+        }
+    }
+
+    /// The storage has a token under our key that no header can carry.
+    pub(crate) fn tell_of_unusable_token(&self, service: &str, key: &str) {
+        if !self.unusable_token.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                service,
+                key,
+                "the token storage has a token here that is empty or not printable ASCII; going on as if there \
+                 were none"
             );
         }
     }

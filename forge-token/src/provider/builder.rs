@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use std::sync::Mutex;
 
-use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock};
+use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock, check_service_name};
 use reqwest::ClientBuilder;
 
 use super::client_auth::ClientAuth;
+use super::query::{self, SecretQuery};
 use super::{AuthMethod, ClientCredentials, Grant, OAuth2TokenProvider};
 use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 
@@ -16,8 +17,11 @@ use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 /// | --- | --- |
 /// | [`service_name`](Self::service_name) | the host of the token URL |
 /// | [`scope`](Self::scope) | none: what the server grants by default |
+/// | [`scope_on_refresh`](Self::scope_on_refresh) | off: a refresh keeps the scope that was granted |
 /// | [`auth_method`](Self::auth_method) | [`AuthMethod::Body`] |
 /// | [`extra_param`](Self::extra_param) | none |
+/// | [`query_param`](Self::query_param), [`secret_query_param`](Self::secret_query_param) | none |
+/// | [`key_part`](Self::key_part) | none |
 /// | [`http`](Self::http), [`transport`](Self::transport) | 10 s a call, 5 s for connecting |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
@@ -27,7 +31,11 @@ pub struct OAuth2TokenProviderBuilder<G> {
     client_secret: SecretSource,
     service_name: Option<String>,
     scope: Option<String>,
+    is_scope_sent_on_refresh: bool,
     extra_params: Vec<(String, String)>,
+    query_params: Vec<(String, String)>,
+    secret_query: SecretQuery,
+    key_parts: Vec<(String, String)>,
     auth_method: AuthMethod,
     plain_http: bool,
     transport: Arc<dyn TokenTransport>,
@@ -52,7 +60,11 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             client_secret,
             service_name: None,
             scope: None,
+            is_scope_sent_on_refresh: false,
             extra_params: Vec::new(),
+            query_params: Vec::new(),
+            secret_query: SecretQuery::default(),
+            key_parts: Vec::new(),
             auth_method: AuthMethod::default(),
             plain_http: false,
             transport: Arc::new(HttpTransport::shared()),
@@ -61,7 +73,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         }
     }
 
-    /// Names the service in errors, logs and the cache key. Default: the host of the token URL.
+    /// Names the service in errors, logs and the cache key. It holds no `:`. Default: the host of the token URL,
+    /// which may be an IPv6 address in brackets.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
         self
@@ -73,10 +86,65 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
+    /// Sends the [`scope`](Self::scope) with refresh requests, too, for servers that refuse them without it.
+    /// RFC 6749 6 makes it optional there, and no more may be asked for than was granted. It is no part of the
+    /// cache key.
+    pub fn scope_on_refresh(mut self) -> Self {
+        self.is_scope_sent_on_refresh = true;
+        self
+    }
+
     /// A further parameter of each token request, such as `audience`, or `resource` (RFC 8707),
     /// which may be given several times. Parameters are part of the cache key: put no secret here.
     pub fn extra_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// A further parameter in the query of the token URL. It is public: it is part of the cache key, as the URL
+    /// is, and servers log it.
+    pub fn query_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// A secret in the query of the token URL, for endpoints that want an API key there. It is read before each
+    /// call, masked in errors, and no part of the cache key: where it decides which token comes, name that with
+    /// [`key_part`](Self::key_part). Servers and proxies log queries.
+    ///
+    /// ```
+    /// use forge_core::SecretSource;
+    /// use forge_token::ClientCredentialsTokenProvider;
+    ///
+    /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
+    ///     .query_param("tenant", "acme")
+    ///     .secret_query_param("key", SecretSource::file("/run/secrets/api-key"))
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn secret_query_param(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.secret_query.push(name.into(), value.into());
+        self
+    }
+
+    /// A word of the cache key for what makes this provider's tokens different and only a closure or a
+    /// transport knows. It is not sent. Put no secret here: the key holds a hash of it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "rustls")]
+    /// # fn provider(identity: forge_token::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
+    /// use forge_token::ClientCredentialsTokenProvider;
+    ///
+    /// // The tokens are bound to the certificate (RFC 8705), and other replicas may have another one.
+    /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
+    ///     .http(move |http| http.identity(identity.clone()))
+    ///     .key_part("certificate", "shop-2026")
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key_part(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.key_parts.push((name.into(), value.into()));
         self
     }
 
@@ -95,6 +163,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
 
     /// Settings of the HTTP client for token calls: a proxy, certificates, a client identity,
     /// time-outs. Redirects, retries and referer stay off; see [`HttpTransport::with`].
+    ///
+    /// The cache key does not cover what is set here. Two providers that differ in a client certificate only
+    /// share a token over a shared storage, unless [`key_part`](Self::key_part) tells them apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -103,7 +174,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// Another way to carry token calls, or one shared with other providers.
+    /// Another way to carry token calls, or one shared with other providers. The cache key does not cover it:
+    /// where it decides which token comes, as a client certificate does, name that with
+    /// [`key_part`](Self::key_part).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Arc::new(transport);
         self
@@ -119,8 +192,10 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be: a `token_url` that is not https nor loopback, an empty
-    /// `client_id`, `client_secret`, `service_name` or `grant_type`, an `extra_param` that the grant
+    /// Names the field that cannot be: a `token_url` that is not https nor loopback, or has a parameter in its
+    /// query whose name [is like a secret's](forge_core::may_name_a_credential), as a `query_param` may not have
+    /// it either, a `query_param` or `secret_query_param` without a name, a secret that is empty, an empty
+    /// `client_id`, `client_secret`, `service_name` or `grant_type`, a `service_name` with a `:`, an `extra_param` that the grant
     /// sets itself, `http` settings that do not work.
     pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {
         let endpoint = if self.plain_http {
@@ -128,6 +203,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         } else {
             TokenEndpoint::new(&self.token_url)?
         };
+        query::check(&endpoint, &self.query_params, &self.secret_query)?;
+        let endpoint = endpoint.with_query_pairs(self.query_params);
         let service_name =
             self.service_name.unwrap_or_else(|| endpoint.url().host_str().unwrap_or_default().to_owned());
         for (field, value) in [
@@ -144,6 +221,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
                 return Err(ConfigError::new(field, "a value that is not empty"));
             }
         }
+        check_service_name("service_name", &service_name)?;
         if let Some((name, _)) =
             self.extra_params.iter().find(|(name, _)| RESERVED_PARAMS.contains(&name.as_str()))
         {
@@ -153,7 +231,13 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
 
         let mut extra_params = self.extra_params.clone();
         extra_params.sort_unstable();
-        let mut key = CacheKey::new(&service_name)
+        let mut key_parts = self.key_parts;
+        key_parts.sort_unstable();
+        // In front of `endpoint`, where no key without them has parts.
+        let mut key = key_parts.iter().fold(CacheKey::new(&service_name), |key, (name, value)| {
+            key.part("key_part", name).part("value", value)
+        });
+        key = key
             .part("endpoint", endpoint.url().as_str())
             .part("client", &self.client_id)
             .part("grant", self.grant.grant_type())
@@ -170,7 +254,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             refused: Mutex::new(None),
             service_name,
             endpoint,
+            secret_query: self.secret_query,
             scope: self.scope,
+            is_scope_sent_on_refresh: self.is_scope_sent_on_refresh,
             extra_params: self.extra_params,
             grant: self.grant,
             transport: self.transport,
@@ -231,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn inv26_the_host_of_a_token_url_is_a_service_name_also_where_it_is_an_address() {
+        for (url, service) in [
+            ("https://auth.example.com:8443/token", "auth.example.com"),
+            ("http://[::1]:8080/token", "[::1]"),
+            ("http://127.0.0.1:8080/token", "127.0.0.1"),
+        ] {
+            let key = ClientCredentialsTokenProvider::builder(url, "a", "s").build().unwrap().cache_key();
+            assert!(key.starts_with(&format!("auth_token:{service}:")), "{key}");
+        }
+    }
+
+    #[test]
     fn inv17_the_key_holds_no_secret_not_even_hashed() {
         let key = |secret: &str, password: &str| {
             PasswordGrantTokenProvider::builder(URL, "a", secret, "user", password)
@@ -246,6 +344,7 @@ mod tests {
         let fields = [
             (client("").build().err(), "client_id"),
             (client("a").service_name("").build().err(), "service_name"),
+            (client("a").service_name("canary:eu").build().err(), "service_name"),
             (client("a").grant_type("").build().err(), "grant_type"),
             (client("a").extra_param("client_secret", "canary").build().err(), "extra_param"),
             (ClientCredentialsTokenProvider::builder(URL, "a", "").build().err(), "client_secret"),

@@ -132,6 +132,8 @@ mod tests {
             status(StatusCode::INTERNAL_SERVER_ERROR),
             status(StatusCode::SERVICE_UNAVAILABLE),
             status(StatusCode::REQUEST_TIMEOUT),
+            // A gateway's 503 is no verdict, whatever it quotes.
+            error(Kind::Refused(OAuthErrorCode::InvalidGrant)).with_status(StatusCode::SERVICE_UNAVAILABLE),
             error(Kind::Connect).with_nothing_sent(),
             error(Kind::UnreadableResponse),
         ] {
@@ -149,7 +151,7 @@ mod tests {
             error(Kind::Refused(OAuthErrorCode::Other("slow_down".to_owned()))),
             error(Kind::Refused(OAuthErrorCode::Other("temporarily_unavailable".to_owned())))
                 .with_status(StatusCode::UNAUTHORIZED),
-            error(Kind::Refused(OAuthErrorCode::InvalidGrant)).with_status(StatusCode::SERVICE_UNAVAILABLE),
+            error(Kind::Refused(OAuthErrorCode::InvalidGrant)).with_status(StatusCode::INTERNAL_SERVER_ERROR),
             error(Kind::Timeout),
             error(Kind::InvalidResponse),
             error(Kind::Configuration),

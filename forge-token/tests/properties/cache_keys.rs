@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forge_core::TokenProvider;
+use forge_core::{CacheKey, TokenProvider};
 use forge_token::{ClientCredentialsTokenProvider, PasswordGrantTokenProvider};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -19,6 +19,9 @@ struct Identity {
     user: Option<String>,
     scope: BTreeSet<String>,
     extra: BTreeSet<(String, String)>,
+    /// What only a closure knows.
+    hidden: BTreeSet<(String, String)>,
+    tenant: Option<String>,
 }
 
 /// One way to write an identity down: words and parameters in some order, words repeated.
@@ -27,6 +30,7 @@ struct Written {
     identity: Identity,
     scope: String,
     extra: Vec<(String, String)>,
+    hidden: Vec<(String, String)>,
     secret: String,
 }
 
@@ -42,7 +46,13 @@ impl Written {
                 for (name, value) in &self.extra {
                     builder = builder.extra_param(name, value);
                 }
-                builder.build().expect("a provider").cache_key()
+                for (name, value) in &self.hidden {
+                    builder = builder.key_part(name, value);
+                }
+                if let Some(tenant) = &identity.tenant {
+                    builder = builder.query_param("tenant", tenant);
+                }
+                builder.secret_query_param("key", secret).build().expect("a provider").cache_key()
             }
             Some(user) => {
                 let mut builder =
@@ -52,7 +62,13 @@ impl Written {
                 for (name, value) in &self.extra {
                     builder = builder.extra_param(name, value);
                 }
-                builder.build().expect("a provider").cache_key()
+                for (name, value) in &self.hidden {
+                    builder = builder.key_part(name, value);
+                }
+                if let Some(tenant) = &identity.tenant {
+                    builder = builder.query_param("tenant", tenant);
+                }
+                builder.secret_query_param("key", secret).build().expect("a provider").cache_key()
             }
         }
     }
@@ -61,23 +77,27 @@ impl Written {
 /// Few letters, so that neighbours meet: `a` and `b c` beside `a b` and `c`.
 fn identities() -> impl Strategy<Value = Identity> {
     (
-        "[ab:]{1,3}",
+        "[ab]{1,3}",
         prop_oneof![Just("https://a.example/token"), Just("https://a.example/token2")],
         "[ab]{1,2}",
         proptest::option::of("[ab]{1,2}"),
         proptest::collection::btree_set("[ab]{1,2}", 0..4),
         proptest::collection::btree_set(
-            ("audience|resource|subject|scope2|client|endpoint|grant", "[ab &=]{0,2}"),
+            ("audience|resource|subject|scope2|client|endpoint|grant|key_part|value", "[ab &=]{0,2}"),
             0..4,
         ),
+        proptest::collection::btree_set(("endpoint|key_part|value|a", "[ab &=]{0,2}"), 0..3),
+        proptest::option::of("[ab&=]{0,2}"),
     )
-        .prop_map(|(service, endpoint, client, user, scope, extra)| Identity {
+        .prop_map(|(service, endpoint, client, user, scope, extra, hidden, tenant)| Identity {
             service,
             endpoint,
             client,
             user,
             scope,
             extra,
+            hidden,
+            tenant,
         })
 }
 
@@ -93,17 +113,21 @@ fn written(identity: Identity) -> impl Strategy<Value = Written> {
             .boxed()
     };
     let extra: Vec<_> = identity.extra.iter().cloned().collect();
-    (words, Just(extra).prop_shuffle(), "[a-z]{1,4}").prop_map(move |(scope, extra, secret)| Written {
-        identity: identity.clone(),
-        scope,
-        extra,
-        secret,
-    })
+    let hidden: Vec<_> = identity.hidden.iter().cloned().collect();
+    (words, Just(extra).prop_shuffle(), Just(hidden).prop_shuffle(), "[a-z]{1,4}").prop_map(
+        move |(scope, extra, hidden, secret)| Written {
+            identity: identity.clone(),
+            scope,
+            extra,
+            hidden,
+            secret,
+        },
+    )
 }
 
 /// Changes one thing of an identity, or nothing.
 fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
-    (identities(), identities(), 0..8_u8).prop_map(|(one, other, changed)| {
+    (identities(), identities(), 0..10_u8).prop_map(|(one, other, changed)| {
         let mut two = one.clone();
         match changed {
             0 => two.service = other.service,
@@ -113,6 +137,8 @@ fn neighbours() -> impl Strategy<Value = (Identity, Identity)> {
             4 => two.scope = other.scope,
             5 => two.extra = other.extra,
             6 => two = other,
+            7 => two.hidden = other.hidden,
+            8 => two.tenant = other.tenant,
             _ => {}
         }
         (one, two)
@@ -129,4 +155,34 @@ proptest! {
     ) {
         prop_assert_eq!(one.identity == two.identity, one.key() == two.key(), "{:?} {:?}", one, two);
     }
+
+    #[test]
+    fn inv26_no_two_services_and_parts_make_one_key((one, two) in services_and_parts()) {
+        prop_assert_eq!(one == two, key(&one) == key(&two), "{:?} {:?}", one, two);
+    }
+}
+
+/// A service name, and the parts of its key.
+type Named = (String, Vec<(String, String)>);
+
+fn key((service, parts): &Named) -> String {
+    parts.iter().fold(CacheKey::new(service), |key, (name, value)| key.part(name, value)).to_string()
+}
+
+/// Two that look alike: the service name of one may be what the key of the other says after `auth_token:`.
+fn services_and_parts() -> impl Strategy<Value = (Named, Named)> {
+    let parts = || proptest::collection::vec(("[ab:]{0,2}", "[ab:]{0,2}"), 0..3);
+    let named = || ("[ab:]{0,3}", parts());
+    (named(), named(), 0..3_u8, parts()).prop_map(|(one, other, kind, parts)| {
+        let imitated = |named: &Named, parts: Vec<_>| {
+            let key = key(named);
+            (key.strip_prefix("auth_token:").expect("the key of a service").to_owned(), parts)
+        };
+        let two = match kind {
+            0 => other,
+            1 => imitated(&one, parts),
+            _ => imitated(&imitated(&one, parts.clone()), parts),
+        };
+        (one, two)
+    })
 }

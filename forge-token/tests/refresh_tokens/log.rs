@@ -1,7 +1,8 @@
 //! What the log says of refreshes and of delays, and how often.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 
 use forge_core::AuthenticationErrorKind;
@@ -10,13 +11,19 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::issuer::{Failure, error};
 use crate::world::{Storage, World};
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// Each test has a thread, and a runtime on it.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Clone, Copy)]
+struct Log;
 
 impl Log {
     /// The lines at WARN with this text.
-    fn warnings(&self, text: &str) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().expect("unpoisoned").clone()).expect("text");
+    #[expect(clippy::unused_self, reason = "the log exists from `listen` on")]
+    fn warnings(self, text: &str) -> Vec<String> {
+        let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).expect("text"));
         let lines = log.lines().filter(|line| line.contains("WARN") && line.contains(text));
         lines.map(str::to_owned).collect()
     }
@@ -24,7 +31,7 @@ impl Log {
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("unpoisoned").extend_from_slice(line);
+        LOG.with_borrow_mut(|log| log.extend_from_slice(line));
         Ok(line.len())
     }
 
@@ -37,19 +44,24 @@ impl<'a> MakeWriter<'a> for Log {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
-        self.clone()
+        *self
     }
 }
 
-fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-    (log, tracing::subscriber::set_default(subscriber))
+/// One subscriber for the process: those of single threads race for what tracing caches of each place that
+/// logs.
+fn listen() -> Log {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Log).finish();
+        tracing::subscriber::set_global_default(subscriber).expect("the only one");
+    });
+    Log
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_to_refresh_is_reported_once_until_a_refresh_succeeds() {
-    let (log, _guard) = listen();
+    let log = listen();
     let refused =
         || Failure::Error(error(AuthenticationErrorKind::Refused("invalid_scope".into()), Some(400)));
     let world = World::with_token(Storage::None, true).await;
@@ -72,7 +84,7 @@ async fn a_server_that_refuses_to_refresh_is_reported_once_until_a_refresh_succe
 
 #[tokio::test]
 async fn a_dead_refresh_token_is_no_reason_to_warn_of_the_scope() {
-    let (log, _guard) = listen();
+    let log = listen();
     let world = World::with_token(Storage::None, true).await;
     let dead = error(AuthenticationErrorKind::Refused("invalid_grant".into()), Some(400));
     world.issuer.fail([Failure::Error(dead)]);
@@ -83,7 +95,7 @@ async fn a_dead_refresh_token_is_no_reason_to_warn_of_the_scope() {
 
 #[tokio::test]
 async fn the_log_names_retry_after_as_the_cause_and_when_the_next_attempt_comes() {
-    let (log, _guard) = listen();
+    let log = listen();
     let world = World::with_token(Storage::Memory, true).await;
     let busy = error(AuthenticationErrorKind::Status, Some(503)).with_retry_after(Duration::from_secs(3600));
     world.issuer.fail([Failure::Error(busy)]);
@@ -96,7 +108,7 @@ async fn the_log_names_retry_after_as_the_cause_and_when_the_next_attempt_comes(
 
 #[tokio::test(start_paused = true)]
 async fn inv25_a_hook_that_fails_is_reported_once_and_shows_no_token() {
-    let (log, _guard) = listen();
+    let log = listen();
     World::build(Storage::None, true, |builder| builder.on_refresh_token(|_| std::future::pending())).await;
     let told = log.warnings("");
     assert_eq!(told.len(), 1, "{told:?}");

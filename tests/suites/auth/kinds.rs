@@ -6,7 +6,7 @@ use forge_tests::RawReply;
 use requestforge::{
     ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, AuthenticationErrorKind, BasicAuth,
     CompositeAuth, HttpClient, HttpClientBuilder, HttpClientConfigBuilder, OutgoingRequest,
-    SimpleRetryStrategy, StaticTokenSource, TokenAuth, TokenData, reqwest,
+    SimpleRetryStrategy, StaticTokenSource, TokenAuth, TokenData, reqwest, token_source_fn,
 };
 
 use crate::world::{Signed, client, get, last, no_tokens, refused, server, some, tokens, values};
@@ -50,6 +50,50 @@ async fn each_kind_sets_its_header_where_the_path_is_not_excluded_and_the_caller
         assert_eq!(last(&server).header(name), None, "{name}");
         client.get("/x").header(name, "own").send().await.expect("an answer");
         assert_eq!(last(&server).header(name).as_deref(), Some("own"));
+    }
+}
+
+#[test]
+fn a_token_key_or_login_that_is_none_is_refused_when_the_client_is_built() {
+    let refused = |field: &str, configure: &dyn Fn(HttpClientBuilder) -> HttpClientBuilder| {
+        let error = configure(HttpClient::builder("http://127.0.0.1:1")).build().expect_err(field);
+        assert_eq!(error.config_error().map(requestforge::ConfigError::field), Some(field), "{error}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    };
+    for text in ["", " ", "canary\u{e9}", "canary\r\n", "canary\u{7f}"] {
+        refused("bearer_token", &|builder| builder.with_bearer_token(text));
+        refused("api_key", &|builder| builder.with_api_key(text));
+        refused("api_key", &|builder| builder.with_api_key_header(text, "X-Key"));
+        refused("api_key", &|builder| {
+            builder.with_auth_hook(CompositeAuth::all().with(ApiKeyAuth::new(text)))
+        });
+    }
+    refused("basic_auth", &|builder| builder.with_basic_auth("", ""));
+    // RFC 7617 2 allows either to be empty, and some APIs want it so.
+    for (username, password) in [("key", ""), ("", "key"), ("us\u{e9}r", "p\u{e4}ss")] {
+        let builder = HttpClient::builder("http://127.0.0.1:1").with_basic_auth(username, password);
+        assert!(builder.build().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn inv15_with_a_source_of_what_is_no_token_nothing_is_sent() {
+    for text in ["", " ", "caf\u{e9}"] {
+        let server = server().await;
+        let source = token_source_fn(move || async move { Ok(TokenData::new(text)) });
+        for client in [
+            client(&server, |builder| builder.with_token_auth(source.clone())),
+            client(&server, |builder| {
+                builder.with_token_auth(
+                    TokenAuth::new(source.clone()).auth_header_name("X-Key").auth_header_prefix(""),
+                )
+            }),
+        ] {
+            let error = client.get("/x").send().await.expect_err("no token");
+            let kind = error.authentication_error().map(AuthenticationError::kind);
+            assert_eq!(kind, Some(&AuthenticationErrorKind::InvalidResponse), "{text:?}: {error:?}");
+        }
+        assert!(server.requests().is_empty(), "{text:?}");
     }
 }
 

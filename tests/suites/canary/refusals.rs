@@ -259,8 +259,9 @@ async fn inv16_an_echoed_key_of_the_token_url_is_masked() {
     let key = Canary::secret("key in the query");
     let query = serde_urlencoded::to_string([("key", key.text())]).expect("a query");
     let server = Origin::start(|_| RawReply::status(500)).await.expect("a server");
-    let url = format!("{}/token?{query}", server.url());
-    let provider = ClientCredentialsTokenProvider::builder(&url, "id", "x").build().expect("a provider");
+    let url = format!("{}/token", server.url());
+    let builder = ClientCredentialsTokenProvider::builder(url, "id", "x");
+    let provider = builder.secret_query_param("key", key.text()).build().expect("a provider");
     for echo in [key.to_string(), format!("POST /token?{query}")] {
         let mut canaries = Canaries::new([Canary::of("key in the query", key.text())]);
         for (place, answer) in answers(&echo) {
@@ -352,7 +353,7 @@ async fn inv16_malformed_answers_are_not_told() {
 async fn inv16_broken_exchanges_are_not_told() {
     let (canary, key) = (Canary::token("everywhere"), Canary::token("key in the query"));
     let text = canary.to_string();
-    let query = serde_urlencoded::to_string([("key", key.text())]).expect("a query");
+    let key_text = key.to_string();
     let mut canaries = Canaries::new([canary, key]);
     let answers = [
         String::new(),
@@ -375,18 +376,22 @@ async fn inv16_broken_exchanges_are_not_told() {
     for answer in answers {
         let case = answer.replace(&text, "…");
         let port = once(answer).await;
-        let url = format!("http://{port}/token?{query}");
-        let provider = ClientCredentialsTokenProvider::builder(&url, "id", text.as_str());
-        let error = provider.build().expect("a provider").fetch_token().await.expect_err(&case);
+        let url = format!("http://{port}/token");
+        let provider = || {
+            ClientCredentialsTokenProvider::builder(&url, "id", text.as_str())
+                .secret_query_param("key", key_text.as_str())
+        };
+        let error = provider().build().expect("a provider").fetch_token().await.expect_err(&case);
         canaries.look_at_error(&format!("broken: {case:?}"), &error);
         // Nobody listens there any more.
-        let provider = ClientCredentialsTokenProvider::builder(&url, "id", text.as_str());
+        let provider = provider();
         let error = provider.build().expect("a provider").fetch_token().await.expect_err("refused");
         canaries.look_at_error("connection refused", &error);
     }
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/token?{query}", silent.local_addr().expect("an address"));
+    let url = format!("http://{}/token", silent.local_addr().expect("an address"));
     let impatient = ClientCredentialsTokenProvider::builder(&url, "id", text.as_str())
+        .secret_query_param("key", key_text.as_str())
         .http(|http| http.timeout(std::time::Duration::from_millis(20)));
     let error = impatient.build().expect("a provider").fetch_token().await.expect_err("a time-out");
     assert!(error.is_timeout());

@@ -123,10 +123,15 @@ fn inv16_token_calls_are_not_shown() {
 async fn inv16_providers_and_managers_are_not_shown() {
     let (secret, password) = (Canary::secret("client secret"), Canary::secret("password"));
     let (key, parameter) = (Canary::secret("key in the query"), Canary::secret("extra parameter"));
-    let query = serde_urlencoded::to_string([("key", key.text())]).expect("a query");
-    let url = format!("https://auth.example.com/token?{query}");
-    let client = || ClientCredentialsTokenProvider::builder(&url, "id", secret.text());
-    let user = || PasswordGrantTokenProvider::builder(&url, "id", secret.text(), "user", password.text());
+    let url = "https://auth.example.com/token";
+    let client = || {
+        let builder = ClientCredentialsTokenProvider::builder(url, "id", secret.text());
+        builder.secret_query_param("key", key.text())
+    };
+    let user = || {
+        let builder = PasswordGrantTokenProvider::builder(url, "id", secret.text(), "user", password.text());
+        builder.secret_query_param("key", key.text())
+    };
 
     let mut shown = String::new();
     let mut managers = Vec::new();

@@ -71,7 +71,7 @@ fn every_field_stands_in_the_readme_with_its_variable() {
     let readme = include_str!("../../../README.md");
     for field in known {
         assert!(readme.contains(&format!("`{field}`")), "{field}");
-        let is_table = matches!(field, "headers" | "extra_params");
+        let is_table = matches!(field, "headers" | "extra_params" | "secret_query_params");
         assert_eq!(readme.contains(&format!("`{}`", field.to_uppercase())), !is_table, "{field}");
     }
 }

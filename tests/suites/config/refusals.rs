@@ -83,6 +83,8 @@ async fn inv16_what_stands_where_something_else_should_is_not_told() {
         "max_redirects",
         "token_url",
         "extra_params",
+        "scope_on_refresh",
+        "secret_query_params",
         "auth_method",
         "danger_accept_plain_http",
         "excluded_paths",

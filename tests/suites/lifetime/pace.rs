@@ -43,14 +43,14 @@ async fn inv08_retry_after_is_heeded() {
 const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 
 #[tokio::test]
-async fn inv08_retry_after_is_capped_at_an_hour() {
+async fn inv08_without_a_token_retry_after_is_capped_at_five_minutes() {
     let origin = Origin::start(|_| RawReply::status(503).with_header("retry-after", "99999999999"))
         .await
         .expect("a server");
     let clock = Arc::new(ManualClock::new());
     let manager = at_origin(&origin, &clock);
     manager.get_token().await.expect_err("it is down");
-    assert_eq!(manager.status().cool_down, Some(Duration::from_secs(3600)));
+    assert_eq!(manager.status().cool_down, Some(Duration::from_secs(300)));
 }
 
 #[tokio::test]

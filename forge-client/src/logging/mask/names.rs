@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
+use forge_core::may_name_a_credential;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use crate::credential_names::may_name_a_credential;
 use crate::hop::Trust;
 
 /// Which names say that a value is secret.

@@ -2,10 +2,11 @@
 /// a parameter of a query. Case and separators make no difference, except that they tell words apart:
 /// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
 ///
-/// This is how a client knows which headers go to trusted origins only, and what is masked in a log.
+/// This is how a client knows which headers go to trusted origins only, and what is masked in a log, and how a
+/// provider knows which parameters of a token URL may not stand in a cache key.
 ///
 /// ```
-/// use forge_client::may_name_a_credential;
+/// use forge_core::may_name_a_credential;
 ///
 /// assert!(may_name_a_credential("X-Vault-Token"));
 /// assert!(!may_name_a_credential("X-Tenant"));

@@ -1,0 +1,26 @@
+/// Whether this text can be a token: printable ASCII (RFC 6749 A.12), and more than spaces. Everything else would
+/// split a header, or would be no credential in it.
+#[must_use]
+pub fn is_token_text(text: &str) -> bool {
+    is_printable_ascii(text) && text.bytes().any(|byte| byte != b' ')
+}
+
+/// Whether nothing in this text could split a header.
+pub(crate) fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_printable_ascii_and_more_than_spaces() {
+        for text in ["a", "~", "a b", " a", "quotes \" and \\"] {
+            assert!(is_token_text(text), "{text:?}");
+        }
+        for text in ["", " ", "  ", "a\n", "a\tb", "\u{7f}", "a\u{0}", "\u{e9}", "\u{feff}a", "\u{1F980}"] {
+            assert!(!is_token_text(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Parameters in the query of a token URL.
+
+use forge_core::{AuthenticationError, ConfigError, Secret, SecretSource, may_name_a_credential};
+
+use crate::TokenEndpoint;
+
+/// Secrets in the query, read before each call.
+#[derive(Default)]
+pub(super) struct SecretQuery(Vec<(String, SecretSource)>);
+
+impl SecretQuery {
+    pub(super) fn push(&mut self, name: String, value: SecretSource) {
+        self.0.push((name, value));
+    }
+
+    pub(super) async fn read(&self) -> Result<Vec<(String, Secret)>, AuthenticationError> {
+        let mut secrets = Vec::with_capacity(self.0.len());
+        for (name, source) in &self.0 {
+            secrets.push((name.clone(), source.read().await?));
+        }
+        Ok(secrets)
+    }
+}
+
+/// Refuses a secret that would get into the cache key with the URL, and what has no name or value.
+pub(super) fn check(
+    endpoint: &TokenEndpoint,
+    public: &[(String, String)],
+    secret: &SecretQuery,
+) -> Result<(), ConfigError> {
+    // Neither the name nor the value is told: which of them is the secret is for the URL's author to know.
+    if endpoint.url().query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
+        return Err(ConfigError::new(
+            "token_url",
+            "no parameter in its query that is named like a secret: give it to `secret_query_param`, \
+             since the URL is part of the cache key",
+        ));
+    }
+    for (name, _) in public {
+        if name.is_empty() {
+            return Err(ConfigError::new("query_param", "a name that is not empty"));
+        }
+        if may_name_a_credential(name) {
+            let expected = format!(
+                "a name that is not like a secret's: give `{name}` to `secret_query_param`, \
+                 since a `query_param` is part of the cache key"
+            );
+            return Err(ConfigError::new("query_param", expected));
+        }
+    }
+    for (name, source) in &secret.0 {
+        let is_empty = source.value().is_some_and(|value| value.expose().is_empty());
+        if name.is_empty() || is_empty {
+            return Err(ConfigError::new("secret_query_param", "a name and a value that are not empty"));
+        }
+    }
+    Ok(())
+}
