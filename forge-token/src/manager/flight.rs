@@ -68,7 +68,10 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
     let result = match flown {
         Ok(Ok(Ok(Obtained::Landed(landed)))) => Ok(landed),
         Ok(Ok(Ok(Obtained::New(new)))) => {
-            let kept = manager.keep(goal, *new, &landing).await;
+            // A storage of the user's may panic. Without this the flight would be lost, and flown again.
+            let kept = unwinding(manager.keep(goal, *new, &landing)).await;
+            let kept =
+                kept.unwrap_or_else(|Panicked| Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)));
             manager.or_last_resort(goal, kept, &course)
         }
         Ok(Ok(Err(error))) => Err(error),
