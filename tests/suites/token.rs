@@ -299,10 +299,12 @@ async fn inv14_loopback_is_called_without_a_proxy() {
 #[tokio::test]
 async fn a_token_endpoint_that_is_not_there_is_a_transient_error() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-    let url = format!("http://{}/token?key=canary", listener.local_addr().expect("an address"));
+    let url = format!("http://{}/token", listener.local_addr().expect("an address"));
     drop(listener);
-    let provider =
-        ClientCredentialsTokenProvider::builder(url, "client", "canary-secret").build().expect("a provider");
+    let provider = ClientCredentialsTokenProvider::builder(url, "client", "canary-secret")
+        .secret_query_param("key", "canary")
+        .build()
+        .expect("a provider");
     let error = TokenManager::new(provider).get_token().await.expect_err("nobody listens");
     assert_eq!(*error.kind(), AuthenticationErrorKind::Connect);
     assert!(error.is_transient());

@@ -422,7 +422,9 @@ impl TokenManager {
             let ticket = self.0.flights.join(self.0.longest_flight(), |landing| {
                 rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
             })?;
-            let began_before = goal == Goal::Fetched && is_first_look && ticket.has_called();
+            // A flight that was begun here may have called by now, on another thread.
+            let began_before =
+                goal == Goal::Fetched && is_first_look && !ticket.is_first() && ticket.has_called();
             is_first_look = false;
             let landed = deadline.bound(ticket.landing()).await;
             if landed.is_err() {

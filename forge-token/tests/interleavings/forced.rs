@@ -13,6 +13,7 @@ use crate::world::{explore, join_all, number, pause};
 #[derive(Default)]
 struct Granting {
     rights: AtomicU64,
+    fetches: AtomicU64,
 }
 
 #[async_trait]
@@ -23,6 +24,7 @@ impl TokenProvider for Granting {
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
         let rights = self.rights.load(Ordering::SeqCst);
+        self.fetches.fetch_add(1, Ordering::SeqCst);
         yield_now().await;
         yield_now().await;
         Ok(TokenData::new(format!("t{rights}")))
@@ -55,6 +57,18 @@ fn a_fetch_that_began_before_does_not_serve_force_refresh() {
         join_all(callers).await;
         for other in others {
             other.await.expect("no panic");
+        }
+    });
+}
+
+#[test]
+fn force_refresh_alone_is_one_fetch_even_if_that_begins_at_once() {
+    explore(|| async {
+        let provider = Arc::new(Granting::default());
+        let manager = TokenManager::new(Arc::clone(&provider));
+        for fetches in 1..=2 {
+            manager.force_refresh().await.expect("a token");
+            assert_eq!(provider.fetches.load(Ordering::SeqCst), fetches);
         }
     });
 }
