@@ -38,6 +38,8 @@ pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
 pub use echo::echoes;
+#[doc(hidden)] // for our other crates
+pub use echo::{SecretFinder, is_printable, mask_secrets};
 #[doc(hidden)] // for the errors of our other crates
 pub use error::write_chain;
 pub use error::{
