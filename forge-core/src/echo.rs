@@ -122,6 +122,7 @@ const MIN_PART_LEN: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use super::automaton::STEPS;
     use super::*;
 
     #[test]
@@ -173,5 +174,37 @@ mod tests {
         assert!(echoes("a1b", &["1"]) && echoes("&#49;", &["1"]));
         assert!(!echoes("MTExMTEx", &["1"]), "six of them in base64");
         assert!(echoes("MTExMTEx", &["1111"]));
+    }
+
+    /// Steps of the search are counted; what is decoded before is as long as what is searched.
+    #[test]
+    fn inv34_a_search_takes_as_long_as_the_text_whatever_both_say() {
+        let near_misses: Vec<String> =
+            (0..1_000).map(|number| format!("{}b{number}", "a".repeat(number % 120))).collect();
+        let steps = |finder: &SecretFinder, text: &str| {
+            let before = STEPS.get();
+            assert!(!finder.is_in(text), "{}", &text[..30]);
+            STEPS.get() - before
+        };
+        let finder = SecretFinder::new(&near_misses);
+        for piece in ["a", "aab", "%61", "&#x61;a", "\\u0061\\", "61", "97,", "YWFh", "%2561+", "é", "0x61 "]
+        {
+            let [short, long] = [4_000, 40_000].map(|length| piece.repeat(length / piece.len()));
+            let most = steps(&finder, &long);
+            assert!(most <= 24 * long.len(), "{piece}: {most}");
+            assert!(most <= 11 * steps(&finder, &short).max(long.len()), "{piece}: {most}");
+        }
+    }
+
+    #[test]
+    fn inv34_masking_takes_as_long_as_what_is_shown() {
+        let token = "d".repeat(200_000);
+        let secrets = ["e", "ee", "eeee", "eeeeeeee", "d", &token];
+        for text in ["e".repeat(800_000), "%65".repeat(300_000), "d".repeat(800_000), token.clone()] {
+            let before = STEPS.get();
+            assert!(mask_secrets(&text, 200, &secrets).starts_with("[redacted]"));
+            let steps = STEPS.get() - before;
+            assert!(steps < 80_000, "{steps}");
+        }
     }
 }
