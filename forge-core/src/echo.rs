@@ -5,6 +5,7 @@ mod mask;
 mod printable;
 mod reading;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -52,16 +53,9 @@ impl SecretFinder {
     pub fn new<S: AsRef<str>>(secrets: &[S]) -> Self {
         let has_too_many = secrets.len() > MAX_SECRETS;
         let secrets = if has_too_many { &[] } else { secrets };
-        let needles: Vec<Zeroizing<Vec<u8>>> = secrets
-            .iter()
-            .map(|secret| {
-                let start = start_of(secret.as_ref().as_bytes());
-                Zeroizing::new(Reading::without_sources(start).folded().bytes.to_vec())
-            })
-            .filter(|needle| !needle.is_empty())
-            .collect();
+        let needles: Vec<_> = secrets.iter().flat_map(|secret| needles(secret.as_ref())).collect();
         Self {
-            automaton: Automaton::new(needles.iter().map(|needle| (needle.as_slice(), needle.len()))),
+            automaton: Automaton::new(needles.iter().map(|needle| needle.as_slice())),
             shortest: needles.iter().map(|needle| needle.len()).min(),
             has_too_many,
         }
@@ -80,7 +74,7 @@ impl SecretFinder {
         let Some(shortest) = self.shortest.filter(|shortest| *shortest <= text.bytes.len()) else {
             return false;
         };
-        text.unescaped(2).iter().any(|reading| {
+        text.unescaped(3).iter().any(|reading| {
             self.is_plainly_outside(masked, reading)
                 || encoded::encoded(&reading.bytes, shortest.max(MIN_PART_LEN))
                     .any(|(place, says)| !masked.contain(&reading.source(place)) && self.is_decoded_in(&says))
@@ -89,13 +83,13 @@ impl SecretFinder {
 
     fn is_plainly_outside(&self, masked: &Ranges, reading: &Reading<'_>) -> bool {
         let folded = reading.folded();
-        self.automaton.hits(&folded.bytes).any(|hit| !masked.contain(&folded.source(hit.range)))
+        self.automaton.hits(&folded.bytes).any(|hit| !masked.contain(&folded.source(hit)))
     }
 
     fn is_decoded_in(&self, says: &[u8]) -> bool {
-        Reading::without_sources(says).unescaped(1).iter().any(|reading| {
+        Reading::without_sources(says).unescaped(2).iter().any(|reading| {
             let folded = reading.folded();
-            self.automaton.hits(&folded.bytes).any(|hit| hit.range.len() >= MIN_PART_LEN)
+            self.automaton.hits(&folded.bytes).any(|hit| hit.len() >= MIN_PART_LEN)
         })
     }
 }
@@ -106,6 +100,34 @@ impl fmt::Debug for SecretFinder {
     }
 }
 
+/// A secret as it is looked for, [folded](Reading::folded): as it is, and as it is read where what looks like
+/// an escape in it is taken for one. So it is found, too, behind escapes of another kind than those: to decode
+/// a text decodes all kinds.
+fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let start = start_of(secret.as_bytes());
+    let is_cut = start.len() < secret.len();
+    let mut needles: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+    let whole = Reading::without_sources(start);
+    for (at, reading) in [whole.clone()].into_iter().chain(whole.unescaped(2).into_iter().skip(1)).enumerate()
+    {
+        let mut needle = Zeroizing::new(match reading.folded() {
+            Cow::Owned(folded) => folded.bytes.into_owned(),
+            Cow::Borrowed(reading) => reading.bytes.to_vec(),
+        });
+        drop(Zeroizing::new(reading.bytes.into_owned()));
+        if at > 0 && is_cut {
+            // An escape may have been cut in two.
+            let end = needle.len().saturating_sub(MAX_CUT_ESCAPE_LEN);
+            needle.truncate(end);
+        }
+        let least = if at > 0 { MIN_PART_LEN } else { 1 };
+        if needle.len() >= least && !needles.contains(&needle) {
+            needles.push(needle);
+        }
+    }
+    needles
+}
+
 /// The part of a secret that is looked for.
 fn start_of(secret: &[u8]) -> &[u8] {
     secret.get(..MAX_NEEDLE_LEN).unwrap_or(secret)
@@ -113,6 +135,9 @@ fn start_of(secret: &[u8]) -> &[u8] {
 
 /// What bounds the memory for one secret, whoever made it up: a server may put 200 kB where a token belongs.
 const MAX_NEEDLE_LEN: usize = 128;
+
+/// `&#x00000026;`, without its end.
+const MAX_CUT_ESCAPE_LEN: usize = 12;
 
 /// What bounds the memory for all secrets: a request may have many cookies.
 const MAX_SECRETS: usize = 1_024;
@@ -148,10 +173,10 @@ mod tests {
 
     #[test]
     fn nothing_is_read_twice() {
-        let read = |text: &'static str| Reading::without_sources(text.as_bytes()).unescaped(2).len();
+        let read = |text: &'static str| Reading::without_sources(text.as_bytes()).unescaped(3).len();
         assert_eq!(
             ["plain", "a+b\\c", "100 %", "a%20b", "a%2520b", "a%252520b", "a\\u0025b%20"].map(read),
-            [1, 2, 1, 2, 3, 3, 3]
+            [1, 2, 1, 2, 3, 4, 3]
         );
     }
 

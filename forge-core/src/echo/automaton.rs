@@ -20,8 +20,6 @@ struct State {
     byte: u8,
     /// The longest needle that ends here, in bytes; 0 if none does.
     longest: usize,
-    /// How much longer the secret is of which the needle is the beginning.
-    beyond: usize,
     child: u32,
     sibling: u32,
     /// The longest other beginning that this one ends with.
@@ -30,46 +28,37 @@ struct State {
 
 const ROOT: u32 = 0;
 
-/// Where a needle stands.
-pub(super) struct Hit {
-    pub(super) range: Range<usize>,
-    /// See [`State::beyond`].
-    pub(super) beyond: usize,
-}
-
 impl Automaton {
-    /// Each needle with the length of the secret of which it is the beginning.
-    pub(super) fn new<'a>(needles: impl Iterator<Item = (&'a [u8], usize)> + Clone) -> Self {
-        let most = needles.clone().map(|(needle, _)| needle.len()).sum::<usize>() + 1;
+    pub(super) fn new<'a>(needles: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let most = needles.clone().map(<[u8]>::len).sum::<usize>() + 1;
         // Never reallocated: that would leave a copy behind.
         let mut automaton = Self { states: Vec::with_capacity(most), first: Box::new([ROOT; 256]) };
         automaton.states.push(State::default());
-        for (needle, whole) in needles {
-            automaton.add(needle, whole);
+        for needle in needles {
+            automaton.add(needle);
         }
         automaton.link();
         automaton
     }
 
-    pub(super) fn hits<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Hit> + 'a {
+    /// Where needles stand.
+    pub(super) fn hits<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
         let mut state = ROOT;
         text.iter().enumerate().filter_map(move |(at, byte)| {
             count_step();
             state = self.next(state, *byte);
-            let State { longest, beyond, .. } = *self.state(state);
-            (longest > 0).then(|| Hit { range: at + 1 - longest..at + 1, beyond })
+            let longest = self.state(state).longest;
+            (longest > 0).then(|| at + 1 - longest..at + 1)
         })
     }
 
-    fn add(&mut self, needle: &[u8], whole: usize) {
+    fn add(&mut self, needle: &[u8]) {
         let mut state = ROOT;
         for byte in needle {
             state = self.child(state, *byte).unwrap_or_else(|| self.grow(state, *byte));
         }
         if state != ROOT {
-            let end = &mut self.states[state as usize];
-            end.longest = needle.len();
-            end.beyond = end.beyond.max(whole.saturating_sub(needle.len()));
+            self.states[state as usize].longest = needle.len();
         }
     }
 
@@ -94,11 +83,11 @@ impl Automaton {
                 let State { byte, longest, sibling, .. } = *self.state(child);
                 let fallback =
                     if parent == ROOT { ROOT } else { self.next(self.state(parent).fallback, byte) };
-                let State { longest: shorter, beyond, .. } = *self.state(fallback);
+                let shorter = self.state(fallback).longest;
                 let state = &mut self.states[child as usize];
                 state.fallback = fallback;
                 if longest == 0 {
-                    (state.longest, state.beyond) = (shorter, beyond);
+                    state.longest = shorter;
                 }
                 parents.push_back(child);
                 child = sibling;
@@ -158,8 +147,8 @@ mod tests {
     use super::*;
 
     fn found(text: &str, needles: &[&str]) -> Vec<String> {
-        let needles = needles.iter().map(|needle| (needle.as_bytes(), needle.len()));
-        Automaton::new(needles).hits(text.as_bytes()).map(|hit| text[hit.range].to_owned()).collect()
+        let needles = needles.iter().map(|needle| needle.as_bytes());
+        Automaton::new(needles).hits(text.as_bytes()).map(|hit| text[hit].to_owned()).collect()
     }
 
     #[test]

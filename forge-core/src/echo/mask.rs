@@ -9,7 +9,7 @@ use super::{Automaton, MAX_NEEDLE_LEN, MAX_SECRETS, MIN_PART_LEN, Reading, Secre
 /// masked, so that a secret that is part of another one, or overlaps it, uncovers nothing. The whole text is
 /// masked if a secret can be read in it in another form (see [`echoes`](super::echoes)), since nobody can say
 /// where it begins and ends; if a secret of fewer than 4 bytes stands there by itself, since the gap would
-/// spell it out; and if there are more than 1,024 secrets.
+/// spell it out; if more than 16 of 128 bytes or more stand there; and if there are more than 1,024 secrets.
 ///
 /// Of a text only so much is looked at as can be shown, and what a secret takes that begins there: time and
 /// memory do not depend on the length of what the server sent.
@@ -39,19 +39,41 @@ fn secret_ranges(text: &str, secrets: &[&str]) -> Option<Ranges> {
     if secrets.len() > MAX_SECRETS {
         return None;
     }
-    let needles = secrets.iter().map(|secret| (start_of(secret.as_bytes()), secret.len()));
-    let (mut long, mut short) = (Vec::new(), Vec::new());
+    let needles = secrets.iter().map(|secret| start_of(secret.as_bytes()));
+    let (mut long, mut short, mut checked) = (Vec::new(), Vec::new(), 0);
     for hit in Automaton::new(needles).hits(text.as_bytes()) {
-        if hit.range.len() < MIN_PART_LEN {
-            short.push(hit.range);
+        if hit.len() == MAX_NEEDLE_LEN {
+            checked += 1;
+            long.push(hit.start..hit.start + whole_secret(&text[hit.start..], secrets)?);
+        } else if hit.len() >= MIN_PART_LEN {
+            long.push(hit);
         } else {
-            long.push(hit.range.start..boundary_from(text, hit.range.end.saturating_add(hit.beyond)));
+            short.push(hit);
+        }
+        if checked > MAX_CHECKED {
+            return None;
         }
     }
     let masked = Ranges::merged(long);
     let is_uncovered = short.iter().any(|range| !masked.contain(range))
         || SecretFinder::new(secrets).is_outside(&masked, Reading::with_sources(text.as_bytes()));
     (!is_uncovered).then_some(masked)
+}
+
+/// How long the secret is whose beginning this text begins with. `None` if one of those goes on in another way
+/// than the text: it may be the same, escaped.
+fn whole_secret(text: &str, secrets: &[&str]) -> Option<usize> {
+    let start = start_of(text.as_bytes());
+    let begun = secrets.iter().filter(|secret| start_of(secret.as_bytes()) == start);
+    begun
+        .map(|secret| {
+            if text.starts_with(secret) {
+                Some(secret.len())
+            } else {
+                secret.starts_with(text).then_some(text.len())
+            }
+        })
+        .try_fold(0, |longest, length| Some(longest.max(length?)))
 }
 
 fn cut(text: &mut String, max_chars: usize, mut is_cut: bool) {
@@ -92,6 +114,9 @@ impl Ranges {
         after.checked_sub(1).is_some_and(|at| range.end <= self.0[at].end)
     }
 }
+
+/// How many secrets of 128 bytes and more may stand in one text, each of which is compared to its end.
+const MAX_CHECKED: usize = 16;
 
 const REDACTED: &str = "[redacted]";
 

@@ -97,6 +97,14 @@ mod tests {
         }
         assert_eq!(presentable(r"\ud83d\ude00-key", 200, &["\u{1f600}-key"]), REDACTED);
         assert_eq!(presentable(r"first\nlast", 200, &["first\nlast"]), REDACTED);
+        // What looks like an escape of another kind stands in the secret itself.
+        for echo in
+            [r"a%2B&amp;\u0041&#43;z", "a%2B&#38;&#92;u0041&amp;#43;z", r"a%252B%26\u0041%26%2343%3Bz"]
+        {
+            assert_eq!(presentable(echo, 200, &[r"a%2B&\u0041&#43;z"]), REDACTED, "{echo}");
+        }
+        let long = format!("{}%2B<", "a".repeat(125));
+        assert_eq!(presentable(&long.replace('<', "&lt;"), 200, &[&long]), REDACTED);
         // Base64 in lines, as MIME has it.
         assert_eq!(presentable("czMmY3Jld\r\nDzDvD4iLw==", 200, &[secret]), REDACTED);
     }
@@ -114,9 +122,19 @@ mod tests {
     #[test]
     fn inv34_a_secret_is_masked_as_far_as_the_text_is_shown() {
         // A secret that is longer than all that is looked at, and one that begins where that ends.
-        let long = "0123456789abcdef".repeat(20_000);
+        let long = (0..60_000).map(|number| format!("{number:05x}")).collect::<Vec<_>>().concat();
         let shown = presentable(&format!("got {long} and {long}"), 200, &[&long]);
         assert_eq!(shown, "got [redacted]…");
+        // One that is longer than what is searched for, and one that it begins like.
+        let (shorter, longer) = (&long[..600], format!("{}/é/z", &long[..150]));
+        let secrets = [shorter, longer.as_str()];
+        assert_eq!(presentable(&format!("got {longer}, no"), 200, &secrets[1..]), "got [redacted], no");
+        assert_eq!(presentable(&format!("got {shorter}, no"), 200, &secrets[..1]), "got [redacted], no");
+        for other in [longer.replace('/', "%2F"), longer.replace('/', "\\/"), longer[..130].to_owned() + "…"]
+        {
+            assert_eq!(presentable(&format!("got {other}, no"), 200, &secrets), REDACTED);
+            assert_eq!(presentable(&format!("got {other}, no"), 200, &secrets[1..]), REDACTED);
+        }
         // Around the last character that can be shown, and the last byte that is looked at.
         for before in (1_170..1_250).chain(9_370..9_430).step_by(3) {
             for secret in ["s3cr3t-and-more", &*"s3cr3t/and/more".repeat(30)] {
