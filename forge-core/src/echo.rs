@@ -22,7 +22,7 @@ pub use printable::is_printable;
 /// was sent does so in many ways, and none of them belongs into an error or a log.
 ///
 /// Time and memory grow with the length of the text and that of the secrets, not with their product. Of a
-/// secret only the first 128 bytes are looked for. A secret of fewer than 4 bytes is not looked for in base64,
+/// secret of more than 128 bytes only the first 116 are looked for. A secret of fewer than 4 bytes is not looked for in base64,
 /// hexadecimal and lists, where every such secret turns up by chance. More than 1,024 secrets are in every
 /// text: the search is refused.
 ///
@@ -115,8 +115,8 @@ fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
             Cow::Borrowed(reading) => reading.bytes.to_vec(),
         });
         drop(Zeroizing::new(reading.bytes.into_owned()));
-        if at > 0 && is_cut {
-            // An escape may have been cut in two.
+        if is_cut {
+            // What looks like an escape may have been cut in two.
             let end = needle.len().saturating_sub(MAX_CUT_ESCAPE_LEN);
             needle.truncate(end);
         }
@@ -158,6 +158,8 @@ mod tests {
             "can%20ary%2F%2B%C3%A9",
             "can+ary%2f%2b%c3%a9",
             "can%2520ary%252F%252B%25C3%25A9",
+            "can%252520ary%25252F%25252B%2525C3%2525A9",
+            "said: Y2FuJTI1MjBhcnklMjUyRiUyNTJCJTI1QzMlMjVBOQ==", // of the line before the last
             "can ary\\/+é",
             "said: xY2FuIGFyeS8rw6kx!",
             "eDpjYW4gYXJ5LyvDqQ",
@@ -183,8 +185,9 @@ mod tests {
     #[test]
     fn inv34_of_long_secrets_and_of_many_the_search_stays_small() {
         let long = "0123456789abcdef".repeat(20_000);
-        assert!(echoes(&format!("got {}", &long[..MAX_NEEDLE_LEN]), &[&long]));
-        assert!(!echoes(&long[..MAX_NEEDLE_LEN - 1], &[&long]));
+        let looked_for = MAX_NEEDLE_LEN - MAX_CUT_ESCAPE_LEN;
+        assert!(echoes(&format!("got {}", &long[..looked_for]), &[&long]));
+        assert!(!echoes(&long[..looked_for - 1], &[&long]));
         assert!(!echoes("nothing of the kind", &["", "\\"]));
         let many: Vec<String> = (0..=MAX_SECRETS).map(|number| format!("secret-{number:04}")).collect();
         assert!(SecretFinder::new(&many).is_in("nothing of the kind"), "fails on the safe side");
@@ -192,6 +195,8 @@ mod tests {
         assert!(!finder.is_in("nothing of the kind") && finder.is_in("it was secret-0777"));
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(mask_secrets("nothing", 200, &many), "[redacted]");
+        // Each of them would be compared to its end.
+        assert_eq!(mask_secrets(&format!("got {long}"), 200, &[&long]), "[redacted]");
     }
 
     #[test]

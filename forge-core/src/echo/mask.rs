@@ -40,23 +40,21 @@ fn secret_ranges(text: &str, secrets: &[&str]) -> Option<Ranges> {
         return None;
     }
     let needles = secrets.iter().map(|secret| start_of(secret.as_bytes()));
-    let (mut long, mut short, mut checked) = (Vec::new(), Vec::new(), 0);
+    let (mut ranges, mut checked) = (Vec::new(), 0);
     for hit in Automaton::new(needles).hits(text.as_bytes()) {
         if hit.len() == MAX_NEEDLE_LEN {
             checked += 1;
-            long.push(hit.start..hit.start + whole_secret(&text[hit.start..], secrets)?);
+            ranges.push(hit.start..hit.start + whole_secret(&text[hit.start..], secrets)?);
         } else if hit.len() >= MIN_PART_LEN {
-            long.push(hit);
-        } else {
-            short.push(hit);
+            ranges.push(hit);
         }
         if checked > MAX_CHECKED {
             return None;
         }
     }
-    let masked = Ranges::merged(long);
-    let is_uncovered = short.iter().any(|range| !masked.contain(range))
-        || SecretFinder::new(secrets).is_outside(&masked, Reading::with_sources(text.as_bytes()));
+    let masked = Ranges::merged(ranges);
+    // That also finds a very short secret that stands by itself.
+    let is_uncovered = SecretFinder::new(secrets).is_outside(&masked, Reading::with_sources(text.as_bytes()));
     (!is_uncovered).then_some(masked)
 }
 

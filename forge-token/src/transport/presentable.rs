@@ -45,7 +45,7 @@ mod tests {
             ("shop-9f8e is wrong", &["shop", "shop-9f8e"][..], "[redacted] is wrong"),
             ("shop-9f8e is not of shop", &["shop-9f8e", "shop"], "[redacted] is not of [redacted]"),
             ("abcd2efgh, no", &["2", "abcd2efgh"], "[redacted], no"),
-            ("my-secret-horse-battery", &["secret", "my-secret-horse-battery"], "[redacted]"),
+            ("not my-secret-horse-battery!", &["secret", "my-secret-horse-battery"], "not [redacted]!"),
             // Overlapping, touching, equal.
             ("x one-two-three x", &["one-two", "two-three"], "x [redacted] x"),
             ("x onetwothree x", &["three", "one", "two", "onet"], "[redacted]"),
@@ -53,6 +53,10 @@ mod tests {
             ("aaaaaaa", &["aaaa"], "[redacted]"),
             // The longer one in another form.
             ("shop%2D9f8e", &["shop", "shop-9f8e"], "[redacted]"),
+            ("shop%2F", &["shop", "shop/"], "[redacted]"),
+            // Other words are escaped, and no secret is.
+            ("50%25 of shop-9f8e", &["shop", "shop-9f8e"], "50%25 of [redacted]"),
+            (r#"{\"id\":\"shop\"}"#, &["shop"], r#"{\"id\":\"[redacted]\"}"#),
             ("see shop-9f8e&#x2d;7", &["shop-9f8e-7", "shop-9f8e"], "[redacted]"),
         ] {
             assert_eq!(presentable(text, 200, secrets), shown, "{text}");
@@ -89,6 +93,7 @@ mod tests {
             r#"{"0":115,"1":51,"2":38,"3":99,"4":114,"5":101,"6":116,"7":60,"8":195,"9":188,"10":62,"11":34,"12":47}"#,
             r#"s3\u0026cret\u003c\u00fc\u003E\"\/"#,
             r#"s3\u0026cret\u003c\u00fc\u003E\\"\/"#,
+            r#"s3\u0026amp;cret\u003cü\u003e\"/"#,
             r"\u{73}\u{33}\u{26}\u{63}\u{72}\u{65}\u{74}\u{3c}\u{fc}\u{3e}\u{22}\u{2f}",
             r"\u{0073}3\u{000026}cret\U0000003cü>\u0022/",
             r"\x73\x33\x26\x63\x72\x65\x74\x3C\xC3\xBC\x3E\x22\x2F",
@@ -105,6 +110,8 @@ mod tests {
         }
         let long = format!("{}%2B<", "a".repeat(125));
         assert_eq!(presentable(&long.replace('<', "&lt;"), 200, &[&long]), REDACTED);
+        let long = format!("&{}%2B<", "a".repeat(125));
+        assert_eq!(presentable(&long.replace('&', "&amp;"), 200, &[&long]), REDACTED);
         // Base64 in lines, as MIME has it.
         assert_eq!(presentable("czMmY3Jld\r\nDzDvD4iLw==", 200, &[secret]), REDACTED);
     }
@@ -125,6 +132,7 @@ mod tests {
         let long = (0..60_000).map(|number| format!("{number:05x}")).collect::<Vec<_>>().concat();
         let shown = presentable(&format!("got {long} and {long}"), 200, &[&long]);
         assert_eq!(shown, "got [redacted]…");
+        assert_eq!(presentable(&format!("got {}", &long[..3_000]), 200, &[&long[..3_000]]), "got [redacted]");
         // One that is longer than what is searched for, and one that it begins like.
         let (shorter, longer) = (&long[..600], format!("{}/é/z", &long[..150]));
         let secrets = [shorter, longer.as_str()];
