@@ -201,8 +201,13 @@ fn description(credential: &Arc<Credential>) -> String {
 
 /// What a server sent, fit for a terminal, and without our tokens, which some APIs echo.
 fn presentable(text: &str, tokens: &[Arc<Credential>]) -> String {
-    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let turns_or_hides =
+        |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    let is_plain = |c: char| !c.is_control() && !turns_or_hides(c) || matches!(c, '\n' | '\t');
     let text = text.chars().filter(|&c| is_plain(c)).collect();
+    // The long ones first: one may be part of another.
+    let mut tokens: Vec<_> = tokens.iter().collect();
+    tokens.sort_by_key(|token| std::cmp::Reverse(token.access_token().len()));
     tokens.iter().fold(text, |text: String, token| text.replace(token.access_token(), "[the token]"))
 }
 

@@ -76,7 +76,8 @@ impl Logging {
     /// `X-Api-Key`, `Cookie`, …, values marked sensitive), where the name is one of the
     /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what is masked in the request: its
     /// headers and the cookies and parameters in them, its query, its body. What is shorter than 6 bytes is
-    /// not searched for. URLs, also relative ones and those within a text, lose user-info, query and fragment.
+    /// not searched for; if there are more than 1,024 such values, every value is masked. After 64 KiB of
+    /// values only their lengths are told. URLs, also relative ones and those within a text, lose user-info, query and fragment.
     pub fn log_headers(mut self, log: bool) -> Self {
         self.log_headers = log;
         self
@@ -97,9 +98,10 @@ impl Logging {
         self
     }
 
-    /// How many bytes a body may have that is told; of a longer one only the length is. Default: 16 KiB.
+    /// How many bytes a body may have that is told; of a longer one only the length is. Default: 16 KiB. No
+    /// more than 64 KiB: a body is searched for secrets on a thread of the runtime.
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
+        self.max_body = bytes.min(mask::MAX_SEARCHED);
         self
     }
 

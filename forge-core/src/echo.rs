@@ -1,17 +1,30 @@
-use std::borrow::Cow;
+mod automaton;
+mod encoded;
+mod escape;
+mod mask;
+mod printable;
+mod reading;
 
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use memchr::memmem;
-use percent_encoding::percent_decode;
+use std::borrow::Cow;
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-/// Whether one of these secrets can be read in a text that a server sent: as it is, percent-encoded, in
-/// base64, or escaped. A server that echoes what it was sent does so in many ways, and none of them belongs
-/// into an error or a log.
+use automaton::Automaton;
+use mask::Ranges;
+use reading::Reading;
+
+pub use mask::mask_secrets;
+pub use printable::is_printable;
+
+/// Whether one of these secrets can be read in a text that a server sent: as it is, percent-encoded, escaped
+/// for HTML or by backslashes, in base64, in hexadecimal, or as a list of bytes. A server that echoes what it
+/// was sent does so in many ways, and none of them belongs into an error or a log.
 ///
-/// What this costs grows with the length of the text and the number of secrets, whatever the text says.
+/// Time and memory grow with the length of the text and that of the secrets, not with their product. Of a
+/// secret of more than 128 bytes only the first 116 are looked for. A secret of fewer than 4 bytes is not looked for in base64,
+/// hexadecimal and lists, where every such secret turns up by chance. More than 1,024 secrets are in every
+/// text: the search is refused.
 ///
 /// ```
 /// use forge_core::echoes;
@@ -22,96 +35,119 @@ use zeroize::Zeroizing;
 /// ```
 #[must_use]
 pub fn echoes(text: &str, secrets: &[&str]) -> bool {
-    let secrets = Needles::new(secrets);
-    // No encoding makes a secret shorter.
-    if text.len() < secrets.shortest {
-        return false;
-    }
-    readings(text.as_bytes(), 2).iter().any(|reading| {
-        secrets.are_in(reading)
-            || in_base64(reading, secrets.shortest)
-                .any(|decoded| readings(&decoded, 1).iter().any(|reading| secrets.are_in(reading)))
-    })
+    SecretFinder::new(secrets).is_in(text)
 }
 
-/// What is searched for, [folded].
-struct Needles {
-    needles: Vec<Zeroizing<Vec<u8>>>,
-    shortest: usize,
+/// Looks for the same secrets in many texts. See [`echoes`] for the forms in which they are found.
+pub struct SecretFinder {
+    /// Of secrets that are [folded](Reading::folded).
+    automaton: Automaton,
+    /// In bytes; `None` if there is nothing to look for.
+    shortest: Option<usize>,
+    has_too_many: bool,
 }
 
-impl Needles {
-    fn new(secrets: &[&str]) -> Self {
-        let needles: Vec<_> =
-            secrets.iter().map(|secret| Zeroizing::new(folded(secret.as_bytes()).into_owned())).collect();
-        let shortest = needles.iter().map(|needle| needle.len()).min().unwrap_or(usize::MAX);
-        Self { needles, shortest }
-    }
-
-    fn are_in(&self, text: &[u8]) -> bool {
-        let text = folded(text);
-        self.needles.iter().any(|needle| memmem::find(&text, needle).is_some())
-    }
-}
-
-/// A text in which it makes no difference whether it was escaped, and whether a space is a `+`, as forms
-/// write it.
-fn folded(text: &[u8]) -> Cow<'_, [u8]> {
-    let spaced = |c: u8| if c == b'+' { b' ' } else { c };
-    if memchr::memchr2(b'+', b'\\', text).is_none() {
-        return text.into();
-    }
-    unescaped(text).iter().copied().map(spaced).collect()
-}
-
-fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
-    match memchr::memchr(b'\\', text) {
-        Some(_) => text.iter().copied().filter(|c| *c != b'\\').collect(),
-        None => text.into(),
-    }
-}
-
-/// A text, and what it says where it is percent-encoded up to so many times. None of them twice.
-fn readings(text: &[u8], times: usize) -> Vec<Cow<'_, [u8]>> {
-    let mut readings = vec![unescaped(text)];
-    for _ in 0..times {
-        match readings.last().map(|text| Cow::from(percent_decode(text))) {
-            Some(Cow::Owned(decoded)) => readings.push(decoded.into()),
-            _ => break,
+impl SecretFinder {
+    /// Of these secrets; empty ones are none.
+    #[must_use]
+    pub fn new<S: AsRef<str>>(secrets: &[S]) -> Self {
+        let has_too_many = secrets.len() > MAX_SECRETS;
+        let secrets = if has_too_many { &[] } else { secrets };
+        let needles: Vec<_> = secrets.iter().flat_map(|secret| needles(secret.as_ref())).collect();
+        Self {
+            automaton: Automaton::new(needles.iter().map(|needle| needle.as_slice())),
+            shortest: needles.iter().map(|needle| needle.len()).min(),
+            has_too_many,
         }
     }
-    readings
+
+    /// Whether one of the secrets can be read in this text.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        let text = Reading::without_sources(text.as_bytes());
+        self.has_too_many || self.is_outside(&Ranges::default(), text)
+    }
+
+    /// Whether a secret is anywhere but in these ranges of the text.
+    fn is_outside(&self, masked: &Ranges, text: Reading<'_>) -> bool {
+        // No encoding makes a secret shorter.
+        let Some(shortest) = self.shortest.filter(|shortest| *shortest <= text.bytes.len()) else {
+            return false;
+        };
+        text.unescaped(3).iter().any(|reading| {
+            self.is_plainly_outside(masked, reading)
+                || encoded::encoded(&reading.bytes, shortest.max(MIN_PART_LEN))
+                    .any(|(place, says)| !masked.contain(&reading.source(place)) && self.is_decoded_in(&says))
+        })
+    }
+
+    fn is_plainly_outside(&self, masked: &Ranges, reading: &Reading<'_>) -> bool {
+        let folded = reading.folded();
+        self.automaton.hits(&folded.bytes).any(|hit| !masked.contain(&folded.source(hit)))
+    }
+
+    fn is_decoded_in(&self, says: &[u8]) -> bool {
+        Reading::without_sources(says).unescaped(2).iter().any(|reading| {
+            let folded = reading.folded();
+            self.automaton.hits(&folded.bytes).any(|hit| hit.len() >= MIN_PART_LEN)
+        })
+    }
 }
 
-/// All that a text may say in base64, of either alphabet, from whichever character on; not what would be
-/// shorter than `shortest`.
-fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &URL_SAFE,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-            .with_decode_allow_trailing_bits(true),
-    );
-    let is_base64 = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'-' | b'_');
-    let url_safe = |c: &u8| match c {
-        b'+' => b'-',
-        b'/' => b'_',
-        c => *c,
-    };
-    let can_say = move |run: &[u8]| run.len() * 3 / 4 >= shortest.max(1);
-    text.split(move |c| !is_base64(c)).filter(move |run| can_say(run)).flat_map(move |run| {
-        let run: Vec<u8> = run.iter().map(url_safe).collect();
-        (0..4).filter_map(move |skipped| {
-            let rest = run.get(skipped..)?;
-            // One character over says nothing.
-            let whole = if rest.len() % 4 == 1 { &rest[..rest.len() - 1] } else { rest };
-            LENIENT.decode(whole).ok()
-        })
-    })
+impl fmt::Debug for SecretFinder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretFinder").finish_non_exhaustive()
+    }
 }
+
+/// A secret as it is looked for, [folded](Reading::folded): as it is, and as it is read where what looks like
+/// an escape in it is taken for one. So it is found, too, behind escapes of another kind than those: to decode
+/// a text decodes all kinds.
+fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let start = start_of(secret.as_bytes());
+    let is_cut = start.len() < secret.len();
+    let mut needles: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+    let whole = Reading::without_sources(start);
+    for (at, reading) in [whole.clone()].into_iter().chain(whole.unescaped(2).into_iter().skip(1)).enumerate()
+    {
+        let mut needle = Zeroizing::new(match reading.folded() {
+            Cow::Owned(folded) => folded.bytes.into_owned(),
+            Cow::Borrowed(reading) => reading.bytes.to_vec(),
+        });
+        drop(Zeroizing::new(reading.bytes.into_owned()));
+        if is_cut {
+            // What looks like an escape may have been cut in two.
+            let end = needle.len().saturating_sub(MAX_CUT_ESCAPE_LEN);
+            needle.truncate(end);
+        }
+        let least = if at > 0 { MIN_PART_LEN } else { 1 };
+        if needle.len() >= least && !needles.contains(&needle) {
+            needles.push(needle);
+        }
+    }
+    needles
+}
+
+/// The part of a secret that is looked for.
+fn start_of(secret: &[u8]) -> &[u8] {
+    secret.get(..MAX_NEEDLE_LEN).unwrap_or(secret)
+}
+
+/// What bounds the memory for one secret, whoever made it up: a server may put 200 kB where a token belongs.
+const MAX_NEEDLE_LEN: usize = 128;
+
+/// `&#x00000026;`, without its end.
+const MAX_CUT_ESCAPE_LEN: usize = 12;
+
+/// What bounds the memory for all secrets: a request may have many cookies.
+const MAX_SECRETS: usize = 1_024;
+
+/// A shorter secret is in many a word: to mask it there would spell it out.
+const MIN_PART_LEN: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use super::automaton::STEPS;
     use super::*;
 
     #[test]
@@ -122,6 +158,8 @@ mod tests {
             "can%20ary%2F%2B%C3%A9",
             "can+ary%2f%2b%c3%a9",
             "can%2520ary%252F%252B%25C3%25A9",
+            "can%252520ary%25252F%25252B%2525C3%2525A9",
+            "said: Y2FuJTI1MjBhcnklMjUyRiUyNTJCJTI1QzMlMjVBOQ==", // of the line before the last
             "can ary\\/+é",
             "said: xY2FuIGFyeS8rw6kx!",
             "eDpjYW4gYXJ5LyvDqQ",
@@ -137,13 +175,66 @@ mod tests {
 
     #[test]
     fn nothing_is_read_twice() {
-        let read = |text: &'static str| readings(text.as_bytes(), 2).len();
+        let read = |text: &'static str| Reading::without_sources(text.as_bytes()).unescaped(3).len();
         assert_eq!(
-            ["plain", "a+b\\c", "100 %", "a%20b", "a%2520b", "a%252520b"].map(read),
-            [1, 1, 1, 2, 3, 3]
+            ["plain", "a+b\\c", "100 %", "a%20b", "a%2520b", "a%252520b", "a\\u0025b%20"].map(read),
+            [1, 2, 1, 2, 3, 4, 3]
         );
-        let decoded = |text: &'static str, shortest| in_base64(text.as_bytes(), shortest).count();
-        assert_eq!(decoded("of words, none holds as much", 6), 0);
-        assert_eq!(["aWQ6czNj", "aWQ6czN"].map(|text| decoded(text, 6)), [4, 0]);
+    }
+
+    #[test]
+    fn inv34_of_long_secrets_and_of_many_the_search_stays_small() {
+        let long = "0123456789abcdef".repeat(20_000);
+        let looked_for = MAX_NEEDLE_LEN - MAX_CUT_ESCAPE_LEN;
+        assert!(echoes(&format!("got {}", &long[..looked_for]), &[&long]));
+        assert!(!echoes(&long[..looked_for - 1], &[&long]));
+        assert!(!echoes("nothing of the kind", &["", "\\"]));
+        let many: Vec<String> = (0..=MAX_SECRETS).map(|number| format!("secret-{number:04}")).collect();
+        assert!(SecretFinder::new(&many).is_in("nothing of the kind"), "fails on the safe side");
+        let finder = SecretFinder::new(&many[1..]);
+        assert!(!finder.is_in("nothing of the kind") && finder.is_in("it was secret-0777"));
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(mask_secrets("nothing", 200, &many), "[redacted]");
+        // Each of them would be compared to its end.
+        assert_eq!(mask_secrets(&format!("got {long}"), 200, &[&long]), "[redacted]");
+    }
+
+    #[test]
+    fn inv34_short_secrets_are_not_made_out_in_what_could_say_anything() {
+        assert!(echoes("a1b", &["1"]) && echoes("&#49;", &["1"]));
+        assert!(!echoes("MTExMTEx", &["1"]), "six of them in base64");
+        assert!(echoes("MTExMTEx", &["1111"]));
+    }
+
+    /// Steps of the search are counted; what is decoded before is as long as what is searched.
+    #[test]
+    fn inv34_a_search_takes_as_long_as_the_text_whatever_both_say() {
+        let near_misses: Vec<String> =
+            (0..1_000).map(|number| format!("{}b{number}", "a".repeat(number % 120))).collect();
+        let steps = |finder: &SecretFinder, text: &str| {
+            let before = STEPS.get();
+            assert!(!finder.is_in(text), "{}", &text[..30]);
+            STEPS.get() - before
+        };
+        let finder = SecretFinder::new(&near_misses);
+        for piece in ["a", "aab", "%61", "&#x61;a", "\\u0061\\", "61", "97,", "YWFh", "%2561+", "é", "0x61 "]
+        {
+            let [short, long] = [4_000, 40_000].map(|length| piece.repeat(length / piece.len()));
+            let most = steps(&finder, &long);
+            assert!(most <= 24 * long.len(), "{piece}: {most}");
+            assert!(most <= 11 * steps(&finder, &short).max(long.len()), "{piece}: {most}");
+        }
+    }
+
+    #[test]
+    fn inv34_masking_takes_as_long_as_what_is_shown() {
+        let token = "d".repeat(200_000);
+        let secrets = ["e", "ee", "eeee", "eeeeeeee", "d", &token];
+        for text in ["e".repeat(800_000), "%65".repeat(300_000), "d".repeat(800_000), token.clone()] {
+            let before = STEPS.get();
+            assert!(mask_secrets(&text, 200, &secrets).starts_with("[redacted]"));
+            let steps = STEPS.get() - before;
+            assert!(steps < 80_000, "{steps}");
+        }
     }
 }

@@ -43,6 +43,8 @@ pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
 pub use credential_names::may_name_a_credential;
 pub use echo::echoes;
+#[doc(hidden)] // for our other crates
+pub use echo::{SecretFinder, is_printable, mask_secrets};
 #[doc(hidden)] // for the errors of our other crates
 pub use error::write_chain;
 pub use error::{

@@ -78,6 +78,15 @@ fn long_token() -> Vec<u8> {
     with_length("", body.as_bytes())
 }
 
+/// An error whose tokens are long, and short ones that stand all over its words.
+fn error_with_tokens() -> Vec<u8> {
+    let (long, words) = ("d".repeat(200_000), "e".repeat(800_000));
+    let body = format!(
+        r#"{{"error":"x","access_token":"e","refresh_token":"d","id_token":"{long}","error_description":"{words}"}}"#
+    );
+    with_length("", body.as_bytes())
+}
+
 /// The peak of the heap, over what was there before.
 fn peak_of(work: impl FnOnce()) -> usize {
     let profiler = Profiler::builder().testing().build();
@@ -141,6 +150,7 @@ fn inv14_a_hostile_answer_takes_at_most_4_mib_more_than_a_good_one() {
         ),
         ("long token", serve(long_token(), nothing()), None),
         ("long field", serve(token_with_many("\"", &"x".repeat(KIB), "\""), nothing()), None),
+        ("error that uncovers its tokens", serve(error_with_tokens(), nothing()), Some("[redacted]")),
         // Whether these are accepted is not the question here.
         ("list of numbers", serve(token_with_many("[", "0", "]"), nothing()), None),
         ("list of objects", serve(token_with_many("[", r#"{"":0}"#, "]"), nothing()), None),

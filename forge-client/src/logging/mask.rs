@@ -7,6 +7,7 @@ mod secrets;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use forge_core::{SecretFinder, is_printable};
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LINK, LOCATION, REFRESH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Request;
@@ -15,7 +16,7 @@ use url::{Url, form_urlencoded};
 
 use crate::hop::Trust;
 
-use fields::{Fields, json_in};
+use fields::{Fields, byte_list, json_in};
 use names::Names;
 use references::bare;
 use secrets::Secrets;
@@ -25,10 +26,14 @@ pub(super) use names::normalized;
 /// What takes the place of a secret.
 const MASKED: &str = "***";
 
+/// How many bytes of a body, or of an answer's headers, are searched for secrets, so that no server keeps a
+/// thread of the runtime busy.
+pub(super) const MAX_SEARCHED: usize = 64 * 1024;
+
 /// Knows secrets by their names, and those of one request by their values.
 pub(crate) struct Mask {
     names: Names,
-    secrets: Secrets,
+    secrets: SecretFinder,
 }
 
 impl Mask {
@@ -46,31 +51,43 @@ impl Mask {
         {
             secrets.learn_fields(&fields, &names);
         }
-        Self { names, secrets }
+        Self { names, secrets: secrets.into_finder() }
     }
 
     /// One that has nothing to mask.
     pub(super) fn none() -> Self {
-        Self { names: Names::new(Arc::new([])), secrets: Secrets::default() }
+        Self { names: Names::new(Arc::new([])), secrets: Secrets::default().into_finder() }
     }
 
-    /// Names and values, in one line.
+    /// Names and values, in one line. Of values beyond [`MAX_SEARCHED`] in all the length.
     pub(super) fn headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
         let mut line = String::new();
+        let mut searched: usize = 0;
         for (name, value) in headers {
             let separator = if line.is_empty() { "" } else { ", " };
-            let _ = match self.header(name, value, url, trust) {
-                Some(shown) => write!(line, "{separator}{name}: {shown:?}"),
-                None => write!(line, "{separator}{name}: {MASKED}"),
+            let _ = write!(line, "{separator}{name}: ");
+            let _ = if self.is_masked(name, value, trust) {
+                line.write_str(MASKED)
+            } else if value.len() > MAX_SEARCHED - searched {
+                write!(line, "{} bytes", value.len())
+            } else {
+                searched += value.len();
+                match self.header(name, value, url, trust) {
+                    Some(shown) => write!(line, "{shown:?}"),
+                    None => line.write_str(MASKED),
+                }
             };
         }
         line
     }
 
-    /// A body that is JSON or a form and not longer than `max`; of others the length.
+    /// A body that is JSON or a form and not longer than `max` and [`MAX_SEARCHED`]; of others the length.
     pub(super) fn body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
-        let fields = if body.len() > max { None } else { Fields::read(content_type, body) };
-        fields.map_or_else(|| format!("{} bytes", body.len()), |fields| self.fields(fields))
+        let is_short = body.len() <= max.min(MAX_SEARCHED);
+        let Some(fields) = is_short.then(|| Fields::read(content_type, body)).flatten() else {
+            return format!("{} bytes", body.len());
+        };
+        self.fields(fields).chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
     }
 
     fn fields(&self, fields: Fields) -> String {
@@ -84,7 +101,7 @@ impl Mask {
     }
 
     fn header(&self, name: &HeaderName, value: &HeaderValue, url: &Url, trust: &Trust) -> Option<String> {
-        if self.names.mask_header(name, value, trust) || [LINK, REFRESH].contains(name) {
+        if self.is_masked(name, value, trust) {
             return None;
         }
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -96,7 +113,16 @@ impl Mask {
         })
     }
 
+    /// Whatever its value.
+    fn is_masked(&self, name: &HeaderName, value: &HeaderValue, trust: &Trust) -> bool {
+        self.names.mask_header(name, value, trust) || [LINK, REFRESH].contains(name)
+    }
+
     fn mask_json(&self, value: &mut Value, place: Place) {
+        if byte_list(value).is_some_and(|list| self.secrets.is_in(&list)) {
+            *value = MASKED.into();
+            return;
+        }
         match value {
             Value::Object(fields) => {
                 let siblings = self.names.of_object(fields);
@@ -115,7 +141,7 @@ impl Mask {
             Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item, place)),
             Value::String(_) | Value::Number(_) if place == Place::WithoutName => *value = MASKED.into(),
             Value::String(text) => *text = self.text(text, place),
-            Value::Number(number) if self.secrets.are_in(&number.to_string()) => *value = MASKED.into(),
+            Value::Number(number) if self.secrets.is_in(&number.to_string()) => *value = MASKED.into(),
             Value::Number(_) | Value::Bool(_) | Value::Null => {}
         }
     }
@@ -134,7 +160,7 @@ impl Mask {
     /// What its name does not tell to be secret: it may be all the same, or be JSON in which something is, and
     /// the references in it are shown without user-info and query.
     fn text(&self, text: &str, place: Place) -> String {
-        if self.secrets.are_in(text) {
+        if self.secrets.is_in(text) {
             return MASKED.to_owned();
         }
         match json_in(text) {

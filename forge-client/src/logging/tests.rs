@@ -159,5 +159,9 @@ async fn a_body_is_told_when_it_was_read_and_reaches_its_reader_untouched() {
     assert_eq!(read(&complete().max_body(26), body, all).await.1, masked);
     assert_eq!(read(&complete().max_body(25), body, all).await, (body.to_owned(), "26 bytes".into()));
     assert_eq!(read(&complete().max_body(0), body, all).await.1, "26 bytes");
+    let long = |length: usize| &*format!(r#"{{"a":"{}"}}"#, "x".repeat(length - 8)).leak();
+    let unlimited = complete().max_body(usize::MAX);
+    assert_eq!(read(&unlimited, long(65_536), all).await.1, long(65_536));
+    assert_eq!(read(&unlimited, long(65_537), all).await.1, "65537 bytes");
     assert_eq!(read(&complete(), body, 0).await.1, "", "nobody reads it, so nobody is told");
 }

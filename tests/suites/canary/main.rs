@@ -2,16 +2,18 @@
 //! canaries, in whatever form one could have got there.
 //!
 //! What a new public type, error or log line needs is a line in `types.rs`, `refusals.rs`, `answers.rs`,
-//! `hooks.rs`, `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
+//! `escapes.rs`, `parts.rs`, `hooks.rs`, `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
 
 #![allow(clippy::expect_used)]
 
 mod answers;
 mod auth;
 mod canaries;
+mod escapes;
 mod hooks;
 mod http2;
 mod logs;
+mod parts;
 mod refusals;
 mod session;
 mod settings;

@@ -91,7 +91,7 @@ fn clients(token_url: &str) -> (Vec<Client>, Canaries) {
 }
 
 /// Every place of an answer in which a server may echo something.
-fn answers(echo: &str) -> Vec<(&'static str, RawReply)> {
+pub(crate) fn answers(echo: &str) -> Vec<(&'static str, RawReply)> {
     let json = |status, body: &Value| {
         RawReply::status(status).with_header("content-type", "application/json").with_body(body.to_string())
     };
@@ -128,7 +128,7 @@ type Encoding = (&'static str, fn(&str) -> String);
 type Echo = (&'static str, fn(&RecordedRequest) -> String);
 
 /// Has each secret of each kind of client echoed by each of these encodings in each place.
-async fn assert_masked(encodings: &[Encoding]) {
+pub(crate) async fn assert_masked(encodings: &[Encoding]) {
     let server = Origin::start(|_| RawReply::status(500)).await.expect("a server");
     let (clients, mut canaries) = clients(&format!("{}/token", server.url()));
     for client in &clients {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use http::HeaderValue;
 use serde_json::Value;
 use url::form_urlencoded;
@@ -11,6 +13,21 @@ pub(super) enum Fields {
 /// The object or the list of which a text is the JSON.
 pub(super) fn json_in(text: &str) -> Option<Value> {
     text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok())?
+}
+
+/// The numbers of an array, or of an object that JavaScript made of one: `{"0":115,"1":51}`.
+pub(super) fn byte_list(value: &Value) -> Option<String> {
+    let numbers: Vec<&Value> = match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(fields) => {
+            let numbered = fields.iter().map(|(name, value)| Some((name.parse::<usize>().ok()?, value)));
+            numbered.collect::<Option<BTreeMap<_, _>>>()?.into_values().collect()
+        }
+        _ => return None,
+    };
+    let texts: Option<Vec<String>> =
+        numbers.iter().map(|number| number.is_number().then(|| number.to_string())).collect();
+    texts.map(|texts| texts.join(","))
 }
 
 impl Fields {

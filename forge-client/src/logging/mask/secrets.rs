@@ -1,6 +1,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use forge_core::echoes;
+use forge_core::SecretFinder;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_auth::parser::ChallengeParser;
 use percent_encoding::percent_decode_str;
@@ -16,12 +16,11 @@ use super::names::Names;
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    pub(super) fn are_in(&self, text: &str) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let secrets: Vec<&str> = self.0.iter().map(|secret| secret.as_str()).collect();
-        echoes(text, &secrets)
+    /// Searches for each of them once, in as many texts as there are.
+    pub(super) fn into_finder(mut self) -> SecretFinder {
+        self.0.sort_unstable_by(|one, other| one.as_str().cmp(other));
+        self.0.dedup();
+        SecretFinder::new(&self.0)
     }
 
     /// Values of headers, with their scheme and without, and what they consist of.

@@ -230,3 +230,52 @@ fn inv16_what_a_request_hides_in_json_within_its_body_is_masked_where_it_is_echo
         assert_eq!(json(&mask, r#"{"x":"a-canary","y":"opened"}"#), r#"{"x":"***","y":"opened"}"#, "{body}");
     }
 }
+
+#[test]
+fn inv34_an_echo_is_masked_whatever_escaping_the_server_used() {
+    let mask = mask(&[("cookie", "theme=dark; session=s3cret&1")]);
+    for body in [
+        r#"{"x":"<p>s3cret&amp;1</p>"}"#,
+        r#"{"x":"s3cret&#x26;1"}"#,
+        r#"{"x":"7333637265742631"}"#,
+        r#"{"x":"s3cret\\u{26}1"}"#,
+        r#"{"x":"115 51 99 114 101 116 38 49"}"#,
+        r#"{"x":[115,51,99,114,101,116,38,49]}"#,
+        r#"{"x":{"0":115,"1":51,"2":99,"3":114,"4":101,"5":116,"6":38,"7":49}}"#,
+        r#"{"x":{"0":1,"1":2,"2":3,"3":4,"4":115,"5":51,"6":99,"7":114,"8":101,"9":116,"10":38,"11":49}}"#,
+    ] {
+        assert_eq!(json(&mask, body), r#"{"x":"***"}"#, "{body}");
+    }
+    for body in [r#"{"x":[115,51,99]}"#, r#"{"x":{"0":115,"y":51}}"#, r#"{"x":{}}"#, r#"{"x":[]}"#] {
+        assert_eq!(json(&mask, body), body);
+    }
+}
+
+#[test]
+fn inv34_what_is_invisible_or_turns_the_line_around_is_not_shown() {
+    let body = "{\"x\":\"a\u{202e}b\u{2028}c\u{200b}\",\"\u{2066}y\":\"naïve ☃\"}";
+    assert_eq!(json(&mask(&[]), body), "{\"x\":\"a b c \",\" y\":\"naïve ☃\"}");
+}
+
+#[test]
+fn inv34_many_cookies_are_searched_for_once_each_and_too_many_hide_everything() {
+    let cookies = |count: usize| {
+        let cookies: Vec<_> = (0..count).map(|number| format!("c=cookie-{number:05}")).collect();
+        cookies.join("; ")
+    };
+    let mask = |count: usize| mask(&[("cookie", cookies(count).leak())]);
+    let shown = |mask: &Mask| json(mask, r#"{"x":"said cookie-00777","y":"cookie-01777"}"#);
+    assert_eq!(shown(&mask(1_000)), r#"{"x":"***","y":"cookie-01777"}"#);
+    assert_eq!(shown(&mask(1_100)), r#"{"***":"***"}"#);
+}
+
+#[test]
+fn inv34_of_headers_only_so_much_is_looked_through() {
+    let long = "x".repeat(MAX_SEARCHED - 3);
+    let mut sent = HeaderMap::new();
+    for (name, value) in [("a", "yes"), ("b", long.as_str()), ("c", "z"), ("cookie", "z")] {
+        sent.insert(HeaderName::from_static(name), value.parse().unwrap());
+    }
+    let shown = mask(&[]).headers(&sent, &url(), &trust());
+    assert_eq!(shown, format!("a: \"yes\", b: \"{long}\", c: 1 bytes, cookie: ***"));
+}

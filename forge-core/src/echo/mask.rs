@@ -1,0 +1,125 @@
+use std::ops::Range;
+
+use super::{Automaton, MAX_NEEDLE_LEN, MAX_SECRETS, MIN_PART_LEN, Reading, SecretFinder, start_of};
+
+/// What a server said, without these secrets, and at most `max_chars` characters of it, followed by `…` where
+/// there was more.
+///
+/// A secret that stands there as it is gets masked. All occurrences of all secrets are found before any is
+/// masked, so that a secret that is part of another one, or overlaps it, uncovers nothing. The whole text is
+/// masked if a secret can be read in it in another form (see [`echoes`](super::echoes)), since nobody can say
+/// where it begins and ends; if a secret of fewer than 4 bytes stands there by itself, since the gap would
+/// spell it out; if more than 16 of 128 bytes or more stand there; and if there are more than 1,024 secrets.
+///
+/// Of a text only so much is looked at as can be shown, and what a secret takes that begins there: time and
+/// memory do not depend on the length of what the server sent.
+#[must_use]
+pub fn mask_secrets(text: &str, max_chars: usize, secrets: &[&str]) -> String {
+    let may_be_shown = max_chars.saturating_add(MAX_MASKED_CHARS);
+    let shown = text.char_indices().nth(may_be_shown).map_or(text.len(), |(end, _)| end);
+    let looked_at = boundary_from(text, shown.saturating_add(MAX_NEEDLE_LEN * MAX_ESCAPE_LEN));
+    let Some(masked) = secret_ranges(&text[..looked_at], secrets) else {
+        return REDACTED.to_owned();
+    };
+    let mut result = String::new();
+    let mut at = 0;
+    for range in masked.0.iter().take_while(|range| range.start < shown) {
+        result.push_str(&text[at..range.start]);
+        result.push_str(REDACTED);
+        at = range.end;
+    }
+    result.push_str(text.get(at..shown).unwrap_or_default());
+    let is_cut = at.max(shown) < text.len();
+    cut(&mut result, max_chars, is_cut);
+    result
+}
+
+/// `None` if the whole text has to be masked.
+fn secret_ranges(text: &str, secrets: &[&str]) -> Option<Ranges> {
+    if secrets.len() > MAX_SECRETS {
+        return None;
+    }
+    let needles = secrets.iter().map(|secret| start_of(secret.as_bytes()));
+    let (mut ranges, mut checked) = (Vec::new(), 0);
+    for hit in Automaton::new(needles).hits(text.as_bytes()) {
+        if hit.len() == MAX_NEEDLE_LEN {
+            checked += 1;
+            ranges.push(hit.start..hit.start + whole_secret(&text[hit.start..], secrets)?);
+        } else if hit.len() >= MIN_PART_LEN {
+            ranges.push(hit);
+        }
+        if checked > MAX_CHECKED {
+            return None;
+        }
+    }
+    let masked = Ranges::merged(ranges);
+    // That also finds a very short secret that stands by itself.
+    let is_uncovered = SecretFinder::new(secrets).is_outside(&masked, Reading::with_sources(text.as_bytes()));
+    (!is_uncovered).then_some(masked)
+}
+
+/// How long the secret is whose beginning this text begins with. `None` if one of those goes on in another way
+/// than the text: it may be the same, escaped.
+fn whole_secret(text: &str, secrets: &[&str]) -> Option<usize> {
+    let start = start_of(text.as_bytes());
+    let begun = secrets.iter().filter(|secret| start_of(secret.as_bytes()) == start);
+    begun
+        .map(|secret| {
+            if text.starts_with(secret) {
+                Some(secret.len())
+            } else {
+                secret.starts_with(text).then_some(text.len())
+            }
+        })
+        .try_fold(0, |longest, length| Some(longest.max(length?)))
+}
+
+fn cut(text: &mut String, max_chars: usize, mut is_cut: bool) {
+    if let Some((end, _)) = text.char_indices().nth(max_chars) {
+        text.truncate(end);
+        is_cut = true;
+    }
+    if is_cut {
+        text.push('…');
+    }
+}
+
+/// The end of a character, there or later, or that of the text.
+fn boundary_from(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
+}
+
+/// Parts of a text, in order, of which no two overlap or touch.
+#[derive(Default)]
+pub(super) struct Ranges(Vec<Range<usize>>);
+
+impl Ranges {
+    fn merged(mut ranges: Vec<Range<usize>>) -> Self {
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        Self(merged)
+    }
+
+    /// Whether all of this lies in one of the parts.
+    pub(super) fn contain(&self, range: &Range<usize>) -> bool {
+        let after = self.0.partition_point(|part| part.start <= range.start);
+        after.checked_sub(1).is_some_and(|at| range.end <= self.0[at].end)
+    }
+}
+
+/// How many secrets of 128 bytes and more may stand in one text, each of which is compared to its end.
+const MAX_CHECKED: usize = 16;
+
+const REDACTED: &str = "[redacted]";
+
+/// How much more may be looked through than is shown: what is masked makes room for what comes after it.
+const MAX_MASKED_CHARS: usize = 1_024;
+
+/// What an escape takes for one byte: `%2526amp%253B` is 13 bytes, and more are for those who pad with zeros.
+const MAX_ESCAPE_LEN: usize = 64;
