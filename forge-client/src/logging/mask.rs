@@ -81,9 +81,9 @@ impl Mask {
         line
     }
 
-    /// A body that is JSON or a form and not longer than `max` and [`MAX_SEARCHED`]; of others the length.
+    /// A body that is JSON or a form and not longer than `max`; of others the length.
     pub(super) fn body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
-        let is_short = body.len() <= max.min(MAX_SEARCHED);
+        let is_short = body.len() <= max;
         let Some(fields) = is_short.then(|| Fields::read(content_type, body)).flatten() else {
             return format!("{} bytes", body.len());
         };
