@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, TokenData, TokenFetcher, async_trait,
-    check_header_name,
+    AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, Secret, TokenData, TokenFetcher,
+    async_trait, check_header_name,
 };
 use forge_token::{TokenAttempt, TokenEndpoint, TokenRequest, TokenTransport, call_repeatably};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -36,9 +36,10 @@ pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
 ///
 /// The URL must be `https`, or name this machine; no redirect is followed; an answer is limited to 1 MiB
 /// and to the step's time-out. A call that ended without an answer, or failed fast and transiently, is repeated
-/// once within that time-out, with values that are read anew: see [`call_repeatably`]. A call whose
-/// `request_data` has a `grant_type` of `refresh_token` is sent once, over a new connection. No error shows anything that was sent, even if the server echoes it, or more
-/// of an answer than an error code and its description (RFC 6749 5.2).
+/// once within that time-out, with values that are read anew: see [`call_repeatably`]. A call with
+/// a refresh token is sent once, over a new connection: one with a `grant_type` of `refresh_token`, with a field or
+/// header of such a name, or with the refresh token of another step. No error shows anything that was sent, even
+/// if the server echoes it, or more of an answer than an error code and its description (RFC 6749 5.2).
 pub struct HttpTokenFetcher<P> {
     name: String,
     endpoint: TokenEndpoint,
@@ -108,10 +109,23 @@ impl<N: Clone + PartialEq> Parts<N> {
 }
 
 impl<P: Place> HttpTokenFetcher<P> {
-    fn sends_refresh_token(&self) -> bool {
-        let is_refresh =
-            |value: &RequestValue| value.text().is_some_and(|text| text.expose() == "refresh_token");
-        self.data.fixed.iter().any(|(name, value)| name == "grant_type" && is_refresh(value))
+    /// Whether the call holds a refresh token: by its grant, by a name, or since it is that of another step.
+    fn sends_refresh_token(&self, context: &FetchContext) -> Result<bool, AuthenticationError> {
+        let is_of_context = |text: &Secret| {
+            let mut refresh_tokens = context.tokens().filter_map(|(_, token)| token.refresh_token());
+            refresh_tokens.any(|refresh_token| text.expose().contains(refresh_token))
+        };
+        let data = self.data.of_request(context, Ok)?;
+        let is_in_data = data.iter().any(|(name, value)| {
+            let is_grant = |text: &Secret| name == "grant_type" && text.expose() == "refresh_token";
+            names_refresh_token(name)
+                || value.text().is_some_and(|text| is_grant(text) || is_of_context(text))
+        });
+        let headers = self.headers.of_request(context, header_name)?;
+        let is_in_headers = headers.iter().any(|(name, value)| {
+            names_refresh_token(name.as_str()) || value.text().is_some_and(is_of_context)
+        });
+        Ok(is_in_data || is_in_headers)
     }
 
     async fn attempt(
@@ -169,6 +183,12 @@ impl<P: Place> HttpTokenFetcher<P> {
     }
 }
 
+/// As `refresh_token`, `refreshToken` and `X-Refresh-Token` do.
+fn names_refresh_token(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphabetic).collect();
+    letters.to_ascii_lowercase().contains("refreshtoken")
+}
+
 /// What forms and queries can hold.
 fn texts(data: Vec<(String, Read)>) -> Result<Vec<(String, Zeroizing<String>)>, AuthenticationError> {
     let text = |(name, value): (String, Read)| match value.into_text() {
@@ -217,7 +237,7 @@ impl<P: Place> TokenFetcher for HttpTokenFetcher<P> {
     }
 
     async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
-        if self.sends_refresh_token() {
+        if self.sends_refresh_token(context)? {
             // The server may have used it up, whatever became of the answer.
             return self.attempt(TokenAttempt::only(), context).await;
         }

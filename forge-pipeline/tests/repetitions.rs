@@ -10,7 +10,7 @@ use forge_core::{
     AuthenticationError, AuthenticationErrorKind, FetchContext, SecretSource, TokenData, TokenFetcher,
     async_trait,
 };
-use forge_pipeline::{BodyTokenFetcher, HttpTokenFetcherBuilder};
+use forge_pipeline::{BodyTokenFetcher, HttpTokenFetcherBuilder, RequestValue};
 use forge_token::{TokenConnection, TokenRequest, TokenResponse, TokenTransport};
 use http::StatusCode;
 
@@ -119,6 +119,37 @@ async fn a_repetition_that_hangs_does_not_turn_the_error_of_a_step_into_a_time_o
     assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY));
     let limits: Vec<_> = endpoint.seen().into_iter().map(|(.., limit)| limit.expect("a limit")).collect();
     assert!(limits[0] == limit && limits[1] < limit, "{limits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv25_a_step_that_sends_the_refresh_token_of_another_step_is_called_once() {
+    type Data = fn(&FetchContext) -> Vec<(&'static str, RequestValue)>;
+
+    fn refresh_token(context: &FetchContext) -> RequestValue {
+        context.get_token("login").and_then(|token| token.refresh_token()).map(str::to_owned).into()
+    }
+    let ways: [Data; 3] = [
+        |context| vec![("refresh_token", refresh_token(context)), ("grant_type", "refresh_token".into())],
+        |context| vec![("renew", refresh_token(context))],
+        |_| vec![("refreshToken", "from elsewhere".into())],
+    ];
+    let context = FetchContext::new().with_token("login", TokenData::new("t").with_refresh_token("once"));
+    for answer in [&[Answer::HangUp], &[Answer::Status(500)]] {
+        for way in ways {
+            let endpoint = Endpoint::with(answer);
+            let step = step(&endpoint).depends_on(["login"]).request_data_with(way).build().expect("a step");
+            step.fetch(&context).await.expect_err("it is down");
+            let connections: Vec<_> =
+                endpoint.seen().into_iter().map(|(connection, ..)| connection).collect();
+            assert_eq!(connections, [TokenConnection::New]);
+        }
+        let endpoint = Endpoint::with(answer);
+        let header = |context: &FetchContext| [("X-Renew", refresh_token(context))];
+        let step =
+            step(&endpoint).depends_on(["login"]).request_headers_with(header).build().expect("a step");
+        step.fetch(&context).await.expect_err("it is down");
+        assert_eq!(endpoint.seen().len(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

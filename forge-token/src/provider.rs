@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, Clock, IntoTokenSource, ResponseFields, Secret, SecretSource, TokenData,
-    TokenProvider, TokenSource, async_trait,
+    AuthenticationError, Clock, IntoTokenSource, OAuthErrorCode, ResponseFields, Secret, SecretSource,
+    TokenData, TokenProvider, TokenSource, async_trait,
 };
-use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -25,6 +25,7 @@ pub use builder::OAuth2TokenProviderBuilder;
 pub use client_auth::AuthMethod;
 pub use grant::{ClientCredentials, Grant, Password};
 
+use crate::rt;
 use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_repeatably};
 use client_auth::ClientAuth;
 use query::SecretQuery;
@@ -183,7 +184,12 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     /// Calls with the secrets as they are now. If these are refused, and others by then, once more.
     async fn call(&self, current: Option<&TokenData>) -> Result<TokenData, AuthenticationError> {
         let result = self.call_once_or_repeated(current).await;
-        if !result.as_ref().is_err_and(AuthenticationError::is_permanent) {
+        let sends_refresh_token = current.is_some_and(|current| current.refresh_token().is_some());
+        // A refresh token goes out again only if the client was refused, and not the token or the server.
+        let may_help = |error: &AuthenticationError| {
+            error.is_permanent() && (!sends_refresh_token || is_refusal_of_client(error))
+        };
+        if !result.as_ref().is_err_and(may_help) {
             return result;
         }
         let renewed = self.secrets().await?;
@@ -198,7 +204,8 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             // The server may have used it up, whatever became of the answer.
             return self.attempt(TokenAttempt::only(), current).await;
         }
-        call_repeatably(None, |attempt| self.attempt(attempt, current)).await
+        // The transport's own time-out bounds each attempt; the manager's fetch may have less time left.
+        call_repeatably(rt::time_left(), |attempt| self.attempt(attempt, current)).await
     }
 
     async fn attempt(
@@ -227,7 +234,6 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     ) -> Result<TokenData, AuthenticationError> {
         let mut request = self.request(secrets, current.and_then(TokenData::refresh_token))?;
         request.connection = attempt.connection;
-        request.timeout = attempt.timeout;
         // The lifetime counts from here: a slow answer must not stretch it.
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;
@@ -273,6 +279,15 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         self.client.set_header(&secrets.client, &mut request.headers)?;
         Ok(request)
     }
+}
+
+/// Whether the server has refused the client itself (RFC 6749 5.2): then another secret may be accepted.
+fn is_refusal_of_client(error: &AuthenticationError) -> bool {
+    let is_verdict = error.status().is_some_and(|status| status.is_client_error()) && !error.is_postponed();
+    let code = error.oauth_error_code();
+    is_verdict
+        && (error.status() == Some(StatusCode::UNAUTHORIZED) && code.is_none()
+            || matches!(code, Some(OAuthErrorCode::InvalidClient | OAuthErrorCode::UnauthorizedClient)))
 }
 
 #[async_trait]

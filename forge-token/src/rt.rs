@@ -1,7 +1,9 @@
 //! What the manager needs of a runtime. `tests/interleavings.rs` compiles the manager over another
 //! module of this shape, in which shuttle chooses who runs next.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -72,6 +74,37 @@ impl Deadline {
     /// another one: that would have room for both.
     pub(crate) fn bound<F: Future>(self, future: F) -> tokio::time::Timeout<F> {
         tokio::time::timeout_at(self.0, future)
+    }
+}
+
+thread_local! {
+    /// When the flight ends that this thread is polling.
+    static FLIGHT_ENDS: Cell<Option<Deadline>> = const { Cell::new(None) };
+}
+
+/// How long the flight has left that polls this; `None`: no flight does. A provider that repeats a call goes
+/// by it, so that its own error is told and not the flight's time-out.
+pub(crate) fn time_left() -> Option<Duration> {
+    let Deadline(ends) = FLIGHT_ENDS.with(Cell::get)?;
+    Some(ends.saturating_duration_since(tokio::time::Instant::now()))
+}
+
+/// Lets what the future polls see the deadline of its flight.
+pub(crate) async fn within<F: Future>(deadline: Deadline, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _restored = Restored(FLIGHT_ENDS.with(|ends| ends.replace(Some(deadline))));
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Puts back what was there before, also when the future panics.
+struct Restored(Option<Deadline>);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        FLIGHT_ENDS.with(|ends| ends.set(self.0));
     }
 }
 

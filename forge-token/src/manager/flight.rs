@@ -64,7 +64,8 @@ struct Course {
 pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
     let deadline = Deadline::after(manager.fetch_timeout());
     let mut course = Course { is_answered: true, is_told: false };
-    let flown = deadline.bound(unwinding(manager.obtain(goal, &landing, &mut course))).await;
+    let flown =
+        deadline.bound(unwinding(rt::within(deadline, manager.obtain(goal, &landing, &mut course)))).await;
     let result = match flown {
         Ok(Ok(Ok(Obtained::Landed(landed)))) => Ok(landed),
         Ok(Ok(Ok(Obtained::New(new)))) => {

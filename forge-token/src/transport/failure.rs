@@ -61,8 +61,11 @@ fn without_connection(error: &reqwest::Error) -> AuthenticationError {
         return unsent.with_source(ExchangeError::without_tls());
     }
     let unsent = failure(AuthenticationErrorKind::Connect, error).with_nothing_sent();
-    // rustls reports what it cannot accept, a plain HTTP answer among it, as invalid data.
-    let is_tls = is_https && io_errors(error).any(|error| error.kind() == io::ErrorKind::InvalidData);
+    // rustls reports what it cannot accept, a plain HTTP answer among it, as invalid data. The platform's
+    // library has an error of its own, where all else that keeps a connection from coming about is the system's.
+    let is_tls = is_https
+        && (io_errors(error).any(|error| error.kind() == io::ErrorKind::InvalidData)
+            || io_errors(error).next().is_none());
     if is_tls { unsent.with_message("the TLS handshake failed") } else { unsent }
 }
 

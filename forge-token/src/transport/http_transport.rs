@@ -126,7 +126,11 @@ impl TokenTransport for HttpTransport {
             call = call.timeout(limit);
         }
         let mut response = call.send().await.map_err(|error| failure::without_head(&error))?;
-        let body = read_bounded(&mut response).await?;
+        let body = match read_bounded(&mut response).await {
+            // The status and `Retry-After` have come, and say more than a body that breaks off.
+            Err(_) if !response.status().is_success() => Bytes::new(),
+            body => body?,
+        };
         Ok(TokenResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
     }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use forge_core::{AuthenticationError, OAuthErrorCode, random_fraction};
 use http::StatusCode;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::TokenConnection;
@@ -37,8 +38,10 @@ impl TokenAttempt {
 ///
 /// So a call is never sent more than twice, and the error is that of the second attempt. `limit` is the time
 /// for the whole call. The second attempt gets what the first one left of it. If that is less than the
-/// first one took, or less than 100 ms, there is none. If it runs out of time, the error is that of the first
-/// one, which says more. `None` leaves each attempt to the transport's own time-out.
+/// first one took, or less than 100 ms, there is none, except after a connection that ended without an answer.
+/// If it runs out of time, the error is that of the first
+/// one, which says more. `None` leaves each attempt to the transport's own time-out. Outside of a tokio runtime there is no pause, and so
+/// no second attempt after one.
 ///
 /// # Errors
 ///
@@ -54,6 +57,11 @@ where
         Err(error) => error,
     };
     let Some(pause) = pause_after(&first, begun.elapsed()) else { return Err(first) };
+    // Outside of a runtime there is nothing to wait with; a transport of the user's may need none.
+    let has_timer = Handle::try_current().is_ok();
+    if !has_timer && !pause.is_zero() {
+        return Err(first);
+    }
     let timeout = match limit.map(|limit| time_left(limit, begun.elapsed(), pause)) {
         Some(None) => return Err(first),
         Some(left) => left,
@@ -64,11 +72,14 @@ where
         tokio::time::sleep(pause).await;
     }
     let second = attempt(TokenAttempt { connection: TokenConnection::New, timeout });
-    let Some(timeout) = timeout else { return second.await };
-    match tokio::time::timeout(timeout, second).await {
-        Ok(Err(error)) if error.is_timeout() => Err(first),
-        Ok(second) => second,
-        Err(_) => Err(first),
+    let second = match timeout.filter(|_| has_timer) {
+        Some(timeout) => tokio::time::timeout(timeout, second).await.ok(),
+        None => Some(second.await),
+    };
+    match second {
+        Some(Err(error)) if error.is_timeout() => Err(first),
+        Some(second) => second,
+        None => Err(first),
     }
 }
 
@@ -104,7 +115,9 @@ fn is_momentary_status(status: StatusCode) -> bool {
 fn time_left(limit: Duration, elapsed: Duration, pause: Duration) -> Option<Duration> {
     let left = limit.saturating_sub(elapsed).saturating_sub(pause);
     let left = left / 10 * 9;
-    (left >= MIN_TIME_LEFT.max(elapsed)).then_some(left)
+    // A closed connection is no sign of a slow server: then any time will do.
+    let enough = if pause.is_zero() { Duration::from_millis(1) } else { MIN_TIME_LEFT.max(elapsed) };
+    (left >= enough).then_some(left)
 }
 
 #[cfg(test)]
@@ -199,5 +212,34 @@ mod tests {
             let error = call.await.expect("it ends in time").unwrap_err();
             assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY), "{limit:?}");
         }
+    }
+
+    #[test]
+    fn without_a_runtime_nothing_panics_and_the_first_error_is_told() {
+        use std::pin::pin;
+        use std::task::{Context, Poll, Waker};
+
+        let calls = std::cell::Cell::new(0);
+        let call = call_repeatably(None, |_| {
+            calls.set(calls.get() + 1);
+            ready(Err::<(), _>(status(StatusCode::BAD_GATEWAY)))
+        });
+        let Poll::Ready(result) = pin!(call).poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits");
+        };
+        assert_eq!(result.unwrap_err().status(), Some(StatusCode::BAD_GATEWAY));
+        assert_eq!(calls.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inv24_also_a_short_call_is_made_once_more_after_a_closed_connection() {
+        let calls = std::cell::Cell::new(0);
+        let called = call_repeatably(Some(Duration::from_millis(100)), |_| {
+            calls.set(calls.get() + 1);
+            let is_first = calls.get() == 1;
+            ready(if is_first { Err(error(Kind::Connect).with_no_answer()) } else { Ok(()) })
+        });
+        called.await.unwrap();
+        assert_eq!(calls.get(), 2);
     }
 }

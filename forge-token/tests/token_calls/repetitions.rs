@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_core::{SecretSource, TokenProvider};
-use forge_token::HttpTransport;
+use forge_token::{HttpTransport, TokenManager};
 
 use crate::server::{Server, Treatment, cut, status};
 use crate::{patient, provider, provider_with, refreshable};
@@ -90,4 +90,62 @@ async fn each_attempt_reads_the_secrets_anew() {
     let provider = provider_with(&server, secret, patient());
     provider.fetch_token().await.expect("a token");
     assert_eq!((server.requests(), read.load(Ordering::SeqCst)), (2, 2));
+}
+
+#[tokio::test]
+async fn inv08_a_status_counts_also_where_its_body_breaks_off() {
+    for (refused, retry_after) in [(429, 60), (503, 60)] {
+        let head = format!(
+            "HTTP/1.1 {refused} X\r\nretry-after: {retry_after}\r\ncontent-length: 100\r\n\r\n{{\"err"
+        );
+        let server = Server::start(move |_, _| Treatment::Bytes(head.clone().into_bytes())).await;
+        let error = provider(&server).fetch_token().await.expect_err("refused");
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(refused), "{error:?}");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(retry_after)));
+        assert_eq!(server.requests(), 1);
+    }
+}
+
+#[tokio::test]
+async fn inv08_a_repetition_that_hangs_leaves_the_first_error_and_its_cool_down() {
+    let treat = |_, among_all| if among_all % 2 == 0 { status(500, "") } else { Treatment::Silence };
+    let server = Server::start(treat).await;
+    let manager = TokenManager::builder(provider(&server));
+    let manager = manager.fetch_timeout(Duration::from_secs(1)).build().expect("a manager");
+    let error = manager.get_token().await.expect_err("it is down");
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(500), "{error:?}");
+    assert!(error.cool_down().is_some_and(|left| !left.is_zero()), "{error:?}");
+    manager.get_token().await.expect_err("in the cool-down");
+    assert_eq!(server.requests(), 2);
+}
+
+/// A secret that reads differently each time, as those do that rotate.
+fn rotating() -> SecretSource {
+    let read = AtomicUsize::new(0);
+    SecretSource::from_fn(move || {
+        let number = read.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, std::convert::Infallible>(format!("secret{number}").into()) }
+    })
+}
+
+#[tokio::test]
+async fn inv25_another_secret_is_no_reason_to_send_a_refresh_token_again() {
+    for (refused, body) in [
+        (500, r#"{"error":"invalid_grant"}"#),
+        (400, r#"{"error":"invalid_grant"}"#),
+        (302, ""),
+        (400, r#"{"error":"invalid_scope"}"#),
+    ] {
+        let head = format!("HTTP/1.1 {refused} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let server = Server::start(move |_, _| Treatment::Bytes(head.clone().into_bytes())).await;
+        let provider = provider_with(&server, rotating(), patient());
+        provider.refresh_token(&refreshable()).await.expect_err("refused");
+        assert_eq!(server.refreshes(), 1, "{refused} {body}");
+    }
+    // Where the client was refused, the token was not looked at.
+    let body = r#"{"error":"invalid_client"}"#;
+    let head = format!("HTTP/1.1 401 X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let server = Server::start(move |_, _| Treatment::Bytes(head.clone().into_bytes())).await;
+    provider_with(&server, rotating(), patient()).refresh_token(&refreshable()).await.expect_err("refused");
+    assert_eq!(server.refreshes(), 2);
 }

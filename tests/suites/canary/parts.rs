@@ -66,16 +66,18 @@ fn percent_form(end: &str) -> String {
 /// What all kinds of calls with these secrets come to.
 async fn refusals(url: &str, [key, secret, other]: &[String; 3]) -> Vec<(String, AuthenticationError)> {
     let base_url = url;
-    let url = format!("{url}/token?key={key}");
+    let url = format!("{url}/token");
     let mut refusals = Vec::new();
     for method in [AuthMethod::Body, AuthMethod::Header, AuthMethod::HeaderRaw] {
         let password =
             PasswordGrantTokenProvider::builder(&url, "my app", secret.as_str(), "user", other.as_str());
-        let password = password.auth_method(method).build().expect("a provider");
+        let password =
+            password.auth_method(method).secret_query_param("key", key.as_str()).build().expect("a provider");
         let refused = password.fetch_token().await.expect_err("a refusal");
         refusals.push((format!("password, {method:?}"), refused));
         let client = ClientCredentialsTokenProvider::builder(&url, "my app", secret.as_str());
-        let client = client.auth_method(method).build().expect("a provider");
+        let client =
+            client.auth_method(method).secret_query_param("key", key.as_str()).build().expect("a provider");
         let token = TokenData::new(secret.as_str()).with_refresh_token(other.as_str());
         let refused = client.refresh_token(&token).await.expect_err("a refusal");
         refusals.push((format!("refresh, {method:?}"), refused));
