@@ -3,15 +3,17 @@
 mod authentication;
 mod config;
 mod exchange;
+mod oauth_error_code;
 mod storage;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-pub use authentication::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode};
+pub use authentication::{AuthenticationError, AuthenticationErrorKind};
 pub use config::ConfigError;
 pub use exchange::ExchangeError;
+pub use oauth_error_code::OAuthErrorCode;
 pub use storage::StorageError;
 
 /// Writes an error and its causes in one line, for the `Debug` of an error that a `main` may return.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Source, as_source, write_chain};
+use super::{OAuthErrorCode, Source, as_source, write_chain};
 
 /// No token could be had, and why.
 ///
@@ -70,59 +70,6 @@ pub enum AuthenticationErrorKind {
     Storage,
     /// Anything else, from a provider of one's own.
     Other,
-}
-
-/// An error code of a token endpoint: RFC 6749 5.2, and whatever else servers send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OAuthErrorCode {
-    /// `invalid_request`
-    InvalidRequest,
-    /// `invalid_client`: unknown client, wrong secret, or unsupported authentication method.
-    InvalidClient,
-    /// `invalid_grant`: the refresh token or the user's credentials are wrong, expired or revoked.
-    InvalidGrant,
-    /// `unauthorized_client`: the client may not use this grant type.
-    UnauthorizedClient,
-    /// `unsupported_grant_type`
-    UnsupportedGrantType,
-    /// `invalid_scope`
-    InvalidScope,
-    /// A code that RFC 6749 5.2 does not list.
-    Other(String),
-}
-
-impl OAuthErrorCode {
-    /// The code as it stands in an answer.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::Other(code) => code,
-        }
-    }
-}
-
-impl From<&str> for OAuthErrorCode {
-    fn from(code: &str) -> Self {
-        let listed = [
-            Self::InvalidRequest,
-            Self::InvalidClient,
-            Self::InvalidGrant,
-            Self::UnauthorizedClient,
-            Self::UnsupportedGrantType,
-            Self::InvalidScope,
-        ];
-        listed
-            .into_iter()
-            .find(|known| known.as_str() == code)
-            .unwrap_or_else(|| Self::Other(code.to_owned()))
-    }
 }
 
 impl AuthenticationError {
@@ -434,23 +381,6 @@ impl Error for AuthenticationError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_listed_code_is_read_back_and_unknown_ones_are_kept() {
-        for code in [
-            "invalid_request",
-            "invalid_client",
-            "invalid_grant",
-            "unauthorized_client",
-            "unsupported_grant_type",
-            "invalid_scope",
-        ] {
-            let read = OAuthErrorCode::from(code);
-            assert_eq!(read.as_str(), code);
-            assert!(!matches!(read, OAuthErrorCode::Other(_)));
-        }
-        assert_eq!(OAuthErrorCode::from("scope_invalid"), OAuthErrorCode::Other("scope_invalid".into()));
-    }
 
     #[test]
     fn a_clone_keeps_the_source_and_display_does_not_repeat_it() {
