@@ -64,13 +64,14 @@ struct Course {
 pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
     let deadline = Deadline::after(manager.fetch_timeout());
     let mut course = Course { is_answered: true, is_told: false };
-    let flown =
-        deadline.bound(unwinding(rt::within(deadline, manager.obtain(goal, &landing, &mut course)))).await;
+    // On the heap, since each wrapper around it would have room for it twice.
+    let obtaining = Box::pin(manager.obtain(goal, &landing, &mut course));
+    let flown = deadline.bound(unwinding(rt::within(deadline, obtaining))).await;
     let result = match flown {
         Ok(Ok(Ok(Obtained::Landed(landed)))) => Ok(landed),
         Ok(Ok(Ok(Obtained::New(new)))) => {
             // A storage of the user's may panic. Without this the flight would be lost, and flown again.
-            let kept = unwinding(manager.keep(goal, *new, &landing)).await;
+            let kept = unwinding(Box::pin(manager.keep(goal, *new, &landing))).await;
             let kept =
                 kept.unwrap_or_else(|Panicked| Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)));
             manager.or_last_resort(goal, kept, &course)

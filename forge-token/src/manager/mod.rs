@@ -1,6 +1,7 @@
 //! The manager: a slot that answers hits, and flights that fill it.
 
 mod builder;
+mod caller;
 mod entry;
 mod failures;
 mod flight;
@@ -388,90 +389,8 @@ impl TokenManager {
             None => true,
         }
     }
-
-    /// A credential from a flight that serves the goal, begun here unless one is under way.
-    async fn obtain(
-        &self,
-        goal: Goal,
-        deadline: Deadline,
-    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
-        let obtained = self.obtain_unless_declined(goal, deadline).await?;
-        obtained.ok_or_else(|| {
-            let error = self.0.error(AuthenticationErrorKind::Other);
-            error.with_message("the token was rejected, and renewals have been of no use lately")
-        })
-    }
-
-    async fn obtain_unless_declined(
-        &self,
-        goal: Goal,
-        mut deadline: Deadline,
-    ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
-        if hook::is_called_by_hook_of(self.0.address()) {
-            let error = self.0.failed_afresh(AuthenticationErrorKind::Configuration);
-            return Err(
-                error.with_message("an on_refresh_token hook must not ask its own manager for a token")
-            );
-        }
-        let accepts_refreshed = goal != Goal::Fetched || !self.0.provider.has_full_grant();
-        let mut is_first_look = true;
-        // A flight is lost with the runtime that carried it. Ours may be that one, on its way down,
-        // hence the bound.
-        let mut lost = 0;
-        while lost < MAX_LOST_FLIGHTS {
-            let ticket = self.0.flights.join(self.0.longest_flight(), |landing| {
-                rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
-            })?;
-            // A flight that was begun here may have called by now, on another thread.
-            let began_before =
-                goal == Goal::Fetched && is_first_look && !ticket.is_first() && ticket.has_called();
-            is_first_look = false;
-            let landed = deadline.bound(ticket.landing()).await;
-            if landed.is_err() {
-                // The flight has a shorter time-out of its own: its runtime is no longer driven. The
-                // next caller must not wait for it.
-                self.0.flights.abandon(&ticket);
-            }
-            if began_before {
-                // What it brought may lack rights that were granted since. The next flight is begun after
-                // this call, by whomever, and has all of its time.
-                deadline = self.0.deadline();
-                continue;
-            }
-            let Ok(landed) = landed else {
-                return Err(self.0.failed_afresh(AuthenticationErrorKind::Timeout));
-            };
-            let brought = |entry: &Entry, origin| {
-                let is_ours = ticket.is_first() || origin == TokenOrigin::Cached;
-                let origin = if is_ours { origin } else { TokenOrigin::Joined };
-                Ok(Some((Arc::clone(entry.credential()), origin)))
-            };
-            match landed {
-                Some(Ok(Landed::Fetched(entry))) => return brought(entry, TokenOrigin::Fetched),
-                Some(Ok(Landed::Refreshed(entry))) if accepts_refreshed => {
-                    return brought(entry, TokenOrigin::Refreshed);
-                }
-                // It may have been rejected or discarded since the flight has found it.
-                Some(Ok(Landed::Adopted(entry)))
-                    if goal.accepts(entry.credential().id())
-                        && !self.0.slot.is_rejected(entry.credential().id()) =>
-                {
-                    return brought(entry, TokenOrigin::Cached);
-                }
-                Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(*other) => return Ok(None),
-                Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error.clone()),
-                Some(Err(error)) => return Err(error.clone()),
-                // It served another goal.
-                Some(Ok(_)) => {}
-                None => lost += 1,
-            }
-        }
-        let error = self.0.failed_afresh(AuthenticationErrorKind::Other);
-        Err(error.with_message("the runtime that carried the fetch has ended, time and again"))
-    }
 }
 
-const MAX_LOST_FLIGHTS: usize = 8;
 const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Inner {
