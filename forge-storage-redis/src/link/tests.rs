@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::TokenStorage;
+use redis::Value;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, advance, pause, resume, sleep};
 
@@ -132,6 +133,35 @@ async fn inv18_a_server_that_becomes_slow_is_sent_commands_for_one_deadline_and_
     }
     let sent = server.asked("EVALSHA") - before;
     assert!((1..=3).contains(&sent), "{sent} commands");
+}
+
+/// The server answers no command, and the caller's deadline passes as soon as the command is sent.
+#[tokio::test]
+async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_server() {
+    let mute = |words: &[&str]| if words[0] == "EVALSHA" { String::new() } else { master(words) };
+    let server = Fake::start(mute).await;
+    let storage = storage(&server, LONG);
+    let link = link(&storage);
+    let mut up = link.up(Wait::begin()).await.unwrap();
+    let script = storage.0.scripts.read.prepare_invoke();
+
+    let (quick, slow) = (Duration::from_millis(15), 2 * SLOW_OF_LONG);
+    for (waited_here, round_trip, is_opened) in [
+        // The time went to other links of a cluster.
+        (Duration::ZERO, quick, false),
+        (Duration::ZERO, slow, false),
+        // The time went to connecting to this server.
+        (LONG, quick, false),
+        (LONG, slow, true),
+    ] {
+        let now = Instant::now();
+        let wait = Wait { begun: now - LONG, here: now - waited_here };
+        up.round_trip = round_trip;
+        assert!(link.call::<Value>(&up, wait, &script, false).await.is_err());
+        let case = format!("{waited_here:?} here, answers of {round_trip:?}");
+        assert_eq!(link.shared.is_down(), is_opened, "{case}");
+        assert_eq!(time_of_a_command(&link), if is_opened { SLOW_OF_LONG } else { LONG }, "{case}");
+    }
 }
 
 #[tokio::test]
