@@ -348,6 +348,20 @@ mod tests {
     }
 
     #[test]
+    fn inv19_doubt_forgets_the_messages_that_were_lost_with_the_connection() {
+        let ours = announcements();
+        let generation = ours.generation("k");
+        ours.change("k").settle(true);
+        let under_way = ours.change("k");
+        assert_eq!(ours.own().len(), 2);
+        ours.doubt_all();
+        assert!(ours.own().is_empty(), "the list grows with each lost connection");
+        let before = generation.current();
+        ours.hear(under_way.message().as_bytes());
+        assert!(generation.current().is_next_after(before), "what is forgotten counts as anybody's");
+    }
+
+    #[test]
     fn inv32_what_was_under_way_when_this_process_was_forked_off_is_somebody_elses_change() {
         let ours = announcements();
         let generation = ours.generation("k");

@@ -182,25 +182,19 @@ impl Link {
         };
         let sent = Instant::now();
         let pace = &self.shared.pace;
-        match timeout_at(pace.deadline(wait.begun, sent), answer).await {
-            Ok(answer) => {
-                let is_spent = pace.answered(wait.here, sent, Instant::now());
-                match &answer {
-                    Err(error) if refusal::is_fatal(error) => self.shared.condemn(up, &explain(error)),
-                    _ if is_spent => self.shared.suspect(up, &too_slow()),
-                    _ => {}
-                }
-                answer.map_err(|error| Refusal::of(&error))
-            }
-            // Then what was left says nothing of this server.
-            Err(_) if wait.here.elapsed() < self.shared.common.limits.slow() => {
-                Err(Refusal::Final(not_in_time()))
-            }
-            Err(_) => {
+        let Ok(answer) = timeout_at(pace.deadline(wait.begun, sent), answer).await else {
+            if pace.is_too_slow(wait.here, sent, Instant::now(), up.round_trip) {
                 self.shared.suspect(up, &not_in_time());
-                Err(Refusal::Final(not_in_time()))
             }
+            return Err(Refusal::Final(not_in_time()));
+        };
+        let is_spent = pace.answered(wait.here, sent, Instant::now());
+        match &answer {
+            Err(error) if refusal::is_fatal(error) => self.shared.condemn(up, &explain(error)),
+            _ if is_spent => self.shared.suspect(up, &too_slow()),
+            _ => {}
         }
+        answer.map_err(|error| Refusal::of(&error))
     }
 
     /// The connection, if it is up or comes up within the deadline of a command, which counts from

@@ -55,6 +55,24 @@ impl Pace {
         account.spent > self.most_to_go_on_with()
     }
 
+    /// Whether a command without an answer shows that its server is slow. The caller has waited since `since`,
+    /// sent the command at `sent` and gives it up at `now`; `round_trip` is how long the server took to answer
+    /// when the link connected to it.
+    ///
+    /// A command that had less time than an answer that is not slow shows nothing. If the caller has spent its
+    /// time on connecting, the round trip tells a slow server from a slow way to a connection (a handshake, a
+    /// login, the sentinels). If it has spent its time at other links, the round trip may be an old one.
+    pub(super) fn is_too_slow(
+        &self,
+        since: Instant,
+        sent: Instant,
+        now: Instant,
+        round_trip: Duration,
+    ) -> bool {
+        let has_connected_slowly = now.duration_since(since) >= self.slow && round_trip > self.slow;
+        now.duration_since(sent) >= self.slow || has_connected_slowly
+    }
+
     /// The server was asked something and has answered after this time, which is not slow.
     pub(super) fn answered_quickly(&self, took: Duration) {
         let mut account = self.account();
@@ -124,7 +142,12 @@ mod tests {
             let (answered, deadline) = (sent + millis(answer), self.pace.deadline(begun, sent));
             self.now = answered.min(deadline);
             self.waited += self.now - begun;
-            self.is_open = answered > deadline || self.pace.answered(begun, sent, self.now);
+            // The server answers all questions alike, also those of connecting to it.
+            self.is_open = if answered > deadline {
+                self.pace.is_too_slow(begun, sent, self.now, millis(answer))
+            } else {
+                self.pace.answered(begun, sent, self.now)
+            };
             if self.is_open {
                 self.pace.opened();
             }
@@ -207,11 +230,13 @@ mod tests {
 
     #[test]
     fn inv18_a_slow_connection_to_a_quick_server_is_none_of_its_faults() {
-        let mut caller = Caller::new();
-        caller.call_connecting(90, 5);
-        assert!(!caller.is_open);
-        caller.call(60);
-        assert!(!caller.is_open);
+        for (connecting, answer) in (0..=100).flat_map(|to| (0..=25).map(move |takes| (to, takes))) {
+            let mut caller = Caller::new();
+            caller.call_connecting(connecting, answer);
+            assert!(!caller.is_open, "{answer} ms after {connecting}");
+            caller.call(60);
+            assert!(!caller.is_open, "{answer} ms after {connecting}, and 60");
+        }
     }
 
     #[test]

@@ -3,16 +3,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::TokenStorage;
-use tokio::time::{Instant, sleep};
+use redis::Value;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, advance, pause, resume, sleep};
 
+use super::{Link, State, Wait};
 use crate::RedisTokenStorage;
 use crate::fake::{Fake, master};
+use crate::servers::Servers;
 
 /// How often callers come.
 const CALLS: usize = 20;
 
 fn storage(server: &Fake, command_timeout: Duration) -> RedisTokenStorage {
     RedisTokenStorage::builder(&server.url()).command_timeout(command_timeout).build().unwrap()
+}
+
+/// So long that the machine, however busy, loses no quarter of it between two lines of a test.
+const LONG: Duration = Duration::from_secs(4);
+/// What answers may take of it without being slow.
+const SLOW_OF_LONG: Duration = Duration::from_secs(1);
+
+fn link(storage: &RedisTokenStorage) -> Arc<Link> {
+    let Servers::One(link) = &storage.0.servers else { panic!("a cluster") };
+    Arc::clone(link)
+}
+
+fn keeper(link: &Link) -> AbortHandle {
+    link.keeper.lock().unwrap().clone().expect("a keeper")
+}
+
+/// A fork copies the link and the id of the process whose task keeps it.
+fn make_forked_off(link: &Link) {
+    link.shared.keeper_process.fetch_add(1, Ordering::SeqCst);
+}
+
+/// How long a command may take that is sent at once.
+fn time_of_a_command(link: &Link) -> Duration {
+    let now = Instant::now();
+    link.shared.pace.deadline(now, now) - now
 }
 
 /// Waits until commands are answered.
@@ -104,4 +133,104 @@ async fn inv18_a_server_that_becomes_slow_is_sent_commands_for_one_deadline_and_
     }
     let sent = server.asked("EVALSHA") - before;
     assert!((1..=3).contains(&sent), "{sent} commands");
+}
+
+/// The server answers no command, and the caller's deadline passes as soon as the command is sent.
+#[tokio::test]
+async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_server() {
+    let mute = |words: &[&str]| if words[0] == "EVALSHA" { String::new() } else { master(words) };
+    let server = Fake::start(mute).await;
+    let storage = storage(&server, LONG);
+    let link = link(&storage);
+    let mut up = link.up(Wait::begin()).await.unwrap();
+    let script = storage.0.scripts.read.prepare_invoke();
+
+    let (quick, slow) = (Duration::from_millis(15), 2 * SLOW_OF_LONG);
+    for (waited_here, round_trip, is_opened) in [
+        // The time went to other links of a cluster.
+        (Duration::ZERO, quick, false),
+        (Duration::ZERO, slow, false),
+        // The time went to connecting to this server.
+        (LONG, quick, false),
+        (LONG, slow, true),
+    ] {
+        let now = Instant::now();
+        let wait = Wait { begun: now - LONG, here: now - waited_here };
+        up.round_trip = round_trip;
+        assert!(link.call::<Value>(&up, wait, &script, false).await.is_err());
+        let case = format!("{waited_here:?} here, answers of {round_trip:?}");
+        assert_eq!(link.shared.is_down(), is_opened, "{case}");
+        assert_eq!(time_of_a_command(&link), if is_opened { SLOW_OF_LONG } else { LONG }, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn inv18_a_process_that_never_had_a_connection_gives_commands_the_time_of_an_answer_that_is_not_slow() {
+    let server = Fake::start(|_| String::new()).await;
+    let storage = storage(&server, Duration::from_millis(40));
+    let link = link(&storage);
+    assert!(link.up(Wait::begin()).await.is_err());
+    assert!(link.shared.is_down());
+    assert_eq!(time_of_a_command(&link), Duration::from_millis(10));
+}
+
+#[tokio::test]
+async fn inv18_the_signs_of_life_fill_the_budget_of_a_process_that_sends_no_commands() {
+    let server = Fake::start(master).await;
+    let storage = storage(&server, LONG);
+    let link = link(&storage);
+    link.up(Wait::begin()).await.unwrap();
+    link.shared.pace.opened();
+    assert_eq!(time_of_a_command(&link), SLOW_OF_LONG);
+
+    for _ in 0..200 {
+        // The keeper asks for a sign of life every 2.5 s at least. Only the pause in between is skipped: the
+        // server answers in real time.
+        pause();
+        advance(Duration::from_millis(2_500)).await;
+        resume();
+        sleep(Duration::from_millis(20)).await;
+        if time_of_a_command(&link) > 3 * SLOW_OF_LONG {
+            assert_eq!(server.asked("EVALSHA"), 0);
+            return;
+        }
+    }
+    panic!("a command still has only {:?}", time_of_a_command(&link));
+}
+
+#[tokio::test]
+async fn inv32_a_forked_process_starts_a_keeper_and_leaves_its_parents_alone() {
+    for is_forked_off in [true, false] {
+        let server = Fake::start(master).await;
+        let storage = storage(&server, LONG);
+        let link = link(&storage);
+        link.up(Wait::begin()).await.unwrap();
+        let first = keeper(&link);
+        if is_forked_off {
+            make_forked_off(&link);
+        } else {
+            link.shared.state.send_replace(State::Unkept);
+        }
+        link.up(Wait::begin()).await.unwrap();
+        assert_eq!(server.accepted(), 2, "no keeper of its own");
+        assert_eq!(first.is_finished(), !is_forked_off);
+    }
+}
+
+#[tokio::test]
+async fn inv32_a_forked_process_that_drops_a_link_leaves_its_parents_keeper_alone() {
+    for is_forked_off in [true, false] {
+        let server = Fake::start(master).await;
+        let storage = storage(&server, LONG);
+        let link = link(&storage);
+        link.up(Wait::begin()).await.unwrap();
+        let keeper = keeper(&link);
+        if is_forked_off {
+            make_forked_off(&link);
+        }
+        drop((storage, link));
+        // The runtime ends the task when the test lets it run.
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(keeper.is_finished(), !is_forked_off);
+    }
 }
