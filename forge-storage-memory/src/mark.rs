@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use forge_core::{MarkTakeover, Moment, Spending, TokenId};
 
-/// The mark that a lease has made on the refresh token of a record. It lives as long as the record: whatever
-/// replaces the record brings another refresh token, or one that was not used up.
+/// How long a mark is kept: as long as a refresh token of unknown life is.
+pub(crate) const MAX_MARK_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The mark that a lease has made on the refresh token of a key. The next token that is stored removes it.
 #[derive(Default)]
-pub(crate) struct MarkOfRecord(Mutex<Option<Mark>>);
+pub(crate) struct MarkOfKey(Mutex<Option<Mark>>);
 
 struct Mark {
     id: TokenId,
@@ -17,7 +19,7 @@ struct Mark {
     made_at: i64,
 }
 
-impl MarkOfRecord {
+impl MarkOfKey {
     /// Marks for this lease. Looking and marking is one step: of two leases only one may send.
     pub(crate) fn make(&self, id: TokenId, lease: u64, takeover: MarkTakeover, now: Moment) -> Spending {
         let now = now.monotonic_millis();

@@ -14,7 +14,7 @@ use moka::sync::Cache;
 
 use crate::lease::Lease;
 use crate::leases::Leases;
-use crate::mark::MarkOfRecord;
+use crate::mark::{MAX_MARK_AGE, MarkOfKey};
 
 /// Tokens in memory. Clones share them.
 ///
@@ -40,6 +40,8 @@ pub struct InMemoryTokenStorage(Arc<Inner>);
 
 struct Inner {
     tokens: Cache<String, Arc<Kept>>,
+    /// Beside the tokens: an evicted token may still be at hand in managers, and its refresh token on its way.
+    marks: Cache<String, Arc<MarkOfKey>>,
     generations: Generations,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
@@ -51,7 +53,6 @@ struct Inner {
 struct Kept {
     token: TokenData,
     until: Option<DateTime<Utc>>,
-    mark: MarkOfRecord,
 }
 
 /// Settings of an [`InMemoryTokenStorage`].
@@ -83,8 +84,10 @@ impl InMemoryTokenStorageBuilder {
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(FreeMemory(Arc::clone(&self.clock)))
             .build();
+        let marks = Cache::builder().max_capacity(self.capacity).time_to_live(MAX_MARK_AGE).build();
         InMemoryTokenStorage(Arc::new(Inner {
             tokens,
+            marks,
             generations: Generations::default(),
             leases: Arc::new(Leases::with_capacity(self.capacity)),
             clock: self.clock,
@@ -137,16 +140,15 @@ impl InMemoryTokenStorage {
         self.0.clock.now()
     }
 
-    /// Marks the refresh token of the record as spent by this lease. A record that was evicted has no mark:
-    /// its manager remembers by itself what it has sent.
+    /// Marks the refresh token of the key as spent by this lease.
     pub(crate) fn mark(&self, key: &str, id: TokenId, lease: u64, takeover: MarkTakeover) -> Spending {
-        let now = self.now();
-        self.0.read(key).map_or(Spending::Ours, |kept| kept.mark.make(id, lease, takeover, now))
+        let marks = self.0.marks.get_with_by_ref(key, Arc::default);
+        marks.make(id, lease, takeover, self.now())
     }
 
     pub(crate) fn clear_mark(&self, key: &str, id: TokenId, lease: u64) {
-        if let Some(kept) = self.0.read(key) {
-            kept.mark.clear(id, lease);
+        if let Some(marks) = self.0.marks.get(key) {
+            marks.clear(id, lease);
         }
     }
 
@@ -167,11 +169,10 @@ impl InMemoryTokenStorage {
             if until.is_some_and(|until| until <= now) {
                 self.0.tokens.invalidate(key);
             } else {
-                self.0.tokens.insert(
-                    key.to_owned(),
-                    Arc::new(Kept { token: token.clone(), until, mark: MarkOfRecord::default() }),
-                );
+                self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
             }
+            // What is stored brings another refresh token, or one that was not used up.
+            self.0.marks.invalidate(key);
             self.0.generations.bump(key);
         }
         // Nobody may ever touch an expired entry again: without this it would stay.

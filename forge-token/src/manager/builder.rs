@@ -197,6 +197,7 @@ impl TokenManagerBuilder {
                 .map(|callback| RefreshTokenHook::new(callback, self.on_refresh_token_timeout)),
             max_retry_after: self.max_retry_after,
             refresh_history: Mutex::new(RefreshHistory::default()),
+            unkept: Mutex::new(None),
             refresh_when_contested: self.refresh_when_contested,
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),

@@ -41,11 +41,12 @@ impl TokenManager {
         }
         let accepts_refreshed = goal != Goal::Fetched || !self.0.provider.has_full_grant();
         let mut is_first_look = true;
+        let mut may_fly_again = true;
         // A flight is lost with the runtime that carried it. Ours may be that one, on its way down,
         // hence the bound.
         let mut lost = 0;
         while lost < MAX_LOST_FLIGHTS {
-            let ticket = self.0.flights.join(self.0.longest_flight(), |landing| {
+            let ticket = self.0.flights.join(goal, self.0.longest_flight(), |landing| {
                 rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing)).map_err(|_| self.0.no_runtime())
             })?;
             // A flight that was begun here may have called by now, on another thread.
@@ -86,6 +87,10 @@ impl TokenManager {
                 }
                 Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(*other) => return Ok(None),
                 Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error.clone()),
+                // What we have joined was ahead of time, and stopped short of the full grant.
+                Some(Err(_)) if may_fly_again && !ticket.is_first() && ticket.is_background() => {
+                    may_fly_again = false;
+                }
                 Some(Err(error)) => return Err(error.clone()),
                 // It served another goal.
                 Some(Ok(_)) => {}

@@ -20,10 +20,7 @@ pub(crate) struct Entry {
     recheck_after: i64,
     /// Not handed out any more from here on, unless it was compared, in monotonic milliseconds.
     trusted_until: i64,
-    /// Whether the storage has it too. If not, it is all there is.
-    is_stored: bool,
-    /// Whether nobody else can have it.
-    is_private: bool,
+    custody: Custody,
     /// Whether it may serve those who come later, too.
     is_for_all: bool,
     /// What the storage went on holding when it did not take this one: older, whatever it looks like.
@@ -32,6 +29,19 @@ pub(crate) struct Entry {
     /// Whether the provider brought it and the slot has not had it yet. An issuer may hand out a rejected
     /// token once more.
     is_new: AtomicBool,
+    /// Whether a change may have been missed since it was last compared with the storage's.
+    was_in_doubt: bool,
+}
+
+/// Where else the token is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Custody {
+    /// The storage has it too.
+    Stored,
+    /// The storage was told and has not answered: it may have it, and so may others.
+    PerhapsStored,
+    /// The storage was not told: nobody else can have it.
+    Private,
 }
 
 const NOT_TRIED: i64 = i64::MIN;
@@ -91,12 +101,12 @@ impl Entry {
             recheck_at: AtomicI64::new(stamp.recheck_at),
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
-            is_stored: true,
-            is_private: false,
+            custody: Custody::Stored,
             is_for_all: true,
             supersedes: None,
             rejected: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
+            was_in_doubt: false,
         })
     }
 
@@ -121,7 +131,7 @@ impl Entry {
 
     /// The same, as one that the storage has, or is to have.
     pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
-        Self { is_stored: true, is_private: false, supersedes: None, ..self.stamped(stamp) }
+        Self { custody: Custody::Stored, supersedes: None, was_in_doubt: false, ..self.stamped(stamp) }
     }
 
     /// The same, with another stamp.
@@ -135,13 +145,23 @@ impl Entry {
             recheck_at: AtomicI64::new(stamp.recheck_at),
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
-            is_stored: self.is_stored,
-            is_private: self.is_private,
+            custody: self.custody,
             is_for_all: self.is_for_all,
             supersedes: self.supersedes,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
             is_new: AtomicBool::new(false),
+            was_in_doubt: self.was_in_doubt,
         }
+    }
+
+    /// The same, as one that stands in for a storage that could not be asked.
+    pub(super) fn in_doubt(self) -> Self {
+        Self { was_in_doubt: true, ..self }
+    }
+
+    /// Whether a change may have been missed since it was last compared with the storage's.
+    pub(super) fn was_in_doubt(&self) -> bool {
+        self.was_in_doubt
     }
 
     /// Whether the other one is about the same credential.
@@ -214,8 +234,7 @@ impl Entry {
         self.version = stamp.version;
         self.trusted_until = if is_private { i64::MAX } else { stamp.trusted_until };
         self.quiet_until = self.stamp().quiet_until(&self.times);
-        self.is_stored = false;
-        self.is_private = is_private;
+        self.custody = if is_private { Custody::Private } else { Custody::PerhapsStored };
         self.supersedes = instead_of;
     }
 
@@ -229,12 +248,12 @@ impl Entry {
     }
 
     pub(crate) fn is_private(&self) -> bool {
-        self.is_private
+        self.custody == Custody::Private
     }
 
     /// What the storage has, as far as is known.
     pub(super) fn stored(&self) -> Option<TokenId> {
-        if self.is_stored { Some(self.id()) } else { self.supersedes }
+        if self.is_stored() { Some(self.id()) } else { self.supersedes }
     }
 
     pub(crate) fn supersedes(&self, id: TokenId) -> bool {
@@ -242,7 +261,7 @@ impl Entry {
     }
 
     pub(crate) fn is_stored(&self) -> bool {
-        self.is_stored
+        self.custody == Custody::Stored
     }
 
     /// Whether it was compared with the storage's lately enough.

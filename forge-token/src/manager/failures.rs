@@ -23,7 +23,32 @@ const MOST_BYPASSES: u32 = 3;
 
 struct Failure {
     error: AuthenticationError,
-    until: i64,
+    /// In monotonic milliseconds, as all that follows.
+    since: i64,
+    /// Until when our own back-off lasts.
+    backed_off_until: i64,
+    /// For how long the server, or another manager, has asked to be left alone.
+    asked_for: i64,
+    /// Whether a valid token was at hand. The back-off of such a renewal is nobody's who has no token.
+    had_token: bool,
+    /// Whether another user of the storage has met with it.
+    is_shared: bool,
+}
+
+impl Failure {
+    /// Until when nothing is tried. What bounds that is asked anew each time: the token at hand may have been
+    /// rejected or invalidated since.
+    fn until(&self, limits: CoolDownLimits, now: Moment) -> i64 {
+        let elapsed = now.monotonic_millis().saturating_sub(self.since).max(0);
+        let heeded = limits.retry_after(Duration::from_millis(elapsed.unsigned_abs()));
+        let asked_until = self.since.saturating_add(self.asked_for.min(millis(heeded)));
+        let is_moot = self.had_token && limits.token_lasts.is_none();
+        if is_moot { asked_until } else { asked_until.max(self.backed_off_until) }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(crate) const INITIAL_COOL_DOWN: Duration = Duration::from_millis(250);
@@ -44,11 +69,20 @@ pub(crate) struct CoolDownLimits {
 impl CoolDownLimits {
     /// The longest `Retry-After` that is heeded. A token at hand makes waiting cheap, but only while it
     /// lasts: after that a stray header must not silence a fleet for an hour.
-    fn retry_after(self) -> Duration {
+    ///
+    /// `elapsed`: since the server asked for it.
+    fn retry_after(self, elapsed: Duration) -> Duration {
         self.max_retry_after.unwrap_or_else(|| match self.token_lasts {
-            Some(lasts) => lasts.clamp(MAX_RETRY_AFTER_WITHOUT_TOKEN, MAX_RETRY_AFTER),
+            Some(lasts) => {
+                lasts.saturating_add(elapsed).clamp(MAX_RETRY_AFTER_WITHOUT_TOKEN, MAX_RETRY_AFTER)
+            }
             None => MAX_RETRY_AFTER_WITHOUT_TOKEN,
         })
+    }
+
+    /// The longest cool-down that others are told of: they may have no token at hand.
+    pub(crate) fn shared(self) -> Duration {
+        self.max_retry_after.unwrap_or(MAX_RETRY_AFTER_WITHOUT_TOKEN)
     }
 
     /// The longest back-off of our own. It ends with the token at hand: a failed background renewal must not
@@ -70,29 +104,66 @@ impl Failures {
         if let Some(left) = error.cool_down() {
             // The error comes from another manager. A longer cool-down than that manager's would add up
             // over a chain of managers.
-            return self.adopt(error, &CoolDown::new(left, 0), now);
+            let had_token = limits.token_lasts.is_some();
+            return self.adopt_failure(error, &CoolDown::new(left, 0), limits, now, had_token, false);
         }
         let initial = if error.is_permanent() { INITIAL_COOL_DOWN_IF_PERMANENT } else { INITIAL_COOL_DOWN };
         let backed_off = initial.saturating_mul(1 << self.in_a_row.min(8)).min(MAX_COOL_DOWN);
         let backed_off = backed_off.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).min(limits.back_off());
         // At least as long as asked for; `Retry-After: 0` is no leave to call per request.
-        let asked_for = error.retry_after().unwrap_or_default().min(limits.retry_after());
-        let delay = backed_off.max(asked_for);
-        let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        let until = now.monotonic_millis().saturating_add(delay);
+        let since = now.monotonic_millis();
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.last = Some(Failure { error: error.clone(), until });
-        until
+        let failure = Failure {
+            error: error.clone(),
+            since,
+            backed_off_until: since.saturating_add(millis(backed_off)),
+            asked_for: millis(error.retry_after().unwrap_or_default()),
+            had_token: limits.token_lasts.is_some(),
+            is_shared: false,
+        };
+        self.last.insert(failure).until(limits, now)
     }
 
     /// As [`record`](Self::record), for what somebody else has met with.
-    pub(crate) fn adopt(&mut self, error: &AuthenticationError, cool_down: &CoolDown, now: Moment) -> i64 {
-        let left = cool_down.left().min(MAX_RETRY_AFTER);
-        let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
-        let until = now.monotonic_millis().saturating_add(left);
+    pub(crate) fn adopt(
+        &mut self,
+        error: &AuthenticationError,
+        cool_down: &CoolDown,
+        limits: CoolDownLimits,
+        now: Moment,
+    ) -> i64 {
+        self.adopt_failure(error, cool_down, limits, now, false, true)
+    }
+
+    fn adopt_failure(
+        &mut self,
+        error: &AuthenticationError,
+        cool_down: &CoolDown,
+        limits: CoolDownLimits,
+        now: Moment,
+        had_token: bool,
+        is_shared: bool,
+    ) -> i64 {
+        let since = now.monotonic_millis();
+        let left = millis(cool_down.left());
         self.go_on_from(cool_down.failures());
-        self.last = Some(Failure { error: error.clone(), until });
-        until
+        // What was the manager's own to say, about a token at hand, is its back-off; all else was asked for.
+        let (backed_off, asked_for) = if had_token { (left, 0) } else { (0, left) };
+        let failure = Failure {
+            error: error.clone(),
+            since,
+            backed_off_until: since.saturating_add(backed_off),
+            asked_for,
+            had_token,
+            is_shared,
+        };
+        self.last.insert(failure).until(limits, now)
+    }
+
+    /// Whether we have waited as long as we want to for what another user of the storage has met with.
+    pub(crate) fn has_waited_for_others(&self, limits: CoolDownLimits, now: Moment) -> bool {
+        let last = self.last.as_ref().filter(|last| last.is_shared);
+        last.is_some_and(|last| now.monotonic_millis() >= last.until(limits, now))
     }
 
     /// So many attempts have failed in a row, by whomever.
@@ -109,17 +180,18 @@ impl Failures {
     }
 
     /// The error that callers are told without a call, while the cool-down lasts.
-    pub(crate) fn cooling_down(&self, now: Moment) -> Option<AuthenticationError> {
-        let failure = self.last.as_ref().filter(|failure| now.monotonic_millis() < failure.until)?;
-        Some(failure.error.clone().with_cool_down(left(failure, now)))
+    pub(crate) fn cooling_down(&self, limits: CoolDownLimits, now: Moment) -> Option<AuthenticationError> {
+        let (error, left) = self.last(limits, now).filter(|(_, left)| !left.is_zero())?;
+        Some(error.clone().with_cool_down(left))
     }
 
     /// Whether the cool-down may be passed over, for a reason. Three times per step: a secret that is
     /// another one at each reading is no reason to call each time.
-    pub(crate) fn bypass(&mut self, now: Moment) -> bool {
+    pub(crate) fn bypass(&mut self, limits: CoolDownLimits, now: Moment) -> bool {
+        let until = self.last.as_ref().map(|failure| failure.until(limits, now));
         let now = now.monotonic_millis();
         if self.bypasses.count == 0 || now >= self.bypasses.until {
-            let until = self.last.as_ref().map_or(now, |failure| failure.until);
+            let until = until.unwrap_or(now);
             self.bypasses = Bypasses { count: 0, until };
         }
         self.bypasses.count += 1;
@@ -127,15 +199,15 @@ impl Failures {
     }
 
     /// The last failure since the last success, and how long its cool-down still lasts.
-    pub(crate) fn last(&self, now: Moment) -> Option<(&AuthenticationError, Duration)> {
+    pub(crate) fn last(
+        &self,
+        limits: CoolDownLimits,
+        now: Moment,
+    ) -> Option<(&AuthenticationError, Duration)> {
         let failure = self.last.as_ref()?;
-        Some((&failure.error, left(failure, now)))
+        let left = failure.until(limits, now).saturating_sub(now.monotonic_millis()).max(0);
+        Some((&failure.error, Duration::from_millis(left.unsigned_abs())))
     }
-}
-
-fn left(failure: &Failure, now: Moment) -> Duration {
-    let left = failure.until.saturating_sub(now.monotonic_millis()).max(0);
-    Duration::from_millis(left.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -212,10 +284,10 @@ mod tests {
         assert!(delays(&error, 0.0).iter().all(|delay| *delay == 700));
         let mut failures = Failures::default();
         failures.record(&error, NO_TOKEN, Moment::from_millis(0, 0), 0.0);
-        let told = failures.cooling_down(Moment::from_millis(0, 200)).unwrap();
+        let told = failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 200)).unwrap();
         assert_eq!(told.cool_down(), Some(Duration::from_millis(500)));
         failures.record(&error.with_cool_down(Duration::ZERO), NO_TOKEN, Moment::from_millis(0, 200), 0.0);
-        assert!(failures.cooling_down(Moment::from_millis(0, 200)).is_none());
+        assert!(failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 200)).is_none());
     }
 
     #[test]
@@ -225,12 +297,12 @@ mod tests {
         let at = |millis| Moment::from_millis(0, millis);
         failures.record(&error, NO_TOKEN, at(0), 0.0);
         for allowed in [true, true, true, false, false] {
-            assert_eq!(failures.bypass(at(249)), allowed);
+            assert_eq!(failures.bypass(NO_TOKEN, at(249)), allowed);
             failures.record(&error, NO_TOKEN, at(0), 0.0);
         }
-        assert!(failures.bypass(at(250)));
+        assert!(failures.bypass(NO_TOKEN, at(250)));
         failures.forget();
-        assert!(failures.bypass(at(250)));
+        assert!(failures.bypass(NO_TOKEN, at(250)));
     }
 
     #[test]
@@ -238,10 +310,10 @@ mod tests {
         let mut failures = Failures::default();
         let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
         failures.record(&error, NO_TOKEN, Moment::from_millis(0, 0), 0.0);
-        assert!(failures.cooling_down(Moment::from_millis(0, 249)).is_some());
-        assert!(failures.cooling_down(Moment::from_millis(0, 250)).is_none());
-        assert!(failures.last(Moment::from_millis(0, 250)).is_some());
+        assert!(failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 249)).is_some());
+        assert!(failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 250)).is_none());
+        assert!(failures.last(NO_TOKEN, Moment::from_millis(0, 250)).is_some());
         failures.forget();
-        assert!(failures.last(Moment::from_millis(0, 0)).is_none());
+        assert!(failures.last(NO_TOKEN, Moment::from_millis(0, 0)).is_none());
     }
 }

@@ -97,6 +97,8 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
         }
     }
     landing.land(result, |result| {
+        // In one step with what callers find: a flight that is lost before this leaves it to the next one.
+        *manager.unkept.lock() = None;
         if let Some(entry) = result.as_ref().ok().and_then(Landed::entry).filter(|entry| entry.is_for_all()) {
             manager.slot.fill(entry);
         }
@@ -140,6 +142,11 @@ impl Inner {
             && goal.accepts(entry.credential().id())
         {
             return done(Landed::Adopted(entry));
+        }
+        // An earlier flight was lost with its runtime after the issuer had given a token.
+        if let Some((renewed, begun)) = self.unkept.lock().take() {
+            let (stored, turn) = (self.slot.stored(), self.out_of_turn());
+            return Ok(Obtained::New(Box::new(NewToken { renewed, known: None, begun, stored, turn })));
         }
         let mut stored = match self.look_into_storage(goal).await {
             Found::Adoptable(entry) => return done(self.adopted(entry)),
@@ -204,6 +211,8 @@ impl Inner {
             self.slot.entry().is_none_or(|at_hand| at_hand.credential().id() != entry.credential().id());
         if is_news {
             self.failures.lock().forget();
+            let given = entry.credential().token().refresh_token().map(TokenId::of);
+            self.refresh_history.lock().succeed(None, given);
         }
         Landed::Adopted(entry)
     }
@@ -219,10 +228,18 @@ impl Inner {
         };
         // What the storage did not take is newer than what it has.
         let unstored = self.slot.entry().filter(|entry| !entry.is_stored() && self.slot.is_current(entry));
-        let at_hand = || self.slot.refreshable().map(known);
         // The storage may have fallen back to a token that was renewed before: the refresh token that came
-        // with that one was sent then.
-        let fell_back = stored.as_ref().is_some_and(|token| self.slot.was_replaced(token.id()));
+        // with that one was sent then. Whatever else has changed, the one at hand is newer.
+        let is_older = |token: &TokenData| {
+            let history = self.refresh_history.lock();
+            self.slot.was_replaced(token.id())
+                || token.refresh_token().is_some_and(|sent| history.was_replaced(TokenId::of(sent)))
+        };
+        let fell_back = stored.as_ref().is_some_and(is_older);
+        let at_hand = || {
+            let newest = || self.slot.entry().filter(|entry| !is_older(entry.credential().token()));
+            if fell_back { newest() } else { self.slot.refreshable() }.map(known)
+        };
         let stored = || stored.map(|token| Known { token, is_shared: true, is_in_doubt: fell_back });
         let unstored = unstored.map(known);
         if fell_back {
@@ -236,10 +253,14 @@ impl Inner {
     /// and so does a provider that was refused and has other credentials now.
     async fn cooling_down(&self, goal: Goal) -> Option<AuthenticationError> {
         let now = self.clock.now();
-        let error = self.failures.lock().cooling_down(now).filter(|_| goal != Goal::Fetched)?;
+        let error = self
+            .failures
+            .lock()
+            .cooling_down(self.cool_down_limits(), now)
+            .filter(|_| goal != Goal::Fetched)?;
         let is_over = error.is_permanent()
             && self.provider.has_new_credentials().await
-            && self.failures.lock().bypass(now);
+            && self.failures.lock().bypass(self.cool_down_limits(), now);
         (!is_over).then_some(error)
     }
 
@@ -258,14 +279,20 @@ impl Inner {
         until
     }
 
-    fn cool_down_limits(&self) -> CoolDownLimits {
+    pub(super) fn cool_down_limits(&self) -> CoolDownLimits {
         CoolDownLimits { token_lasts: self.usable_at_hand(), max_retry_after: self.max_retry_after }
     }
 
-    /// How long the token at hand can still be handed out; `None`: there is none.
+    /// How long callers can go on with the token at hand; `None`: they cannot. A token that an API has
+    /// rejected, or that may have been invalidated elsewhere, serves nobody.
     pub(super) fn usable_at_hand(&self) -> Option<Duration> {
         let now = self.clock.now();
-        let entry = self.slot.entry().filter(|entry| entry.is_usable(now))?;
+        let entry = self.slot.entry().filter(|entry| {
+            entry.is_usable(now)
+                && entry.is_trusted(now)
+                && self.slot.is_current(entry)
+                && !self.slot.was_seen_rejected(entry.id())
+        })?;
         let left = entry.times().mandatory.left(now);
         Some(left.map_or(Duration::MAX, |millis| Duration::from_millis(millis.unsigned_abs())))
     }

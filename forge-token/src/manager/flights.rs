@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
+use super::goal::Goal;
 use crate::rt::{Deadline, Mutex};
 
 /// The flight under way, if any. One manager has one key, so one flight at a time is enough.
@@ -19,6 +20,8 @@ struct Flight<T> {
     landed: SetOnce<Option<T>>,
     /// Set when nobody joins it any more.
     detached: SetOnce<()>,
+    /// Whether it was begun for nobody who waits.
+    is_background: bool,
     /// Set before the provider is called.
     has_called: AtomicBool,
 }
@@ -28,10 +31,11 @@ impl<T> Flights<T> {
         Self { under_way: Mutex::new(None) }
     }
 
-    /// A ticket for the flight under way. If there is none, `begin` starts one that must land, by
-    /// itself within `limit`.
+    /// A ticket for the flight under way. If there is none, `begin` starts one for this goal that must land,
+    /// by itself within `limit`.
     pub(crate) fn join<E>(
         self: &Arc<Self>,
+        goal: Goal,
         limit: Duration,
         begin: impl FnOnce(Landing<T>) -> Result<(), E>,
     ) -> Result<Ticket<T>, E> {
@@ -45,6 +49,7 @@ impl<T> Flights<T> {
                 deadline,
                 landed: SetOnce::new(),
                 detached: SetOnce::new(),
+                is_background: goal.is_in_background(),
                 has_called: AtomicBool::new(false),
             });
             Arc::clone(under_way.insert(flight))
@@ -115,6 +120,12 @@ impl<T> Ticket<T> {
     /// Whether the flight was begun for this ticket.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
+    }
+
+    /// Whether the flight was begun for nobody who waits. Its failure is none of those who need a token: it may
+    /// have left the full grant untried.
+    pub(crate) fn is_background(&self) -> bool {
+        self.flight.is_background
     }
 
     /// Whether the flight has called the provider before this was asked. Rights that were granted since are

@@ -10,7 +10,7 @@ use super::flight::{Landed, Result};
 use super::flights::Landing;
 use super::goal::Goal;
 use super::lookup::Found;
-use super::renewal::{Known, Renewed};
+use super::renewal::{Known, Renewed, giving_way};
 use super::slot::Entry;
 use super::turn::Turn;
 
@@ -35,22 +35,28 @@ impl Inner {
         new: NewToken,
         landing: &Landing<Result<Landed>>,
     ) -> Result<Landed> {
-        let NewToken { renewed, known, begun, stored, turn } = new;
-        self.tell_of_rotation(known.as_ref(), renewed.token()).await;
-        self.refresh_history.lock().forget();
+        let NewToken { renewed, known, begun, stored, mut turn } = new;
+        // From here on it is the manager's: if this flight is lost with its runtime, the next one keeps it.
+        landing.while_current(|| *self.unkept.lock() = Some((renewed.clone(), begun)));
+        giving_way(self.tell_of_rotation(known.as_ref(), renewed.token()), &mut turn, landing).await;
         let entry = match self.entry_of_new(renewed.token(), begun) {
             Ok(entry) => entry,
             Err(error) => {
+                // The refresh token that was sent stays in doubt, and the one that came is kept, if it can be.
                 let until = self.remember(&error);
-                self.give_up_turn(turn, &error, until).await;
+                self.keep_refresh_token(renewed.token(), None, stored, turn, landing).await;
                 return Err(self.standing_back(error, until));
             }
         };
+        let identity = |token: &TokenData| token.refresh_token().map(TokenId::of);
+        let sent = known.as_ref().and_then(|known| identity(&known.token));
+        let sent = sent.filter(|_| matches!(renewed, Renewed::Refreshed(_)));
+        self.refresh_history.lock().succeed(sent, identity(renewed.token()));
         if !entry.is_usable(self.clock.now()) {
             let error = self.error(AuthenticationErrorKind::InvalidResponse);
             let error = error.with_message("the token has expired on arrival");
             let until = self.remember(&error);
-            self.keep_refresh_token(entry, stored, turn, landing).await;
+            self.keep_refresh_token(renewed.token(), Some(entry), stored, turn, landing).await;
             return Err(self.standing_back(error, until));
         }
         self.failures.lock().forget();
@@ -97,17 +103,21 @@ impl Inner {
 
     /// The access token that came with it is of no use, but the server may refuse the old refresh token
     /// from now on. A token at hand that is still valid keeps serving, with the new one.
+    ///
+    /// `late`: the new access token, if it can be kept for the sake of its refresh token.
     async fn keep_refresh_token(
         &self,
-        late: Entry,
+        new: &TokenData,
+        late: Option<Entry>,
         stored: Option<TokenId>,
         turn: Turn,
         landing: &Landing<Result<Landed>>,
     ) {
-        let Some(refresh_token) = late.credential().token().refresh_token() else { return };
-        let at_hand = self.slot.entry().filter(|entry| entry.is_usable(self.clock.now()));
+        let Some(refresh_token) = new.refresh_token() else { return };
+        let at_hand = self.slot.entry().filter(|entry| late.is_none() || entry.is_usable(self.clock.now()));
         let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
-        let kept = self.store(Goal::Fetched, kept.unwrap_or(late), stored, turn, landing).await;
+        let Some(kept) = kept.or(late) else { return };
+        let kept = self.store(Goal::Fetched, kept, stored, turn, landing).await;
         if kept.is_for_all() {
             landing.while_current(|| self.slot.fill(&kept));
         }

@@ -46,6 +46,7 @@ use get_token::GetToken;
 use goal::Goal;
 use hook::RefreshTokenHook;
 use refresh_history::RefreshHistory;
+use renewal::Renewed;
 use reports::Reports;
 use slot::{Claim, Entry, Slot};
 use time::Time;
@@ -114,6 +115,8 @@ pub(crate) struct Inner {
     /// `None`: the defaults.
     max_retry_after: Option<Duration>,
     refresh_history: Mutex<RefreshHistory>,
+    /// A token that was obtained and is about to be kept, and when the call for it began.
+    unkept: Mutex<Option<(Renewed, Moment)>>,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
@@ -155,6 +158,16 @@ impl TokenManager {
         self.look(|entry| look(entry.credential().token()))
     }
 
+    /// As [`cached`](Self::cached). But a caller who needs another token than the one at hand begins a flight of
+    /// its own: one in the background would be joined, and may leave the full grant untried.
+    fn peek(&self, goal: Goal) -> Option<Arc<Credential>> {
+        if goal == Goal::Any {
+            return self.cached();
+        }
+        let hit = self.0.slot.hit(self.0.clock.now(), |_| ())?;
+        hit.as_deref().map(|entry| Arc::clone(entry.credential()))
+    }
+
     #[inline]
     fn look<R>(&self, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         let now = self.0.clock.now();
@@ -179,7 +192,7 @@ impl TokenManager {
             return;
         }
         // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
-        let ticket = self.0.flights.join(self.0.longest_flight(), |landing| {
+        let ticket = self.0.flights.join(goal, self.0.longest_flight(), |landing| {
             rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing))
         });
         if ticket.is_ok_and(|ticket| !ticket.is_first()) {
@@ -221,7 +234,7 @@ impl TokenManager {
             Demand::OtherThan(rejected) => self.goal_after_rejection(rejected),
             _ => Goal::Fetched,
         };
-        match self.cached().filter(|hit| goal.accepts(hit.id())) {
+        match self.peek(goal).filter(|hit| goal.accepts(hit.id())) {
             Some(hit) => Ok((hit, TokenOrigin::Cached)),
             None if goal == Goal::Any => self.look_further().await,
             None => self.obtain(goal, self.0.deadline()).await,
@@ -258,20 +271,33 @@ impl TokenManager {
     /// Forgets this token, here and in the storage, if that still is the one they have. For a token that
     /// is known to be of no use, before anybody has sent it.
     pub async fn discard_token(&self, id: TokenId) {
+        let is_last_way = !self.0.provider.has_full_grant()
+            && self.0.slot.entry().is_some_and(|entry| {
+                entry.id() == id && entry.credential().token().refresh_token().is_some()
+            });
         self.0.slot.discard(id);
-        self.0.delete_if(id).await;
+        // With the record the refresh token would be lost, and there is no other way to a token.
+        if !is_last_way {
+            self.0.delete_if(id).await;
+        }
     }
 
     /// Forgets the token, here and in the storage, so that the next call of
-    /// [`get_token`](Self::get_token) fetches one. A fetch that is under way still serves those who
-    /// wait for it, and nobody else.
+    /// [`get_token`](Self::get_token) fetches one. Its refresh token is forgotten as well: a provider without
+    /// a [full grant](TokenProvider::has_full_grant) needs a new login after this. A fetch that is under way
+    /// still serves those who wait for it, and nobody else.
     ///
     /// # Errors
     ///
     /// The storage, or a provider that keeps tokens, could not be told; here the token is forgotten all the
     /// same.
     pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
-        let forget = || self.0.flights.detach(|| self.0.slot.clear());
+        let forget = || {
+            self.0.flights.detach(|| {
+                self.0.slot.clear();
+                *self.0.unkept.lock() = None;
+            });
+        };
         forget();
         if !rt::is_running() {
             return Err(self.0.no_runtime());
@@ -333,7 +359,8 @@ impl TokenManager {
     ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
         let goal = self.goal_after_rejection(rejected.id());
         let is_another = |credential: &Credential| credential.id() != rejected.id();
-        if let Some(current) = self.cached().filter(|current| is_another(current)) {
+        if let Some(current) = self.peek(Goal::OtherThan(rejected.id())).filter(|current| is_another(current))
+        {
             return Ok(Some((current, TokenOrigin::Cached)));
         }
         let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
@@ -376,8 +403,9 @@ impl TokenManager {
     pub fn status(&self) -> TokenStatus {
         let now = self.0.clock.now();
         let entry = self.0.slot.entry().filter(|entry| entry.is_usable(now));
+        let limits = self.0.cool_down_limits();
         let failures = self.0.failures.lock();
-        TokenStatus::new(entry.as_deref(), failures.last(now), now)
+        TokenStatus::new(entry.as_deref(), failures.last(limits, now), now)
     }
 
     /// Stops renewing in the background, and lets the flight under way end, as long as there is time.

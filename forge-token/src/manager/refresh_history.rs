@@ -1,6 +1,8 @@
 //! What became of the refresh token that this manager has sent.
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode, TokenId};
+use std::collections::VecDeque;
+
+use forge_core::{AuthenticationError, AuthenticationErrorKind, Moment, OAuthErrorCode, TokenId};
 
 /// What a failed call says of the refresh token that was sent with it (invariant 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,40 +54,79 @@ fn is_server_failure(code: &OAuthErrorCode) -> bool {
     matches!(code.as_str(), "server_error" | "temporarily_unavailable")
 }
 
-/// The refresh token that was sent last. A manager has one key, and so one refresh token at a time.
+/// How many refresh tokens are remembered as in use, and how many as replaced.
+const MAX_SENT: usize = 4;
+const MAX_REPLACED: usize = 16;
+
+/// The refresh tokens that this manager has sent. They go by their own identities, not by those of the access
+/// tokens that they came with.
 #[derive(Default)]
 pub(crate) struct RefreshHistory {
-    last: Option<Sent>,
+    /// Those that may be sent again, the latest last.
+    sent: VecDeque<Sent>,
+    /// Those in place of which the server has given others.
+    replaced: VecDeque<TokenId>,
 }
 
 struct Sent {
-    /// The identity of the refresh token, not of the access token that it came with.
     id: TokenId,
     /// How many calls with it may have been processed.
     calls_in_doubt: u32,
+    /// When the last call began, in monotonic milliseconds, once that call is over.
+    over_since: Option<i64>,
+    begun_at: i64,
     /// Whether an attempt ended because the server asked for patience.
     has_been_patient: bool,
+    /// Whether the full grant was refused while this one was not sent for doubt.
+    is_last_way: bool,
 }
 
 impl RefreshHistory {
     /// Notes that this refresh token is about to be sent. From here on it is in doubt: the call may hang, its
     /// flight may be dropped with its runtime, and nobody is left to say what became of it.
-    pub(super) fn begin_call(&mut self, id: TokenId) {
-        self.sent(id).calls_in_doubt += 1;
+    pub(super) fn begin_call(&mut self, id: TokenId, now: Moment) {
+        let sent = self.sent(id);
+        sent.calls_in_doubt += 1;
+        sent.begun_at = now.monotonic_millis();
+        sent.over_since = None;
     }
 
     /// Notes how the call that was begun last has failed. Returns the calls that are in doubt.
     pub(super) fn end_call(&mut self, id: TokenId, state: RefreshTokenState) -> u32 {
         let sent = self.sent(id);
+        sent.over_since = Some(sent.begun_at);
         if matches!(state, RefreshTokenState::Unused | RefreshTokenState::Refused) {
             sent.calls_in_doubt = sent.calls_in_doubt.saturating_sub(1);
         }
         sent.calls_in_doubt
     }
 
+    /// Notes that the issuer has given a token: `sent` is the refresh token that was sent for it, `given` the
+    /// one that came with it. Of others nothing is learnt: another flight may be sending them.
+    pub(super) fn succeed(&mut self, sent: Option<TokenId>, given: Option<TokenId>) {
+        self.sent.retain(|known| Some(known.id) != sent && Some(known.id) != given);
+        self.replaced.retain(|replaced| Some(*replaced) != given);
+        if let Some(sent) = sent.filter(|sent| given.is_some_and(|given| given != *sent)) {
+            self.replaced.push_back(sent);
+            if self.replaced.len() > MAX_REPLACED {
+                self.replaced.pop_front();
+            }
+        }
+    }
+
     /// Whether a call with this refresh token may have been processed.
     pub(super) fn is_in_doubt(&self, id: TokenId) -> bool {
-        self.last.as_ref().is_some_and(|sent| sent.id == id && sent.calls_in_doubt > 0)
+        self.was_replaced(id) || self.find(id).is_some_and(|sent| sent.calls_in_doubt > 0)
+    }
+
+    /// Whether the server has given another refresh token in place of this one.
+    pub(super) fn was_replaced(&self, id: TokenId) -> bool {
+        self.replaced.contains(&id)
+    }
+
+    /// When our last call with this refresh token began, in monotonic milliseconds, if that call is over.
+    pub(super) fn ended_call(&self, id: TokenId) -> Option<i64> {
+        self.find(id)?.over_since
     }
 
     /// Whether the manager ends this attempt because the server asked for patience. The second attempt goes
@@ -94,16 +135,36 @@ impl RefreshHistory {
         !std::mem::replace(&mut self.sent(id).has_been_patient, true)
     }
 
-    /// A new token ends all that is known of earlier refresh tokens.
-    pub(super) fn forget(&mut self) {
-        self.last = None;
+    /// Notes that the full grant was refused, so that this refresh token is the last way to a token.
+    pub(super) fn refuse_full_grant(&mut self, id: TokenId) {
+        self.sent(id).is_last_way = true;
+    }
+
+    /// Whether the full grant was refused while this refresh token was in doubt.
+    pub(super) fn is_last_way(&self, id: TokenId) -> bool {
+        self.find(id).is_some_and(|sent| sent.is_last_way)
+    }
+
+    fn find(&self, id: TokenId) -> Option<&Sent> {
+        self.sent.iter().find(|sent| sent.id == id)
     }
 
     fn sent(&mut self, id: TokenId) -> &mut Sent {
-        if self.last.as_ref().is_none_or(|sent| sent.id != id) {
-            self.last = None;
-        }
-        self.last.get_or_insert(Sent { id, calls_in_doubt: 0, has_been_patient: false })
+        let place = self.sent.iter().position(|sent| sent.id == id).unwrap_or_else(|| {
+            if self.sent.len() == MAX_SENT {
+                self.sent.pop_front();
+            }
+            self.sent.push_back(Sent {
+                id,
+                calls_in_doubt: 0,
+                over_since: None,
+                begun_at: 0,
+                has_been_patient: false,
+                is_last_way: false,
+            });
+            self.sent.len() - 1
+        });
+        &mut self.sent[place]
     }
 }
 
@@ -160,23 +221,47 @@ mod tests {
         assert_eq!(RefreshTokenState::after(&unsent), Unused);
     }
 
+    fn at(millis: i64) -> Moment {
+        Moment::from_millis(0, millis)
+    }
+
     #[test]
     fn inv25_what_was_sent_is_in_doubt_until_an_answer_says_otherwise() {
         let (one, other) = (TokenId::of("one"), TokenId::of("other"));
         let mut history = RefreshHistory::default();
         assert!(!history.is_in_doubt(one));
-        history.begin_call(one);
+        history.begin_call(one, at(7));
         assert!(history.is_in_doubt(one) && !history.is_in_doubt(other));
+        assert_eq!(history.ended_call(one), None);
         assert_eq!(history.end_call(one, RefreshTokenState::Unused), 0);
         assert!(!history.is_in_doubt(one));
+        assert_eq!(history.ended_call(one), Some(7));
+        history.begin_call(one, at(8));
+        assert_eq!(history.end_call(one, RefreshTokenState::Refused), 0);
         for calls in 1..3 {
-            history.begin_call(one);
+            history.begin_call(one, at(9));
             assert_eq!(history.end_call(one, RefreshTokenState::InDoubt), calls);
         }
-        history.begin_call(other);
-        assert!(history.is_in_doubt(other) && !history.is_in_doubt(one));
-        history.forget();
-        assert!(!history.is_in_doubt(other));
+        // What becomes of one says nothing of the other.
+        history.begin_call(other, at(10));
+        history.succeed(Some(other), Some(TokenId::of("next")));
+        assert!(history.is_in_doubt(one));
+        assert!(history.was_replaced(other) && history.is_in_doubt(other));
+        // It works after all, and stays: a server that does not rotate.
+        history.succeed(Some(one), Some(one));
+        assert!(!history.is_in_doubt(one) && !history.was_replaced(one));
+    }
+
+    #[test]
+    fn inv25_what_is_remembered_is_bounded() {
+        let mut history = RefreshHistory::default();
+        for number in 0..100 {
+            let id = |number: i32| TokenId::of(&number.to_string());
+            history.begin_call(id(number), at(0));
+            history.begin_call(id(-number), at(0));
+            history.succeed(Some(id(number)), Some(id(number + 1)));
+        }
+        assert!(history.sent.len() <= MAX_SENT && history.replaced.len() <= MAX_REPLACED);
     }
 
     #[test]

@@ -14,9 +14,11 @@ use super::flights::Landing;
 use super::goal::Goal;
 use super::refresh_history::RefreshTokenState;
 use super::turn::Turn;
+use crate::rt::{self, Deadline};
 
 /// A new token, and how it was obtained.
-pub(super) enum Renewed {
+#[derive(Clone)]
+pub(crate) enum Renewed {
     Fetched(TokenData),
     Refreshed(TokenData),
 }
@@ -63,13 +65,14 @@ impl Inner {
         landing: &Landing<Result<Landed>>,
     ) -> Result<Renewed> {
         let by_refresh = goal != Goal::Fetched || !self.provider.has_full_grant();
-        let mut is_contested = false;
+        let mut contested = None;
         if let Some(known) = known.filter(|_| by_refresh)
             && let Some(refresh_token) = known.token.refresh_token()
         {
-            match self.refresh(goal, known, TokenId::of(refresh_token), turn, landing).await? {
+            let refresh_token = TokenId::of(refresh_token);
+            match self.refresh(goal, known, refresh_token, turn, landing).await? {
                 Refresh::Done(token) => return Ok(Renewed::Refreshed(token)),
-                Refresh::NotSent => is_contested = true,
+                Refresh::NotSent => contested = Some(refresh_token),
                 Refresh::Failed => {}
             }
         }
@@ -81,7 +84,12 @@ impl Inner {
             } else {
                 error
             };
-            if is_contested { error.into_refresh() } else { error }
+            let Some(refresh_token) = contested else { return error };
+            if error.is_permanent() {
+                // Then the refresh token is the last way to a token, whatever became of it.
+                self.refresh_history.lock().refuse_full_grant(refresh_token);
+            }
+            error.into_refresh()
         })
     }
 
@@ -99,8 +107,14 @@ impl Inner {
             Permission::Denied(error) => return Err(error),
         }
         // Before the call: a call that hangs is dropped with the flight, and nobody is left to note it.
-        self.refresh_history.lock().begin_call(refresh_token);
-        match calling(self.provider.refresh_token(&known.token), turn, landing).await {
+        self.refresh_history.lock().begin_call(refresh_token, self.clock.now());
+        let call = calling(self.provider.refresh_token(&known.token), turn, landing);
+        // A little before the flight itself ends: what follows a refresh that hangs is decided here.
+        let answered = match rt::time_left() {
+            Some(left) => Deadline::after(left / 20 * 19).bound(call).await.ok(),
+            None => Some(call.await),
+        };
+        match answered.unwrap_or_else(|| Err(self.error(AuthenticationErrorKind::Timeout))) {
             Ok(token) => Ok(Refresh::Done(token)),
             Err(error) => {
                 let error = error.into_refresh().or_service_name(self.provider.service_name());
@@ -119,9 +133,12 @@ impl Inner {
         turn: &mut Turn,
     ) -> Permission {
         let has_full_grant = self.provider.has_full_grant();
-        let is_last_way = !has_full_grant && !self.serves_others_meanwhile(goal);
-        let is_in_doubt = known.is_in_doubt || self.refresh_history.lock().is_in_doubt(refresh_token);
-        if is_in_doubt && !is_last_way {
+        let (is_in_doubt, is_full_grant_refused) = {
+            let history = self.refresh_history.lock();
+            (known.is_in_doubt || history.is_in_doubt(refresh_token), history.is_last_way(refresh_token))
+        };
+        let is_last_way = (!has_full_grant || is_full_grant_refused) && !self.serves_others_meanwhile(goal);
+        if is_in_doubt && !is_last_way && !self.refresh_when_contested {
             if has_full_grant {
                 return Permission::Contested;
             }
@@ -135,7 +152,7 @@ impl Inner {
         if !known.is_shared {
             return Permission::Granted;
         }
-        match self.mark(turn, known.token.id(), is_last_way).await {
+        match self.mark(turn, known.token.id(), refresh_token, is_last_way).await {
             Ok(()) => Permission::Granted,
             Err(_) if has_full_grant => Permission::Contested,
             Err(error) => Permission::Denied(error),
@@ -144,12 +161,20 @@ impl Inner {
 
     /// Marks the refresh token that came with this access token, so that nobody else sends it. The error says
     /// why it must not be sent.
-    async fn mark(&self, turn: &mut Turn, id: TokenId, is_last_way: bool) -> Result<()> {
+    async fn mark(
+        &self,
+        turn: &mut Turn,
+        id: TokenId,
+        refresh_token: TokenId,
+        is_last_way: bool,
+    ) -> Result<()> {
         let takeover = if self.refresh_when_contested { MarkTakeover::Once } else { MarkTakeover::Never };
         let Some(mut marked) = self.mark_refresh_token(turn, id, takeover).await else { return Ok(()) };
         if let (Ok(Spending::Foreign { age }), true) = (&marked, is_last_way) {
             // The sender may be paused or cut off from the storage: its lease is over, its call may not be.
-            let longest = self.fetch_timeout();
+            // Ours is, if it was we.
+            let longest =
+                if self.is_own_mark(refresh_token, *age) { Duration::ZERO } else { self.fetch_timeout() };
             let left = age.map_or(Duration::ZERO, |age| longest.saturating_sub(age));
             if !left.is_zero() {
                 let error = self.error(AuthenticationErrorKind::Timeout).into_refresh();
@@ -187,6 +212,16 @@ impl Inner {
         Err(error.with_message("without a lease the refresh token is not sent"))
     }
 
+    /// Whether a mark of this age was made for our own last call, which is over.
+    fn is_own_mark(&self, refresh_token: TokenId, age: Option<Duration>) -> bool {
+        let ended = self.refresh_history.lock().ended_call(refresh_token);
+        ended.zip(age).is_some_and(|(begun_at, age)| {
+            let since = self.clock.now().monotonic_millis().saturating_sub(begun_at).max(0);
+            // Our mark was made right before our call began. A later one is somebody else's.
+            age.saturating_add(MARK_TOLERANCE) >= Duration::from_millis(since.unsigned_abs())
+        })
+    }
+
     /// What follows a failed refresh (invariant 23; the table is in ARCHITECTURE.md).
     async fn after_failed_refresh(
         &self,
@@ -211,11 +246,9 @@ impl Inner {
             return Err(if needs_login { error.with_login_needed() } else { error });
         }
         if matches!(state, Unused | InDoubt) {
-            if self.serves_others_meanwhile(goal) {
-                return Err(error);
-            }
             let asks_for_patience = error.retry_after().is_some_and(|delay| !delay.is_zero());
-            if asks_for_patience && self.refresh_history.lock().take_patience(refresh_token) {
+            let is_patient = asks_for_patience && self.refresh_history.lock().take_patience(refresh_token);
+            if is_patient || self.serves_others_meanwhile(goal) {
                 return Err(error);
             }
         }
@@ -247,10 +280,22 @@ impl Inner {
     }
 }
 
-/// A call of the provider. If the flight is detached meanwhile, the next one need not wait for it.
+/// How far the clocks of storage and manager may differ in telling when a mark was made.
+const MARK_TOLERANCE: Duration = Duration::from_millis(5);
+
+/// A call of the provider.
 async fn calling<T>(call: impl Future<Output = T>, turn: &mut Turn, landing: &Landing<Result<Landed>>) -> T {
     landing.begin_call();
-    let mut call = pin!(call);
+    giving_way(call, turn, landing).await
+}
+
+/// If the flight is detached meanwhile, the next one need not wait for its lease.
+pub(super) async fn giving_way<T>(
+    work: impl Future<Output = T>,
+    turn: &mut Turn,
+    landing: &Landing<Result<Landed>>,
+) -> T {
+    let mut call = pin!(work);
     let mut detached = pin!(landing.detached());
     let mut is_attached = true;
     poll_fn(|context| {

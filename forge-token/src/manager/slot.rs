@@ -96,7 +96,12 @@ impl Slot {
 
     /// Whether the entry has missed neither a change nor a doubt.
     pub(crate) fn is_certain(&self, entry: &Entry) -> bool {
-        entry.version() == self.version()
+        entry.version() == self.version() && !entry.was_in_doubt()
+    }
+
+    /// Whether an API has rejected this token, whatever became of that.
+    pub(crate) fn was_seen_rejected(&self, id: TokenId) -> bool {
+        self.ledger.lock().rejections.has_seen(id)
     }
 
     /// The token at hand, if its refresh token can be trusted not to be spent by somebody else.
@@ -150,7 +155,7 @@ impl Slot {
         if entry.version() == version {
             return Arc::clone(entry);
         }
-        Arc::new(entry.stamped(Stamp { version, ..entry.stamp() }))
+        Arc::new(entry.stamped(Stamp { version, ..entry.stamp() }).in_doubt())
     }
 
     fn version(&self) -> Version {

@@ -77,7 +77,9 @@ impl Inner {
         let deadline = Deadline::after(self.fetch_timeout() / 4 * 3);
         loop {
             let stamp = self.slot.stamp(self.clock.now());
-            match deadline.bound(lease.acquire(goal != Goal::Fetched)).await {
+            let has_waited =
+                self.failures.lock().has_waited_for_others(self.cool_down_limits(), self.clock.now());
+            match deadline.bound(lease.acquire(goal != Goal::Fetched && !has_waited)).await {
                 Ok(Ok(Acquired::Held { failures })) => {
                     self.failures.lock().go_on_from(failures);
                     turn.is_ours = true;
@@ -156,7 +158,7 @@ impl Inner {
             return;
         };
         let left = u64::try_from(until.saturating_sub(self.clock.now().monotonic_millis())).unwrap_or(0);
-        let mut left = Duration::from_millis(left);
+        let mut left = Duration::from_millis(left).min(self.cool_down_limits().shared());
         if error.status().is_none() {
             // That we cannot reach the server need not be the server's fault.
             left = left.min(MOST_WITHOUT_AN_ANSWER);
@@ -172,7 +174,7 @@ impl Inner {
     fn wait_with_the_others(&self, cool_down: &CoolDown) -> AuthenticationError {
         let now = self.clock.now();
         let error = cool_down.error(self.provider.service_name());
-        let until = self.failures.lock().adopt(&error, cool_down, now);
+        let until = self.failures.lock().adopt(&error, cool_down, self.cool_down_limits(), now);
         if let Some(entry) = self.slot.entry() {
             entry.plan_renewal(now, until);
         }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, missing_docs)]
 
+mod faults;
 mod forced;
 mod hooks;
 mod issuer;

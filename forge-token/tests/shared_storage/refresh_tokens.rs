@@ -146,3 +146,18 @@ async fn inv25_without_a_lease_the_only_refresh_token_is_not_sent_and_not_given_
     world.clock.advance(error.cool_down().expect("a cool-down"));
     assert_eq!(world.token().await, "r1");
 }
+
+#[tokio::test]
+async fn inv25_a_read_that_fails_after_an_outage_does_not_take_the_doubt_away() {
+    let world = world();
+    world.remote.put(&TokenData::new("shared").with_refresh_token("refresh"));
+    let token = world.manager.get_token().await.expect("a token");
+    token.mark_accepted();
+    world.remote.generations.doubt_all();
+    world.goes_down(true);
+    assert_eq!(world.token().await, "shared");
+    world.goes_down(false);
+    world.remote.write(None);
+    let renewed = world.manager.refresh_rejected(&token).await.expect("a renewal").expect("a token");
+    assert_eq!((renewed.access_token(), world.provider.calls()), ("t1", (1, 0)));
+}
