@@ -84,7 +84,7 @@ use windows::Windows;
 /// | dead | `invalid_grant` or another code for it, with a 4xx other than 408, 425 and 429, or a 2xx | full grant | full grant; without one the error [needs a login](AuthenticationError::needs_login) |
 /// | refused | any other 4xx but 408, 425 and 429 | full grant | full grant; without one the token is sent again after the cool-down |
 /// | unused | nothing was sent; 408, 425, 429, 503, whatever the body says | the token at hand stays | full grant, but after `Retry-After` only in the next attempt; without one the token is sent again after the cool-down |
-/// | in doubt | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the token at hand stays | as for unused, but the token is not sent again while there is another way; where there is none, from the second failure on the error says that it needs a login |
+/// | in doubt | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the token at hand stays | as for unused, but the token is not sent again while there is another way; where there is none, or the full grant is refused, it is sent once more, and from the second failure on the error says that it needs a login |
 ///
 /// ```no_run
 /// # async fn run(provider: forge_token::ClientCredentialsTokenProvider) -> Result<(), forge_core::AuthenticationError> {
