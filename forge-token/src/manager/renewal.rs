@@ -85,7 +85,8 @@ impl Inner {
                 error
             };
             let Some(refresh_token) = contested else { return error };
-            if error.is_permanent() {
+            // A client that is refused has no way at all, by this or by that grant.
+            if error.is_permanent() && !error.is_invalid_client() {
                 // Then the refresh token is the last way to a token, whatever became of it.
                 self.refresh_history.lock().refuse_full_grant(refresh_token);
             }
