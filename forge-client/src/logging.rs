@@ -98,8 +98,8 @@ impl Logging {
         self
     }
 
-    /// How many bytes a body may have that is told; of a longer one only the length is. Default: 16 KiB. No
-    /// more than 64 KiB: a body is searched for secrets on a thread of the runtime.
+    /// The maximum length of a logged body in bytes; of a longer body the log shows only the length. Default:
+    /// 16 KiB. At most 64 KiB, because the client searches a body for secrets on a thread of the runtime.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes.min(mask::MAX_SEARCHED);
         self

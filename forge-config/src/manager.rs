@@ -85,11 +85,12 @@ impl ServiceConfig {
         })
     }
 
-    /// The provider does that, too, and names a setting that is no field here.
+    /// The provider's builder checks this too, but its error names `secret_query_param`, which is no field
+    /// here.
     fn refuse_secrets_in(&self, token_url: &str) -> Result<(), ServiceConfigError> {
         let Ok(url) = Url::parse(token_url) else { return Ok(()) };
         if url.query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
-            let expected = "no parameter in its query that is named like a secret: give it to \
+            let expected = "a query without a secret, but a parameter is named like one: set it in \
                             `secret_query_params`, by reference";
             return Err(self.expected("token_url", expected));
         }

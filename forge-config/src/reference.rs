@@ -26,13 +26,13 @@ impl Setting for Reference {
     }
 }
 
-/// Names, and where the secrets of these names are.
+/// Names of secrets, each with a reference to the file or variable that holds it.
 #[derive(Clone)]
 pub(crate) struct References(pub(crate) Vec<(String, SecretSource)>);
 
 impl Setting for References {
     const EXPECTED: &'static str = "a table of references, { name = { file = \"/path\" } } or \
-                                    { name = { env = \"NAME\" } }, for which a file is needed";
+                                    { name = { env = \"NAME\" } }, in a configuration file only";
 
     fn read(shape: Shape) -> Option<Self> {
         let Shape::Table(entries) = shape else { return None };

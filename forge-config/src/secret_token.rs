@@ -32,8 +32,7 @@ impl SecretToken {
 
     /// The file or variable is at fault, not a server.
     fn no_token(&self) -> AuthenticationError {
-        let message =
-            format!("`{}`: expected a secret of printable ASCII only, that is not empty", self.field);
+        let message = format!("`{}`: expected a non-empty secret of printable ASCII characters", self.field);
         AuthenticationError::new(&self.service_name, AuthenticationErrorKind::Configuration)
             .with_message(message)
     }

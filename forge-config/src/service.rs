@@ -39,7 +39,7 @@ use crate::{ServiceConfigError, environment};
 /// | `client_id`, `client_secret` (secret) | the client | |
 /// | `username`, `password` (secret) | the user | |
 /// | `scope` | words separated by spaces | none |
-/// | `scope_on_refresh` | whether refresh requests name it, too | false |
+/// | `scope_on_refresh` | whether refresh requests send `scope` too | false |
 /// | `audience` | a parameter of token calls | none |
 /// | `extra_params` | a table of further ones; not as a variable | none |
 /// | `secret_query_params` | a table of secrets, each by reference, for the query of the token URL; not as a variable | none |

@@ -12,8 +12,8 @@ use crate::ConfigError;
 /// subject): two providers that merely share a service name must not share a token. Add no secret:
 /// the fingerprint is a hash, and a hash of a weak secret can be guessed.
 ///
-/// No two different (service name, parts) make one key. So a service name that ends as a key with parts does,
-/// `crm:` and 32 hexadecimal digits, goes into the fingerprint.
+/// Different pairs of service name and parts never make the same key. A service name that itself looks like a
+/// key with parts (`crm:` and 32 hexadecimal digits) is therefore hashed into the fingerprint.
 ///
 /// ```
 /// use forge_core::CacheKey;
@@ -33,7 +33,7 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// What each key begins with, before the first `:`.
+    /// The text before the first `:` of every key.
     pub const FIRST_SEGMENT: &'static str = "auth_token";
 
     /// A key for this service, without parts yet.
@@ -102,7 +102,7 @@ fn before_fingerprint(text: &str) -> Option<&str> {
 /// The word holds a `:`, which separates the words of a key.
 pub fn check_key_word(field: &'static str, word: &str) -> Result<(), ConfigError> {
     if word.contains(':') {
-        return Err(ConfigError::new(field, "no `:`, which separates the words of a cache key"));
+        return Err(ConfigError::new(field, "a name without `:`, which separates the parts of a cache key"));
     }
     Ok(())
 }

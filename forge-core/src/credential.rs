@@ -37,15 +37,15 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::InvalidResponse`] where the access token is empty, or it or its type has
-    /// other characters than printable ASCII (RFC 6749 A.12). This is the one rule for tokens, wherever they
-    /// come from: what is none is not sent, and in a storage it is a miss.
+    /// [`AuthenticationErrorKind::InvalidResponse`] if the access token is empty or only spaces, or if the
+    /// access token or its type contains more than printable ASCII (RFC 6749 A.12). Every token must pass
+    /// this check, wherever it comes from. A token that fails is not sent, and counts as a miss in a storage.
     pub fn new(token: TokenData) -> Result<Self, AuthenticationError> {
         if !is_token_text(token.access_token()) {
-            return Err(invalid("the access token is empty, or has other characters than printable ASCII"));
+            return Err(invalid("the access token is empty or contains more than printable ASCII"));
         }
         if !is_printable_ascii(token.token_type()) {
-            return Err(invalid("the token's type has other characters than printable ASCII"));
+            return Err(invalid("the token's type contains more than printable ASCII"));
         }
         let header_value = header_value(token.authorization_header())?;
         Ok(Self { id: token.id(), token, header_value, accepted: AtomicBool::new(false) })
@@ -148,7 +148,7 @@ impl fmt::Debug for Credential {
 
 fn header_value(text: String) -> Result<HeaderValue, AuthenticationError> {
     let value = Secret::from(text).into_header_value();
-    value.map_err(|_| invalid("the token or what stands before it has characters that fit into no header"))
+    value.map_err(|_| invalid("the token or its type contains characters that a header cannot carry"))
 }
 
 fn invalid(message: &str) -> AuthenticationError {

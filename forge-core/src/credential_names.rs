@@ -2,8 +2,8 @@
 /// a parameter of a query. Case and separators make no difference, except that they tell words apart:
 /// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
 ///
-/// This is how a client knows which headers go to trusted origins only, and what is masked in a log, and how a
-/// provider knows which parameters of a token URL may not stand in a cache key.
+/// A client uses this to decide which headers it sends to trusted origins only and what it masks in a log. A
+/// provider uses it to reject secrets in a token URL, since the URL becomes part of the cache key.
 ///
 /// ```
 /// use forge_core::may_name_a_credential;

@@ -21,10 +21,10 @@ pub use printable::is_printable;
 /// for HTML or by backslashes, in base64, in hexadecimal, or as a list of bytes. A server that echoes what it
 /// was sent does so in many ways, and none of them belongs into an error or a log.
 ///
-/// Time and memory grow with the length of the text and that of the secrets, not with their product. Of a
-/// secret of more than 128 bytes only the first 116 are looked for. A secret of fewer than 4 bytes is not looked for in base64,
-/// hexadecimal and lists, where every such secret turns up by chance. More than 1,024 secrets are in every
-/// text: the search is refused.
+/// Time and memory grow with the sum of the lengths of text and secrets, not with their product. There are
+/// three limits. Of a secret of more than 128 bytes the function searches only the first 116. It does not
+/// search a secret of fewer than 4 bytes in base64, hexadecimal and lists, which contain such a secret by
+/// chance. For more than 1,024 secrets it does not search, and returns `true` to be on the safe side.
 ///
 /// ```
 /// use forge_core::echoes;
@@ -40,15 +40,15 @@ pub fn echoes(text: &str, secrets: &[&str]) -> bool {
 
 /// Looks for the same secrets in many texts. See [`echoes`] for the forms in which they are found.
 pub struct SecretFinder {
-    /// Of secrets that are [folded](Reading::folded).
+    /// Searches the [folded](Reading::folded) secrets.
     automaton: Automaton,
-    /// In bytes; `None` if there is nothing to look for.
+    /// The length of the shortest secret in bytes; `None` if there is no secret to search.
     shortest: Option<usize>,
     has_too_many: bool,
 }
 
 impl SecretFinder {
-    /// Of these secrets; empty ones are none.
+    /// A finder for these secrets. It ignores empty ones.
     #[must_use]
     pub fn new<S: AsRef<str>>(secrets: &[S]) -> Self {
         let has_too_many = secrets.len() > MAX_SECRETS;
@@ -142,7 +142,8 @@ const MAX_CUT_ESCAPE_LEN: usize = 12;
 /// What bounds the memory for all secrets: a request may have many cookies.
 const MAX_SECRETS: usize = 1_024;
 
-/// A shorter secret is in many a word: to mask it there would spell it out.
+/// The shortest secret that is masked within a text. A shorter one occurs in many words by chance, and the
+/// gaps of its mask would reveal it.
 const MIN_PART_LEN: usize = 4;
 
 #[cfg(test)]

@@ -61,18 +61,19 @@ pub trait TokenProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`fetch_token`](Self::fetch_token). The error's status and code tell a manager whether the refresh
-    /// token is dead, was refused, is unused, or may have been spent; where no valid token is at hand, it
-    /// goes on to the full grant.
+    /// As [`fetch_token`](Self::fetch_token). Set the error's status and code: from them a manager concludes
+    /// whether the refresh token is dead, refused, unused or possibly used, and whether to fall back to
+    /// `fetch_token`.
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         let _ = current;
         self.fetch_token().await
     }
 
-    /// Whether [`fetch_token`](Self::fetch_token) brings a token without the refresh token of an earlier one.
-    /// Default: yes. A provider that only has the refresh token of a person's login says no: then a manager
-    /// asks it for nothing but a refresh, guards that refresh token as the only way to a token, and says
-    /// "log in again" ([`needs_login`](AuthenticationError::needs_login)) when it is dead.
+    /// Whether the provider has a *full grant*: [`fetch_token`](Self::fetch_token) can get a token without a
+    /// refresh token, by client credentials for example. Default: `true`. Return `false` if only the refresh
+    /// token of a person's login leads to a new token. A manager then does not fall back to `fetch_token`
+    /// after a failed refresh, keeps the refresh token as long as it may still work, and reports
+    /// [`needs_login`](AuthenticationError::needs_login) when it no longer does.
     fn has_full_grant(&self) -> bool {
         true
     }

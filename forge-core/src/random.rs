@@ -1,15 +1,16 @@
 //! Random numbers for names and jitter, drawn from the system each time.
 //!
-//! A generator that lives in the process (`RandomState`, `fastrand`) is copied by a fork and by a snapshot of the
-//! machine, and both copies then go on with the same numbers: two processes hold one lease, or repeat at one
-//! moment. The system's generator is shared by nobody who must not share it, so nothing is kept here.
+//! A fork, or a snapshot of the machine, copies a generator that lives in the process (`RandomState`,
+//! `fastrand`). Both copies then draw the same numbers, so that two processes believe to hold one lease, or
+//! retry at the same moment. The system's generator gives them different numbers. So this module keeps no
+//! state and asks the system each time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Random bits: a name that no other process has, on any machine.
+/// 128 random bits, for a name that no other process on any machine uses.
 #[must_use]
 pub fn random_bits() -> u128 {
     let mut bytes = [0; 16];
@@ -19,7 +20,7 @@ pub fn random_bits() -> u128 {
     }
 }
 
-/// A number from 0 to 1, without 1: jitter that no other process has.
+/// A random number in `0.0..1.0`, for jitter that differs between processes.
 #[must_use]
 pub fn random_fraction() -> f64 {
     /// As many bits as the mantissa holds.
@@ -29,8 +30,8 @@ pub fn random_fraction() -> f64 {
     fraction
 }
 
-/// Where the system has no random numbers (a sandbox without the call): what tells processes apart all the
-/// same. Nobody's safety rests on these numbers being hard to guess.
+/// The fallback if the system gives no random numbers, as in a sandbox that blocks the call. It differs
+/// between processes, which is all that is needed: no caller relies on these numbers being hard to guess.
 fn substitute() -> u128 {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

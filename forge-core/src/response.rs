@@ -205,7 +205,7 @@ fn access_token<'a>(answer: &'a Value, field: &str) -> Result<&'a str, InvalidTo
     Err(InvalidTokenResponse { field: field.to_owned(), expected: "a token", found: "spaces only" })
 }
 
-/// What could split a header never becomes a credential.
+/// Rejects text that could split a header.
 fn header_safe<'a>(field: &str, value: &'a str) -> Result<&'a str, InvalidTokenResponse> {
     if is_printable_ascii(value) {
         return Ok(value);

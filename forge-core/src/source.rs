@@ -103,7 +103,7 @@ impl StaticTokenSource {
     ///
     /// # Errors
     ///
-    /// The token is [no credential](Credential::new): empty, or with other characters than printable ASCII.
+    /// [`Credential::new`] rejects the token: it is empty or contains more than printable ASCII.
     pub fn new(token: TokenData) -> Result<Self, AuthenticationError> {
         Ok(Self(Arc::new(Credential::new(token)?)))
     }
@@ -137,8 +137,8 @@ impl TokenSource for StaticTokenSource {
 
 /// A source that asks a closure for the token at every request, for those who keep tokens
 /// elsewhere: a sidecar, another SDK. After a rejection the closure is asked once more, and the
-/// request is replayed if it has another token by then. A token that is [no credential](Credential::new) is an
-/// error, and nothing is sent.
+/// request is replayed if it has another token by then. If [`Credential::new`] rejects the token, the request
+/// fails and nothing is sent.
 ///
 /// ```
 /// use forge_core::{TokenData, TokenSource, token_source_fn};

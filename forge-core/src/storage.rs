@@ -24,7 +24,7 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 ///
 /// Check an implementation of your own with `storage_conformance::check` (feature `test-util`).
 ///
-/// Where a place takes texts, as a table or a file does, a token is kept as its
+/// If your storage holds text, as a database column or a file does, store the token's
 /// [record](TokenData::to_record):
 ///
 /// ```
@@ -39,7 +39,7 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 /// impl TokenStorage for Table {
 ///     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
 ///         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-///         // What is no record is no token.
+///         // A text that is not a valid record counts as a miss.
 ///         Ok(table.get(key).and_then(|record| TokenData::from_record(record.expose()).ok()))
 ///     }
 ///
@@ -72,11 +72,11 @@ pub trait TokenStorage: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// The storage could not be told, or could not read it back ([unstorable](StorageError::is_unstorable)).
+    /// The write failed, or the token is [unstorable](StorageError::is_unstorable).
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError>;
 
-    /// Forgets a token; one that is not there is no error. A storage with [`leases`](Self::leases) stores no
-    /// token either under a lease that was acquired before.
+    /// Deletes a token; it is no error if there is none. In a storage with [`leases`](Self::leases) a lease
+    /// that was acquired before the deletion must not store a token after it.
     ///
     /// # Errors
     ///

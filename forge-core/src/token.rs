@@ -113,10 +113,11 @@ impl TokenData {
         self
     }
 
-    /// Says when the token was issued, from which its lifetime follows. Unknown by default: a manager then
-    /// takes the moment at which it asked the provider for the token. Of one that it finds in a storage that
-    /// stays unknown, and the [margin](Self::usable_until) whole: let a storage keep it, as
-    /// [`to_record`](Self::to_record) does.
+    /// Sets when the token was issued; its lifetime counts from then. Default: unknown. For a token that a
+    /// manager has just fetched, the manager then uses the time at which it called the provider. For a token
+    /// that it read from a storage, the lifetime stays unknown, and the manager keeps the full
+    /// [margin](Self::usable_until) before the expiry, however short the lifetime. So a storage should keep
+    /// the issue time, as [`to_record`](Self::to_record) does.
     #[must_use]
     pub fn with_issued_at(mut self, issued_at: DateTime<Utc>) -> Self {
         self.issued_at = Some(issued_at);
@@ -165,8 +166,9 @@ impl TokenData {
         self.issued_at
     }
 
-    /// Whether this is no token but the record of one, encrypted by an `EncryptedTokenStorage` (of whatever
-    /// version), and read past that. A manager takes it for none, and never sends it.
+    /// Whether the access token is in fact an encrypted record of an `EncryptedTokenStorage` (of any
+    /// version), read from the inner storage without decryption. A manager treats it as a miss and never
+    /// sends it.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         // Version, key id, and the rest, with dots between.

@@ -1,5 +1,5 @@
-/// Whether this text can be a token: printable ASCII (RFC 6749 A.12), and more than spaces. Everything else would
-/// split a header, or would be no credential in it.
+/// Whether this text can be a token: printable ASCII (RFC 6749 A.12), and not only spaces. Any other text
+/// could split a header, or would make a header without a credential.
 #[must_use]
 pub fn is_token_text(text: &str) -> bool {
     is_printable_ascii(text) && text.bytes().any(|byte| byte != b' ')

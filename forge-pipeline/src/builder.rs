@@ -52,8 +52,9 @@ impl TokenFetchPipelineBuilder {
     }
 
     /// What the steps' cache keys begin with, and how errors and spans name the pipeline. It must tell the
-    /// API, the client and the user apart from others in the same storage. It holds no `:`, and is not
-    /// `auth_token`, with which the keys of managers begin. Default: empty, which leaves the steps' names alone.
+    /// API, the client and the user apart from others in the same storage. The prefix must not contain a `:`
+    /// and must not be `auth_token`, which begins the keys of token managers. Default: empty, so that a
+    /// step's key is its name.
     pub fn cache_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -69,9 +70,14 @@ impl TokenFetchPipelineBuilder {
     ///
     /// # Errors
     ///
-    /// Names the steps that cannot be: none at all, an empty name, one with a `:`, or one that is given twice, a
-    /// dependency that is no step, steps that wait for each other, a step that the last one does not need. Or the
-    /// `cache_key_prefix` holds a `:` or is `auth_token`, or the storage cannot keep tokens under a step's key.
+    /// Names what is invalid:
+    ///
+    /// - there is no step;
+    /// - the name of a step is empty, contains a `:`, or is used twice;
+    /// - a step depends on a name that is no step, or on itself through other steps;
+    /// - the last step does not need one of the others;
+    /// - the `cache_key_prefix` contains a `:` or is `auth_token`;
+    /// - the storage rejects the cache key of a step.
     pub fn build(self) -> Result<TokenFetchPipeline, ConfigError> {
         let node = |fetcher: &Arc<dyn TokenFetcher>| -> Node {
             let dependencies = fetcher.depends_on().into_iter().map(str::to_owned);
@@ -105,7 +111,7 @@ impl TokenFetchPipelineBuilder {
 fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
     check_key_word("cache_key_prefix", prefix)?;
     if prefix == CacheKey::FIRST_SEGMENT {
-        let expected = format!("another word than `{prefix}`, with which the keys of managers begin");
+        let expected = format!("a name other than `{prefix}`, which begins the cache keys of token managers");
         return Err(ConfigError::new("cache_key_prefix", expected));
     }
     Ok(())

@@ -35,11 +35,12 @@ pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
 /// the tokens of other steps.
 ///
 /// The URL must be `https`, or name this machine; no redirect is followed; an answer is limited to 1 MiB
-/// and to the step's time-out. A call that ended without an answer, or failed fast and transiently, is repeated
-/// once within that time-out, with values that are read anew: see [`call_repeatably`]. A call with
-/// a refresh token is sent once, over a new connection: one with a `grant_type` of `refresh_token`, with a field or
-/// header of such a name, or with the refresh token of another step. No error shows anything that was sent, even
-/// if the server echoes it, or more of an answer than an error code and its description (RFC 6749 5.2).
+/// and to the step's time-out. The fetcher repeats a call once within that time-out if the call ended without
+/// an answer, or failed fast and transiently; it reads all values again for the second attempt: see
+/// [`call_repeatably`]. It sends a call with a refresh token only once, over a new connection. That is a call
+/// whose `grant_type` is `refresh_token`, that has a field or header named so, or that contains the refresh
+/// token of another step. An error shows nothing that was sent, even if the server echoes it. Of the answer
+/// it shows at most an error code and its description (RFC 6749 5.2).
 pub struct HttpTokenFetcher<P> {
     name: String,
     endpoint: TokenEndpoint,

@@ -111,9 +111,8 @@ fn named(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
         if name.is_empty() {
             return Err(wrong(format!("a name for each step; step {} has none", place + 1)));
         }
-        check_key_word("steps", name).map_err(|error| {
-            wrong(format!("names of steps that hold {}; `{name}` does", error.expected()))
-        })?;
+        check_key_word("steps", name)
+            .map_err(|error| wrong(format!("for each step {}; `{name}` has one", error.expected())))?;
         if steps[..place].iter().any(|(earlier, _)| earlier == name) {
             return Err(wrong(format!("each name once; two steps are called `{name}`")));
         }
@@ -177,7 +176,7 @@ mod tests {
             (&[("a", &[][..]), ("", &["a"])], "a name for each step; step 2 has none"),
             (
                 &[("user:session", &[])],
-                "hold no `:`, which separates the words of a cache key; `user:session`",
+                "a name without `:`, which separates the parts of a cache key; `user:session` has one",
             ),
             (&[("a", &[]), ("a", &[])], "two steps are called `a`"),
             (&[("a", &["x"]), ("b", &["a"])], "`a` depends on `x`, but there are `a`, `b`"),

@@ -16,7 +16,7 @@ const REFRESH_TOKEN_LIFETIMES: [&str; 2] = ["refresh_expires_in", "refresh_token
 ///
 /// # Errors
 ///
-/// It cannot be encrypted, or not read back.
+/// The token cannot be encrypted, or its record could not be read back.
 pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result<TokenData, StorageError> {
     let plain = token.clone().without_times().to_record()?;
     let plain = Zeroizing::new(plain.expose().as_bytes().to_vec());
@@ -31,7 +31,7 @@ pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result
 /// The token of a record. Its times are the record's: a storage may have another clock than we have.
 pub(crate) fn open(keys: &Keyring, cache_key: &str, record: &TokenData) -> Result<TokenData, Unreadable> {
     let plain = keys.open(cache_key, record.access_token())?;
-    let token = TokenData::from_record(&*plain).map_err(|_| Unreadable("what was encrypted is no token"))?;
+    let token = TokenData::from_record(&*plain).map_err(|_| Unreadable("the decrypted text is no token"))?;
     Ok(with_times_of(record, token.without_times()))
 }
 

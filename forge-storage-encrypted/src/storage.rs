@@ -50,8 +50,8 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// since a name in front of the cache key, such as Redis's prefix, is not known here, records can be moved
 /// between two prefixes with the same encryption key: give each its own.
 ///
-/// A token whose record could not be read back is not stored ([`TokenData::to_record`]). Encrypted, a record is
-/// a third longer, which counts where the inner storage has a bound.
+/// The storage does not store a token whose record could not be read back ([`TokenData::to_record`]).
+/// Encryption makes a record a third longer; consider this if the inner storage limits the size of a value.
 ///
 /// What cannot be decrypted is a miss, told once by a warning (`tracing`, level WARN), and replaced by the
 /// next token: a record that is truncated, changed, moved, not encrypted at all, or whose key is not here.
@@ -65,9 +65,9 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 ///
 /// Nothing is flushed and no token call is made for it: a record is encrypted with the new key at its next
 /// renewal. Do not leave out the first step: processes that cannot read each other's records replace them
-/// in turn, with a token call each time. For the same reason let the encrypted records have a place of
-/// their own (another Redis prefix, say) when processes that encrypt and such that do not run side by side:
-/// for a manager that does not an encrypted record is no token ([`TokenData::is_sealed`]).
+/// in turn, with a token call each time. For the same reason give the encrypted records a place of their own
+/// (another Redis prefix, for example) while some processes encrypt and others do not: a manager without
+/// encryption treats an encrypted record as a miss ([`TokenData::is_sealed`]).
 ///
 /// # Memory
 ///

@@ -39,7 +39,7 @@ impl CoolDowns {
         Some(pause.cool_down.with_left(Duration::from_millis(left)))
     }
 
-    /// Begins one. If there are too many, the one goes that would go first.
+    /// Begins a cool-down. If there are too many, forgets the one that would end first.
     pub(crate) fn begin(&mut self, key: &str, cool_down: CoolDown, now: Moment) {
         self.end(key);
         self.forget_until(now);

@@ -23,9 +23,9 @@ struct Desk {
     /// Those who have a place here; the last one to leave takes the desk with it.
     places: usize,
     holder: Option<Holder>,
-    /// Wakes those who wait: the key is free, or its epoch has changed.
+    /// Wakes the waiters when the key is free or its epoch has changed.
     changed: Arc<Notify>,
-    /// How often the key was invalidated since the desk is here.
+    /// The number of invalidations of the key since the desk was created.
     epoch: u64,
 }
 
@@ -40,7 +40,7 @@ struct Holder {
 const LONGEST_HOLD: i64 = 120_000;
 
 impl Leases {
-    /// Room for the cool-downs of so many keys. Those that are wanted are as many as there are leases.
+    /// Limits the cool-downs to this number of keys. There are as many desks as keys with a lease.
     pub(crate) fn with_capacity(keys: u64) -> Self {
         let state = State { desks: HashMap::new(), cool_downs: CoolDowns::with_capacity(keys) };
         Self { state: Mutex::new(state), numbers: AtomicU64::new(0) }
@@ -53,8 +53,9 @@ impl Leases {
         Place { number, key: key.to_owned(), epoch: None, leases: Arc::clone(leases) }
     }
 
-    /// Invalidates this key: deletes, and in the same step sees to it that nobody stores what was fetched
-    /// before. The cool-down stays, since the token endpoint is no better for it.
+    /// Invalidates this key. Race: a fetch that began before the deletion could store its token after it. So
+    /// the deletion and the new epoch are one step under the lock. The cool-down stays, since an invalidation
+    /// does not mend the token endpoint.
     pub(crate) fn break_fence(&self, key: &str, delete: impl FnOnce()) {
         let mut state = self.state();
         delete();
@@ -68,7 +69,7 @@ impl Leases {
         state.desks.values_mut().for_each(Desk::begin_epoch);
     }
 
-    /// Of how many keys anything is remembered.
+    /// The number of keys with a desk, plus the number with a cool-down.
     #[cfg(test)]
     pub(crate) fn keys_known(&self) -> usize {
         let state = self.state();
@@ -83,7 +84,7 @@ impl Leases {
 impl Desk {
     fn begin_epoch(&mut self) {
         self.epoch += 1;
-        // Who waits is not fetching yet, and so belongs to the new epoch.
+        // A waiter has not begun to fetch. Wake it, so that it reads the new epoch and may store in it.
         self.changed.notify_waiters();
     }
 }
@@ -92,7 +93,8 @@ impl Desk {
 pub(crate) struct Place {
     number: u64,
     key: String,
-    /// When the key was looked at last: what is fetched was asked for after that. `None`: it was not.
+    /// The key's epoch when `take` last looked. The fetch begins after that, so an unchanged epoch proves
+    /// that no invalidation came in between. `None`: `take` was not called.
     epoch: Option<u64>,
     leases: Arc<Leases>,
 }
@@ -144,8 +146,8 @@ impl Place {
         });
     }
 
-    /// Does something unless the key is somebody else's, or was invalidated since it was looked at, and keeps
-    /// it so meanwhile. `true`: it is ours.
+    /// Calls `act` under the lock, unless another lease holds the key or the key was invalidated since `take`
+    /// looked. The lock prevents both during `act`. `act` gets `true` if this lease holds the key.
     pub(crate) fn behind_the_fence<R>(&self, act: impl FnOnce(bool) -> R) -> Option<R> {
         self.with_desk(|desk| {
             if self.epoch.is_some_and(|epoch| epoch != desk.epoch) {

@@ -20,7 +20,8 @@ struct Mark {
 }
 
 impl MarkOfKey {
-    /// Marks for this lease. Looking and marking is one step: of two leases only one may send.
+    /// Marks the refresh token for this lease. Race: two leases find no mark, and both send the refresh
+    /// token. So reading and setting the mark is one step under the lock.
     pub(crate) fn make(&self, id: TokenId, lease: u64, takeover: MarkTakeover, now: Moment) -> Spending {
         let now = now.monotonic_millis();
         let mut mark = self.0.lock().unwrap_or_else(PoisonError::into_inner);

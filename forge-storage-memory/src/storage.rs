@@ -45,8 +45,8 @@ struct Inner {
     generations: Generations,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
-    /// Held while a token changes, so that comparing and deleting is one step. Reads go past it. Who needs
-    /// the lock of `leases`, too, takes that one first.
+    /// Held while a token changes, so that comparing and deleting is one step. Reads do not take it. Lock
+    /// order: `leases` before `changing`.
     changing: Mutex<()>,
 }
 
@@ -64,8 +64,8 @@ pub struct InMemoryTokenStorageBuilder {
 }
 
 impl InMemoryTokenStorageBuilder {
-    /// How many tokens are kept at most, and of how many keys is remembered that fetching has failed lately.
-    /// Default: 100,000.
+    /// The maximum number of tokens, and also of keys whose recent failures the storage remembers. Default:
+    /// 100,000.
     pub fn capacity(mut self, tokens: u64) -> Self {
         self.capacity = tokens;
         self
@@ -108,7 +108,7 @@ impl InMemoryTokenStorage {
         InMemoryTokenStorageBuilder { capacity: 100_000, clock: Arc::new(SystemClock) }
     }
 
-    /// Forgets all tokens. A token that is being fetched meanwhile is not stored either.
+    /// Deletes all tokens. If a fetch began before, its token is not stored after this.
     pub fn clear(&self) {
         self.0.leases.break_all_fences(|| {
             let _changing = self.0.change();

@@ -14,11 +14,11 @@ use tokio::sync::broadcast;
 pub(crate) struct Announcements {
     channel: String,
     numbers: AtomicU64,
-    /// The messages of changes that were sent, until they are heard: those changes count when they are
-    /// answered. With the process, since one that is forked off inherits the list, and not the tasks that wait
-    /// for the answers.
+    /// The messages of our own changes that we have not heard yet. `Change::settle` counts such a change, so
+    /// `hear` must not count it again. The value is the id of the process that sent the message: a forked
+    /// process inherits this map, but not the tasks that settle the changes, so there `hear` must count them.
     own: Mutex<HashMap<String, u32>>,
-    /// The messages that were heard last, as they came. Every link to a cluster hears the same.
+    /// The last messages, byte for byte, to drop copies: every link to a cluster hears the same messages.
     heard: Mutex<VecDeque<String>>,
     freshness: Freshness,
     /// By the hash of the key.
@@ -26,13 +26,14 @@ pub(crate) struct Announcements {
     waiting: broadcast::Sender<Message>,
 }
 
-/// `{hash of the key} {what} {name of the message}`. The name is random bits and a number, so that nobody can
-/// tell what the next message will be, and keep it from being noticed by sending it beforehand.
+/// `{hash of the key} {what} {name of the message}`. The name is random bits and a number. Attack: a user
+/// with the right to PUBLISH guesses the next message and sends it first, so that the real one is dropped as
+/// a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) hash: String,
     pub(crate) news: News,
-    /// Whether its name is its own, so that another one like it is a copy.
+    /// Whether the name is unique, so that a second message with the same text is a copy.
     is_numbered: bool,
 }
 
@@ -74,8 +75,8 @@ impl Announcements {
         &self.channel
     }
 
-    /// A name that nobody else has: neither another machine nor a copy of this one or of this process, since it
-    /// is drawn when it is needed.
+    /// A name that no other process uses, not even a fork of this one or a clone of this machine: the random
+    /// bits are drawn at each call.
     pub(crate) fn new_name(&self) -> String {
         format!("{:032x} {}", random_bits(), self.numbers.fetch_add(1, Ordering::Relaxed))
     }
@@ -89,7 +90,8 @@ impl Announcements {
     pub(crate) fn change<'a>(&'a self, hash: &'a str) -> Change<'a> {
         let message = self.message(hash, News::Changed);
         let mut own = self.own();
-        // Those that are forgotten count as anybody's: the storage is asked once more than is needed.
+        // `hear` counts forgotten changes a second time, as if another process had made them: this costs one
+        // unneeded read of the storage.
         if own.len() >= MAX_OWN {
             own.clear();
         }
@@ -126,13 +128,14 @@ impl Announcements {
 
     /// Messages may have been missed.
     pub(crate) fn doubt_all(&self) {
-        // Those of changes of ours, too: they are not waited for.
+        // The missed messages may include those of our own changes, so do not wait for them.
         self.own().clear();
         self.generations.doubt_all();
     }
 
-    /// Notes the message. It is compared as a whole: whoever may publish could send one that has only its name,
-    /// and the message itself would be taken for the copy.
+    /// Records the message, and says whether it is a copy. Compares the whole text. Attack: if only the names
+    /// were compared, a message with a copied name but another key or another change would make the real one
+    /// a copy.
     fn was_heard_before(&self, text: &str) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.iter().any(|heard| heard == text) {
@@ -145,7 +148,7 @@ impl Announcements {
         false
     }
 
-    /// Whether this message tells of a change of ours, of which it is the only news then.
+    /// Removes this message from our own changes. Says whether this process made the change.
     fn take_own(&self, text: &str) -> bool {
         self.own().remove(text) == Some(process::id())
     }
@@ -170,9 +173,10 @@ const RELEASED: &str = "released";
 const QUEUE: usize = 64;
 /// Copies of a message come within moments.
 const MAX_HEARD: usize = 256;
-/// More than are under way at any time; what is lost on a connection is forgotten with it.
+/// More changes than a process has under way at any time; `doubt_all` forgets those of a lost connection.
 const MAX_OWN: usize = 10_000;
-/// Those of other versions, maybe: another one like it may be another change.
+/// The number in messages of other versions, whose names need not be unique: an equal message may be a new
+/// change.
 const UNNUMBERED: u64 = 0;
 /// No message of ours is longer, nor one of the next versions.
 const MAX_LENGTH: usize = 256;
@@ -189,7 +193,7 @@ impl Change<'_> {
         if is_made {
             self.announcements.generations.bump(self.hash);
         } else {
-            // Nothing is announced of it.
+            // The server made no change, so it announces none.
             self.announcements.take_own(&self.message);
         }
     }

@@ -78,16 +78,18 @@ impl RedisTokenStorageBuilder {
         }
     }
 
-    /// What the keys begin with, before a colon. No `{` and no `}`. It may hold colons, but no `auth_token`
-    /// between them, with which the keys of managers begin; and under a prefix with a colon each key has one, too.
+    /// The prefix of each key in Redis; a colon follows it. The prefix must not contain `{` or `}`, and no
+    /// segment of it (between colons) may be `auth_token`, which begins the keys of token managers. If the
+    /// prefix contains a colon, each cache key must contain one too.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// How long a call may take, with waiting for the connection; at most a minute. Answers that take more than
-    /// a quarter of this time are slow. After a call that takes longer than this time, or slow answers that take
-    /// so long together, nobody waits until the server has answered a probe within a quarter of it.
+    /// How long a call may take, including the wait for the connection; at most a minute. An answer that
+    /// takes more than a quarter of this time counts as slow. When one call exceeds this time, or slow
+    /// answers add up to it, all calls fail at once until the server has answered a probe within a quarter of
+    /// this time.
     ///
     /// It bounds what an outage costs, so it is short; give it more where the way to the server, with TLS
     /// and login, takes more at first. An attempt to connect may take twice as long, at least a second: it

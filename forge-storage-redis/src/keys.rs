@@ -51,15 +51,16 @@ const SLOTS: u16 = 16_384;
 /// Refuses a prefix with which the key of one token could be that of another one, under another prefix.
 ///
 /// A key of ours is one of a manager (`auth_token:crm` or `auth_token:crm:{fingerprint}`) or one of a step
-/// (`{prefix}:{step}` or `{step}`, whose words hold no `:`, and whose prefix is not `auth_token`). Of prefix and
-/// key together, everything before the first `auth_token:` is the prefix; where there is none, everything before
-/// the last two words is; and two words are a prefix and a step, since [`check_key`] lets no other prefix have a
-/// key of one word.
+/// (`{prefix}:{step}` or `{step}`, whose words contain no `:`, and whose prefix is not `auth_token`). So the
+/// text `{key_prefix}:{key}` can be split in one way only. If it contains `auth_token:`, the `key_prefix` is
+/// everything before the first one. Otherwise the key is a step's: with three words or more the `key_prefix`
+/// is everything before the last two; with two words it is the first, since [`check_key`] allows a key of one
+/// word only under a `key_prefix` without a colon.
 pub(crate) fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
     let wrong = |expected: &str| ConfigError::new("key_prefix", expected);
     check_braces(prefix).map_err(wrong)?;
     if prefix.split(':').any(|segment| segment == CacheKey::FIRST_SEGMENT) {
-        return Err(wrong("no `auth_token` between its colons, with which the keys of managers begin"));
+        return Err(wrong("no segment `auth_token`, which begins the keys of token managers"));
     }
     Ok(())
 }

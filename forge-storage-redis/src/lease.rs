@@ -30,8 +30,9 @@ pub(crate) struct Lease {
     owner: String,
     /// Over which it was asked for, while it may be ours.
     connection: Option<Connection>,
-    /// Of when it was given, or asked for in vain: who fetches without it must store nothing either that was
-    /// invalidated since. Empty: it was not asked for.
+    /// The key's epoch when the lease was last requested, whether or not it was given. Race: a process that
+    /// gave up waiting fetches without the lease; it must not store a token over an invalidation that came
+    /// since. Empty: the lease was not requested.
     epoch: String,
     /// What was there when it was given.
     seen: Option<Present>,

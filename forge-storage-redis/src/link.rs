@@ -55,7 +55,7 @@ struct Shared {
     was_up: AtomicBool,
     /// Of the keeper whose word counts.
     keeper_number: AtomicU64,
-    /// In which that one runs.
+    /// The process in which that keeper runs.
     keeper_process: AtomicU32,
     last_beat: Mutex<std::time::Instant>,
 }
@@ -85,12 +85,13 @@ impl Limits {
     }
 }
 
-/// Since when a caller waits.
+/// The times from which a caller's wait counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
-    /// In all: its deadline counts from here.
+    /// The begin of the call. Its deadline counts from here.
     pub(crate) begun: Instant,
-    /// For this link. What other links of a cluster took before says nothing of its server.
+    /// The begin of the wait for this link. The time that other links of a cluster took before does not make
+    /// this link's server slow.
     pub(crate) here: Instant,
 }
 
@@ -101,7 +102,7 @@ impl Wait {
         Self { begun: now, here: now }
     }
 
-    /// The same, for another link from now on.
+    /// The same call, now waiting for another link.
     pub(crate) fn go_on_elsewhere(self) -> Self {
         Self { here: Instant::now(), ..self }
     }
@@ -239,11 +240,14 @@ impl Link {
         let number = self.shared.keeper_number.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.beat();
         self.shared.state.send_replace(State::Connecting);
-        // Last: whoever sees it must not see what the parent's keeper has said.
+        // Order: store the process id last (Release, read by `is_keeper_here`). A thread that sees this id
+        // also sees `Connecting` and the new beat, never the state that the parent's keeper had reported
+        // before the fork.
         self.shared.keeper_process.store(process::id(), Ordering::Release);
         let task = runtime.spawn(keeper::keep(Arc::clone(&self.shared), number));
-        // The parent's is not ours to end: its runtime's locks may be held for ever in this process, and what
-        // wakes it is shared with the parent.
+        // After a fork, do not abort the parent's task. Its runtime's locks may have been copied while a
+        // thread held them, so `abort` could block for ever here; and its wake-up descriptor is shared with
+        // the parent.
         if let Some(before) = keeper.replace(task.abort_handle()).filter(|_| !was_forked_off) {
             before.abort();
         }
@@ -262,7 +266,7 @@ fn too_slow() -> StorageError {
 impl Drop for Link {
     fn drop(&mut self) {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // A forked process leaves its parent's alone, as in `ensure_kept`.
+        // A forked process does not abort its parent's keeper, for the reason in `ensure_kept`.
         if let Some(keeper) = keeper.take().filter(|_| self.shared.is_keeper_here()) {
             keeper.abort();
         }
@@ -299,7 +303,8 @@ impl Shared {
         }
     }
 
-    /// Whether the keeper was started in this process. A fork copies what it said, and not its task.
+    /// Whether the keeper was started in this process. A fork copies the state that the keeper has reported,
+    /// but not its task.
     fn is_keeper_here(&self) -> bool {
         self.keeper_process.load(Ordering::Acquire) == process::id()
     }
@@ -328,7 +333,7 @@ impl Shared {
         was_down
     }
 
-    /// The breaker opens because the server is slow: from now on nobody waits.
+    /// Opens the breaker because the server is slow: from now on calls fail at once.
     fn suspect(&self, up: &Up, error: &StorageError) {
         if self.open(up, error) {
             self.pace.opened();

@@ -66,9 +66,9 @@ pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
 /// | no connection, no TLS, a connection that ended before the whole head of an answer came | `Connect` |
 /// | slower as a whole than the call's time-out, however steadily it comes | `Timeout` |
 ///
-/// A call without a refresh token that ended without an answer, or failed fast and transiently, is repeated
-/// once within the call: see [`call_repeatably`]. A call with a refresh token is sent once, over a new
-/// connection. So a token endpoint that is down sees two calls, and one of a refresh.
+/// The provider repeats a call without a refresh token once if the call ended without a response, or failed
+/// fast and transiently: see [`call_repeatably`]. It sends a call with a refresh token only once, over a new
+/// connection. A token endpoint that is down thus receives two calls for a fetch and one for a refresh.
 ///
 /// No error shows more of an answer than its error code and `error_description`, and after an error
 /// nothing is cached.

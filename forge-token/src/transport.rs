@@ -21,12 +21,12 @@ pub use repetition::{TokenAttempt, call_repeatably};
 
 /// Carries one call to a token endpoint and back. [`HttpTransport`] does it with `reqwest`.
 ///
-/// An implementation of your own must keep what that one promises: no redirect is followed, nothing is
-/// repeated, an answer is bounded in size and time. If it keeps connections, it should open a new one for a
-/// request that [asks for it](TokenRequest::connection), and mark an error as
-/// [`with_no_answer`](AuthenticationError::with_no_answer) if the connection ended before an answer came:
-/// providers then repeat the call. If it ignores both, a call on a connection that the server has just closed
-/// fails.
+/// An implementation of your own must keep the promises of [`HttpTransport`]: it follows no redirect, repeats
+/// no call, and limits a response in size and time. If it pools connections, it should open a new one for a
+/// request that [asks for one](TokenRequest::connection), and call
+/// [`with_no_answer`](AuthenticationError::with_no_answer) on the error if the connection ended before a
+/// response came, so that the provider repeats the call. Without these two, a call fails whenever the server
+/// has just closed a pooled connection.
 #[async_trait]
 pub trait TokenTransport: Send + Sync + fmt::Debug {
     /// Sends the request and reads the whole answer, whatever its status.
@@ -63,18 +63,18 @@ pub struct TokenRequest {
     pub body: Bytes,
     /// How long the call may take; `None`: as long as the transport allows any call.
     pub timeout: Option<Duration>,
-    /// Over which connection. Default: [`TokenConnection::Any`].
+    /// The connection to use. Default: [`TokenConnection::Any`].
     pub connection: TokenConnection,
 }
 
-/// Over which connection a token call goes.
+/// Which connection a token call may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenConnection {
-    /// One that an earlier call has left open, or a new one. The server may be closing the former.
+    /// A pooled connection or a new one. The server may be closing a pooled one at this very moment.
     #[default]
     Any,
-    /// A new one, closed after the call: for calls that must not be sent twice, and for repetitions.
+    /// A new connection, closed after the call. For calls that must not be sent twice, and for repetitions.
     New,
 }
 

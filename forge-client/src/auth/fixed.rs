@@ -48,7 +48,7 @@ pub(crate) struct Fixed {
 }
 
 impl ApiKeyAuth {
-    /// This key, in the header `X-API-Key`: printable ASCII, and not empty.
+    /// Sends this key in the header `X-API-Key`. The key must be printable ASCII and not empty.
     pub fn new(key: impl Into<Secret>) -> Self {
         Self(Fixed::token(HeaderName::from_static("x-api-key"), "api_key", "", &key.into()))
     }
@@ -78,7 +78,7 @@ impl ApiKeyAuth {
 }
 
 impl BasicAuth {
-    /// This user name, which has no colon, and this password. One of them may be empty.
+    /// Sends this user name and password. The user name must not contain a colon, and not both may be empty.
     pub fn new(username: &str, password: impl Into<Secret>) -> Self {
         let password = password.into();
         let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
@@ -116,13 +116,13 @@ impl Fixed {
         Self::token(AUTHORIZATION, "bearer_token", "Bearer ", token)
     }
 
-    /// A token or a key behind a prefix. One that is none is told when the client is built, and never sent.
+    /// A token or a key behind a prefix. Building the client fails if the token is empty or not printable
+    /// ASCII.
     fn token(name: HeaderName, field: &'static str, prefix: &str, token: &Secret) -> Self {
         let token = token.expose();
         let mut fixed = Self::new(name, field, Secret::from(format!("{prefix}{token}")));
         if !is_token_text(token) {
-            fixed.value =
-                Err(ConfigError::new(field, "printable ASCII characters only, and not an empty value"));
+            fixed.value = Err(ConfigError::new(field, "a non-empty value of printable ASCII characters"));
         }
         fixed
     }

@@ -6,7 +6,8 @@ use super::HttpClientConfigBuilder;
 use crate::auth::{ApiKeyAuth, Auth, BasicAuth, Fixed, TokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// A token that never changes (RFC 6750): printable ASCII, and not empty. The last of this, [`with_basic_auth`], [`with_token_auth`]
+    /// A token that never changes (RFC 6750). The token must be printable ASCII and not empty. The last of
+    /// this, [`with_basic_auth`], [`with_token_auth`]
     /// and [`with_auth_hook`] counts.
     ///
     /// [`with_basic_auth`]: Self::with_basic_auth

@@ -5,16 +5,16 @@ use zeroize::Zeroize;
 
 /// Finds many needles in one pass over a text, as Aho and Corasick do.
 ///
-/// At each place of the text it reports only the longest needle that ends there: the shorter ones lie within
-/// it. So a search is linear in the text, whatever the needles have in common. No dependency does it, since
-/// none clears what it knows of the needles.
+/// At each place of the text it reports only the longest needle that ends there, which contains the shorter
+/// ones. So a search is linear in the length of the text, whatever the needles have in common. The needles
+/// are secrets, and no crate for this zeroizes its copy of them; hence our own.
 pub(super) struct Automaton {
     states: Vec<State>,
     /// The successors of the root: most bytes of a text are looked up here.
     first: Box<[u32; 256]>,
 }
 
-/// A beginning of a needle.
+/// A prefix of a needle.
 #[derive(Clone, Default)]
 struct State {
     byte: u8,
@@ -22,7 +22,7 @@ struct State {
     longest: usize,
     child: u32,
     sibling: u32,
-    /// The longest other beginning that this one ends with.
+    /// The longest other prefix that this one ends with.
     fallback: u32,
 }
 
@@ -31,7 +31,7 @@ const ROOT: u32 = 0;
 impl Automaton {
     pub(super) fn new<'a>(needles: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let most = needles.clone().map(<[u8]>::len).sum::<usize>() + 1;
-        // Never reallocated: that would leave a copy behind.
+        // Reserve enough: a reallocation would leave a copy of the secrets in freed memory.
         let mut automaton = Self { states: Vec::with_capacity(most), first: Box::new([ROOT; 256]) };
         automaton.states.push(State::default());
         for needle in needles {

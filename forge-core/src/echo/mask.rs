@@ -2,17 +2,18 @@ use std::ops::Range;
 
 use super::{Automaton, MAX_NEEDLE_LEN, MAX_SECRETS, MIN_PART_LEN, Reading, SecretFinder, start_of};
 
-/// What a server said, without these secrets, and at most `max_chars` characters of it, followed by `…` where
-/// there was more.
+/// Returns a server's text with these secrets masked, cut to `max_chars` characters and `…`.
 ///
-/// A secret that stands there as it is gets masked. All occurrences of all secrets are found before any is
-/// masked, so that a secret that is part of another one, or overlaps it, uncovers nothing. The whole text is
-/// masked if a secret can be read in it in another form (see [`echoes`](super::echoes)), since nobody can say
-/// where it begins and ends; if a secret of fewer than 4 bytes stands there by itself, since the gap would
-/// spell it out; if more than 16 of 128 bytes or more stand there; and if there are more than 1,024 secrets.
+/// The function finds all occurrences of all secrets before it masks any, so that overlapping secrets are
+/// masked completely. It masks the whole text in four cases:
 ///
-/// Of a text only so much is looked at as can be shown, and what a secret takes that begins there: time and
-/// memory do not depend on the length of what the server sent.
+/// - the text contains a secret in another form (see [`echoes`](super::echoes)), whose place is unknown;
+/// - a secret of fewer than 4 bytes stands by itself, since the gap would reveal it;
+/// - secrets of 128 bytes or more occur more than 16 times;
+/// - there are more than 1,024 secrets.
+///
+/// The function reads only as much of the text as it can show, plus the length of a secret that begins there.
+/// So its time and memory do not depend on the length of the text.
 #[must_use]
 pub fn mask_secrets(text: &str, max_chars: usize, secrets: &[&str]) -> String {
     let may_be_shown = max_chars.saturating_add(MAX_MASKED_CHARS);

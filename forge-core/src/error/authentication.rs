@@ -55,10 +55,9 @@ pub enum AuthenticationErrorKind {
     Status,
     /// The answer held no usable token.
     InvalidResponse,
-    /// No connection to the token endpoint, or one that ended before the endpoint answered.
+    /// The connection to the token endpoint failed, or ended before the endpoint responded.
     Connect,
-    /// The token endpoint's answer could not be read: it is no HTTP, it was cut off, or its compression is
-    /// broken.
+    /// The token endpoint's response is not valid HTTP, was cut off, or has invalid compression.
     UnreadableResponse,
     /// No answer in time.
     Timeout,
@@ -143,16 +142,17 @@ impl AuthenticationError {
         self.with(|inner| inner.delivery = Delivery::NothingSent)
     }
 
-    /// Says that only a new login brings another token: the refresh token is of no use any more, and the
-    /// provider has no [full grant](crate::TokenProvider::has_full_grant). The error is permanent from here on.
+    /// Marks the error as one that only a new login can fix: the refresh token no longer works, and the
+    /// provider has no [full grant](crate::TokenProvider::has_full_grant). This makes the error
+    /// [permanent](Self::is_permanent).
     #[must_use]
     pub fn with_login_needed(self) -> Self {
         self.with(|inner| inner.needs_login = true)
     }
 
-    /// Says that the connection ended before the first byte of an answer could be read. A server that closes
-    /// idle connections does so to a call that comes in the same moment. A call that may be repeated is then
-    /// sent once more at once, on a new connection. A time-out is none of this.
+    /// Marks the connection as closed before the first byte of a response, as happens when a server closes an
+    /// idle connection just as a call is sent over it. The provider then repeats a repeatable call at once,
+    /// on a new connection. Do not use this for a time-out.
     #[must_use]
     pub fn with_no_answer(self) -> Self {
         self.with(|inner| inner.delivery = Delivery::NoAnswer)
@@ -225,15 +225,15 @@ impl AuthenticationError {
         self.0.delivery == Delivery::NothingSent || self.0.kind == AuthenticationErrorKind::Configuration
     }
 
-    /// Only a new login brings another token: the refresh token is of no use any more, and there is no other
-    /// way to a token.
+    /// Whether the user must log in again: the refresh token no longer works, and the provider has no
+    /// [full grant](crate::TokenProvider::has_full_grant).
     #[must_use]
     pub fn needs_login(&self) -> bool {
         self.0.needs_login
     }
 
-    /// The request was sent, at least in part, and the connection ended without an answer. Whether the
-    /// endpoint has acted on the request is unknown.
+    /// Whether the connection ended without a response after at least a part of the request was sent. The
+    /// endpoint may or may not have processed the request.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
         self.0.delivery == Delivery::NoAnswer
@@ -250,9 +250,9 @@ impl AuthenticationError {
     /// | failure | |
     /// | --- | --- |
     /// | no connection, cut connection, unreadable answer, no answer in time | transient |
-    /// | [`needs_login`](Self::needs_login), whatever the rest | permanent |
+    /// | [`needs_login`](Self::needs_login), whatever the status and the code | permanent |
     /// | status 408, 425, 429, 503, whatever the body says | transient |
-    /// | any other status of 500 and above, whatever the body says short of the codes below | transient |
+    /// | any other status of 500 and above, unless the body has one of the permanent codes below | transient |
     /// | `temporarily_unavailable`, `server_error`, `slow_down` | transient |
     /// | `invalid_request`, `invalid_client`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope` | permanent |
     /// | any other code, any other status | permanent |
@@ -279,8 +279,9 @@ impl AuthenticationError {
         }
     }
 
-    /// The token endpoint did not process the call and wants it later: status 408, 425, 429 or 503 (RFC 9110
-    /// 15.5.9 and 15.6.4, RFC 8470 5.2, RFC 6585 4), whatever the body says.
+    /// Whether the token endpoint's status says that it did not process the call and that a later one may
+    /// succeed: 408, 425, 429 or 503 (RFC 9110 15.5.9 and 15.6.4, RFC 8470 5.2, RFC 6585 4), whatever the
+    /// body says.
     #[must_use]
     pub fn is_postponed(&self) -> bool {
         matches!(self.0.status.map(|status| status.as_u16()), Some(408 | 425 | 429 | 503))
@@ -359,7 +360,7 @@ impl fmt::Display for AuthenticationError {
             write!(f, ": {message}")?;
         }
         if inner.needs_login {
-            f.write_str("; log in again")?;
+            f.write_str("; the user must log in again")?;
         }
         Ok(())
     }
@@ -414,7 +415,8 @@ mod tests {
         assert!(error.is_transient() && !error.needs_login());
         let error = error.with_login_needed();
         assert!(error.needs_login() && error.is_permanent() && !error.is_transient());
-        assert_eq!(error.to_string(), "crm: token refresh failed: no answer in time; log in again");
+        let told = "crm: token refresh failed: no answer in time; the user must log in again";
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]

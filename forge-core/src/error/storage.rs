@@ -27,14 +27,15 @@ impl StorageError {
         self
     }
 
-    /// As [`new`](Self::new), of storing a token whose record could not be read back: too long, say. Nothing was
-    /// sent, and trying again is of no use. A manager keeps the token in the process, and says so once.
+    /// An error for a token that no attempt can store, because its record could not be read back; the record
+    /// is too long, for example. The storage was not asked. A manager keeps such a token in memory and warns
+    /// once.
     #[must_use]
     pub fn unstorable(message: impl Into<String>) -> Self {
         Self { unsent: true, unstorable: true, ..Self::new(message) }
     }
 
-    /// It is the token that cannot be stored, whatever the state of the storage.
+    /// Whether the cause is the token itself, so that storing it again would fail again.
     #[must_use]
     pub fn is_unstorable(&self) -> bool {
         self.unstorable

@@ -226,8 +226,9 @@ async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
     expect(storage.delete(key).await);
 }
 
-/// A deletion means that no token is to be used that was fetched before it, whether it is here yet or on its
-/// way. Taking away one token, which was rejected say, says nothing of the one that is on its way.
+/// `delete` means that no token fetched before it may be used, whether it is stored yet or still on its way.
+/// `delete_if` removes one token (a rejected one, for example) and does not concern a token that is on its
+/// way.
 async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorage, key: &str) {
     let Some(leases) = storage.leases() else { return };
     let (old, new) = (TokenData::new("old"), TokenData::new("new"));
@@ -240,29 +241,30 @@ async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorag
         expect(storage.delete(key).await);
         let read = present.map(TokenData::id);
         let is_stored = expect(overtaken.store(&new, read).await);
-        assert!(!is_stored, "what was deleted since the lease was acquired must not be stored");
-        assert_eq!(expect(storage.get(key).await), None, "an invalidation must not be undone");
-        // The lease is given back all the same, and the next one is none of those that were overtaken.
+        assert!(!is_stored, "`store` must store nothing if the key was deleted after `acquire`");
+        assert_eq!(expect(storage.get(key).await), None, "`store` must not undo a deletion");
+        // `store` gave the lease back all the same. A lease that is acquired after the deletion may store.
         let mut next = leases.lease(key);
         assert_held(&expect(next.acquire(true).await), 0);
-        assert!(!expect(overtaken.store(&new, None).await), "nor later");
-        assert!(expect(next.store(&new, None).await), "a lease that was acquired after the deletion stores");
+        let is_stored = expect(overtaken.store(&new, None).await);
+        assert!(!is_stored, "`store` must also store nothing when it is called again");
+        assert!(expect(next.store(&new, None).await), "a lease acquired after the deletion must store");
         assert_eq!(expect(storage.get(key).await), Some(new.clone()));
         expect(storage.delete(key).await);
     }
 
-    // Of another key.
+    // The deletion of another key.
     let mut held = leases.lease(key);
     assert_held(&expect(held.acquire(true).await), 0);
     expect(storage.delete(&format!("{key}:other")).await);
-    assert!(expect(held.store(&new, None).await), "a deletion concerns its own key only");
+    assert!(expect(held.store(&new, None).await), "`delete` of another key must not prevent `store`");
 
     let Some(comparing) = storage.compare_and_delete() else { return };
     expect(storage.set(key, &old).await);
     let mut renewing = leases.lease(key);
     assert_held(&expect(renewing.acquire(true).await), 0);
     assert!(expect(comparing.delete_if(key, old.id()).await));
-    assert!(expect(renewing.store(&new, None).await), "one token was taken away, and this is another");
+    assert!(expect(renewing.store(&new, None).await), "`delete_if` must not prevent `store`");
     assert_eq!(expect(storage.get(key).await), Some(new));
     expect(storage.delete(key).await);
 }
@@ -282,7 +284,7 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     assert_eq!(
         expect(holder.spend(old.id(), MarkTakeover::Never).await),
         Spending::Ours,
-        "one's own mark is no obstacle"
+        "`spend` must return `Ours` again for the lease's own mark"
     );
     expect(holder.unspend(old.id()).await);
     assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Never).await), Spending::Ours);
@@ -297,13 +299,13 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
         _ => false,
     };
     let never = expect(successor.spend(old.id(), MarkTakeover::Never).await);
-    assert!(is_foreign(never), "a later lease finds the mark of an earlier one");
+    assert!(is_foreign(never), "`spend` must return `Foreign` for the mark of an earlier lease");
     assert_eq!(expect(successor.spend(old.id(), MarkTakeover::Once).await), Spending::Ours);
     drop(successor);
     let mut holder = leases.lease(key);
     assert_held(&expect(holder.acquire(true).await), 0);
     let again = expect(holder.spend(old.id(), MarkTakeover::Once).await);
-    assert!(is_foreign(again), "a mark that was taken over is not taken over again");
+    assert!(is_foreign(again), "`MarkTakeover::Once` must not take a mark over twice");
     assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Always).await), Spending::Ours);
 
     let new = TokenData::new("new").with_refresh_token("refresh 2");
@@ -313,7 +315,7 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     assert_eq!(
         expect(next.spend(new.id(), MarkTakeover::Never).await),
         Spending::Ours,
-        "a mark goes with its token"
+        "`store` must remove the mark of the token that it replaces"
     );
     drop(next);
     expect(storage.delete(key).await);

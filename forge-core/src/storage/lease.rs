@@ -6,8 +6,10 @@ use http::StatusCode;
 use crate::{AuthenticationError, AuthenticationErrorKind, StorageError, TokenData, TokenId};
 
 /// A storage's capability to let one of its users at a time fetch the token of a key, also where they
-/// are processes that may die. Such a storage should have [`compare_and_delete`](crate::TokenStorage::compare_and_delete),
-/// too: without it a manager that takes a rejected token away deletes, and what it then fetches is not stored.
+/// are processes that may die. Such a storage should also offer
+/// [`compare_and_delete`](crate::TokenStorage::compare_and_delete). Without it a manager removes a rejected
+/// token with [`delete`](crate::TokenStorage::delete), which prevents the manager's own lease from storing
+/// the new token.
 pub trait TokenLeases: Send + Sync {
     /// A lease on this key. It is not ours before it is [acquired](TokenLease::acquire); until then nobody
     /// is asked.
@@ -37,8 +39,8 @@ pub trait TokenLease: Send + Sync {
     }
 
     /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
-    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark belongs to this lease, so each
-    /// later lease finds a foreign mark. The next [`store`](Self::store) removes it.
+    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark belongs to this lease: each later
+    /// lease gets [`Spending::Foreign`], until the next [`store`](Self::store) removes the mark.
     ///
     /// # Errors
     ///
@@ -56,13 +58,14 @@ pub trait TokenLease: Send + Sync {
     /// holds it and the storage still has what was `read` (`None`: no token). Says whether it did. What
     /// was stored ends a cool-down.
     ///
-    /// A key that was [deleted](crate::TokenStorage::delete) since the lease was [acquired](Self::acquire) stays
-    /// empty: the token was asked for before the deletion. A
-    /// [compare-and-delete](crate::CompareAndDelete::delete_if), which takes one token away, is no obstacle.
+    /// Stores nothing if the key was [deleted](crate::TokenStorage::delete) after the lease was
+    /// [acquired](Self::acquire): the token was requested before the deletion. A
+    /// [compare-and-delete](crate::CompareAndDelete::delete_if), which removes one token, does not prevent
+    /// storing.
     ///
     /// # Errors
     ///
-    /// The storage could not be told, or could not read it back ([unstorable](StorageError::is_unstorable)).
+    /// The write failed, or the token is [unstorable](StorageError::is_unstorable).
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError>;
 
     /// Gives the lease back after a failure that all would meet with, and has them wait.
@@ -107,14 +110,14 @@ impl From<Option<TokenData>> for Seen {
     }
 }
 
-/// Whether a lease makes the mark of an earlier lease its own.
+/// Whether [`TokenLease::spend`] may take over the mark of an earlier lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkTakeover {
-    /// No: a foreign mark stays.
+    /// Leave a foreign mark alone.
     Never,
-    /// Yes, unless the mark was taken over before.
+    /// Take over a foreign mark, unless a lease has taken it over before.
     Once,
-    /// Yes, however often that was done: the refresh token is the only way to a token.
+    /// Take over a foreign mark in any case: the refresh token is the only way to a token.
     Always,
 }
 

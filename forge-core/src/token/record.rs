@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 use super::{Extra, TokenData, wipe};
 use crate::{Secret, StorageError};
 
-/// A text that is no record of a token. Names the field and what was expected, never the value.
+/// A text that is not a valid token record. The error names the field and what was expected, never the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("field `{field}` of the record: expected {expected}")]
+#[error("invalid token record: `{field}`: expected {expected}")]
 pub struct InvalidTokenRecord {
     field: &'static str,
     expected: &'static str,
@@ -27,17 +27,19 @@ impl InvalidTokenRecord {
     }
 }
 
-const WHOLE_RECORD: &str = "(the whole record)";
+/// Stands for a field in errors that concern the record as a whole.
+const WHOLE_RECORD: &str = "record";
 
 impl TokenData {
-    /// How long a record is at most, in bytes; a longer one is not read. As large as an answer of a token
-    /// endpoint may be.
+    /// The maximum length of a record in bytes: the same as for the response of a token endpoint.
+    /// [`from_record`](Self::from_record) rejects a longer one.
     pub const MAX_RECORD_LENGTH: usize = 1_048_576;
 
-    /// The token as a JSON object, for a storage of your own: `access_token`, `token_type`, `expires_at`,
-    /// `refresh_token`, `scope` and `extra`, as the documents' own storages write them (moments are naive UTC
-    /// with six digits), and `issued_at` if that is known. Keep it: it says how long the token lives, and so how
-    /// long before its end it is renewed. A record may be dropped at [`kept_until`](Self::kept_until).
+    /// Serializes the token as a JSON object, for a storage of your own. The fields are `access_token`,
+    /// `token_type`, `expires_at`, `refresh_token`, `scope` and `extra`, as the Python library's storages
+    /// write them (timestamps are naive UTC with six fractional digits), and `issued_at` if it is known.
+    /// Store `issued_at` too: a manager derives from it the token's lifetime, and so how long before the
+    /// expiry to renew the token. A storage may drop the record at [`kept_until`](Self::kept_until).
     ///
     /// ```
     /// use forge_core::TokenData;
@@ -52,28 +54,29 @@ impl TokenData {
     ///
     /// # Errors
     ///
-    /// [Unstorable](StorageError::is_unstorable): [`from_record`](Self::from_record) could not read it back. It is
-    /// longer than [`MAX_RECORD_LENGTH`](Self::MAX_RECORD_LENGTH), its `extra` is nested more than 125 deep, or
-    /// its access token is empty.
+    /// The error [is unstorable](StorageError::is_unstorable): [`from_record`](Self::from_record) could not
+    /// read the record back, because the record is longer than
+    /// [`MAX_RECORD_LENGTH`](Self::MAX_RECORD_LENGTH), `extra` is nested more than 125 deep, or the access
+    /// token is empty.
     pub fn to_record(&self) -> Result<Secret, StorageError> {
         let record =
             self.write().ok_or_else(|| StorageError::unstorable("the token cannot be written as JSON"))?;
         // By the reader itself, so that no bound of its can be forgotten here.
         Self::from_record(record.expose()).map_err(|error| {
-            StorageError::unstorable(format!("the token could not be read back: {error}"))
+            StorageError::unstorable(format!("the token's record could not be read back: {error}"))
         })?;
         Ok(record)
     }
 
-    /// The token of a record, as [`to_record`](Self::to_record) or another writer of the documents' six fields
-    /// writes it. All but `access_token` may be missing or null, moments may have an offset, and fields that
-    /// are not known are passed over: the next version may have more. Where `issued_at` is missing, the
-    /// [margin](Self::usable_until) before the expiry stays whole.
+    /// Parses a record that [`to_record`](Self::to_record) or the Python library has written. Every field but
+    /// `access_token` may be missing or null, timestamps may have an offset, and unknown fields are ignored,
+    /// since a later version may add some. If `issued_at` is missing, a manager keeps the full
+    /// [margin](Self::usable_until) before the expiry.
     ///
     /// # Errors
     ///
-    /// It is no such record, or longer than [`MAX_RECORD_LENGTH`](Self::MAX_RECORD_LENGTH). A storage takes that
-    /// for no token.
+    /// The text is not a valid record, or is longer than [`MAX_RECORD_LENGTH`](Self::MAX_RECORD_LENGTH). A
+    /// storage should treat it as a miss.
     pub fn from_record(record: impl AsRef<[u8]>) -> Result<Self, InvalidTokenRecord> {
         let record = record.as_ref();
         if record.len() > Self::MAX_RECORD_LENGTH {

@@ -305,8 +305,8 @@ impl<P> HttpTokenFetcherBuilder<P> {
     /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries
     /// and referer stay off; see [`HttpTransport::with`].
     ///
-    /// The cache key does not cover what is set here. Two steps that differ in a client certificate only share a
-    /// token over a shared storage, unless the
+    /// These settings are not part of the cache key. Two steps that differ only in their client certificate
+    /// therefore share one token in a shared storage, unless the
     /// [`cache_key_prefix`](crate::TokenFetchPipelineBuilder::cache_key_prefix) of their pipelines tells them
     /// apart.
     pub fn http(
@@ -319,8 +319,8 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Another way to carry the calls, or one shared with other steps and providers. The cache key does not cover
-    /// it; see [`http`](Self::http).
+    /// Another transport for the calls, or one that the step shares with other steps and providers. The
+    /// transport is not part of the cache key; see [`http`](Self::http).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
@@ -338,10 +338,15 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be: an empty `name` or one with a `:`, a `base_url` that is not https nor loopback, or has a
-    /// query, a token type that is no word, a name or value in `request_headers` that fits into no header, nested `request_data` where it
-    /// is no JSON, a `content_type` of JSON for a `GET`, a `ttl` or `timeout` of zero, `http` settings that do
-    /// not work.
+    /// Names the invalid field:
+    ///
+    /// - a `name` that is empty or contains a `:`;
+    /// - a `base_url` that is neither https nor loopback, or that has a query;
+    /// - a token type that is not one word;
+    /// - a name or value in `request_headers` that a header cannot carry;
+    /// - nested `request_data` with another `content_type` than JSON, or JSON with `GET`;
+    /// - a `ttl` or `timeout` of zero;
+    /// - `http` settings that `reqwest` rejects.
     pub fn build(self) -> Result<HttpTokenFetcher<P>, ConfigError> {
         if self.name.is_empty() {
             return Err(ConfigError::new("name", "a value that is not empty"));

@@ -93,10 +93,12 @@ impl Shared {
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
         let mut doubt_at = None;
         if self.is_down() && up.round_trip > self.common.limits.slow() {
-            // Callers have waited for it already: it has to prove first that they would not again.
+            // Callers gave up waiting for this slow server. Probe it before the breaker closes, so that they
+            // do not wait in vain again.
             up.signals.suspected.notify_one();
         } else {
-            // Whoever was told that it is down has gone on without, also before the first connection.
+            // Callers that got the state `Down` have gone on without Redis, even before the first connection.
+            // So recheck afterwards what they may have missed.
             let was_down = self.report(keeper, State::Up(up.clone()));
             if was_up || was_down {
                 tracing::info!("Redis answers again");
@@ -152,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// Until the connection answers no more, though nothing has ended it: who has a token asks for nothing, and
-    /// what is announced elsewhere by now would not be heard.
+    /// Returns when the connection is dead without having ended. A process whose tokens are valid sends no
+    /// commands, so without these probes it would not notice that announcements no longer arrive.
     async fn falls_silent(&self, mut connection: Connection) {
         let beat = self.common.announcements.recheck_after() / 4;
         let beat = beat.max(SHORTEST_BEAT).min(LONGEST_BEAT);

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a command may take. A server that answers slowly, but in time, costs no more in all than one that
-/// does not answer: slow answers are paid from one budget, the time of one command. When it is spent, the
-/// breaker opens; and after that a command has only the time of an answer that is not slow, until quick
-/// answers have filled the budget again.
+/// Decides how long a command may take, so that a server that answers slowly delays callers no more in total
+/// than one that does not answer. All slow answers share one budget, the time-out of one command. When the
+/// budget is used up, the breaker opens. After that a command only gets the time of an answer that is not
+/// slow, until quick answers have refilled the budget.
 pub(super) struct Pace {
     command: Duration,
     slow: Duration,
@@ -17,14 +17,14 @@ pub(super) struct Pace {
 struct Account {
     /// What callers have waited for slow answers, less what quick ones have given back.
     spent: Duration,
-    /// Up to when that was counted: those who wait at the same time wait once.
+    /// The time up to which waits were counted. Callers that wait at the same time use the budget only once.
     counted_until: Option<Instant>,
     /// How often the breaker has opened since the budget was full.
     openings: u32,
 }
 
-/// After the first one, before the server is asked again whether it answers quickly; doubles each time: one
-/// that answers that, and no command, is not to be trusted again and again.
+/// The pause before a probe, from the second opening of the breaker on. It doubles with each opening, for a
+/// server that answers probes quickly and commands slowly.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -33,15 +33,17 @@ impl Pace {
         Self { command, slow, account: Mutex::default() }
     }
 
-    /// When a command is given up that was asked for at `begun` and is sent at `sent`. Who has waited for the
-    /// connection in between has the time of an answer that is not slow, within the whole.
+    /// The deadline of a command that a caller requested at `begun` and that is sent at `sent`. After a wait
+    /// for the connection the command still gets the time of an answer that is not slow, but never more than
+    /// the time-out from `begun` on.
     pub(super) fn deadline(&self, begun: Instant, sent: Instant) -> Instant {
         let left = self.command.saturating_sub(self.account().spent);
         (begun + left).max(sent + self.slow).min(begun + self.command)
     }
 
-    /// A command that was waited for since `since`, with its connection, and sent at `sent`, has been answered.
-    /// Says whether the budget is spent by that: what is left would not suffice for an answer that is not slow.
+    /// Records the answer to a command that was sent at `sent`; its caller has waited since `since`,
+    /// including for the connection. Says whether this uses up the budget: less is left than the time of an
+    /// answer that is not slow.
     pub(super) fn answered(&self, since: Instant, sent: Instant, now: Instant) -> bool {
         let took = now.duration_since(sent);
         if took <= self.slow {
@@ -73,7 +75,7 @@ impl Pace {
         now.duration_since(sent) >= self.slow || has_connected_slowly
     }
 
-    /// The server was asked something and has answered after this time, which is not slow.
+    /// Records a quick answer, which took this long.
     pub(super) fn answered_quickly(&self, took: Duration) {
         let mut account = self.account();
         account.spent = account.spent.saturating_sub(self.slow.saturating_sub(took));
@@ -82,7 +84,7 @@ impl Pace {
         }
     }
 
-    /// The breaker has opened because the server is slow.
+    /// Records that the breaker has opened because the server is slow.
     pub(super) fn opened(&self) {
         let mut account = self.account();
         account.spent = self.most_to_go_on_with();
@@ -100,7 +102,7 @@ impl Pace {
         }
     }
 
-    /// With more spent, the breaker is open.
+    /// The breaker opens when callers have spent more than this.
     fn most_to_go_on_with(&self) -> Duration {
         self.command.saturating_sub(self.slow)
     }

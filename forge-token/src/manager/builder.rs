@@ -75,10 +75,11 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// How long a fetch may take, all calls of the provider and the storage together. A token that was
-    /// obtained in time is not lost when storing it, or the [hook](Self::on_refresh_token), takes longer.
-    /// Callers wait at most one second more, plus the time-out of the hook, plus a storage's time-outs: three
-    /// eighths of this limit, at most 6 s.
+    /// The time limit for getting a token: the provider's calls and the storage calls before them. Storing
+    /// the new token and the [hook](Self::on_refresh_token) have limits of their own, so they cannot lose a
+    /// token that was obtained in time. A caller waits at most for this limit plus one second, plus the
+    /// time-out of the hook if there is one, plus three eighths of this limit (at most 6 s) if there is a
+    /// storage.
     pub fn fetch_timeout(mut self, limit: Duration) -> Self {
         self.fetch_timeout = Some(limit);
         self
@@ -99,9 +100,9 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// The longest `Retry-After` of the token endpoint that is heeded. A longer one counts as this long.
-    /// Default: while no valid token is at hand, 5 minutes; otherwise as long as that token lasts, but at
-    /// least 5 minutes and at most an hour.
+    /// The longest `Retry-After` of the token endpoint that the manager honours; it cuts a longer one down to
+    /// this. Default: 5 minutes while no valid token is cached; otherwise as long as the cached token is
+    /// valid, but at least 5 minutes and at most an hour.
     pub fn max_retry_after(mut self, limit: Duration) -> Self {
         self.max_retry_after = Some(limit);
         self
@@ -109,12 +110,12 @@ impl TokenManagerBuilder {
 
     /// Called with each token that brings a new refresh token, before anybody gets it and before it is
     /// stored: for persisting the rotation (RFC 6749 6), since the server may refuse the old one from
-    /// now on. The fetch goes on when the future is done, or has taken its
-    /// [time-out](Self::on_refresh_token_timeout), or has panicked: then a warning is logged, and the token is
-    /// kept and handed out all the same.
+    /// now on. The fetch goes on when the hook's future completes. If the future panics or exceeds its
+    /// [time-out](Self::on_refresh_token_timeout), the manager logs a warning and still caches and hands out
+    /// the token.
     ///
-    /// The hook must not ask its own manager for a token, which would wait for the hook: that is an error at
-    /// once.
+    /// The hook must not ask its own manager for a token: that call would wait for the hook, so the manager
+    /// returns an error at once.
     pub fn on_refresh_token<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(TokenData) -> Fut + Send + Sync + 'static,
@@ -124,7 +125,8 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// How long a fetch waits for the [hook](Self::on_refresh_token), beside its own time-out. Default: 5 s.
+    /// How long the manager waits for the [hook](Self::on_refresh_token), in addition to
+    /// [`fetch_timeout`](Self::fetch_timeout). Default: 5 s.
     pub fn on_refresh_token_timeout(mut self, limit: Duration) -> Self {
         self.on_refresh_token_timeout = limit;
         self
@@ -154,7 +156,8 @@ impl TokenManagerBuilder {
     ///
     /// # Errors
     ///
-    /// The storage cannot keep tokens under this key, or the key is made of a `service_name` with a `:`.
+    /// The storage rejects the cache key, or the provider derives the key from a service name that contains a
+    /// `:`.
     pub fn build(self) -> Result<TokenManager, ConfigError> {
         self.check_service_name()?;
         if let Some(storage) = &self.storage {

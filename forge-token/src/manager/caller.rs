@@ -60,8 +60,9 @@ impl TokenManager {
                 self.0.flights.abandon(&ticket);
             }
             if began_before {
-                // What it brought may lack rights that were granted since. The next flight is begun after
-                // this call, by whomever, and has all of its time.
+                // The flight called the provider before this caller asked, so its token may lack rights that
+                // were granted in between. The next flight begins after this caller asked, whoever starts it,
+                // and gets a whole deadline.
                 deadline = self.0.deadline();
                 continue;
             }
@@ -78,7 +79,8 @@ impl TokenManager {
                 Some(Ok(Landed::Refreshed(entry))) if accepts_refreshed => {
                     return brought(entry, TokenOrigin::Refreshed);
                 }
-                // It may have been rejected or discarded since the flight has found it.
+                // Race: an API may have rejected the token, or a caller discarded it, after the flight found
+                // it.
                 Some(Ok(Landed::Adopted(entry)))
                     if goal.accepts(entry.credential().id())
                         && !self.0.slot.is_rejected(entry.credential().id()) =>

@@ -6,11 +6,11 @@ use forge_core::{AuthenticationError, Credential, Moment, TokenData, TokenId, Ve
 use super::windows::{OnBothClocks, RenewalTimes, Windows};
 use crate::rt;
 
-/// A token with all that judging it on a hit takes, as integers.
+/// A cached token with its deadlines precomputed as integers, so that a hit only compares numbers.
 pub(crate) struct Entry {
     credential: Arc<Credential>,
     times: RenewalTimes,
-    /// Until then there is nothing to judge but whether it was rejected: what a hit looks at first.
+    /// The first deadline of all. Before it a hit only checks whether the token was rejected.
     quiet_until: OnBothClocks,
     /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
     next_attempt: AtomicI64,
@@ -89,8 +89,9 @@ impl Entry {
         now: Moment,
         random: f64,
     ) -> Result<Self, AuthenticationError> {
-        // Where the issue time is unknown, as of a record with the documents' six fields, it stays so. Counted
-        // from now, what is left would pass for the whole life, and half of it for the margin.
+        // Do not guess an unknown issue time (of a record from the Python library). If the lifetime were
+        // counted from now, the time left would pass for the whole lifetime, and the margin would shrink to
+        // half of it.
         let times = windows.of(&token, now, random);
         Ok(Self {
             credential: Arc::new(Credential::new(token)?),

@@ -22,7 +22,8 @@ struct Flight<T> {
     detached: SetOnce<()>,
     /// Whether it was begun for nobody who waits.
     is_background: bool,
-    /// Set before the provider is called.
+    /// Set before the provider is called, so that `false` proves to a caller that the call comes after it
+    /// asked.
     has_called: AtomicBool,
 }
 
@@ -128,8 +129,8 @@ impl<T> Ticket<T> {
         self.flight.is_background
     }
 
-    /// Whether the flight has called the provider before this was asked. Rights that were granted since are
-    /// missing in what such a flight brings.
+    /// Whether the flight has called the provider before now. The token of such a flight may lack rights that
+    /// were granted between its call and now.
     pub(crate) fn has_called(&self) -> bool {
         self.flight.has_called.load(Ordering::SeqCst)
     }
@@ -147,7 +148,7 @@ pub(crate) struct Landing<T> {
 }
 
 impl<T> Landing<T> {
-    /// Says that the provider is called from here on.
+    /// Records that the provider is about to be called.
     pub(crate) fn begin_call(&self) {
         self.flight.has_called.store(true, Ordering::SeqCst);
     }

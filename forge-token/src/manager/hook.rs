@@ -34,22 +34,22 @@ impl RefreshTokenHook {
         self.timeout
     }
 
-    /// Awaits the hook. The error says why it did not end; the token is good all the same.
+    /// Awaits the hook. The error says why the hook did not complete; the caller keeps the token in any case.
     pub(super) async fn call(&self, manager: usize, token: TokenData) -> Result<(), &'static str> {
         // Inside of the future, so that a panic of the closure itself is caught as well.
         let running = async { (self.callback)(token).await };
         let marked = marked_while_polled(manager, running);
         match Deadline::after(self.timeout).bound(unwinding(marked)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_panicked)) => Err("it panicked"),
-            Err(_) => Err("it took too long"),
+            Ok(Err(_panicked)) => Err("the hook panicked"),
+            Err(_) => Err("the hook exceeded on_refresh_token_timeout"),
         }
     }
 }
 
-/// Whether the caller is the hook of this manager. The flight awaits the hook, so a hook that waited for
-/// the flight would be a deadlock. Another task that the hook starts is not recognized; the hook's time-out
-/// ends that one.
+/// Whether this thread is polling the hook of this manager. Deadlock: the flight awaits the hook, so a hook
+/// that waits for the flight never ends. This does not recognise a task that the hook spawns and awaits;
+/// there the hook's time-out ends the deadlock.
 pub(super) fn is_called_by_hook_of(manager: usize) -> bool {
     POLLED_FOR.with(Cell::get) == manager
 }

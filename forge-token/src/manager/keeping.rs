@@ -14,13 +14,14 @@ use super::renewal::{Known, Renewed, giving_way};
 use super::slot::Entry;
 use super::turn::Turn;
 
-/// A token that the issuer has given and nobody has yet, with all that is needed to keep it.
+/// A token that the issuer has issued and that is neither stored nor handed out yet, with what storing it
+/// needs.
 pub(super) struct NewToken {
     pub(super) renewed: Renewed,
     /// The token that it replaces.
     pub(super) known: Option<Known>,
-    /// When the call began. From there the life counts: a clock that is moved during the call must not
-    /// stretch it.
+    /// When the call began. The lifetime counts from there, so that setting the clock during the call cannot
+    /// prolong it.
     pub(super) begun: Moment,
     /// The token that the storage had before.
     pub(super) stored: Option<TokenId>,
@@ -80,12 +81,12 @@ impl Inner {
             tracing::warn!(
                 service,
                 reason,
-                "the on_refresh_token hook has not persisted a new refresh token; the token is kept and used"
+                "the on_refresh_token hook failed; the new refresh token may not be persisted, using it anyway"
             );
         }
     }
 
-    /// Made before anything is stored: what no header can carry is of no use to anybody.
+    /// Made before the token is stored: a token that a header cannot carry must not reach the storage.
     fn entry_of_new(&self, token: &TokenData, begun: Moment) -> Result<Entry> {
         let now = self.clock.now();
         let entry_of = |token: TokenData| {
@@ -97,7 +98,8 @@ impl Inner {
         if entry.is_usable(now) {
             return Ok(entry);
         }
-        // An issuer that hands out the same token until it expires: half of what is left must do.
+        // The issuer returns the same token until it expires: count its lifetime from now, so that it stays
+        // usable for half of the time that is left.
         entry_of(token.clone().with_issued_at(now.wall().max(issued_at)))
     }
 
@@ -149,23 +151,25 @@ impl Inner {
     ) -> Arc<Entry> {
         let service = self.provider.service_name();
         if self.storage.is_some() {
-            // An invalidation either deletes what is stored here, or has detached us by now.
-            // Who holds it may be in a runtime that nobody drives any more.
+            // Order: an invalidation detaches this flight first and then takes this lock to delete. So it
+            // either deletes what is stored here, or `is_current` is false below. The wait has a limit,
+            // because the lock's holder may be a task in a runtime that nobody drives any more.
             let writing = self.storage_deadline().bound(self.writing.lock()).await;
             if landing.is_current() {
                 let stored = match &writing {
                     Ok(_) => self.store_in_turn(&mut turn, entry.credential().token(), read).await,
-                    Err(_) => Err(StorageError::new("an earlier write does not end")),
+                    Err(_) => Err(StorageError::new("an earlier write to the storage has not finished")),
                 };
                 let stamp = self.slot.stamp(self.clock.now());
                 match stored {
                     Ok(true) => entry.outlive_own_change(stamp),
                     Ok(false) => {
-                        tracing::debug!(service, "somebody else has stored a token meanwhile");
+                        tracing::debug!(service, "not storing: another manager has changed the token");
                         if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
                             return newer;
                         }
-                        // There is none: it was invalidated, or somebody is about to store another.
+                        // The storage has no usable token: the key was invalidated, or another manager is
+                        // about to store a token.
                         entry.is_for_those_who_wait();
                     }
                     Err(error) => {
@@ -178,7 +182,7 @@ impl Inner {
                 }
             }
         }
-        tracing::debug!(service, expires_at = ?entry.credential().expires_at(), "a new token");
+        tracing::debug!(service, expires_at = ?entry.credential().expires_at(), "got a new token");
         Arc::new(entry)
     }
 }

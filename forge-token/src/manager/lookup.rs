@@ -61,11 +61,11 @@ impl Inner {
         let Some(token) = stored else { return self.only_here(goal, None) };
         if token.is_sealed() {
             self.reports.tell_of_sealed_record(self.provider.service_name(), &self.key);
-            // Nor may what stands for its refresh token be sent. Its identity is what the storage compares
-            // when it is replaced.
+            // The refresh token of an encrypted record is a placeholder and must not be sent. Keep the access
+            // token: the storage compares its id when the record is replaced.
             return self.only_here(goal, Some(token.without_refresh_token()));
         }
-        // No header can carry it: a miss, and what may be overwritten.
+        // A header cannot carry this token: treat it as a miss, which the next token replaces.
         if !is_token_text(token.access_token()) {
             self.reports.tell_of_unusable_token(self.provider.service_name(), &self.key);
             return self.only_here(goal, Some(token.without_refresh_token()));
@@ -82,7 +82,7 @@ impl Inner {
                 Found::Adoptable(Arc::new(entry))
             }
             Ok(entry) => self.only_here(goal, Some(entry.credential().token().clone())),
-            // A type that no header can carry: as good as none.
+            // A header cannot carry the token's type: treat the token as a miss.
             Err(_) => Found::Else(None),
         }
     }
@@ -102,8 +102,8 @@ impl Inner {
         self.at_hand(goal, |entry| self.slot.is_current(entry))
     }
 
-    /// Aloud, unless the storage was not even asked: then it has said so itself, once. Once, too, of what would
-    /// be so at each use.
+    /// Logs a failure of the storage. An unstorable token is logged once, since each use would repeat the
+    /// warning. If the storage was not asked, the level is DEBUG: the storage itself has logged its outage.
     pub(super) fn warn_of_storage(&self, error: &StorageError, consequence: &str) {
         let service = self.provider.service_name();
         if error.is_unstorable() {
@@ -126,7 +126,7 @@ impl Inner {
         match self.storage_deadline().bound(unwinding(call)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Panicked)) => Err(StorageError::new("the storage panicked")),
-            Err(_) => Err(StorageError::new("no answer in time")),
+            Err(_) => Err(StorageError::new("the storage did not answer in time")),
         }
     }
 

@@ -72,19 +72,20 @@ use windows::Windows;
 /// | a provider that panicked or took longer than the fetch time-out; a secret that cannot be read | none |
 /// | a provider that failed because another manager did | that manager's |
 ///
-/// Up to half is taken off at random, but nothing of what `Retry-After` asks for. While a valid token is at
-/// hand, a cool-down ends with that token, unless `Retry-After` asked for more. A success ends it, and
-/// [`force_refresh`](Self::force_refresh) does not heed it.
+/// The manager shortens a cool-down by up to half at random, but never below what `Retry-After` asks for.
+/// While a valid token is cached, a cool-down lasts no longer than that token can be used, unless `Retry-After`
+/// asks for more. A success ends the cool-down, and [`force_refresh`](Self::force_refresh) ignores it.
 ///
-/// After a call with a refresh token that failed, the error tells what became of that token (the provider's
-/// full grant follows, if it [has one](TokenProvider::has_full_grant)):
+/// When a call with a refresh token fails, the manager concludes from the error what became of the refresh
+/// token. A *full grant* is a token call without a refresh token, by client credentials for example; a
+/// provider for a person's login [has none](TokenProvider::has_full_grant).
 ///
-/// | refresh token | when | while a valid token is at hand | else |
+/// | refresh token | when | while a valid token is cached | else |
 /// | --- | --- | --- | --- |
-/// | dead | `invalid_grant` or another code for it, with a 4xx other than 408, 425 and 429, or a 2xx | full grant | full grant; without one the error [needs a login](AuthenticationError::needs_login) |
-/// | refused | any other 4xx but 408, 425 and 429 | full grant | full grant; without one the token is sent again after the cool-down |
-/// | unused | nothing was sent; 408, 425, 429, 503, whatever the body says | the token at hand stays | full grant, but after `Retry-After` only in the next attempt; without one the token is sent again after the cool-down |
-/// | in doubt | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the token at hand stays | as for unused, but the token is not sent again while there is another way; where there is none, or the full grant is refused, it is sent once more, and from the second failure on the error says that it needs a login |
+/// | dead | `invalid_grant` or another code with that meaning, with a 2xx or a 4xx other than 408, 425 and 429 | full grant | full grant; without one the error [needs a login](AuthenticationError::needs_login) |
+/// | refused for another reason | any other 4xx but 408, 425 and 429 | full grant | full grant; without one the manager sends the refresh token again after the cool-down |
+/// | unused | nothing was sent; 408, 425, 429, 503, whatever the body says | the cached token stays in use | full grant, but after `Retry-After` only in the next attempt; without one the manager sends the refresh token again after the cool-down |
+/// | in doubt: the server may have replaced it | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the cached token stays in use | full grant, but after `Retry-After` only in the next attempt; the refresh token is not sent again. Without a full grant, or where that is refused, the manager sends it once more; from the second failure on the error needs a login |
 ///
 /// ```no_run
 /// # async fn run(provider: forge_token::ClientCredentialsTokenProvider) -> Result<(), forge_core::AuthenticationError> {
@@ -319,9 +320,10 @@ impl TokenManager {
         told.map_err(|error| error.or_service_name(self.0.provider.service_name()))
     }
 
-    /// Fetches a new token by the full grant, whatever is cached; by the refresh token, if the provider has
-    /// no [full grant](TokenProvider::has_full_grant). Concurrent callers share one fetch. A fetch whose call
-    /// was begun before this one does not serve it, so the token has the rights that were granted until now.
+    /// Fetches a new token by the full grant, whatever is cached, or by the refresh token if the provider has
+    /// no [full grant](TokenProvider::has_full_grant). Concurrent callers share one fetch. A caller does not
+    /// accept the token of a fetch that had called the provider before the caller asked, so the token has all
+    /// rights that were granted until then.
     ///
     /// # Errors
     ///
@@ -367,7 +369,8 @@ impl TokenManager {
         Ok(obtained.filter(|(credential, _)| is_another(credential)))
     }
 
-    /// An API has rejected this token: also if another one is at hand by now, it must not come back.
+    /// Remembers the rejection, even if the slot has another token by now: the manager must not adopt the
+    /// rejected one from the storage again. Returns the goal of the caller.
     fn goal_after_rejection(&self, rejected: TokenId) -> Goal {
         self.0.slot.remember_rejection(rejected);
         Goal::OtherThan(rejected)
@@ -458,7 +461,7 @@ impl Inner {
         Deadline::after(self.longest_flight().saturating_add(Duration::from_secs(1)))
     }
 
-    /// Tells this manager from all others that live.
+    /// An id that no other living manager has.
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }

@@ -7,13 +7,13 @@ use forge_core::{AuthenticationError, AuthenticationErrorKind, Moment, OAuthErro
 /// What a failed call says of the refresh token that was sent with it (invariant 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefreshTokenState {
-    /// The server knows it no more.
+    /// The server says that the refresh token is no longer valid.
     Dead,
     /// The server refused the call, for another reason.
     Refused,
     /// The server did not process the call.
     Unused,
-    /// The server may have replaced it.
+    /// The server may have processed the call, and so have replaced the refresh token.
     InDoubt,
 }
 
@@ -32,7 +32,7 @@ impl RefreshTokenState {
     pub(super) fn after(error: &AuthenticationError) -> Self {
         use AuthenticationErrorKind::Refused;
 
-        // Before the code is looked at: a gateway that is overloaded passes no verdict on a token.
+        // Before the code: an overloaded gateway cannot judge a refresh token, whatever code its body quotes.
         if error.is_unsent() || error.is_postponed() {
             return Self::Unused;
         }
@@ -40,7 +40,7 @@ impl RefreshTokenState {
         match error.status() {
             Some(status) if is_dead && (status.is_client_error() || status.is_success()) => Self::Dead,
             Some(status) if status.is_client_error() => Self::Refused,
-            // A provider of the user's own that says no status.
+            // A user's own provider may set a code without a status.
             None if is_dead => Self::Dead,
             None if matches!(error.kind(), Refused(code) if !is_server_failure(code)) => Self::Refused,
             // A server error, a redirect, a success without a token, no answer: the call may have been
@@ -75,15 +75,15 @@ struct Sent {
     /// When the last call began, in monotonic milliseconds, once that call is over.
     over_since: Option<i64>,
     begun_at: i64,
-    /// Whether an attempt ended because the server asked for patience.
+    /// Whether an attempt has ended because of `Retry-After`.
     has_been_patient: bool,
     /// Whether the full grant was refused while this one was not sent for doubt.
     is_last_way: bool,
 }
 
 impl RefreshHistory {
-    /// Notes that this refresh token is about to be sent. From here on it is in doubt: the call may hang, its
-    /// flight may be dropped with its runtime, and nobody is left to say what became of it.
+    /// Records that this refresh token is about to be sent, and so puts it in doubt. Crash: the flight may be
+    /// dropped with its runtime during the call, and then `end_call` never runs.
     pub(super) fn begin_call(&mut self, id: TokenId, now: Moment) {
         let sent = self.sent(id);
         sent.calls_in_doubt += 1;
@@ -129,8 +129,8 @@ impl RefreshHistory {
         self.find(id)?.over_since
     }
 
-    /// Whether the manager ends this attempt because the server asked for patience. The second attempt goes
-    /// on to the full grant instead.
+    /// Says, once per refresh token, that the attempt should end because of `Retry-After`. A second attempt
+    /// goes on to the full grant.
     pub(super) fn take_patience(&mut self, id: TokenId) -> bool {
         !std::mem::replace(&mut self.sent(id).has_been_patient, true)
     }

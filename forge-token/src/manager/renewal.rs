@@ -34,7 +34,7 @@ impl Renewed {
 pub(super) struct Known {
     pub(super) token: TokenData,
     pub(super) is_shared: bool,
-    /// Whether somebody else may have sent its refresh token without our hearing of it.
+    /// Whether another process may have used the refresh token without this manager's noticing.
     pub(super) is_in_doubt: bool,
 }
 
@@ -78,7 +78,7 @@ impl Inner {
         }
         let fetched = calling(self.provider.fetch_token_for(self.demand(goal)), turn, landing).await;
         fetched.map(Renewed::Fetched).map_err(|error| {
-            // An error of a step is another manager's, whose service is not this one.
+            // An error with a step comes from that step's manager, whose service has another name.
             let error = if error.step().is_none() {
                 error.or_service_name(self.provider.service_name())
             } else {
@@ -107,7 +107,8 @@ impl Inner {
             Permission::Contested => return Ok(Refresh::NotSent),
             Permission::Denied(error) => return Err(error),
         }
-        // Before the call: a call that hangs is dropped with the flight, and nobody is left to note it.
+        // Crash: if the call hangs or its runtime ends, the flight is dropped here and cannot record
+        // anything. So record the call before it begins.
         self.refresh_history.lock().begin_call(refresh_token, self.clock.now());
         let call = calling(self.provider.refresh_token(&known.token), turn, landing);
         // A little before the flight itself ends: what follows a refresh that hangs is decided here.
@@ -146,7 +147,7 @@ impl Inner {
             let lasts = self.usable_at_hand().unwrap_or_default();
             let error = self.error(AuthenticationErrorKind::Other).into_refresh();
             let error = error.with_message(
-                "the refresh token may have been spent; it is sent again when the token at hand has expired",
+                "the refresh token may have been used; it is sent again once the access token has expired",
             );
             return Permission::Denied(error.with_cool_down(lasts));
         }
@@ -172,7 +173,8 @@ impl Inner {
         let takeover = if self.refresh_when_contested { MarkTakeover::Once } else { MarkTakeover::Never };
         let Some(mut marked) = self.mark_refresh_token(turn, id, takeover).await else { return Ok(()) };
         if let (Ok(Spending::Foreign { age }), true) = (&marked, is_last_way) {
-            // The sender may be paused or cut off from the storage: its lease is over, its call may not be.
+            // Race: the process that set the mark may be paused or cut off from the storage. Its lease has
+            // ended, but its call may still be in progress, so wait until the longest call must have ended.
             // Ours is, if it was we.
             let longest =
                 if self.is_own_mark(refresh_token, *age) { Duration::ZERO } else { self.fetch_timeout() };
@@ -180,13 +182,13 @@ impl Inner {
             if !left.is_zero() {
                 let error = self.error(AuthenticationErrorKind::Timeout).into_refresh();
                 let error =
-                    error.with_message("another process has sent the refresh token; its call may still end");
+                    error.with_message("an earlier call with the refresh token may still be in progress");
                 return Err(error.with_cool_down(left));
             }
             let service = self.provider.service_name();
             tracing::warn!(
                 service,
-                "sending a refresh token that may have been spent: there is no other way"
+                "sending a refresh token that may have been used: the provider has no other way to a token"
             );
             if let Some(taken) = self.mark_refresh_token(turn, id, MarkTakeover::Always).await {
                 marked = taken;
@@ -197,20 +199,25 @@ impl Inner {
             Ok(Spending::Ours) => return Ok(()),
             // With `refresh_when_contested`, the mark was taken over before.
             Ok(Spending::Foreign { .. }) => {
-                tracing::warn!(service, "the refresh token may have been sent before; not sending it");
+                tracing::warn!(service, "an earlier call may have used the refresh token; not sending it");
                 let error = self.error(AuthenticationErrorKind::Other).into_refresh();
-                return Err(error.with_message("the refresh token may have been spent"));
+                return Err(error.with_message("an earlier call may have used the refresh token"));
             }
             Ok(_) => "there is no lease".to_owned(),
             Err(error) => error.to_string(),
         };
-        let may_be_sent = self.refresh_when_contested;
-        tracing::warn!(service, reason, may_be_sent, "the refresh token is contested");
-        if may_be_sent {
+        let refresh_when_contested = self.refresh_when_contested;
+        tracing::warn!(
+            service,
+            reason,
+            refresh_when_contested,
+            "could not mark the refresh token in the storage; another process may send it too"
+        );
+        if refresh_when_contested {
             return Ok(());
         }
         let error = self.error(AuthenticationErrorKind::Storage).into_refresh();
-        Err(error.with_message("without a lease the refresh token is not sent"))
+        Err(error.with_message("the refresh token was not sent: it could not be marked in the storage"))
     }
 
     /// Whether a mark of this age was made for our own last call, which is over.
@@ -258,7 +265,7 @@ impl Inner {
         Ok(Refresh::Failed)
     }
 
-    /// Whether this renewal is ahead of time: callers go on with a valid token.
+    /// Whether this renewal runs in the background while callers use a valid token.
     fn serves_others_meanwhile(&self, goal: Goal) -> bool {
         goal.is_in_background() && self.usable_at_hand().is_some()
     }

@@ -18,20 +18,20 @@ impl Reports {
             tracing::warn!(
                 service,
                 %error,
-                "the token cannot be stored; each process fetches and uses one of its own"
+                "this token cannot be stored; each process will fetch and keep a token of its own"
             );
         }
     }
 
-    /// The token endpoint refuses to refresh, though the refresh token is not dead. Each renewal costs the full
-    /// grant then, and nobody would notice.
+    /// Warns once that the token endpoint refuses a live refresh token. Without the warning nobody would
+    /// notice that each renewal needs a second token call, by the full grant.
     pub(crate) fn tell_of_refused_refresh(&self, service: &str, error: &AuthenticationError) {
         if !self.refused_refresh.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service,
                 %error,
-                "the token endpoint refuses to refresh, though the refresh token is not dead; each renewal \
-                 uses the full grant. Some servers want `scope` in a refresh (`scope_on_refresh`)"
+                "the token endpoint refused a refresh for another reason than a dead refresh token; if it \
+                 needs `scope` in refresh requests, set `scope_on_refresh`"
             );
         }
     }
@@ -47,8 +47,9 @@ impl Reports {
             tracing::warn!(
                 service,
                 key,
-                "the token storage has an encrypted record here, and this manager decrypts none; going on as \
-                 if there were no token. Let those that encrypt have a place of their own, or encrypt here, too"
+                "the record under this key is encrypted, but this manager has no encryption; treating it as a \
+                 miss. Wrap this storage in `EncryptedTokenStorage`, or give the processes that encrypt \
+                 another key prefix"
             );
         }
     }
@@ -59,8 +60,7 @@ impl Reports {
             tracing::warn!(
                 service,
                 key,
-                "the token storage has a token here that is empty or not printable ASCII; going on as if there \
-                 were none"
+                "the token under this key is empty or not printable ASCII; treating it as a miss"
             );
         }
     }

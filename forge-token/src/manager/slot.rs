@@ -20,16 +20,17 @@ pub(crate) struct Slot {
     announcements: Announcements,
 }
 
-/// What must change in one step with the entry.
+/// State that changes in one step with the entry.
 struct Ledger {
-    /// How often the slot was cleared, or filled by a flight.
+    /// The number of clears and of fills by a flight. Race: an invalidation or a flight overtakes a read of
+    /// the storage. The reader compares this count before and after, and then drops what it has read.
     changes: u64,
-    /// What the storage had as far as was known when the slot was cleared last.
+    /// The token that the storage had when the slot was last cleared, as far as the manager knew.
     cleared: Option<TokenId>,
     rejections: Rejections,
 }
 
-/// What the slot was like before the storage was read.
+/// The slot's change count before the storage was read.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading {
     changes: u64,
@@ -177,16 +178,17 @@ impl Slot {
         Reading { changes: self.ledger.lock().changes }
     }
 
-    /// For what a flight brought. The caller makes sure that no invalidation came since the flight began.
+    /// Stores the entry of a flight. The caller must ensure that no invalidation came since the flight began.
     pub(crate) fn fill(&self, entry: &Arc<Entry>) {
         let mut ledger = self.ledger.lock();
         ledger.changes += 1;
         self.put(&mut ledger, entry);
     }
 
-    /// Keeps an entry that is no hit for what is known of its token; the newest reading wins. But an
-    /// invalidation that overtook the reading must stay one: no failure of the storage may bring back what
-    /// was read before. Nor may it displace what a flight has brought meanwhile, which may be all there is.
+    /// Stores an entry that was read from the storage, so that later reads know its token; the newest read
+    /// wins. Two races make the slot drop the entry. An invalidation came during the read: if the storage
+    /// then failed, the slot would bring the invalidated token back. Or a flight landed during the read: the
+    /// entry would displace the new token, of which there may be no other copy.
     pub(crate) fn remember(&self, entry: &Arc<Entry>, reading: Reading) {
         let mut ledger = self.ledger.lock();
         if ledger.changes == reading.changes && !self.entry().is_some_and(|known| known.is_same(entry)) {
@@ -202,7 +204,7 @@ impl Slot {
             ledger.rejections.forget(id);
             false
         } else {
-            // It may have been rejected since the new entry was made.
+            // Race: an API may have rejected the token after `entry` was made and before this lock was taken.
             is_rejected(before.as_deref(), ledger, id)
         };
         if is_rejected {
@@ -245,14 +247,14 @@ impl Slot {
         self.entry().is_some_and(|entry| entry.id() != id) && ledger.rejections.has_seen(id)
     }
 
-    /// Remembers that an API has rejected this token. It stays what it is if it is at hand; if not, it is
-    /// not adopted again.
+    /// Remembers that an API has rejected this token, so that the manager does not adopt it from the storage.
+    /// Does not change the entry if the slot holds this token.
     pub(crate) fn remember_rejection(&self, id: TokenId) {
         self.ledger.lock().rejections.remember(id);
     }
 
-    /// If this token is at hand and renewals do not back off, it is handed out no more. Says whether it may
-    /// be renewed: a token that is not at hand may.
+    /// Stops handing out this token, if the slot holds it and renewals do not back off. Says whether the
+    /// token may be renewed; a token that the slot does not hold may.
     pub(crate) fn reject(&self, id: TokenId, now: Moment) -> bool {
         self.reject_if(id, |rejections, rejected| rejections.permit(rejected.was_accepted(), now))
     }
@@ -274,8 +276,8 @@ impl Slot {
     }
 }
 
-/// Of the token at hand the entry says so: it is handed out although an API rejects it while renewals back
-/// off, or if the issuer has handed it out anew.
+/// If the slot holds the token, its entry decides, not the list: while renewals back off, or after the issuer
+/// has issued the same token again, the manager hands out a token that an API has rejected.
 fn is_rejected(at_hand: Option<&Entry>, ledger: &Ledger, id: TokenId) -> bool {
     match at_hand.filter(|entry| entry.id() == id) {
         Some(entry) => entry.is_rejected(),

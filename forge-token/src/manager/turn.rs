@@ -125,7 +125,7 @@ impl Inner {
         Some(if is_ours { self.bounded(lease.spend(id, takeover)).await } else { Ok(Spending::LeaseLost) })
     }
 
-    /// The refresh token was sent and not used up: others may send it.
+    /// Removes our mark: the server has not used up the refresh token, so another process may send it.
     pub(super) async fn clear_mark(&self, turn: &mut Turn, id: TokenId) {
         let Some(lease) = turn.lease.as_mut().filter(|_| turn.is_ours) else { return };
         if let Err(error) = self.bounded(lease.unspend(id)).await {

@@ -73,8 +73,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         }
     }
 
-    /// Names the service in errors, logs and the cache key. It holds no `:`. Default: the host of the token URL,
-    /// which may be an IPv6 address in brackets.
+    /// Names the service in errors, logs and the cache key. The name must not contain a `:`, except for an
+    /// IPv6 address in brackets. Default: the host of the token URL.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
         self
@@ -86,9 +86,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// Sends the [`scope`](Self::scope) with refresh requests, too, for servers that refuse them without it.
-    /// RFC 6749 6 makes it optional there, and no more may be asked for than was granted. It is no part of the
-    /// cache key.
+    /// Sends the [`scope`](Self::scope) in refresh requests too, for servers that require it. RFC 6749
+    /// section 6 makes the scope of a refresh request optional, and forbids to ask for more than was granted.
+    /// This setting is not part of the cache key.
     pub fn scope_on_refresh(mut self) -> Self {
         self.is_scope_sent_on_refresh = true;
         self
@@ -101,16 +101,17 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// A further parameter in the query of the token URL. It is public: it is part of the cache key, as the URL
-    /// is, and servers log it.
+    /// Adds a public parameter to the query of the token URL. Like the URL, the parameter is part of the
+    /// cache key, and servers log it.
     pub fn query_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.query_params.push((name.into(), value.into()));
         self
     }
 
-    /// A secret in the query of the token URL, for endpoints that want an API key there. It is read before each
-    /// call, masked in errors, and no part of the cache key: where it decides which token comes, name that with
-    /// [`key_part`](Self::key_part). Servers and proxies log queries.
+    /// Adds a secret to the query of the token URL, for endpoints that want an API key there. The provider
+    /// reads the secret before each call and masks it in errors. The secret is not part of the cache key: if
+    /// it decides which token the endpoint issues, tell the providers apart with
+    /// [`key_part`](Self::key_part). Note that servers and proxies log queries.
     ///
     /// ```
     /// use forge_core::SecretSource;
@@ -127,8 +128,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// A word of the cache key for what makes this provider's tokens different and only a closure or a
-    /// transport knows. It is not sent. Put no secret here: the key holds a hash of it.
+    /// Adds a named value to the cache key, for a difference between providers that only a closure or a
+    /// transport knows. The value is not sent. Do not pass a secret: the key contains a hash of the value.
     ///
     /// ```
     /// # #[cfg(feature = "rustls")]
@@ -164,8 +165,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// Settings of the HTTP client for token calls: a proxy, certificates, a client identity,
     /// time-outs. Redirects, retries and referer stay off; see [`HttpTransport::with`].
     ///
-    /// The cache key does not cover what is set here. Two providers that differ in a client certificate only
-    /// share a token over a shared storage, unless [`key_part`](Self::key_part) tells them apart.
+    /// These settings are not part of the cache key. Two providers that differ only in their client
+    /// certificate therefore share one token in a shared storage, unless [`key_part`](Self::key_part) tells
+    /// them apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -174,9 +176,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// Another way to carry token calls, or one shared with other providers. The cache key does not cover it:
-    /// where it decides which token comes, as a client certificate does, name that with
-    /// [`key_part`](Self::key_part).
+    /// Another transport for token calls, or one that several providers share. The transport is not part of
+    /// the cache key: if it decides which token the endpoint issues, as a client certificate does, tell the
+    /// providers apart with [`key_part`](Self::key_part).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Arc::new(transport);
         self
@@ -192,11 +194,16 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be: a `token_url` that is not https nor loopback, or has a parameter in its
-    /// query whose name [is like a secret's](forge_core::may_name_a_credential), as a `query_param` may not have
-    /// it either, a `query_param` or `secret_query_param` without a name, a secret that is empty, an empty
-    /// `client_id`, `client_secret`, `service_name` or `grant_type`, a `service_name` with a `:`, an `extra_param` that the grant
-    /// sets itself, `http` settings that do not work.
+    /// Names the invalid field:
+    ///
+    /// - a `token_url` that is neither https nor loopback;
+    /// - a `query_param`, or a parameter in the query of `token_url`, that
+    ///   [is named like a secret](forge_core::may_name_a_credential);
+    /// - a `query_param` or `secret_query_param` without a name, or a secret that is empty;
+    /// - an empty `client_id`, `client_secret`, `service_name` or `grant_type`;
+    /// - a `service_name` with a `:`;
+    /// - an `extra_param` that the grant sets itself;
+    /// - `http` settings that `reqwest` rejects.
     pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {
         let endpoint = if self.plain_http {
             TokenEndpoint::accepting_plain_http(&self.token_url)?
@@ -233,7 +240,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         extra_params.sort_unstable();
         let mut key_parts = self.key_parts;
         key_parts.sort_unstable();
-        // In front of `endpoint`, where no key without them has parts.
+        // Before `endpoint`, which is the first part of a key without key parts: so a key with key parts never
+        // equals one without.
         let mut key = key_parts.iter().fold(CacheKey::new(&service_name), |key, (name, value)| {
             key.part("key_part", name).part("value", value)
         });

@@ -28,11 +28,11 @@ pub(super) fn check(
     public: &[(String, String)],
     secret: &SecretQuery,
 ) -> Result<(), ConfigError> {
-    // Neither the name nor the value is told: which of them is the secret is for the URL's author to know.
+    // The error shows neither name nor value: a URL's author may have put the secret in either place.
     if endpoint.url().query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
         return Err(ConfigError::new(
             "token_url",
-            "no parameter in its query that is named like a secret: give it to `secret_query_param`, \
+            "a query without a secret, but a parameter is named like one: pass it with `secret_query_param`, \
              since the URL is part of the cache key",
         ));
     }
@@ -42,7 +42,7 @@ pub(super) fn check(
         }
         if may_name_a_credential(name) {
             let expected = format!(
-                "a name that is not like a secret's: give `{name}` to `secret_query_param`, \
+                "a name that does not look like a secret's: pass `{name}` with `secret_query_param`, \
                  since a `query_param` is part of the cache key"
             );
             return Err(ConfigError::new("query_param", expected));

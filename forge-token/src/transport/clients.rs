@@ -11,13 +11,13 @@ use super::TokenConnection;
 
 /// Clients with one set of settings. Each is made when it is first needed.
 ///
-/// A connection is driven by a task of the runtime in which it was opened. If that runtime still exists but
-/// nobody drives it any more, as a current-thread runtime after its `block_on`, the connection looks idle,
-/// and a call over it would hang until its time-out. So each runtime has connections of its own.
+/// A task of the runtime that opened a connection drives it. Hang: if that runtime still exists but nobody
+/// drives it, as a current-thread runtime after its `block_on`, the connection looks idle, and a call over it
+/// waits until its time-out. So each runtime has a pool of its own.
 #[derive(Default)]
 pub(super) struct Clients {
     keeping: Mutex<Vec<Keeping>>,
-    /// Keeps no connection: each call opens one. So all runtimes can share it.
+    /// A client that pools nothing: each call opens a connection, so all runtimes can share the client.
     opening: OnceLock<Client>,
 }
 
@@ -29,8 +29,8 @@ struct Keeping {
     used_at: Instant,
 }
 
-/// Each client has its own TLS settings and connections, so runtimes beyond these have calls on new
-/// connections, until one of these is unused for a while.
+/// Each pooled client costs memory for its TLS settings and connections. Calls from further runtimes open new
+/// connections, until one of the pooled clients was unused for `MAX_UNUSED`.
 const MAX_KEEPING: usize = 4;
 /// As long as `reqwest` keeps an idle connection by default.
 const MAX_UNUSED: Duration = Duration::from_secs(90);
@@ -71,7 +71,7 @@ impl Clients {
         Ok(self.opening.get_or_init(|| client).clone())
     }
 
-    /// The runtime's own, or the one that was prepared for whoever comes first.
+    /// The runtime's own client, or the one that `prepare` made for the first runtime that calls.
     fn kept_for(&self, runtime: Id, now: Instant) -> Option<Client> {
         let mut keeping = self.keeping();
         let own = keeping.iter().position(|client| client.runtime == Some(runtime));
@@ -88,7 +88,8 @@ impl Clients {
 
     fn keep(&self, runtime: Id, client: Client, now: Instant) -> Client {
         let mut keeping = self.keeping();
-        // Another call of the same runtime may have come first, and calls of others may have taken the room.
+        // Race: the client was built without the lock. Meanwhile another call of this runtime may have added
+        // its client, or calls of other runtimes may have taken the last place.
         if let Some(first) = keeping.iter().find(|kept| kept.runtime == Some(runtime)) {
             return first.client.clone();
         }

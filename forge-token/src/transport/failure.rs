@@ -71,13 +71,13 @@ fn without_connection(error: &reqwest::Error) -> AuthenticationError {
 
 /// What is wrong with the head of an answer that could not be parsed; `None`: there was no head to parse.
 ///
-/// `reqwest` does not pass on that difference, and `hyper` only by a type that is no dependency of ours. So
-/// its fixed texts are compared. If a later `hyper` words them differently, such an answer is reported as
-/// none; whether a call is repeated does not depend on it.
+/// `reqwest` does not expose this difference, and we do not depend on `hyper`, whose error type does. So this
+/// compares `hyper`'s fixed texts. If a later `hyper` changes them, a response that cannot be parsed is
+/// reported as no response; the call is repeated either way.
 fn broken_head(error: &reqwest::Error) -> Option<&'static str> {
     causes(error).find_map(|cause| match cause.to_string().as_str() {
         // The same for a `Content-Length` beyond what numbers hold.
-        "message head is too large" => Some("its head or the length that it states is too large"),
+        "message head is too large" => Some("its headers or its `Content-Length` are too large"),
         "invalid HTTP version parsed"
         | "invalid HTTP version parsed (found HTTP2 preface)"
         | "invalid HTTP status-code parsed"

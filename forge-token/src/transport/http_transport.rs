@@ -12,9 +12,9 @@ use super::clients::Clients;
 use super::{TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
 
 /// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
-/// no redirect followed, nothing repeated. Clones share their connections. A request that asks for a
-/// [new connection](TokenConnection::New) gets one by the same settings. Connections are kept for the
-/// runtime that opened them, and for four runtimes at once: calls of further ones open new connections.
+/// no redirect followed, nothing repeated. Clones share their connections. A request that asks for a [new
+/// connection](TokenConnection::New) gets one with the same settings. The transport pools connections per
+/// tokio runtime, for at most four runtimes at a time; a call from any other runtime opens a new connection.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Pools>);
 

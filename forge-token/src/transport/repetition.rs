@@ -7,45 +7,46 @@ use tokio::time::Instant;
 
 use super::TokenConnection;
 
-/// How one attempt at a token call is to be made.
+/// The settings of one attempt at a token call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenAttempt {
-    /// Over which connection.
+    /// The connection to use.
     pub connection: TokenConnection,
     /// How long the attempt may take; `None`: as long as the transport allows any call.
     pub timeout: Option<Duration>,
 }
 
 impl TokenAttempt {
-    /// The attempt of a call that must not be sent twice, such as one with a refresh token. It takes a new
-    /// connection: an idle one may just be closing, and then nobody knows whether the call arrived.
+    /// The only attempt of a call that must not be sent twice, such as one with a refresh token. It uses a
+    /// new connection: if the server closed an idle one during the call, nobody would know whether the call
+    /// arrived.
     #[must_use]
     pub fn only() -> Self {
         Self { connection: TokenConnection::New, timeout: None }
     }
 }
 
-/// Makes a token call that may be sent twice. Each attempt runs `attempt` anew, which builds the request,
-/// carries it by a [`TokenTransport`](super::TokenTransport) and reads the answer: secrets are read and
-/// proofs are made for each attempt.
+/// Makes a token call, and repeats it once if the first attempt failed in a way that a second one may fix.
+/// Use it only for calls that may be sent twice. Each attempt runs `attempt` again, which builds the request,
+/// sends it with a [`TokenTransport`](super::TokenTransport) and reads the response, so that each attempt
+/// reads secrets and makes proofs afresh.
 ///
 /// | the first attempt | what follows |
 /// | --- | --- |
 /// | ended [without an answer](AuthenticationError::is_unanswered) | a second one at once, on a new connection: the server may have closed an idle one |
 /// | failed [transiently](AuthenticationError::is_transient) within 0.5 s: status 408, 500 and above, no connection, an answer that breaks off | a second one after 50 to 150 ms, on a new connection |
-/// | failed with a `Retry-After`, `slow_down` or another status below 500, by a time-out, permanently, or after more than 0.5 s | nothing: its error |
+/// | failed with a `Retry-After`, `slow_down` or another status below 500, by a time-out, permanently, or after more than 0.5 s | no second attempt |
 ///
-/// So a call is never sent more than twice, and the error is that of the second attempt. `limit` is the time
-/// for the whole call. The second attempt gets what the first one left of it. If that is less than the
-/// first one took, or less than 100 ms, there is none, except after a connection that ended without an answer.
-/// If it runs out of time, the error is that of the first
-/// one, which says more. `None` leaves each attempt to the transport's own time-out. Outside of a tokio runtime there is no pause, and so
-/// no second attempt after one.
+/// `limit` is the time for the whole call; `None` leaves each attempt to the transport's own time-out. The
+/// second attempt gets the time that the first one left. If less than 100 ms are left, or less than the first
+/// attempt took, the function makes a second attempt only if the first one ended without an answer. Outside
+/// of a tokio runtime the function cannot pause, so it makes no second attempt that needs a pause.
 ///
 /// # Errors
 ///
-/// As the attempts fail.
+/// The error of the last attempt. If the second attempt times out, the error of the first one, which says
+/// more.
 pub async fn call_repeatably<T, F, Fut>(limit: Option<Duration>, attempt: F) -> Result<T, AuthenticationError>
 where
     F: Fn(TokenAttempt) -> Fut,
@@ -83,7 +84,7 @@ where
     }
 }
 
-/// A failure that took longer than this is none of a moment.
+/// A failure that took longer than this is not worth an immediate retry.
 const MAX_FAST_FAILURE: Duration = Duration::from_millis(500);
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// At random, on top of that.
@@ -100,7 +101,8 @@ fn pause_after(error: &AuthenticationError, elapsed: Duration) -> Option<Duratio
         || error.status().is_some_and(|status| !is_momentary_status(status))
         || matches!(error.oauth_error_code(), Some(OAuthErrorCode::Other(code)) if code == "slow_down");
     let is_fast = error.is_transient() && !error.is_timeout() && elapsed <= MAX_FAST_FAILURE;
-    // Many processes may have failed in the same moment: they must not come back in the same one.
+    // Many processes may have failed at the same moment: the random part keeps them from retrying at the same
+    // moment.
     (is_fast && !asks_for_patience).then(|| MIN_PAUSE + MAX_MORE_PAUSE.mul_f64(random_fraction()))
 }
 

@@ -6,7 +6,7 @@ use forge_token::ClientCredentialsTokenProvider;
 use crate::provider;
 use crate::server::{Server, Treatment, cut};
 
-const TOO_LARGE: &str = "its head or the length that it states is too large";
+const TOO_LARGE: &str = "its headers or its `Content-Length` are too large";
 
 async fn error_of(bytes: impl Into<Vec<u8>>) -> AuthenticationError {
     let bytes = bytes.into();

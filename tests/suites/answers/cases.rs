@@ -119,7 +119,7 @@ fn no_http() -> Expected {
 }
 
 fn head_too_large() -> Expected {
-    let words = "cannot be read: its head or the length that it states is too large";
+    let words = "cannot be read: its headers or its `Content-Length` are too large";
     failed(Kind::UnreadableResponse, words, "")
 }
 

@@ -24,7 +24,7 @@ const BLINK: Duration = Duration::from_millis(5);
 struct Inherited {
     storage: RedisTokenStorage,
     client: HttpClient,
-    /// In which the storage was used, if it was. Nobody drives it in a child.
+    /// The runtime in which the storage was used before the fork, if it was. Nobody drives it in a child.
     runtime: Option<Runtime>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn fork_and_work(order: &Order) -> ExitCode {
             Fork::Child => {
                 let work = || runtime().block_on(work(order, &inherited, number));
                 let worked = catch_unwind(AssertUnwindSafe(work));
-                // Without dropping what is the parent's, too.
+                // Exit without running destructors: the parent still uses the same sockets.
                 exit(i32::from(worked.is_err()));
             }
         }
@@ -52,8 +52,8 @@ pub(crate) fn fork_and_work(order: &Order) -> ExitCode {
     if statuses.iter().all(|status| *status == 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// As a server does that loads the program once, and forks its workers then. Whatever a thread keeps to draw
-/// random numbers with is there, too.
+/// Prepares the process as a server does that loads the program once and then forks its workers. The thread
+/// has already drawn random numbers, so a fork copies the state of any generator that lives in the process.
 fn prepare(order: &Order) -> Inherited {
     let warm: HashMap<u8, u8> = HashMap::from([(1, 1)]);
     assert_eq!(warm.len(), 1);
@@ -80,7 +80,7 @@ async fn work(order: &Order, inherited: &Inherited, number: usize) {
         "go on" => go_on(inherited, number).await,
         other => panic!("nobody knows how to {other}"),
     };
-    // In one piece, whoever else writes.
+    // One write, so that lines of several processes do not mix.
     println!("{}", json!({ "worker": number, "told": told }));
 }
 

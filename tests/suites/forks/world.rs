@@ -1,4 +1,4 @@
-//! What the test and the process that forks say to each other.
+//! The messages between the test and the process that forks.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Where the process that forks finds its order.
+/// The environment variable that holds the order for the process that forks.
 const VARIABLE: &str = "FORGE_FORKS";
 pub(crate) const PREFIX: &str = "forks";
-/// Under which all workers keep their token.
+/// The cache key that all workers share.
 pub(crate) const KEY: &str = "crm";
-/// Beside the process that forks.
+/// The number of forked children; the process that forks is a worker too.
 pub(crate) const CHILDREN: usize = 2;
 /// Time for processes to start and to be ready.
 const START: Duration = Duration::from_secs(2);
-/// Any machine manages this.
+/// A limit that even a slow machine keeps.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the workers do, and with which servers.
@@ -73,7 +73,7 @@ impl World {
         Self { redis: RedisServer::start().await, issuer, api }
     }
 
-    /// Has the workers do this, and tells what each has told.
+    /// Lets the workers do this work, and returns the report of each.
     pub(crate) async fn fork(&self, work: &str) -> Vec<Value> {
         let order = self.order(work).0.to_string();
         let program = std::env::current_exe().expect("this program");
