@@ -40,7 +40,7 @@ pub struct InMemoryTokenStorage(Arc<Inner>);
 
 struct Inner {
     tokens: Cache<String, Arc<Kept>>,
-    /// Beside the tokens: an evicted token may still be at hand in managers, and its refresh token on its way.
+    /// Kept apart from the tokens: a manager may still hold an evicted token and be sending its refresh token.
     marks: Cache<String, Arc<MarkOfKey>>,
     generations: Generations,
     leases: Arc<Leases>,

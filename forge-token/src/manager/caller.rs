@@ -24,7 +24,7 @@ impl TokenManager {
         let obtained = self.obtain_unless_declined(goal, deadline).await?;
         obtained.ok_or_else(|| {
             let error = self.0.error(AuthenticationErrorKind::Other);
-            error.with_message("the token was rejected, and renewals have been of no use lately")
+            error.with_message("the token was rejected; recent renewals did not help, so renewing is paused")
         })
     }
 
@@ -89,7 +89,7 @@ impl TokenManager {
                 }
                 Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(*other) => return Ok(None),
                 Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error.clone()),
-                // What we have joined was ahead of time, and stopped short of the full grant.
+                // The caller joined a background flight, which may have ended without trying the full grant.
                 Some(Err(_)) if may_fly_again && !ticket.is_first() && ticket.is_background() => {
                     may_fly_again = false;
                 }

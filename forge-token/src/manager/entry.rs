@@ -29,18 +29,18 @@ pub(crate) struct Entry {
     /// Whether the provider brought it and the slot has not had it yet. An issuer may hand out a rejected
     /// token once more.
     is_new: AtomicBool,
-    /// Whether a change may have been missed since it was last compared with the storage's.
+    /// Whether the manager may have missed a change since it last compared the token with the storage's.
     was_in_doubt: bool,
 }
 
-/// Where else the token is.
+/// Whether the storage has the token, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Custody {
     /// The storage has it too.
     Stored,
-    /// The storage was told and has not answered: it may have it, and so may others.
+    /// The storage did not answer the write, so the storage and other processes may have the token.
     PerhapsStored,
-    /// The storage was not told: nobody else can have it.
+    /// The token was not sent to the storage, so no other process has it.
     Private,
 }
 

@@ -29,15 +29,15 @@ struct Failure {
     backed_off_until: i64,
     /// For how long the server, or another manager, has asked to be left alone.
     asked_for: i64,
-    /// Whether a valid token was at hand. The back-off of such a renewal is nobody's who has no token.
+    /// Whether a valid token was cached. If so, the back-off does not apply to callers without a valid token.
     had_token: bool,
-    /// Whether another user of the storage has met with it.
+    /// Whether the failure is that of another user of the storage.
     is_shared: bool,
 }
 
 impl Failure {
-    /// Until when nothing is tried. What bounds that is asked anew each time: the token at hand may have been
-    /// rejected or invalidated since.
+    /// The end of the cool-down, in monotonic milliseconds. Race: the cached token may be rejected or
+    /// invalidated after the failure, so each call applies the present limits.
     fn until(&self, limits: CoolDownLimits, now: Moment) -> i64 {
         let elapsed = now.monotonic_millis().saturating_sub(self.since).max(0);
         let heeded = limits.retry_after(Duration::from_millis(elapsed.unsigned_abs()));
@@ -80,7 +80,8 @@ impl CoolDownLimits {
         })
     }
 
-    /// The longest cool-down that others are told of: they may have no token at hand.
+    /// The longest cool-down that this manager shares through the storage: other processes may have no valid
+    /// token.
     pub(crate) fn shared(self) -> Duration {
         self.max_retry_after.unwrap_or(MAX_RETRY_AFTER_WITHOUT_TOKEN)
     }
@@ -147,7 +148,8 @@ impl Failures {
         let since = now.monotonic_millis();
         let left = millis(cool_down.left());
         self.go_on_from(cool_down.failures());
-        // What was the manager's own to say, about a token at hand, is its back-off; all else was asked for.
+        // While a token was cached, the other manager's cool-down counts as a back-off, which ends with that
+        // token. Otherwise it counts as a `Retry-After`.
         let (backed_off, asked_for) = if had_token { (left, 0) } else { (0, left) };
         let failure = Failure {
             error: error.clone(),
@@ -160,7 +162,7 @@ impl Failures {
         self.last.insert(failure).until(limits, now)
     }
 
-    /// Whether we have waited as long as we want to for what another user of the storage has met with.
+    /// Whether the cool-down of another user of the storage has lasted as long as this manager honours it.
     pub(crate) fn has_waited_for_others(&self, limits: CoolDownLimits, now: Moment) -> bool {
         let last = self.last.as_ref().filter(|last| last.is_shared);
         last.is_some_and(|last| now.monotonic_millis() >= last.until(limits, now))

@@ -64,7 +64,7 @@ struct Course {
 pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
     let deadline = Deadline::after(manager.fetch_timeout());
     let mut course = Course { is_answered: true, is_told: false };
-    // On the heap, since each wrapper around it would have room for it twice.
+    // On the heap: otherwise each wrapping future would reserve space for this one twice.
     let obtaining = Box::pin(manager.obtain(goal, &landing, &mut course));
     let flown = deadline.bound(unwinding(rt::within(deadline, obtaining))).await;
     let result = match flown {
@@ -97,7 +97,8 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
         }
     }
     landing.land(result, |result| {
-        // In one step with what callers find: a flight that is lost before this leaves it to the next one.
+        // Crash: if this flight is lost before this line, the next one takes the token from `unkept`. So
+        // clear it in the same step in which callers find the token.
         *manager.unkept.lock() = None;
         if let Some(entry) = result.as_ref().ok().and_then(Landed::entry).filter(|entry| entry.is_for_all()) {
             manager.slot.fill(entry);
@@ -143,7 +144,7 @@ impl Inner {
         {
             return done(Landed::Adopted(entry));
         }
-        // An earlier flight was lost with its runtime after the issuer had given a token.
+        // Crash: an earlier flight got this token and was lost with its runtime before it kept the token.
         if let Some((renewed, begun)) = self.unkept.lock().take() {
             let (stored, turn) = (self.slot.stored(), self.out_of_turn());
             return Ok(Obtained::New(Box::new(NewToken { renewed, known: None, begun, stored, turn })));

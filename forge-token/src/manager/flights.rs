@@ -20,7 +20,7 @@ struct Flight<T> {
     landed: SetOnce<Option<T>>,
     /// Set when nobody joins it any more.
     detached: SetOnce<()>,
-    /// Whether it was begun for nobody who waits.
+    /// Whether the flight was begun in the background, without a waiting caller.
     is_background: bool,
     /// Set before the provider is called, so that `false` proves to a caller that the call comes after it
     /// asked.
@@ -123,8 +123,8 @@ impl<T> Ticket<T> {
         self.is_first
     }
 
-    /// Whether the flight was begun for nobody who waits. Its failure is none of those who need a token: it may
-    /// have left the full grant untried.
+    /// Whether the flight was begun in the background. A caller that joined it must not take its failure for
+    /// its own: a background flight may end without trying the full grant.
     pub(crate) fn is_background(&self) -> bool {
         self.flight.is_background
     }

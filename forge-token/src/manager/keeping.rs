@@ -37,13 +37,14 @@ impl Inner {
         landing: &Landing<Result<Landed>>,
     ) -> Result<Landed> {
         let NewToken { renewed, known, begun, stored, mut turn } = new;
-        // From here on it is the manager's: if this flight is lost with its runtime, the next one keeps it.
+        // Crash: if this flight is lost with its runtime from here on, the next flight keeps the token.
         landing.while_current(|| *self.unkept.lock() = Some((renewed.clone(), begun)));
         giving_way(self.tell_of_rotation(known.as_ref(), renewed.token()), &mut turn, landing).await;
         let entry = match self.entry_of_new(renewed.token(), begun) {
             Ok(entry) => entry,
             Err(error) => {
-                // The refresh token that was sent stays in doubt, and the one that came is kept, if it can be.
+                // The refresh token that was sent stays in doubt. Keep the new one, if there is an entry for
+                // it.
                 let until = self.remember(&error);
                 self.keep_refresh_token(renewed.token(), None, stored, turn, landing).await;
                 return Err(self.standing_back(error, until));

@@ -116,7 +116,8 @@ pub(crate) struct Inner {
     /// `None`: the defaults.
     max_retry_after: Option<Duration>,
     refresh_history: Mutex<RefreshHistory>,
-    /// A token that was obtained and is about to be kept, and when the call for it began.
+    /// The token of a flight that has not stored it yet, and when its call began. Crash: if the flight is
+    /// lost with its runtime, the next flight takes the token from here.
     unkept: Mutex<Option<(Renewed, Moment)>>,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
@@ -159,8 +160,8 @@ impl TokenManager {
         self.look(|entry| look(entry.credential().token()))
     }
 
-    /// As [`cached`](Self::cached). But a caller who needs another token than the one at hand begins a flight of
-    /// its own: one in the background would be joined, and may leave the full grant untried.
+    /// As [`cached`](Self::cached), but without starting a background renewal if the goal is not `Any`.
+    /// Otherwise the caller would join that renewal, which may end without trying the full grant.
     fn peek(&self, goal: Goal) -> Option<Arc<Credential>> {
         if goal == Goal::Any {
             return self.cached();
@@ -277,7 +278,7 @@ impl TokenManager {
                 entry.id() == id && entry.credential().token().refresh_token().is_some()
             });
         self.0.slot.discard(id);
-        // With the record the refresh token would be lost, and there is no other way to a token.
+        // Deleting the record would lose the refresh token, which is the only way to a token.
         if !is_last_way {
             self.0.delete_if(id).await;
         }

@@ -54,17 +54,16 @@ fn is_server_failure(code: &OAuthErrorCode) -> bool {
     matches!(code.as_str(), "server_error" | "temporarily_unavailable")
 }
 
-/// How many refresh tokens are remembered as in use, and how many as replaced.
+/// The limits of the two lists of a [`RefreshHistory`].
 const MAX_SENT: usize = 4;
 const MAX_REPLACED: usize = 16;
 
-/// The refresh tokens that this manager has sent. They go by their own identities, not by those of the access
-/// tokens that they came with.
+/// The refresh tokens that this manager has sent, by their own ids, not by those of their access tokens.
 #[derive(Default)]
 pub(crate) struct RefreshHistory {
-    /// Those that may be sent again, the latest last.
+    /// The ones that may be sent again, the latest last.
     sent: VecDeque<Sent>,
-    /// Those in place of which the server has given others.
+    /// The ones that the server has replaced.
     replaced: VecDeque<TokenId>,
 }
 
@@ -72,12 +71,12 @@ struct Sent {
     id: TokenId,
     /// How many calls with it may have been processed.
     calls_in_doubt: u32,
-    /// When the last call began, in monotonic milliseconds, once that call is over.
+    /// When the last call began, in monotonic milliseconds; `None` until that call has ended.
     over_since: Option<i64>,
     begun_at: i64,
     /// Whether an attempt has ended because of `Retry-After`.
     has_been_patient: bool,
-    /// Whether the full grant was refused while this one was not sent for doubt.
+    /// Whether the server has refused the full grant that replaced a refresh with this token.
     is_last_way: bool,
 }
 
@@ -101,8 +100,9 @@ impl RefreshHistory {
         sent.calls_in_doubt
     }
 
-    /// Notes that the issuer has given a token: `sent` is the refresh token that was sent for it, `given` the
-    /// one that came with it. Of others nothing is learnt: another flight may be sending them.
+    /// Records a successful call: `sent` is the refresh token that the call carried, `given` the one that
+    /// came back. Race: a detached flight may be sending another refresh token, so the entries of others
+    /// stay.
     pub(super) fn succeed(&mut self, sent: Option<TokenId>, given: Option<TokenId>) {
         self.sent.retain(|known| Some(known.id) != sent && Some(known.id) != given);
         self.replaced.retain(|replaced| Some(*replaced) != given);

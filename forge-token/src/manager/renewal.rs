@@ -85,9 +85,9 @@ impl Inner {
                 error
             };
             let Some(refresh_token) = contested else { return error };
-            // A client that is refused has no way at all, by this or by that grant.
+            // If the server refused the client itself, a refresh would be refused too.
             if error.is_permanent() && !error.is_invalid_client() {
-                // Then the refresh token is the last way to a token, whatever became of it.
+                // Otherwise the refresh token is the last way to a token, even though it may have been used.
                 self.refresh_history.lock().refuse_full_grant(refresh_token);
             }
             error.into_refresh()
@@ -107,11 +107,12 @@ impl Inner {
             Permission::Contested => return Ok(Refresh::NotSent),
             Permission::Denied(error) => return Err(error),
         }
-        // Crash: if the call hangs or its runtime ends, the flight is dropped here and cannot record
-        // anything. So record the call before it begins.
+        // Crash: if the runtime ends during the call, the flight is dropped here and cannot record anything.
+        // So record the call before it begins.
         self.refresh_history.lock().begin_call(refresh_token, self.clock.now());
         let call = calling(self.provider.refresh_token(&known.token), turn, landing);
-        // A little before the flight itself ends: what follows a refresh that hangs is decided here.
+        // A hang: end the call a little before the flight's deadline, so that `after_failed_refresh` still
+        // runs.
         let answered = match rt::time_left() {
             Some(left) => Deadline::after(left / 20 * 19).bound(call).await.ok(),
             None => Some(call.await),
@@ -175,7 +176,7 @@ impl Inner {
         if let (Ok(Spending::Foreign { age }), true) = (&marked, is_last_way) {
             // Race: the process that set the mark may be paused or cut off from the storage. Its lease has
             // ended, but its call may still be in progress, so wait until the longest call must have ended.
-            // Ours is, if it was we.
+            // If this manager set the mark, it knows that its own call has ended, and need not wait.
             let longest =
                 if self.is_own_mark(refresh_token, *age) { Duration::ZERO } else { self.fetch_timeout() };
             let left = age.map_or(Duration::ZERO, |age| longest.saturating_sub(age));
@@ -220,12 +221,12 @@ impl Inner {
         Err(error.with_message("the refresh token was not sent: it could not be marked in the storage"))
     }
 
-    /// Whether a mark of this age was made for our own last call, which is over.
+    /// Whether this manager set the mark of this age, for its last call, and that call has ended.
     fn is_own_mark(&self, refresh_token: TokenId, age: Option<Duration>) -> bool {
         let ended = self.refresh_history.lock().ended_call(refresh_token);
         ended.zip(age).is_some_and(|(begun_at, age)| {
             let since = self.clock.now().monotonic_millis().saturating_sub(begun_at).max(0);
-            // Our mark was made right before our call began. A later one is somebody else's.
+            // This manager sets its mark right before its call begins. A younger mark is another process's.
             age.saturating_add(MARK_TOLERANCE) >= Duration::from_millis(since.unsigned_abs())
         })
     }
@@ -291,13 +292,14 @@ impl Inner {
 /// How far the clocks of storage and manager may differ in telling when a mark was made.
 const MARK_TOLERANCE: Duration = Duration::from_millis(5);
 
-/// A call of the provider.
+/// Records that the provider is being called, and awaits the call.
 async fn calling<T>(call: impl Future<Output = T>, turn: &mut Turn, landing: &Landing<Result<Landed>>) -> T {
     landing.begin_call();
     giving_way(call, turn, landing).await
 }
 
-/// If the flight is detached meanwhile, the next one need not wait for its lease.
+/// Awaits the work. If the flight is detached meanwhile, gives up its turn, so that the next flight need not
+/// wait for the lease.
 pub(super) async fn giving_way<T>(
     work: impl Future<Output = T>,
     turn: &mut Turn,

@@ -124,7 +124,8 @@ async fn get(manager: &TokenManager) -> Result<String, AuthenticationError> {
     manager.get_token().await.map(|token| name(&token))
 }
 
-/// a token that another manager invalidated counts as "at hand": Retry-After silences all for an hour.
+/// Fault: the manager used a token that another manager had invalidated as a reason to honour `Retry-After`
+/// for an hour.
 #[tokio::test]
 async fn inv08_a_token_that_was_invalidated_elsewhere_is_none_at_hand() {
     let issuer = Scripted::new(true, true);
@@ -146,7 +147,7 @@ async fn inv08_a_token_that_was_invalidated_elsewhere_is_none_at_hand() {
     }
 }
 
-/// with a valid token at hand; then it is rejected.
+/// Fault: a cool-down that began while a valid token was cached went on after an API had rejected that token.
 #[tokio::test]
 async fn inv08_what_was_heeded_for_a_token_at_hand_ends_with_that_token() {
     for way in ["401", "invalidate"] {
@@ -172,7 +173,7 @@ async fn inv08_what_was_heeded_for_a_token_at_hand_ends_with_that_token() {
     }
 }
 
-/// refresh-only; in doubt in the background; then 401.
+/// Fault: no full grant; a background refresh fails in doubt, then an API answers 401.
 #[tokio::test]
 async fn inv23_a_rejection_ends_what_was_put_off_for_the_token_at_hand() {
     for storage in STORAGES {
@@ -196,7 +197,7 @@ async fn inv23_a_rejection_ends_what_was_put_off_for_the_token_at_hand() {
     }
 }
 
-/// refresh-only and hanging.
+/// Fault: no full grant, and the refresh hangs.
 #[tokio::test(start_paused = true)]
 async fn inv23_where_only_a_refresh_is_left_one_that_hangs_twice_needs_a_login() {
     for storage in STORAGES {
@@ -213,7 +214,8 @@ async fn inv23_where_only_a_refresh_is_left_one_that_hangs_twice_needs_a_login()
     }
 }
 
-/// full grant refused, refresh in doubt once, `refresh_when_contested`.
+/// Fault: the refresh is in doubt once, and the server refuses the full grant, with and without
+/// `refresh_when_contested`.
 #[tokio::test]
 async fn inv23_where_the_full_grant_is_refused_a_token_in_doubt_is_sent_once_more() {
     for contested in [true, false] {
@@ -246,7 +248,7 @@ async fn inv23_where_the_full_grant_is_refused_a_token_in_doubt_is_sent_once_mor
     }
 }
 
-/// a token that no header can carry.
+/// Fault: the provider returns a token that a header cannot carry.
 #[tokio::test]
 async fn inv25_an_access_token_that_no_header_can_carry_takes_no_doubt_away() {
     let issuer = Scripted::new(true, true);
@@ -260,7 +262,7 @@ async fn inv25_an_access_token_that_no_header_can_carry_takes_no_doubt_away() {
     assert_ne!(issuer.sent(), ["r1", "r1"], "{first:?} {second:?}");
 }
 
-/// no rotation; somebody else's success does not end the doubt.
+/// Fault: the server does not rotate; the success of another manager did not end the doubt.
 #[tokio::test]
 async fn inv25_what_another_manager_brings_ends_the_doubt() {
     let issuer = Scripted::new(false, false);
@@ -281,7 +283,7 @@ async fn inv25_what_another_manager_brings_ends_the_doubt() {
     assert!(!error.needs_login(), "{:?} {error}", issuer.sent());
 }
 
-/// the storage falls back to the record before, after an ordinary renewal.
+/// Fault: after an ordinary renewal the storage falls back to the previous record.
 #[tokio::test]
 async fn inv25_a_storage_that_falls_back_does_not_bring_back_a_spent_refresh_token() {
     for full in [true, false] {
@@ -297,7 +299,7 @@ async fn inv25_a_storage_that_falls_back_does_not_bring_back_a_spent_refresh_tok
     }
 }
 
-/// eviction takes the mark away.
+/// Fault: an eviction removed the mark.
 #[tokio::test(start_paused = true)]
 async fn inv25_a_mark_outlives_the_eviction_of_its_token() {
     let issuer = Scripted::new(true, true);
@@ -348,7 +350,7 @@ async fn inv25_over_one_storage_another_manager_finds_the_mark() {
     assert_eq!(issuer.sent(), ["r1"]);
 }
 
-/// a caller that was rejected joins a background flight.
+/// Fault: a caller whose token was rejected joins a background flight.
 #[tokio::test(start_paused = true)]
 async fn inv23_a_rejected_caller_does_not_take_the_failure_of_a_renewal_ahead_of_time() {
     let issuer = Scripted::new(true, true);
@@ -363,7 +365,7 @@ async fn inv23_a_rejected_caller_does_not_take_the_failure_of_a_renewal_ahead_of
     assert_eq!(result.map_err(|e| e.to_string()), Ok(Some("t2".to_owned())), "{:?}", issuer.sent());
 }
 
-/// a refresh-only provider over memory, one quick 500: how long without a token?
+/// Fault: no full grant, a storage in memory: after one quick 500 callers had no token for too long.
 #[tokio::test]
 async fn inv23_our_own_call_that_has_ended_is_waited_for_by_nobody() {
     for storage in STORAGES {
@@ -379,7 +381,7 @@ async fn inv23_our_own_call_that_has_ended_is_waited_for_by_nobody() {
     }
 }
 
-/// an invalidation while the hook runs.
+/// Fault: an invalidation while the hook runs.
 #[tokio::test(start_paused = true)]
 async fn inv01_a_flight_that_was_invalidated_keeps_nobody_waiting_with_its_hook() {
     let issuer = Scripted::new(true, true);
@@ -402,7 +404,7 @@ async fn inv01_a_flight_that_was_invalidated_keeps_nobody_waiting_with_its_hook(
     waiting.await.expect("as scripted").expect("as scripted");
 }
 
-/// a detached flight that ends late wipes the doubt of the current one.
+/// Fault: a detached flight that ended late cleared the doubt of the current flight.
 #[tokio::test(start_paused = true)]
 async fn inv25_a_flight_that_was_detached_takes_no_doubt_away() {
     let issuer = Scripted::new(true, true);
@@ -451,7 +453,7 @@ async fn inv08_a_shared_cool_down_is_heeded_as_long_as_the_setting_says() {
     );
 }
 
-/// refresh-only, discarded.
+/// Fault: no full grant; `discard_token` deleted the record with the only refresh token.
 #[tokio::test]
 async fn inv23_discarding_a_token_gives_no_login_away() {
     for storage in STORAGES {
@@ -467,7 +469,7 @@ async fn inv23_discarding_a_token_gives_no_login_away() {
     }
 }
 
-/// the runtime ends while the hook runs.
+/// Fault: the runtime ends while the hook runs.
 #[test]
 fn inv25_a_runtime_that_ends_during_the_hook_loses_no_token() {
     let issuer = Scripted::new(false, true);
@@ -506,7 +508,7 @@ fn inv25_a_runtime_that_ends_during_the_hook_loses_no_token() {
     assert_ne!(issuer.sent(), ["r1", "r1"], "{next:?}");
 }
 
-/// the background attempt does not count as the first one.
+/// Fault: the background attempt did not count as the first attempt.
 #[tokio::test]
 async fn inv23_patience_in_the_background_counts() {
     let issuer = Scripted::new(true, true);
@@ -536,7 +538,7 @@ async fn inv23_patience_in_the_background_counts() {
     );
 }
 
-/// within the advisory window a rejected caller begins the background flight itself, and joins it.
+/// Fault: within the advisory window a rejected caller began the background flight itself and joined it.
 #[tokio::test]
 async fn inv23_a_rejection_within_the_advisory_window_reaches_the_full_grant() {
     for storage in STORAGES {
@@ -550,7 +552,7 @@ async fn inv23_a_rejection_within_the_advisory_window_reaches_the_full_grant() {
     }
 }
 
-/// and again after each cool-down, until the token expires.
+/// The same again after each cool-down, until the token expires.
 #[tokio::test]
 async fn inv23_also_after_failures_in_the_background() {
     let world = World::build(Storage::None, true, |b| b.advisory_window(Duration::from_secs(1800))).await;
