@@ -91,7 +91,7 @@ impl ServiceConfig {
         let Ok(url) = Url::parse(token_url) else { return Ok(()) };
         if url.query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
             let expected = "a query without a secret, but a parameter is named like one: set it in \
-                            `secret_query_params`, by reference";
+                            `secret_query_params`, by reference (in a configuration file; no variable has it)";
             return Err(self.expected("token_url", expected));
         }
         Ok(())

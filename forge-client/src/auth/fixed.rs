@@ -122,7 +122,10 @@ impl Fixed {
         let token = token.expose();
         let mut fixed = Self::new(name, field, Secret::from(format!("{prefix}{token}")));
         if !is_token_text(token) {
-            fixed.value = Err(ConfigError::new(field, "a non-empty value of printable ASCII characters"));
+            fixed.value = Err(ConfigError::new(
+                field,
+                "a non-empty value of printable ASCII characters, without a line break at its end",
+            ));
         }
         fixed
     }

@@ -84,6 +84,10 @@ impl Inner {
             } else {
                 error
             };
+            // After a restart such a provider sends a refresh token that the user has persisted.
+            let is_dead = RefreshTokenState::after(&error) == RefreshTokenState::Dead;
+            let error =
+                if is_dead && !self.provider.has_full_grant() { error.with_login_needed() } else { error };
             let Some(refresh_token) = contested else { return error };
             // If the server refused the client itself, a refresh would be refused too.
             if error.is_permanent() && !error.is_invalid_client() {

@@ -568,3 +568,17 @@ async fn inv23_also_after_failures_in_the_background() {
     }
     assert!(waited <= 60, "{waited} s without a token; refreshed {} times", world.issuer.sent().len());
 }
+
+/// After a restart without a storage, `fetch_token` sends what the user has persisted.
+#[tokio::test]
+async fn inv23_a_dead_refresh_token_needs_a_login_also_in_the_first_fetch() {
+    for (full, code, needs_login) in
+        [(false, "invalid_grant", true), (false, "invalid_client", false), (true, "invalid_grant", false)]
+    {
+        let issuer = Scripted::new(full, true);
+        issuer.fetch([Step::Err(error(Kind::Refused(code.into()), Some(400)))]);
+        let manager = issuer.manager().build().expect("a manager");
+        let error = get(&manager).await.expect_err("as scripted");
+        assert_eq!(error.needs_login(), needs_login, "full grant: {full}, {code}: {error}");
+    }
+}
