@@ -145,7 +145,8 @@ impl Inner {
             return done(Landed::Adopted(entry));
         }
         // Crash: an earlier flight got this token and was lost with its runtime before it kept the token.
-        if let Some((renewed, begun)) = self.unkept.lock().take() {
+        let unkept = self.unkept.lock().take();
+        if let Some((renewed, begun)) = unkept.map(|unkept| *unkept) {
             let (stored, turn) = (self.slot.stored(), self.out_of_turn());
             return Ok(Obtained::New(Box::new(NewToken { renewed, known: None, begun, stored, turn })));
         }

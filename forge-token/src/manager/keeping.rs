@@ -38,7 +38,7 @@ impl Inner {
     ) -> Result<Landed> {
         let NewToken { renewed, known, begun, stored, mut turn } = new;
         // Crash: if this flight is lost with its runtime from here on, the next flight keeps the token.
-        landing.while_current(|| *self.unkept.lock() = Some((renewed.clone(), begun)));
+        landing.while_current(|| *self.unkept.lock() = Some(Box::new((renewed.clone(), begun))));
         giving_way(self.tell_of_rotation(known.as_ref(), renewed.token()), &mut turn, landing).await;
         let entry = match self.entry_of_new(renewed.token(), begun) {
             Ok(entry) => entry,
