@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// rejected. So a file that has changed is noticed, and one that has not costs no second request.
 pub(crate) struct SecretToken {
     service_name: String,
-    /// What the secret's field is called where it comes from.
+    /// The name of the secret's field in its source.
     field: String,
     scheme: Scheme,
     secret: SecretSource,

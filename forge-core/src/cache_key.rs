@@ -27,7 +27,7 @@ use crate::ConfigError;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CacheKey {
-    /// What stands before the fingerprint.
+    /// The text before the fingerprint.
     service_name: String,
     fingerprint: Option<Sha256>,
 }
@@ -87,7 +87,7 @@ impl fmt::Display for CacheKey {
 /// 128 bits: no two keys of one fleet meet by chance.
 const FINGERPRINT_BYTES: usize = 16;
 
-/// What stands before the fingerprint in a text that ends as a key with parts does.
+/// The text before the fingerprint, if the whole text ends as a key with parts does.
 fn before_fingerprint(text: &str) -> Option<&str> {
     let (head, tail) = text.rsplit_once(':')?;
     let is_fingerprint = tail.len() == 2 * FINGERPRINT_BYTES

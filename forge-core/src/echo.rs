@@ -116,7 +116,7 @@ fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         });
         drop(Zeroizing::new(reading.bytes.into_owned()));
         if is_cut {
-            // What looks like an escape may have been cut in two.
+            // The end of the text may have cut an escape in two.
             let end = needle.len().saturating_sub(MAX_CUT_ESCAPE_LEN);
             needle.truncate(end);
         }
@@ -133,13 +133,13 @@ fn start_of(secret: &[u8]) -> &[u8] {
     secret.get(..MAX_NEEDLE_LEN).unwrap_or(secret)
 }
 
-/// What bounds the memory for one secret, whoever made it up: a server may put 200 kB where a token belongs.
+/// Bounds the memory for one secret: a server may put 200 kB where a token belongs.
 const MAX_NEEDLE_LEN: usize = 128;
 
 /// `&#x00000026;`, without its end.
 const MAX_CUT_ESCAPE_LEN: usize = 12;
 
-/// What bounds the memory for all secrets: a request may have many cookies.
+/// Bounds the memory for all secrets: a request may have many cookies.
 const MAX_SECRETS: usize = 1_024;
 
 /// The shortest secret that is masked within a text. A shorter one occurs in many words by chance, and the

@@ -131,7 +131,7 @@ impl Drop for Automaton {
     }
 }
 
-/// What a search does all the time, so that tests can tell how long it takes without a clock.
+/// The steps of a search, counted so that tests can tell how long it takes without a clock.
 fn count_step() {
     #[cfg(test)]
     STEPS.set(STEPS.get() + 1);
