@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::token_text::{is_printable_ascii, is_token_text};
+use crate::token_text::{is_printable_ascii, is_token_text, with_prefix};
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, TokenId};
 
 /// A token made ready for requests: its header value, formatted once, and its identity.
@@ -89,8 +89,7 @@ impl Credential {
     /// [`AuthenticationErrorKind::InvalidResponse`] where the prefix or the token has characters
     /// that cannot stand in a header.
     pub fn header_value_with_prefix(&self, prefix: &str) -> Result<HeaderValue, AuthenticationError> {
-        let token = self.access_token();
-        header_value(if prefix.is_empty() { token.to_owned() } else { format!("{prefix} {token}") })
+        header_value(with_prefix(prefix, self.access_token()))
     }
 
     /// Sets the headers that carry this credential on one request. A Bearer token is one header,
@@ -208,5 +207,9 @@ mod tests {
         let credential = Credential::new(TokenData::new("abc")).unwrap();
         assert_eq!(credential.header_value_with_prefix("").unwrap(), "abc");
         assert_eq!(credential.header_value_with_prefix("Token").unwrap(), "Token abc");
+        assert_eq!(credential.header_value_with_prefix(" ").unwrap(), "abc");
+        assert_eq!(credential.header_value_with_prefix("Token ").unwrap(), "Token abc");
+        let untyped = Credential::new(TokenData::new("abc").with_token_type("")).unwrap();
+        assert_eq!(untyped.header_value(), "abc");
     }
 }

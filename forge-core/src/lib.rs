@@ -72,7 +72,7 @@ pub use storage::{
 };
 pub use token::{InvalidTokenRecord, TokenData};
 #[doc(hidden)] // for our other crates
-pub use token_text::is_token_text;
+pub use token_text::{is_token_text, with_prefix};
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.
 pub use async_trait::async_trait;

@@ -9,6 +9,7 @@ use zeroize::Zeroize;
 
 pub use record::InvalidTokenRecord;
 
+use crate::token_text::with_prefix;
 use crate::{Secret, TokenId};
 
 /// An access token and what its issuer said of it (RFC 6749 5.1). Immutable.
@@ -55,7 +56,8 @@ impl TokenData {
         }
     }
 
-    /// Sets the type, the first word of the `Authorization` header. Default: `Bearer`.
+    /// Sets the type, the first word of the `Authorization` header. Empty: the header holds the token alone.
+    /// Default: `Bearer`.
     #[must_use]
     pub fn with_token_type(mut self, token_type: impl Into<String>) -> Self {
         self.token_type = token_type.into();
@@ -72,10 +74,15 @@ impl TokenData {
     /// Says that the token was issued just now and expires after this time.
     #[must_use]
     pub fn with_expires_in(self, lifetime: Duration) -> Self {
-        let now = Utc::now();
+        self.with_expires_in_at(lifetime, Utc::now())
+    }
+
+    /// As [`with_expires_in`](Self::with_expires_in), for a token that was issued at `issued_at`.
+    #[must_use]
+    pub fn with_expires_in_at(self, lifetime: Duration, issued_at: DateTime<Utc>) -> Self {
         let expires_at =
-            TimeDelta::from_std(lifetime).ok().and_then(|lifetime| now.checked_add_signed(lifetime));
-        self.with_issued_at(now).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
+            TimeDelta::from_std(lifetime).ok().and_then(|lifetime| issued_at.checked_add_signed(lifetime));
+        self.with_issued_at(issued_at).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
     /// The same without expiry and issue time: for a storage that keeps these beside the record.
@@ -185,10 +192,10 @@ impl TokenData {
         TokenId::of(self.access_token())
     }
 
-    /// The value of the `Authorization` header: type, space, token.
+    /// The value of the `Authorization` header: type, space, token; the token alone if the type is empty.
     #[must_use]
     pub fn authorization_header(&self) -> String {
-        format!("{} {}", self.token_type, self.access_token())
+        with_prefix(&self.token_type, self.access_token())
     }
 
     /// Whether the token is past [`usable_until`](Self::usable_until) by the machine's wall clock.
@@ -350,6 +357,18 @@ mod tests {
             "eyJ.a.b",
         ] {
             assert!(!TokenData::new(token).is_sealed(), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_blank_type_puts_nothing_before_the_token() {
+        for token_type in ["", " ", "  "] {
+            let token = TokenData::new("abc").with_token_type(token_type);
+            assert_eq!(token.authorization_header(), "abc");
+        }
+        for token_type in ["Token", "Token ", " Token"] {
+            let token = TokenData::new("abc").with_token_type(token_type);
+            assert_eq!(token.authorization_header(), "Token abc");
         }
     }
 

@@ -5,6 +5,16 @@ pub fn is_token_text(text: &str) -> bool {
     is_printable_ascii(text) && text.bytes().any(|byte| byte != b' ')
 }
 
+/// The value of a header that carries a token: prefix, space, token. A blank prefix adds nothing, so that no
+/// value begins with a space.
+#[must_use]
+pub fn with_prefix(prefix: &str, token: &str) -> String {
+    match prefix.trim_matches(' ') {
+        "" => token.to_owned(),
+        prefix => format!("{prefix} {token}"),
+    }
+}
+
 /// Whether nothing in this text could split a header.
 pub(crate) fn is_printable_ascii(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))

@@ -142,7 +142,11 @@ impl<P: Place> HttpTokenFetcher<P> {
         // The lifetime counts from here: a slow answer must not stretch it.
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;
-        self.place.read(&response, sent_at, &sent.texts())
+        let token = self.place.read(&response, sent_at, &sent.texts())?;
+        Ok(match self.ttl {
+            Some(ttl) => token.with_expires_in_at(ttl, sent_at),
+            None => token,
+        })
     }
 
     async fn request(

@@ -244,6 +244,30 @@ async fn a_lifetime_counts_from_when_the_call_is_sent_not_from_when_the_answer_c
 }
 
 #[tokio::test]
+async fn a_fetcher_without_a_pipeline_gives_its_token_the_lifetime_that_is_set() {
+    let clock = Arc::new(ManualClock::new());
+    let sent_at = clock.now().wall();
+    let lives_an_hour = (Some(sent_at), Some(sent_at + Duration::from_secs(3600)));
+    let (_server, url) = Server::answering(200, &[("authorization", "Bearer t")], &json!({"jwt": "t"})).await;
+    let in_header = HeaderTokenFetcher::builder("session", &url, "/login").clock(Arc::clone(&clock) as _);
+    let in_body = body(&url).token_field("jwt").clock(Arc::clone(&clock) as _);
+    let ttl = Duration::from_secs(3600);
+    for token in [fetch(in_header.ttl(ttl).build()).await, fetch(in_body.ttl(ttl).build()).await] {
+        let token = token.unwrap();
+        assert_eq!((token.issued_at(), token.expires_at()), lives_an_hour);
+    }
+    let slow = body("https://auth.example.com")
+        .transport(Slow(Arc::clone(&clock), Duration::from_secs(40)))
+        .clock(Arc::clone(&clock) as _);
+    let token = fetch(slow.ttl(ttl).build()).await.unwrap();
+    assert_eq!(
+        (token.issued_at(), token.expires_at()),
+        lives_an_hour,
+        "it counts from when the call is sent"
+    );
+}
+
+#[tokio::test]
 async fn a_lifetime_that_is_set_wins_also_over_one_that_is_none() {
     let odd = [json!(0), json!(-1), json!("never"), json!({"a": 1}), json!("1970-01-01T00:00:00Z")];
     for said in odd {

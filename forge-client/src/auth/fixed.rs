@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use forge_core::{ConfigError, Secret, is_token_text};
+use forge_core::{ConfigError, Secret, is_token_text, with_prefix};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -83,7 +83,7 @@ impl BasicAuth {
         let password = password.into();
         let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
         let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-        let mut fixed = Fixed::new(AUTHORIZATION, "basic_auth", Secret::from(format!("Basic {}", *encoded)));
+        let mut fixed = Fixed::new(AUTHORIZATION, "basic_auth", Secret::from(with_prefix("Basic", &encoded)));
         if username.contains(':') {
             fixed.value = Err(ConfigError::new("username", "no colon (RFC 7617 2)"));
         }
@@ -113,14 +113,14 @@ impl BasicAuth {
 impl Fixed {
     /// A token that never changes.
     pub(crate) fn bearer(token: &Secret) -> Self {
-        Self::token(AUTHORIZATION, "bearer_token", "Bearer ", token)
+        Self::token(AUTHORIZATION, "bearer_token", "Bearer", token)
     }
 
     /// A token or a key behind a prefix. Building the client fails if the token is empty or not printable
     /// ASCII.
     fn token(name: HeaderName, field: &'static str, prefix: &str, token: &Secret) -> Self {
         let token = token.expose();
-        let mut fixed = Self::new(name, field, Secret::from(format!("{prefix}{token}")));
+        let mut fixed = Self::new(name, field, Secret::from(with_prefix(prefix, token)));
         if !is_token_text(token) {
             fixed.value = Err(ConfigError::new(
                 field,

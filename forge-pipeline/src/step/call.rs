@@ -2,7 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, Credential, Demand, FetchContext, TokenData,
     TokenFetcher, TokenId, TokenProvider, async_trait,
@@ -195,9 +195,10 @@ impl Means {
     }
 
     fn with_own_life(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
-        let Some(ttl) = self.fetcher.ttl() else { return token };
-        let expires_at = TimeDelta::from_std(ttl).ok().and_then(|ttl| begun.checked_add_signed(ttl));
-        token.with_issued_at(begun).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
+        match self.fetcher.ttl() {
+            Some(ttl) => token.with_expires_in_at(ttl, begun),
+            None => token,
+        }
     }
 
     /// The token as it is stored: with the tokens that it dies with, if it does, and no longer than they.
