@@ -27,7 +27,7 @@ fn manager() -> Outcome<TokenManager> {
         SecretSource::env(CLIENT_SECRET),
     )
     .build()?;
-    let storage = RedisTokenStorage::builder(&env::var(REDIS_URL)?)
+    let storage = RedisTokenStorage::builder(env::var(REDIS_URL)?)
         .key_prefix(env::var(KEY_PREFIX)?)
         // As many processes as these keep a small machine busy; that is no outage.
         .command_timeout(Duration::from_secs(2))

@@ -230,6 +230,8 @@ mod tests {
         for (fields, field) in [
             (service(plain), "token_url"),
             (client(json!({"extra_params": {"scope": "a"}})), "extra_params"),
+            (client(json!({"extra_params": {"a": ["canary", 1]}})), "extra_params"),
+            (client(json!({"extra_params": {"a": ["b", ["canary"]]}})), "extra_params"),
             (client(json!({"service_name": ""})), "service_name"),
             (client(json!({"service_name": "shop:eu"})), "service_name"),
             (client(json!({"scope_on_refresh": "yes"})), "scope_on_refresh"),
@@ -246,10 +248,12 @@ mod tests {
             (service(json!({"headers": {"X-Vault-Token": "canary"}})), "headers"),
             (service(json!({"headers": {"Ocp-Apim-Subscription-Key": "canary"}})), "headers"),
             (service(json!({"headers": ["canary"]})), "headers"),
+            (service(json!({"headers": {"X-A": ["canary"]}})), "headers"),
             (service(json!({"api_key": secret, "api_key_header": "a b"})), "api_key_header"),
         ] {
             let error = refused(&fields);
             assert!(error.contains(&format!("`{field}`: expected ")), "{field}: {error}");
+            assert!(!error.contains("configuration file"), "this is one: {error}");
             assert!(!error.contains("canary"), "{error}");
         }
     }

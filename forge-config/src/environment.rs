@@ -249,7 +249,7 @@ mod tests {
             ),
             (&[("BILLING_TIMEOUT", "canary")], "`BILLING_TIMEOUT`: expected a duration such as"),
             (&[("BILLING_TIMEOUT", "0")], "`BILLING_TIMEOUT`: expected a positive duration"),
-            (&[("BILLING_HEADERS", "canary")], "`BILLING_HEADERS`: expected a table"),
+            (&[("BILLING_HEADERS", "canary")], "`BILLING_HEADERS`: expected a configuration file"),
             (&[("BILLING_API_KEY", "")], "`BILLING_API_KEY`: expected a text that is not empty"),
             (
                 &[("BILLING_API_KEY", "canary"), ("BILLING_API_KEY_FILE", "canary")],
@@ -269,6 +269,15 @@ mod tests {
             assert!(error.contains(expected), "{expected}: {error}");
         }
         assert!(ServiceConfig::read("", []).is_err());
+        for table in ["BILLING_EXTRA_PARAMS", "BILLING_SECRET_QUERY_PARAMS"] {
+            let error = refused(&[
+                ("BILLING_TOKEN_URL", "https://auth.example.com/token"),
+                ("BILLING_CLIENT_ID", "shop"),
+                ("BILLING_CLIENT_SECRET", "canary"),
+                (table, "canary"),
+            ]);
+            assert!(error.contains(&format!("`{table}`: expected a configuration file")), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use forge_token::AuthMethod;
 use serde::Deserialize;
 
 use crate::reference::{Address, Reference, References};
-use crate::setting::{Given, Table};
+use crate::setting::{Given, Params, Table};
 
 /// The fields of a service, as a file or the environment gives them. [`ServiceConfig`] explains them.
 ///
@@ -37,7 +37,7 @@ pub(crate) struct Fields {
     pub(crate) scope: Option<Given<String>>,
     pub(crate) scope_on_refresh: Option<Given<bool>>,
     pub(crate) audience: Option<Given<String>>,
-    pub(crate) extra_params: Option<Given<Table>>,
+    pub(crate) extra_params: Option<Given<Params>>,
     pub(crate) secret_query_params: Option<Given<References>>,
     pub(crate) auth_method: Option<Given<AuthMethod>>,
     pub(crate) danger_accept_plain_http: Option<Given<bool>>,

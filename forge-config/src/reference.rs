@@ -31,8 +31,9 @@ impl Setting for Reference {
 pub(crate) struct References(pub(crate) Vec<(String, SecretSource)>);
 
 impl Setting for References {
-    const EXPECTED: &'static str = "a table of references, { name = { file = \"/path\" } } or \
-                                    { name = { env = \"NAME\" } }, in a configuration file only";
+    const EXPECTED: &'static str =
+        "a table of references, { name = { file = \"/path\" } } or { name = { env = \"NAME\" } }";
+    const NEEDS_A_FILE: bool = true;
 
     fn read(shape: Shape) -> Option<Self> {
         let Shape::Table(entries) = shape else { return None };

@@ -41,7 +41,7 @@ use crate::{ServiceConfigError, environment};
 /// | `scope` | words separated by spaces | none |
 /// | `scope_on_refresh` | whether refresh requests send `scope` too | false |
 /// | `audience` | a parameter of token calls | none |
-/// | `extra_params` | a table of further ones; not as a variable | none |
+/// | `extra_params` | a table of further ones, each with a text or a list of texts, which is sent as one parameter for each text; not as a variable | none |
 /// | `secret_query_params` | a table of secrets, each by reference, for the query of the token URL; not as a variable | none |
 /// | `auth_method` | `body`, `header` or `header_raw`, see [`AuthMethod`](forge_token::AuthMethod) | `body` |
 /// | `danger_accept_plain_http` | whether the token URL may be plain http anywhere | false |
@@ -212,6 +212,13 @@ impl ServiceConfig {
         match given {
             None => Ok(None),
             Some(Given::Good(value)) => Ok(Some(value)),
+            Some(Given::Wrong) if T::NEEDS_A_FILE && self.prefix.is_some() => {
+                let expected = format!(
+                    "a configuration file for this field, since no variable can hold {}",
+                    T::EXPECTED
+                );
+                Err(self.expected(field, expected))
+            }
             Some(Given::Wrong) => Err(self.expected(field, T::EXPECTED)),
         }
     }

@@ -13,6 +13,8 @@ pub(crate) trait Setting: Sized {
     const EXPECTED: &'static str;
     /// Whether a variable's name stands for the value.
     const BY_REFERENCE: bool = false;
+    /// Whether only a file can hold the value, as no variable can.
+    const NEEDS_A_FILE: bool = false;
 
     fn read(shape: Shape) -> Option<Self>;
 }
@@ -134,12 +136,37 @@ impl Setting for Vec<String> {
 pub(crate) struct Table(pub(crate) Vec<(String, String)>);
 
 impl Setting for Table {
-    const EXPECTED: &'static str = "a table of texts, for which a file is needed";
+    const EXPECTED: &'static str = "a table of texts";
+    const NEEDS_A_FILE: bool = true;
 
     fn read(shape: Shape) -> Option<Self> {
         let Shape::Table(entries) = shape else { return None };
         let text = |(name, shape)| Some((name, String::read(shape)?));
         entries.into_iter().map(text).collect::<Option<_>>().map(Self)
+    }
+}
+
+/// Parameters: names, each with a value or several of them.
+#[derive(Clone)]
+pub(crate) struct Params(pub(crate) Vec<(String, String)>);
+
+impl Setting for Params {
+    const EXPECTED: &'static str = "a table of texts, or of lists of texts";
+    const NEEDS_A_FILE: bool = true;
+
+    fn read(shape: Shape) -> Option<Self> {
+        let Shape::Table(entries) = shape else { return None };
+        let mut params = Vec::new();
+        for (name, shape) in entries {
+            let values = match shape {
+                Shape::List(values) => values,
+                value => vec![value],
+            };
+            for value in values {
+                params.push((name.clone(), String::read(value)?));
+            }
+        }
+        Some(Self(params))
     }
 }
 
@@ -279,5 +306,18 @@ mod tests {
         let list = Some(vec!["/a".to_owned(), "/b c".to_owned()]);
         assert_eq!((read("[\"/a\", \"/b c\"]"), read("\" /a,/b c ,\"")), (list.clone(), list));
         assert_eq!((read::<Vec<String>>("[1]"), read::<String>("1")), (None, None));
+    }
+
+    #[test]
+    fn a_parameter_has_a_value_or_several() {
+        let params = |json| read::<Params>(json).map(|params| params.0);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let several = Some(vec![pair("a", "1"), pair("b", "2, 3"), pair("b", "4")]);
+        assert_eq!(params(r#"{"a": "1", "b": ["2, 3", "4"], "c": []}"#), several);
+        for json in
+            [r#"{"a": 1}"#, r#"{"a": ["b", 1]}"#, r#"{"a": [["b"]]}"#, r#"{"a": {"b": "c"}}"#, r#""a""#]
+        {
+            assert_eq!(params(json), None, "{json}");
+        }
     }
 }

@@ -25,10 +25,26 @@ impl Graph {
             return Ok(graph);
         }
         let (last, needless) = (&steps[last].0, listed(&needless));
-        Err(wrong(format!(
-            "only steps that the last one, `{last}`, needs; it does not need {needless}: \
-             name it in a `depends_on` on the way to `{last}`, or remove it"
-        )))
+        let expected = format!("only steps that the last one, `{last}`, needs; it does not need {needless}");
+        Err(wrong(match graph.needs_all() {
+            Some(step) => {
+                let step = &steps[step].0;
+                format!("{expected}: list `{step}` last, since it needs all the others")
+            }
+            None => {
+                format!("{expected}: name it in a `depends_on` on the way to `{last}`, or remove it")
+            }
+        }))
+    }
+
+    /// The step that needs all the others, directly or not, if there is one.
+    fn needs_all(&self) -> Option<usize> {
+        let needs_all = |step: &usize| {
+            let needed = self.reachable(*step, |step| &self.dependencies[step]);
+            needed.into_iter().all(|is_needed| is_needed)
+        };
+        // It comes after all that it needs.
+        self.order.last().copied().filter(needs_all)
     }
 
     /// All steps, each after those that it needs.
@@ -187,6 +203,12 @@ mod tests {
                 &[("a", &[]), ("b", &[]), ("c", &[]), ("d", &["b"])],
                 "the last one, `d`, needs; it does not need `a`, `c`: name it in a `depends_on`",
             ),
+            (
+                &[("user", &["app"]), ("app", &[])],
+                "the last one, `app`, needs; it does not need `user`: list `user` last, since it needs all",
+            ),
+            (&[("c", &["b"]), ("b", &["a"]), ("a", &[])], "list `c` last"),
+            (&[("d", &["b", "c"]), ("b", &["a"]), ("c", &["a"]), ("a", &[])], "list `d` last"),
         ] {
             let error = graph(steps).unwrap_err();
             assert!(error.contains(said), "{error}");

@@ -161,13 +161,13 @@ impl RedisTokenStorage {
     /// # Errors
     ///
     /// The URL is none of a Redis server.
-    pub fn new(url: &str) -> Result<Self, ConfigError> {
+    pub fn new(url: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(url).build()
     }
 
     /// A storage with settings of one's own, from a URL as in [`new`](Self::new).
-    pub fn builder(url: &str) -> RedisTokenStorageBuilder {
-        RedisTokenStorageBuilder::new(Target::from_url(url))
+    pub fn builder(url: impl Into<String>) -> RedisTokenStorageBuilder {
+        RedisTokenStorageBuilder::new(Target::from_url(&url.into()))
     }
 
     /// A storage on the master that sentinels watch over under this name. Their addresses are URLs as in

@@ -76,7 +76,7 @@ impl Python {
 }
 
 fn storage(redis: &RedisServer) -> RedisTokenStorageBuilder {
-    RedisTokenStorage::builder(&redis.url()).command_timeout(Duration::from_secs(5))
+    RedisTokenStorage::builder(redis.url()).command_timeout(Duration::from_secs(5))
 }
 
 /// With the odd things that Python and JSON know.

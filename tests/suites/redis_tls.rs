@@ -26,7 +26,7 @@ fn patient(builder: RedisTokenStorageBuilder) -> RedisTokenStorageBuilder {
 }
 
 fn builder(redis: &RedisServer) -> RedisTokenStorageBuilder {
-    patient(RedisTokenStorage::builder(&redis.url()))
+    patient(RedisTokenStorage::builder(redis.url()))
 }
 
 async fn refused(builder: RedisTokenStorageBuilder) -> StorageError {
@@ -109,8 +109,8 @@ async fn plain_and_encrypted_do_not_meet() {
     let authority = Authority::new();
     let tls = RedisServer::start_tls(&authority, &authority.issue(&["127.0.0.1"]), &[]).await;
     let plain = RedisServer::start().await;
-    let to_tls = patient(RedisTokenStorage::builder(&tls.url().replace("rediss", "redis")));
-    let to_plain = RedisTokenStorage::builder(&plain.url().replace("redis", "rediss"));
+    let to_tls = patient(RedisTokenStorage::builder(tls.url().replace("rediss", "redis")));
+    let to_plain = RedisTokenStorage::builder(plain.url().replace("redis", "rediss"));
     for builder in [to_tls, patient(to_plain).root_certificates(authority.pem())] {
         let error = refused(builder).await.to_string();
         assert!(error.contains("no connection to Redis") || error.contains("no Redis"), "{error}");

@@ -16,7 +16,7 @@ use crate::servers::Servers;
 const CALLS: usize = 20;
 
 fn storage(server: &Fake, command_timeout: Duration) -> RedisTokenStorage {
-    RedisTokenStorage::builder(&server.url()).command_timeout(command_timeout).build().unwrap()
+    RedisTokenStorage::builder(server.url()).command_timeout(command_timeout).build().unwrap()
 }
 
 /// So long that the machine, however busy, loses no quarter of it between two lines of a test.

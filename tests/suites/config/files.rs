@@ -33,6 +33,23 @@ async fn a_service_gets_its_tokens_in_either_format() {
 }
 
 #[tokio::test]
+async fn a_parameter_with_a_list_is_sent_once_for_each_value() {
+    let server = Origin::start(|_| RawReply::ok(r#"{"access_token":"t","token_type":"Bearer"}"#)).await;
+    let server = server.expect("a server");
+    let world = World::start().await;
+    let mut service = world.service();
+    service["token_url"] = json!(format!("{}/token", server.url()));
+    service["extra_params"] = json!({ "resource": ["https://a.example", "https://b.example"], "claim": "x" });
+    for (format, config) in in_each_format(&service) {
+        config.token_manager().expect("a manager").get_token().await.expect("a token");
+        let request = server.requests().pop().expect("a request");
+        let sent = String::from_utf8_lossy(&request.bytes).into_owned();
+        let both = "resource=https%3A%2F%2Fa.example&resource=https%3A%2F%2Fb.example";
+        assert!(sent.contains(both) && sent.contains("claim=x"), "{format}: {sent}");
+    }
+}
+
+#[tokio::test]
 async fn clients_and_manager_of_one_configuration_share_a_token() {
     let world = World::start().await;
     let [(_, config), _] = in_each_format(&world.service());

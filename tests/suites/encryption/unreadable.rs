@@ -111,7 +111,7 @@ async fn inv18_what_could_not_be_read_back_costs_a_call_per_process_and_a_warnin
 async fn inv18_also_in_redis() {
     let redis = RedisServer::start().await;
     let in_redis = || {
-        let builder = RedisTokenStorage::builder(&redis.url()).command_timeout(Duration::from_secs(10));
+        let builder = RedisTokenStorage::builder(redis.url()).command_timeout(Duration::from_secs(10));
         Arc::new(builder.build().expect("a storage")) as Arc<dyn TokenStorage>
     };
     is_not_stored("redis-deep", in_redis, deep).await;

@@ -35,7 +35,7 @@ async fn what_does_not_fit_the_servers_is_named_and_costs_no_token() {
     is_refused(no_cluster, "this server is not part of a cluster").await;
     let a_sentinel = RedisTokenStorage::cluster(sentinels.sentinel_urls());
     is_refused(a_sentinel, "what answers there lacks commands: a sentinel, or an old Redis").await;
-    let one_of_many = RedisTokenStorage::builder(&stranger.url());
+    let one_of_many = RedisTokenStorage::builder(stranger.url());
     is_refused(one_of_many, "this server is part of a cluster: use `RedisTokenStorage::cluster`").await;
     let sentinels_as_server = RedisTokenStorage::builder(&sentinels.sentinel_urls()[0]);
     is_refused(sentinels_as_server, "what answers there lacks commands: a sentinel, or an old Redis").await;

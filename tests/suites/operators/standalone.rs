@@ -30,7 +30,7 @@ async fn costs(size: usize) {
     let _alone = alone().await;
     issuer.set_lifetime(Some(LIFE));
     let server = Counter::of(&redis.url()).await;
-    let storage = || patient(RedisTokenStorage::builder(&redis.url()));
+    let storage = || patient(RedisTokenStorage::builder(redis.url()));
     let fleet = Fleet::of(size, &issuer, storage);
     let (all, others) = (size as u64, size as u64 - 1);
     let mut table = Table::new(format!("Standalone, {size} replicas (recheck_after 10 s)"));

@@ -24,7 +24,7 @@ async fn waiting_for_a_slow_token_call_is_no_flood() {
     let (redis, issuer) = (RedisServer::start().await, AuthorizationServer::start().await.expect("a server"));
     let _alone = alone().await;
     let server = Counter::of(&redis.url()).await;
-    let storage = || RedisTokenStorage::builder(&redis.url()).command_timeout(COMMAND);
+    let storage = || RedisTokenStorage::builder(redis.url()).command_timeout(COMMAND);
     let fleet = Fleet::of(MANY, &issuer, storage);
     for replica in &fleet.replicas {
         // Connected, and no token.

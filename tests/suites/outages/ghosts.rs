@@ -81,7 +81,7 @@ async fn what_a_late_holder_says_ends_no_foreign_lease() {
     world.proxy.pass();
     sleep(Duration::from_millis(300)).await;
     assert_eq!(stored(&near).await, None);
-    let third = RedisTokenStorage::new(&world.redis.url()).expect("a storage");
+    let third = RedisTokenStorage::new(world.redis.url()).expect("a storage");
     let mut third = leases(&third).lease(KEY);
     let acquiring = tokio::time::timeout(Duration::from_millis(300), third.acquire(true));
     assert!(acquiring.await.is_err(), "the lease is somebody else's");

@@ -142,7 +142,7 @@ async fn a_valid_token_is_served_though_redis_and_the_issuer_are_both_down() {
 
     // What was fetched alone is trusted until it expires.
     world.issuer.set_failing(None);
-    let storage = RedisTokenStorage::builder(&world.redis.url());
+    let storage = RedisTokenStorage::builder(world.redis.url());
     let storage = storage.recheck_after(Duration::from_millis(100)).trusted_for(Duration::from_millis(200));
     let lonely = world.manager(storage.build().expect("a storage"));
     let alone = lonely.get_token().await.expect("a token");

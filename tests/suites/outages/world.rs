@@ -50,7 +50,7 @@ impl World {
     /// Of a process that is never cut off.
     pub(crate) fn near(&self) -> RedisTokenStorage {
         // With time for a machine that has others to serve.
-        let builder = RedisTokenStorage::builder(&self.redis.url()).command_timeout(Duration::from_secs(5));
+        let builder = RedisTokenStorage::builder(self.redis.url()).command_timeout(Duration::from_secs(5));
         builder.build().expect("a storage")
     }
 
@@ -65,7 +65,7 @@ impl World {
         match outage {
             // What a proxy does not imitate.
             Outage::Refused | Outage::Restarted | Outage::Paused => {
-                RedisTokenStorage::builder(&self.redis.url()).command_timeout(PATIENCE)
+                RedisTokenStorage::builder(self.redis.url()).command_timeout(PATIENCE)
             }
             _ => self.far(),
         }

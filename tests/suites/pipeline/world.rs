@@ -34,7 +34,7 @@ impl World {
     pub(crate) async fn over_redis() -> Self {
         let redis = RedisServer::start().await;
         // The default is a bound for outages; here others only have the processors.
-        let storage = RedisTokenStorage::builder(&redis.url()).command_timeout(Duration::from_secs(10));
+        let storage = RedisTokenStorage::builder(redis.url()).command_timeout(Duration::from_secs(10));
         let storage = Arc::new(storage.build().expect("a storage"));
         Self::over(storage, Arc::new(ManualClock::new()), Some(redis)).await
     }

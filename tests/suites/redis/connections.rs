@@ -109,7 +109,7 @@ fn inv03_one_static_storage_serves_two_runtimes_one_after_the_other() {
 fn inv03_a_runtime_that_nobody_drives_holds_no_other_up() {
     let servers = Runtime::new().expect("a runtime");
     let world = servers.block_on(World::start());
-    let storage = RedisTokenStorage::new(&world.redis.server.url()).expect("a storage");
+    let storage = RedisTokenStorage::new(world.redis.server.url()).expect("a storage");
     let manager = world.manager("crm", storage.clone());
     let idle = Builder::new_current_thread().enable_all().build().expect("a runtime");
     idle.block_on(async {

@@ -106,7 +106,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     use_it(&mut canaries, "stopped", &storage, &token).await;
     use_it(&mut canaries, "never there", &world.storage(), &token).await;
     let strange = RedisServer::start_with(&["--rename-command", "EVALSHA", ""]).await;
-    let strange = RedisTokenStorage::new(&strange.url()).expect("a storage");
+    let strange = RedisTokenStorage::new(strange.url()).expect("a storage");
     use_it(&mut canaries, "a command is missing", &strange, &token).await;
 
     logs::look_at(&mut canaries, |_| true);

@@ -14,7 +14,7 @@ use crate::world::World;
 async fn braces_are_refused_where_they_are_set() {
     let world = World::start().await;
     for braced in ["a{b", "a}b", "{a}", "}", "{"] {
-        let builder = RedisTokenStorage::builder(&world.redis.server.url()).key_prefix(braced);
+        let builder = RedisTokenStorage::builder(world.redis.server.url()).key_prefix(braced);
         let error = builder.build().expect_err("a brace");
         assert!(format!("{error}").contains("key_prefix"), "{error}");
 

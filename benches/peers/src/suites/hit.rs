@@ -96,7 +96,7 @@ impl Contestants {
         let server = world.token_server(Duration::ZERO, HOUR).await?;
         let memory = Ours::over(&server, InMemoryTokenStorage::new())?;
         peers.push((OURS_MEMORY.to_owned(), Arc::new(memory)));
-        let over_redis = Ours::over(&server, RedisTokenStorage::new(&redis.url())?)?;
+        let over_redis = Ours::over(&server, RedisTokenStorage::new(redis.url())?)?;
         peers.push((OURS_REDIS.to_owned(), Arc::new(over_redis)));
         servers.push(server);
         peers.push((REDIS_CACHE.to_owned(), Arc::new(RedisCache::connect(&redis.url(), true).await?)));
