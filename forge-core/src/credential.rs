@@ -92,6 +92,20 @@ impl Credential {
         header_value(with_prefix(prefix, self.access_token()))
     }
 
+    /// The value of a `Cookie` header, as [`TokenData::cookie_header`], marked sensitive. Formatted anew at each
+    /// call: keep it per [`id`](Self::id).
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationErrorKind::InvalidResponse`] where the token holds a `;`, which would end the cookie, or
+    /// the name has characters that cannot stand in a header.
+    pub fn cookie_header_value(&self, name: &str) -> Result<HeaderValue, AuthenticationError> {
+        if self.access_token().contains(';') {
+            return Err(invalid("the token contains a `;`, which no cookie can"));
+        }
+        header_value(self.token.cookie_header(name))
+    }
+
     /// Sets the headers that carry this credential on one request. A Bearer token is one header,
     /// whatever the request; a sender-constrained one (RFC 9449) is bound to method and URL, hence
     /// the arguments.
@@ -200,6 +214,17 @@ mod tests {
             Poll::Ready(output) => output,
             Poll::Pending => panic!("it waits"),
         }
+    }
+
+    #[test]
+    fn inv16_a_cookie_is_sensitive_and_one_that_would_be_two_is_refused() {
+        let cookie =
+            Credential::new(TokenData::new("s1")).unwrap().cookie_header_value("JSESSIONID").unwrap();
+        assert!(cookie.is_sensitive());
+        assert_eq!(cookie, "JSESSIONID=s1");
+        let two = Credential::new(TokenData::new("canary; admin=1")).unwrap();
+        let error = two.cookie_header_value("JSESSIONID").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     }
 
     #[test]

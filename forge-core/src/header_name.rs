@@ -10,6 +10,21 @@ pub fn is_framing(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
 }
 
+/// Refuses what is no name of a cookie: it is a word as a header's name is, only that case matters (RFC 6265
+/// 4.1.1).
+///
+/// # Errors
+///
+/// The name is empty or contains another character than a name may.
+pub fn check_cookie_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
+    match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(ConfigError::new(field, "the name of a cookie (RFC 6265 4.1.1)").with_source(error))
+        }
+    }
+}
+
 /// Refuses a header that no caller may set.
 ///
 /// # Errors

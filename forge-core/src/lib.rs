@@ -53,7 +53,7 @@ pub use error::{
 pub use fetch_context::FetchContext;
 pub use fetcher::TokenFetcher;
 #[doc(hidden)] // for our other crates
-pub use header_name::{check_header_name, is_framing};
+pub use header_name::{check_cookie_name, check_header_name, is_framing};
 pub use identity::TokenId;
 pub use judgement::Judgement;
 pub use provider::{Demand, TokenProvider};

@@ -198,6 +198,13 @@ impl TokenData {
         with_prefix(&self.token_type, self.access_token())
     }
 
+    /// The value of a `Cookie` header that carries the token as the cookie of this name (RFC 6265 4.2): name,
+    /// `=`, token.
+    #[must_use]
+    pub fn cookie_header(&self, name: &str) -> String {
+        format!("{name}={}", self.access_token())
+    }
+
     /// Whether the token is past [`usable_until`](Self::usable_until) by the machine's wall clock.
     /// A manager judges better: by two clocks.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Steps that are one HTTP call each.
 
 mod builder;
+mod cookie;
 mod place;
 mod value;
 
@@ -28,7 +29,7 @@ use value::{Read, Sent};
 /// A step whose token stands in the JSON of an answer.
 pub type BodyTokenFetcher = HttpTokenFetcher<Body>;
 
-/// A step whose token stands in a header of an answer.
+/// A step whose token stands in a header of an answer, or in a cookie that the answer sets.
 pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
 
 /// What [`BodyTokenFetcher`] and [`HeaderTokenFetcher`] share: one call, whose headers and data may hold
@@ -158,7 +159,7 @@ impl<P: Place> HttpTokenFetcher<P> {
         for (name, value) in self.headers.of_request(context, header_name)? {
             let text = value.read(|| format!("header `{name}`")).await?.into_text();
             let text = text.ok_or_else(|| unfit(&format!("header `{name}`"), "a text or a number"))?;
-            sent.header(&text);
+            sent.header(&name, &text);
             let value = text.into_header_value().map_err(|error| {
                 unfit(&format!("header `{name}`"), "characters that fit into a header").with_source(error)
             })?;

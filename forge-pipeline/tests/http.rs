@@ -297,6 +297,32 @@ async fn a_token_may_stand_in_a_header() {
 }
 
 #[tokio::test]
+async fn a_token_may_stand_in_a_cookie_among_others() {
+    let set = [
+        ("set-cookie", "route=node1; Path=/"),
+        ("set-cookie", "JSESSIONID=s1; Path=/; HttpOnly"),
+        ("set-cookie", "lang=de; Max-Age=60"),
+    ];
+    let (_server, url) = Server::answering(200, &set, &json!(null)).await;
+    let step = || HeaderTokenFetcher::builder("session", &url, "/login");
+    let session = fetch(step().cookie("JSESSIONID").build()).await.unwrap();
+    assert_eq!((session.access_token(), session.expires_at()), ("s1", None));
+    assert_eq!(session.cookie_header("JSESSIONID"), "JSESSIONID=s1");
+    let clock = Arc::new(ManualClock::new());
+    let lang = fetch(step().cookie("lang").clock(Arc::clone(&clock) as _).build()).await.unwrap();
+    let in_a_minute = clock.now().wall() + Duration::from_secs(60);
+    assert_eq!((lang.access_token(), lang.expires_at()), ("de", Some(in_a_minute)));
+    let error = fetch(step().cookie("sid").build()).await.unwrap_err();
+    assert!(error.to_string().contains("cookie `sid`: expected a value, found no such cookie"), "{error}");
+
+    // The last of the two settings counts.
+    let whole = step().cookie("JSESSIONID").token_header("X-Other").build();
+    assert!(fetch(whole).await.unwrap_err().to_string().contains("header `x-other`"));
+    let refused = step().token_header("Set-Cookie").build().unwrap_err();
+    assert!(refused.to_string().contains("`cookie`"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_token_that_no_step_brings_is_an_error_that_says_what_to_do_and_nothing_is_sent() {
     let (server, url) = Server::token().await;
     let header =
@@ -424,6 +450,10 @@ fn what_cannot_be_is_named_when_it_is_built() {
         (step().http(|http| http.user_agent("canary\n")).build().err(), "http"),
         (header().token_header("canary header").build().err(), "token_header"),
         (header().token_type("canary\n").build().err(), "token_type"),
+        (header().token_header("Set-Cookie").build().err(), "token_header"),
+        (header().cookie("").build().err(), "cookie"),
+        (header().cookie("canary=1").build().err(), "cookie"),
+        (header().cookie("canary; a").build().err(), "cookie"),
         (step().default_token_type("canary\n").build().err(), "default_token_type"),
     ];
     for (error, field) in fields {

@@ -2,8 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use forge_core::{AuthenticationError, ConfigError, Credential, IntoTokenSource, TokenId, TokenSource};
-use http::header::AUTHORIZATION;
+use forge_core::{
+    AuthenticationError, ConfigError, Credential, IntoTokenSource, TokenId, TokenSource, check_cookie_name,
+};
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::bare::BareRequest;
@@ -19,6 +21,7 @@ use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 /// | [`auth_retry_strategy`](Self::auth_retry_strategy) | [`SimpleAuthRetryStrategy`]: once, at once |
 /// | [`auth_header_name`](Self::auth_header_name) | `Authorization` |
 /// | [`auth_header_prefix`](Self::auth_header_prefix) | the token's type, mostly `Bearer` |
+/// | [`auth_cookie`](Self::auth_cookie) | none: the token is sent in a header of its own |
 ///
 /// ```
 /// use forge_client::{SimpleAuthRetryStrategy, TokenAuth};
@@ -36,8 +39,9 @@ pub struct TokenAuth {
     source: Arc<dyn TokenSource>,
     excluded: ExcludedPaths,
     strategy: Arc<dyn AuthRetryStrategy>,
-    header_name: Result<HeaderName, ConfigError>,
+    header_name: Option<Result<HeaderName, ConfigError>>,
     header_prefix: Option<String>,
+    cookie: Option<String>,
 }
 
 impl TokenAuth {
@@ -48,8 +52,9 @@ impl TokenAuth {
             source: source.into_token_source(),
             excluded: ExcludedPaths::default(),
             strategy: Arc::new(SimpleAuthRetryStrategy::new()),
-            header_name: Ok(AUTHORIZATION),
+            header_name: None,
             header_prefix: None,
+            cookie: None,
         }
     }
 
@@ -132,8 +137,9 @@ impl TokenAuth {
 
     /// The header that carries the token.
     pub fn auth_header_name(mut self, name: &str) -> Self {
-        self.header_name = HeaderName::try_from(name)
+        let name = HeaderName::try_from(name)
             .map_err(|error| ConfigError::new("auth_header_name", "a header name").with_source(error));
+        self.header_name = Some(name);
         self
     }
 
@@ -143,21 +149,41 @@ impl TokenAuth {
         self
     }
 
+    /// Sends the token as the cookie of this name (RFC 6265 4.2): `Cookie: JSESSIONID=…`. A step of a pipeline
+    /// reads such tokens with `HeaderTokenFetcher::builder(…).cookie("JSESSIONID")`. The setting excludes
+    /// [`auth_header_name`](Self::auth_header_name) and [`auth_header_prefix`](Self::auth_header_prefix).
+    ///
+    /// A request that has a `Cookie` header already, its own or the client's default, keeps that header and does
+    /// not get the token, as it is with every header that carries a credential.
+    ///
+    /// ```
+    /// use forge_client::{HttpClient, TokenAuth};
+    ///
+    /// # fn run(sessions: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
+    /// let auth = TokenAuth::new(sessions).auth_cookie("JSESSIONID");
+    /// let client = HttpClient::builder("https://api.example.com").with_token_auth(auth).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn auth_cookie(mut self, name: impl Into<String>) -> Self {
+        self.cookie = Some(name.into());
+        self
+    }
+
     pub(crate) fn build(self) -> Result<BoundTokenAuth, ConfigError> {
-        if let Some(prefix) = &self.header_prefix {
-            HeaderValue::try_from(prefix).map_err(|error| {
-                ConfigError::new("auth_header_prefix", "what fits into a header").with_source(error)
-            })?;
-        }
+        let header = match self.cookie {
+            Some(_) if self.header_name.is_some() || self.header_prefix.is_some() => {
+                let expected = "neither `auth_header_name` nor `auth_header_prefix` beside it";
+                return Err(ConfigError::new("auth_cookie", expected));
+            }
+            Some(name) => CarryingHeader::cookie(name)?,
+            None => CarryingHeader::new(self.header_name.unwrap_or(Ok(AUTHORIZATION))?, self.header_prefix)?,
+        };
         Ok(BoundTokenAuth {
             source: self.source,
             exclusions: self.excluded.build()?,
             strategy: self.strategy,
-            header: CarryingHeader {
-                name: self.header_name?,
-                prefix: self.header_prefix,
-                last: ArcSwapOption::empty(),
-            },
+            header,
         })
     }
 }
@@ -210,12 +236,19 @@ impl BoundTokenAuth {
         request: &BareRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
-        match &self.header.prefix {
-            None if self.header.name == AUTHORIZATION => {
+        match &self.header.form {
+            Form::TokenType if self.header.name == AUTHORIZATION => {
                 credential.apply(request.method, request.url.as_str(), headers);
             }
-            None => _ = headers.insert(&self.header.name, credential.header_value().clone()),
-            Some(prefix) => _ = headers.insert(&self.header.name, self.header.value(credential, prefix)?),
+            Form::TokenType => _ = headers.insert(&self.header.name, credential.header_value().clone()),
+            Form::Prefix(prefix) => {
+                let value = self.header.value(credential, || credential.header_value_with_prefix(prefix))?;
+                headers.insert(&self.header.name, value);
+            }
+            Form::Cookie(name) => {
+                let value = self.header.value(credential, || credential.cookie_header_value(name))?;
+                headers.insert(&self.header.name, value);
+            }
         }
         Ok(())
     }
@@ -224,18 +257,48 @@ impl BoundTokenAuth {
 /// A header of the client's own choice, with the value that was formatted last.
 struct CarryingHeader {
     name: HeaderName,
-    prefix: Option<String>,
+    form: Form,
     last: ArcSwapOption<(TokenId, HeaderValue)>,
 }
 
+/// How the token stands in its header.
+enum Form {
+    /// Behind its type.
+    TokenType,
+    /// Behind this prefix.
+    Prefix(String),
+    /// As the value of the cookie of this name.
+    Cookie(String),
+}
+
 impl CarryingHeader {
-    fn value(&self, credential: &Credential, prefix: &str) -> Result<HeaderValue, AuthenticationError> {
+    fn new(name: HeaderName, prefix: Option<String>) -> Result<Self, ConfigError> {
+        if let Some(prefix) = &prefix {
+            HeaderValue::try_from(prefix).map_err(|error| {
+                ConfigError::new("auth_header_prefix", "what fits into a header").with_source(error)
+            })?;
+        }
+        let form = prefix.map_or(Form::TokenType, Form::Prefix);
+        Ok(Self { name, form, last: ArcSwapOption::empty() })
+    }
+
+    fn cookie(name: String) -> Result<Self, ConfigError> {
+        check_cookie_name("auth_cookie", &name)?;
+        Ok(Self { name: COOKIE, form: Form::Cookie(name), last: ArcSwapOption::empty() })
+    }
+
+    /// The value that was made for this credential before, or a new one.
+    fn value(
+        &self,
+        credential: &Credential,
+        make: impl FnOnce() -> Result<HeaderValue, AuthenticationError>,
+    ) -> Result<HeaderValue, AuthenticationError> {
         if let Some((id, value)) = self.last.load().as_deref()
             && *id == credential.id()
         {
             return Ok(value.clone());
         }
-        let value = credential.header_value_with_prefix(prefix)?;
+        let value = make()?;
         self.last.store(Some(Arc::new((credential.id(), value.clone()))));
         Ok(value)
     }

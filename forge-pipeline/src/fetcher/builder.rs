@@ -3,14 +3,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_header_name, check_key_word,
+    Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_cookie_name, check_header_name,
+    check_key_word,
 };
 use forge_token::reqwest::ClientBuilder;
 use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
 use http::HeaderName;
-use http::header::AUTHORIZATION;
+use http::header::SET_COOKIE;
 
-use super::place::Place;
+use super::place::{HeaderSource, Place};
 use super::{
     Body, ContentType, Dynamic, Header, HttpMethod, HttpTokenFetcher, NO_NESTING, Parts, RequestValue,
 };
@@ -46,6 +47,7 @@ use super::{
 /// | setting | default |
 /// | --- | --- |
 /// | [`token_header`](HttpTokenFetcherBuilder::<Header>::token_header) | `Authorization` |
+/// | [`cookie`](HttpTokenFetcherBuilder::<Header>::cookie) | none: a header of its own |
 /// | [`token_type`](HttpTokenFetcherBuilder::<Header>::token_type) | `Bearer` |
 #[must_use]
 pub struct HttpTokenFetcherBuilder<P> {
@@ -112,8 +114,7 @@ impl HttpTokenFetcher<Header> {
         base_url: impl Into<String>,
         endpoint: impl Into<String>,
     ) -> HttpTokenFetcherBuilder<Header> {
-        let place = Header { name: AUTHORIZATION, token_type: "Bearer".to_owned() };
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), place)
+        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), Header::authorization())
     }
 }
 
@@ -156,15 +157,52 @@ impl HttpTokenFetcherBuilder<Body> {
 
 impl HttpTokenFetcherBuilder<Header> {
     /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that
-    /// is no part of the token.
+    /// is no part of the token. `Set-Cookie` is refused: [`cookie`](Self::cookie) reads those. The last of the
+    /// two settings counts.
     pub fn token_header(mut self, name: &str) -> Self {
-        match HeaderName::try_from(name) {
-            Ok(name) => self.with(|header| header.name = name),
+        match token_header(name) {
+            Ok(name) => self.with(|header| header.source = HeaderSource::Named(name)),
             Err(error) => {
-                self.place = Err(ConfigError::new("token_header", "a header name").with_source(error));
+                self.place = Err(error);
                 self
             }
         }
+    }
+
+    /// The cookie whose value is the token, without its attributes, whichever of the `Set-Cookie` headers sets
+    /// it (RFC 6265 5.2); its name is case-sensitive. The token lives as long as the cookie says (`Max-Age`, else
+    /// `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has expired is no token.
+    ///
+    /// A client sends it with `TokenAuth::auth_cookie`, and a later step with
+    /// [`cookie_header`](forge_core::TokenData::cookie_header). `Domain`, `Path` and `Secure` are not looked at:
+    /// like any token it goes where its client or step sends it.
+    ///
+    /// ```
+    /// use forge_core::FetchContext;
+    /// use forge_pipeline::{BodyTokenFetcher, HeaderTokenFetcher};
+    ///
+    /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
+    ///     .request_data([("username", "user@example.com"), ("password", "password123")])
+    ///     .cookie("JSESSIONID")
+    ///     .build()?;
+    ///
+    /// fn jsessionid(context: &FetchContext) -> Option<String> {
+    ///     context.get_token("session").map(|session| session.cookie_header("JSESSIONID"))
+    /// }
+    ///
+    /// let api_token = BodyTokenFetcher::builder("api_token", "https://api.example.com", "/token")
+    ///     .depends_on(["session"])
+    ///     .request_headers_with(|context| [("Cookie", jsessionid(context))])
+    ///     .build()?;
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn cookie(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        if let Err(error) = check_cookie_name("cookie", &name) {
+            self.place = Err(error);
+            return self;
+        }
+        self.with(|header| header.source = HeaderSource::Cookie(name))
     }
 
     /// The token's type: the first word of the `Authorization` header in which it is sent.
@@ -343,6 +381,8 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
     /// - a `name` that is empty or contains a `:`;
     /// - a `base_url` that is neither https nor loopback, or that has a query;
     /// - a token type that is not one word;
+    /// - a `token_header` that is no header name, or is `Set-Cookie`;
+    /// - a `cookie` that is no name of a cookie;
     /// - a name or value in `request_headers` that a header cannot carry;
     /// - nested `request_data` with another `content_type` than JSON, or JSON with `GET`;
     /// - a `ttl` or `timeout` of zero;
@@ -407,6 +447,16 @@ where
     V: Into<RequestValue>,
 {
     Box::new(move |context| closure(context).into_iter().map(owned).collect())
+}
+
+fn token_header(name: &str) -> Result<HeaderName, ConfigError> {
+    let name = HeaderName::try_from(name)
+        .map_err(|error| ConfigError::new("token_header", "a header name").with_source(error))?;
+    if name == SET_COOKIE {
+        let expected = "another header than `set-cookie`, since `cookie` reads the cookie of a name";
+        return Err(ConfigError::new("token_header", expected));
+    }
+    Ok(name)
 }
 
 /// The endpoint always stays below the base URL.

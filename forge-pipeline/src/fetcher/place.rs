@@ -1,7 +1,10 @@
 use chrono::{DateTime, Utc};
-use forge_core::{AuthenticationError, ResponseFields, TokenData};
+use forge_core::{AuthenticationError, ResponseFields, TokenData, is_token_text};
 use forge_token::TokenResponse;
-use http::HeaderName;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+use super::cookie::{self, CookieLookup, cookies};
 
 /// Where in an answer a token stands.
 pub trait Place: Send + Sync + 'static {
@@ -49,9 +52,76 @@ impl Place for Body {
 /// The token stands in a header of the answer.
 #[derive(Clone, Debug)]
 pub struct Header {
-    pub(super) name: HeaderName,
+    pub(super) source: HeaderSource,
     pub(super) token_type: String,
+    reads_expiry: bool,
 }
+
+/// Which header, and how much of it.
+#[derive(Clone, Debug)]
+pub(super) enum HeaderSource {
+    /// The value of this header.
+    Named(HeaderName),
+    /// The value of the cookie of this name, which any of several `Set-Cookie` headers may set.
+    Cookie(String),
+}
+
+impl Header {
+    /// A `Bearer` token in `Authorization`.
+    pub(super) fn authorization() -> Self {
+        let source = HeaderSource::Named(AUTHORIZATION);
+        Self { source, token_type: "Bearer".to_owned(), reads_expiry: true }
+    }
+
+    /// The texts of an answer that may be the token, also where it is no answer of success.
+    fn tokens_in(&self, headers: &HeaderMap) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match &self.source {
+            HeaderSource::Named(name) => {
+                let values = headers.get_all(name).iter().map(|value| text(value.as_bytes()));
+                values.map(|value| without_type(value.trim(), &self.token_type).to_owned()).collect()
+            }
+            HeaderSource::Cookie(_) => cookies(headers).map(|cookie| text(cookie.unquoted())).collect(),
+        }
+    }
+
+    fn read_header(
+        &self,
+        response: &TokenResponse,
+        name: &HeaderName,
+    ) -> Result<TokenData, AuthenticationError> {
+        let missing = || response.invalid(format!("header `{name}`: expected a token, found nothing"));
+        let value = response.headers.get(name).ok_or_else(missing)?;
+        let value = value
+            .to_str()
+            .map_err(|_| response.invalid(format!("header `{name}`: expected {PRINTABLE_ASCII}")))?;
+        let token = without_type(value.trim(), &self.token_type);
+        if token.is_empty() { Err(missing()) } else { Ok(TokenData::new(token)) }
+    }
+
+    fn read_cookie(
+        &self,
+        response: &TokenResponse,
+        name: &str,
+        sent_at: DateTime<Utc>,
+    ) -> Result<TokenData, AuthenticationError> {
+        let invalid = |what: &str| response.invalid(format!("cookie `{name}`: expected {what}"));
+        let (value, lifetime) = match cookie::find(&response.headers, name, sent_at) {
+            CookieLookup::Set { value, lifetime } => (value, lifetime),
+            CookieLookup::Empty => return Err(invalid("a value, found none")),
+            CookieLookup::Expired => return Err(invalid("a value, found one that has expired")),
+            CookieLookup::Missing => return Err(invalid("a value, found no such cookie")),
+        };
+        let token = std::str::from_utf8(value).ok().filter(|value| is_token_text(value));
+        let token = TokenData::new(token.ok_or_else(|| invalid(PRINTABLE_ASCII))?);
+        Ok(match lifetime.and_then(|lifetime| lifetime.to_std().ok()).filter(|_| self.reads_expiry) {
+            Some(lifetime) => token.with_expires_in_at(lifetime, sent_at),
+            None => token,
+        })
+    }
+}
+
+const PRINTABLE_ASCII: &str = "printable ASCII characters only";
 
 impl Place for Header {
     const ACCEPT: &'static str = "*/*";
@@ -63,25 +133,18 @@ impl Place for Header {
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError> {
         // What it sends along with an error may be a token, and may be in its words too.
-        let values = response.headers.get_all(&self.name).iter();
-        let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        let tokens = values.iter().map(|value| without_type(value.trim(), &self.token_type));
-        let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
+        let tokens = self.tokens_in(&response.headers);
+        let secrets: Vec<&str> = secrets.iter().copied().chain(tokens.iter().map(String::as_str)).collect();
         response.check(sent_at, &secrets)?;
-        let missing = || response.invalid(format!("header `{}`: expected a token, found nothing", self.name));
-        let value = response.headers.get(&self.name).ok_or_else(missing)?;
-        let value = value.to_str().map_err(|_| {
-            response.invalid(format!("header `{}`: expected printable ASCII characters only", self.name))
-        })?;
-        let token = without_type(value.trim(), &self.token_type);
-        if token.is_empty() {
-            return Err(missing());
-        }
-        Ok(TokenData::new(token).with_token_type(&*self.token_type).with_issued_at(sent_at))
+        let token = match &self.source {
+            HeaderSource::Named(name) => self.read_header(response, name)?,
+            HeaderSource::Cookie(name) => self.read_cookie(response, name, sent_at)?,
+        };
+        Ok(token.with_token_type(&*self.token_type).with_issued_at(sent_at))
     }
 
     fn without_expiry(self) -> Self {
-        self
+        Self { reads_expiry: false, ..self }
     }
 }
 
@@ -101,7 +164,15 @@ mod tests {
     use super::*;
 
     fn read(headers: &[(&'static str, &str)], body: &str) -> Result<TokenData, AuthenticationError> {
-        let place = Header { name: HeaderName::from_static("x-token"), token_type: "Bearer".to_owned() };
+        let source = HeaderSource::Named(HeaderName::from_static("x-token"));
+        read_by(&Header { source, ..Header::authorization() }, headers, body)
+    }
+
+    fn read_by(
+        place: &Header,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Result<TokenData, AuthenticationError> {
         let mut response = TokenResponse::new(StatusCode::OK, body.to_owned().into());
         for (name, value) in headers {
             let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
@@ -134,5 +205,44 @@ mod tests {
         }
         let refused = read(&[("x-token", "abc")], r#"{"error":"no canary"}"#).unwrap_err();
         assert!(refused.oauth_error_code().is_some() && !refused.to_string().contains("canary"));
+    }
+
+    fn cookie() -> Header {
+        Header { source: HeaderSource::Cookie("JSESSIONID".to_owned()), ..Header::authorization() }
+    }
+
+    #[test]
+    fn a_token_in_a_cookie_is_its_value_and_lives_as_long_as_the_cookie() {
+        let headers = [
+            ("set-cookie", "route=node1; Path=/"),
+            ("set-cookie", "JSESSIONID=s1; Path=/; HttpOnly; Max-Age=60"),
+        ];
+        let token = read_by(&cookie(), &headers, "").unwrap();
+        assert_eq!(token.access_token(), "s1");
+        let expiry = DateTime::from_timestamp(60, 0);
+        assert_eq!((token.issued_at(), token.expires_at()), (Some(DateTime::UNIX_EPOCH), expiry));
+        let token = read_by(&cookie().without_expiry(), &headers, "").unwrap();
+        assert_eq!((token.issued_at(), token.expires_at()), (Some(DateTime::UNIX_EPOCH), None));
+    }
+
+    #[test]
+    fn inv16_a_cookie_that_is_no_token_is_named_and_not_echoed() {
+        for (value, why) in [
+            ("route=canary", "found no such cookie"),
+            ("JSESSIONID=; Path=canary", "found none"),
+            ("JSESSIONID=canary; Max-Age=0", "found one that has expired"),
+            ("JSESSIONID=canary\u{e9}", "printable ASCII characters only"),
+        ] {
+            let error = read_by(&cookie(), &[("set-cookie", value)], "{}").unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("cookie `JSESSIONID`: expected") && shown.contains(why), "{shown}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+        for cookie_header in ["JSESSIONID=the-session", "other=\"the-session\"; Path=/"] {
+            let body = r#"{"error":"no","error_description":"session the-session is in use"}"#;
+            let refused = read_by(&cookie(), &[("set-cookie", cookie_header)], body).unwrap_err();
+            assert!(refused.oauth_error_code().is_some());
+            assert!(!refused.to_string().contains("the-session"), "{refused}");
+        }
     }
 }

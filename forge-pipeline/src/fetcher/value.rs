@@ -3,6 +3,8 @@ use std::fmt::{self, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, FetchContext, Secret, SecretSource};
+use http::HeaderName;
+use http::header::COOKIE;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
@@ -194,8 +196,13 @@ impl Sent {
         sent
     }
 
-    pub(super) fn header(&mut self, value: &Secret) {
+    pub(super) fn header(&mut self, name: &HeaderName, value: &Secret) {
         self.text(value.expose());
+        if name == COOKIE {
+            // A server that names a cookie's value says it without the cookie's name.
+            let values = value.expose().split(';').filter_map(|pair| pair.split_once('='));
+            values.for_each(|(_, value)| self.text(value.trim().trim_matches('"')));
+        }
         // What stands behind a scheme may come back without it, or, of Basic, decoded.
         let Some((_, credentials)) = value.expose().split_once(' ') else { return };
         self.text(credentials);
@@ -256,6 +263,7 @@ fn in_ascii(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
     use serde_json::json;
 
     use super::*;
@@ -278,11 +286,24 @@ mod tests {
         let context = FetchContext::new()
             .with_token("a", forge_core::TokenData::new("token").with_refresh_token("refresh"));
         let mut sent = Sent::new(&Url::parse("https://h/?key=query").unwrap(), &context);
-        sent.header(&"Basic aWQ6cGFzcw==".into());
-        sent.header(&"Bearer bare".into());
+        sent.header(&AUTHORIZATION, &"Basic aWQ6cGFzcw==".into());
+        sent.header(&AUTHORIZATION, &"Bearer bare".into());
+        sent.header(&COOKIE, &"a=cookie; b = \"quoted\"".into());
         sent.data(&Read::Text("text".into()));
         sent.data(&Read::Json(json!({"deep": ["leaf", 1234, null, true]})));
-        for secret in ["query", "token", "refresh", "aWQ6cGFzcw==", "pass", "bare", "text", "leaf", "1234"] {
+        for secret in [
+            "query",
+            "token",
+            "refresh",
+            "aWQ6cGFzcw==",
+            "pass",
+            "bare",
+            "cookie",
+            "quoted",
+            "text",
+            "leaf",
+            "1234",
+        ] {
             assert!(sent.texts().contains(&secret), "{secret}");
         }
         sent.data(&Read::Text("\"a\\é😀".into()));
