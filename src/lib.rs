@@ -49,7 +49,7 @@ pub use forge_client::{
     HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpClientError, HttpResponse,
     IgnoringFailures, IntoHookResult, Logging, NoRetryStrategy, OutgoingRequest, RateLimit, RateLimitReader,
     ReceivedResponse, RequestBuilder, RequestHook, RequestMany, ResponseHook, RetryOutcome, RetryStrategy,
-    SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
+    RetryableError, SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth,
 };
 
 #[cfg(feature = "middleware")]

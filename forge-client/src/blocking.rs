@@ -44,11 +44,13 @@
 
 mod client;
 mod request;
+mod request_many;
 mod response;
 mod runtime;
 mod tokens;
 
 pub use client::{HttpClient, HttpClientBuilder};
 pub use request::RequestBuilder;
+pub use request_many::RequestMany;
 pub use response::{BodyReader, HttpResponse};
 pub use tokens::Tokens;

@@ -1,4 +1,5 @@
 mod credentials;
+mod getters;
 mod hooks;
 mod retries;
 mod settings;
@@ -24,7 +25,8 @@ use crate::{HttpClient, HttpClientError};
 #[derive(Clone)]
 pub struct HttpClientConfig(Settings);
 
-/// Collects the settings of an [`HttpClient`].
+/// Collects the settings of an [`HttpClient`]. Copies share token sources, hooks and a circuit breaker; each
+/// client has a retry budget of its own.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -81,6 +83,21 @@ impl HttpClientConfigBuilder {
     /// Names the setting that cannot be.
     pub fn build(self) -> Result<HttpClientConfig, HttpClientError> {
         self.finish()
+    }
+}
+
+// Not derived: a copy has nothing to do with what is made of it.
+impl<T> Clone for HttpClientConfigBuilder<T> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            base_url: self.base_url.clone(),
+            credential_origins: self.credential_origins.clone(),
+            auth: self.auth.clone(),
+            api_key: self.api_key.clone(),
+            invalid: self.invalid.clone(),
+            makes: PhantomData,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
+use bytes::Bytes;
 use forge_core::{AuthenticationError, ConfigError, ExchangeError, write_chain};
 use http::{Method, StatusCode};
 use url::Url;
@@ -22,6 +23,10 @@ struct Inner {
     kind: Kind,
     request: Option<(Method, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// Requests sent.
+    attempts: u32,
+    /// Of the answer, where somebody asked for it.
+    body: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +100,8 @@ impl HttpClientError {
         self.0.kind == Kind::Hook
     }
 
-    /// From [`error_for_status`](crate::HttpResponse::error_for_status).
+    /// From [`error_for_status`](crate::HttpResponse::error_for_status), or
+    /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body).
     #[must_use]
     pub fn is_status(&self) -> bool {
         matches!(self.0.kind, Kind::Status(_))
@@ -148,6 +154,37 @@ impl HttpClientError {
         }
     }
 
+    /// How many requests were sent before the call ended so: one, and one more for each retry, each replay after
+    /// a 401 and each redirect. 0: none was.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How the body of the answer begins, at most 64 KiB of it, where
+    /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body) made the error; else `None`.
+    ///
+    /// It is as the server sent it, and nothing is masked: a server may echo a secret. Neither `Display` nor
+    /// `Debug` shows it; look for what you know in it rather than log it.
+    ///
+    /// ```no_run
+    /// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
+    /// let error = match client.get("/orders/7").send().await?.error_for_status_with_body().await {
+    ///     Ok(order) => return Ok(println!("{}", order.text().await?)),
+    ///     Err(error) => error,
+    /// };
+    /// let body: Option<serde_json::Value> = error.body().and_then(|body| serde_json::from_slice(body).ok());
+    /// if body.is_some_and(|body| body["code"] == "unknown_order") {
+    ///     println!("there is no such order");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn body(&self) -> Option<&[u8]> {
+        self.0.body.as_deref()
+    }
+
     /// Which setting cannot be and what was expected, where [`is_builder`](Self::is_builder).
     #[must_use]
     pub fn config_error(&self) -> Option<&ConfigError> {
@@ -191,7 +228,7 @@ impl HttpClientError {
 
     #[cold]
     fn new(kind: Kind) -> Self {
-        Self(Box::new(Inner { kind, request: None, source: None }))
+        Self(Box::new(Inner { kind, request: None, source: None, attempts: 0, body: None }))
     }
 
     fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -202,6 +239,18 @@ impl HttpClientError {
     #[cold]
     pub(crate) fn at(mut self, method: &Method, url: &Url) -> Self {
         self.0.request.get_or_insert_with(|| (method.clone(), presentable(url).to_owned()));
+        self
+    }
+
+    /// The same after so many requests.
+    #[cold]
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn with_body(mut self, body: Bytes) -> Self {
+        self.0.body = Some(body);
         self
     }
 
@@ -363,7 +412,9 @@ mod tests {
     use forge_core::AuthenticationErrorKind;
 
     use super::*;
-    use crate::{RetryOutcome, RetryStrategy, SimpleRetryStrategy};
+    use crate::{
+        ExponentialBackoffRetryStrategy, RetryOutcome, RetryStrategy, RetryableError, SimpleRetryStrategy,
+    };
 
     fn is(error: &HttpClientError) -> [bool; 4] {
         [error.is_timeout(), error.is_connect(), error.is_tls(), error.is_max_retries()]
@@ -394,6 +445,42 @@ mod tests {
             assert_eq!(is(&error), [expected[0], expected[1], expected[2], true], "{kind:?}");
             assert!(!error.is_of_the_exchange(), "it is not retried once more");
         }
+    }
+
+    #[test]
+    fn the_errors_that_are_retried_can_be_chosen() {
+        use RetryableError::{Connect, Interrupted, Timeout, Tls};
+        let kinds = [
+            (Kind::Connect, Connect),
+            (Kind::Tls, Tls),
+            (Kind::Timeout, Timeout),
+            (Kind::Exchange, Interrupted),
+        ];
+        for (kind, error) in kinds {
+            let failure = HttpClientError::new(kind);
+            let outcome = RetryOutcome::Error(&failure);
+            for (_, chosen) in kinds {
+                let simple = SimpleRetryStrategy::new().retryable_errors([chosen]);
+                let exponential = ExponentialBackoffRetryStrategy::new().retryable_errors([chosen]);
+                let wants = [simple.retry_after(1, &outcome), exponential.retry_after(1, &outcome)];
+                assert_eq!(
+                    wants.map(|delay| delay.is_some()),
+                    [error == chosen; 2],
+                    "{error:?} of {chosen:?}"
+                );
+            }
+            let none = SimpleRetryStrategy::new().retryable_errors([]);
+            assert_eq!(none.retry_after(1, &outcome), None);
+            let all = SimpleRetryStrategy::new().retryable_errors(kinds.map(|(_, error)| error));
+            assert!(all.retry_after(1, &outcome).is_some());
+        }
+    }
+
+    #[test]
+    fn inv16_the_body_of_an_answer_is_not_shown() {
+        let error = HttpClientError::status(StatusCode::CONFLICT).with_body("canary".into()).after(3);
+        assert_eq!((error.body(), error.attempts()), (Some(&b"canary"[..]), 3));
+        assert!(!format!("{error} {error:?} {error:#?}").contains("canary"));
     }
 
     #[test]

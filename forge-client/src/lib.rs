@@ -70,7 +70,7 @@ pub use request_many::RequestMany;
 pub use response::{BodyStream, HttpResponse};
 pub use retry::{
     CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
-    RetryStrategy, SimpleRetryStrategy,
+    RetryStrategy, RetryableError, SimpleRetryStrategy,
 };
 
 pub use reqwest;

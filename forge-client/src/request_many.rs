@@ -101,15 +101,33 @@ where
         let Some(answered) = ready!(Pin::new(&mut this.under_way).poll_next(context)) else {
             return Poll::Ready(None);
         };
-        this.answered += 1;
-        if let Some(progress) = &mut this.on_progress {
-            progress(this.answered);
+        Poll::Ready(Some(this.hand_out(answered)))
+    }
+}
+
+impl<I> RequestMany<I> {
+    fn hand_out(&mut self, answered: Answered) -> Answered {
+        self.answered += 1;
+        if let Some(progress) = &mut self.on_progress {
+            progress(self.answered);
         }
-        if this.fail_fast && answered.1.is_err() {
-            this.under_way.clear();
-            this.max_workers = 0;
+        if self.fail_fast && answered.1.is_err() {
+            self.under_way.clear();
+            self.max_workers = 0;
         }
-        Poll::Ready(Some(answered))
+        answered
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl<I: Iterator<Item = RequestBuilder>> RequestMany<I> {
+    /// The next request with this error as its result, where it cannot be sent. Those that are under way stay so.
+    pub(crate) fn refuse_next(&mut self, error: HttpClientError) -> Option<Answered> {
+        if self.max_workers == 0 {
+            return None;
+        }
+        let (index, _) = self.waiting.next()?;
+        Some(self.hand_out((index, Err(error))))
     }
 }
 

@@ -11,6 +11,7 @@ use url::Url;
 pub use self::stream::BodyStream;
 
 use crate::HttpClientError;
+use crate::examined::MAX_EXAMINED;
 use crate::target::presentable;
 
 /// An answer. Any status is one: see [`error_for_status`](Self::error_for_status).
@@ -85,11 +86,41 @@ impl HttpResponse {
     ///
     /// [`is_status`](HttpClientError::is_status).
     pub fn error_for_status(self) -> Result<Self, HttpClientError> {
-        let status = self.status_code();
-        if status.is_client_error() || status.is_server_error() {
-            return Err(HttpClientError::status(status).at(&self.method, &self.url));
+        if self.is_error() { Err(self.status_error()) } else { Ok(self) }
+    }
+
+    /// As [`error_for_status`](Self::error_for_status), and the error has the [body](HttpClientError::body), or the
+    /// first 64 KiB of it. Waits for it, until the attempt's time-out; of a body that breaks off or stalls it has
+    /// what came.
+    ///
+    /// # Errors
+    ///
+    /// [`is_status`](HttpClientError::is_status).
+    pub async fn error_for_status_with_body(mut self) -> Result<Self, HttpClientError> {
+        if !self.is_error() {
+            return Ok(self);
         }
-        Ok(self)
+        let mut body = BytesMut::new();
+        while body.len() < MAX_EXAMINED
+            && let Ok(Some(piece)) = self.inner.chunk().await
+        {
+            body.extend_from_slice(&piece);
+        }
+        body.truncate(MAX_EXAMINED);
+        Err(self.status_error().with_body(body.freeze()))
+    }
+
+    fn is_error(&self) -> bool {
+        let status = self.status_code();
+        status.is_client_error() || status.is_server_error()
+    }
+
+    fn status_error(&self) -> HttpClientError {
+        self.failed(HttpClientError::status(self.status_code()))
+    }
+
+    fn failed(&self, error: HttpClientError) -> HttpClientError {
+        error.at(&self.method, &self.url).after(self.attempts)
     }
 
     /// The body as text, in the charset that the answer names, else UTF-8.
@@ -101,7 +132,7 @@ impl HttpResponse {
         let mut at_hand = reqwest::Response::from(http::Response::new(self.whole().await?));
         *at_hand.headers_mut() = std::mem::take(self.inner.headers_mut());
         let text = at_hand.text().await;
-        text.map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
+        text.map_err(|error| self.failed(HttpClientError::exchange(&error)))
     }
 
     /// The body, whole.
@@ -119,7 +150,7 @@ impl HttpResponse {
     ///
     /// Each item may be an error: the connection was cut, or no more came in time.
     pub fn bytes_stream(self) -> BodyStream {
-        BodyStream::new(self.method, self.url, *self.inner)
+        BodyStream::new(self.method, self.url, self.attempts, *self.inner)
     }
 
     /// The next piece of the body, as it arrives; `None` at its end.
@@ -128,10 +159,8 @@ impl HttpResponse {
     ///
     /// The connection was cut, or no more came in time.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpClientError> {
-        self.inner
-            .chunk()
-            .await
-            .map_err(|error| HttpClientError::exchange(&error).at(&self.method, &self.url))
+        let chunk = self.inner.chunk().await;
+        chunk.map_err(|error| self.failed(HttpClientError::exchange(&error)))
     }
 
     /// What is left of the body.
@@ -160,7 +189,7 @@ impl HttpResponse {
     }
 
     fn too_large(&self) -> HttpClientError {
-        HttpClientError::body_too_large(self.max_body).at(&self.method, &self.url)
+        self.failed(HttpClientError::body_too_large(self.max_body))
     }
 
     /// The body read as JSON.
@@ -170,8 +199,7 @@ impl HttpResponse {
     /// It is not that JSON ([`is_parse`](HttpClientError::is_parse)); else as [`bytes`](Self::bytes).
     pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, HttpClientError> {
         let body = self.whole().await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| HttpClientError::parse(masked(&error)).at(&self.method, &self.url))
+        serde_json::from_slice(&body).map_err(|error| self.failed(HttpClientError::parse(masked(&error))))
     }
 
     /// The body read as JSON, or `None` if it is not that, did not arrive whole, or is too large.

@@ -2,6 +2,7 @@
 
 mod budget;
 mod circuit_breaker;
+mod retryable;
 mod strategy;
 
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub use self::circuit_breaker::CircuitBreakerRetryStrategy;
+pub use self::retryable::RetryableError;
 pub use self::strategy::{
     ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
 };
 
 use self::budget::RetryBudget;
+use self::retryable::Retryable;
 
 /// Has a request that is not idempotent by its method repeated safely, where the server knows it
 /// (draft-ietf-httpapi-idempotency-key-header).
@@ -57,7 +60,7 @@ impl RetryPolicy {
 
     /// A call has ended with an answer of this status.
     pub(crate) fn settle(&self, status: StatusCode) {
-        if !status.is_server_error() && !strategy::is_transient(status) {
+        if !status.is_server_error() && !Retryable::TRANSIENT.contains_status(status) {
             self.budget.deposit();
         }
     }

@@ -293,7 +293,7 @@ impl<'a> Call<'a> {
 
     /// The error with which the call ends. Hooks have seen it.
     pub(crate) fn failed(&self, error: HttpClientError) -> HttpClientError {
-        let error = error.at(&self.hop.method, &self.hop.url);
+        let error = error.at(&self.hop.method, &self.hop.url).after(self.attempts);
         self.client.hooks.on_error(&FailedCall {
             method: &self.hop.method,
             url: &self.hop.url,

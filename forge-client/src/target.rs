@@ -24,6 +24,10 @@ impl BaseUrl {
         Self(Some(url))
     }
 
+    pub(crate) fn url(&self) -> Option<&Url> {
+        self.0.as_ref()
+    }
+
     /// The URL that a reference means. Only a reference with a scheme of its own can leave the base
     /// URL's host: all others become part of its path.
     pub(crate) fn join(&self, reference: &str) -> Result<Url, ConfigError> {

@@ -1,4 +1,8 @@
-"""Does to a Redis what the suite `interop` says, one command of JSON per line, and answers in the same way."""
+"""Does to a Redis what the suite `interop` says, one command of JSON per line, and answers in the same way.
+
+Arguments: the port of the Redis, and the storage: `document`, which is the class of the documents, or `shared`,
+which is the one that MIGRATING.md has people add.
+"""
 
 import json
 import sys
@@ -6,7 +10,11 @@ from datetime import datetime
 
 import redis
 from document_storage import RedisTokenStorage
+from requestforge import ClientCredentialsTokenProvider, TokenManager
 from requestforge.config import TokenData
+from shared_storage import SharedTokenStorage
+
+STORAGES = {"document": RedisTokenStorage, "shared": SharedTokenStorage}
 
 
 def shown(token):
@@ -30,7 +38,7 @@ def made(fields):
 
 
 def done(storage, command):
-    key = command["key"]
+    key = command.get("key")
     match command["do"]:
         case "get":
             return shown(storage.get(key))
@@ -40,10 +48,14 @@ def done(storage, command):
             return storage.delete(key)
         case "exists":
             return storage.exists(key)
+        case "token":
+            # As a service of Python's gets its tokens.
+            manager = TokenManager(ClientCredentialsTokenProvider(**command["provider"]), storage)
+            return manager.get_token().access_token
 
 
 def main():
-    storage = RedisTokenStorage(redis.Redis(host="127.0.0.1", port=int(sys.argv[1])))
+    storage = STORAGES[sys.argv[2]](redis.Redis(host="127.0.0.1", port=int(sys.argv[1])))
     for line in sys.stdin:
         try:
             answer = {"ok": done(storage, json.loads(line))}

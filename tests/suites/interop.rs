@@ -1,5 +1,5 @@
-//! Tokens shared with Python: the documents' own `RedisTokenStorage`, as it stands there, with redis-py and
-//! requestforge 1.0.0, on the same Redis, both ways.
+//! Tokens shared with Python, on the same Redis, both ways, with redis-py and requestforge 1.0.0: by the
+//! documents' own `RedisTokenStorage`, as it stands there, and by the storage that MIGRATING.md has people add.
 
 #![allow(clippy::expect_used)]
 
@@ -21,7 +21,45 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
-/// A Python program that uses the documents' class. Ends with its standard input.
+/// The storage of a Python program, and where the program runs.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// The documents' class, in UTC. Elsewhere the class is wrong by itself: it takes local time for that of the
+    /// record.
+    Document,
+    /// The class of MIGRATING.md, in this time zone.
+    Shared(&'static str),
+}
+
+/// UTC, and one time zone to each side of it, by their rules: no list of zones need be installed.
+const SIDES: [Side; 4] =
+    [Side::Document, Side::Shared("UTC"), Side::Shared("CET-1CEST"), Side::Shared("EST5EDT")];
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Document => "document",
+            Self::Shared(_) => "shared",
+        }
+    }
+
+    fn time_zone(self) -> &'static str {
+        match self {
+            Self::Document => "UTC",
+            Self::Shared(time_zone) => time_zone,
+        }
+    }
+
+    /// A token as this side stores it, or hands it on.
+    fn seen(self, token: &TokenData) -> TokenData {
+        match self {
+            Self::Document => token.clone(),
+            Self::Shared(_) => token.clone().without_refresh_token(),
+        }
+    }
+}
+
+/// A Python program. Ends with its standard input.
 struct Python {
     _child: Child,
     commands: ChildStdin,
@@ -29,7 +67,7 @@ struct Python {
 }
 
 impl Python {
-    fn start(redis: &RedisServer) -> Self {
+    fn start(redis: &RedisServer, side: Side) -> Self {
         let python = env::var_os("FORGE_INTEROP_PYTHON")
             .expect("FORGE_INTEROP_PYTHON names a Python with the packages; `cargo xtask test` sets it up");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/driver.py");
@@ -37,8 +75,8 @@ impl Python {
             .arg("-B")
             .arg(driver)
             .arg(redis.port().to_string())
-            // Elsewhere the class is wrong by itself: it takes local time for that of the record.
-            .env("TZ", "UTC")
+            .arg(side.name())
+            .env("TZ", side.time_zone())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -72,6 +110,18 @@ impl Python {
 
     async fn delete(&mut self, key: &str) {
         self.ask(json!({"do": "delete", "key": key})).await;
+    }
+
+    /// The access token that a manager of Python's brings, with the credentials of a client.
+    async fn token(&mut self, issuer: &AuthorizationServer) -> String {
+        let provider = json!({
+            "token_url": issuer.token_url(),
+            "client_id": issuer.client_id(),
+            "client_secret": issuer.client_secret(),
+            "service_name": "crm",
+        });
+        let token = self.ask(json!({"do": "token", "provider": provider})).await;
+        token.as_str().expect("a token").to_owned()
     }
 }
 
@@ -120,38 +170,88 @@ fn fields(token: &TokenData) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_rust_writes_python_reads() {
     let redis = RedisServer::start().await;
-    let mut python = Python::start(&redis);
     let storage = storage(&redis).build().expect("a storage");
-    for token in tokens() {
-        storage.set("crm", &token).await.expect("an answer");
-        let mut read = python.get("crm").await;
-        let is_expired = read.as_object_mut().expect("a token").remove("is_expired").expect("a verdict");
-        assert_eq!(read, fields(&token));
-        assert_eq!(is_expired, token.is_expired());
-        assert_eq!(python.ask(json!({"do": "exists", "key": "crm"})).await, 1);
+    for side in SIDES {
+        let mut python = Python::start(&redis, side);
+        for token in tokens() {
+            storage.set("crm", &token).await.expect("an answer");
+            let mut read = python.get("crm").await;
+            let is_expired = read.as_object_mut().expect("a token").remove("is_expired").expect("a verdict");
+            assert_eq!(read, fields(&side.seen(&token)), "{side:?}");
+            assert_eq!(is_expired, token.is_expired(), "{side:?}");
+            let exists = python.ask(json!({"do": "exists", "key": "crm"})).await;
+            assert!(exists == 1 || exists == true, "{exists}");
+        }
+        python.delete("crm").await;
+        assert_eq!(storage.get("crm").await.expect("an answer"), None);
+        assert_eq!(python.get("crm").await, Value::Null);
     }
-    python.delete("crm").await;
-    assert_eq!(storage.get("crm").await.expect("an answer"), None);
-    assert_eq!(python.get("crm").await, Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_python_writes_rust_reads() {
     let redis = RedisServer::start().await;
-    let mut python = Python::start(&redis);
     let storage = storage(&redis).build().expect("a storage");
-    for token in tokens() {
-        python.set("crm", fields(&token)).await;
-        let read = storage.get("crm").await.expect("an answer").expect("a token");
-        assert_eq!(fields(&read), fields(&token));
-        assert_eq!(read.is_expired(), token.is_expired());
+    for side in SIDES {
+        let mut python = Python::start(&redis, side);
+        for token in tokens() {
+            python.set("crm", fields(&token)).await;
+            let read = storage.get("crm").await.expect("an answer").expect("a token");
+            assert_eq!(fields(&read), fields(&side.seen(&token)), "{side:?}");
+            assert_eq!(read.is_expired(), token.is_expired(), "{side:?}");
 
-        // And what Rust writes of it is the same to Python.
-        storage.set("again", &read).await.expect("an answer");
-        assert_eq!(python.get("again").await, python.get("crm").await);
+            // And what Rust writes of it is the same to Python.
+            storage.set("again", &read).await.expect("an answer");
+            assert_eq!(python.get("again").await, python.get("crm").await, "{side:?}");
+        }
+        storage.delete("crm").await.expect("an answer");
+        assert_eq!(python.get("crm").await, Value::Null);
     }
-    storage.delete("crm").await.expect("an answer");
-    assert_eq!(python.get("crm").await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_of_both_languages_use_one_token_in_any_time_zone() {
+    for side in SIDES {
+        let redis = RedisServer::start().await;
+        let mut fleet = fleet(&redis, side).await;
+        let ours = fleet.token().await;
+        assert_eq!(fleet.python.token(&fleet.issuer).await, ours.access_token(), "{side:?}");
+        assert_eq!(fleet.issuer.token_calls(), 1, "{side:?}: Python uses what Rust has fetched");
+
+        fleet.python.delete(KEY).await;
+        let theirs = fleet.python.token(&fleet.issuer).await;
+        assert_eq!(
+            fleet.python.token(&fleet.issuer).await,
+            theirs,
+            "{side:?}: and what it has fetched itself"
+        );
+        assert_eq!(fleet.other_than(&ours).await.access_token(), theirs, "{side:?}: and so does Rust");
+        assert_eq!(fleet.issuer.token_calls(), 2, "{side:?}");
+    }
+}
+
+/// Python knows no marks, so it would send a refresh token that Rust is sending, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv05_python_neither_reads_nor_stores_a_refresh_token_with_the_storage_of_the_page() {
+    let redis = RedisServer::start().await;
+    let storage = storage(&redis).build().expect("a storage");
+    let mut python = Python::start(&redis, Side::Shared("EST5EDT"));
+    let token = TokenData::new("t").with_refresh_token("r").with_expires_in(Duration::from_secs(3600));
+    storage.set(KEY, &token).await.expect("an answer");
+    assert_eq!(python.get(KEY).await["refresh_token"], Value::Null);
+    python.set(KEY, fields(&token)).await;
+    let read = storage.get(KEY).await.expect("an answer").expect("a token");
+    assert_eq!((read.access_token(), read.refresh_token()), ("t", None));
+}
+
+#[test]
+fn the_page_shows_the_storage_that_is_tried_here() {
+    let page = include_str!("../../MIGRATING.md");
+    let storage = include_str!("../interop/shared_storage.py");
+    assert!(
+        page.contains(&format!("```python\n{storage}```\n")),
+        "MIGRATING.md and shared_storage.py differ"
+    );
 }
 
 struct Fleet {
@@ -161,7 +261,7 @@ struct Fleet {
 }
 
 /// A Rust program, which looks again after 400 ms, and one in Python.
-async fn fleet(redis: &RedisServer) -> Fleet {
+async fn fleet(redis: &RedisServer, side: Side) -> Fleet {
     let issuer = AuthorizationServer::start().await.expect("a server");
     let provider = ClientCredentialsTokenProvider::builder(
         issuer.token_url(),
@@ -170,9 +270,12 @@ async fn fleet(redis: &RedisServer) -> Fleet {
     );
     let storage = storage(redis).recheck_after(RECHECK_AFTER).build().expect("a storage");
     let manager = TokenManager::builder(provider.service_name("crm").build().expect("a provider"));
-    let manager = manager.storage(storage).cache_key("auth_token:crm").build().expect("a manager");
-    Fleet { issuer, python: Python::start(redis), manager }
+    let manager = manager.storage(storage).cache_key(KEY).build().expect("a manager");
+    Fleet { issuer, python: Python::start(redis, side), manager }
 }
+
+/// The key under which a manager of Python's keeps the tokens of the service `crm`.
+const KEY: &str = "auth_token:crm";
 
 const RECHECK_AFTER: Duration = Duration::from_millis(400);
 
@@ -200,8 +303,8 @@ impl Fleet {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_what_python_stores_replaces_and_deletes_is_noticed() {
     let redis = RedisServer::start().await;
-    let mut fleet = fleet(&redis).await;
-    let key = "auth_token:crm";
+    let mut fleet = fleet(&redis, Side::Document).await;
+    let key = KEY;
     let in_an_hour = Utc::now() + TimeDelta::hours(1);
     let of_python = |name: &str| fields(&TokenData::new(name).with_expires_at(in_an_hour));
 
@@ -229,8 +332,8 @@ async fn inv19_what_python_stores_replaces_and_deletes_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv20_what_only_python_takes_for_json_is_a_miss() {
     let redis = RedisServer::start().await;
-    let mut fleet = fleet(&redis).await;
-    let key = "auth_token:crm";
+    let mut fleet = fleet(&redis, Side::Document).await;
+    let key = KEY;
     // A number that is too large is infinite to Python, and written as such; half a pair is a text.
     let large = r#"{"do":"set","key":"auth_token:crm","token":{"access_token":"t","extra":{"x":1e999}}}"#;
     fleet.python.ask_in_words(large).await;

@@ -178,16 +178,24 @@ impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
 #[derive(Clone)]
 pub struct ConditionalAuthRetryStrategy {
     max_retries: u32,
+    delay: Duration,
     condition: Condition,
 }
 
 type Condition = Arc<dyn Fn(&ExaminedResponse<'_>) -> bool + Send + Sync>;
 
 impl ConditionalAuthRetryStrategy {
-    /// Once, if the closure says so.
+    /// Once, at once, if the closure says so.
     #[must_use]
     pub fn new(condition: impl Fn(&ExaminedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self { max_retries: 1, condition: Arc::new(condition) }
+        Self { max_retries: 1, delay: Duration::ZERO, condition: Arc::new(condition) }
+    }
+
+    /// How long to wait before each replay. Default: not at all.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
     }
 
     /// How often a request is replayed at most. Default: 1.
@@ -200,7 +208,7 @@ impl ConditionalAuthRetryStrategy {
 
 impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
     fn replay_after(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries && (self.condition)(response)).then_some(Duration::ZERO)
+        (replay <= self.max_retries && (self.condition)(response)).then_some(self.delay)
     }
 
     fn reads_body(&self) -> bool {
@@ -212,6 +220,7 @@ impl fmt::Debug for ConditionalAuthRetryStrategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConditionalAuthRetryStrategy")
             .field("max_retries", &self.max_retries)
+            .field("delay", &self.delay)
             .finish_non_exhaustive()
     }
 }
@@ -233,6 +242,16 @@ mod tests {
             .map(|replay| rejected(None, |r| exact.replay_after(replay, r)).map(|delay| delay.as_millis()))
             .collect();
         assert_eq!(delays, [Some(500), Some(1000), None]);
+    }
+
+    #[test]
+    fn a_condition_is_asked_whether_and_not_when() {
+        let strategy = ConditionalAuthRetryStrategy::new(|_| true);
+        assert_eq!(rejected(None, |r| strategy.replay_after(1, r)), Some(Duration::ZERO));
+        let delay = Duration::from_millis(500);
+        let strategy = strategy.max_retries(2).delay(delay);
+        let delays = [1, 2, 3].map(|replay| rejected(None, |r| strategy.replay_after(replay, r)));
+        assert_eq!(delays, [Some(delay), Some(delay), None]);
     }
 
     #[test]

@@ -87,4 +87,8 @@ impl HttpClient {
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
         RequestBuilder::new(self.0.request(method, url))
     }
+
+    pub(super) fn as_async(&self) -> &crate::HttpClient {
+        &self.0
+    }
 }

@@ -34,6 +34,10 @@ impl RequestBuilder {
         Self(request)
     }
 
+    pub(super) fn into_async(self) -> crate::RequestBuilder {
+        self.0
+    }
+
     /// As [`query`](crate::RequestBuilder::query).
     pub fn query<T: Serialize + ?Sized>(self, query: &T) -> Self {
         Self(self.0.query(query))

@@ -84,6 +84,15 @@ impl HttpResponse {
         self.0.error_for_status().map(Self)
     }
 
+    /// As [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body); waits for the body.
+    ///
+    /// # Errors
+    ///
+    /// [`is_status`](HttpClientError::is_status).
+    pub fn error_for_status_with_body(self) -> Result<Self, HttpClientError> {
+        runtime::wait(self.0.error_for_status_with_body())?.map(Self)
+    }
+
     /// The body as text, in the charset that the answer names, else UTF-8.
     ///
     /// # Errors

@@ -156,7 +156,7 @@ impl Circuit {
                 if take(under_way, ticket) {
                     *successes += 1;
                     if *successes >= rules.half_open_probes {
-                        self.enter(Phase::closed(rules.failure_rate));
+                        self.reset(rules);
                     }
                 }
             }
@@ -170,6 +170,11 @@ impl Circuit {
         if let Phase::HalfOpen { under_way, .. } = &mut self.phase {
             take(under_way, ticket);
         }
+    }
+
+    /// Begins anew. What is heard of requests that were admitted before belongs to an earlier phase.
+    pub(super) fn reset(&mut self, rules: &Rules) {
+        self.enter(Phase::closed(rules.failure_rate));
     }
 
     fn open(&mut self, now: i64, rules: &Rules) {

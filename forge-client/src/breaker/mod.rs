@@ -126,6 +126,26 @@ impl CircuitBreaker {
         Ok(state)
     }
 
+    /// Closes all circuits, and forgets all failures: for when a server is known to be well again before its
+    /// circuit is half-open. What becomes of requests that are under way does not count any more.
+    ///
+    /// ```
+    /// use forge_client::{CircuitBreaker, CircuitState};
+    ///
+    /// let breaker = CircuitBreaker::new();
+    /// breaker.reset();
+    /// assert_eq!(breaker.state("https://api.example.com")?, CircuitState::Closed);
+    /// # Ok::<_, forge_core::ConfigError>(())
+    /// ```
+    pub fn reset(&self) {
+        let shared = &self.0;
+        for entry in shared.origins.all() {
+            shared.queueing(&entry, |circuit| circuit.reset(&shared.rules));
+        }
+        // Only now: a listener that panics must not leave some of them open.
+        shared.announcer.deliver();
+    }
+
     /// Asks for leave to send one request, which may take this long. Whoever gets it [asks once
     /// more](Permit::renew) when it is ready, says [what became of it](Permit::settle), or drops the permit.
     pub(crate) fn admit(&self, url: &Url, timeout: Duration) -> Result<Permit, CircuitOpen> {

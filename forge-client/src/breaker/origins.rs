@@ -32,6 +32,11 @@ impl Origins {
         self.0.lock().get(origin).map(|used| Arc::clone(&used.entry))
     }
 
+    /// All of them. The lock is not held any more when they are handed out, as each has one of its own.
+    pub(super) fn all(&self) -> Vec<Arc<Entry>> {
+        self.0.lock().values().map(|used| Arc::clone(&used.entry)).collect()
+    }
+
     /// The origin's circuit, which is closed if it is a new one.
     pub(super) fn of(&self, origin: &str, now: i64, failure_rate: Option<FailureRate>) -> Arc<Entry> {
         let mut origins = self.0.lock();

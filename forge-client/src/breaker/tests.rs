@@ -126,6 +126,58 @@ fn a_listener_that_panics_takes_no_probes_place_and_is_told_the_next_time() {
 }
 
 #[test]
+fn inv22_a_reset_closes_every_circuit_and_forgets_what_was_and_what_is_under_way() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listening = Arc::clone(&told);
+    let (breaker, clock) = timed(|builder| {
+        let builder = builder.failure_rate(0.5, 10, Duration::from_secs(60));
+        builder.on_transition(move |transition| {
+            listening.lock().unwrap().push((
+                transition.origin().to_owned(),
+                transition.from(),
+                transition.to(),
+            ));
+        })
+    });
+    let [open, half_open, closed] =
+        ["https://open.example", "https://half.example", "https://closed.example"];
+    fail(&breaker, &url(half_open), 5);
+    clock.advance(Duration::from_secs(30));
+    let probe = breaker.admit(&url(half_open), TIMEOUT).unwrap();
+    let late = breaker.admit(&url(open), TIMEOUT).unwrap();
+    fail(&breaker, &url(open), 5);
+    fail(&breaker, &url(closed), 4);
+    let before = breaker.admit(&url(closed), TIMEOUT).unwrap();
+    told.lock().unwrap().clear();
+
+    breaker.clone().reset();
+    let transitions = [(half_open, HalfOpen, Closed), (open, Open, Closed)];
+    let transitions = transitions.map(|(origin, from, to)| (origin.to_owned(), from, to));
+    assert_eq!(*told.lock().unwrap(), transitions, "what was closed has not changed");
+    for permit in [probe, late, before] {
+        permit.settle(Verdict::Failure);
+    }
+    for origin in [open, half_open, closed] {
+        fail(&breaker, &url(origin), 4);
+        assert_eq!(breaker.state(origin).unwrap(), Closed, "{origin}: four failures since");
+        fail(&breaker, &url(origin), 1);
+        assert_eq!(breaker.state(origin).unwrap(), Open, "{origin}: five");
+    }
+}
+
+#[test]
+fn inv22_a_listener_that_panics_at_a_reset_leaves_no_circuit_open() {
+    let (breaker, _) = timed(|builder| {
+        builder.on_transition(|transition| assert_ne!(transition.to(), Closed, "a listener that panics"))
+    });
+    let origins = ["https://a.example", "https://b.example"];
+    origins.iter().for_each(|origin| fail(&breaker, &url(origin), 5));
+    let resetting = std::panic::AssertUnwindSafe(|| breaker.reset());
+    assert!(std::panic::catch_unwind(resetting).is_err());
+    assert!(origins.iter().all(|origin| !breaker.refuses_after(Duration::ZERO, &url(origin))));
+}
+
+#[test]
 fn a_state_is_asked_for_by_an_absolute_url() {
     let breaker = CircuitBreaker::new();
     for not_one in ["/users", "ftp://a.example", "https://canary@a.example", ""] {

@@ -16,12 +16,13 @@ use crate::target::presentable;
 pub struct BodyStream {
     method: Method,
     url: Url,
+    attempts: u32,
     body: reqwest::Body,
 }
 
 impl BodyStream {
-    pub(super) fn new(method: Method, url: Url, response: reqwest::Response) -> Self {
-        Self { method, url, body: response.into() }
+    pub(super) fn new(method: Method, url: Url, attempts: u32, response: reqwest::Response) -> Self {
+        Self { method, url, attempts, body: response.into() }
     }
 }
 
@@ -40,7 +41,7 @@ impl Stream for BodyStream {
                 Ok(Err(_)) => {}
                 Err(error) => {
                     let error = HttpClientError::exchange(&error).at(&this.method, &this.url);
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(error.after(this.attempts))));
                 }
             }
         }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use super::retryable::{Retryable, RetryableError};
 use crate::backoff::Backoff;
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
@@ -112,15 +113,8 @@ impl<'a> RetryOutcome<'a> {
     /// else is wrong with TLS, is not of that kind.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Response(response) => is_transient(response.status_code()),
-            Self::Error(error) => !error.is_tls(),
-        }
+        Retryable::TRANSIENT.contains(self)
     }
-}
-
-pub(super) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// Retries nothing: what a client does that is told nothing else.
@@ -139,13 +133,14 @@ impl RetryStrategy for NoRetryStrategy {
 pub struct SimpleRetryStrategy {
     max_retries: u32,
     delay: Duration,
+    retryable: Retryable,
 }
 
 impl SimpleRetryStrategy {
     /// 3 times, after 1 s each.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 3, delay: Duration::from_secs(1) }
+        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: Retryable::TRANSIENT }
     }
 
     /// How often a request is sent again at most. Default: 3.
@@ -161,6 +156,36 @@ impl SimpleRetryStrategy {
         self.delay = delay;
         self
     }
+
+    /// The statuses that are retried, instead of 408, 429, 500, 502, 503 and 504.
+    ///
+    /// ```
+    /// use forge_client::{SimpleRetryStrategy, reqwest::StatusCode};
+    ///
+    /// let strategy = SimpleRetryStrategy::new()
+    ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
+    /// ```
+    #[must_use]
+    pub fn retryable_status_codes(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.retryable = self.retryable.with_statuses(statuses);
+        self
+    }
+
+    /// The errors that are retried, instead of all but [`RetryableError::Tls`].
+    ///
+    /// ```
+    /// use forge_client::{SimpleRetryStrategy, RetryableError};
+    ///
+    /// // Nothing that may have arrived is sent again, and no answer of any status is retried.
+    /// let strategy = SimpleRetryStrategy::new()
+    ///     .retryable_errors([RetryableError::Connect])
+    ///     .retryable_status_codes([]);
+    /// ```
+    #[must_use]
+    pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
+        self.retryable = self.retryable.with_errors(errors);
+        self
+    }
 }
 
 impl Default for SimpleRetryStrategy {
@@ -171,7 +196,7 @@ impl Default for SimpleRetryStrategy {
 
 impl RetryStrategy for SimpleRetryStrategy {
     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        (retry <= self.max_retries && outcome.is_transient()).then_some(self.delay)
+        (retry <= self.max_retries && self.retryable.contains(outcome)).then_some(self.delay)
     }
 }
 
@@ -185,10 +210,13 @@ impl RetryStrategy for SimpleRetryStrategy {
 /// | [`max_delay`](Self::max_delay) | 60 s |
 /// | [`multiplier`](Self::multiplier) | 2 |
 /// | [`jitter`](Self::jitter) | yes |
+/// | [`retryable_status_codes`](Self::retryable_status_codes) | 408, 429, 500, 502, 503, 504 |
+/// | [`retryable_errors`](Self::retryable_errors) | all but those of TLS |
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialBackoffRetryStrategy {
     max_retries: u32,
     backoff: Backoff,
+    retryable: Retryable,
 }
 
 impl ExponentialBackoffRetryStrategy {
@@ -201,7 +229,7 @@ impl ExponentialBackoffRetryStrategy {
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 3, backoff }
+        Self { max_retries: 3, backoff, retryable: Retryable::TRANSIENT }
     }
 
     /// How often a request is sent again at most. Default: 3.
@@ -239,6 +267,36 @@ impl ExponentialBackoffRetryStrategy {
         self.backoff.jitter = jitter;
         self
     }
+
+    /// The statuses that are retried, instead of 408, 429, 500, 502, 503 and 504.
+    ///
+    /// ```
+    /// use forge_client::{ExponentialBackoffRetryStrategy, reqwest::StatusCode};
+    ///
+    /// let strategy = ExponentialBackoffRetryStrategy::new()
+    ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
+    /// ```
+    #[must_use]
+    pub fn retryable_status_codes(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.retryable = self.retryable.with_statuses(statuses);
+        self
+    }
+
+    /// The errors that are retried, instead of all but [`RetryableError::Tls`].
+    ///
+    /// ```
+    /// use forge_client::{ExponentialBackoffRetryStrategy, RetryableError};
+    ///
+    /// // Nothing that may have arrived is sent again, and no answer of any status is retried.
+    /// let strategy = ExponentialBackoffRetryStrategy::new()
+    ///     .retryable_errors([RetryableError::Connect])
+    ///     .retryable_status_codes([]);
+    /// ```
+    #[must_use]
+    pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
+        self.retryable = self.retryable.with_errors(errors);
+        self
+    }
 }
 
 impl Default for ExponentialBackoffRetryStrategy {
@@ -249,7 +307,7 @@ impl Default for ExponentialBackoffRetryStrategy {
 
 impl RetryStrategy for ExponentialBackoffRetryStrategy {
     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        (retry <= self.max_retries && outcome.is_transient()).then(|| self.backoff.delay(retry))
+        (retry <= self.max_retries && self.retryable.contains(outcome)).then(|| self.backoff.delay(retry))
     }
 }
 
@@ -273,6 +331,21 @@ mod tests {
             assert_eq!(answered(status, &exponential, 1).is_some(), transient, "{status}");
             assert_eq!(answered(status, &NoRetryStrategy, 1), None);
         }
+    }
+
+    #[test]
+    fn the_statuses_that_are_retried_can_be_chosen() {
+        let chosen = [StatusCode::LOCKED, StatusCode::from_u16(999).unwrap()];
+        let simple = SimpleRetryStrategy::new().retryable_status_codes(chosen);
+        let exponential = ExponentialBackoffRetryStrategy::new().retryable_status_codes(chosen);
+        for status in 100..=999 {
+            let is_chosen = [423, 999].contains(&status);
+            assert_eq!(answered(status, &simple, 1).is_some(), is_chosen, "{status}");
+            assert_eq!(answered(status, &exponential, 1).is_some(), is_chosen, "{status}");
+        }
+        assert_eq!(answered(503, &SimpleRetryStrategy::new().retryable_status_codes([]), 1), None);
+        let shown = format!("{:?} {simple:?}", SimpleRetryStrategy::new());
+        assert!(shown.contains("[408, 429, 500, 502, 503, 504]") && shown.contains("[423, 999]"), "{shown}");
     }
 
     #[test]

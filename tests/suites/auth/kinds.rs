@@ -244,6 +244,29 @@ async fn inv15_where_no_token_can_be_had_there_is_no_falling_back() {
 }
 
 #[tokio::test]
+async fn a_blank_prefix_or_type_puts_no_space_before_the_token() {
+    let server = server().await;
+    let untyped = StaticTokenSource::new(TokenData::new("t").with_token_type("")).expect("a token");
+    for (auth, sent) in [
+        (TokenAuth::new(untyped), "t"),
+        (fixed("t").auth_header_prefix(""), "t"),
+        (fixed("t").auth_header_prefix(" "), "t"),
+        (fixed("t").auth_header_prefix("Token "), "Token t"),
+    ] {
+        get(&client(&server, |builder| builder.with_token_auth(auth)), "/").await;
+        assert_eq!(last(&server).header("authorization").as_deref(), Some(sent));
+    }
+}
+
+#[tokio::test]
+async fn inv15_a_token_that_would_be_two_cookies_is_not_sent() {
+    let server = server().await;
+    let client = client(&server, |builder| builder.with_token_auth(fixed("a; admin=1").auth_cookie("sid")));
+    assert!(client.get("/").send().await.expect_err("no cookie").is_authentication());
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
 async fn inv12_a_401_has_the_token_renewed_that_it_is_about() {
     let server = server().await;
     server.set_reply(|request| match (request.target(), request.header("authorization").as_deref()) {
@@ -290,6 +313,13 @@ fn parts_that_cannot_go_together_are_refused() {
     assert_eq!(build(CompositeAuth::all().with(ApiKeyAuth::new("line\nbreak"))), "api_key");
     assert_eq!(build(CompositeAuth::all().with(ApiKeyAuth::new("k").header_name("no name"))), "header_name");
     assert_eq!(build(CompositeAuth::all().with(BasicAuth::new("a:b", "p"))), "username");
+    let with_tokens = |auth: TokenAuth| {
+        refused(HttpClient::builder("https://api.example.com").with_token_auth(auth).build())
+    };
+    assert_eq!(with_tokens(fixed("a").auth_cookie("a=b")), "auth_cookie");
+    assert_eq!(with_tokens(fixed("a").auth_cookie("")), "auth_cookie");
+    assert_eq!(with_tokens(fixed("a").auth_cookie("sid").auth_header_name("X-Sid")), "auth_cookie");
+    assert_eq!(with_tokens(fixed("a").auth_header_prefix("").auth_cookie("sid")), "auth_cookie");
     let key_twice = HttpClient::builder("https://api.example.com").with_api_key("k");
     let key_twice = key_twice.with_auth_hook(ApiKeyAuth::new("l")).build();
     assert_eq!(refused(key_twice), "api_key");

@@ -9,6 +9,7 @@ use crate::world::{World, manager};
 on_each_mount! {
     excluded_paths_get_no_token_and_need_none,
     another_header_and_prefix_carry_the_renewed_token_too,
+    a_cookie_carries_the_renewed_token_too,
     the_callers_own_header_wins,
     the_strategy_says_whether_a_request_is_replayed,
     a_strategy_looks_into_the_body_and_leaves_it_whole,
@@ -39,6 +40,26 @@ async fn another_header_and_prefix_carry_the_renewed_token_too<M: Mount>() {
     assert!(sent.iter().all(|value| value.strip_prefix("Token ").is_some_and(|token| server.issued(token))));
     assert_ne!(sent[0], sent[1]);
     assert!(api.requests().iter().all(|request| request.header("authorization").is_none()));
+}
+
+async fn a_cookie_carries_the_renewed_token_too<M: Mount>() {
+    let server = forge_tests::AuthorizationServer::start().await.expect("a server");
+    let api = Origin::start(|_| RawReply::status(401)).await.expect("a server");
+    let auth = TokenAuth::new(manager(&server)).auth_cookie("JSESSIONID");
+    let mount = M::new(auth, &api.url()).await;
+    let answer = mount.send(Request::get(api.url())).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let sent: Vec<_> =
+        api.requests().iter().map(|request| request.header("cookie").expect("a cookie")).collect();
+    assert_eq!(sent.len(), 2);
+    assert!(
+        sent.iter().all(|value| value.strip_prefix("JSESSIONID=").is_some_and(|token| server.issued(token)))
+    );
+    assert_ne!(sent[0], sent[1]);
+    assert!(api.requests().iter().all(|request| request.header("authorization").is_none()));
+    let own = Request::get(api.url()).header("cookie", "lang=de");
+    mount.send(own).await.expect("an answer");
+    assert_eq!(api.requests().pop().expect("a request").header("cookie").as_deref(), Some("lang=de"));
 }
 
 async fn the_callers_own_header_wins<M: Mount>() {

@@ -5,6 +5,7 @@
 mod background;
 mod calls;
 mod contexts;
+mod many;
 mod process;
 mod threads;
 mod world;

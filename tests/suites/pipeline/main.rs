@@ -24,6 +24,7 @@ macro_rules! over_each_storage {
 }
 
 mod answers;
+mod cookies;
 mod crowd;
 mod documents;
 mod lazy;

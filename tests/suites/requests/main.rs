@@ -9,7 +9,9 @@ mod with_http;
 use forge_tests::{Origin, RawReply};
 use futures_util::TryStreamExt;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{ConfigError, HttpClient, HttpClientError, HttpResponse, RequestBuilder};
+use requestforge::{
+    ConfigError, HttpClient, HttpClientError, HttpResponse, RequestBuilder, SimpleRetryStrategy,
+};
 
 async fn origin(reply: RawReply) -> Origin {
     Origin::start(move |_| reply.clone()).await.expect("a server")
@@ -29,6 +31,48 @@ async fn response(reply: RawReply, max_body: usize) -> HttpResponse {
 fn thousand() -> [RawReply; 2] {
     let chunks = format!("1f4\r\n{0}\r\n1f4\r\n{0}\r\n0\r\n\r\n", "x".repeat(500));
     [RawReply::ok("x".repeat(1_000)), RawReply::ok(chunks).with_header("transfer-encoding", "chunked")]
+}
+
+#[tokio::test]
+async fn an_error_of_a_status_has_the_body_that_was_asked_for() {
+    let conflict = || RawReply::status(409).with_body(r#"{"code":"canary"}"#);
+    let error = response(conflict(), 10).await.error_for_status_with_body().await.expect_err("a conflict");
+    assert!(error.is_status() && error.status_code().is_some_and(|status| status == 409));
+    assert_eq!((error.body(), error.attempts()), (Some(&br#"{"code":"canary"}"#[..]), 1));
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    let error = response(conflict(), 10).await.error_for_status().expect_err("a conflict");
+    assert_eq!((error.body(), error.attempts()), (None, 1), "nobody has waited for it");
+    let whole = response(RawReply::ok("whole"), 10).await.error_for_status_with_body().await;
+    assert_eq!(whole.expect("no error").text().await.expect("a body"), "whole");
+
+    // It is bounded, and what breaks off is there as far as it came.
+    let long = RawReply::status(500).with_body("x".repeat(100_000));
+    let error = response(long, usize::MAX).await.error_for_status_with_body().await.expect_err("an error");
+    assert_eq!(error.body().map(<[u8]>::len), Some(64 * 1024));
+    let broken = RawReply::status(500).with_body("begun").with_header("content-length", "10");
+    let error = response(broken, usize::MAX).await.error_for_status_with_body().await.expect_err("an error");
+    assert_eq!(error.body(), Some(&b"begun"[..]));
+}
+
+#[tokio::test]
+async fn an_error_says_how_many_requests_were_sent() {
+    let client = |origin: &Origin| {
+        let strategy = SimpleRetryStrategy::new().max_retries(2).delay(std::time::Duration::ZERO);
+        HttpClient::builder(origin.url()).with_retry_strategy(strategy).build().expect("a client")
+    };
+    let busy = origin(RawReply::status(503)).await;
+    let error = client(&busy).get("/").send().await.expect("an answer").error_for_status();
+    assert_eq!(error.expect_err("busy").attempts(), 3);
+    let dead = origin(RawReply::hang_up()).await;
+    let error = client(&dead).get("/").send().await.expect_err("no answer");
+    assert!(error.is_max_retries());
+    assert_eq!((error.attempts(), dead.requests().len()), (3, 3));
+    let error = client(&dead).get("/").header("x-bad", "a\nb").send().await.expect_err("no request");
+    assert_eq!(error.attempts(), 0);
+    let garbage = origin(RawReply::ok("no JSON")).await;
+    let response = client(&garbage).get("/").send().await.expect("an answer");
+    let error = response.json::<u8>().await.expect_err("no JSON");
+    assert!(error.is_parse() && error.attempts() == 1);
 }
 
 #[tokio::test]

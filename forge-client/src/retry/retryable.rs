@@ -1,0 +1,107 @@
+//! Which outcomes the ready-made strategies retry.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::RetryOutcome;
+use crate::HttpClientError;
+
+/// Why a request brought no answer, as far as a retry strategy tells the reasons apart: see
+/// [`retryable_errors`](crate::ExponentialBackoffRetryStrategy::retryable_errors).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetryableError {
+    /// No connection was made ([`is_connect`](HttpClientError::is_connect)), for another reason than TLS.
+    Connect,
+    /// No TLS connection was made ([`is_tls`](HttpClientError::is_tls)). Mostly that does not pass by itself.
+    Tls,
+    /// No answer came in time ([`is_timeout`](HttpClientError::is_timeout)), nor a connection.
+    Timeout,
+    /// The connection was cut, or what came was no HTTP.
+    Interrupted,
+}
+
+/// The statuses and the errors that a strategy retries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retryable {
+    /// A bit for each status below 1024, so that strategies can be copied.
+    statuses: [u64; 16],
+    /// A bit for each error.
+    errors: u8,
+}
+
+impl Retryable {
+    /// What may be better in a moment. A constant, as every call that ends is compared with it.
+    pub(super) const TRANSIENT: Self = {
+        let mut statuses = [0; 16];
+        let codes = [408, 429, 500, 502, 503, 504];
+        let mut next = 0;
+        while next < codes.len() {
+            statuses[codes[next] / 64] |= 1 << (codes[next] % 64);
+            next += 1;
+        }
+        let errors =
+            bit(RetryableError::Connect) | bit(RetryableError::Timeout) | bit(RetryableError::Interrupted);
+        Self { statuses, errors }
+    };
+
+    /// The same with these statuses, and no others.
+    pub(super) fn with_statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.statuses = [0; 16];
+        for status in statuses {
+            let (word, bit) = place(status);
+            self.statuses[word] |= bit;
+        }
+        self
+    }
+
+    /// The same with these errors, and no others.
+    pub(super) fn with_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
+        self.errors = errors.into_iter().fold(0, |bits, error| bits | bit(error));
+        self
+    }
+
+    pub(super) fn contains(&self, outcome: &RetryOutcome<'_>) -> bool {
+        match outcome {
+            RetryOutcome::Response(response) => self.contains_status(response.status_code()),
+            RetryOutcome::Error(error) => self.errors & bit(reason(error)) != 0,
+        }
+    }
+
+    pub(super) fn contains_status(&self, status: StatusCode) -> bool {
+        let (word, bit) = place(status);
+        self.statuses[word] & bit != 0
+    }
+}
+
+/// Where a status is noted. A `StatusCode` is below 1000.
+fn place(status: StatusCode) -> (usize, u64) {
+    let code = usize::from(status.as_u16()) % 1024;
+    (code / 64, 1 << (code % 64))
+}
+
+const fn bit(error: RetryableError) -> u8 {
+    1 << error as u8
+}
+
+fn reason(error: &HttpClientError) -> RetryableError {
+    match () {
+        () if error.is_timeout() => RetryableError::Timeout,
+        () if error.is_tls() => RetryableError::Tls,
+        () if error.is_connect() => RetryableError::Connect,
+        () => RetryableError::Interrupted,
+    }
+}
+
+impl fmt::Debug for Retryable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use RetryableError::{Connect, Interrupted, Timeout, Tls};
+        let statuses = (100..1000).filter_map(|code| StatusCode::from_u16(code).ok());
+        let statuses: Vec<_> =
+            statuses.filter(|status| self.contains_status(*status)).map(|status| status.as_u16()).collect();
+        let errors = [Connect, Tls, Timeout, Interrupted].into_iter();
+        let errors: Vec<_> = errors.filter(|error| self.errors & bit(*error) != 0).collect();
+        f.debug_struct("Retryable").field("statuses", &statuses).field("errors", &errors).finish()
+    }
+}
