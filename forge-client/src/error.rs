@@ -449,17 +449,20 @@ mod tests {
 
     #[test]
     fn the_errors_that_are_retried_can_be_chosen() {
-        use RetryableError::{Connect, Interrupted, Timeout, Tls};
-        let kinds = [
-            (Kind::Connect, Connect),
-            (Kind::Tls, Tls),
-            (Kind::Timeout, Timeout),
-            (Kind::Exchange, Interrupted),
-        ];
-        for (kind, error) in kinds {
-            let failure = HttpClientError::new(kind);
+        use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
+        let lack_of_token = |kind| HttpClientError::from(AuthenticationError::new("crm", kind));
+        let failure = |error| match error {
+            Connect => HttpClientError::new(Kind::Connect),
+            Tls => HttpClientError::new(Kind::Tls),
+            Timeout => HttpClientError::new(Kind::Timeout),
+            Interrupted => HttpClientError::new(Kind::Exchange),
+            NoToken => lack_of_token(AuthenticationErrorKind::Connect),
+        };
+        let all = [Connect, Tls, Timeout, Interrupted, NoToken];
+        for error in all {
+            let failure = failure(error);
             let outcome = RetryOutcome::Error(&failure);
-            for (_, chosen) in kinds {
+            for chosen in all {
                 let simple = SimpleRetryStrategy::new().retryable_errors([chosen]);
                 let exponential = ExponentialBackoffRetryStrategy::new().retryable_errors([chosen]);
                 let wants = [simple.retry_after(1, &outcome), exponential.retry_after(1, &outcome)];
@@ -471,9 +474,12 @@ mod tests {
             }
             let none = SimpleRetryStrategy::new().retryable_errors([]);
             assert_eq!(none.retry_after(1, &outcome), None);
-            let all = SimpleRetryStrategy::new().retryable_errors(kinds.map(|(_, error)| error));
-            assert!(all.retry_after(1, &outcome).is_some());
+            let default = SimpleRetryStrategy::new().retry_after(1, &outcome);
+            assert_eq!(default.is_some(), error != Tls, "{error:?}");
         }
+        let lasting = lack_of_token(AuthenticationErrorKind::Configuration);
+        let strategy = SimpleRetryStrategy::new().retryable_errors(all);
+        assert_eq!(strategy.retry_after(1, &RetryOutcome::Error(&lasting)), None);
     }
 
     #[test]

@@ -83,6 +83,17 @@ mod tests {
     use super::*;
     use crate::target::BaseUrl;
 
+    #[test]
+    fn braces_in_a_pattern_are_alternatives_and_in_a_path_they_are_encoded() {
+        let held = |pattern: &str| {
+            let exclusions = Exclusions::new(&[], &[pattern.to_owned()]).unwrap();
+            let base = BaseUrl::new(Url::parse("https://api.example.com").unwrap());
+            ["/a/x", "/b/x", "/{a,b}/x"].map(|path| exclusions.hold(base.join(path).unwrap().path()))
+        };
+        assert_eq!(held("/{a,b}/*"), [true, true, false]);
+        assert_eq!(held("/%7Ba,b%7D/*"), [false, false, true]);
+    }
+
     /// A row of the table in the documentation of `TokenAuth::excluded_paths`.
     struct Row {
         excluded: String,

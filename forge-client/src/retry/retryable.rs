@@ -20,6 +20,10 @@ pub enum RetryableError {
     Timeout,
     /// The connection was cut, or what came was no HTTP.
     Interrupted,
+    /// Nothing was sent, since no token could be had for the moment
+    /// ([`authentication_error`](HttpClientError::authentication_error)). A lack that does not pass by itself is not
+    /// retried.
+    NoToken,
 }
 
 /// The statuses and the errors that a strategy retries.
@@ -41,8 +45,10 @@ impl Retryable {
             statuses[codes[next] / 64] |= 1 << (codes[next] % 64);
             next += 1;
         }
-        let errors =
-            bit(RetryableError::Connect) | bit(RetryableError::Timeout) | bit(RetryableError::Interrupted);
+        let errors = bit(RetryableError::Connect)
+            | bit(RetryableError::Timeout)
+            | bit(RetryableError::Interrupted)
+            | bit(RetryableError::NoToken);
         Self { statuses, errors }
     };
 
@@ -65,7 +71,7 @@ impl Retryable {
     pub(super) fn contains(&self, outcome: &RetryOutcome<'_>) -> bool {
         match outcome {
             RetryOutcome::Response(response) => self.contains_status(response.status_code()),
-            RetryOutcome::Error(error) => self.errors & bit(reason(error)) != 0,
+            RetryOutcome::Error(error) => reason(error).is_some_and(|reason| self.errors & bit(reason) != 0),
         }
     }
 
@@ -85,22 +91,26 @@ const fn bit(error: RetryableError) -> u8 {
     1 << error as u8
 }
 
-fn reason(error: &HttpClientError) -> RetryableError {
-    match () {
+/// `None`: it does not pass by itself.
+fn reason(error: &HttpClientError) -> Option<RetryableError> {
+    if let Some(lack_of_token) = error.authentication_error() {
+        return lack_of_token.is_transient().then_some(RetryableError::NoToken);
+    }
+    Some(match () {
         () if error.is_timeout() => RetryableError::Timeout,
         () if error.is_tls() => RetryableError::Tls,
         () if error.is_connect() => RetryableError::Connect,
         () => RetryableError::Interrupted,
-    }
+    })
 }
 
 impl fmt::Debug for Retryable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use RetryableError::{Connect, Interrupted, Timeout, Tls};
+        use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
         let statuses = (100..1000).filter_map(|code| StatusCode::from_u16(code).ok());
         let statuses: Vec<_> =
             statuses.filter(|status| self.contains_status(*status)).map(|status| status.as_u16()).collect();
-        let errors = [Connect, Tls, Timeout, Interrupted].into_iter();
+        let errors = [Connect, Tls, Timeout, Interrupted, NoToken].into_iter();
         let errors: Vec<_> = errors.filter(|error| self.errors & bit(*error) != 0).collect();
         f.debug_struct("Retryable").field("statuses", &statuses).field("errors", &errors).finish()
     }
