@@ -89,3 +89,27 @@ fn inv22_whatever_happens_the_circuit_goes_its_way_and_closes_when_all_is_well()
         world.is_told_of_each_transition();
     });
 }
+
+#[test]
+fn inv22_a_reset_among_probes_and_failures_is_told_in_order_and_wedges_nothing() {
+    explore(1_000, || {
+        let world = World::half_open();
+        let reset = world.reset();
+        world.callers(6, |number| match number {
+            1 => Hangs,
+            2 => Dropped,
+            3 => Fails,
+            _ => Succeeds,
+        });
+        reset.join().expect("no panic");
+        world.is_told_of_each_transition();
+        // A reset after all: whatever they have made of it, the circuit is closed, and stays so.
+        world.reset().join().expect("no panic");
+        assert_eq!(world.state(), CircuitState::Closed);
+        let sent = world.sent();
+        world.give_up_the_hanging();
+        world.callers(4, |_| Succeeds);
+        assert_eq!((world.state(), world.sent()), (CircuitState::Closed, sent + 4));
+        world.is_told_of_each_transition();
+    });
+}

@@ -65,9 +65,10 @@ enum Kind {
     Json,
     Query,
     Header,
+    Cookie,
 }
 
-const KINDS: [Kind; 4] = [Kind::Form, Kind::Json, Kind::Query, Kind::Header];
+const KINDS: [Kind; 5] = [Kind::Form, Kind::Json, Kind::Query, Kind::Header, Kind::Cookie];
 
 /// A pipeline whose last step is called there.
 fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuilder {
@@ -100,6 +101,16 @@ fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuild
                 .request_data([("password", &secrets.field)])
                 // A server may know the token of the step before, and name it, without being sent it.
                 .request_data_with(move |context| later(context).into_iter().take(1))
+                .build()
+                .expect("a step"),
+        ),
+        Kind::Cookie => pipeline.step(
+            HeaderTokenFetcher::builder("second", url, "/token")
+                .depends_on(["first"])
+                .request_headers([("Cookie", format!("lang=de; key={}", secrets.header))])
+                .request_data([("password", &secrets.field)])
+                .request_data_with(move |context| later(context).into_iter().take(1))
+                .cookie("sid")
                 .build()
                 .expect("a step"),
         ),
@@ -137,7 +148,8 @@ async fn inv16_steps_pipelines_and_contexts_are_not_shown() {
     }
     let server = Origin::start(move |_| {
         let body = json!({ "access_token": token, "id_token": extra }).to_string();
-        RawReply::ok(body).with_header("authorization", format!("Bearer {token}"))
+        let reply = RawReply::ok(body).with_header("authorization", format!("Bearer {token}"));
+        reply.with_header("set-cookie", format!("sid={token}; Path=/"))
     });
     let server = server.await.expect("a server");
     for kind in KINDS {
@@ -210,7 +222,10 @@ async fn inv16_malformed_answers_to_steps_are_not_told() {
         let case = body.replace(&token, "…").chars().take(70).collect::<String>();
         // The header that a session would be in has what no header of ours may have.
         let header = format!("{token}\u{fc}");
-        server.set_reply(move |_| RawReply::ok(body.clone()).with_header("authorization", &header));
+        server.set_reply(move |_| {
+            let reply = RawReply::ok(body.clone()).with_header("authorization", &header);
+            reply.with_header("set-cookie", format!("sid={header}; Path=/"))
+        });
         for kind in KINDS {
             let pipeline = pipeline(kind, &server.url(), &secrets).build().expect("a pipeline");
             let error = pipeline.execute(false).await.expect_err(&case);
