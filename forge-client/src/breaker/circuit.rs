@@ -172,7 +172,7 @@ impl Circuit {
         }
     }
 
-    /// Begins anew. What is heard of requests that were admitted before belongs to an earlier phase.
+    /// Begins anew. The verdicts of requests that were admitted before belong to an earlier phase.
     pub(super) fn reset(&mut self, rules: &Rules) {
         self.enter(Phase::closed(rules.failure_rate));
     }

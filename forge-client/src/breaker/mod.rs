@@ -127,7 +127,7 @@ impl CircuitBreaker {
     }
 
     /// Closes all circuits, and forgets all failures: for when a server is known to be well again before its
-    /// circuit is half-open. What becomes of requests that are under way does not count any more.
+    /// circuit is half-open. The outcomes of requests that are under way do not count any more.
     ///
     /// ```
     /// use forge_client::{CircuitBreaker, CircuitState};

@@ -1,4 +1,4 @@
-//! What a configuration says.
+//! Getters of a configuration.
 
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ impl HttpClientConfig {
         self.0.max_body
     }
 
-    /// What decides about [retries](crate::HttpClientConfigBuilder::with_retry_strategy); `None`: nothing is
-    /// retried.
+    /// The [strategy](crate::HttpClientConfigBuilder::with_retry_strategy) that decides about retries; `None`:
+    /// nothing is retried.
     #[must_use]
     pub fn retry_strategy(&self) -> Option<&dyn RetryStrategy> {
         self.0.retry_strategy.as_deref()

@@ -36,7 +36,7 @@ pub(super) struct Retryable {
 }
 
 impl Retryable {
-    /// What may be better in a moment. A constant, as every call that ends is compared with it.
+    /// The outcomes that may be better in a moment. A constant, as every call that ends is compared with it.
     pub(super) const TRANSIENT: Self = {
         let mut statuses = [0; 16];
         let codes = [408, 429, 500, 502, 503, 504];
@@ -81,7 +81,7 @@ impl Retryable {
     }
 }
 
-/// Where a status is noted. A `StatusCode` is below 1000.
+/// The word and the bit that stand for a status. A `StatusCode` is below 1000.
 fn place(status: StatusCode) -> (usize, u64) {
     let code = usize::from(status.as_u16()) % 1024;
     (code / 64, 1 << (code % 64))

@@ -11,14 +11,14 @@ use http::header::{DATE, SET_COOKIE};
 pub(super) struct SetCookie<'a> {
     name: &'a [u8],
     /// As it is sent back: with the quotes that may stand around it.
-    pub(super) value: &'a [u8],
+    value: &'a [u8],
     domain: Option<&'a [u8]>,
     path: Option<&'a [u8]>,
     max_age: Option<TimeDelta>,
     expires: Option<DateTime<Utc>>,
 }
 
-/// What an answer says of one cookie.
+/// The effect that an answer has on one cookie.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CookieLookup<'a> {
     /// It sets the cookie, for this long; `None`: for as long as the session lasts.
@@ -85,7 +85,7 @@ impl<'a> SetCookie<'a> {
         domain(self) == domain(later) && self.path == later.path
     }
 
-    /// What the cookie comes to at this moment.
+    /// The effect of the cookie at this moment.
     fn at(&self, now: DateTime<Utc>) -> CookieLookup<'a> {
         // `Max-Age` wins over `Expires` (RFC 6265 5.3).
         let lifetime = self.max_age.or_else(|| Some(self.expires?.signed_duration_since(now)));
