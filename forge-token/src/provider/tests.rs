@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, ConfigError, Secret, SecretSource, TokenData, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ConfigError, Secret, SecretSource, TokenData, TokenProvider, async_trait,
 };
 use http::StatusCode;
 
 use crate::provider::OAuth2TokenProviderBuilder;
 use crate::{
-    ClientCredentials, ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenRequest,
+    AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenRequest,
     TokenResponse, TokenTransport,
 };
 
@@ -130,6 +130,57 @@ fn inv17_what_a_closure_hides_is_told_apart_by_a_part_of_the_key() {
     assert_eq!(distinct.len(), keys.len(), "{keys:?}");
     let in_another_order = client().key_part("other", "one").key_part("certificate", "one");
     assert_eq!(key(in_another_order), keys[6]);
+}
+
+/// RFC 6749 A.1, A.2, A.15 and A.16: none of them has any.
+#[tokio::test]
+async fn a_control_character_in_a_credential_is_refused_by_the_name_of_the_field() {
+    let later = |secret: String| SecretSource::from_fn(move || {
+        let secret = Secret::from(secret.clone());
+        async move { Ok::<_, std::io::Error>(secret) }
+    });
+    let server = Server::new(StatusCode::OK, r#"{"access_token":"t"}"#);
+    for ending in ["\n", "\r\n", "\0", "\u{7f}"] {
+        let wrong = format!("canary{ending}");
+        for method in [AuthMethod::Body, AuthMethod::Header, AuthMethod::HeaderRaw] {
+            let client = |id: &str, secret: SecretSource| {
+                ClientCredentialsTokenProvider::builder(URL, id, secret).auth_method(method)
+            };
+            let user = |name: &str, password: SecretSource| {
+                PasswordGrantTokenProvider::builder(URL, "a", "secret", name, password).auth_method(method)
+            };
+            let known = || SecretSource::from(wrong.as_str());
+            for (refused, field) in [
+                (client(&wrong, "secret".into()).build().err(), "client_id"),
+                (client("a", known()).build().err(), "client_secret"),
+                (user(&wrong, "p".into()).build().err(), "username"),
+                (user("u", known()).build().err(), "password"),
+                (client("a", "s".into()).secret_query_param("key", known()).build().err(), "secret_query_param"),
+            ] {
+                let error = refused.unwrap_or_else(|| panic!("{field} with {ending:?} is accepted"));
+                assert_eq!(error.field(), field, "{ending:?}");
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+            }
+            let secret = client("a", later(wrong.clone())).transport(server.clone()).build().unwrap();
+            let password = user("u", later(wrong.clone())).transport(server.clone()).build().unwrap();
+            let query = client("a", "s".into()).secret_query_param("key", later(wrong.clone()));
+            let query = query.transport(server.clone()).build().unwrap();
+            for (refused, field) in [
+                (secret.fetch_token().await.err(), "client_secret"),
+                (password.fetch_token().await.err(), "password"),
+                (query.fetch_token().await.err(), "secret_query_param"),
+            ] {
+                let error = refused.unwrap_or_else(|| panic!("{field} with {ending:?} is sent"));
+                assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
+                let shown = format!("{error} {error:?}");
+                assert!(shown.contains(&format!("`{field}`")) && !shown.contains("canary"), "{shown}");
+            }
+        }
+    }
+    assert!(server.calls().is_empty());
+    // A tab may stand in what a user types.
+    let user = PasswordGrantTokenProvider::builder(URL, "a", "secret", "u\tv", "p\tq").transport(server);
+    user.build().unwrap().fetch_token().await.unwrap();
 }
 
 #[tokio::test]
