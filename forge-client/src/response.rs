@@ -11,7 +11,7 @@ use url::Url;
 pub use self::stream::BodyStream;
 
 use crate::HttpClientError;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// An answer. Any status is one: see [`error_for_status`](Self::error_for_status).
 ///
@@ -26,7 +26,7 @@ use crate::target::presentable;
 /// ```
 pub struct HttpResponse {
     pub(crate) method: Method,
-    pub(crate) url: Url,
+    pub(crate) url: RequestUrl,
     /// Boxed, as responses are moved.
     pub(crate) inner: Box<reqwest::Response>,
     pub(crate) attempts: u32,
@@ -194,7 +194,7 @@ impl fmt::Debug for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpResponse")
             .field("method", &self.method)
-            .field("url", &presentable(&self.url))
+            .field("url", &self.url.shown())
             .field("status", &self.inner.status())
             .finish_non_exhaustive()
     }

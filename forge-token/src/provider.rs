@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, Clock, ConfigError, IntoTokenSource, OAuthErrorCode, ResponseFields, Secret, SecretSource,
-    TokenData, TokenProvider, TokenSource, async_trait,
+    AuthenticationError, Clock, ConfigError, IntoTokenSource, OAuthErrorCode, ResponseFields, Secret,
+    SecretSource, TokenData, TokenProvider, TokenSource, async_trait,
 };
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
@@ -168,9 +168,7 @@ impl Secrets {
     fn check(&self) -> Result<(), ConfigError> {
         check_client_text("client_secret", self.client.expose())?;
         self.grant.iter().try_for_each(|password| check_user_text("password", password.expose()))?;
-        self.query
-            .iter()
-            .try_for_each(|(_, secret)| check_client_text("secret_query_param", secret.expose()))
+        self.query.iter().try_for_each(|(_, secret)| check_client_text("secret_query_param", secret.expose()))
     }
 
     /// Always in the same order.
@@ -255,7 +253,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         hidden.extend(current.map(TokenData::access_token));
         hidden.extend(current.and_then(TokenData::refresh_token));
         // Some endpoints are given a key in the query.
-        let query: Vec<_> = self.endpoint.url().query_pairs().map(|(_, value)| value).collect();
+        let query: Vec<_> = self.endpoint.possible_secrets().collect();
         hidden.extend(query.iter().map(|value| &**value));
         let token = response.read_token(&ResponseFields::default(), sent_at, &hidden)?;
         // A token of a type that we cannot send must not be used (RFC 6749 7.1).

@@ -6,21 +6,20 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::Method;
 use http_body::Body;
-use url::Url;
 
 use crate::HttpClientError;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// The body of a response, piece by piece: see [`bytes_stream`](crate::HttpResponse::bytes_stream).
 #[must_use = "a stream does nothing until it is read"]
 pub struct BodyStream {
     method: Method,
-    url: Url,
+    url: RequestUrl,
     body: reqwest::Body,
 }
 
 impl BodyStream {
-    pub(super) fn new(method: Method, url: Url, response: reqwest::Response) -> Self {
+    pub(super) fn new(method: Method, url: RequestUrl, response: reqwest::Response) -> Self {
         Self { method, url, body: response.into() }
     }
 }
@@ -51,7 +50,7 @@ impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BodyStream")
             .field("method", &self.method)
-            .field("url", &presentable(&self.url))
+            .field("url", &self.url.shown())
             .finish_non_exhaustive()
     }
 }

@@ -256,7 +256,10 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..200 {
                         let before = block_on(work.outcome().unwrap());
-                        assert!(block_on(work.outcome().unwrap()) > before, "it began before it was asked for");
+                        assert!(
+                            block_on(work.outcome().unwrap()) > before,
+                            "it began before it was asked for"
+                        );
                     }
                 });
             }

@@ -33,15 +33,16 @@ impl fmt::Display for ShownName<'_> {
 /// A secret in base64 may begin with a slash. It has other signs of its kind then: `+` and `=`, or letters of
 /// both cases mixed with digits.
 fn looks_like_path(path: &Path) -> bool {
-    let is_begun = path.has_root()
-        || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
+    let is_begun =
+        path.has_root() || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
     is_begun && path.components().all(|part| !matches!(part, Component::Normal(name) if may_be_secret(name)))
 }
 
 fn may_be_secret(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return true };
     let has = |is: fn(&char) -> bool| name.chars().any(|c| is(&c));
-    let is_mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit);
+    let is_mixed =
+        has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit);
     let is_long = name.len() > MAX_MIXED_LEN && !name.contains(['.', '-', '_', ' ']);
     has(|c| matches!(c, '+' | '=') || !crate::is_printable(*c)) || is_mixed && is_long
 }

@@ -65,9 +65,10 @@ impl ClientAuth {
     pub(super) fn basic_pair(&self, secret: &Secret) -> Result<Option<Secret>, AuthenticationError> {
         let pair = match self.method {
             AuthMethod::Body => return Ok(None),
-            AuthMethod::Header => {
-                basic_credentials(&percent_encoded(&self.id), &Secret::from(&**percent_encoded(secret.expose())))
-            }
+            AuthMethod::Header => basic_credentials(
+                &percent_encoded(&self.id),
+                &Secret::from(&**percent_encoded(secret.expose())),
+            ),
             AuthMethod::HeaderRaw => basic_credentials(&self.id, secret),
         };
         pair.map(Some).map_err(|error| unusable(&error))

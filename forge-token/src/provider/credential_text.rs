@@ -30,7 +30,10 @@ pub(super) fn unusable(error: &ConfigError) -> AuthenticationError {
 
 fn check(field: &'static str, is_refused: bool) -> Result<(), ConfigError> {
     if is_refused {
-        return Err(ConfigError::new(field, "no control characters, such as a line end at the end of a file"));
+        return Err(ConfigError::new(
+            field,
+            "no control characters, such as a line end at the end of a file",
+        ));
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, ConfigError, Secret, SecretSource, TokenData, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ConfigError, Secret, SecretSource, TokenData,
+    TokenProvider, async_trait,
 };
 use http::StatusCode;
 
@@ -135,10 +136,12 @@ fn inv17_what_a_closure_hides_is_told_apart_by_a_part_of_the_key() {
 /// RFC 6749 A.1, A.2, A.15 and A.16: none of them has any.
 #[tokio::test]
 async fn a_control_character_in_a_credential_is_refused_by_the_name_of_the_field() {
-    let later = |secret: String| SecretSource::from_fn(move || {
-        let secret = Secret::from(secret.clone());
-        async move { Ok::<_, std::io::Error>(secret) }
-    });
+    let later = |secret: String| {
+        SecretSource::from_fn(move || {
+            let secret = Secret::from(secret.clone());
+            async move { Ok::<_, std::io::Error>(secret) }
+        })
+    };
     let server = Server::new(StatusCode::OK, r#"{"access_token":"t"}"#);
     for ending in ["\n", "\r\n", "\0", "\u{7f}"] {
         let wrong = format!("canary{ending}");
@@ -155,7 +158,10 @@ async fn a_control_character_in_a_credential_is_refused_by_the_name_of_the_field
                 (client("a", known()).build().err(), "client_secret"),
                 (user(&wrong, "p".into()).build().err(), "username"),
                 (user("u", known()).build().err(), "password"),
-                (client("a", "s".into()).secret_query_param("key", known()).build().err(), "secret_query_param"),
+                (
+                    client("a", "s".into()).secret_query_param("key", known()).build().err(),
+                    "secret_query_param",
+                ),
             ] {
                 let error = refused.unwrap_or_else(|| panic!("{field} with {ending:?} is accepted"));
                 assert_eq!(error.field(), field, "{ending:?}");
@@ -263,4 +269,29 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
         let sent = &server.calls()[0].1;
         assert!(sent.contains("grant_type=refresh_token&refresh_token=old%2B1"), "{sent}");
     }
+}
+
+/// A version or a tenant is no secret; a longer value may be, whatever its name is.
+#[tokio::test]
+async fn inv34_a_short_public_parameter_of_the_token_url_hides_no_error() {
+    let answer =
+        r#"{"error":"invalid_request","error_description":"code 2 of 22 at acme: no long-value here"}"#;
+    let server = Server::new(StatusCode::BAD_REQUEST, answer);
+    let message = async |client: OAuth2TokenProviderBuilder<ClientCredentials>| {
+        let provider = client.transport(server.clone()).build().unwrap();
+        provider.fetch_token().await.unwrap_err().to_string()
+    };
+    let at = |query: &str| ClientCredentialsTokenProvider::builder(format!("{URL}?{query}"), "a", "secret");
+    for client in
+        [at("v=2&tenant=acme"), client().query_param("v", "2").query_param("tenant", "acme"), at("2")]
+    {
+        let shown = message(client).await;
+        assert!(shown.contains("code 2 of 22 at acme: no long-value here"), "{shown}");
+    }
+    for client in [at("v=long-value"), at("long-value"), client().query_param("v", "long-value")] {
+        let shown = message(client).await;
+        assert!(shown.contains("code 2 of 22 at acme: no [redacted] here"), "{shown}");
+    }
+    let shown = message(client().secret_query_param("v", "2")).await;
+    assert!(shown.ends_with(": [redacted]"), "{shown}");
 }

@@ -280,8 +280,9 @@ async fn inv11_a_401_to_something_else_than_the_token_renews_nothing() {
 
 #[test]
 fn a_user_name_or_password_with_a_control_character_is_refused_by_its_name() {
-    let build =
-        |auth: BasicAuth| refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build());
+    let build = |auth: BasicAuth| {
+        refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())
+    };
     // As they come out of files.
     for ending in ["\n", "\r\n", "\0", "\t", "\u{7f}"] {
         assert_eq!(build(BasicAuth::new("user", format!("canary{ending}"))), "password", "{ending:?}");
