@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::HttpClientError;
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
-use crate::logging::{Carried, Mask, parameter, parts};
+use crate::logging::{Carried, Mask};
+use crate::multipart::{parameter, parts};
 
 /// A request as a command line for `curl`: see [`RequestBuilder::to_curl`](crate::RequestBuilder::to_curl).
 ///

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::quoted;
-use crate::logging::Part;
+use crate::multipart::Part;
 
 /// A multipart form as options of `curl`, which makes a boundary of its own; `values` is how the value of each
 /// part is shown. `None` if `curl` has no option that sends such a part.

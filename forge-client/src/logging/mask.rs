@@ -1,7 +1,6 @@
 mod carried;
 mod command_line;
 mod fields;
-mod multipart;
 mod names;
 mod references;
 mod secrets;
@@ -22,7 +21,6 @@ use names::Names;
 use references::bare;
 
 pub(crate) use carried::{Carried, CarriedBody};
-pub(crate) use multipart::{Part, parameter, parts};
 pub(super) use names::normalized;
 pub(crate) use secrets::Secrets;
 

@@ -44,7 +44,7 @@ impl Secrets {
         keys: Arc<[String]>,
     ) -> RequestUrl {
         self.learn(carried, &Names::new(keys), trust);
-        match self.masked_redirect(&target) {
+        match self.masked_redirect(carried.url, &target) {
             Some(shown) => RequestUrl::masked(target, shown),
             None => target.into(),
         }

@@ -4,9 +4,9 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::fields::{Kind, Pair, pairs};
-use super::multipart::Part;
 use super::{MASKED, Mask, Place};
 use crate::hop::Trust;
+use crate::multipart::Part;
 
 impl Mask {
     /// With its query, as far as the names in there are harmless.

@@ -4,7 +4,7 @@ use http::HeaderValue;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::multipart::{self, Part};
+use crate::multipart::{self, Part};
 
 /// A body in which values have names.
 pub(super) enum Fields {

@@ -52,18 +52,21 @@ impl Secrets {
         }
     }
 
-    /// How a URL is shown to which a server has redirected; `None`: as usual. If one of these is in the path, or
-    /// in the host, all of that is masked.
-    pub(super) fn masked_redirect(&self, url: &Url) -> Option<String> {
-        let (origin, path) = (origin(url), url.path());
-        // `Url` has written the host in lower case.
-        let lower =
-            Self { values: self.values.iter().map(|value| lower_case(value)).collect(), ..Self::default() };
-        if lower.into_finder().is_in(origin) {
+    /// How the `target` of a redirect is shown; `None`: as usual. If one of these is in its path, or in a host
+    /// other than that of the request, all of that is masked.
+    pub(super) fn masked_redirect(&self, from: &Url, target: &Url) -> Option<String> {
+        let (origin_of_target, path) = (origin(target), target.path());
+        if origin(from) != origin_of_target && self.in_lower_case().into_finder().is_in(origin_of_target) {
             return Some(MASKED.to_owned());
         }
         let is_masked = path.len() > MAX_SEARCHED || self.clone().into_finder().is_in(path);
-        is_masked.then(|| format!("{origin}/{MASKED}"))
+        is_masked.then(|| format!("{origin_of_target}/{MASKED}"))
+    }
+
+    /// As `Url` writes a host.
+    fn in_lower_case(&self) -> Self {
+        let lower = |value: &Zeroizing<String>| Zeroizing::new(value.to_ascii_lowercase());
+        Self { values: self.values.iter().map(lower).collect(), are_incomplete: self.are_incomplete }
     }
 
     /// The values of a body. Of what has another kind than those in which values have names, all of it is one.
@@ -91,7 +94,7 @@ impl Secrets {
     /// Values of headers, with their scheme and without, and what they consist of.
     fn learn_headers(&mut self, headers: &HeaderMap, is_secret: impl Fn(&HeaderName, &HeaderValue) -> bool) {
         for (_, value) in headers.iter().filter(|(name, value)| is_secret(name, value)) {
-            let Ok(value) = value.to_str() else { continue };
+            let value = &*String::from_utf8_lossy(value.as_bytes());
             self.add(value);
             self.learn_parameters(value);
             let Some((scheme, credentials)) = value.split_once(' ') else { continue };
@@ -205,10 +208,6 @@ fn beginning(body: &[u8]) -> Cow<'_, str> {
         // Maybe it was cut within a character.
         Err(error) => String::from_utf8_lossy(&start[..error.valid_up_to()]),
     }
-}
-
-fn lower_case(value: &str) -> Zeroizing<String> {
-    Zeroizing::new(value.to_ascii_lowercase())
 }
 
 /// How many bytes of a body are learned that is one value: `SecretFinder` searches for fewer.

@@ -376,3 +376,37 @@ fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
         assert_eq!(mask.answer_headers(&headers(&[("etag", "y")]), &url(), &trust()), "etag: \"y\"");
     }
 }
+
+#[test]
+fn inv16_a_credential_of_other_characters_than_ascii_is_masked_where_it_is_echoed() {
+    let mut request = Request::new(http::Method::GET, url());
+    let cookie = HeaderValue::from_bytes("theme=dark; session=pässwörd".as_bytes()).unwrap();
+    request.headers_mut().insert("cookie", cookie);
+    let mask = Mask::of(&Carried::by(&request), &trust(), [].into(), None);
+    assert_eq!(json(&mask, r#"{"x":"pässwörd","y":"p%C3%A4ssw%C3%B6rd"}"#), r#"{"x":"***","y":"***"}"#);
+}
+
+#[test]
+fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
+    let from = Url::parse("https://api-example.test/start").unwrap();
+    let headers = headers(&[("cookie", "s=Api-Example")]);
+    let carried = || Carried { url: &from, headers: &headers, body: CarriedBody::Bytes(&[]) };
+    for (target, shown) in [
+        ("https://api-example.test/x?y", "https://api-example.test/x"),
+        ("https://other.test/x", "https://other.test/x"),
+        ("https://api-example.test/a/Api%2DExample/b", "https://api-example.test/***"),
+        ("https://other.test/QXBpLUV4YW1wbGU", "https://other.test/***"),
+        ("https://Api-Example.other.test/x", "***"),
+    ] {
+        let target = Url::parse(target).unwrap();
+        let redirected = Secrets::default().redirect(&carried(), target.clone(), &trust(), [].into());
+        assert_eq!((redirected.shown(), &*redirected), (shown, &target));
+    }
+    let mut secrets = Secrets::default();
+    secrets.redirect(&carried(), from.clone(), &trust(), [].into());
+    let empty = HeaderMap::new();
+    let later = Carried { headers: &empty, ..carried() };
+    let target = Url::parse("https://other.test/Api-Example").unwrap();
+    let redirected = secrets.redirect(&later, target, &trust(), [].into());
+    assert_eq!(redirected.shown(), "https://other.test/***", "what an earlier hop has carried");
+}
