@@ -6,8 +6,9 @@ use url::Url;
 
 use super::Call;
 use crate::HttpClientError;
+use crate::auth::CallAuth;
 use crate::hop::Hop;
-use crate::logging::{Carried, Secrets};
+use crate::logging::{Carried, Logging, Secrets};
 use crate::target::RequestUrl;
 
 /// Most calls meet no redirect, and this stays empty.
@@ -31,7 +32,7 @@ impl Call<'_> {
     /// set other ones when asked again.
     pub(super) fn keep(&mut self, headers: &HeaderMap) {
         let is_altered =
-            !self.client.hooks.request.is_empty() || self.auth.as_ref().is_some_and(|auth| auth.has_hook());
+            !self.client.hooks.request.is_empty() || self.auth.as_ref().is_some_and(CallAuth::has_hook);
         if is_altered && self.redirects.are_followed() {
             self.trail.sent = Some(Box::new(headers.clone()));
         }
@@ -53,7 +54,7 @@ impl Call<'_> {
                 |sent| *sent,
             );
             let carried = Carried { url: &hop.url, headers: &headers, body: hop.body.carried() };
-            let names = client.logging.as_ref().map_or_else(|| [].into(), |logging| logging.more_names());
+            let names = client.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
             trail.secrets.get_or_insert_default().redirect(&carried, target, trust, names)
         };
         redirects.follow(hop, response, trust, shown)

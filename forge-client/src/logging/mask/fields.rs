@@ -62,7 +62,8 @@ fn pair(piece: &[u8]) -> Pair {
 /// Whether the only `=` are the padding of base64 (RFC 4648 4), and the rest is as long as a key.
 fn is_padded_base64(piece: &[u8]) -> bool {
     let text = piece.trim_ascii_end().strip_suffix(b"=").map(|text| text.strip_suffix(b"=").unwrap_or(text));
-    text.is_some_and(|text| text.len() >= MIN_KEY_LEN && !text.contains(&b'=')) && piece.len() % 4 == 0
+    text.is_some_and(|text| text.len() >= MIN_KEY_LEN && !text.contains(&b'='))
+        && piece.len().is_multiple_of(4)
 }
 
 /// Names of parameters that may be empty, such as `access_token=`, are mostly shorter, and few of the others
