@@ -1,14 +1,17 @@
+mod form;
+
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
-use reqwest::Request;
 
 use crate::HttpClientError;
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
-use crate::logging::Mask;
+use crate::logging::{Carried, Mask};
+use crate::multipart::{parameter, parts};
 
 /// A request as a command line for `curl`: see [`RequestBuilder::to_curl`](crate::RequestBuilder::to_curl).
 ///
@@ -23,14 +26,20 @@ struct Shown<'a> {
     client: &'a Inner,
     hop: Hop<'a>,
     headers: HeaderMap,
+    /// The request's own.
+    timeout: Option<Duration>,
 }
 
 impl<'a> Curl<'a> {
-    /// `headers`: those of the hop, with what authenticates it.
-    pub(crate) fn of(client: &'a Inner, mut hop: Hop<'a>, headers: HeaderMap) -> Self {
-        // Never sent (RFC 3986 3.5).
-        hop.url.set_fragment(None);
-        Self { request: Ok(Shown { client, hop, headers }), with_secrets: false }
+    /// `headers`: those of the hop, with what authenticates it. `timeout`: if the request has one of its own.
+    pub(crate) fn of(
+        client: &'a Inner,
+        mut hop: Hop<'a>,
+        headers: HeaderMap,
+        timeout: Option<Duration>,
+    ) -> Self {
+        hop.url.remove_fragment();
+        Self { request: Ok(Shown { client, hop, headers, timeout }), with_secrets: false }
     }
 
     pub(crate) fn failed(error: &'a HttpClientError) -> Self {
@@ -55,10 +64,8 @@ impl Shown<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, with_secrets: bool) -> fmt::Result {
         let (hop, trust) = (&self.hop, &self.client.trust);
         let mask = (!with_secrets).then(|| {
-            let mut request = Request::new(hop.method.clone(), hop.url.clone());
-            *request.headers_mut() = self.headers.clone();
-            *request.body_mut() = hop.body.at_hand().map(|body| body.to_vec().into());
-            Mask::of(&request, trust, [].into())
+            let carried = Carried { url: &hop.url, headers: &self.headers, body: hop.body.carried() };
+            Mask::of(&carried, trust, [].into(), None)
         });
 
         f.write_str("curl")?;
@@ -68,13 +75,21 @@ impl Shown<'_> {
             Method::GET if !has_body => {}
             _ => write!(f, " -X {}", word(hop.method.as_str()))?,
         }
+        if let Some(timeout) = self.timeout.filter(|timeout| *timeout <= MAX_TIME) {
+            write!(f, " --max-time {}", seconds(timeout))?;
+        }
         let url = mask.as_ref().map_or_else(|| hop.url.to_string(), |mask| mask.url(&hop.url));
         if url.contains(['[', ']', '{', '}']) {
             // Else curl takes them for patterns.
             f.write_str(" --globoff")?;
         }
         write!(f, " {}", quoted(&url))?;
+        let form = self.form(mask.as_ref());
         for (name, value) in &self.headers {
+            if form.is_some() && name == CONTENT_TYPE {
+                // That of `curl` names the boundary of `curl`.
+                continue;
+            }
             let value = match &mask {
                 Some(mask) => mask.header_value(name, value, &hop.url, trust),
                 None => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -83,7 +98,9 @@ impl Shown<'_> {
             let header = if value.is_empty() { format!("{name};") } else { format!("{name}: {value}") };
             write!(f, " -H {}", quoted(&header))?;
         }
-        if has_body {
+        if let Some(form) = form {
+            write!(f, " {form}")?;
+        } else if has_body {
             let content_type = self.headers.get(CONTENT_TYPE);
             if content_type.is_none() {
                 // Else curl calls it a form.
@@ -93,6 +110,27 @@ impl Shown<'_> {
         }
         Ok(())
     }
+
+    /// The body as options for a multipart form, if it is one that `curl` can send.
+    fn form(&self, mask: Option<&Mask>) -> Option<String> {
+        let body = self.hop.body.at_hand().filter(|body| body.len() <= MAX_FORM)?;
+        let content_type = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let essence = content_type.split(';').next().unwrap_or_default();
+        if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
+            return None;
+        }
+        let parts = parts(body, &parameter(content_type, "boundary")?)?;
+        let values = match mask {
+            Some(mask) => mask.part_values(&parts),
+            None => parts.iter().map(|part| part.text().map(ToOwned::to_owned)).collect(),
+        };
+        form::options(&parts, &values).filter(|options| options.len() <= MAX_SHOWN)
+    }
+}
+
+/// In seconds, to the millisecond, as `curl` counts; never 0, which would be no limit.
+fn seconds(timeout: Duration) -> f64 {
+    (timeout.as_secs_f64() * 1e3).ceil() / 1e3
 }
 
 /// The body, if it can be shown; else it has to come from elsewhere.
@@ -108,6 +146,12 @@ fn data(body: &RequestBody, content_type: Option<&HeaderValue>, mask: Option<&Ma
 
 /// More does not fit into a command line everywhere.
 const MAX_SHOWN: usize = 64 * 1024;
+
+/// How much of a form is looked through for its parts: files may be among them, which are only named.
+const MAX_FORM: usize = 4 * 1024 * 1024;
+
+/// The longest time that `curl` takes: it counts milliseconds in 32 bits on some machines.
+const MAX_TIME: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// A method may be any token (RFC 9110 5.6.2), and most of what a shell acts on may stand in one.
 fn word(text: &str) -> Cow<'_, str> {

@@ -4,10 +4,9 @@ use std::fmt;
 use bytes::Bytes;
 use forge_core::{AuthenticationError, ConfigError, ExchangeError, write_chain};
 use http::{Method, StatusCode};
-use url::Url;
 
 use crate::CircuitOpen;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// A request that brought no usable answer, and why.
 ///
@@ -15,8 +14,8 @@ use crate::target::presentable;
 /// [`source`](Error::source) chain holds a credential, unless a hook or the stream of a request's body put one
 /// into its own error.
 ///
-/// The path is shown. Where an API takes a secret in it (`/bot<token>/…`), log what the predicates
-/// and [`status_code`](Self::status_code) say, and neither the error itself nor its sources.
+/// The path is shown, unless a redirect repeats there what the call has carried as a secret. Where an API takes
+/// a secret in it (`/bot<token>/…`), log what the predicates and [`status_code`](Self::status_code) say, and neither the error itself nor its sources.
 pub struct HttpClientError(Box<Inner>);
 
 struct Inner {
@@ -237,8 +236,8 @@ impl HttpClientError {
     }
 
     #[cold]
-    pub(crate) fn at(mut self, method: &Method, url: &Url) -> Self {
-        self.0.request.get_or_insert_with(|| (method.clone(), presentable(url).to_owned()));
+    pub(crate) fn at(mut self, method: &Method, url: &RequestUrl) -> Self {
+        self.0.request.get_or_insert_with(|| (method.clone(), url.shown().to_owned()));
         self
     }
 

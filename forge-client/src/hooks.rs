@@ -67,10 +67,11 @@ mod tests {
     use super::*;
     use crate::hop::Trust;
     use crate::target::Origin;
+    use crate::target::RequestUrl;
 
     /// A request that hooks see. Trusted at `https://a.example`.
     pub(super) struct Sent {
-        url: Url,
+        url: RequestUrl,
         headers: HeaderMap,
         trust: Trust,
     }
@@ -81,7 +82,7 @@ mod tests {
                 origins: vec![Origin::of(&Url::parse("https://a.example").unwrap())],
                 sensitive_names: vec![HeaderName::from_static("x-odd")],
             };
-            Self { url: Url::parse(url).unwrap(), headers: HeaderMap::new(), trust }
+            Self { url: Url::parse(url).unwrap().into(), headers: HeaderMap::new(), trust }
         }
 
         pub(super) fn with(mut self, name: &'static str, value: &'static str) -> Self {
@@ -113,7 +114,7 @@ mod tests {
     fn answered<T>(look: impl FnOnce(&mut ReceivedResponse<'_>) -> T) -> T {
         look(&mut ReceivedResponse {
             method: &Method::GET,
-            url: &Url::parse("https://a.example/x").unwrap(),
+            url: &Url::parse("https://a.example/x").unwrap().into(),
             status: StatusCode::OK,
             headers: &HeaderMap::new(),
             attempt: 1,

@@ -10,13 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::auth::BareRequest;
-use crate::target::Origin;
+use crate::logging::CarriedBody;
+use crate::target::{Origin, RequestUrl};
 use crate::upload::Watch;
 
 /// One request of a call: the first, or what a redirect made of it.
 pub(crate) struct Hop<'a> {
     pub(crate) method: Method,
-    pub(crate) url: Url,
+    pub(crate) url: RequestUrl,
     /// Without what the client's own authentication adds. Often just the client's default headers.
     pub(crate) headers: Cow<'a, HeaderMap>,
     pub(crate) body: RequestBody,
@@ -61,7 +62,7 @@ impl<'a> Hop<'a> {
     /// only; the caller's own go where the caller says.
     pub(crate) fn first(
         method: Method,
-        url: Url,
+        url: RequestUrl,
         defaults: &'a HeaderMap,
         own: HeaderMap,
         body: RequestBody,
@@ -83,6 +84,7 @@ impl<'a> Hop<'a> {
         BareRequest {
             method: &self.method,
             url: &self.url,
+            shown_url: self.url.shown(),
             path: self.url.path(),
             own: &self.headers,
             body: if self.body.is_empty() { Some(&[]) } else { self.body.at_hand() },
@@ -94,7 +96,7 @@ impl<'a> Hop<'a> {
     }
 
     /// Turns this hop into the one to another URL.
-    pub(crate) fn move_to(&mut self, url: Url, trust: &Trust) {
+    pub(crate) fn move_to(&mut self, url: RequestUrl, trust: &Trust) {
         let was_trusted = self.trusted;
         let stays = Origin::of(&self.url).holds(&url);
         self.trusted = was_trusted && trust.holds(&url);
@@ -147,6 +149,15 @@ impl RequestBody {
     /// Whether it can be sent now: the first time, or once more.
     pub(crate) fn can_be_sent(&self) -> bool {
         !matches!(self, Self::Stream(None))
+    }
+
+    /// As far as secrets may be in it.
+    pub(crate) fn carried(&self) -> CarriedBody<'_> {
+        match self {
+            Self::Empty => CarriedBody::Bytes(&[]),
+            Self::Bytes(bytes) => CarriedBody::Bytes(bytes),
+            Self::Stream(_) => CarriedBody::Stream,
+        }
     }
 
     /// The body itself, where it is no stream.
@@ -207,7 +218,7 @@ mod tests {
     }
 
     fn first<'a>(target: &str, defaults: &'a HeaderMap, own: HeaderMap) -> Hop<'a> {
-        Hop::first(Method::GET, url(target), defaults, own, RequestBody::Empty, &trust())
+        Hop::first(Method::GET, url(target).into(), defaults, own, RequestBody::Empty, &trust())
     }
 
     fn sent(hop: &Hop<'_>) -> Vec<String> {
@@ -230,18 +241,18 @@ mod tests {
     fn inv13_what_was_stripped_is_not_restored() {
         let own = headers(&[("authorization", "own"), ("accept", "x"), ("referer", "x")]);
         let mut hop = first("https://a.example", none(), own);
-        hop.move_to(url("https://also-a.example"), &trust());
+        hop.move_to(url("https://also-a.example").into(), &trust());
         assert_eq!(sent(&hop), ["accept", "authorization", "referer"]);
-        hop.move_to(url("https://b.example"), &trust());
+        hop.move_to(url("https://b.example").into(), &trust());
         assert_eq!(sent(&hop), ["accept"]);
-        hop.move_to(url("https://a.example"), &trust());
+        hop.move_to(url("https://a.example").into(), &trust());
         assert_eq!(sent(&hop), ["accept"]);
     }
 
     #[test]
     fn inv13_a_foreign_server_cannot_send_us_home_with_our_credentials() {
         let mut hop = first("https://b.example", none(), HeaderMap::new());
-        hop.move_to(url("https://a.example"), &trust());
+        hop.move_to(url("https://a.example").into(), &trust());
         assert!(!hop.is_trusted());
         assert_eq!(sent(&hop), [""; 0]);
     }
@@ -250,9 +261,9 @@ mod tests {
     fn inv13_the_callers_own_header_goes_where_the_caller_says_and_no_further() {
         let mut hop = first("https://b.example/1", none(), headers(&[("authorization", "own")]));
         assert_eq!(sent(&hop), ["authorization"]);
-        hop.move_to(url("https://b.example/2"), &trust());
+        hop.move_to(url("https://b.example/2").into(), &trust());
         assert_eq!(sent(&hop), ["authorization"]);
-        hop.move_to(url("https://c.example"), &trust());
+        hop.move_to(url("https://c.example").into(), &trust());
         assert_eq!(sent(&hop), [""; 0]);
     }
 
@@ -263,7 +274,7 @@ mod tests {
         value.set_sensitive(true);
         own.append("x-plain", value);
         let mut hop = first("https://a.example", none(), own);
-        hop.move_to(url("https://b.example"), &trust());
+        hop.move_to(url("https://b.example").into(), &trust());
         assert_eq!(sent(&hop), [""; 0]);
     }
 
@@ -293,7 +304,7 @@ mod tests {
             ("x-monkey", "x"),
         ]);
         let mut hop = first("https://a.example", none(), own);
-        hop.move_to(url("https://b.example"), &trust());
+        hop.move_to(url("https://b.example").into(), &trust());
         assert_eq!(sent(&hop), ["accept", "traceparent", "x-monkey", "x-request-id"]);
     }
 

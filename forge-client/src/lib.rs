@@ -31,6 +31,7 @@ mod header;
 mod hooks;
 mod hop;
 mod logging;
+mod multipart;
 mod peek;
 mod redirect;
 mod request;

@@ -9,11 +9,12 @@ use reqwest::Request;
 use tracing::Level;
 
 use crate::hop::Trust;
+use crate::target::RequestUrl;
 
 use entry::Attempt;
 
 pub(crate) use entry::Entry;
-pub(crate) use mask::Mask;
+pub(crate) use mask::{Carried, CarriedBody, Mask, Secrets};
 
 /// What a client tells through `tracing` of each request that it sends.
 ///
@@ -32,7 +33,7 @@ pub(crate) use mask::Mask;
 ///
 /// An answer's body, if asked for, has an event of its own: when the caller has read it.
 ///
-/// Paths are shown. An API that takes a secret in one (`/bot<token>/…`) is not for this log, nor for one of
+/// Paths are shown, except for one of a redirect that repeats a secret of the call. An API that takes a secret in one (`/bot<token>/…`) is not for this log, nor for one of
 /// [errors](crate::HttpClientError): filter them in the subscriber, or let a
 /// [response hook](crate::ResponseHook) and an [error hook](crate::ErrorHook) tell what may be told instead.
 ///
@@ -77,7 +78,9 @@ impl Logging {
     /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what is masked in the request: its
     /// headers and the cookies and parameters in them, its query, its body. What is shorter than 6 bytes is
     /// not searched for; if there are more than 1,024 such values, every value is masked. After 64 KiB of
-    /// values only their lengths are told. URLs, also relative ones and those within a text, lose user-info, query and fragment.
+    /// values only their lengths are told. URLs, also relative ones and those within a text, lose user-info,
+    /// query and fragment. Where a [body hides](Self::log_body) what it holds, most headers of its answer are
+    /// masked.
     pub fn log_headers(mut self, log: bool) -> Self {
         self.log_headers = log;
         self
@@ -91,6 +94,11 @@ impl Logging {
     /// what is masked in the request. So they are in a text that is JSON, one level deep, and beside a name
     /// (`{"name":"password","value":"…"}`); not in a list of pairs (`["password","…"]`), and not in XML or
     /// other languages within a text. Of other bodies, and of streams, only the length is told.
+    ///
+    /// An echo is known by what the request's body says: a value in JSON, a form or a multipart form, or the
+    /// whole of another body. If that cannot be read, the log tells only the length of the answer's body, and of
+    /// its headers only `Content-Type`, `Content-Length` and `Date`: so it is after a stream, and after JSON or a
+    /// form of more than 64 KiB, or one that is not what its `Content-Type` says.
     ///
     /// What is personal is not known by its name, and this is not the way to keep it out of a log.
     pub fn log_body(mut self, log: bool) -> Self {
@@ -113,16 +121,25 @@ impl Logging {
         self
     }
 
-    /// The event of this attempt, of which the end is yet to come; `None` if nobody wants it.
+    /// The event of this attempt, of which the end is yet to come; `None` if nobody wants it. `earlier`: what
+    /// earlier hops of the call have carried.
     pub(crate) fn begin<'a>(
         &self,
         request: &Request,
+        url: &RequestUrl,
         trust: &'a Trust,
         attempt: u32,
         extensions: &Extensions,
+        earlier: Option<&Secrets>,
     ) -> Option<Entry<'a>> {
         let is_wanted = tracing::enabled!(target: TARGET, Level::WARN);
-        is_wanted.then(|| Entry::new(self, request, trust, Attempt::of(request, attempt, extensions)))
+        let attempt = || Attempt::of(request.method(), url, attempt, extensions);
+        is_wanted.then(|| Entry::new(self, request, trust, attempt(), earlier))
+    }
+
+    /// The names besides those that are known.
+    pub(crate) fn more_names(&self) -> Arc<[String]> {
+        Arc::clone(&self.sensitive_keys)
     }
 }
 

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::HttpClientError;
 use crate::hop::{Hop, Trust};
-use crate::target::Origin;
+use crate::target::{Origin, RequestUrl};
 
 /// The redirects that a call may still follow.
 pub(crate) struct Redirects {
@@ -17,12 +17,19 @@ impl Redirects {
         Self { left: limit }
     }
 
-    /// Turns the hop into the one that the answer asks for. Says whether it does.
+    /// Whether redirects are followed at all.
+    pub(crate) fn are_followed(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Turns the hop into the one that the answer asks for, whose URL is shown as `shown` says. Returns whether
+    /// it does.
     pub(crate) fn follow(
         &mut self,
         hop: &mut Hop<'_>,
         response: &reqwest::Response,
         trust: &Trust,
+        shown: impl FnOnce(&Hop<'_>, Url) -> RequestUrl,
     ) -> Result<bool, HttpClientError> {
         let Some(left) = &mut self.left else { return Ok(false) };
         let status = response.status();
@@ -37,6 +44,8 @@ impl Redirects {
         if hop.url.scheme() == "https" && target.scheme() == "http" {
             return refuse("from https to http");
         }
+        // Before the hop changes: the target may repeat what it has carried.
+        let target = shown(hop, target);
         let keeps_method = match status {
             StatusCode::SEE_OTHER => hop.method == Method::GET || hop.method == Method::HEAD,
             // What browsers do, and RFC 9110 15.4.2 and 15.4.3 allow for that reason.

@@ -44,7 +44,8 @@ impl Parts {
     fn first_hop(mut self: Box<Self>, client: &Inner) -> Result<(Hop<'_>, CallOptions), HttpClientError> {
         mark_credentials(&self.options, &mut self.headers);
         let (headers, body) = self.body.under(self.headers);
-        let hop = Hop::first(self.method, self.url, &client.default_headers, headers, body, &client.trust);
+        let hop =
+            Hop::first(self.method, self.url.into(), &client.default_headers, headers, body, &client.trust);
         match self.options.auth.check(client.authentication.as_deref(), hop.is_trusted()) {
             Ok(()) => Ok((hop, self.options)),
             Err(error) => Err(HttpClientError::from(error).at(&hop.method, &hop.url)),
@@ -282,9 +283,13 @@ impl RequestBuilder {
 
     /// The request as a command line for `curl`, for a bug report or a terminal: as it would be sent first,
     /// with default headers and with the credential that is at hand (nothing is fetched, and request hooks
-    /// are not asked). Secrets are masked, by the rules of [`Logging`](crate::Logging), unless
-    /// [`with_secrets`](Curl::with_secrets) asks for them. A stream has to come from standard input, and so
-    /// has a body that is no text; where secrets are masked, also one that is neither JSON nor a form.
+    /// are not asked). The request's own time-outs become `--max-time`; the client's do not. Secrets are masked,
+    /// by the rules of [`Logging`](crate::Logging), unless [`with_secrets`](Curl::with_secrets) asks for them.
+    ///
+    /// A multipart form becomes an option for each part. A file in it is only named: `curl` reads it from the
+    /// directory in which it runs. A stream has to come from standard input, and so has a body that is no text,
+    /// or a form with a part for which `curl` has no option; where secrets are masked, also a body that is
+    /// neither JSON nor a form.
     ///
     /// ```
     /// # fn run() -> Result<(), forge_client::HttpClientError> {
@@ -308,21 +313,22 @@ impl RequestBuilder {
         mark_credentials(&parts.options, &mut own);
         let (headers, body) = parts.body.shown().under(own);
         let (method, url) = (parts.method.clone(), parts.url.clone());
-        let hop = Hop::first(method, url, &client.default_headers, headers, body, &client.trust);
+        let hop = Hop::first(method, url.into(), &client.default_headers, headers, body, &client.trust);
         let mut headers = HeaderMap::clone(&hop.headers);
         if let Some(scheme) = parts.options.auth.scheme(client.authentication.as_deref())
             && hop.is_trusted()
         {
             scheme.show(&hop.bare(), &mut headers);
         }
-        Curl::of(client, hop, headers)
+        let timeout = parts.options.timeout.into_iter().chain(parts.options.total_timeout).min();
+        Curl::of(client, hop, headers, timeout)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Parts) -> Result<(), ConfigError>) -> Self {
         if let Ok(parts) = &mut self.request
             && let Err(error) = change(parts)
         {
-            self.request = Err(HttpClientError::from(error).at(&parts.method, &parts.url));
+            self.request = Err(HttpClientError::from(error).at(&parts.method, &parts.url.clone().into()));
         }
         self
     }

@@ -12,7 +12,7 @@ pub use self::stream::BodyStream;
 
 use crate::HttpClientError;
 use crate::examined::MAX_EXAMINED;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// An answer. Any status is one: see [`error_for_status`](Self::error_for_status).
 ///
@@ -27,7 +27,7 @@ use crate::target::presentable;
 /// ```
 pub struct HttpResponse {
     pub(crate) method: Method,
-    pub(crate) url: Url,
+    pub(crate) url: RequestUrl,
     /// Boxed, as responses are moved.
     pub(crate) inner: Box<reqwest::Response>,
     pub(crate) attempts: u32,
@@ -222,7 +222,7 @@ impl fmt::Debug for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpResponse")
             .field("method", &self.method)
-            .field("url", &presentable(&self.url))
+            .field("url", &self.url.shown())
             .field("status", &self.inner.status())
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
 //! The loop: credential, request, answer, and what follows of it.
 
 mod exchange;
+mod trail;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::peek::{Peeked, peek};
 use crate::redirect::Redirects;
 use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
 use crate::{ExaminedResponse, HttpClientError};
+use trail::Trail;
 
 /// What a request says of its call.
 #[derive(Default)]
@@ -37,6 +39,7 @@ pub(crate) struct Call<'a> {
     options: &'a CallOptions,
     auth: Option<CallAuth<'a>>,
     redirects: Redirects,
+    trail: Trail,
     pub(crate) started: Instant,
     deadline: Option<Instant>,
     /// Requests sent.
@@ -92,6 +95,7 @@ impl<'a> Call<'a> {
             options,
             auth,
             redirects: Redirects::at_most(client.max_redirects),
+            trail: Trail::default(),
             started,
             deadline,
             attempts: 0,
@@ -109,7 +113,7 @@ impl<'a> Call<'a> {
             if !self.client.hooks.response.is_empty() {
                 self.show(&response)?;
             }
-            if self.redirects.follow(&mut self.hop, &response, &self.client.trust)? {
+            if self.redirect(&response)? {
                 continue;
             }
             if let Some(policy) = &self.client.retries {

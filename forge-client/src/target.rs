@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use forge_core::ConfigError;
 use url::{ParseError, Url};
@@ -100,6 +101,44 @@ fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
         return Err(ConfigError::new(field, "a URL without user name and password (see `with_basic_auth`)"));
     }
     Ok(())
+}
+
+/// The URL of a request, and how errors, logs and `Debug` show it.
+#[derive(Clone)]
+pub(crate) struct RequestUrl {
+    url: Url,
+    /// Where a server has redirected to a path that holds a secret.
+    masked: Option<Box<str>>,
+}
+
+impl RequestUrl {
+    /// One that is shown as this text.
+    pub(crate) fn masked(url: Url, shown: String) -> Self {
+        Self { url, masked: Some(shown.into()) }
+    }
+
+    pub(crate) fn shown(&self) -> &str {
+        self.masked.as_deref().unwrap_or_else(|| presentable(&self.url))
+    }
+
+    /// Never sent (RFC 3986 3.5).
+    pub(crate) fn remove_fragment(&mut self) {
+        self.url.set_fragment(None);
+    }
+}
+
+impl From<Url> for RequestUrl {
+    fn from(url: Url) -> Self {
+        Self { url, masked: None }
+    }
+}
+
+impl Deref for RequestUrl {
+    type Target = Url;
+
+    fn deref(&self) -> &Url {
+        &self.url
+    }
 }
 
 /// A URL as errors and `Debug` may show it: the query may hold secrets.

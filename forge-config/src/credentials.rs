@@ -1,6 +1,6 @@
 //! Which credentials a service has.
 
-use forge_core::{ConfigError, SecretSource};
+use forge_core::{ConfigError, SecretSource, has_control_character};
 
 use crate::service::field;
 use crate::{ServiceConfig, ServiceConfigError};
@@ -70,8 +70,9 @@ impl ServiceConfig {
             Credentials::ApiKey(&needed!(self, api_key, since).0)
         } else if let Some(since) = basic {
             let username = needed!(self, basic_username, since);
-            if username.contains(':') {
-                return Err(self.expected("basic_username", "no colon (RFC 7617 2)"));
+            if username.contains(':') || has_control_character(username) {
+                let expected = "no colon and no control characters (RFC 7617 2)";
+                return Err(self.expected("basic_username", expected));
             }
             Credentials::Basic { username, password: &needed!(self, basic_password, since).0 }
         } else if let Some(since) = oauth2 {
@@ -195,6 +196,10 @@ mod tests {
             (
                 json!({"basic_username": "a:b", "basic_password": secret}),
                 vec!["`basic_username`: expected no colon"],
+            ),
+            (
+                json!({"basic_username": "a\n", "basic_password": secret}),
+                vec!["`basic_username`: expected no colon and no control characters"],
             ),
             (json!({"scope": "a"}), vec!["`token_url`:", "since `scope`"]),
             (json!({"token_url": "https://a.example.com"}), vec!["`client_id`:"]),

@@ -1,10 +1,7 @@
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Secret, SecretSource, TokenData, TokenProvider,
-    async_trait, is_token_text,
+    AuthenticationError, AuthenticationErrorKind, SecretSource, TokenData, TokenProvider, async_trait,
+    basic_credentials, is_token_text,
 };
-use zeroize::Zeroizing;
 
 /// A credential that somebody else renews, as a token: a manager reads it once, and again when it was
 /// rejected. So a file that has changed is noticed, and one that has not costs no second request.
@@ -31,8 +28,8 @@ impl SecretToken {
     }
 
     /// The file or variable is at fault, not a server.
-    fn no_token(&self) -> AuthenticationError {
-        let message = format!("`{}`: expected a non-empty secret of printable ASCII characters", self.field);
+    fn unusable(&self, expected: &str) -> AuthenticationError {
+        let message = format!("`{}`: expected {expected}", self.field);
         AuthenticationError::new(&self.service_name, AuthenticationErrorKind::Configuration)
             .with_message(message)
     }
@@ -47,45 +44,84 @@ impl TokenProvider for SecretToken {
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
         let read = self.secret.read().await;
         let secret = read.map_err(|error| error.or_service_name(&self.service_name))?;
-        Ok(match &self.scheme {
-            Scheme::Bearer if !is_token_text(secret.expose()) => return Err(self.no_token()),
-            Scheme::Bearer => TokenData::new(secret),
+        match &self.scheme {
+            Scheme::Bearer if is_token_text(secret.expose()) => Ok(TokenData::new(secret)),
+            Scheme::Bearer => Err(self.unusable("a non-empty secret of printable ASCII characters")),
             Scheme::Basic { username } => {
-                let login = Zeroizing::new(format!("{username}:{}", secret.expose()));
-                TokenData::new(Secret::from(STANDARD.encode(login.as_bytes()))).with_token_type("Basic")
+                // The name was checked when the service was built.
+                let credentials =
+                    basic_credentials(username, &secret).map_err(|error| self.unusable(error.expected()))?;
+                Ok(TokenData::new(credentials).with_token_type("Basic"))
             }
-        })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::thread::{self, Thread};
 
     use super::*;
 
-    #[test]
-    fn a_file_that_holds_no_token_is_told_by_its_field() {
-        let path = std::env::temp_dir().join(format!("forge-config-no-token-{}", std::process::id()));
-        for content in ["", " \n", "canary\u{e9}", "canary\nand more", "\u{feff}canary"] {
-            std::fs::write(&path, content).unwrap();
-            let source = SecretSource::file(&path);
-            let token =
-                SecretToken::new("billing".to_owned(), "BILLING_KEY".to_owned(), Scheme::Bearer, &source);
-            let error = at_once(token.fetch_token()).unwrap_err();
-            let shown = format!("{error} {error:?}");
-            assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
-            assert!(content.is_empty() || shown.contains("`BILLING_KEY`: expected"), "{shown}");
-            assert!(!shown.contains("canary"), "{shown}");
-        }
+    /// What comes of a token whose secret is this content of a file.
+    fn fetched(name: &str, scheme: Scheme, content: &str) -> Result<TokenData, AuthenticationError> {
+        let path = std::env::temp_dir().join(format!("forge-config-{name}-{}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        let source = SecretSource::file(&path);
+        let token = SecretToken::new("billing".to_owned(), "BILLING_KEY".to_owned(), scheme, &source);
+        let fetched = block_on(token.fetch_token());
         std::fs::remove_file(&path).unwrap();
+        fetched
     }
 
-    fn at_once<T>(future: impl Future<Output = T>) -> T {
-        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(output) => output,
-            Poll::Pending => panic!("it waits"),
+    fn refused(name: &str, scheme: Scheme, content: &str) -> String {
+        let error = fetched(name, scheme, content).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
+        assert!(!shown.contains("canary"), "{shown}");
+        shown
+    }
+
+    #[test]
+    fn a_file_that_holds_no_token_is_told_by_its_field() {
+        assert!(refused("no-token", Scheme::Bearer, "").contains("is empty"));
+        for content in [" \n", "canary\u{e9}", "canary\nand more", "\u{feff}\u{feff}canary", "canary\n\n"] {
+            let shown = refused("no-token", Scheme::Bearer, content);
+            assert!(shown.contains("`BILLING_KEY`: expected"), "{shown}");
+        }
+        let token = fetched("no-token", Scheme::Bearer, "\u{feff}token\r\n").unwrap();
+        assert_eq!(token.access_token(), "token");
+    }
+
+    #[test]
+    fn a_password_with_a_control_character_is_told_by_its_field() {
+        let user = || Scheme::Basic { username: "user".to_owned() };
+        for content in ["canary\n\n", "canary\r\n\r\n", "cana\0ry", "canary\u{7f}\n"] {
+            let shown = refused("no-password", user(), content);
+            assert!(shown.contains("`BILLING_KEY`: expected no control characters"), "{shown}");
+        }
+        assert_eq!(fetched("no-password", user(), "päss\n").unwrap().access_token(), "dXNlcjpww6Rzcw==");
+    }
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
+            }
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | move time in a test | `ManualClock` (feature `test-util`) |
 //! | check a storage of your own | `storage_conformance` (feature `test-util`) |
 
+mod basic;
 mod cache_key;
 mod clock;
 mod credential;
@@ -34,6 +35,8 @@ mod storage;
 mod token;
 mod token_text;
 
+#[doc(hidden)] // for our other crates
+pub use basic::{basic_credentials, has_control_character};
 pub use cache_key::CacheKey;
 #[doc(hidden)] // for our other crates
 pub use cache_key::{check_key_word, check_service_name};

@@ -1,11 +1,16 @@
+mod file;
+mod off_thread;
+mod place;
+
 use std::env::VarError;
 use std::fmt;
-use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use zeroize::Zeroizing;
+use off_thread::OffThread;
+use place::{ShownName, ShownPath};
 
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret};
 
@@ -26,21 +31,37 @@ pub struct SecretSource(Kind);
 #[derive(Clone)]
 enum Kind {
     Value(Secret),
-    File(PathBuf),
+    File(SecretFile),
     Env(String),
     Closure(Arc<Closure>),
+}
+
+/// All clones read by the same thread.
+#[derive(Clone)]
+struct SecretFile {
+    path: Arc<PathBuf>,
+    reading: Arc<OffThread<Result<Secret, AuthenticationError>>>,
 }
 
 type Closure = dyn Fn() -> Pin<Box<dyn Future<Output = Result<Secret, Failure>> + Send>> + Send + Sync;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl SecretSource {
-    /// The content of a file, without one trailing line break.
+    /// The content of a file: UTF-8, without a byte order mark and one line end (`\n` or `\r\n`).
+    ///
+    /// It must be a regular file, or a link to one, of at most 64 KiB. A thread of its own reads it, so that a
+    /// file system that does not answer stops no thread of a runtime, and the caller's time-outs hold. A source
+    /// and its clones have at most one such thread.
+    ///
+    /// Errors and `Debug` show the path only if it looks like one, since somebody may have written the secret
+    /// in its place: it begins with `/`, `./` or `../`, and no part of it looks like a key in base64.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Kind::File(path.into()))
+        let path = Arc::new(path.into());
+        let read = Arc::clone(&path);
+        Self(Kind::File(SecretFile { path, reading: Arc::new(OffThread::new(move || file::read(&read))) }))
     }
 
-    /// The value of an environment variable.
+    /// The value of an environment variable. Errors and `Debug` show its name only if it is `UPPER_CASE`.
     pub fn env(name: impl Into<String>) -> Self {
         Self(Kind::Env(name.into()))
     }
@@ -62,26 +83,33 @@ impl SecretSource {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::Configuration`]: the file or variable cannot be read, or the secret is
-    /// empty. [`AuthenticationErrorKind::Other`]: the closure failed.
+    /// [`AuthenticationErrorKind::Configuration`]: the file or variable cannot be read, the file is no regular
+    /// file, larger than 64 KiB or not UTF-8, the secret is empty, or the closure failed.
     pub async fn read(&self) -> Result<Secret, AuthenticationError> {
-        let Kind::Closure(closure) = &self.0 else { return self.read_at_once() };
-        let secret = closure()
-            .await
-            .map_err(|error| failed("the secret cannot be had".to_owned()).with_source(error))?;
+        let secret = match &self.0 {
+            Kind::Value(secret) => return Ok(secret.clone()),
+            Kind::File(file) => file.reading.outcome().map_err(no_thread)?.await?,
+            Kind::Env(name) => variable(name)?,
+            Kind::Closure(closure) => closure()
+                .await
+                .map_err(|error| failed("the secret cannot be had".to_owned()).with_source(error))?,
+        };
         self.check(secret)
     }
 
-    /// The secret as it is now, for those who cannot wait.
+    /// The secret as it is now, for those who cannot await it. A file is waited for, at most a second.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read); and that of a closure has to be waited for.
+    /// As [`read`](Self::read); a file that takes longer; and that of a closure has to be awaited.
     pub fn read_at_once(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
-            Kind::File(path) => read_file(path)?,
-            Kind::Env(name) => Secret::from(std::env::var(name).map_err(|error| no_variable(name, &error))?),
+            Kind::File(file) => {
+                let read = file.reading.wait(MAX_WAIT_AT_ONCE).map_err(no_thread)?;
+                read.unwrap_or_else(|| Err(failed(format!("{self:?} was not read within a second"))))?
+            }
+            Kind::Env(name) => variable(name)?,
             Kind::Closure(_) => return Err(failed("the secret from a closure has to be waited for".into())),
         };
         self.check(secret)
@@ -104,12 +132,11 @@ impl SecretSource {
     }
 }
 
-fn read_file(path: &Path) -> Result<Secret, AuthenticationError> {
-    let unreadable = || failed(format!("the secret file {} cannot be read", path.display()));
-    let content = std::fs::read_to_string(path).map_err(|error| unreadable().with_source(error))?;
-    let content = Zeroizing::new(content);
-    let line = content.strip_suffix('\n').unwrap_or(&content);
-    Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
+/// How long [`SecretSource::read_at_once`] waits for a file.
+const MAX_WAIT_AT_ONCE: Duration = Duration::from_secs(1);
+
+fn variable(name: &str) -> Result<Secret, AuthenticationError> {
+    Ok(Secret::from(std::env::var(name).map_err(|error| no_variable(name, &error))?))
 }
 
 /// Without `error` as the source: it would show the value.
@@ -118,7 +145,11 @@ fn no_variable(name: &str, error: &VarError) -> AuthenticationError {
         VarError::NotPresent => "not set",
         VarError::NotUnicode(_) => "not Unicode",
     };
-    failed(format!("the environment variable {name} is {why}"))
+    failed(format!("the environment variable {} is {why}", ShownName(name)))
+}
+
+fn no_thread(error: std::io::Error) -> AuthenticationError {
+    failed("the system has no thread to read a secret file with".to_owned()).with_source(error)
 }
 
 fn failed(what: String) -> AuthenticationError {
@@ -135,36 +166,12 @@ impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Value(_) => f.write_str("a value"),
-            Kind::File(path) => write!(f, "file {}", path.display()),
-            Kind::Env(name) => write!(f, "variable {name}"),
+            Kind::File(file) => write!(f, "file {}", ShownPath(&file.path)),
+            Kind::Env(name) => write!(f, "variable {}", ShownName(name)),
             Kind::Closure(_) => f.write_str("a closure"),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unset_variable_is_told_from_one_that_is_no_text() {
-        let reason = |name: &str| SecretSource::env(name).read_at_once().unwrap_err().to_string();
-        let unset = reason("FORGE_SECRET_SOURCE_UNSET");
-        assert!(unset.contains("the environment variable FORGE_SECRET_SOURCE_UNSET is not set"), "{unset}");
-        let no_text =
-            no_variable("FORGE_SECRET_SOURCE_BYTES", &VarError::NotUnicode("canary".into())).to_string();
-        assert!(no_text.contains("FORGE_SECRET_SOURCE_BYTES is not Unicode"), "{no_text}");
-        assert!(!no_text.contains("canary"), "{no_text}");
-    }
-
-    #[test]
-    fn who_cannot_wait_gets_what_needs_no_waiting() {
-        let value = SecretSource::from("s3cret").read_at_once().unwrap();
-        assert_eq!(value.expose(), "s3cret");
-        let missing = SecretSource::file("/nowhere/secret").read_at_once().unwrap_err().to_string();
-        assert!(missing.contains("/nowhere/secret"), "{missing}");
-        let closure = SecretSource::from_fn(|| async { Ok::<_, std::io::Error>(Secret::from("canary")) });
-        let waited_for = closure.read_at_once().unwrap_err().to_string();
-        assert!(waited_for.contains("has to be waited for"), "{waited_for}");
-    }
-}
+mod tests;

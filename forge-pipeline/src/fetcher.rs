@@ -136,7 +136,7 @@ impl<P: Place> HttpTokenFetcher<P> {
         context: &FetchContext,
     ) -> Result<TokenData, AuthenticationError> {
         // Some endpoints are given a key in the query.
-        let mut sent = Sent::new(self.endpoint.url(), context);
+        let mut sent = Sent::new(&self.endpoint, context);
         let mut request = self.request(context, &mut sent).await?;
         request.connection = attempt.connection;
         request.timeout = self.call_timeout.map(|limit| attempt.timeout.unwrap_or(limit));

@@ -2,6 +2,7 @@
 
 mod builder;
 mod client_auth;
+mod credential_text;
 mod grant;
 mod query;
 #[cfg(test)]
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, Clock, IntoTokenSource, OAuthErrorCode, ResponseFields, Secret, SecretSource,
-    TokenData, TokenProvider, TokenSource, async_trait,
+    AuthenticationError, Clock, ConfigError, IntoTokenSource, OAuthErrorCode, ResponseFields, Secret,
+    SecretSource, TokenData, TokenProvider, TokenSource, async_trait,
 };
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
@@ -28,6 +29,7 @@ pub use grant::{ClientCredentials, Grant, Password};
 use crate::rt;
 use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_repeatably};
 use client_auth::ClientAuth;
+use credential_text::{check_client_text, check_user_text, unusable};
 use query::SecretQuery;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
@@ -163,6 +165,12 @@ impl Secrets {
         self.all().eq(others.all())
     }
 
+    fn check(&self) -> Result<(), ConfigError> {
+        check_client_text("client_secret", self.client.expose())?;
+        self.grant.iter().try_for_each(|password| check_user_text("password", password.expose()))?;
+        self.query.iter().try_for_each(|(_, secret)| check_client_text("secret_query_param", secret.expose()))
+    }
+
     /// Always in the same order.
     fn all(&self) -> impl Iterator<Item = &str> {
         let query = self.query.iter().map(|(_, secret)| secret);
@@ -178,7 +186,9 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             None => None,
         };
         let query = self.secret_query.read().await?;
-        Ok(Secrets { client, grant, query })
+        let secrets = Secrets { client, grant, query };
+        secrets.check().map_err(|error| unusable(&error))?;
+        Ok(secrets)
     }
 
     /// Calls with the secrets as they are now. If these are refused, and others by then, once more.
@@ -237,13 +247,13 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         // The lifetime counts from here: a slow answer must not stretch it.
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;
-        let pair = self.client.basic_pair(&secrets.client);
+        let pair = self.client.basic_pair(&secrets.client)?;
         let mut hidden: Vec<&str> = secrets.all().collect();
-        hidden.extend(pair.as_ref().map(|pair| pair.as_str()));
+        hidden.extend(pair.as_ref().map(Secret::expose));
         hidden.extend(current.map(TokenData::access_token));
         hidden.extend(current.and_then(TokenData::refresh_token));
         // Some endpoints are given a key in the query.
-        let query: Vec<_> = self.endpoint.url().query_pairs().map(|(_, value)| value).collect();
+        let query: Vec<_> = self.endpoint.possible_secrets().collect();
         hidden.extend(query.iter().map(|value| &**value));
         let token = response.read_token(&ResponseFields::default(), sent_at, &hidden)?;
         // A token of a type that we cannot send must not be used (RFC 6749 7.1).

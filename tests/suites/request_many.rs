@@ -4,15 +4,18 @@
 #![allow(clippy::expect_used)]
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Context;
+use std::time::Duration;
 
-use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
+use forge_tests::{Api, AuthorizationServer, Origin, RawReply, RecordedRequest};
 use futures_util::StreamExt;
 use futures_util::task::noop_waker;
+use requestforge::reqwest::multipart::{Form, Part};
 use requestforge::{
     ApiKeyAuth, ClientCredentialsTokenProvider, HttpClient, RequestBuilder, StaticTokenSource, TokenAuth,
     TokenData, TokenManager, reqwest,
@@ -217,6 +220,106 @@ async fn a_command_line_has_no_fragment_as_that_is_not_sent() {
         let line = format!("curl 'https://api.example.com{shown}'");
         assert_eq!(request.to_curl().to_string(), line);
         assert_eq!(request.to_curl().with_secrets().to_string(), line);
+    }
+}
+
+/// What arrives when a shell runs a command line with the `curl` of this machine; `None` if it has none.
+#[cfg(unix)]
+async fn run(command_line: String, directory: &Path, origin: &Origin) -> Option<RecordedRequest> {
+    Command::new("curl").arg("--version").output().ok()?;
+    let before = origin.requests().len();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{command_line} --silent --show-error")]).current_dir(directory);
+    let output =
+        tokio::task::spawn_blocking(move || shell.output()).await.expect("no panic").expect("a shell");
+    assert!(output.status.success(), "{command_line}: {}", String::from_utf8_lossy(&output.stderr));
+    origin.requests().into_iter().nth(before)
+}
+
+/// The body of a multipart form, whatever its boundary.
+#[cfg(unix)]
+fn parts(request: &RecordedRequest) -> String {
+    let content_type = request.header("content-type").expect("a content type");
+    let boundary = content_type.strip_prefix("multipart/form-data; boundary=").expect("a form");
+    String::from_utf8(request.body().to_vec()).expect("text").replace(boundary, "BOUNDARY")
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_line_for_a_multipart_form_can_be_run() {
+    let origin = Origin::start(|_| RawReply::ok("")).await.expect("a server");
+    let client = HttpClient::builder(origin.url()).build().expect("a client");
+    let directory = std::env::temp_dir().join(format!("requestforge-curl-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::fs::write(directory.join("a; b.bin"), b"\xc3\xa9\n\0").expect("a file");
+    let file = || {
+        let part = Part::bytes(b"\xc3\xa9\n\0".to_vec()).file_name("a; b.bin");
+        part.mime_str("image/png").expect("a type")
+    };
+    let json = || Part::text(r#"{"a": "b;\\", "pin": 1}"#).mime_str("application/json").expect("a type");
+    let request = || {
+        let form = Form::new().text("title", "it's @home; <b>\r\n$HOME").text("password", "canary");
+        client.put("/x").multipart(form.part("image", file()).part("data", json()))
+    };
+    request().send().await.expect("an answer");
+    let sent = parts(&origin.requests()[0]);
+    let shown = request().to_curl().with_secrets().to_string();
+    if let Some(arrived) = run(shown, &directory, &origin).await {
+        assert!(arrived.contains("PUT /x "), "{arrived:?}");
+        assert_eq!(fields(&parts(&arrived)), fields(&sent));
+    }
+    let masked = request().to_curl().to_string();
+    assert!(!masked.contains("canary") && masked.contains("password=***"), "{masked}");
+    if let Some(arrived) = run(masked, &directory, &origin).await {
+        let expected = sent
+            .replace("canary", "***")
+            .replace(r#"{"a": "b;\\", "pin": 1}"#, r#"{"a":"b;\\","pin":"***"}"#);
+        assert_eq!(fields(&parts(&arrived)), fields(&expected));
+    }
+
+    // What no option of `curl` sends has to come from standard input.
+    let shown = client.post("/x").multipart(Form::new().text("a\"b=c", "canary")).to_curl().to_string();
+    assert!(shown.ends_with(" --data-binary @-") && !shown.contains("canary"), "{shown}");
+    std::fs::remove_dir_all(&directory).expect("the directory");
+}
+
+/// Each part of a form: what its headers say, and its value.
+#[cfg(unix)]
+fn fields(body: &str) -> Vec<(Vec<String>, String)> {
+    let part = |part: &str| {
+        let (head, value) = part.trim_start_matches("\r\n").split_once("\r\n\r\n").expect("a part");
+        let mut words: Vec<_> = head.split(['\r', '\n', ';']).map(|word| word.trim().to_owned()).collect();
+        words.retain(|word| !word.is_empty());
+        words.sort();
+        (words, value.to_owned())
+    };
+    body.split("--BOUNDARY").filter(|piece| piece.contains("\r\n\r\n")).map(part).collect()
+}
+
+#[tokio::test]
+async fn a_command_line_says_how_long_its_request_may_take() {
+    let client = HttpClient::builder("https://api.example.com").build().expect("a client");
+    let (short, long) = (Duration::from_millis(1_500), Duration::from_secs(60));
+    let tiny = Duration::from_nanos(1);
+    for (request, shown) in [
+        (client.get("/"), ""),
+        (client.get("/").timeout(short), " --max-time 1.5"),
+        (client.get("/").total_timeout(long), " --max-time 60"),
+        (client.get("/").timeout(long).total_timeout(short), " --max-time 1.5"),
+        (client.get("/").timeout(tiny), " --max-time 0.001"),
+        (client.get("/").timeout(Duration::MAX), ""),
+    ] {
+        let line = format!("curl{shown} 'https://api.example.com/'");
+        assert_eq!(request.to_curl().to_string(), line);
+    }
+}
+
+#[tokio::test]
+async fn inv16_a_command_line_shows_no_query_that_is_nothing_but_a_secret() {
+    let client = HttpClient::builder("https://api.example.com").build().expect("a client");
+    for (query, shown) in [("AKIAIOSFODNN7EXAMPLE", "***"), ("page=2&AKIA%2BX", "page=2&***"), ("q=", "q=")] {
+        let line = client.get(format!("/?{query}")).to_curl().to_string();
+        assert_eq!(line, format!("curl 'https://api.example.com/?{shown}'"));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ExaminedResponse;
 use crate::auth::{Auth, BareRequest, CallAuth, Scheme, TokenAuth};
 use crate::examined::MAX_EXAMINED;
 use crate::peek::peek;
-use crate::target::Origin;
+use crate::target::{Origin, presentable};
 
 /// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
 /// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.
@@ -144,6 +144,7 @@ fn bare(request: &Request) -> BareRequest<'_> {
     BareRequest {
         method: request.method(),
         url: request.url(),
+        shown_url: presentable(request.url()),
         path: request.url().path(),
         own: request.headers(),
         body: request.body().map_or(Some(&[]), reqwest::Body::as_bytes),

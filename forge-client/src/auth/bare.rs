@@ -8,6 +8,8 @@ use super::AuthRequest;
 pub(crate) struct BareRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
+    /// The URL as it is shown.
+    pub(crate) shown_url: &'a str,
     /// The path as it is sent. Not the URL's where whoever sends does not normalise it.
     pub(crate) path: &'a str,
     /// Headers that stay as they are: the caller's.
@@ -22,6 +24,7 @@ impl<'a> BareRequest<'a> {
     where
         'a: 'b,
     {
-        AuthRequest { method: self.method, url: self.url, path: self.path, headers, body: self.body }
+        let Self { method, url, shown_url, path, body, .. } = *self;
+        AuthRequest { method, url, shown_url, path, headers, body }
     }
 }

@@ -158,6 +158,29 @@ impl<'a> CallAuth<'a> {
         Ok(None)
     }
 
+    /// Whether hooks have a part in this.
+    pub(crate) fn has_hook(&self) -> bool {
+        self.scheme.has_hook()
+    }
+
+    /// Adds what this attempt carries once more, except for what hooks have set.
+    pub(crate) fn add_sent(&self, request: &BareRequest<'_>, headers: &mut HeaderMap) {
+        let mut chosen = self.choose(request, headers);
+        while let Some(single) = chosen.next() {
+            match (single, &self.sent) {
+                (Single::Fixed { name, value, .. }, _) if !request.own.contains_key(name) => {
+                    headers.insert(name, value.clone());
+                }
+                (Single::Tokens(auth), Some(credential)) => {
+                    // It was added before, so this does not fail.
+                    let _ = auth.apply(credential, request, headers);
+                }
+                _ => {}
+            }
+            chosen.added += 1;
+        }
+    }
+
     /// A credential for which nobody has to wait.
     fn at_hand(&mut self, auth: &'a BoundTokenAuth) -> Option<Arc<Credential>> {
         let session = match &mut self.tokens {

@@ -2,12 +2,9 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use forge_core::{ConfigError, Secret, is_token_text, with_prefix};
+use forge_core::{ConfigError, Secret, basic_credentials, is_token_text, with_prefix};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
-use zeroize::Zeroizing;
 
 use super::Auth;
 use super::exclusions::ExcludedPaths;
@@ -78,19 +75,17 @@ impl ApiKeyAuth {
 }
 
 impl BasicAuth {
-    /// Sends this user name and password. The user name must not contain a colon, and not both may be empty.
+    /// Sends this user name and password. The user name must not contain a colon, neither may contain a control
+    /// character such as a line end (RFC 7617 2), and not both may be empty; else building the client fails.
     pub fn new(username: &str, password: impl Into<Secret>) -> Self {
         let password = password.into();
-        let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
-        let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-        let mut fixed = Fixed::new(AUTHORIZATION, "basic_auth", Secret::from(with_prefix("Basic", &encoded)));
-        if username.contains(':') {
-            fixed.value = Err(ConfigError::new("username", "no colon (RFC 7617 2)"));
-        }
-        if username.is_empty() && password.expose().is_empty() {
-            fixed.value = Err(ConfigError::new("basic_auth", "a user name or a password"));
-        }
-        Self(fixed)
+        let credentials = if username.is_empty() && password.expose().is_empty() {
+            Err(ConfigError::new("basic_auth", "a user name or a password"))
+        } else {
+            basic_credentials(username, &password)
+        };
+        let value = credentials.and_then(|pair| header_value("basic_auth", "Basic", &pair));
+        Self(Fixed { name: Ok(AUTHORIZATION), value, excluded: ExcludedPaths::default() })
     }
 
     /// Paths to which requests go without them; see [`TokenAuth::excluded_paths`].
@@ -119,21 +114,14 @@ impl Fixed {
     /// A token or a key behind a prefix. Building the client fails if the token is empty or not printable
     /// ASCII.
     fn token(name: HeaderName, field: &'static str, prefix: &str, token: &Secret) -> Self {
-        let token = token.expose();
-        let mut fixed = Self::new(name, field, Secret::from(with_prefix(prefix, token)));
-        if !is_token_text(token) {
-            fixed.value = Err(ConfigError::new(
+        let value = if is_token_text(token.expose()) {
+            header_value(field, prefix, token)
+        } else {
+            Err(ConfigError::new(
                 field,
                 "a non-empty value of printable ASCII characters, without a line break at its end",
-            ));
-        }
-        fixed
-    }
-
-    fn new(name: HeaderName, field: &'static str, value: Secret) -> Self {
-        let value = value
-            .into_header_value()
-            .map_err(|error| ConfigError::new(field, "a value that fits into a header").with_source(error));
+            ))
+        };
         Self { name: Ok(name), value, excluded: ExcludedPaths::default() }
     }
 
@@ -141,6 +129,12 @@ impl Fixed {
         let (name, value) = (self.name?, self.value?);
         Ok(Single::Fixed { name, value, exclusions: self.excluded.build()? })
     }
+}
+
+fn header_value(field: &'static str, prefix: &str, value: &Secret) -> Result<HeaderValue, ConfigError> {
+    Secret::from(with_prefix(prefix, value.expose()))
+        .into_header_value()
+        .map_err(|error| ConfigError::new(field, "a value that fits into a header").with_source(error))
 }
 
 impl From<ApiKeyAuth> for Auth {

@@ -59,6 +59,7 @@ pub trait AuthHook: Send + Sync + fmt::Debug {
 pub struct AuthRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
+    pub(crate) shown_url: &'a str,
     /// As it is sent.
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
@@ -96,7 +97,7 @@ impl fmt::Debug for AuthRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthRequest")
             .field("method", &self.method)
-            .field("url", &crate::target::presentable(self.url))
+            .field("url", &self.shown_url)
             .finish_non_exhaustive()
     }
 }

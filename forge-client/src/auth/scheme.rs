@@ -129,6 +129,14 @@ impl Scheme {
         }
     }
 
+    /// Whether a hook of the caller's is among it.
+    pub(crate) fn has_hook(&self) -> bool {
+        match self {
+            Self::Single(single) => matches!(single, Single::Hook(_)),
+            Self::First(parts) | Self::All(parts) => parts.iter().any(Self::has_hook),
+        }
+    }
+
     /// What authenticates this request, in its order.
     pub(crate) fn choose<'a>(&'a self, request: &AuthRequest<'_>, chosen: &mut Vec<&'a Single>) {
         match self {

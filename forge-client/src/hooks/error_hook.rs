@@ -5,7 +5,7 @@ use http::{Extensions, Method};
 use url::Url;
 
 use crate::HttpClientError;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// Sees the error with which a call ends, once.
 ///
@@ -38,7 +38,7 @@ impl<F: Fn(&FailedCall<'_>) + Send + Sync> ErrorHook for F {
 /// A call that ends in an error.
 pub struct FailedCall<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) url: &'a Url,
+    pub(crate) url: &'a RequestUrl,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
     pub(crate) error: &'a HttpClientError,
@@ -87,7 +87,7 @@ impl fmt::Debug for FailedCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FailedCall")
             .field("method", &self.method)
-            .field("url", &presentable(self.url))
+            .field("url", &self.url.shown())
             .field("attempts", &self.attempts)
             .field("elapsed", &self.elapsed)
             .field("error", &self.error)

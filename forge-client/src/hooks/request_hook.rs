@@ -7,7 +7,7 @@ use url::Url;
 use super::{HookResult, IntoHookResult};
 use crate::header::header;
 use crate::hop::Trust;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// Sees each request before it is sent, and may change its headers.
 ///
@@ -56,7 +56,7 @@ where
 /// A request as it is about to be sent.
 pub struct OutgoingRequest<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) url: &'a Url,
+    pub(crate) url: &'a RequestUrl,
     pub(crate) headers: &'a mut HeaderMap,
     pub(crate) body: Option<&'a [u8]>,
     pub(crate) attempt: u32,
@@ -145,7 +145,7 @@ impl fmt::Debug for OutgoingRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutgoingRequest")
             .field("method", &self.method)
-            .field("url", &presentable(self.url))
+            .field("url", &self.url.shown())
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("attempt", &self.attempt)
             .field("is_trusted", &self.is_trusted)

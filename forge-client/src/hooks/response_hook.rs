@@ -5,7 +5,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::{HookResult, IntoHookResult};
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// Sees each answer that counts: not one after which the request is sent again, but one that redirects.
 ///
@@ -48,7 +48,7 @@ where
 /// An answer, without its body.
 pub struct ReceivedResponse<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) url: &'a Url,
+    pub(crate) url: &'a RequestUrl,
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) attempt: u32,
@@ -111,7 +111,7 @@ impl fmt::Debug for ReceivedResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedResponse")
             .field("method", &self.method)
-            .field("url", &presentable(self.url))
+            .field("url", &self.url.shown())
             .field("status", &self.status)
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("attempt", &self.attempt)

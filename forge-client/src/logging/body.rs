@@ -8,7 +8,6 @@ use http_body::{Body, Frame, SizeHint};
 use super::TARGET;
 use super::entry::Attempt;
 use super::mask::Mask;
-use crate::target::presentable;
 
 /// The body of an answer, told when the caller has read it, or will read no more of it. So a stream stays
 /// one, and what nobody reads is not fetched for the log's sake.
@@ -85,7 +84,7 @@ impl Drop for LoggedBody {
         }
         let Attempt { method, url, number, correlation_id } = &self.attempt;
         let body = if self.is_whole && self.read.len() == self.length {
-            self.mask.body(self.content_type.as_ref(), &self.read, self.max)
+            self.mask.answer_body(self.content_type.as_ref(), &self.read, self.max)
         } else if self.is_whole {
             format!("{} bytes", self.length)
         } else {
@@ -94,7 +93,7 @@ impl Drop for LoggedBody {
         tracing::info!(
             target: TARGET,
             %method,
-            url = presentable(url),
+            url = url.shown(),
             attempt = number,
             correlation_id = correlation_id.as_deref(),
             response_body = body,

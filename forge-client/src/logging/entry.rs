@@ -4,15 +4,14 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, Method, StatusCode};
 use reqwest::{Request, Response};
-use url::Url;
 
 use super::body::LoggedBody;
-use super::mask::Mask;
+use super::mask::{Carried, Mask, Secrets};
 use super::{Logging, TARGET};
 use crate::HttpClientError;
 use crate::hooks::CorrelationId;
 use crate::hop::Trust;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// The event of an attempt that is under way.
 pub(crate) struct Entry<'a> {
@@ -28,16 +27,16 @@ pub(crate) struct Entry<'a> {
 #[derive(Clone)]
 pub(super) struct Attempt {
     pub(super) method: Method,
-    pub(super) url: Url,
+    pub(super) url: RequestUrl,
     pub(super) number: u32,
     pub(super) correlation_id: Option<Arc<str>>,
 }
 
 impl Attempt {
-    pub(super) fn of(request: &Request, number: u32, extensions: &Extensions) -> Self {
+    pub(super) fn of(method: &Method, url: &RequestUrl, number: u32, extensions: &Extensions) -> Self {
         Self {
-            method: request.method().clone(),
-            url: request.url().clone(),
+            method: method.clone(),
+            url: url.clone(),
             number,
             correlation_id: CorrelationId::of(extensions).map(Arc::from),
         }
@@ -45,11 +44,17 @@ impl Attempt {
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn new(logging: &Logging, request: &Request, trust: &'a Trust, attempt: Attempt) -> Self {
+    pub(super) fn new(
+        logging: &Logging,
+        request: &Request,
+        trust: &'a Trust,
+        attempt: Attempt,
+        earlier: Option<&Secrets>,
+    ) -> Self {
         let Logging { log_headers, log_body, max_body, .. } = *logging;
         let headers = request.headers();
         let mask = if log_headers || log_body {
-            Mask::of(request, trust, Arc::clone(&logging.sensitive_keys))
+            Mask::of(&Carried::by(request), trust, logging.more_names(), earlier)
         } else {
             Mask::none()
         };
@@ -68,7 +73,7 @@ impl<'a> Entry<'a> {
     pub(crate) fn answered(self, response: Response, elapsed: Duration) -> Response {
         let Logging { log_headers, log_body, max_body, .. } = self.logging;
         let headers =
-            log_headers.then(|| self.mask.headers(response.headers(), &self.attempt.url, self.trust));
+            log_headers.then(|| self.mask.answer_headers(response.headers(), &self.attempt.url, self.trust));
         self.tell_status(response.status(), headers.as_deref(), elapsed);
         if !log_body {
             return response;
@@ -85,7 +90,7 @@ impl<'a> Entry<'a> {
         tracing::warn!(
             target: TARGET,
             %method,
-            url = presentable(url),
+            url = url.shown(),
             attempt = number,
             correlation_id = correlation_id.as_deref(),
             elapsed_ms = millis(elapsed),
@@ -104,7 +109,7 @@ impl<'a> Entry<'a> {
                 tracing::$level!(
                     target: TARGET,
                     %method,
-                    url = presentable(url),
+                    url = url.shown(),
                     attempt = number,
                     correlation_id = correlation_id.as_deref(),
                     status = status.as_u16(),

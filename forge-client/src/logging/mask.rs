@@ -1,3 +1,4 @@
+mod carried;
 mod command_line;
 mod fields;
 mod names;
@@ -8,20 +9,20 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use forge_core::{SecretFinder, is_printable};
-use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LINK, LOCATION, REFRESH};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, LINK, LOCATION, REFRESH};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::Request;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use crate::hop::Trust;
 
-use fields::{Fields, byte_list, json_in};
+use fields::{Fields, Kind, Pair, byte_list, json_in};
 use names::Names;
 use references::bare;
-use secrets::Secrets;
 
+pub(crate) use carried::{Carried, CarriedBody};
 pub(super) use names::normalized;
+pub(crate) use secrets::Secrets;
 
 /// What takes the place of a secret.
 const MASKED: &str = "***";
@@ -34,29 +35,30 @@ pub(super) const MAX_SEARCHED: usize = 64 * 1024;
 pub(crate) struct Mask {
     names: Names,
     secrets: SecretFinder,
+    /// There are secrets that could not be learned, and that a server may echo.
+    is_incomplete: bool,
 }
 
 impl Mask {
-    /// With these names, [normalized], besides those that are known, and with the secrets of this request:
-    /// they are masked wherever a server echoes them.
-    pub(crate) fn of(request: &Request, trust: &Trust, keys: Arc<[String]>) -> Self {
+    /// With these names, [normalized], besides those that are known, and with the secrets of this request and
+    /// of the `earlier` hops of its call: they are masked wherever a server echoes them.
+    pub(crate) fn of(
+        carried: &Carried<'_>,
+        trust: &Trust,
+        keys: Arc<[String]>,
+        earlier: Option<&Secrets>,
+    ) -> Self {
         let names = Names::new(keys);
-        let mut secrets = Secrets::default();
-        secrets.learn_headers(request.headers(), |name, value| names.mask_header(name, value, trust));
-        if let Some(query) = request.url().query() {
-            secrets.learn_query(query, &names);
-        }
-        if let Some(body) = request.body().and_then(reqwest::Body::as_bytes)
-            && let Some(fields) = Fields::read(request.headers().get(CONTENT_TYPE), body)
-        {
-            secrets.learn_fields(&fields, &names);
-        }
-        Self { names, secrets: secrets.into_finder() }
+        let mut secrets = earlier.cloned().unwrap_or_default();
+        secrets.learn(carried, &names, trust);
+        let is_incomplete = secrets.are_incomplete();
+        Self { names, secrets: secrets.into_finder(), is_incomplete }
     }
 
     /// One that has nothing to mask.
     pub(super) fn none() -> Self {
-        Self { names: Names::new(Arc::new([])), secrets: Secrets::default().into_finder() }
+        let (names, secrets) = (Names::new(Arc::new([])), Secrets::default().into_finder());
+        Self { names, secrets, is_incomplete: false }
     }
 
     /// Names and values, in one line. Of values beyond [`MAX_SEARCHED`] in all the length.
@@ -84,19 +86,42 @@ impl Mask {
     /// A body that is JSON or a form and not longer than `max`; of others the length.
     pub(super) fn body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         let is_short = body.len() <= max;
-        let Some(fields) = is_short.then(|| Fields::read(content_type, body)).flatten() else {
+        let fields = Kind::of(content_type).filter(|_| is_short).and_then(|kind| kind.read(body));
+        let Some(shown) = fields.and_then(|fields| self.fields(fields)) else {
             return format!("{} bytes", body.len());
         };
-        self.fields(fields).chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
+        shown.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
     }
 
-    fn fields(&self, fields: Fields) -> String {
+    /// As [`headers`](Self::headers), of an answer: if the request's secrets are not all known, only what no
+    /// server makes of a request.
+    pub(super) fn answer_headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
+        if !self.is_incomplete {
+            return self.headers(headers, url, trust);
+        }
+        let mut shown = headers.clone();
+        for (name, value) in &mut shown {
+            if ![CONTENT_LENGTH, CONTENT_TYPE, DATE].contains(name) {
+                value.set_sensitive(true);
+            }
+        }
+        self.headers(&shown, url, trust)
+    }
+
+    /// As [`body`](Self::body), of an answer: if the request's secrets are not all known, the length.
+    pub(super) fn answer_body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
+        self.body(content_type, body, if self.is_incomplete { 0 } else { max })
+    }
+
+    /// `None` if it is of a kind that is not shown.
+    fn fields(&self, fields: Fields) -> Option<String> {
         match fields {
             Fields::Json(mut value) => {
                 self.mask_json(&mut value, Place::WithoutName);
-                value.to_string()
+                Some(value.to_string())
             }
-            Fields::Form(pairs) => self.form(&pairs),
+            Fields::Form(pairs) => Some(self.form(&pairs)),
+            Fields::Multipart(_) => None,
         }
     }
 
@@ -146,10 +171,14 @@ impl Mask {
         }
     }
 
-    fn form(&self, pairs: &[(String, String)]) -> String {
-        let siblings = self.names.of_pairs(pairs.iter().map(|(name, _)| name.as_str()));
+    fn form(&self, pairs: &[Pair]) -> String {
+        let siblings = self.names.of_pairs(pairs);
         let mut masked = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in pairs {
+        for Pair { name, value } in pairs {
+            let Some(value) = value else {
+                masked.append_key_only(MASKED);
+                continue;
+            };
             let value =
                 if siblings.hold_secret(name) { MASKED.to_owned() } else { self.text(value, Place::Named) };
             masked.append_pair(&self.text(name, Place::InText), &value);

@@ -56,11 +56,11 @@ fn logged_from(max: Level, act: impl FnOnce()) -> Vec<String> {
 fn begin(logging: &Logging, body: Option<&'static str>) -> Option<Entry<'static>> {
     static TRUST: Trust = Trust { origins: Vec::new(), sensitive_names: Vec::new() };
     let url = Url::parse("https://a.example/x?canary=canary").unwrap();
-    let mut request = Request::new(Method::POST, url);
+    let mut request = Request::new(Method::POST, url.clone());
     request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     request.headers_mut().insert("x-api-key", HeaderValue::from_static("canary"));
     *request.body_mut() = body.map(Into::into);
-    logging.begin(&request, &TRUST, 2, &Extensions::new())
+    logging.begin(&request, &url.into(), &TRUST, 2, &Extensions::new(), None)
 }
 
 fn response(status: u16, body: impl Into<reqwest::Body>) -> reqwest::Response {

@@ -6,6 +6,7 @@ use reqwest::multipart::Form;
 use url::Url;
 
 use crate::hop::RequestBody;
+use crate::multipart::parameter;
 use crate::peek::at_hand;
 
 /// A body, and what it says of itself.
@@ -72,8 +73,5 @@ impl TypedBody {
 
 /// RFC 2046 5.1.1
 fn names_boundary(content_type: &HeaderValue, boundary: &str) -> bool {
-    let text = content_type.to_str().unwrap_or_default();
-    text.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("boundary") && value.trim().trim_matches('"') == boundary
-    })
+    content_type.to_str().is_ok_and(|text| parameter(text, "boundary").as_deref() == Some(boundary))
 }

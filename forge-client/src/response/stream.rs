@@ -6,22 +6,21 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::Method;
 use http_body::Body;
-use url::Url;
 
 use crate::HttpClientError;
-use crate::target::presentable;
+use crate::target::RequestUrl;
 
 /// The body of a response, piece by piece: see [`bytes_stream`](crate::HttpResponse::bytes_stream).
 #[must_use = "a stream does nothing until it is read"]
 pub struct BodyStream {
     method: Method,
-    url: Url,
+    url: RequestUrl,
     attempts: u32,
     body: reqwest::Body,
 }
 
 impl BodyStream {
-    pub(super) fn new(method: Method, url: Url, attempts: u32, response: reqwest::Response) -> Self {
+    pub(super) fn new(method: Method, url: RequestUrl, attempts: u32, response: reqwest::Response) -> Self {
         Self { method, url, attempts, body: response.into() }
     }
 }
@@ -52,7 +51,7 @@ impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BodyStream")
             .field("method", &self.method)
-            .field("url", &presentable(&self.url))
+            .field("url", &self.url.shown())
             .finish_non_exhaustive()
     }
 }

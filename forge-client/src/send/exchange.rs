@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use reqwest::{Request, Response};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{Call, Outcome, is_over};
 use crate::HttpClientError;
@@ -51,7 +52,8 @@ impl<'a> Call<'a> {
         let client = self.client;
         self.so_far = None;
         self.attempts += 1;
-        let mut request = Request::new(self.hop.method.clone(), self.hop.url.clone());
+        self.keep(&headers);
+        let mut request = Request::new(self.hop.method.clone(), Url::clone(&self.hop.url));
         *request.headers_mut() = headers;
         if self.options.timeout.is_some() || self.deadline.is_some() {
             *request.timeout_mut() = Some(timeout);
@@ -60,7 +62,10 @@ impl<'a> Call<'a> {
         *request.body_mut() = body;
         let logging = client.logging.as_ref();
         let entry = logging
-            .and_then(|logging| logging.begin(&request, &client.trust, self.attempts, &self.extensions))
+            .and_then(|logging| {
+                let (number, earlier) = (self.attempts, self.trail.earlier());
+                logging.begin(&request, &self.hop.url, &client.trust, number, &self.extensions, earlier)
+            })
             .map(Box::new);
         let is_timed = entry.is_some() || !client.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);

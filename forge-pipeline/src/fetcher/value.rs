@@ -3,10 +3,11 @@ use std::fmt::{self, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, FetchContext, Secret, SecretSource};
+use forge_token::TokenEndpoint;
 use http::HeaderName;
 use http::header::COOKIE;
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// The value of a header or of a field of a request. Texts are treated as secrets: none appears in any
@@ -184,9 +185,9 @@ fn append(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
 pub(super) struct Sent(Vec<Zeroizing<String>>);
 
 impl Sent {
-    pub(super) fn new(url: &Url, context: &FetchContext) -> Self {
+    pub(super) fn new(endpoint: &TokenEndpoint, context: &FetchContext) -> Self {
         let mut sent = Self(Vec::new());
-        for (_, value) in url.query_pairs() {
+        for value in endpoint.possible_secrets() {
             sent.text(&value);
         }
         for (_, token) in context.tokens() {
@@ -285,7 +286,7 @@ mod tests {
     fn inv16_all_that_goes_out_is_known() {
         let context = FetchContext::new()
             .with_token("a", forge_core::TokenData::new("token").with_refresh_token("refresh"));
-        let mut sent = Sent::new(&Url::parse("https://h/?key=query").unwrap(), &context);
+        let mut sent = Sent::new(&TokenEndpoint::new("https://h/?key=query&v=2").unwrap(), &context);
         sent.header(&AUTHORIZATION, &"Basic aWQ6cGFzcw==".into());
         sent.header(&AUTHORIZATION, &"Bearer bare".into());
         sent.header(&COOKIE, &"a=cookie; b = \"quoted\"".into());

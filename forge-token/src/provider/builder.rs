@@ -7,6 +7,7 @@ use forge_core::{CacheKey, Clock, ConfigError, Secret, SecretSource, SystemClock
 use reqwest::ClientBuilder;
 
 use super::client_auth::ClientAuth;
+use super::credential_text::{check_known, check_user_text};
 use super::query::{self, SecretQuery};
 use super::{AuthMethod, ClientCredentials, Grant, OAuth2TokenProvider};
 use crate::{HttpTransport, TokenEndpoint, TokenTransport};
@@ -202,6 +203,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// - a `query_param` or `secret_query_param` without a name, or a secret that is empty;
     /// - an empty `client_id`, `client_secret`, `service_name` or `grant_type`;
     /// - a `service_name` with a `:`;
+    /// - a control character in `client_id`, `client_secret`, `username`, `password` or a
+    ///   `secret_query_param` (RFC 6749 A.1, A.2, A.15, A.16); a secret that is read later is refused by the
+    ///   call;
     /// - an `extra_param` that the grant sets itself;
     /// - `http` settings that `reqwest` rejects.
     pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {
@@ -229,6 +233,10 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             }
         }
         check_service_name("service_name", &service_name)?;
+        check_user_text("username", self.grant.subject().unwrap_or_default())?;
+        if let Some(password) = self.grant.secret() {
+            check_known("password", password, check_user_text)?;
+        }
         if let Some((name, _)) =
             self.extra_params.iter().find(|(name, _)| RESERVED_PARAMS.contains(&name.as_str()))
         {

@@ -1,10 +1,10 @@
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, Secret, SecretSource};
+use forge_core::{AuthenticationError, ConfigError, Secret, SecretSource, basic_credentials};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
+
+use super::credential_text::{check_client_text, check_known, unusable};
 
 /// How a client proves to a token endpoint who it is (RFC 6749 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +33,9 @@ impl ClientAuth {
         if method == AuthMethod::HeaderRaw && id.contains(':') {
             return Err(ConfigError::new("client_id", "no colon where Basic is sent unencoded"));
         }
-        let client = Self { id, secret, method };
-        // What is known already is told now, not by the first call.
-        if let Some(secret) = client.secret.value() {
-            client
-                .set_header(secret, &mut HeaderMap::new())
-                .map_err(|_| ConfigError::new("client_secret", "a value that fits into a header"))?;
-        }
-        Ok(client)
+        check_client_text("client_id", &id)?;
+        check_known("client_secret", &secret, check_client_text)?;
+        Ok(Self { id, secret, method })
     }
 
     pub(super) fn form_fields<'a>(&'a self, secret: &'a Secret) -> Vec<(&'static str, &'a str)> {
@@ -55,27 +50,28 @@ impl ClientAuth {
         secret: &Secret,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
-        if let Some(pair) = self.basic_pair(secret) {
-            let value = Secret::from(format!("Basic {}", *pair)).into_header_value().map_err(|error| {
-                AuthenticationError::new("", AuthenticationErrorKind::Configuration)
-                    .with_message("client_secret: expected a value that fits into a header")
-                    .with_source(error)
+        if let Some(pair) = self.basic_pair(secret)? {
+            let value = Secret::from(format!("Basic {}", pair.expose())).into_header_value();
+            let value = value.map_err(|error| {
+                let expected = ConfigError::new("client_secret", "a value that fits into a header");
+                unusable(&expected.with_source(error))
             })?;
             headers.insert(AUTHORIZATION, value);
         }
         Ok(())
     }
 
-    /// Identifier and secret as HTTP Basic carries them.
-    pub(super) fn basic_pair(&self, secret: &Secret) -> Option<Zeroizing<String>> {
+    /// Identifier and secret as HTTP Basic carries them; `None` if the method is another one.
+    pub(super) fn basic_pair(&self, secret: &Secret) -> Result<Option<Secret>, AuthenticationError> {
         let pair = match self.method {
-            AuthMethod::Body => return None,
-            AuthMethod::Header => {
-                format!("{}:{}", *percent_encoded(&self.id), *percent_encoded(secret.expose()))
-            }
-            AuthMethod::HeaderRaw => format!("{}:{}", self.id, secret.expose()),
+            AuthMethod::Body => return Ok(None),
+            AuthMethod::Header => basic_credentials(
+                &percent_encoded(&self.id),
+                &Secret::from(&**percent_encoded(secret.expose())),
+            ),
+            AuthMethod::HeaderRaw => basic_credentials(&self.id, secret),
         };
-        Some(Zeroizing::new(STANDARD.encode(Zeroizing::new(pair).as_bytes())))
+        pair.map(Some).map_err(|error| unusable(&error))
     }
 }
 
@@ -88,6 +84,9 @@ fn percent_encoded(text: &str) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn header(id: &str, secret: &str, method: AuthMethod) -> String {

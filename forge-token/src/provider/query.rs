@@ -2,6 +2,7 @@
 
 use forge_core::{AuthenticationError, ConfigError, Secret, SecretSource, may_name_a_credential};
 
+use super::credential_text::{check_client_text, check_known};
 use crate::TokenEndpoint;
 
 /// Secrets in the query, read before each call.
@@ -53,6 +54,7 @@ pub(super) fn check(
         if name.is_empty() || is_empty {
             return Err(ConfigError::new("secret_query_param", "a name and a value that are not empty"));
         }
+        check_known("secret_query_param", source, check_client_text)?;
     }
     Ok(())
 }

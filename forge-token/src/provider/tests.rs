@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use forge_core::{
-    AuthenticationError, ConfigError, Secret, SecretSource, TokenData, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ConfigError, Secret, SecretSource, TokenData,
+    TokenProvider, async_trait,
 };
 use http::StatusCode;
 
 use crate::provider::OAuth2TokenProviderBuilder;
 use crate::{
-    ClientCredentials, ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenRequest,
+    AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenRequest,
     TokenResponse, TokenTransport,
 };
 
@@ -132,6 +133,62 @@ fn inv17_what_a_closure_hides_is_told_apart_by_a_part_of_the_key() {
     assert_eq!(key(in_another_order), keys[6]);
 }
 
+/// RFC 6749 A.1, A.2, A.15 and A.16: none of them has any.
+#[tokio::test]
+async fn a_control_character_in_a_credential_is_refused_by_the_name_of_the_field() {
+    let later = |secret: String| {
+        SecretSource::from_fn(move || {
+            let secret = Secret::from(secret.clone());
+            async move { Ok::<_, std::io::Error>(secret) }
+        })
+    };
+    let server = Server::new(StatusCode::OK, r#"{"access_token":"t"}"#);
+    for ending in ["\n", "\r\n", "\0", "\u{7f}"] {
+        let wrong = format!("canary{ending}");
+        for method in [AuthMethod::Body, AuthMethod::Header, AuthMethod::HeaderRaw] {
+            let client = |id: &str, secret: SecretSource| {
+                ClientCredentialsTokenProvider::builder(URL, id, secret).auth_method(method)
+            };
+            let user = |name: &str, password: SecretSource| {
+                PasswordGrantTokenProvider::builder(URL, "a", "secret", name, password).auth_method(method)
+            };
+            let known = || SecretSource::from(wrong.as_str());
+            for (refused, field) in [
+                (client(&wrong, "secret".into()).build().err(), "client_id"),
+                (client("a", known()).build().err(), "client_secret"),
+                (user(&wrong, "p".into()).build().err(), "username"),
+                (user("u", known()).build().err(), "password"),
+                (
+                    client("a", "s".into()).secret_query_param("key", known()).build().err(),
+                    "secret_query_param",
+                ),
+            ] {
+                let error = refused.unwrap_or_else(|| panic!("{field} with {ending:?} is accepted"));
+                assert_eq!(error.field(), field, "{ending:?}");
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+            }
+            let secret = client("a", later(wrong.clone())).transport(server.clone()).build().unwrap();
+            let password = user("u", later(wrong.clone())).transport(server.clone()).build().unwrap();
+            let query = client("a", "s".into()).secret_query_param("key", later(wrong.clone()));
+            let query = query.transport(server.clone()).build().unwrap();
+            for (refused, field) in [
+                (secret.fetch_token().await.err(), "client_secret"),
+                (password.fetch_token().await.err(), "password"),
+                (query.fetch_token().await.err(), "secret_query_param"),
+            ] {
+                let error = refused.unwrap_or_else(|| panic!("{field} with {ending:?} is sent"));
+                assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
+                let shown = format!("{error} {error:?}");
+                assert!(shown.contains(&format!("`{field}`")) && !shown.contains("canary"), "{shown}");
+            }
+        }
+    }
+    assert!(server.calls().is_empty());
+    // A tab may stand in what a user types.
+    let user = PasswordGrantTokenProvider::builder(URL, "a", "secret", "u\tv", "p\tq").transport(server);
+    user.build().unwrap().fetch_token().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_secret_in_the_query_is_read_for_each_call_and_sent_besides_what_is_public() {
     let server = Server::new(StatusCode::OK, r#"{"access_token":"t"}"#);
@@ -212,4 +269,29 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
         let sent = &server.calls()[0].1;
         assert!(sent.contains("grant_type=refresh_token&refresh_token=old%2B1"), "{sent}");
     }
+}
+
+/// A version or a tenant is no secret; a longer value may be, whatever its name is.
+#[tokio::test]
+async fn inv34_a_short_public_parameter_of_the_token_url_hides_no_error() {
+    let answer =
+        r#"{"error":"invalid_request","error_description":"code 2 of 22 at acme: no long-value here"}"#;
+    let server = Server::new(StatusCode::BAD_REQUEST, answer);
+    let message = async |client: OAuth2TokenProviderBuilder<ClientCredentials>| {
+        let provider = client.transport(server.clone()).build().unwrap();
+        provider.fetch_token().await.unwrap_err().to_string()
+    };
+    let at = |query: &str| ClientCredentialsTokenProvider::builder(format!("{URL}?{query}"), "a", "secret");
+    for client in
+        [at("v=2&tenant=acme"), client().query_param("v", "2").query_param("tenant", "acme"), at("2")]
+    {
+        let shown = message(client).await;
+        assert!(shown.contains("code 2 of 22 at acme: no long-value here"), "{shown}");
+    }
+    for client in [at("v=long-value"), at("long-value"), client().query_param("v", "long-value")] {
+        let shown = message(client).await;
+        assert!(shown.contains("code 2 of 22 at acme: no [redacted] here"), "{shown}");
+    }
+    let shown = message(client().secret_query_param("v", "2")).await;
+    assert!(shown.ends_with(": [redacted]"), "{shown}");
 }

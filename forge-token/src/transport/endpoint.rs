@@ -1,6 +1,7 @@
+use std::borrow::Cow;
 use std::fmt;
 
-use forge_core::ConfigError;
+use forge_core::{ConfigError, may_name_a_credential};
 use url::{Host, Url};
 
 /// The URL of a token endpoint, checked: secrets may be sent there.
@@ -76,6 +77,19 @@ impl TokenEndpoint {
         Self { url }
     }
 
+    /// What in the query must not get into an error, since it may be a key: each value under the name of a
+    /// secret, or of at least 8 bytes. Shorter ones, such as `2` of `v=2`, are versions and tenants; to mask them
+    /// would hide most of what a server says.
+    #[doc(hidden)] // for our other crates
+    pub fn possible_secrets(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.url.query_pairs().filter_map(|(name, value)| {
+            let is_named_secret = may_name_a_credential(&name);
+            // `?AKIA…` is a value, too.
+            let value = if value.is_empty() { name } else { value };
+            (is_named_secret || value.len() >= MIN_SECRET_LEN).then_some(value)
+        })
+    }
+
     /// Whether the URL names this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -88,6 +102,9 @@ impl TokenEndpoint {
         }
     }
 }
+
+/// In bytes: a shorter one would be guessed.
+const MIN_SECRET_LEN: usize = 8;
 
 fn invalid(expected: &str) -> ConfigError {
     ConfigError::new("token_url", expected)

@@ -302,6 +302,24 @@ async fn inv11_a_401_to_something_else_than_the_token_renews_nothing() {
 }
 
 #[test]
+fn a_user_name_or_password_with_a_control_character_is_refused_by_its_name() {
+    let build = |auth: BasicAuth| {
+        refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())
+    };
+    // As they come out of files.
+    for ending in ["\n", "\r\n", "\0", "\t", "\u{7f}"] {
+        assert_eq!(build(BasicAuth::new("user", format!("canary{ending}"))), "password", "{ending:?}");
+        assert_eq!(build(BasicAuth::new(&format!("canary{ending}"), "p")), "username", "{ending:?}");
+        let short = HttpClient::builder("https://api.example.com");
+        let short = short.with_basic_auth("user", format!("canary{ending}")).build();
+        assert_eq!(refused(short), "password", "{ending:?}");
+        let one_of_several = CompositeAuth::all().with(BasicAuth::new("user", format!("canary{ending}")));
+        let client = HttpClient::builder("https://api.example.com").with_auth_hook(one_of_several);
+        assert_eq!(refused(client.build()), "password", "{ending:?}");
+    }
+}
+
+#[test]
 fn parts_that_cannot_go_together_are_refused() {
     let build = |auth: CompositeAuth| {
         refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())

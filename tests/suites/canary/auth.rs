@@ -88,6 +88,8 @@ async fn inv16_authentication_of_any_kind_is_not_shown() {
         Auth::from(ApiKeyAuth::new(line.as_str())),
         ApiKeyAuth::new("x").header_name(&line).into(),
         BasicAuth::new(&format!("{text}:"), "x").into(),
+        BasicAuth::new(&format!("{text}\n"), "x").into(),
+        BasicAuth::new("x", format!("{text}\n")).into(),
     ];
     canaries.look_at_debug("Auth that cannot be", &secret);
     // `Debug` shows which paths are excluded; errors do not.

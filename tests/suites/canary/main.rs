@@ -2,18 +2,20 @@
 //! canaries, in whatever form one could have got there.
 //!
 //! What a new public type, error or log line needs is a line in `types.rs`, `refusals.rs`, `answers.rs`,
-//! `escapes.rs`, `parts.rs`, `hooks.rs`, `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
+//! `bodies.rs`, `escapes.rs`, `parts.rs`, `hooks.rs`, `redirects.rs`, `session.rs` or `steps.rs`; new forms belong into `canaries.rs`, with an example in its tests.
 
 #![allow(clippy::expect_used)]
 
 mod answers;
 mod auth;
+mod bodies;
 mod canaries;
 mod escapes;
 mod hooks;
 mod http2;
 mod logs;
 mod parts;
+mod redirects;
 mod refusals;
 mod session;
 mod settings;

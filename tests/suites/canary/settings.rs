@@ -126,6 +126,20 @@ fn inv16_a_providers_settings_are_named_and_not_told() {
     errors.extend(PasswordGrantTokenProvider::builder(URL, "id", text.as_str(), "user", "").build().err());
     errors.extend(PasswordGrantTokenProvider::builder(URL, "id", "", "user", text.as_str()).build().err());
     assert_eq!(errors.len(), 7);
+    let line = format!("{text}\n");
+    let user =
+        |name: &str, password: &str| PasswordGrantTokenProvider::builder(URL, "id", "secret", name, password);
+    for method in [AuthMethod::Body, AuthMethod::Header, AuthMethod::HeaderRaw] {
+        let client = |id: &str, secret: &str| ClientCredentialsTokenProvider::builder(URL, id, secret);
+        errors.extend(client(&line, "secret").auth_method(method).build().err());
+        errors.extend(client("id", &line).auth_method(method).build().err());
+        errors.extend(
+            client("id", "secret").auth_method(method).secret_query_param("k", line.as_str()).build().err(),
+        );
+        errors.extend(user(&line, "password").auth_method(method).build().err());
+        errors.extend(user("user", &line).auth_method(method).build().err());
+    }
+    assert_eq!(errors.len(), 7 + 3 * 5, "control characters are refused");
     let mut urls = wrong_urls(&text);
     urls.push(format!("http://auth.example.com/{text}"));
     urls.push(format!("https://auth.example.com/#{text}"));
@@ -162,6 +176,51 @@ async fn inv16_a_secret_that_cannot_be_read_is_not_told() {
         let manager = TokenManager::new(provider.build().expect("a provider"));
         canaries.look_at_error("TokenManager", &manager.get_token().await.expect_err("no secret"));
         canaries.look_at_debug("TokenStatus", &manager.status());
+    }
+    std::fs::remove_file(&file).expect("the file");
+    canaries.end();
+}
+
+/// A secret that stands where its path, or the name of its variable, should.
+#[tokio::test]
+async fn inv16_a_secret_in_the_place_of_its_file_or_variable_is_not_told() {
+    let canary = Canary::secret("misplaced");
+    let text = canary.to_string();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n");
+    let mut canaries = Canaries::new([canary]);
+    for secret in [text.as_str(), pem.as_str(), &format!("/{text}"), &format!("https://u:{text}@vault/x")] {
+        for source in [SecretSource::file(secret), SecretSource::env(secret)] {
+            canaries.look_at_debug("SecretSource", &source);
+            canaries.look_at_error("SecretSource, at once", &source.read_at_once().expect_err("no secret"));
+            canaries.look_at_error("SecretSource", &source.read().await.expect_err("no secret"));
+            let provider = ClientCredentialsTokenProvider::builder("https://127.0.0.1:1/", "id", source);
+            let manager = TokenManager::new(provider.build().expect("a provider"));
+            canaries.look_at_error("TokenManager", &manager.get_token().await.expect_err("no secret"));
+        }
+    }
+    canaries.end();
+}
+
+/// A secret with the line end of its file, read when it is needed.
+#[tokio::test]
+async fn inv16_a_secret_with_a_control_character_is_not_told() {
+    let canary = Canary::secret("line");
+    let file = std::env::temp_dir().join(format!("requestforge-canary-line-{}", std::process::id()));
+    std::fs::write(&file, format!("{canary}\n\n")).expect("a file");
+    let mut canaries = Canaries::new([canary]);
+    let source = || SecretSource::file(&file);
+    let of_client = ClientCredentialsTokenProvider::builder("https://127.0.0.1:1/", "id", source());
+    let of_user = PasswordGrantTokenProvider::builder("https://127.0.0.1:1/", "id", "s", "user", source());
+    let in_query = ClientCredentialsTokenProvider::builder("https://127.0.0.1:1/", "id", "s");
+    let in_query = in_query.secret_query_param("k", source()).build().expect("a provider");
+    for error in [
+        TokenManager::new(of_client.build().expect("a provider")).get_token().await,
+        TokenManager::new(of_user.build().expect("a provider")).get_token().await,
+        TokenManager::new(in_query).get_token().await,
+    ] {
+        let error = error.expect_err("a control character");
+        assert!(error.to_string().contains("no control characters"), "{error}");
+        canaries.look_at_error("a secret of a file", &error);
     }
     std::fs::remove_file(&file).expect("the file");
     canaries.end();

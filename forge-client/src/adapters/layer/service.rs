@@ -11,6 +11,7 @@ use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
 use crate::adapters::{pause, settle};
 use crate::auth::{BareRequest, CallAuth};
+use crate::target::presentable;
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
 pub struct AuthService<S, C = CloneBody> {
@@ -66,6 +67,7 @@ where
     let bare = BareRequest {
         method: &head.method,
         url: &url,
+        shown_url: presentable(&url),
         path: head.uri.path(),
         own: &head.headers,
         body: None,

@@ -138,7 +138,7 @@ fn each_answer_says_it_anew() {
     let mut after = |headers: &HeaderMap| {
         let mut response = ReceivedResponse {
             method: &Method::GET,
-            url: &"https://a.example".parse().unwrap(),
+            url: &url::Url::parse("https://a.example").unwrap().into(),
             status: StatusCode::OK,
             headers,
             attempt: 1,

@@ -1,18 +1,19 @@
 //! What else is masked where a whole request is shown, not told of.
 
 use http::{HeaderName, HeaderValue};
-use url::{Url, form_urlencoded};
+use url::Url;
 
-use super::{Fields, MASKED, Mask};
+use super::fields::{Kind, Pair, pairs};
+use super::{MASKED, Mask, Place};
 use crate::hop::Trust;
+use crate::multipart::Part;
 
 impl Mask {
     /// With its query, as far as the names in there are harmless.
     pub(crate) fn url(&self, url: &Url) -> String {
         let mut shown = url.clone();
         if let Some(query) = url.query() {
-            let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-            shown.set_query(Some(&self.form(&pairs)));
+            shown.set_query(Some(&self.form(&pairs(query.as_bytes()))));
         }
         shown.into()
     }
@@ -29,6 +30,18 @@ impl Mask {
 
     /// A body of which the names tell what is secret: JSON, or a form.
     pub(crate) fn known_body(&self, content_type: Option<&HeaderValue>, body: &[u8]) -> Option<String> {
-        Fields::read(content_type, body).map(|fields| self.fields(fields))
+        Kind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
+    }
+
+    /// The values of a multipart form, where they are text.
+    pub(crate) fn part_values(&self, parts: &[Part<'_>]) -> Vec<Option<String>> {
+        let pairs: Vec<_> = parts.iter().map(Pair::of).collect();
+        let siblings = self.names.of_pairs(&pairs);
+        let shown = |(part, pair): (&Part<'_>, &Pair)| {
+            let text = part.text()?;
+            let is_secret = pair.value.is_none() || siblings.hold_secret(&pair.name);
+            Some(if is_secret { MASKED.to_owned() } else { self.text(text, Place::Named) })
+        };
+        parts.iter().zip(&pairs).map(shown).collect()
     }
 }

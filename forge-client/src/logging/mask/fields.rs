@@ -4,10 +4,27 @@ use http::HeaderValue;
 use serde_json::Value;
 use url::form_urlencoded;
 
+use crate::multipart::{self, Part};
+
 /// A body in which values have names.
 pub(super) enum Fields {
     Json(Value),
-    Form(Vec<(String, String)>),
+    Form(Vec<Pair>),
+    Multipart(Vec<Pair>),
+}
+
+/// A field of a form, or a parameter of a query.
+pub(super) struct Pair {
+    pub(super) name: String,
+    /// `None`: what stands as the name is a value without one, as in `?AKIA…`.
+    pub(super) value: Option<String>,
+}
+
+/// The kind of a body in which values have names.
+pub(super) enum Kind {
+    Json,
+    Form,
+    Multipart { boundary: String },
 }
 
 /// The object or the list of which a text is the JSON.
@@ -30,19 +47,65 @@ pub(super) fn byte_list(value: &Value) -> Option<String> {
     texts.map(|texts| texts.join(","))
 }
 
-impl Fields {
-    /// `None` if it is another kind of body, or not of the kind that it says.
-    pub(super) fn read(content_type: Option<&HeaderValue>, body: &[u8]) -> Option<Self> {
+/// The fields of a form, or the parameters of a query.
+pub(super) fn pairs(form: &[u8]) -> Vec<Pair> {
+    form.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(pair).collect()
+}
+
+fn pair(piece: &[u8]) -> Pair {
+    let decoded = form_urlencoded::parse(piece).into_owned().next();
+    let (name, value) = decoded.unwrap_or_default();
+    let is_named = piece.contains(&b'=') && !is_padded_base64(piece);
+    if is_named { Pair { name, value: Some(value) } } else { Pair { name: name + &value, value: None } }
+}
+
+/// Whether the only `=` are the padding of base64 (RFC 4648 4), and the rest is as long as a key.
+fn is_padded_base64(piece: &[u8]) -> bool {
+    let text = piece.trim_ascii_end().strip_suffix(b"=").map(|text| text.strip_suffix(b"=").unwrap_or(text));
+    text.is_some_and(|text| text.len() >= MIN_KEY_LEN && !text.contains(&b'='))
+        && piece.len().is_multiple_of(4)
+}
+
+/// Names of parameters that may be empty, such as `access_token=`, are mostly shorter, and few of the others
+/// have the length of base64.
+const MIN_KEY_LEN: usize = 16;
+
+impl Pair {
+    pub(super) fn of(part: &Part<'_>) -> Self {
+        let value = String::from_utf8_lossy(part.value).into_owned();
+        match part.name() {
+            Some(name) => Self { name, value: Some(value) },
+            None => Self { name: value, value: None },
+        }
+    }
+}
+
+impl Kind {
+    /// `None` if it is another one.
+    pub(super) fn of(content_type: Option<&HeaderValue>) -> Option<Self> {
         let content_type = content_type?.to_str().ok()?;
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
-            "application/x-www-form-urlencoded" => {
-                Some(Self::Form(form_urlencoded::parse(body).into_owned().collect()))
-            }
-            json if json.ends_with("/json") || json.ends_with("+json") => {
-                serde_json::from_slice(body).ok().map(Self::Json)
+            "application/x-www-form-urlencoded" => Some(Self::Form),
+            json if json.ends_with("/json") || json.ends_with("+json") => Some(Self::Json),
+            form if form.starts_with("multipart/") => {
+                // Without one nothing can be read, and that is told then.
+                let boundary = multipart::parameter(content_type, "boundary").unwrap_or_default();
+                Some(Self::Multipart { boundary })
             }
             _ => None,
+        }
+    }
+
+    /// `None` if the body is not of this kind.
+    pub(super) fn read(&self, body: &[u8]) -> Option<Fields> {
+        match self {
+            Self::Json => serde_json::from_slice(body).ok().map(Fields::Json),
+            Self::Form => Some(Fields::Form(pairs(body))),
+            Self::Multipart { boundary } => {
+                let parts = multipart::parts(body, boundary)?;
+                Some(Fields::Multipart(parts.iter().map(Pair::of).collect()))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use forge_core::may_name_a_credential;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
+use super::fields::Pair;
 use crate::hop::Trust;
 
 /// Which names say that a value is secret.
@@ -31,8 +32,9 @@ impl Names {
     }
 
     /// The fields of a form, or the parameters of a query.
-    pub(super) fn of_pairs<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Siblings<'_> {
-        Siblings { names: self, are_of_oauth: names.any(is_of_oauth), name_a_secret: false }
+    pub(super) fn of_pairs(&self, pairs: &[Pair]) -> Siblings<'_> {
+        let are_of_oauth = pairs.iter().any(|pair| is_of_oauth(&pair.name));
+        Siblings { names: self, are_of_oauth, name_a_secret: false }
     }
 
     fn mask_field(&self, name: &str) -> bool {

@@ -1,36 +1,100 @@
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forge_core::SecretFinder;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_auth::parser::ChallengeParser;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use url::form_urlencoded;
+use url::Url;
 use zeroize::Zeroizing;
 
-use super::fields::{Fields, json_in};
+use super::carried::{Carried, CarriedBody};
+use super::fields::{Fields, Kind, Pair, json_in, pairs};
 use super::names::Names;
+use super::{MASKED, MAX_SEARCHED};
+use crate::hop::Trust;
+use crate::target::origin;
 
 /// Values that are secret wherever they are, and in whatever form.
-#[derive(Default)]
-pub(super) struct Secrets(Vec<Zeroizing<String>>);
+#[derive(Clone, Default)]
+pub(crate) struct Secrets {
+    values: Vec<Zeroizing<String>>,
+    /// There may be others: in a body that could not be read.
+    are_incomplete: bool,
+}
 
 impl Secrets {
+    /// Whether there may be others.
+    pub(super) fn are_incomplete(&self) -> bool {
+        self.are_incomplete
+    }
+
     /// Searches for each of them once, in as many texts as there are.
     pub(super) fn into_finder(mut self) -> SecretFinder {
-        self.0.sort_unstable_by(|one, other| one.as_str().cmp(other));
-        self.0.dedup();
-        SecretFinder::new(&self.0)
+        self.values.sort_unstable_by(|one, other| one.as_str().cmp(other));
+        self.values.dedup();
+        SecretFinder::new(&self.values)
+    }
+
+    /// What a request carries and does not show.
+    pub(super) fn learn(&mut self, carried: &Carried<'_>, names: &Names, trust: &Trust) {
+        self.learn_headers(carried.headers, |name, value| names.mask_header(name, value, trust));
+        if let Some(query) = carried.url.query() {
+            self.learn_pairs(&pairs(query.as_bytes()), names);
+        }
+        match carried.body {
+            CarriedBody::Bytes([]) => {}
+            CarriedBody::Bytes(body) => self.learn_body(carried.headers.get(CONTENT_TYPE), body, names),
+            CarriedBody::Stream => self.are_incomplete = true,
+        }
+    }
+
+    /// How the `target` of a redirect is shown; `None`: as usual. If one of these is in its path, or in a host
+    /// other than that of the request, all of that is masked.
+    pub(super) fn masked_redirect(&self, from: &Url, target: &Url) -> Option<String> {
+        let (origin_of_target, path) = (origin(target), target.path());
+        if origin(from) != origin_of_target && self.in_lower_case().into_finder().is_in(origin_of_target) {
+            return Some(MASKED.to_owned());
+        }
+        let is_masked = path.len() > MAX_SEARCHED || self.clone().into_finder().is_in(path);
+        is_masked.then(|| format!("{origin_of_target}/{MASKED}"))
+    }
+
+    /// As `Url` writes a host.
+    fn in_lower_case(&self) -> Self {
+        let lower = |value: &Zeroizing<String>| Zeroizing::new(value.to_ascii_lowercase());
+        Self { values: self.values.iter().map(lower).collect(), are_incomplete: self.are_incomplete }
+    }
+
+    /// The values of a body. Of what has another kind than those in which values have names, all of it is one.
+    fn learn_body(&mut self, content_type: Option<&HeaderValue>, body: &[u8], names: &Names) {
+        let Some(kind) = Kind::of(content_type) else {
+            self.learn_unnamed(&beginning(body), names);
+            return;
+        };
+        let is_short = body.len() <= MAX_SEARCHED;
+        match is_short.then(|| kind.read(body)).flatten() {
+            Some(Fields::Json(value)) => self.learn_json(&value, Within::Unnamed, names),
+            Some(Fields::Form(pairs) | Fields::Multipart(pairs)) => self.learn_pairs(&pairs, names),
+            None => self.are_incomplete = true,
+        }
+    }
+
+    /// A value without a name, and all that is in it.
+    fn learn_unnamed(&mut self, value: &str, names: &Names) {
+        self.add(value.trim());
+        if let Some(json) = json_in(value) {
+            self.learn_json(&json, Within::Secret, names);
+        }
     }
 
     /// Values of headers, with their scheme and without, and what they consist of.
-    pub(super) fn learn_headers(
-        &mut self,
-        headers: &HeaderMap,
-        is_secret: impl Fn(&HeaderName, &HeaderValue) -> bool,
-    ) {
+    fn learn_headers(&mut self, headers: &HeaderMap, is_secret: impl Fn(&HeaderName, &HeaderValue) -> bool) {
         for (_, value) in headers.iter().filter(|(name, value)| is_secret(name, value)) {
-            let Ok(value) = value.to_str() else { continue };
+            let value = &*String::from_utf8_lossy(value.as_bytes());
             self.add(value);
             self.learn_parameters(value);
             let Some((scheme, credentials)) = value.split_once(' ') else { continue };
@@ -67,23 +131,13 @@ impl Secrets {
         }
     }
 
-    /// Values of parameters.
-    pub(super) fn learn_query(&mut self, query: &str, names: &Names) {
-        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        self.learn_pairs(&pairs, names);
-    }
-
-    /// Values of fields, and all that is in them.
-    pub(super) fn learn_fields(&mut self, fields: &Fields, names: &Names) {
-        match fields {
-            Fields::Json(value) => self.learn_json(value, Within::Nothing, names),
-            Fields::Form(pairs) => self.learn_pairs(pairs, names),
-        }
-    }
-
-    fn learn_pairs(&mut self, pairs: &[(String, String)], names: &Names) {
-        let siblings = names.of_pairs(pairs.iter().map(|(name, _)| name.as_str()));
-        for (name, value) in pairs {
+    fn learn_pairs(&mut self, pairs: &[Pair], names: &Names) {
+        let siblings = names.of_pairs(pairs);
+        for Pair { name, value } in pairs {
+            let Some(value) = value else {
+                self.learn_unnamed(name, names);
+                continue;
+            };
             if siblings.hold_secret(name) {
                 self.add(value);
             }
@@ -99,7 +153,7 @@ impl Secrets {
                 let siblings = names.of_object(fields);
                 for (name, value) in fields {
                     let is_secret = siblings.hold_secret(name);
-                    self.learn_json(value, if is_secret { Within::Secret } else { within }, names);
+                    self.learn_json(value, if is_secret { Within::Secret } else { within.named() }, names);
                 }
             }
             Value::Array(items) => {
@@ -108,8 +162,11 @@ impl Secrets {
                 }
             }
             Value::String(text) if within == Within::Secret => self.add(text),
-            Value::Number(number) if within == Within::Secret => self.add(&number.to_string()),
-            Value::String(text) if within == Within::Nothing => {
+            Value::Number(number) if matches!(within, Within::Secret | Within::Unnamed) => {
+                self.add(&number.to_string());
+            }
+            Value::String(text) if within == Within::Unnamed => self.learn_unnamed(text, names),
+            Value::String(text) if within == Within::Named => {
                 if let Some(json) = json_in(text) {
                     self.learn_json(&json, Within::Text, names);
                 }
@@ -121,7 +178,7 @@ impl Secrets {
     /// What is shorter is in every other text.
     fn add(&mut self, secret: &str) {
         if secret.len() >= 6 {
-            self.0.push(Zeroizing::new(secret.to_owned()));
+            self.values.push(Zeroizing::new(secret.to_owned()));
         }
     }
 }
@@ -129,11 +186,32 @@ impl Secrets {
 /// Where a piece of JSON is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
-    Nothing,
+    /// No object: values there have no names.
+    Unnamed,
+    Named,
     /// JSON within JSON, in which no more of it is looked for.
     Text,
     Secret,
 }
+
+impl Within {
+    fn named(self) -> Self {
+        if self == Self::Unnamed { Self::Named } else { self }
+    }
+}
+
+/// As much of a body as is searched for, and more, so that it is told that there is more.
+fn beginning(body: &[u8]) -> Cow<'_, str> {
+    let start = body.get(..MAX_UNNAMED).unwrap_or(body);
+    match str::from_utf8(start) {
+        Ok(text) => text.into(),
+        // Maybe it was cut within a character.
+        Err(error) => String::from_utf8_lossy(&start[..error.valid_up_to()]),
+    }
+}
+
+/// How many bytes of a body are learned that is one value: `SecretFinder` searches for fewer.
+const MAX_UNNAMED: usize = 1_024;
 
 /// Parameters that are no secret even in a credential, and that the rest of a log is full of (RFC 7616 3.4).
 const PUBLIC: [&str; 3] = ["algorithm", "realm", "uri"];

@@ -1,3 +1,5 @@
+use reqwest::Request;
+
 use super::*;
 use crate::target::Origin;
 
@@ -25,7 +27,7 @@ fn mask_of(url: &str, sent: &[(&'static str, &'static str)], body: &'static str)
     let mut request = Request::new(http::Method::POST, Url::parse(url).unwrap());
     *request.headers_mut() = headers(sent);
     *request.body_mut() = Some(body.into());
-    Mask::of(&request, &trust(), ["iban", "X-My_Own"].map(normalized).into())
+    Mask::of(&Carried::by(&request), &trust(), ["iban", "X-My_Own"].map(normalized).into(), None)
 }
 
 fn json(mask: &Mask, body: &str) -> String {
@@ -137,7 +139,7 @@ fn inv16_forms_are_masked_by_name_and_by_value() {
         ("a=c%2Bn+ry", "a=***"),
         ("state=x&response_type=y", "state=***&response_type=y"),
         ("a=%7B%22pin%22%3A1%7D", "a=%7B%22pin%22%3A%22***%22%7D"),
-        ("c%2Bn+ry", "***="),
+        ("c%2Bn+ry", "***"),
         ("", ""),
     ] {
         assert_eq!(form(body), shown, "{body}");
@@ -278,4 +280,133 @@ fn inv34_of_headers_only_so_much_is_looked_through() {
     }
     let shown = mask(&[]).headers(&sent, &url(), &trust());
     assert_eq!(shown, format!("a: \"yes\", b: \"{long}\", c: 1 bytes, cookie: ***"));
+}
+
+#[test]
+fn inv16_a_value_without_a_name_is_masked_where_it_is_echoed() {
+    let bodies = [
+        ("application/json", r#""a-canary""#),
+        ("application/json", r#"["x",["a-canary"]]"#),
+        ("application/json", r#"[{"x":"y"},"a-canary"]"#),
+        ("application/json", r#""{\"x\":\"a-canary\"}""#),
+        ("application/x-www-form-urlencoded", "a-canary"),
+        ("application/x-www-form-urlencoded", "x=y&a%2Dcanary"),
+        ("text/plain", "a-canary\n"),
+        ("application/xml", "a-canary"),
+        ("application/octet-stream", r#"{"password":"a-canary"}"#),
+    ];
+    for (content_type, body) in bodies {
+        let mask = mask_of("https://a.example", &[("content-type", content_type)], body);
+        assert_eq!(json(&mask, r#"{"x":"a-canary","y":"z"}"#), r#"{"x":"***","y":"z"}"#, "{body}");
+    }
+    let mask = mask_of("https://a.example", &[("content-type", "application/json")], "12345678");
+    assert_eq!(json(&mask, r#"{"x":"12345678","y":123}"#), r#"{"x":"***","y":123}"#);
+    let mask = mask_of("https://a.example/?a%2Dcanary", &[], "");
+    assert_eq!(json(&mask, r#"{"x":"a-canary","y":"z"}"#), r#"{"x":"***","y":"z"}"#);
+}
+
+#[test]
+fn inv16_a_field_of_a_multipart_form_is_masked_where_it_is_echoed() {
+    let form = "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nholiday-photos\r\n\
+                --b\r\ncontent-disposition: form-data; name=\"password\"\r\n\
+                Content-Type: text/plain\r\n\r\na-canary\r\n\
+                --b\r\nContent-Disposition: form-data; name=\"data\"\r\nContent-Type: application/json\r\n\r\n\
+                {\"pin\":\"canary-2\"}\r\n\
+                --b\r\nContent-Disposition: form-data; filename=\"token.txt\"; name=api_key\r\n\r\n\
+                canary-3\r\nline\r\n--b\r\n\r\ncanary-4\r\n--b--\r\n";
+    for content_type in ["multipart/form-data; boundary=b", "Multipart/Related; Boundary=\"b\"; type=x"] {
+        let mask = mask_of("https://a.example", &[("content-type", content_type)], form);
+        for (body, shown) in [
+            (r#"{"x":"a-canary"}"#, r#"{"x":"***"}"#),
+            (r#"{"x":"canary-2"}"#, r#"{"x":"***"}"#),
+            (r#"{"x":"canary-3\r\nline"}"#, r#"{"x":"***"}"#),
+            (r#"{"x":"canary-4"}"#, r#"{"x":"***"}"#),
+            (r#"{"x":"holiday-photos"}"#, r#"{"x":"holiday-photos"}"#),
+        ] {
+            assert_eq!(json(&mask, body), shown, "{content_type}: {body}");
+        }
+    }
+}
+
+#[test]
+fn inv16_a_query_or_a_form_that_is_nothing_but_a_value_is_masked() {
+    for (query, shown) in [
+        ("AKIAIOSFODNN7EXAMPLE", "***"),
+        ("a=x&canary", "a=x&***"),
+        ("Y2FuYXJ5Y2FuYXJ5Y2E=", "***"),
+        ("Y2FuYXJ5Y2FuYXJ5Yw==", "***"),
+        ("a=&b=x", "a=&b=x"),
+    ] {
+        let url = Url::parse(&format!("https://a.example/?{query}")).unwrap();
+        assert_eq!(mask(&[]).url(&url), format!("https://a.example/?{shown}"), "{query}");
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        assert_eq!(mask(&[]).body(Some(&form), query.as_bytes(), 1_000), shown, "{query}");
+    }
+}
+
+#[test]
+fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
+    let long = format!(r#"{{"x":"{}","password":"a-canary"}}"#, "x".repeat(MAX_SEARCHED)).leak();
+    for (content_type, body) in [
+        ("application/json", &*long),
+        ("application/x-www-form-urlencoded", long),
+        ("application/json", r#"{"password":"a-canary""#),
+        ("multipart/form-data; boundary=b", "--c\r\n"),
+        ("multipart/form-data", "--\r\n"),
+    ] {
+        let mask = mask_of("https://a.example", &[("content-type", content_type)], body);
+        let json = HeaderValue::from_static("application/json");
+        assert_eq!(
+            mask.answer_body(Some(&json), br#"{"x":"a-canary"}"#, 1_000),
+            "16 bytes",
+            "{content_type}"
+        );
+        let answer = headers(&[("content-type", "text/plain"), ("etag", "a-canary")]);
+        let shown = mask.answer_headers(&answer, &url(), &trust());
+        assert_eq!(shown, "content-type: \"text/plain\", etag: ***", "{content_type}");
+    }
+    let mut stream = Request::new(http::Method::POST, url());
+    *stream.body_mut() = Some(reqwest::Body::wrap(reqwest::Body::from("a-canary")));
+    let mask = Mask::of(&Carried::by(&stream), &trust(), [].into(), None);
+    assert_eq!(mask.answer_headers(&headers(&[("etag", "x")]), &url(), &trust()), "etag: ***");
+    // One that has nothing to hide, and one that is one value.
+    let text = "x".repeat(MAX_SEARCHED + 1).leak();
+    for (content_type, body) in [("application/json", ""), ("text/plain", &*text)] {
+        let mask = mask_of("https://a.example", &[("content-type", content_type)], body);
+        assert_eq!(mask.answer_headers(&headers(&[("etag", "y")]), &url(), &trust()), "etag: \"y\"");
+    }
+}
+
+#[test]
+fn inv16_a_credential_of_other_characters_than_ascii_is_masked_where_it_is_echoed() {
+    let mut request = Request::new(http::Method::GET, url());
+    let cookie = HeaderValue::from_bytes("theme=dark; session=pässwörd".as_bytes()).unwrap();
+    request.headers_mut().insert("cookie", cookie);
+    let mask = Mask::of(&Carried::by(&request), &trust(), [].into(), None);
+    assert_eq!(json(&mask, r#"{"x":"pässwörd","y":"p%C3%A4ssw%C3%B6rd"}"#), r#"{"x":"***","y":"***"}"#);
+}
+
+#[test]
+fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
+    let from = Url::parse("https://api-example.test/start").unwrap();
+    let headers = headers(&[("cookie", "s=Api-Example")]);
+    let carried = || Carried { url: &from, headers: &headers, body: CarriedBody::Bytes(&[]) };
+    for (target, shown) in [
+        ("https://api-example.test/x?y", "https://api-example.test/x"),
+        ("https://other.test/x", "https://other.test/x"),
+        ("https://api-example.test/a/Api%2DExample/b", "https://api-example.test/***"),
+        ("https://other.test/QXBpLUV4YW1wbGU", "https://other.test/***"),
+        ("https://Api-Example.other.test/x", "***"),
+    ] {
+        let target = Url::parse(target).unwrap();
+        let redirected = Secrets::default().redirect(&carried(), target.clone(), &trust(), [].into());
+        assert_eq!((redirected.shown(), &*redirected), (shown, &target));
+    }
+    let mut secrets = Secrets::default();
+    secrets.redirect(&carried(), from.clone(), &trust(), [].into());
+    let empty = HeaderMap::new();
+    let later = Carried { headers: &empty, ..carried() };
+    let target = Url::parse("https://other.test/Api-Example").unwrap();
+    let redirected = secrets.redirect(&later, target, &trust(), [].into());
+    assert_eq!(redirected.shown(), "https://other.test/***", "what an earlier hop has carried");
 }

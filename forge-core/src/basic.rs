@@ -1,0 +1,50 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::{ConfigError, Secret};
+
+/// User name and password as HTTP Basic carries them, without the scheme (RFC 7617 2): in base64.
+///
+/// # Errors
+///
+/// `username`: it has a colon or a control character. `password`: it has a control character, such as a line
+/// end from a file.
+pub fn basic_credentials(username: &str, password: &Secret) -> Result<Secret, ConfigError> {
+    if username.contains(':') || has_control_character(username) {
+        return Err(ConfigError::new("username", "no colon and no control characters (RFC 7617 2)"));
+    }
+    if has_control_character(password.expose()) {
+        let expected = "no control characters, such as a line end (RFC 7617 2)";
+        return Err(ConfigError::new("password", expected));
+    }
+    let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
+    Ok(Secret::from(STANDARD.encode(pair.as_bytes())))
+}
+
+/// Whether one of these is in a text: CTL of RFC 5234 B.1.
+#[must_use]
+pub fn has_control_character(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_control())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_credentials_have_no_control_characters_and_no_colon_in_the_name() {
+        let pair = |username: &str, password: &str| basic_credentials(username, &Secret::from(password));
+        assert_eq!(pair("test", "123£").unwrap().expose(), "dGVzdDoxMjPCow==", "of RFC 7617 2.1");
+        assert_eq!(pair("", ":ü\u{85}").unwrap().expose(), STANDARD.encode("::ü\u{85}"));
+        for control in (0..=0x1f_u8).chain([0x7f]).map(char::from) {
+            let text = format!("canary{control}");
+            for (refused, field) in [(pair(&text, "x"), "username"), (pair("x", &text), "password")] {
+                let error = refused.unwrap_err();
+                assert_eq!(error.field(), field, "{control:?}");
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+            }
+        }
+        assert_eq!(pair("a:b", "x").unwrap_err().field(), "username");
+    }
+}

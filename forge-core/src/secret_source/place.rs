@@ -1,0 +1,56 @@
+//! Which paths and names may stand in an error: somebody may have written the secret itself in their place.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Component, Path};
+
+/// A path as errors and `Debug` show it: only if it looks like one.
+pub(super) struct ShownPath<'a>(pub(super) &'a Path);
+
+impl fmt::Display for ShownPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if looks_like_path(self.0) {
+            write!(f, "{}", self.0.display())
+        } else {
+            f.write_str("(not shown, as it may be a secret: begin a path with `/` or `./`)")
+        }
+    }
+}
+
+/// The name of an environment variable as errors and `Debug` show it: only if it is written as usual.
+pub(super) struct ShownName<'a>(pub(super) &'a str);
+
+impl fmt::Display for ShownName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if looks_like_variable(self.0) {
+            f.write_str(self.0)
+        } else {
+            f.write_str("(not shown, as it may be a secret: names are UPPER_CASE)")
+        }
+    }
+}
+
+/// A secret in base64 may begin with a slash. It has other signs of its kind then: `+` and `=`, or letters of
+/// both cases mixed with digits.
+fn looks_like_path(path: &Path) -> bool {
+    let is_begun =
+        path.has_root() || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
+    is_begun && path.components().all(|part| !matches!(part, Component::Normal(name) if may_be_secret(name)))
+}
+
+fn may_be_secret(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return true };
+    let has = |is: fn(&char) -> bool| name.chars().any(|c| is(&c));
+    let is_mixed =
+        has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit);
+    let is_long = name.len() > MAX_MIXED_LEN && !name.contains(['.', '-', '_', ' ']);
+    has(|c| matches!(c, '+' | '=') || !crate::is_printable(*c)) || is_mixed && is_long
+}
+
+fn looks_like_variable(name: &str) -> bool {
+    name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Names of directories that a program made up, such as `tmpA1b2C3`, are shorter than keys.
+const MAX_MIXED_LEN: usize = 15;
