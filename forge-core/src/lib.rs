@@ -13,6 +13,7 @@
 //! | check a storage of your own | `storage_conformance` (feature `test-util`) |
 
 mod cache_key;
+mod challenge;
 mod clock;
 mod credential;
 mod credential_names;
@@ -37,6 +38,8 @@ mod token_text;
 pub use cache_key::CacheKey;
 #[doc(hidden)] // for our other crates
 pub use cache_key::{check_key_word, check_service_name};
+#[doc(hidden)] // for our other crates
+pub use challenge::{Challenge, challenges};
 #[cfg(feature = "test-util")]
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
