@@ -24,6 +24,7 @@ mod fetcher;
 mod header_name;
 mod identity;
 mod judgement;
+mod loopback;
 mod provider;
 mod random;
 mod response;
@@ -59,6 +60,8 @@ pub use fetcher::TokenFetcher;
 pub use header_name::{check_header_name, is_framing};
 pub use identity::TokenId;
 pub use judgement::Judgement;
+#[doc(hidden)] // for our other crates
+pub use loopback::is_loopback_host;
 pub use provider::{Demand, TokenProvider};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use forge_core::ConfigError;
-use url::{Host, Url};
+use forge_core::{ConfigError, is_loopback_host};
+use url::Url;
 
 /// The URL of a token endpoint, checked: secrets may be sent there.
 ///
@@ -79,13 +79,7 @@ impl TokenEndpoint {
     /// Whether the URL names this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match self.url.host() {
-            // A name below it may go to a resolver.
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
+        self.url.host_str().is_some_and(is_loopback_host)
     }
 }
 
@@ -114,6 +108,7 @@ mod tests {
             "http://127.0.0.1/token",
             "http://127.9.9.9/token",
             "http://[::1]:8080/token",
+            "http://[::ffff:127.0.0.1]/token",
         ] {
             assert!(TokenEndpoint::new(url).is_ok(), "{url}");
         }
@@ -125,6 +120,7 @@ mod tests {
             "http://128.0.0.1/token",
             "http://0.0.0.0/token",
             "http://[::2]/token",
+            "http://[::ffff:10.0.0.1]/token",
             "http://notlocalhost/token",
         ] {
             assert_eq!(TokenEndpoint::new(url).unwrap_err().field(), "token_url", "{url}");
