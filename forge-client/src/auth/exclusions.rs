@@ -81,12 +81,12 @@ impl Exclusions {
             || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
     }
 
-    /// Those that no path can match; with a directory, no path below it.
-    pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = &str> {
+    /// Those that no path can match, as a log shows them; with a directory, no path below it.
+    pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
         let never = move |given: &&Given| {
             !given.can_match || directory.is_some_and(|directory| !given.can_match_below(directory))
         };
-        self.given.iter().filter(never).map(|given| given.written.as_str())
+        self.given.iter().filter(never).map(Given::shown)
     }
 }
 
@@ -98,6 +98,14 @@ impl Given {
     fn pattern(written: &str, sent: SentPattern) -> Self {
         let SentPattern { prefix, is_literal, can_match, glob: _ } = sent;
         Self { written: written.to_owned(), prefix, is_literal, can_match }
+    }
+
+    /// Without its query, if there seems to be one: that may hold a secret.
+    fn shown(&self) -> String {
+        match self.written.split_once(['?', '#']) {
+            Some((path, _)) if !self.can_match => format!("{path}…"),
+            _ => self.written.clone(),
+        }
     }
 
     fn can_match_below(&self, directory: &str) -> bool {

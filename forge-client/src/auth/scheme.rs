@@ -129,8 +129,8 @@ impl Scheme {
         }
     }
 
-    /// The excluded paths and patterns that [can match nothing](Exclusions::never_matching), as they were written.
-    pub(crate) fn never_excluded(&self, directory: Option<&str>) -> Vec<&str> {
+    /// The excluded paths and patterns that [can match nothing](Exclusions::never_matching), as a log shows them.
+    pub(crate) fn never_excluded(&self, directory: Option<&str>) -> Vec<String> {
         match self {
             Self::Single(single) => {
                 single.exclusions().map(|given| given.never_matching(directory).collect()).unwrap_or_default()

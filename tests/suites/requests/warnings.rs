@@ -95,13 +95,16 @@ async fn exclusions_that_never_match_are_told_once() {
 
 #[tokio::test]
 async fn patterns_that_no_path_can_match_are_told() {
-    for pattern in ["/search?x=*", "/a#b*", "/a\\?b/*", "/[éè]/*", "/a/../b/*", "/./*", "/a\\\\b", "/[ \"]x"]
+    for pattern in
+        ["/search?x=canary*", "/a#canary*", "/a\\?b/*", "/[éè]/*", "/a/../b/*", "/./*", "/a\\\\b", "/[ \"]x"]
     {
         let log = built("https://api.example.com", |builder| {
             builder.with_token_auth(tokens().excluded_path_patterns([pattern]))
         });
         let [line] = &log[..] else { panic!("one line for {pattern}: {log:?}") };
-        assert!(line.contains(" WARN ") && line.contains(&format!("{pattern:?}")), "{pattern} in {line}");
+        // Without what seems to be a query, which may hold a secret.
+        let shown = pattern.split_once(['?', '#']).map_or(pattern.to_owned(), |(path, _)| format!("{path}…"));
+        assert!(line.contains(" WARN ") && line.contains(&format!("{shown:?}")), "{pattern} in {line}");
     }
     for pattern in
         ["/café/*", "/a b/*", "/a/?", "/a?b/*", "/[ab]/*", "/{a,b}/*", "/caf%c3%a9/*", "/..a/*", "/v?x/y=*"]
@@ -116,13 +119,19 @@ async fn patterns_that_no_path_can_match_are_told() {
 #[test]
 fn a_middleware_and_a_layer_warn_as_well() {
     let log = Log::begin();
-    let auth = || tokens().excluded_path_patterns(["/search?x=*", "/café/*"]);
+    let auth = || tokens().excluded_path_patterns(["/search?x=canary*", "/café/*"]);
     AuthMiddleware::with_token_auth(auth()).origin("http://api.example.com").build().expect("a middleware");
     AuthLayer::with_token_auth(auth()).path_origin("http://api.example.com/v1").build().expect("a layer");
     let lines = log.take();
     assert_eq!(lines.len(), 4, "{lines:?}");
-    for (line, part) in lines.iter().zip(["`plain_http_credentials`", "\"/search?x=*\""].iter().cycle()) {
-        assert!(line.starts_with(" WARN ") && line.contains(part) && !line.contains("caf"), "{line}");
+    for (line, part) in lines.iter().zip(["`plain_http_credentials`", "\"/search…\""].iter().cycle()) {
+        assert!(
+            line.starts_with(" WARN ")
+                && line.contains(part)
+                && !line.contains("caf")
+                && !line.contains("canary"),
+            "{line}"
+        );
     }
     let silent = || tokens().excluded_paths(["/health"]);
     let middleware = AuthMiddleware::with_token_auth(silent()).origin("http://api.example.com");
