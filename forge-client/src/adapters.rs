@@ -13,26 +13,34 @@ use url::Url;
 
 use crate::ExaminedResponse;
 use crate::auth::{Auth, CallAuth, Next, Scheme};
-use crate::target::absolute;
+use crate::target::{Origin, absolute};
+use crate::warnings::{warn_of_exclusions, warn_of_plain_http};
 
 /// What authenticates, and at which origins: what both adapters are told.
 pub(crate) struct Settings {
     auth: Auth,
     origins: Vec<String>,
+    plain_http_credentials: bool,
 }
 
 impl Settings {
     fn new(auth: Auth) -> Self {
-        Self { auth, origins: Vec::new() }
+        Self { auth, origins: Vec::new(), plain_http_credentials: false }
     }
 
     fn build(self) -> Result<(Scheme, Vec<Url>), ConfigError> {
         if self.origins.is_empty() {
             return Err(ConfigError::new("origin", "at least one: credentials belong to an origin"));
         }
-        let origins =
+        let origins: Vec<Url> =
             self.origins.iter().map(|origin| absolute("origin", origin)).collect::<Result<_, _>>()?;
-        Ok((self.auth.build()?, origins))
+        let scheme = self.auth.build()?;
+        if !self.plain_http_credentials {
+            let origins: Vec<Origin> = origins.iter().map(Origin::of).collect();
+            warn_of_plain_http(&origins, "`plain_http_credentials`");
+        }
+        warn_of_exclusions(&scheme, None);
+        Ok((scheme, origins))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::http_clients::HttpClients;
 use crate::logging::Logging;
 use crate::retry::RetryPolicy;
 use crate::target::BaseUrl;
@@ -20,7 +21,10 @@ use crate::{HttpClientError, RequestBuilder};
 /// Credentials go to the origin (scheme, host, port) of the base URL, and to
 /// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute
 /// URL and no redirect carries them anywhere else, and what a redirect chain has lost it does not
-/// get back. Cookies, API keys and whatever the client knows to be a credential share that fate.
+/// get back. Default headers share that fate, and so do a request's own headers on a redirect, unless they are
+/// [known to carry no credential](crate::HttpClientConfigBuilder::with_public_header).
+///
+/// This machine (`localhost`, 127.0.0.0/8, `[::1]`) is called without a proxy.
 ///
 /// Each service with tokens of its own has a client of its own:
 ///
@@ -50,7 +54,7 @@ use crate::{HttpClientError, RequestBuilder};
 pub struct HttpClient(Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) http: reqwest::Client,
+    pub(crate) http: HttpClients,
     pub(crate) base_url: BaseUrl,
     pub(crate) default_headers: HeaderMap,
     pub(crate) trust: Trust,

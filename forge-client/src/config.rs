@@ -32,6 +32,7 @@ pub struct HttpClientConfig(Settings);
 /// | --- | --- |
 /// | [`with_base_url`](Self::with_base_url) | none: URLs must be absolute |
 /// | [`with_header`](Self::with_header) | none |
+/// | [`with_public_header`](Self::with_public_header) | none besides those of its list |
 /// | [`with_timeout`](Self::with_timeout) | 30 s an attempt |
 /// | [`with_total_timeout`](Self::with_total_timeout) | none |
 /// | [`with_connect_timeout`](Self::with_connect_timeout) | 10 s |
@@ -43,6 +44,7 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_max_body`](Self::with_max_body) | 64 MiB |
 /// | authentication | none |
+/// | [`with_plain_http_credentials`](Self::with_plain_http_credentials) | a warning if they go over plain http |
 /// | [`with_request_hook`](Self::with_request_hook), [`with_response_hook`](Self::with_response_hook), [`with_error_hook`](Self::with_error_hook) | none |
 /// | [`with_logging`](Self::with_logging) | nothing is logged |
 ///
@@ -143,9 +145,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// A header for every request that does not set it itself. One that may be a credential
-    /// (`Cookie`, `X-Api-Key`, a value marked sensitive, …) goes to trusted origins only. `Content-Length` and
-    /// `Transfer-Encoding` are refused: they follow from the body.
+    /// A header for every request that does not set it itself. It goes to trusted origins only, unless it is a
+    /// [public header](Self::with_public_header). `Content-Length` and `Transfer-Encoding` are refused: they
+    /// follow from the body.
     pub fn with_header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -165,6 +167,38 @@ impl<T> HttpClientConfigBuilder<T> {
         V: TryInto<HeaderValue>,
     {
         headers.into_iter().fold(self, |builder, (name, value)| builder.with_header(name, value))
+    }
+
+    /// One more header that carries no credential. Public headers go to every origin, and
+    /// [the log](crate::Logging::log_headers) shows their values. All others may carry a credential, whatever
+    /// their names: the client takes its default headers, and on a redirect also a request's own, to origins only
+    /// that may see the client's credentials, and the log masks their values.
+    ///
+    /// Public from the beginning are `Accept`, `Accept-*`, `Cache-Control`, `Content-*`, `If-*`, `Range`,
+    /// `Traceparent`, `Tracestate`, `User-Agent`, `X-Correlation-ID`, `X-Request-ID`, and what a
+    /// [hook](crate::RequestHook::public_headers) names. A value marked sensitive is never public.
+    ///
+    /// [`build`](HttpClientConfigBuilder::build) refuses the headers of the client's authentication,
+    /// `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`.
+    ///
+    /// ```
+    /// use forge_client::HttpClient;
+    ///
+    /// let client = HttpClient::builder("https://api.example.com")
+    ///     .with_header("X-Tenant", "acme")
+    ///     .with_public_header("X-Tenant")
+    ///     .build()?;
+    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// ```
+    pub fn with_public_header<N>(mut self, name: N) -> Self
+    where
+        N: TryInto<HeaderName>,
+    {
+        match name.try_into() {
+            Ok(name) => self.settings.public_names.push(name),
+            Err(_) => self.refuse(ConfigError::new("public_header", "a name that fits into a header")),
+        }
+        self
     }
 
     /// The first mistake is the one to be told.
@@ -189,6 +223,7 @@ impl<T> HttpClientConfigBuilder<T> {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));
         }
         settings.authentication = scheme(self.auth, self.api_key)?.map(Arc::new);
+        settings.collect_public_names()?;
         if settings.authentication.is_some() && settings.origins.is_empty() {
             let expected = "a base URL or a credential origin: credentials belong to an origin";
             return Err(HttpClientError::builder("base_url", expected));
@@ -198,6 +233,7 @@ impl<T> HttpClientConfigBuilder<T> {
         if settings.breaker.is_some() && has_second_breaker {
             return Err(HttpClientError::builder("circuit_breaker", "one: this, or the retry strategy's"));
         }
+        settings.warn();
         Ok(HttpClientConfig(settings))
     }
 }

@@ -81,6 +81,7 @@ mod tests {
             let trust = Trust {
                 origins: vec![Origin::of(&Url::parse("https://a.example").unwrap())],
                 sensitive_names: vec![HeaderName::from_static("x-odd")],
+                public_names: vec![HeaderName::from_static("x-plain")],
             };
             Self { url: Url::parse(url).unwrap().into(), headers: HeaderMap::new(), trust }
         }
@@ -126,14 +127,15 @@ mod tests {
     #[test]
     fn inv13_what_may_be_a_credential_is_set_at_trusted_origins_only() {
         let hook = |request: &mut OutgoingRequest<'_>| {
-            for name in ["authorization", "x-api-key", "x-odd", "cookie", "x-plain"] {
+            for name in ["authorization", "x-api-key", "x-odd", "cookie", "jenkins-crumb", "x-plain"] {
                 request.set_header(name, "hook")?;
             }
             let mut sensitive = HeaderValue::from_static("hook");
             sensitive.set_sensitive(true);
-            request.set_header("x-harmless", sensitive)
+            request.set_header("x-request-id", sensitive)
         };
-        let names = ["authorization", "x-api-key", "x-odd", "cookie", "x-harmless", "x-plain"];
+        let names =
+            ["authorization", "x-api-key", "x-odd", "cookie", "jenkins-crumb", "x-request-id", "x-plain"];
         for (url, set) in [("https://a.example/x", &names[..]), ("https://b.example/x", &["x-plain"])] {
             let mut sent = Sent::to(url).with("accept", "x");
             sent.apply(&hook, 1, &mut Extensions::new()).unwrap();

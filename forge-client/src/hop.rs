@@ -1,16 +1,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use forge_core::may_name_a_credential;
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
-    PROXY_AUTHORIZATION, REFERER,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http_body::Body as _;
 use url::Url;
 
 use crate::auth::BareRequest;
 use crate::logging::CarriedBody;
+use crate::public_headers::{is_harmless, is_public};
 use crate::target::{Origin, RequestUrl};
 use crate::upload::Watch;
 
@@ -31,8 +29,10 @@ pub(crate) struct Hop<'a> {
 pub(crate) struct Trust {
     /// The base URL's origin, and those expressly named.
     pub(crate) origins: Vec<Origin>,
-    /// Headers of names that only this client knows to be credentials.
+    /// The headers of the client's authentication.
     pub(crate) sensitive_names: Vec<HeaderName>,
+    /// Headers that the client's user has named as public.
+    pub(crate) public_names: Vec<HeaderName>,
 }
 
 impl Trust {
@@ -40,17 +40,25 @@ impl Trust {
         self.origins.iter().any(|origin| origin.holds(url))
     }
 
-    pub(crate) fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
-        value.is_sensitive()
-            || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER].contains(name)
-            || may_name_a_credential(name.as_str())
-            || self.sensitive_names.contains(name)
+    /// Whether a header may go to an origin that must not see the client's credentials.
+    pub(crate) fn is_public(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        !self.is_sensitive(name, value) && (is_public(name) || self.public_names.contains(name))
     }
 
+    /// Whether a log shows the value of a header.
+    pub(crate) fn is_shown(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        self.is_public(name, value) || (is_harmless(name) && !self.is_sensitive(name, value))
+    }
+
+    fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        value.is_sensitive() || self.sensitive_names.contains(name)
+    }
+
+    /// Leaves public headers only.
     fn strip(&self, headers: &mut HeaderMap) {
-        let is_sensitive =
-            |name: &HeaderName| headers.get_all(name).iter().any(|value| self.is_sensitive(name, value));
-        let stripped: Vec<HeaderName> = headers.keys().filter(|name| is_sensitive(name)).cloned().collect();
+        let is_public =
+            |name: &HeaderName| headers.get_all(name).iter().all(|value| self.is_public(name, value));
+        let stripped: Vec<HeaderName> = headers.keys().filter(|name| !is_public(name)).cloned().collect();
         for name in stripped {
             headers.remove(name);
         }
@@ -58,8 +66,8 @@ impl Trust {
 }
 
 impl<'a> Hop<'a> {
-    /// The first hop. The client's default headers that may be credentials go to trusted origins
-    /// only; the caller's own go where the caller says.
+    /// The first hop. Of the client's default headers only public ones go to an origin that is not trusted; the
+    /// caller's own go where the caller says.
     pub(crate) fn first(
         method: Method,
         url: RequestUrl,
@@ -146,6 +154,11 @@ impl RequestBody {
         matches!(self, Self::Empty)
     }
 
+    /// Whether it is a stream that does not say how long it is.
+    pub(crate) fn is_of_unknown_length(&self) -> bool {
+        matches!(self, Self::Stream(Some(stream)) if stream.size_hint().exact().is_none())
+    }
+
     /// Whether it can be sent now: the first time, or once more.
     pub(crate) fn can_be_sent(&self) -> bool {
         !matches!(self, Self::Stream(None))
@@ -208,6 +221,7 @@ mod tests {
         Trust {
             origins: vec![Origin::of(&url("https://a.example")), Origin::of(&url("https://also-a.example"))],
             sensitive_names: vec![HeaderName::from_static("x-odd")],
+            public_names: ["x-odd", "x-tenant"].map(HeaderName::from_static).into(),
         }
     }
 
@@ -269,43 +283,60 @@ mod tests {
 
     #[test]
     fn inv13_a_value_marked_sensitive_is_stripped_whatever_its_name() {
-        let mut own = headers(&[("x-plain", "x")]);
+        let mut own = headers(&[("x-tenant", "x")]);
         let mut value = HeaderValue::from_static("canary");
         value.set_sensitive(true);
-        own.append("x-plain", value);
+        own.append("x-tenant", value.clone());
+        own.append("accept", value);
         let mut hop = first("https://a.example", none(), own);
         hop.move_to(url("https://b.example").into(), &trust());
         assert_eq!(sent(&hop), [""; 0]);
     }
 
     #[test]
-    fn inv13_what_looks_like_a_credential_is_treated_as_one() {
-        let own = headers(&[
-            ("x-vault-token", "x"),
-            ("x-rapidapi-key", "x"),
-            ("x-session-id", "x"),
-            ("x-auth-email", "x"),
-            ("authentication", "x"),
-            ("x-otp", "x"),
-            ("x-pwd", "x"),
-            ("x-bearer", "x"),
-            ("x-sid", "x"),
-            ("x-sig", "x"),
-            ("x-pin", "x"),
-            ("x-nonce", "x"),
-            ("x-ticket", "x"),
-            ("x-assertion", "x"),
-            ("x-hmac", "x"),
-            ("x-xsrf", "x"),
-            ("host", "x"),
-            ("accept", "x"),
-            ("x-request-id", "x"),
-            ("traceparent", "x"),
-            ("x-monkey", "x"),
-        ]);
-        let mut hop = first("https://a.example", none(), own);
+    fn inv13_only_public_headers_go_to_a_foreign_origin() {
+        let public = [
+            "accept",
+            "accept-language",
+            "cache-control",
+            "content-type",
+            "if-none-match",
+            "range",
+            "traceparent",
+            "tracestate",
+            "user-agent",
+            "x-correlation-id",
+            "x-request-id",
+            "x-tenant",
+        ];
+        let others = [
+            "acceptance",
+            "api-sign",
+            "cb-access-sign",
+            "cst",
+            "host",
+            "idempotency-key",
+            "iffy",
+            "jenkins-crumb",
+            "origin",
+            "retry-after",
+            "x-content-type",
+            "x-forwarded-client-cert",
+            "x-jfrog-art-api",
+            "x-monkey",
+            "x-odd",
+            "x-vault-token",
+        ];
+        let all: HeaderMap = public
+            .iter()
+            .chain(&others)
+            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x")))
+            .collect();
+        assert_eq!(sent(&first("https://b.example", &all, HeaderMap::new())), public);
+        let mut hop = first("https://a.example", none(), all);
+        assert_eq!(sent(&hop).len(), public.len() + others.len());
         hop.move_to(url("https://b.example").into(), &trust());
-        assert_eq!(sent(&hop), ["accept", "traceparent", "x-monkey", "x-request-id"]);
+        assert_eq!(sent(&hop), public);
     }
 
     #[test]

@@ -30,9 +30,11 @@ mod examined;
 mod header;
 mod hooks;
 mod hop;
+mod http_clients;
 mod logging;
 mod multipart;
 mod peek;
+mod public_headers;
 mod redirect;
 mod request;
 mod request_many;
@@ -42,6 +44,7 @@ mod rt;
 mod send;
 mod target;
 mod upload;
+mod warnings;
 
 pub use forge_core::may_name_a_credential;
 

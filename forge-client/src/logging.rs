@@ -73,10 +73,12 @@ impl Logging {
 
     /// Whether headers are told, too. Default: no.
     ///
-    /// Values are masked where the client would not take the header to another origin (`Authorization`,
-    /// `X-Api-Key`, `Cookie`, …, values marked sensitive), where the name is one of the
-    /// [`sensitive_keys`](Self::sensitive_keys), and where a server echoes what is masked in the request: its
-    /// headers and the cookies and parameters in them, its query, its body. What is shorter than 6 bytes is
+    /// Values are shown of [public headers](crate::HttpClientConfigBuilder::with_public_header) only, and of those
+    /// that standards define to carry no credential (`Age`, `Allow`, `Connection`, `Date`, `ETag`, `Expires`,
+    /// `Host`, `Last-Modified`, `Location`, `Retry-After`, `Server`, `Vary`, `Via`, the numbers of a rate limit,
+    /// …). All others are masked, whatever their names, and so are values marked sensitive, values under one of
+    /// the [`sensitive_keys`](Self::sensitive_keys), and whatever a server echoes of what is masked in the request:
+    /// its headers and the cookies and parameters in them, its query, its body. What is shorter than 6 bytes is
     /// not searched for; if there are more than 1,024 such values, every value is masked. After 64 KiB of
     /// values only their lengths are told. URLs, also relative ones and those within a text, lose user-info,
     /// query and fragment. Where a [body hides](Self::log_body) what it holds, most headers of its answer are

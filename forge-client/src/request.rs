@@ -138,9 +138,11 @@ impl RequestBuilder {
     /// # }
     /// ```
     pub fn multipart(self, form: Form) -> Self {
-        let http = self.client.http.clone();
+        let client = Arc::clone(&self.client);
         self.with(|parts| {
-            parts.body = TypedBody::form(form, &http, &parts.url)?;
+            let body = TypedBody::form(form, client.http.for_url(&parts.url)?, &parts.url)?;
+            body.check_length("multipart", &parts.method)?;
+            parts.body = body;
             parts.body.check(&parts.headers)
         })
     }
@@ -155,9 +157,15 @@ impl RequestBuilder {
 
     /// A body that is read while it is sent. It can be sent once: it is not retried, and after a 401 the
     /// token is renewed for the next request, and the 401 goes to the caller.
+    ///
+    /// With `GET`, `HEAD` and `CONNECT` the stream must know its length (its size hint is exact): HTTP/1.1 sends a
+    /// body of unknown length in chunks, which the library below does not do for these methods. Another stream is
+    /// an error there, and so is a [form](Self::multipart) with one.
     pub fn body_stream(self, body: impl Into<reqwest::Body>) -> Self {
         self.with(|parts| {
-            parts.body = TypedBody::untyped(RequestBody::Stream(Some(body.into())));
+            let body = TypedBody::untyped(RequestBody::Stream(Some(body.into())));
+            body.check_length("body_stream", &parts.method)?;
+            parts.body = body;
             Ok(())
         })
     }

@@ -1,7 +1,8 @@
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Deref;
 
-use forge_core::ConfigError;
+use forge_core::{ConfigError, is_loopback_host};
 use url::{ParseError, Url};
 
 /// The URL to which a client's relative references are appended.
@@ -25,8 +26,15 @@ impl BaseUrl {
         Self(Some(url))
     }
 
+    /// The URL itself, if there is one.
     pub(crate) fn url(&self) -> Option<&Url> {
         self.0.as_ref()
+    }
+
+    /// How the path of each relative reference begins, unless any path may follow.
+    pub(crate) fn directory(&self) -> Option<String> {
+        let path = self.0.as_ref()?.path().trim_end_matches('/');
+        (!path.is_empty()).then(|| format!("{path}/"))
     }
 
     /// The URL that a reference means. Only a reference with a scheme of its own can leave the base
@@ -172,6 +180,23 @@ impl Origin {
         self.port == url.port_or_known_default()
             && url.host_str() == Some(self.host.as_str())
             && url.scheme() == self.scheme
+    }
+
+    /// Whether everybody on the way there can read what is sent. On this machine there is nobody on the way.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        self.scheme == "http" && !is_loopback_host(&self.host)
+    }
+}
+
+/// As a URL begins.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, port } = self;
+        write!(f, "{scheme}://{host}")?;
+        match port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Fields {
     pub(crate) max_retries: Option<Given<u32>>,
     pub(crate) redirects: Option<Given<bool>>,
     pub(crate) max_redirects: Option<Given<u32>>,
+    pub(crate) public_headers: Option<Given<Vec<String>>>,
+    pub(crate) plain_http_credentials: Option<Given<bool>>,
 
     pub(crate) bearer_token: Option<Given<Reference>>,
     pub(crate) api_key: Option<Given<Reference>>,

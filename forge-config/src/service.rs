@@ -27,6 +27,8 @@ use crate::{ServiceConfigError, environment};
 /// | `max_retries` | [how often what may be repeated is](HttpClientConfigBuilder::with_retry) | 0 |
 /// | `redirects` | [whether they are followed](HttpClientConfigBuilder::with_redirects) | true |
 /// | `max_redirects` | [how many](HttpClientConfigBuilder::with_max_redirects) | 10 |
+/// | `public_headers` | a list of [headers that carry no credential](HttpClientConfigBuilder::with_public_header); as a variable with commas between them | none |
+/// | `plain_http_credentials` | whether credentials may go over plain http [without a warning](HttpClientConfigBuilder::with_plain_http_credentials) | false |
 /// | **a token that is given** | | |
 /// | `bearer_token` (secret) | `Authorization: Bearer …` | |
 /// | **or a key** | | |
@@ -156,6 +158,12 @@ impl ServiceConfig {
         if let Some(follow) = field!(self, redirects)? {
             builder = builder.with_redirects(*follow);
         }
+        if let Some(names) = field!(self, public_headers)? {
+            builder = names.iter().fold(builder, |builder, name| builder.with_public_header(name.as_str()));
+        }
+        if field!(self, plain_http_credentials)?.is_some_and(|accepts| *accepts) {
+            builder = builder.with_plain_http_credentials();
+        }
         Ok(match self.token_auth()? {
             Some(auth) => builder.with_token_auth(auth),
             None => builder,
@@ -248,6 +256,7 @@ impl ServiceConfig {
         };
         let field = match cause.field() {
             "header" => "headers",
+            "public_header" => "public_headers",
             "auth_header_name" => "api_key_header",
             // No field's fault: TLS, or a blocking client within a runtime.
             other @ ("http" | "blocking") => {

@@ -2,8 +2,9 @@
 /// a parameter of a query. Case and separators make no difference, except that they tell words apart:
 /// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
 ///
-/// A client uses this to decide which headers it sends to trusted origins only and what it masks in a log. A
-/// provider uses it to reject secrets in a token URL, since the URL becomes part of the cache key.
+/// No list of such names is complete. A client uses this to mask fields and parameters in a log, and goes by a list
+/// of harmless names where it decides which headers it shows, and takes to other origins. A provider uses it to
+/// reject secrets in a token URL, since the URL becomes part of the cache key.
 ///
 /// ```
 /// use forge_core::may_name_a_credential;
@@ -23,8 +24,7 @@ pub fn may_name_a_credential(name: &str) -> bool {
         })
 }
 
-/// What no harmless name contains, or hardly one: a harmless header that is stripped on the way to another
-/// origin is the smaller harm.
+/// What no harmless name contains, or hardly one: a harmless value that a log masks is the smaller harm.
 const PARTS: &[&str] = &[
     "assertion",
     "auth",

@@ -1,6 +1,7 @@
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
-use http_auth::parser::ChallengeParser;
+
+use crate::challenge::{Challenge, challenges};
 
 /// What an answer says of the credential that its request carried.
 ///
@@ -31,7 +32,8 @@ pub enum Judgement {
 
 impl Judgement {
     /// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
-    /// without any asks for another token; `insufficient_scope` and `invalid_request` do not.
+    /// without any asks for another token; `insufficient_scope` and `invalid_request` do not. Only the `error`
+    /// of a `Bearer` or `DPoP` challenge counts, whichever other challenges (RFC 9110 11.6.1) the headers hold.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
         // Another redirect may lead to a page to log in at; where it is followed, what it leads to is judged.
@@ -45,19 +47,22 @@ impl Judgement {
     }
 }
 
-/// Whether a challenge says that no token of this kind will do.
+/// Whether the challenge of a token scheme says that no token of this kind will do.
 fn is_hopeless(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes());
-        let mut challenges = ChallengeParser::new(&value);
-        challenges.any(|challenge| match challenge {
-            Ok(challenge) => challenge.params.iter().any(|(name, value)| {
-                name.eq_ignore_ascii_case("error") && HOPELESS.contains(&value.to_unescaped().as_str())
-            }),
-            // Not as the grammar has it: what the server means may be plain all the same.
-            Err(_) => HOPELESS.iter().any(|code| value.contains(&format!("error=\"{code}\""))),
-        })
+        challenges(&value).iter().filter(|challenge| is_for_tokens(challenge)).any(has_hopeless_error)
     })
+}
+
+/// The schemes whose `error` is that of RFC 6750 3 and RFC 9449 7.1.
+fn is_for_tokens(challenge: &Challenge<'_>) -> bool {
+    ["Bearer", "DPoP"].iter().any(|scheme| challenge.scheme.eq_ignore_ascii_case(scheme))
+}
+
+fn has_hopeless_error(challenge: &Challenge<'_>) -> bool {
+    let mut parameters = challenge.parameters.iter();
+    parameters.any(|(name, value)| name.eq_ignore_ascii_case("error") && HOPELESS.contains(&value.as_ref()))
 }
 
 const HOPELESS: [&str; 2] = ["insufficient_scope", "invalid_request"];
@@ -98,6 +103,30 @@ mod tests {
             (401, &["Negotiate YWJjZA==, Bearer error=\"insufficient_scope\""], Refused),
             (401, &["Bearer realm=\"x\" error=\"insufficient_scope\""], Refused),
             (401, &["=,\"garbage", "Bearer error=\"unterminated"], Rejected),
+            // Only the challenges of tokens tell of tokens.
+            (401, &["Basic error=\"insufficient_scope\", Bearer error=\"invalid_token\""], Rejected),
+            (401, &["Basic error=\"insufficient_scope\"", "Bearer error=\"invalid_token\""], Rejected),
+            (401, &["Bearer error=\"invalid_token\", Custom error=\"invalid_request\""], Rejected),
+            (401, &["Negotiate error=\"insufficient_scope\""], Rejected),
+            (401, &["error=\"insufficient_scope\""], Rejected),
+            (401, &["Negotiate YWJjZA==, Basic error=\"insufficient_scope\", Bearer"], Rejected),
+            (
+                401,
+                &["Negotiate YWJjZA==,Bearer error=\"invalid_token\" , Basic error=\"invalid_request\""],
+                Rejected,
+            ),
+            (401, &["DPoP error=\"insufficient_scope\", algs=\"ES256 PS256\""], Refused),
+            (401, &["Bearer, dpop algs=\"ES256\", error=\"invalid_request\""], Refused),
+            (
+                401,
+                &["Basic realm=\"a, Bearer error=\\\"insufficient_scope\\\"\", charset=\"UTF-8\""],
+                Rejected,
+            ),
+            (401, &["Basic realm=\"\\\\\", Bearer error=\"insufficient_scope\""], Refused),
+            (401, &["Basic, Bearer error = \"insufficient\\_scope\""], Refused),
+            (401, &["Basic realm=\"x\" Bearer realm=\"y\" error=\"insufficient_scope\""], Refused),
+            (401, &["Basic realm=\"x\" error=\"insufficient_scope\" Bearer realm=\"y\""], Rejected),
+            (401, &["Basic realm=\"x", "Bearer error=\"insufficient_scope\""], Refused),
         ] {
             let headers =
                 challenges.iter().map(|value| (WWW_AUTHENTICATE, HeaderValue::from_static(value))).collect();

@@ -14,6 +14,7 @@
 
 mod basic;
 mod cache_key;
+mod challenge;
 mod clock;
 mod credential;
 mod credential_names;
@@ -24,6 +25,7 @@ mod fetcher;
 mod header_name;
 mod identity;
 mod judgement;
+mod loopback;
 mod provider;
 mod random;
 mod response;
@@ -40,6 +42,8 @@ pub use basic::{basic_credentials, has_control_character};
 pub use cache_key::CacheKey;
 #[doc(hidden)] // for our other crates
 pub use cache_key::{check_key_word, check_service_name};
+#[doc(hidden)] // for our other crates
+pub use challenge::{Challenge, challenges};
 #[cfg(feature = "test-util")]
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
@@ -59,6 +63,8 @@ pub use fetcher::TokenFetcher;
 pub use header_name::{check_cookie_name, check_header_name, is_framing};
 pub use identity::TokenId;
 pub use judgement::Judgement;
+#[doc(hidden)] // for our other crates
+pub use loopback::is_loopback_host;
 pub use provider::{Demand, TokenProvider};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};

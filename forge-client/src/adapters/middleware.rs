@@ -84,6 +84,13 @@ impl AuthMiddlewareBuilder {
         self
     }
 
+    /// Accepts that the credentials go over plain `http` to other machines: whoever listens on the way reads them.
+    /// All that it changes is that [`build`](Self::build) logs no warning about it.
+    pub fn plain_http_credentials(mut self) -> Self {
+        self.0.plain_http_credentials = true;
+        self
+    }
+
     /// The middleware.
     ///
     /// # Errors

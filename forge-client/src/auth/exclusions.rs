@@ -1,14 +1,29 @@
+mod pattern;
+
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use forge_core::ConfigError;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use url::Url;
 
+use pattern::SentPattern;
+
 /// The paths to which requests go without a token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exclusions {
     paths: HashSet<String>,
     patterns: GlobSet,
+    given: Vec<Given>,
+}
+
+/// How a path or a pattern was written, and which paths it can match.
+#[derive(Clone, Debug)]
+struct Given {
+    written: String,
+    prefix: String,
+    is_literal: bool,
+    can_match: bool,
 }
 
 /// The settings of [`Exclusions`], as they were given.
@@ -34,24 +49,67 @@ impl ExcludedPaths {
 
 impl Exclusions {
     fn new(paths: &[String], patterns: &[String]) -> Result<Self, ConfigError> {
-        let paths = paths.iter().map(|path| as_sent(path)).collect::<Result<_, _>>()?;
+        let mut exclusions = Self::default();
+        for path in paths {
+            let sent = as_sent(path)?;
+            exclusions.given.push(Given::path(path, &sent));
+            exclusions.paths.insert(sent);
+        }
         let mut globs = GlobSetBuilder::new();
         for pattern in patterns {
             if !pattern.starts_with(['/', '*', '?', '[', '{', '\\']) {
                 return Err(invalid_pattern());
             }
-            let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
+            let sent = SentPattern::of(pattern);
+            let glob = GlobBuilder::new(&sent.glob).literal_separator(false).backslash_escape(true).build();
             globs.add(glob.map_err(|error| invalid_pattern().with_source(error))?);
+            exclusions.given.push(Given::pattern(pattern, sent));
         }
-        let patterns = globs.build().map_err(|error| invalid_pattern().with_source(error))?;
-        Ok(Self { paths, patterns })
+        exclusions.patterns = globs.build().map_err(|error| invalid_pattern().with_source(error))?;
+        Ok(exclusions)
     }
 
     /// Decides on the path that is really sent, after joining and normalising.
     pub(crate) fn hold(&self, path: &str) -> bool {
-        // Where there are no patterns, nothing has to be made ready for them.
+        // The usual case, in which nothing of the path is looked at.
+        if self.given.is_empty() {
+            return false;
+        }
+        let path = &*with_upper_escapes(path);
         self.paths.contains(path)
+            // Where there are no patterns, nothing has to be made ready for them.
             || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
+    }
+
+    /// Those that no path can match, as a log shows them; with a directory, no path below it.
+    pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
+        let never = move |given: &&Given| {
+            !given.can_match || directory.is_some_and(|directory| !given.can_match_below(directory))
+        };
+        self.given.iter().filter(never).map(Given::shown)
+    }
+}
+
+impl Given {
+    fn path(written: &str, sent: &str) -> Self {
+        Self { written: written.to_owned(), prefix: sent.to_owned(), is_literal: true, can_match: true }
+    }
+
+    fn pattern(written: &str, sent: SentPattern) -> Self {
+        let SentPattern { prefix, is_literal, can_match, glob: _ } = sent;
+        Self { written: written.to_owned(), prefix, is_literal, can_match }
+    }
+
+    /// Without its query, if there seems to be one: that may hold a secret.
+    fn shown(&self) -> String {
+        match self.written.split_once(['?', '#']) {
+            Some((path, _)) if !self.can_match => format!("{path}…"),
+            _ => self.written.clone(),
+        }
+    }
+
+    fn can_match_below(&self, directory: &str) -> bool {
+        self.prefix.starts_with(directory) || (!self.is_literal && directory.starts_with(&self.prefix))
     }
 }
 
@@ -71,7 +129,28 @@ fn as_sent(path: &str) -> Result<String, ConfigError> {
         return Err(expected());
     }
     let url = Url::parse(&format!("http://host{path}")).map_err(|error| expected().with_source(error))?;
-    Ok(url.path().to_owned())
+    Ok(with_upper_escapes(url.path()).into_owned())
+}
+
+/// The same path, as RFC 3986 6.2.2.1 has it: `url` leaves the case of the escapes that it finds, and writes its
+/// own in upper case.
+fn with_upper_escapes(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut parts = path.split('%');
+    let mut upper = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        upper.push('%');
+        match part.split_at_checked(2) {
+            Some((digits, rest)) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+                upper.push_str(&digits.to_ascii_uppercase());
+                upper.push_str(rest);
+            }
+            _ => upper.push_str(part),
+        }
+    }
+    Cow::Owned(upper)
 }
 
 fn invalid_pattern() -> ConfigError {
@@ -132,7 +211,7 @@ mod tests {
     #[test]
     fn what_the_documentation_says_of_tricky_paths_is_so() {
         let rows = documented();
-        assert_eq!(rows.len(), 49, "has the table been found?");
+        assert_eq!(rows.len(), 53, "has the table been found?");
         for Row { excluded, reference, base, sent, has_token } in rows {
             let is_pattern = excluded.contains(['*', '?', '[']);
             let (paths, patterns) =

@@ -137,6 +137,18 @@ impl Scheme {
         }
     }
 
+    /// The excluded paths and patterns that [can match nothing](Exclusions::never_matching), as a log shows them.
+    pub(crate) fn never_excluded(&self, directory: Option<&str>) -> Vec<String> {
+        match self {
+            Self::Single(single) => {
+                single.exclusions().map(|given| given.never_matching(directory).collect()).unwrap_or_default()
+            }
+            Self::First(parts) | Self::All(parts) => {
+                parts.iter().flat_map(|part| part.never_excluded(directory)).collect()
+            }
+        }
+    }
+
     /// What authenticates this request, in its order.
     pub(crate) fn choose<'a>(&'a self, request: &AuthRequest<'_>, chosen: &mut Vec<&'a Single>) {
         match self {
@@ -199,9 +211,17 @@ impl Single {
 
     pub(super) fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         match self {
-            Self::Tokens(auth) => auth.applies_to(request.path),
+            Self::Tokens(auth) => !auth.exclusions().hold(request.path),
             Self::Fixed { exclusions, .. } => !exclusions.hold(request.path),
             Self::Hook(hook) => hook.applies_to(request),
+        }
+    }
+
+    fn exclusions(&self) -> Option<&Exclusions> {
+        match self {
+            Self::Tokens(auth) => Some(auth.exclusions()),
+            Self::Fixed { exclusions, .. } => Some(exclusions),
+            Self::Hook(_) => None,
         }
     }
 }

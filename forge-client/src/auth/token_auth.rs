@@ -60,7 +60,8 @@ impl TokenAuth {
 
     /// Paths to which requests go without a token. What decides is the path that is really sent: after
     /// joining, the base URL's own path included, and after `url` has removed dot segments. Queries and
-    /// fragments count for nothing, and nothing is decoded: a path is excluded as it is written, or not.
+    /// fragments count for nothing, and nothing is decoded: a path is excluded as it is written, or not. Only the
+    /// case of an escape makes no difference (RFC 3986 6.2.2.1).
     ///
     /// When in doubt the token goes along: this server may see it anyway, while a request that lacks it
     /// fails. So a [pattern](Self::excluded_path_patterns) does not hold for a path in which some servers
@@ -101,7 +102,8 @@ impl TokenAuth {
     /// | `/health` | `/health/..;/users` | `/health/..;/users` | yes |
     /// | `/a/../health` | `/health` | `/health` | no |
     /// | `/café` | `/caf%C3%A9` | `/caf%C3%A9` | no |
-    /// | `/café` | `/caf%c3%a9` | `/caf%c3%a9` | yes |
+    /// | `/café` | `/caf%c3%a9` | `/caf%c3%a9` | no |
+    /// | `/caf%c3%a9` | `/café` | `/caf%C3%A9` | no |
     /// | `/health` | `/health` below `/v1` | `/v1/health` | yes |
     /// | `/v1/health` | `/health` below `/v1` | `/v1/health` | no |
     /// | `/health` | `/../health` below `/v1` | `/health` | no |
@@ -117,13 +119,24 @@ impl TokenAuth {
     /// | `/public/*` | `/public/..%2fusers` | `/public/..%2fusers` | yes |
     /// | `/public/*` | `/public/%2E%2e%5Cusers` | `/public/%2E%2e%5Cusers` | yes |
     /// | `/public/*` | `/public/..;v=1/users` | `/public/..;v=1/users` | yes |
+    /// | `/café/*` | `/café/x` | `/caf%C3%A9/x` | no |
+    /// | `/caf%c3%a9/*` | `/café/x` | `/caf%C3%A9/x` | no |
+    /// | `/a b/*` | `/a b/c` | `/a%20b/c` | no |
     pub fn excluded_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.excluded.add_paths(paths);
         self
     }
 
     /// Patterns of such paths, shell-style: `*` stands for anything, slashes included, `?` for one
-    /// character, `[ab]` for one of these.
+    /// character of the path as it is sent, `[ab]` for one of these, `{ab,cd}` for one of these words, and `\` takes
+    /// the meaning from the next character. All other characters are encoded as those of a path are: `/café/*`
+    /// means `/caf%C3%A9/*`.
+    ///
+    /// A client that is built with paths or patterns that match no path which it sends logs one warning. Such
+    /// are a path that is not below the base URL's path, if there is no other
+    /// [credential origin](crate::HttpClientConfigBuilder::with_credential_origin), and a pattern with a query
+    /// (`/search?x=*`), a fragment, a dot segment, or brackets around nothing but characters that a URL encodes
+    /// (`[é]`).
     pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
         self.excluded.add_patterns(patterns);
         self
@@ -226,8 +239,8 @@ impl BoundTokenAuth {
         &self.header.name
     }
 
-    pub(crate) fn applies_to(&self, path: &str) -> bool {
-        !self.exclusions.hold(path)
+    pub(super) fn exclusions(&self) -> &Exclusions {
+        &self.exclusions
     }
 
     pub(crate) fn apply(

@@ -112,6 +112,13 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
+    /// Accepts that the client's credentials go over plain `http` to other machines: whoever listens on the way
+    /// reads them. All that it changes is that [`build`](HttpClientConfigBuilder::build) logs no warning about it.
+    pub fn with_plain_http_credentials(mut self) -> Self {
+        self.settings.plain_http_credentials = true;
+        self
+    }
+
     /// One more origin (scheme, host, port of this URL) that may see the client's credentials.
     pub fn with_credential_origin(mut self, url: impl Into<String>) -> Self {
         self.credential_origins.push(url.into());

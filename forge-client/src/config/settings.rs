@@ -2,18 +2,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::ConfigError;
-use http::HeaderMap;
-use reqwest::ClientBuilder;
-use reqwest::redirect::Policy;
+use forge_core::{ConfigError, may_name_a_credential};
+use http::{HeaderMap, HeaderName};
 
 use crate::auth::Scheme;
 use crate::client::Inner;
 use crate::hooks::Hooks;
 use crate::hop::Trust;
+use crate::http_clients::{ConfigureHttp, HttpClients, HttpSettings};
 use crate::logging::Logging;
+use crate::public_headers::check_public;
 use crate::retry::{RetryPolicy, RetryStrategy};
 use crate::target::{BaseUrl, Origin};
+use crate::warnings::{warn_of_exclusions, warn_of_plain_http};
 use crate::{CircuitBreaker, HttpClientError};
 
 /// What a builder has collected.
@@ -25,6 +26,8 @@ pub(super) struct Settings {
     pub(super) total_timeout: Option<Duration>,
     pub(super) connect_timeout: Duration,
     pub(super) default_headers: HeaderMap,
+    pub(super) public_names: Vec<HeaderName>,
+    pub(super) plain_http_credentials: bool,
     pub(super) authentication: Option<Arc<Scheme>>,
     pub(super) max_redirects: Option<u32>,
     pub(super) hooks: Hooks,
@@ -38,8 +41,6 @@ pub(super) struct Settings {
     pub(super) configure_http: Option<ConfigureHttp>,
 }
 
-type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -49,6 +50,8 @@ impl Default for Settings {
             total_timeout: None,
             connect_timeout: Duration::from_secs(10),
             default_headers: HeaderMap::new(),
+            public_names: Vec::new(),
+            plain_http_credentials: false,
             authentication: None,
             max_redirects: Some(10),
             hooks: Hooks::default(),
@@ -65,45 +68,58 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Adds those that hooks name, and checks all.
+    pub(super) fn collect_public_names(&mut self) -> Result<(), ConfigError> {
+        self.public_names.extend(self.hooks.request.iter().flat_map(|hook| hook.public_headers()));
+        let credentials = self.sensitive_names();
+        self.public_names.iter().try_for_each(|name| check_public(name, &credentials))
+    }
+
+    /// The headers of the client's authentication.
+    fn sensitive_names(&self) -> Vec<HeaderName> {
+        self.authentication.as_ref().map(|scheme| scheme.header_names()).unwrap_or_default()
+    }
+
+    /// Logs what is valid, and most likely a mistake.
+    pub(super) fn warn(&self) {
+        if !self.plain_http_credentials && self.has_credentials() {
+            let setting = "`with_plain_http_credentials` (`plain_http_credentials` in a configuration)";
+            warn_of_plain_http(&self.origins, setting);
+        }
+        if let Some(scheme) = &self.authentication {
+            // At a second origin any path may be asked for.
+            let directory = self.base_url.directory().filter(|_| self.origins.len() == 1);
+            warn_of_exclusions(scheme, directory.as_deref());
+        }
+    }
+
+    /// By its authentication, or by its default headers as far as that can be told.
+    fn has_credentials(&self) -> bool {
+        let mut headers = self.default_headers.iter();
+        self.authentication.is_some()
+            || headers.any(|(name, value)| value.is_sensitive() || may_name_a_credential(name.as_str()))
+    }
+
     pub(super) fn into_client(self) -> Result<Inner, HttpClientError> {
         let settings = self;
-        #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // reqwest would panic.
-            let expected = "a crypto provider of rustls, installed by the program";
-            return Err(HttpClientError::builder("http", expected));
-        }
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
-        if let Some(timeout) = settings.pool_idle_timeout {
-            builder = builder.pool_idle_timeout(timeout);
-        }
-        if let Some(connections) = settings.pool_max_idle_per_host {
-            builder = builder.pool_max_idle_per_host(connections);
-        }
-        let builder = match &settings.configure_http {
-            Some(configure) => configure(builder),
-            None => builder,
-        };
-        let http = builder
-            .timeout(settings.timeout)
-            .redirect(Policy::none())
-            .referer(false)
-            // Without a bound each request is copied, for a retry that never comes.
-            .retry(reqwest::retry::never().max_retries_per_request(0))
-            .build()
-            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))?;
-
-        let sensitive_names =
-            settings.authentication.as_ref().map(|scheme| scheme.header_names()).unwrap_or_default();
+        let http = HttpClients::new(
+            HttpSettings {
+                timeout: settings.timeout,
+                connect_timeout: settings.connect_timeout,
+                pool_idle_timeout: settings.pool_idle_timeout,
+                pool_max_idle_per_host: settings.pool_max_idle_per_host,
+                configure: settings.configure_http.clone(),
+            },
+            settings.base_url.url(),
+        )?;
+        let sensitive_names = settings.sensitive_names();
         let strategys_breaker =
             settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
         Ok(Inner {
             http,
             base_url: settings.base_url,
             default_headers: settings.default_headers,
-            trust: Trust { origins: settings.origins, sensitive_names },
+            trust: Trust { origins: settings.origins, sensitive_names, public_names: settings.public_names },
             authentication: settings.authentication,
             max_redirects: settings.max_redirects,
             timeout: settings.timeout,
@@ -127,6 +143,8 @@ impl fmt::Debug for Settings {
             .field("total_timeout", &self.total_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
+            .field("public_names", &self.public_names)
+            .field("plain_http_credentials", &self.plain_http_credentials)
             .field("max_redirects", &self.max_redirects)
             .field("hooks", &self.hooks)
             .field("logging", &self.logging)

@@ -67,8 +67,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Any setting of the `reqwest` client underneath: certificates, proxies, pools. Called once per
-    /// client; the last such setting counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects,
+    /// Any setting of the `reqwest` clients underneath: certificates, proxies, pools. There are up to two, and this
+    /// is called for each: one calls this machine (`localhost`, 127.0.0.0/8, `[::1]`), without a proxy whatever is
+    /// set here, and one calls all other hosts. The last such setting counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects,
     /// retries and referer stay off there: this client does the first itself, and none of the others. Default
     /// headers set there go to every origin, and nobody checks them.
     pub fn with_http(

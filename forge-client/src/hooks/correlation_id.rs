@@ -15,7 +15,8 @@ use super::{HookResult, OutgoingRequest, RequestHook};
 /// | [`in_header`](Self::in_header) | `X-Correlation-ID` |
 /// | [`generate_with`](Self::generate_with) | a random UUID (RFC 9562 5.4) |
 ///
-/// Where the request has that header already, that one is kept.
+/// Where the request has that header already, that one is kept. The header goes to every origin, and the log
+/// shows its value: it is [public](crate::RequestHook::public_headers).
 ///
 /// ```no_run
 /// use forge_client::{CorrelationId, HttpClient};
@@ -111,6 +112,10 @@ impl RequestHook for CorrelationId {
             request.extensions_mut().insert(Identifier(value));
         }
         Ok(())
+    }
+
+    fn public_headers(&self) -> Vec<HeaderName> {
+        vec![self.header_name.clone()]
     }
 }
 

@@ -1,5 +1,7 @@
 use std::error::Error;
 
+use http::HeaderName;
+
 use super::{OutgoingRequest, ReceivedResponse, RequestHook, ResponseHook};
 
 /// What a hook brings: nothing, or the reason why the call must not go on.
@@ -56,6 +58,10 @@ impl<H: RequestHook> RequestHook for IgnoringFailures<H> {
             tracing::warn!(%error, "a request hook failed");
         }
         Ok(())
+    }
+
+    fn public_headers(&self) -> Vec<HeaderName> {
+        self.0.public_headers()
     }
 }
 

@@ -41,6 +41,13 @@ pub trait RequestHook: Send + Sync {
     ///
     /// Why the request must not be sent.
     fn before_request(&self, request: &mut OutgoingRequest<'_>) -> HookResult;
+
+    /// The headers that it sets and that carry no credential: as if each were named by
+    /// [`with_public_header`](crate::HttpClientConfigBuilder::with_public_header). Asked once, when the client is
+    /// built. Default: none.
+    fn public_headers(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
 }
 
 impl<F, R> RequestHook for F
@@ -105,8 +112,9 @@ impl OutgoingRequest<'_> {
 
     /// Sets a header, instead of what there is of that name.
     ///
-    /// Where this is not [trusted](Self::is_trusted), headers that may be credentials are left as they are:
-    /// by their name (`Authorization`, `X-Api-Key`, …) or because the value is marked sensitive.
+    /// Where this is not [trusted](Self::is_trusted), only
+    /// [public headers](crate::HttpClientConfigBuilder::with_public_header) are set, and all others are left as
+    /// they are.
     ///
     /// # Errors
     ///
@@ -118,7 +126,7 @@ impl OutgoingRequest<'_> {
         V: TryInto<HeaderValue>,
     {
         let (name, value) = header(name, value)?;
-        if self.is_trusted || !self.trust.is_sensitive(&name, &value) {
+        if self.is_trusted || self.trust.is_public(&name, &value) {
             self.headers.insert(name, value);
         } else {
             tracing::debug!(header = %name, "a hook's header is not for this origin");

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use forge_core::{SecretFinder, is_printable};
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, LINK, LOCATION, REFRESH};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
@@ -68,7 +68,7 @@ impl Mask {
         for (name, value) in headers {
             let separator = if line.is_empty() { "" } else { ", " };
             let _ = write!(line, "{separator}{name}: ");
-            let _ = if self.is_masked(name, value, trust) {
+            let _ = if self.names.mask_header(name, value, trust) {
                 line.write_str(MASKED)
             } else if value.len() > MAX_SEARCHED - searched {
                 write!(line, "{} bytes", value.len())
@@ -126,7 +126,7 @@ impl Mask {
     }
 
     fn header(&self, name: &HeaderName, value: &HeaderValue, url: &Url, trust: &Trust) -> Option<String> {
-        if self.is_masked(name, value, trust) {
+        if self.names.mask_header(name, value, trust) {
             return None;
         }
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -136,11 +136,6 @@ impl Mask {
         } else {
             self.text(&text, Place::Named)
         })
-    }
-
-    /// Whatever its value.
-    fn is_masked(&self, name: &HeaderName, value: &HeaderValue, trust: &Trust) -> bool {
-        self.names.mask_header(name, value, trust) || [LINK, REFRESH].contains(name)
     }
 
     fn mask_json(&self, value: &mut Value, place: Place) {

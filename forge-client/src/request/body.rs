@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use forge_core::ConfigError;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use reqwest::multipart::Form;
 use url::Url;
 
@@ -44,6 +44,17 @@ impl TypedBody {
         let body = if length.is_some_and(is_short) { at_hand(body, length, MAX_FORM) } else { Err(body) };
         let body = body.map_or_else(|stream| RequestBody::Stream(Some(stream)), RequestBody::Bytes);
         Ok(Self { body, content_type, boundary })
+    }
+
+    /// Refuses a stream of unknown length with a method whose request would go without its body: hyper sends no
+    /// chunks then.
+    pub(super) fn check_length(&self, field: &'static str, method: &Method) -> Result<(), ConfigError> {
+        if self.body.is_of_unknown_length() && [Method::GET, Method::HEAD, Method::CONNECT].contains(method) {
+            let expected =
+                format!("a body of known length with `{method}`: a stream without one would not be sent");
+            return Err(ConfigError::new(field, expected));
+        }
+        Ok(())
     }
 
     /// Refuses the caller's headers if they hide where the parts of a form begin.

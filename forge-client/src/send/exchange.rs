@@ -50,6 +50,7 @@ impl<'a> Call<'a> {
             return Err(HttpClientError::total_timeout());
         }
         let client = self.client;
+        let http = client.http.for_url(&self.hop.url)?;
         self.so_far = None;
         self.attempts += 1;
         self.keep(&headers);
@@ -69,7 +70,7 @@ impl<'a> Call<'a> {
             .map(Box::new);
         let is_timed = entry.is_some() || !client.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);
-        Ok((client.http.execute(request), Exchange { permit, had_time, stream, entry, begun }))
+        Ok((http.execute(request), Exchange { permit, had_time, stream, entry, begun }))
     }
 
     /// Leave to send.

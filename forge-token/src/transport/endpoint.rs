@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use forge_core::{ConfigError, may_name_a_credential};
-use url::{Host, Url};
+use forge_core::{ConfigError, is_loopback_host, may_name_a_credential};
+use url::Url;
 
 /// The URL of a token endpoint, checked: secrets may be sent there.
 ///
@@ -93,13 +93,7 @@ impl TokenEndpoint {
     /// Whether the URL names this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match self.url.host() {
-            // A name below it may go to a resolver.
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
+        self.url.host_str().is_some_and(is_loopback_host)
     }
 }
 
@@ -131,6 +125,7 @@ mod tests {
             "http://127.0.0.1/token",
             "http://127.9.9.9/token",
             "http://[::1]:8080/token",
+            "http://[::ffff:127.0.0.1]/token",
         ] {
             assert!(TokenEndpoint::new(url).is_ok(), "{url}");
         }
@@ -142,6 +137,7 @@ mod tests {
             "http://128.0.0.1/token",
             "http://0.0.0.0/token",
             "http://[::2]/token",
+            "http://[::ffff:10.0.0.1]/token",
             "http://notlocalhost/token",
         ] {
             assert_eq!(TokenEndpoint::new(url).unwrap_err().field(), "token_url", "{url}");

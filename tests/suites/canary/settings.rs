@@ -49,6 +49,7 @@ fn inv16_a_clients_settings_are_named_and_not_told() {
         ("header", home().with_header("X-Key", &line)),
         ("header", home().with_header(&text, &text)),
         ("header", home().with_headers([("X-Key", &line)])),
+        ("public_header", home().with_public_header(&line)),
         ("auth_header_name", home().with_token_auth(auth().auth_header_name(&line))),
         ("auth_header_prefix", home().with_token_auth(auth().auth_header_prefix(&line))),
         ("excluded_paths", home().with_token_auth(auth().excluded_paths([&text]))),

@@ -6,6 +6,7 @@ use forge_tests::{Origin, RawReply, StatusCode};
 use requestforge::{ServiceConfig, Services};
 use serde_json::json;
 
+use crate::log::Log;
 use crate::world::{SecretFile, World, as_toml, get, in_each_format};
 
 #[tokio::test]
@@ -165,4 +166,44 @@ async fn services_are_tables_and_called_by_their_names() {
 
     let map: HashMap<String, ServiceConfig> = toml::from_str(&file).expect("services");
     get(&map["billing"].client().expect("a client"), "/users").await.error_for_status().expect("let in");
+}
+
+#[tokio::test]
+async fn inv13_headers_go_elsewhere_if_they_are_said_to_be_public() {
+    let server = Origin::start(|_| RawReply::ok("")).await.expect("a server");
+    let service = json!({
+        "base_url": "https://api.example.com",
+        "headers": { "X-Tenant": "shop", "X-Region": "eu" },
+        "public_headers": ["X-Tenant"],
+    });
+    for (format, config) in in_each_format(&service) {
+        get(&config.client().expect("a client"), &server.url()).await;
+        let request = server.requests().pop().expect("a request");
+        let sent = ["x-tenant", "x-region"].map(|name| request.header(name));
+        assert_eq!(sent, [Some("shop".to_owned()), None], "{format}");
+    }
+    let mut service = service;
+    service["public_headers"] = json!(["Authorization"]);
+    for (format, config) in in_each_format(&service) {
+        assert_eq!(config.client().expect_err("refused").fields(), ["public_headers"], "{format}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_over_plain_http_are_told_unless_they_are_accepted() {
+    let secret = SecretFile::new("s3cret");
+    for (accepted, lines) in [(json!(false), 1), (json!(true), 0)] {
+        let service = json!({
+            "base_url": "http://api.example.com",
+            "bearer_token": { "file": secret.path() },
+            "plain_http_credentials": accepted,
+        });
+        for (format, config) in in_each_format(&service) {
+            let log = Log::begin();
+            config.client().expect("a client");
+            let told = log.take();
+            assert_eq!(told.len(), lines, "{format}: {told:?}");
+            assert!(told.iter().all(|line| line.contains("`plain_http_credentials`")), "{told:?}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod canaries;
 
 mod environment;
 mod files;
+#[path = "../hooks/log.rs"]
+mod log;
 mod refusals;
 mod rotation;
 mod world;

@@ -75,6 +75,8 @@ async fn inv16_what_stands_where_something_else_should_is_not_told() {
     for field in [
         "base_url",
         "headers",
+        "public_headers",
+        "plain_http_credentials",
         "timeout",
         "total_timeout",
         "connect_timeout",

@@ -1,67 +1,14 @@
 //! The lines that `with_logging` writes, as a subscriber prints them.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use forge_tests::RawReply;
 use requestforge::reqwest::ClientBuilder;
 use requestforge::{CorrelationId, HttpClient, Logging};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{client, lock, origin};
-
-/// What this thread logs, and so a test on a runtime of one thread.
-struct Log {
-    written: Arc<Mutex<Vec<u8>>>,
-    _subscriber: DefaultGuard,
-}
-
-impl Log {
-    fn begin() -> Self {
-        let written = Arc::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(Writer(Arc::clone(&written)))
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .without_time()
-            .finish();
-        Self { written, _subscriber: tracing::subscriber::set_default(subscriber) }
-    }
-
-    /// The lines since the last time, without what differs from run to run.
-    fn take(&self) -> Vec<String> {
-        let written = String::from_utf8(std::mem::take(&mut *lock(&self.written))).expect("a text");
-        let constant = |part: &&str| !part.starts_with("elapsed_ms=");
-        written.lines().map(|line| line.split(' ').filter(constant).collect::<Vec<_>>().join(" ")).collect()
-    }
-}
-
-struct Writer(Arc<Mutex<Vec<u8>>>);
-
-impl<'a> MakeWriter<'a> for Writer {
-    type Writer = Sink;
-
-    fn make_writer(&'a self) -> Sink {
-        Sink(Arc::clone(&self.0))
-    }
-}
-
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lock(&self.0).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::log::Log;
+use crate::world::{client, origin};
 
 fn complete() -> Logging {
     Logging::new().log_headers(true).log_body(true)
@@ -147,7 +94,7 @@ async fn inv16_headers_and_bodies_are_told_and_masked() {
         "x-api-key: ***".into(),
         r#"request_body="{\"name\":\"Ada\",\"password\":\"***\"}""#.into(),
         "set-cookie: ***".into(),
-        r#"x-echo: \"***\""#.into(),
+        "x-echo: ***".into(),
         r#"date: \"today\""#.into(),
     ] {
         assert!(lines[0].contains(&part), "{part} in {}", lines[0]);
@@ -212,4 +159,46 @@ async fn a_body_that_is_logged_stays_a_stream() {
     drop(response);
     assert!(log.take()[0].ends_with(r#"response_body="{\"a\":\"b\"}""#));
     server.await.expect("a server");
+}
+
+#[tokio::test]
+async fn inv16_values_are_told_of_headers_only_that_are_known_to_carry_no_credential() {
+    let reply = || {
+        RawReply::ok(r#"{"echo":"s3cret-crumb","sign":"s3cret-own","name":"Ada"}"#)
+            .with_header("content-type", "application/json")
+            .with_header("cst", "s3cret-cst")
+            .with_header("retry-after", "0")
+            .with_header("x-ratelimit-remaining", "7")
+            .with_header("etag", "\"v1\"")
+    };
+    let server = origin([reply(), reply()]).await;
+    let client = client(&server)
+        .with_headers([("Jenkins-Crumb", "s3cret-crumb"), ("X-Forwarded-Client-Cert", "s3cret-cert")])
+        .with_headers([("Accept", "text/x"), ("Cache-Control", "no-cache"), ("If-Match", "\"v0\"")])
+        .with_logging(complete())
+        .build()
+        .expect("a client");
+    let log = Log::begin();
+    let request = || client.get("/x").header("CB-ACCESS-SIGN", "s3cret-own").header("API-Sign", "s3cret-2");
+    let shown = request().to_curl().to_string();
+    request().send().await.expect("an answer").text().await.expect("a body");
+    let lines = log.take().concat();
+    for part in [
+        "cb-access-sign: ***",
+        "api-sign: ***",
+        "jenkins-crumb: ***",
+        "x-forwarded-client-cert: ***",
+        "cst: ***",
+        r#"{\"echo\":\"***\",\"name\":\"Ada\",\"sign\":\"***\"}"#,
+        r#"accept: \"text/x\""#,
+        r#"cache-control: \"no-cache\""#,
+        r#"if-match: \"\\\"v0\\\"\""#,
+        r#"retry-after: \"0\""#,
+        r#"x-ratelimit-remaining: \"7\""#,
+        r#"etag: \"\\\"v1\\\"\""#,
+    ] {
+        assert!(lines.contains(part), "{part} in {lines}");
+    }
+    assert!(!lines.contains("s3cret") && !shown.contains("s3cret"), "{lines} {shown}");
+    assert!(shown.contains("-H 'jenkins-crumb: ***'") && shown.contains("-H 'accept: text/x'"), "{shown}");
 }

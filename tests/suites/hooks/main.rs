@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used)]
 
 mod failures;
+mod log;
 mod logging;
 mod order;
 mod ready_made;

@@ -2,8 +2,11 @@
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
 use requestforge::reqwest::ClientBuilder;
-use requestforge::{ClientCredentialsTokenProvider, OutgoingRequest, TokenManager};
+use requestforge::{
+    ClientCredentialsTokenProvider, CorrelationId, IgnoringFailures, Logging, OutgoingRequest, TokenManager,
+};
 
+use crate::log::Log;
 use crate::world::{Diary, Noting, client, origin, sent};
 
 #[tokio::test]
@@ -136,9 +139,11 @@ async fn inv13_what_a_hook_sets_is_subject_to_the_origin_rule() {
     let (home, foreign) = two_origins().await;
     let diary = Diary::default();
     let client = client(&home)
+        .with_public_header("X-Plain")
         .with_request_hook(Noting::new("before", &diary))
         .with_request_hook(|request: &mut OutgoingRequest<'_>| {
             request.set_header("X-Plain", request.attempt().to_string())?;
+            request.set_header("Jenkins-Crumb", "canary-3")?;
             request.set_header("Authorization", "Bearer canary-1")?;
             request.set_header("X-Signature", "canary-2")
         })
@@ -150,10 +155,30 @@ async fn inv13_what_a_hook_sets_is_subject_to_the_origin_rule() {
         ["before: 1. GET /start", "before: 2. GET /there, not trusted", "before: 3. GET /back, not trusted",]
     );
     let (at_home, elsewhere) = (home.requests(), foreign.requests());
-    assert!(at_home[0].contains("canary-1") && at_home[0].contains("canary-2"));
+    assert!(["canary-1", "canary-2", "canary-3"].iter().all(|canary| at_home[0].contains(canary)));
     assert!(!elsewhere[0].contains("canary"), "{:?}", elsewhere[0]);
     assert!(!at_home[1].contains("canary"), "what was stripped is not restored: {:?}", at_home[1]);
-    // The rest goes everywhere, and each time as it was set for this request.
+    // What is public goes everywhere, and each time as it was set for this request.
     assert_eq!(sent(&home, "x-plain"), [Some("1".into()), Some("3".into())]);
     assert_eq!(sent(&foreign, "x-plain"), [Some("2".into())]);
+}
+
+#[tokio::test]
+async fn inv13_a_correlation_id_goes_everywhere_whatever_its_header_is_called() {
+    let (home, foreign) = two_origins().await;
+    let hook = CorrelationId::in_header("X-Case").expect("a name").generate_with(|| "c0ffee".into());
+    let client = client(&home)
+        .with_request_hook(IgnoringFailures(hook))
+        .with_logging(Logging::new().log_headers(true))
+        .build()
+        .expect("a client");
+    let log = Log::begin();
+    client.get("/start").send().await.expect("an answer");
+    client.get(format!("{}/x", foreign.url())).send().await.expect("an answer");
+    for server in [&home, &foreign] {
+        assert!(sent(server, "x-case").iter().all(|id| id.as_deref() == Some("c0ffee")), "{server:?}");
+    }
+    let lines = log.take();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(r#"x-case: \"c0ffee\""#)), "{lines:?}");
 }

@@ -45,6 +45,9 @@ fn credentials() -> Vec<(&'static str, Configure)> {
         ("default headers", |builder| {
             builder.with_headers([("Authorization", "canary"), ("Cookie", "canary"), ("X-Api-Key", "canary")])
         }),
+        ("default headers of any name", |builder| {
+            builder.with_headers(["X-JFrog-Art-Api", "Jenkins-Crumb", "CST"].map(|name| (name, "canary")))
+        }),
     ]
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn callers(world: &World) -> Vec<Caller> {
         builder
             .with_token_auth(tokens)
             .with_api_key("canary-key")
-            .with_headers([("Cookie", "canary-cookie"), ("DPoP", "canary-dpop")])
+            .with_headers([("Cookie", "canary-cookie"), ("DPoP", "canary-dpop"), ("API-Sign", "canary-sign")])
             .with_headers([("Proxy-Authorization", "canary-proxy"), ("Referer", "http://canary-referer/")])
             .with_request_hook(|request: &mut OutgoingRequest<'_>| {
                 request.set_header("x-session-id", "canary-session")
@@ -63,8 +63,9 @@ pub(crate) fn callers(world: &World) -> Vec<Caller> {
                 "canary-proxy",
                 "canary-referer",
                 "canary-session",
+                "canary-sign",
             ],
-            own: vec!["canary-own-key"],
+            own: vec!["canary-own-key", "canary-own-crumb"],
         },
         Caller {
             client: with_several,
@@ -133,6 +134,7 @@ impl Caller {
 fn set(request: RequestBuilder, mark: &'static str) -> RequestBuilder {
     let name = match mark {
         "canary-own-key" => "x-own-key",
+        "canary-own-crumb" => "jenkins-crumb",
         "canary-own-cookie" => "cookie",
         "canary-own-authorization" => "authorization",
         "canary-own-dpop" => "dpop",

@@ -17,10 +17,12 @@ pub(crate) struct Seen {
 }
 
 /// Headers that carry credentials, whoever set them.
-const SENSITIVE: [&str; 9] = [
+const SENSITIVE: [&str; 11] = [
+    "api-sign",
     "authorization",
     "cookie",
     "dpop",
+    "jenkins-crumb",
     "proxy-authorization",
     "referer",
     "x-api-key",

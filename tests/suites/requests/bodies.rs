@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use forge_tests::RawReply;
 use futures_util::{StreamExt, stream};
+use http::Method;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{Full, StreamBody};
 use requestforge::reqwest::Body;
 use requestforge::reqwest::multipart::{Form, Part};
 use requestforge::{ConfigError, HttpClient, RequestBuilder};
@@ -122,4 +123,48 @@ async fn a_stream_in_a_form_is_not_read_before_it_is_sent_unless_it_is_short() {
     }
     let sizes: Vec<_> = origin.requests().iter().map(|request| request.body().len()).collect();
     assert!(sizes[0] > pieces && sizes[1] > pieces * MIB && sizes[2] > pieces, "{sizes:?}");
+}
+
+/// A stream of one piece that does not say how long it is.
+fn endless() -> Body {
+    ready(1, 4).0
+}
+
+#[tokio::test]
+async fn a_stream_of_unknown_length_is_no_body_of_a_get() {
+    let origin = origin(RawReply::ok("")).await;
+    let client = client(&origin);
+    let form = || Form::new().part("file", Part::stream(endless()));
+    for method in [Method::GET, Method::HEAD, Method::CONNECT] {
+        for (field, request) in [
+            ("body_stream", client.request(method.clone(), "/").body_stream(endless())),
+            ("multipart", client.request(method.clone(), "/").multipart(form())),
+        ] {
+            let shown = request.to_curl().to_string();
+            assert!(shown.starts_with("# no request"), "{method} {shown}");
+            let error = request.send().await.expect_err("its body would be lost");
+            assert_eq!(error.config_error().map(ConfigError::field), Some(field), "{method} {error:?}");
+        }
+    }
+    assert!(origin.requests().is_empty(), "{origin:?}");
+
+    // A server that is told the length reads the body of any method (RFC 9112 6.3).
+    for method in [Method::GET, Method::HEAD] {
+        for body in [Body::from("body"), Body::wrap(Full::new(Bytes::from("body")))] {
+            client.request(method.clone(), "/").body_stream(body).send().await.expect("an answer");
+        }
+        client.request(method, "/").multipart(self::form()).send().await.expect("an answer");
+    }
+    let requests = origin.requests();
+    assert_eq!(requests.len(), 6);
+    for request in &requests {
+        assert_eq!(request.header("content-length"), Some(request.body().len().to_string()));
+    }
+    assert_eq!(requests.iter().filter(|request| request.body() == b"body").count(), 4);
+
+    for method in [Method::DELETE, Method::OPTIONS, Method::POST] {
+        origin.clear();
+        client.request(method, "/").body_stream(endless()).send().await.expect("an answer");
+        assert_eq!(origin.requests()[0].header("transfer-encoding").as_deref(), Some("chunked"));
+    }
 }

@@ -98,3 +98,43 @@ async fn no_authentication_says_how_long_a_request_is() {
     }
     assert!(origin.requests().is_empty());
 }
+
+#[tokio::test]
+async fn inv13_what_carries_a_credential_is_not_made_public() {
+    let builder = || HttpClient::builder("https://api.example.com").with_api_key_header("k", "X-Service-Key");
+    for name in ["Authorization", "proxy-authorization", "Cookie", "Set-Cookie", "x-service-key"] {
+        is_refused(builder().with_public_header(name).build(), "public_header", name);
+        let hook = CorrelationId::in_header(name).expect("a name");
+        is_refused(builder().with_request_hook(hook).build(), "public_header", name);
+    }
+    let error = builder().with_public_header("no name").build().expect_err("refused");
+    assert_eq!(error.config_error().map(ConfigError::field), Some("public_header"));
+    assert!(!error.to_string().contains("no name"), "{error}");
+    assert!(builder().with_public_header("X-Api-Key").build().is_ok(), "nobody's credential here");
+}
+
+#[tokio::test]
+async fn inv13_a_header_that_was_named_as_public_goes_to_every_origin() {
+    let (home, foreign) = (origin(RawReply::ok("")).await, origin(RawReply::ok("")).await);
+    let to = foreign.url();
+    home.set_reply(move |_| RawReply::redirect(302, to.as_str()));
+    let client = HttpClient::builder(home.url())
+        .with_headers([("X-Tenant", "t"), ("X-Region", "r"), ("Accept-Language", "l")])
+        .with_public_header("X-Tenant")
+        .with_public_header(HeaderName::from_static("x-own"))
+        .build()
+        .expect("a client");
+    let caller = |url: &str| client.get(url).header("X-Own", "o").header("X-Other", "o");
+    caller("/").send().await.expect("an answer");
+    caller(&foreign.url()).send().await.expect("an answer");
+    let requests = foreign.requests();
+    for (request, others) in requests.iter().zip([None, Some("o".to_owned())]) {
+        let sent =
+            ["x-tenant", "x-own", "accept-language", "user-agent"].map(|name| request.header(name).is_some());
+        assert_eq!(sent, [true; 4], "{request:?}");
+        assert_eq!(request.header("x-region"), None);
+        // On the first hop the caller's own headers go as written.
+        assert_eq!(request.header("x-other"), others);
+    }
+    assert_eq!(requests.len(), 2);
+}

@@ -4,6 +4,10 @@
 
 mod bodies;
 mod headers;
+#[path = "../hooks/log.rs"]
+mod log;
+mod proxies;
+mod warnings;
 mod with_http;
 
 use forge_tests::{Origin, RawReply};

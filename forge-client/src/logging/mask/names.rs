@@ -16,9 +16,9 @@ impl Names {
         Self(keys)
     }
 
-    /// Those that the client would not take to another origin.
+    /// Headers that are not known to carry no credential.
     pub(super) fn mask_header(&self, name: &HeaderName, value: &HeaderValue, trust: &Trust) -> bool {
-        trust.is_sensitive(name, value) || self.0.contains(&normalized(name.as_str()))
+        !trust.is_shown(name, value) || self.0.contains(&normalized(name.as_str()))
     }
 
     /// The fields of a JSON object.

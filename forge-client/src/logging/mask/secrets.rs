@@ -2,10 +2,9 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use forge_core::SecretFinder;
+use forge_core::{SecretFinder, challenges};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_auth::parser::ChallengeParser;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
@@ -114,10 +113,8 @@ impl Secrets {
             let Some((name, value)) = parameter.split_once('=') else { continue };
             self.learn_parameter(name.rsplit(' ').next().unwrap_or_default(), value.trim().trim_matches('"'));
         }
-        for challenge in ChallengeParser::new(value).map_while(Result::ok) {
-            for (name, value) in &challenge.params {
-                self.learn_parameter(name, &value.to_unescaped());
-            }
+        for (name, value) in challenges(value).iter().flat_map(|challenge| &challenge.parameters) {
+            self.learn_parameter(name, value);
         }
     }
 

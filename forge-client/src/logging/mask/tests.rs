@@ -4,7 +4,11 @@ use super::*;
 use crate::target::Origin;
 
 fn trust() -> Trust {
-    Trust { origins: vec![Origin::of(&url())], sensitive_names: vec![HeaderName::from_static("x-odd")] }
+    Trust {
+        origins: vec![Origin::of(&url())],
+        sensitive_names: vec![HeaderName::from_static("x-odd")],
+        public_names: ["iban", "link", "x-echo", "x-next", "x-odd"].map(HeaderName::from_static).into(),
+    }
 }
 
 fn url() -> Url {
@@ -35,7 +39,7 @@ fn json(mask: &Mask, body: &str) -> String {
 }
 
 #[test]
-fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
+fn inv16_headers_are_masked_unless_they_are_public_by_mark_and_by_value() {
     let mask = mask(&[("authorization", "Bearer canary")]);
     let shown =
         |name: &'static str, value: &'static str| mask.headers(&headers(&[(name, value)]), &url(), &trust());
@@ -51,10 +55,32 @@ fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
         "x-otp",
         "x-sid",
         "x-sig",
+        // Of no name that a list of credentials has.
+        "api-sign",
+        "cb-access-sign",
+        "cst",
+        "jenkins-crumb",
+        "refresh",
+        "x-forwarded-client-cert",
+        "x-jfrog-art-api",
+        "x-monkey",
     ] {
         assert_eq!(shown(name, "some value"), format!("{name}: ***"));
     }
-    assert_eq!(shown("accept", "text/plain"), "accept: \"text/plain\"");
+    for name in [
+        "accept",
+        "accept-ranges",
+        "content-type",
+        "date",
+        "etag",
+        "host",
+        "retry-after",
+        "user-agent",
+        "x-ratelimit-remaining",
+        "x-request-id",
+    ] {
+        assert_eq!(shown(name, "some value"), format!("{name}: \"some value\""));
+    }
     assert_eq!(shown("x-echo", "you sent Bearer canary"), "x-echo: \"***\"");
     assert_eq!(shown("x-echo", "you sent canary"), "x-echo: \"***\"");
     assert_eq!(shown("location", "/next?code=1#2"), "location: \"https://a.example/next\"");
@@ -62,11 +88,13 @@ fn inv16_headers_are_masked_by_name_by_mark_and_by_value() {
     assert_eq!(shown("location", "http://["), "location: ***");
     assert_eq!(shown("x-next", "https://u:p@b.example/x?y"), "x-next: \"https://b.example/x\"");
     assert_eq!(shown("x-next", "/a?access_token=p"), "x-next: \"/a\"");
-    assert_eq!(shown("link", "</x?token=1>; rel=next"), "link: ***");
+    assert_eq!(shown("link", "</x?token=1>; rel=next"), "link: \"</x>; rel=next\"");
     let mut marked = HeaderValue::from_static("some value");
     marked.set_sensitive(true);
-    let marked = [(HeaderName::from_static("x-plain"), marked)].into_iter().collect();
-    assert_eq!(mask.headers(&marked, &url(), &trust()), "x-plain: ***");
+    for name in ["accept", "date", "x-echo"] {
+        let marked = [(HeaderName::from_static(name), marked.clone())].into_iter().collect();
+        assert_eq!(mask.headers(&marked, &url(), &trust()), format!("{name}: ***"));
+    }
     let two = headers(&[("accept", "a"), ("te", "b")]);
     assert_eq!(mask.headers(&two, &url(), &trust()), "accept: \"a\", te: \"b\"");
 }
@@ -275,11 +303,11 @@ fn inv34_many_cookies_are_searched_for_once_each_and_too_many_hide_everything() 
 fn inv34_of_headers_only_so_much_is_looked_through() {
     let long = "x".repeat(MAX_SEARCHED - 3);
     let mut sent = HeaderMap::new();
-    for (name, value) in [("a", "yes"), ("b", long.as_str()), ("c", "z"), ("cookie", "z")] {
+    for (name, value) in [("accept", "yes"), ("via", long.as_str()), ("te", "z"), ("cookie", "z")] {
         sent.insert(HeaderName::from_static(name), value.parse().unwrap());
     }
     let shown = mask(&[]).headers(&sent, &url(), &trust());
-    assert_eq!(shown, format!("a: \"yes\", b: \"{long}\", c: 1 bytes, cookie: ***"));
+    assert_eq!(shown, format!("accept: \"yes\", via: \"{long}\", te: 1 bytes, cookie: ***"));
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! The `reqwest` clients of a client.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use forge_core::{ConfigError, is_loopback_host};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
+use url::Url;
+
+pub(crate) type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
+
+/// What the `reqwest` clients of a client have in common.
+#[derive(Clone)]
+pub(crate) struct HttpSettings {
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) pool_idle_timeout: Option<Duration>,
+    pub(crate) pool_max_idle_per_host: Option<usize>,
+    pub(crate) configure: Option<ConfigureHttp>,
+}
+
+/// One `reqwest` client for this machine, which uses no proxy, and one for all other hosts. A client builds the
+/// second one of them only when a request needs it.
+pub(crate) struct HttpClients {
+    settings: HttpSettings,
+    direct: OnceLock<Client>,
+    remote: OnceLock<Client>,
+}
+
+/// How requests get to a host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// Without a proxy, whatever the settings and the environment say: a proxy would see what stays on this
+    /// machine otherwise, and its own loopback is another one.
+    Direct,
+    AsConfigured,
+}
+
+impl HttpClients {
+    /// With the client for this URL; without a URL, the one for other hosts.
+    ///
+    /// # Errors
+    ///
+    /// `reqwest` rejects the settings, or the TLS library could not be set up.
+    pub(crate) fn new(settings: HttpSettings, url: Option<&Url>) -> Result<Self, ConfigError> {
+        let clients = Self { settings, direct: OnceLock::new(), remote: OnceLock::new() };
+        clients.by(url.map_or(Route::AsConfigured, Route::to))?;
+        Ok(clients)
+    }
+
+    /// The client for this URL.
+    ///
+    /// # Errors
+    ///
+    /// It is the second one, and could not be built.
+    pub(crate) fn for_url(&self, url: &Url) -> Result<&Client, ConfigError> {
+        self.by(Route::to(url))
+    }
+
+    fn by(&self, route: Route) -> Result<&Client, ConfigError> {
+        let client = match route {
+            Route::Direct => &self.direct,
+            Route::AsConfigured => &self.remote,
+        };
+        match client.get() {
+            Some(client) => Ok(client),
+            // If two requests race to this point, both build a client, and one of the two is dropped unused.
+            None => self.settings.build(route).map(|built| client.get_or_init(|| built)),
+        }
+    }
+}
+
+impl Route {
+    fn to(url: &Url) -> Self {
+        if url.host_str().is_some_and(is_loopback_host) { Self::Direct } else { Self::AsConfigured }
+    }
+}
+
+impl HttpSettings {
+    fn build(&self, route: Route) -> Result<Client, ConfigError> {
+        #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // reqwest would panic.
+            return Err(ConfigError::new("http", "a crypto provider of rustls, installed by the program"));
+        }
+        let mut builder = Client::builder()
+            .connect_timeout(self.connect_timeout)
+            .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
+        if let Some(timeout) = self.pool_idle_timeout {
+            builder = builder.pool_idle_timeout(timeout);
+        }
+        if let Some(connections) = self.pool_max_idle_per_host {
+            builder = builder.pool_max_idle_per_host(connections);
+        }
+        if let Some(configure) = &self.configure {
+            builder = configure(builder);
+        }
+        if route == Route::Direct {
+            builder = builder.no_proxy();
+        }
+        builder
+            .timeout(self.timeout)
+            .redirect(Policy::none())
+            .referer(false)
+            // Without a bound each request is copied, for a retry that never comes.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
+            .build()
+            .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))
+    }
+}
