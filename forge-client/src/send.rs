@@ -10,7 +10,7 @@ use http::Extensions;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use crate::auth::{CallAuth, CallAuthOptions, Next};
+use crate::auth::{CallAuth, CallAuthOptions, Next, ReplaySchedule};
 use crate::client::Inner;
 use crate::deadline::within;
 use crate::examined::MAX_EXAMINED;
@@ -69,8 +69,8 @@ enum Follows {
     Nothing,
     /// That depends on its body.
     FromBody,
-    /// A renewal of the credential, and another attempt after this delay, if one can be had.
-    Renewal(Duration),
+    /// A renewal of the credential, and another attempt, if one can be had.
+    Renewal(ReplaySchedule),
     /// Another attempt after this delay.
     Again(Duration),
 }
@@ -124,7 +124,7 @@ impl<'a> Call<'a> {
     async fn attempt(&mut self) -> Result<Step<Box<Response>>, HttpClientError> {
         let outcome = match self.exchange().await {
             Ok(outcome) => outcome,
-            Err(refusal) => return self.instead_of(refusal).map(Step::On),
+            Err(refusal) => return self.after_refusal(refusal).await,
         };
         let so_far = SoFar { retries: self.retries, outcome };
         match self.look_at(&so_far.outcome) {
@@ -140,9 +140,9 @@ impl<'a> Call<'a> {
 
     fn judge(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Follows {
         if let (Ok(response), Some(auth)) = (outcome, &self.auth)
-            && let Next::Renew(delay) = auth.after(&ExaminedResponse::of(response, body))
+            && let Next::Renew(schedule) = auth.after(&ExaminedResponse::of(response, body))
         {
-            return Follows::Renewal(delay);
+            return Follows::Renewal(schedule);
         }
         self.retry_after(outcome, body).map_or(Follows::Nothing, Follows::Again)
     }
@@ -163,13 +163,37 @@ impl<'a> Call<'a> {
             }
             let again = match follows {
                 Follows::Again(delay) => Some(delay),
-                Follows::Renewal(delay) if self.renew(delay).await? => Some(delay),
-                Follows::Renewal(_) => self.retry_after(&outcome, body.as_deref()),
+                Follows::Renewal(schedule) => {
+                    let replays;
+                    (outcome, replays) = self.renew(outcome, schedule).await?;
+                    if replays {
+                        Some(schedule.before_replay)
+                    } else {
+                        self.retry_after(&outcome, body.as_deref())
+                    }
+                }
                 Follows::Nothing | Follows::FromBody => None,
             };
             let Some(delay) = again else { return self.last(outcome).map(Step::On) };
             self.pause(SoFar { outcome, retries }, delay).await;
             Ok(Step::Again)
+        })
+    }
+
+    /// What follows where an attempt was not begun: another one, if no token could be had and one may be had
+    /// soon.
+    // Apart and boxed, as `follow` is.
+    #[inline(never)]
+    fn after_refusal(
+        &mut self,
+        refusal: HttpClientError,
+    ) -> BoxFuture<'_, Result<Step<Box<Response>>, HttpClientError>> {
+        Box::pin(async move {
+            if let Some(delay) = self.delay_until_token(&refusal) {
+                self.pause(SoFar { retries: self.retries - 1, outcome: Err(refusal) }, delay).await;
+                return Ok(Step::Again);
+            }
+            self.instead_of(self.after_retries_for_token(refusal)).map(Step::On)
         })
     }
 
@@ -207,41 +231,73 @@ impl<'a> Call<'a> {
                 && self.may_be_repeated())
     }
 
-    /// Has a rejected credential renewed. Says whether the request is sent again with another one.
-    async fn renew(&mut self, delay: Duration) -> Result<bool, HttpClientError> {
-        let deadline = self.deadline;
-        let Some(auth) = &mut self.auth else { return Ok(false) };
-        if is_over(deadline, Duration::ZERO) {
-            // Its body has stalled until now.
-            return Ok(false);
+    /// Has a rejected credential renewed, when that is due. Says whether the request is sent again with another
+    /// one; keeps the answer for where it is not.
+    async fn renew(
+        &mut self,
+        mut outcome: Outcome,
+        schedule: ReplaySchedule,
+    ) -> Result<(Outcome, bool), HttpClientError> {
+        // Its body may have stalled until now.
+        if is_over(self.deadline, schedule.before_renewal) || self.is_refused_after(schedule.before_renewal) {
+            return Ok((outcome, false));
         }
-        let can_be_sent = self.hop.body.can_be_sent();
-        let replays = match within(deadline, auth.renew(can_be_sent)).await {
-            Ok(renewed) => renewed?,
-            Err(_) if can_be_sent => return Err(HttpClientError::total_timeout()),
-            Err(_) => false,
+        if !schedule.before_renewal.is_zero() && self.hop.body.can_be_sent() {
+            outcome = keep(outcome, schedule.before_renewal).await;
+        }
+        let replays = loop {
+            let error = match self.renew_now().await {
+                Ok(replays) => break replays,
+                Err(error) => error,
+            };
+            let Some(delay) = self.delay_until_token(&error) else {
+                return Err(self.after_retries_for_token(error));
+            };
+            outcome = keep(outcome, delay).await;
         };
-        if !replays || is_over(deadline, delay) || self.is_refused_after(delay) {
-            return Ok(false);
+        let before_replay = schedule.before_replay;
+        if !replays || is_over(self.deadline, before_replay) || self.is_refused_after(before_replay) {
+            return Ok((outcome, false));
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
-        Ok(true)
+        Ok((outcome, true))
+    }
+
+    async fn renew_now(&mut self) -> Result<bool, HttpClientError> {
+        let can_be_sent = self.hop.body.can_be_sent();
+        let Some(auth) = &mut self.auth else { return Ok(false) };
+        match within(self.deadline, auth.renew(can_be_sent)).await {
+            Ok(renewed) => Ok(renewed?),
+            Err(_) if can_be_sent => Err(HttpClientError::total_timeout()),
+            Err(_) => Ok(false),
+        }
     }
 
     /// After what delay a request is retried, where the strategy wants it and nothing stands against it
     /// (invariant 21).
     fn retry_after(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
-        let policy = self.client.retries.as_ref()?;
-        if !self.may_be_repeated() {
-            return None;
-        }
         let examined = match outcome {
             Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
             Err(error) if error.is_of_the_exchange() => RetryOutcome::Error(error),
             Err(_) => return None,
         };
+        self.begin_retry(&examined)
+    }
+
+    /// After what delay a token is asked for again, where none could be had: a retry like any other, which waits
+    /// for the cool-down of the token source.
+    fn delay_until_token(&mut self, error: &HttpClientError) -> Option<Duration> {
+        error.is_transient_lack_of_token().then_some(())?;
+        self.begin_retry(&RetryOutcome::Error(error))
+    }
+
+    fn begin_retry(&mut self, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        let policy = self.client.retries.as_ref()?;
+        if !self.may_be_repeated() {
+            return None;
+        }
         let retry = self.retries + 1;
-        let delay = policy.delay(retry, &examined)?;
+        let delay = policy.delay(retry, outcome)?;
         if is_over(self.deadline, delay) || self.is_refused_after(delay) || !policy.withdraw() {
             return None;
         }
@@ -253,29 +309,28 @@ impl<'a> Call<'a> {
     /// Waits before another attempt. An answer is kept where that may yet be refused; else its connection is
     /// given free at once.
     async fn pause(&mut self, so_far: SoFar, delay: Duration) {
-        let pause = tokio::time::sleep(delay);
         let SoFar { outcome, retries } = so_far;
-        let kept = match outcome {
-            Ok(response) if self.client.breaker.is_some() || self.deadline.is_some() => {
-                // Most bodies come meanwhile, and then they keep, and need no connection either.
-                Some(Ok(peek(*response, MAX_EXAMINED, Some(pause.deadline())).await.response.into()))
-            }
-            Ok(response) => {
-                drop(response);
-                None
-            }
-            Err(error) => Some(Err(error)),
-        };
-        self.so_far = kept.map(|outcome| Box::new(SoFar { outcome, retries }));
-        pause.await;
+        if outcome.is_ok() && self.client.breaker.is_none() && self.deadline.is_none() {
+            drop(outcome);
+            tokio::time::sleep(delay).await;
+        } else {
+            let outcome = keep(outcome, delay).await;
+            self.so_far = Some(Box::new(SoFar { outcome, retries }));
+        }
     }
 
     /// The outcome of the last attempt, as the caller gets it.
     fn last(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Err(error) if self.retries > 0 => Err(HttpClientError::max_retries(self.retries, error)),
-            outcome => outcome,
-        }
+        outcome.map_err(|error| self.last_error(error))
+    }
+
+    fn last_error(&self, error: HttpClientError) -> HttpClientError {
+        if self.retries > 0 { HttpClientError::max_retries(self.retries, error) } else { error }
+    }
+
+    /// An error that kept an attempt from being begun. Only a lack of a token is what retries are for.
+    fn after_retries_for_token(&self, error: HttpClientError) -> HttpClientError {
+        if error.is_transient_lack_of_token() { self.last_error(error) } else { error }
     }
 
     /// Whether the request may be sent once more after it may have arrived (RFC 9110 9.2.2).
@@ -315,6 +370,17 @@ async fn examine(outcome: Outcome) -> (Outcome, Option<Bytes>) {
         }
         Err(error) => (Err(error), None),
     }
+}
+
+/// Waits, and keeps an outcome meanwhile. Most bodies come during that, and then need no connection.
+async fn keep(outcome: Outcome, delay: Duration) -> Outcome {
+    let pause = tokio::time::sleep(delay);
+    let kept = match outcome {
+        Ok(response) => Ok(peek(*response, MAX_EXAMINED, Some(pause.deadline())).await.response.into()),
+        Err(error) => Err(error),
+    };
+    pause.await;
+    kept
 }
 
 /// Whether nothing is left of a call's time after this delay. One that leaves nothing is not begun.

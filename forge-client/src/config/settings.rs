@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::ConfigError;
+use forge_core::{ConfigError, clamp_duration};
 use http::HeaderMap;
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
@@ -12,7 +12,7 @@ use crate::client::Inner;
 use crate::hooks::Hooks;
 use crate::hop::Trust;
 use crate::logging::Logging;
-use crate::retry::{RetryPolicy, RetryStrategy};
+use crate::retry::{RetryPolicy, RetryStrategy, WaitLimits};
 use crate::target::{BaseUrl, Origin};
 use crate::{CircuitBreaker, HttpClientError};
 
@@ -31,7 +31,7 @@ pub(super) struct Settings {
     pub(super) logging: Option<Logging>,
     pub(super) max_body: usize,
     pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
-    pub(super) max_retry_after: Duration,
+    pub(super) wait_limits: WaitLimits,
     pub(super) breaker: Option<CircuitBreaker>,
     pub(super) pool_idle_timeout: Option<Duration>,
     pub(super) pool_max_idle_per_host: Option<usize>,
@@ -55,7 +55,7 @@ impl Default for Settings {
             logging: None,
             max_body: 64 * 1024 * 1024,
             retry_strategy: None,
-            max_retry_after: Duration::from_secs(60),
+            wait_limits: WaitLimits::default(),
             breaker: None,
             pool_idle_timeout: None,
             pool_max_idle_per_host: None,
@@ -74,10 +74,10 @@ impl Settings {
             return Err(HttpClientError::builder("http", expected));
         }
         let mut builder = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
+            .connect_timeout(clamp_duration(settings.connect_timeout))
             .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
         if let Some(timeout) = settings.pool_idle_timeout {
-            builder = builder.pool_idle_timeout(timeout);
+            builder = builder.pool_idle_timeout(clamp_duration(timeout));
         }
         if let Some(connections) = settings.pool_max_idle_per_host {
             builder = builder.pool_max_idle_per_host(connections);
@@ -87,7 +87,7 @@ impl Settings {
             None => builder,
         };
         let http = builder
-            .timeout(settings.timeout)
+            .timeout(clamp_duration(settings.timeout))
             .redirect(Policy::none())
             .referer(false)
             // Without a bound each request is copied, for a retry that never comes.
@@ -111,9 +111,7 @@ impl Settings {
             logging: settings.logging,
             total_timeout: settings.total_timeout,
             breaker: settings.breaker.or(strategys_breaker),
-            retries: settings
-                .retry_strategy
-                .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
+            retries: settings.retry_strategy.map(|strategy| RetryPolicy::new(strategy, settings.wait_limits)),
             max_body: settings.max_body,
         })
     }
@@ -132,7 +130,7 @@ impl fmt::Debug for Settings {
             .field("logging", &self.logging)
             .field("max_body", &self.max_body)
             .field("retry_strategy", &self.retry_strategy)
-            .field("max_retry_after", &self.max_retry_after)
+            .field("wait_limits", &self.wait_limits)
             .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }

@@ -61,7 +61,8 @@ impl Shared {
             }
             if let Some(token) = token {
                 let before = seen.tokens.len();
-                is_too_early = *seen.tokens.entry(token.to_owned()).or_insert(before) < settings.rejected_first;
+                is_too_early =
+                    *seen.tokens.entry(token.to_owned()).or_insert(before) < settings.rejected_first;
             }
         }
         if is_open(head.uri.path()) {
