@@ -224,6 +224,29 @@ async fn inv11_tokens_that_are_marked_at_each_use_are_renewed_no_more_often_than
 }
 
 #[tokio::test]
+async fn inv11_ten_thousand_who_mark_and_renew_one_token_cause_one_call() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(storage).build().expect("a manager");
+        let rejected = token(&manager).await;
+        let mut callers = tokio::task::JoinSet::new();
+        for number in 0..10_000 {
+            let (manager, rejected) = (manager.clone(), Arc::clone(&rejected));
+            callers.spawn(async move {
+                manager.mark_rejected(&rejected);
+                if number % 2 == 0 {
+                    return token(&manager).await.id();
+                }
+                renewed(&manager, &rejected).await.expect("another token").id()
+            });
+        }
+        let ids = callers.join_all().await;
+        assert!(ids.iter().all(|id| *id == ids[0] && *id != rejected.id()));
+        assert_eq!(issuer.calls(), 2);
+    }
+}
+
+#[tokio::test]
 async fn inv11_the_next_renewal_comes_after_the_cool_down_of_a_failure() {
     let issuer = Issuer::new();
     let manager = issuer.manager().build().expect("a manager");

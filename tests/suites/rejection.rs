@@ -256,6 +256,31 @@ async fn inv12_a_strategy_may_allow_more_each_time_with_another_token() {
     assert_eq!(world.api.tokens_seen(), sends, "no token is sent twice");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv11_later_replays_of_many_share_each_renewal() {
+    const REQUESTS: usize = 200;
+    let strategy = ExponentialAuthRetryStrategy::new().max_retries(3);
+    let world = Arc::new(World::new(|auth| auth.auth_retry_strategy(strategy)).await);
+    world.api.reject_first(2);
+    // All have the first token, and none gets an answer before.
+    for id in 0..REQUESTS {
+        world.api.hold(&id.to_string());
+    }
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|id| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.get(&id.to_string()).await.expect("an answer").status_code() })
+        })
+        .collect();
+    world.api.until_waiting(REQUESTS).await;
+    world.api.release_all();
+    for request in requests {
+        assert_eq!(request.await.expect("no panic"), StatusCode::OK);
+    }
+    assert_eq!((world.server.token_calls(), world.api.tokens_seen()), (3, 3));
+    assert!(world.api.max_sends_per_request() <= 3);
+}
+
 #[tokio::test]
 async fn inv12_a_body_that_cannot_be_replayed_is_sent_once_and_the_token_is_renewed_all_the_same() {
     let world = World::new(|auth| auth).await;

@@ -10,6 +10,7 @@ mod rt;
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{TokenData, TokenSource, TokenStorage};
 use forge_storage_memory::InMemoryTokenStorage;
@@ -137,6 +138,40 @@ fn inv11_all_who_were_rejected_with_one_token_cause_one_renewal() {
             let ids = join_all(callers).await;
             assert!(ids.iter().all(|id| *id == ids[0] && *id != revoked.id()));
             assert_eq!(provider.fetches(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn inv11_a_token_that_is_marked_and_asked_for_at_once_is_renewed_once_and_that_counts() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let revoked = manager.get_token().await.expect("a token");
+            let before = provider.fetches();
+            let callers = (0..4).map(|i| {
+                let (manager, revoked) = (manager.clone(), Arc::clone(&revoked));
+                async move {
+                    match i {
+                        0 => manager
+                            .refresh_rejected(&revoked)
+                            .await
+                            .expect("a renewal")
+                            .map(|token| token.id()),
+                        1 => Some(manager.get_token().await.expect("a token").id())
+                            .filter(|id| *id != revoked.id()),
+                        _ => {
+                            manager.mark_rejected(&revoked);
+                            Some(manager.get_token().await.expect("a token").id())
+                        }
+                    }
+                }
+            });
+            let ids = join_all(callers).await;
+            let renewed = manager.get_token().await.expect("a token").id();
+            assert!(renewed != revoked.id() && ids.iter().flatten().all(|id| *id == renewed));
+            assert_eq!(provider.fetches(), before + 1);
+            assert!(manager.next_renewal_in() > Some(Duration::ZERO), "it is counted, whoever began it");
         }
     });
 }
