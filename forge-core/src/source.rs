@@ -42,7 +42,8 @@ pub trait TokenSource: Send + Sync {
     /// token still is the rejected one, joined with all others who were rejected with it.
     ///
     /// `None`: there is no other credential now (the source has but one, the issuer handed out the
-    /// same again, or renewals have been of no use lately); do not replay.
+    /// same again, or renewals have been of no use lately); do not replay before
+    /// [`next_renewal_in`](Self::next_renewal_in) has passed and this was asked again.
     ///
     /// # Errors
     ///

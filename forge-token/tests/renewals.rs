@@ -169,7 +169,7 @@ async fn inv11_a_rejected_token_is_no_hit_from_the_verdict_on_unless_renewals_ba
     for storage in storages() {
         let issuer = Issuer::new();
         let manager = issuer.manager().storage(storage).build().expect("a manager");
-        let due_in = || manager.next_renewal_in().expect("a manager knows").as_secs();
+        let due_in = || manager.next_renewal_in().as_secs();
         let first = token(&manager).await;
         assert_eq!(due_in(), 0);
         manager.mark_rejected(&first);
@@ -254,11 +254,11 @@ async fn inv11_the_next_renewal_comes_after_the_cool_down_of_a_failure() {
     issuer.is_down.store(true, Ordering::SeqCst);
     let error = manager.refresh_rejected(&rejected).await.expect_err("no connection");
     // The renewal that failed counts as one that did not help, and that takes longer than its cool-down.
-    assert!(manager.next_renewal_in() >= error.cool_down());
+    assert!(Some(manager.next_renewal_in()) >= error.cool_down());
     rejected.mark_accepted();
-    assert_eq!(manager.next_renewal_in(), error.cool_down());
+    assert_eq!(Some(manager.next_renewal_in()), error.cool_down());
     issuer.clock.advance(Duration::from_secs(1));
-    assert_eq!(manager.next_renewal_in(), Some(Duration::ZERO));
+    assert_eq!(manager.next_renewal_in(), Duration::ZERO);
 }
 
 #[tokio::test]

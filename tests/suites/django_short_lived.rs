@@ -328,7 +328,7 @@ impl TokenSource for Watched {
     }
 
     fn next_renewal_in(&self) -> Option<Duration> {
-        self.manager.next_renewal_in()
+        Some(self.manager.next_renewal_in())
     }
 }
 

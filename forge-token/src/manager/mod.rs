@@ -377,11 +377,11 @@ impl TokenManager {
     }
 
     /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the token at hand: zero, or what is
-    /// left of the back-off after renewals that did not help or of the cool-down after a failure. Never `None`;
-    /// see [`TokenSource::next_renewal_in`].
+    /// left of the back-off after renewals that did not help or of the cool-down after a failure. See
+    /// [`TokenSource::next_renewal_in`].
     #[must_use]
-    pub fn next_renewal_in(&self) -> Option<Duration> {
-        Some(self.0.next_renewal_in())
+    pub fn next_renewal_in(&self) -> Duration {
+        self.0.next_renewal_in()
     }
 
     fn goal_after_rejection(&self, rejected: TokenId) -> Goal {
@@ -519,6 +519,6 @@ impl TokenSource for TokenManager {
     }
 
     fn next_renewal_in(&self) -> Option<Duration> {
-        self.next_renewal_in()
+        Some(self.next_renewal_in())
     }
 }

@@ -180,7 +180,10 @@ mod tests {
                     let left = rejections.renewal_in(was_accepted, now);
                     let after =
                         |left: Duration| Moment::from_millis(0, now.monotonic_millis() + millis(left));
-                    assert!(!rejections.permit(was_accepted, after(left - Duration::from_millis(1))));
+                    assert!(
+                        !rejections
+                            .permit(was_accepted, after(left.saturating_sub(Duration::from_millis(1))))
+                    );
                     now = after(left);
                 }
                 assert!(rejections.permit(was_accepted, now));
