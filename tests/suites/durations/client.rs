@@ -9,6 +9,7 @@ use requestforge::{
 use crate::extremes::{EXTREMES, LEAST, Setting, used};
 
 type Set = fn(HttpClientBuilder, Duration) -> HttpClientBuilder;
+type SetOfBreaker = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;
 
 const SETTINGS: [(&str, Set, Setting); 6] = [
     ("timeout", HttpClientBuilder::with_timeout, Setting::Positive("timeout")),
@@ -89,8 +90,7 @@ async fn every_time_out_of_a_request_takes_nothing_the_least_and_the_most() {
 #[tokio::test]
 async fn every_duration_of_a_breaker_takes_nothing_the_least_and_the_most() {
     let origin = origin().await;
-    type Set = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;
-    let settings: [(&'static str, Set); 2] = [
+    let settings: [(&'static str, SetOfBreaker); 2] = [
         ("open_for", CircuitBreakerBuilder::open_for),
         ("failure_rate", |builder, window| builder.failure_rate(0.5, 1, window)),
     ];

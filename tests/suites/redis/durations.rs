@@ -7,10 +7,11 @@ use requestforge::RedisTokenStorageBuilder;
 use crate::extremes::{EXTREMES, used};
 use crate::world::World;
 
+type Set = fn(RedisTokenStorageBuilder, Duration) -> RedisTokenStorageBuilder;
+
 #[tokio::test]
 async fn every_duration_is_refused_or_works() {
     let world = World::start().await;
-    type Set = fn(RedisTokenStorageBuilder, Duration) -> RedisTokenStorageBuilder;
     let settings: [(&str, Set); 4] = [
         ("command_timeout", RedisTokenStorageBuilder::command_timeout),
         ("lease", RedisTokenStorageBuilder::lease),
@@ -29,7 +30,7 @@ async fn every_duration_is_refused_or_works() {
                     used(&case, async {
                         let token = manager.get_token().await.expect("a token");
                         manager.refresh_rejected(&token).await.expect("a renewal");
-                        manager.cached();
+                        let _ = manager.cached();
                         manager.invalidate_token().await.expect("forgotten");
                         manager.get_token().await.expect("a token");
                     })
