@@ -6,7 +6,8 @@ use requestforge::{
     blocking,
 };
 
-use crate::extremes::{EXTREMES, LEAST, Setting, used};
+use crate::extremes::{EXTREMES, LEAST, used};
+use crate::setting::Setting;
 
 type Set = fn(HttpClientBuilder, Duration) -> HttpClientBuilder;
 type SetOfBreaker = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;

@@ -6,6 +6,7 @@
 mod client;
 mod configured;
 mod extremes;
+mod setting;
 mod steps;
 mod strategies;
 mod tokens;

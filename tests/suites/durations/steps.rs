@@ -3,7 +3,8 @@ use requestforge::{
     BodyTokenFetcher, InMemoryTokenStorage, PipelineTokenProvider, TokenFetchPipeline, TokenManager,
 };
 
-use crate::extremes::{EXTREMES, LEAST, Setting, used};
+use crate::extremes::{EXTREMES, LEAST, used};
+use crate::setting::Setting;
 
 #[tokio::test]
 async fn every_duration_of_a_step_takes_nothing_the_least_and_the_most() {

@@ -9,7 +9,8 @@ use requestforge::{
     RetryStrategy, SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth, TokenData, token_source_fn,
 };
 
-use crate::extremes::{EXTREMES, LEAST, used, used_for_a_while};
+use crate::extremes::{EXTREMES, LEAST, used};
+use crate::setting::used_for_a_while;
 
 /// Answers every other request in this way, and the others well.
 async fn every_other(status: u16) -> Origin {

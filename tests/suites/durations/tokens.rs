@@ -8,7 +8,8 @@ use requestforge::{
     InMemoryTokenStorage, TokenData, TokenManager, TokenManagerBuilder, TokenProvider, async_trait,
 };
 
-use crate::extremes::{EXTREMES, LEAST, Setting, used, used_for_a_while};
+use crate::extremes::{EXTREMES, LEAST, used};
+use crate::setting::{Setting, used_for_a_while};
 
 type Set = fn(TokenManagerBuilder, Duration) -> TokenManagerBuilder;
 
