@@ -51,22 +51,25 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Whether an answer leads to a replay, and after what delay. Has what was rejected renewed.
+/// Whether an answer leads to a replay, and after what delay. Has what was rejected renewed, when that is due.
 async fn settle(
     auth: &mut CallAuth<'_>,
     judgement: Judgement,
     response: &ExaminedResponse<'_>,
     can_be_sent_again: bool,
 ) -> Result<Option<Duration>, AuthenticationError> {
-    let Next::Renew(delay) = auth.after_judged(judgement, response) else { return Ok(None) };
+    let Next::Renew(schedule) = auth.after_judged(judgement, response) else { return Ok(None) };
+    if can_be_sent_again {
+        pause(schedule.before_renewal).await;
+    }
     let replays = auth.renew(can_be_sent_again).await?;
     if replays {
         tracing::debug!("replaying with another token after a rejection");
     }
-    Ok(replays.then_some(delay))
+    Ok(replays.then_some(schedule.before_replay))
 }
 
-/// Waits before a replay. Most strategies have it sent at once, which asks no timer of the runtime.
+/// Waits before a renewal or a replay. Most strategies have it sent at once, which asks no timer of the runtime.
 async fn pause(delay: Duration) {
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

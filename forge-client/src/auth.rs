@@ -15,7 +15,7 @@ pub(crate) use bare::BareRequest;
 pub(crate) use call::{CallAuth, CallAuthOptions, Instead};
 pub(crate) use fixed::Fixed;
 pub(crate) use scheme::Scheme;
-pub(crate) use session::Next;
+pub(crate) use session::{Next, ReplaySchedule};
 
 pub use composite::CompositeAuth;
 pub use fixed::{ApiKeyAuth, BasicAuth};

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use forge_core::clamp_duration;
+
 /// Delays that grow: `base_delay`, times `multiplier`, … up to `max_delay`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
@@ -15,10 +17,20 @@ impl Backoff {
     pub(crate) fn delay(&self, repetition: u32) -> Duration {
         let exponent = i32::try_from(repetition.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.base_delay.as_secs_f64() * self.multiplier.max(1.0).powi(exponent);
-        let delay = Duration::try_from_secs_f64(seconds).unwrap_or(self.max_delay).min(self.max_delay);
+        let max_delay = clamp_duration(self.max_delay);
+        let delay = Duration::try_from_secs_f64(seconds).unwrap_or(max_delay).min(max_delay);
         if self.jitter { delay.mul_f64(0.5 + forge_core::random_fraction() / 2.0) } else { delay }
     }
 }
+
+/// How long to wait for another one's back-off to be over, a token source's say.
+pub(crate) fn until_over(back_off: Duration) -> Duration {
+    if back_off.is_zero() { back_off } else { back_off.saturating_add(MAX_CLOCK_TICK) }
+}
+
+/// Race: the clock of a token source may tick in steps, up to 10 ms on Linux, and our timer does not. Asked
+/// exactly at the end of its back-off, the source may still say no.
+const MAX_CLOCK_TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {

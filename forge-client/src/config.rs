@@ -5,8 +5,6 @@ mod retries;
 mod settings;
 mod transport;
 
-pub(crate) use self::transport::check_timeout;
-
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -40,6 +38,7 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_pool_max_idle_per_host`](Self::with_pool_max_idle_per_host) | any number |
 /// | [`with_retry`](Self::with_retry) | nothing is retried |
 /// | [`with_max_retry_after`](Self::with_max_retry_after) | 60 s |
+/// | [`with_max_cool_down`](Self::with_max_cool_down) | 60 s |
 /// | [`with_circuit_breaker`](Self::with_circuit_breaker) | none |
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_max_body`](Self::with_max_body) | 64 MiB |

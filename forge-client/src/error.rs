@@ -64,7 +64,7 @@ impl HttpClientError {
     /// gets its 401.
     #[must_use]
     pub fn is_authentication(&self) -> bool {
-        self.0.kind == Kind::Authentication
+        self.cause() == Kind::Authentication
     }
 
     /// No answer in time, neither that of an attempt nor that of the
@@ -106,7 +106,7 @@ impl HttpClientError {
         matches!(self.0.kind, Kind::Status(_))
     }
 
-    /// There was no answer, also after retries. The [`source`](Error::source) is the error of the last
+    /// There was no answer, or no token, also after retries. The [`source`](Error::source) is the error of the last
     /// attempt, and the other predicates tell what it was: [`is_timeout`](Self::is_timeout),
     /// [`is_connect`](Self::is_connect), …
     #[must_use]
@@ -205,7 +205,7 @@ impl HttpClientError {
     /// ```
     #[must_use]
     pub fn authentication_error(&self) -> Option<&AuthenticationError> {
-        self.0.source.as_deref()?.downcast_ref()
+        self.last().0.source.as_deref()?.downcast_ref()
     }
 
     /// Whose circuit is open and for how long, where [`is_circuit_open`](Self::is_circuit_open).
@@ -219,10 +219,22 @@ impl HttpClientError {
         matches!(self.0.kind, Kind::Timeout | Kind::Connect | Kind::Tls | Kind::Exchange)
     }
 
+    /// Whether nothing was sent since no token could be had, and one may be had later: what a retry strategy is
+    /// asked about, too.
+    pub(crate) fn is_transient_lack_of_token(&self) -> bool {
+        self.0.kind == Kind::Authentication
+            && self.authentication_error().is_some_and(AuthenticationError::is_transient)
+    }
+
     /// What went wrong, in the last attempt if there were several.
     fn cause(&self) -> Kind {
+        self.last().0.kind
+    }
+
+    /// The error of the last attempt.
+    fn last(&self) -> &Self {
         let last = self.0.source.as_deref().filter(|_| self.is_max_retries());
-        last.and_then(|last| last.downcast_ref::<Self>()).map_or(self.0.kind, |last| last.0.kind)
+        last.and_then(|last| last.downcast_ref::<Self>()).unwrap_or(self)
     }
 
     #[cold]
@@ -375,8 +387,11 @@ impl fmt::Display for HttpClientError {
             Kind::RequestBody => f.write_str("the request's body could not be read"),
             Kind::CircuitOpen(0) => f.write_str("nothing was sent, as the server has been failing"),
             Kind::CircuitOpen(_) => f.write_str("nothing more was sent, as the server has been failing"),
-            Kind::MaxRetries(1) => f.write_str("no answer, after 1 retry, either"),
-            Kind::MaxRetries(retries) => write!(f, "no answer, after {retries} retries, either"),
+            Kind::MaxRetries(retries) => {
+                let lacking = if self.is_authentication() { "token" } else { "answer" };
+                let times = if *retries == 1 { "retry" } else { "retries" };
+                write!(f, "no {lacking}, after {retries} {times}, either")
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forge_core::{ConfigError, is_loopback_host};
+use forge_core::{ConfigError, clamp_duration, is_loopback_host};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
 use url::Url;
@@ -85,10 +85,10 @@ impl HttpSettings {
             return Err(ConfigError::new("http", "a crypto provider of rustls, installed by the program"));
         }
         let mut builder = Client::builder()
-            .connect_timeout(self.connect_timeout)
+            .connect_timeout(clamp_duration(self.connect_timeout))
             .user_agent(concat!("requestforge/", env!("CARGO_PKG_VERSION")));
         if let Some(timeout) = self.pool_idle_timeout {
-            builder = builder.pool_idle_timeout(timeout);
+            builder = builder.pool_idle_timeout(clamp_duration(timeout));
         }
         if let Some(connections) = self.pool_max_idle_per_host {
             builder = builder.pool_max_idle_per_host(connections);
@@ -100,7 +100,7 @@ impl HttpSettings {
             builder = builder.no_proxy();
         }
         builder
-            .timeout(self.timeout)
+            .timeout(clamp_duration(self.timeout))
             .redirect(Policy::none())
             .referer(false)
             // Without a bound each request is copied, for a retry that never comes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forge_core::ConfigError;
+use forge_core::{ConfigError, check_positive};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::multipart::Form;
 use serde::Serialize;
@@ -13,7 +13,6 @@ use url::Url;
 
 use crate::auth::{Auth, Instead};
 use crate::client::Inner;
-use crate::config::check_timeout;
 use crate::header::header;
 use crate::hop::{Hop, RequestBody};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
@@ -174,7 +173,7 @@ impl RequestBuilder {
     /// [time-out](crate::HttpClientConfigBuilder::with_timeout).
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
-            check_timeout("timeout", timeout)?;
+            check_positive("timeout", timeout)?;
             parts.options.timeout = Some(timeout);
             Ok(())
         })
@@ -184,7 +183,7 @@ impl RequestBuilder {
     /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
     pub fn total_timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
-            check_timeout("total_timeout", timeout)?;
+            check_positive("total_timeout", timeout)?;
             parts.options.total_timeout = Some(timeout);
             Ok(())
         })

@@ -18,6 +18,7 @@ pub use self::strategy::{
 
 use self::budget::RetryBudget;
 use self::retryable::Retryable;
+use crate::backoff::until_over;
 
 /// Has a request that is not idempotent by its method repeated safely, where the server knows it
 /// (draft-ietf-httpapi-idempotency-key-header).
@@ -31,13 +32,30 @@ pub(crate) fn is_blank(key: &HeaderValue) -> bool {
 /// What a client and all its clones have for retries.
 pub(crate) struct RetryPolicy {
     strategy: Arc<dyn RetryStrategy>,
-    max_retry_after: Duration,
+    limits: WaitLimits,
     budget: RetryBudget,
 }
 
+/// The longest that a retry waits because somebody else says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitLimits {
+    /// A server that is asked for something.
+    pub(crate) retry_after: Duration,
+    /// A token source that stands back.
+    pub(crate) cool_down: Duration,
+}
+
+impl Default for WaitLimits {
+    fn default() -> Self {
+        Self { retry_after: DEFAULT_MAX_WAIT, cool_down: DEFAULT_MAX_WAIT }
+    }
+}
+
+const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(60);
+
 impl RetryPolicy {
-    pub(crate) fn new(strategy: Arc<dyn RetryStrategy>, max_retry_after: Duration) -> Self {
-        Self { strategy, max_retry_after, budget: RetryBudget::new() }
+    pub(crate) fn new(strategy: Arc<dyn RetryStrategy>, limits: WaitLimits) -> Self {
+        Self { strategy, limits, budget: RetryBudget::new() }
     }
 
     /// Whether the body must be at hand for [`delay`](Self::delay).
@@ -46,11 +64,15 @@ impl RetryPolicy {
     }
 
     /// How long to wait before this retry, if the strategy wants it: as long as it says, or as the
-    /// server says, if that is longer.
+    /// server says, if that is longer. Where a token was lacking, the token source's cool-down counts instead:
+    /// before its end no token can be had, and after it the request has yet to be sent once.
     pub(crate) fn delay(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         let delay = self.strategy.retry_after(retry, outcome)?;
+        if let Some(cool_down) = outcome.cool_down() {
+            return (cool_down <= self.limits.cool_down).then(|| until_over(cool_down));
+        }
         let asked = outcome.headers().and_then(|headers| forge_core::retry_after(headers, SystemTime::now()));
-        Some(asked.map_or(delay, |asked| delay.max(asked.min(self.max_retry_after))))
+        Some(asked.map_or(delay, |asked| delay.max(asked.min(self.limits.retry_after))))
     }
 
     /// Whether the budget has a retry left. Takes it.
@@ -68,10 +90,11 @@ impl RetryPolicy {
 
 #[cfg(test)]
 mod tests {
+    use forge_core::{AuthenticationError, AuthenticationErrorKind};
     use http::header::RETRY_AFTER;
 
     use super::*;
-    use crate::ExaminedResponse;
+    use crate::{ExaminedResponse, HttpClientError};
 
     #[test]
     fn inv21_the_longer_of_the_strategys_delay_and_the_servers_is_waited_up_to_the_bound() {
@@ -92,7 +115,8 @@ mod tests {
             (Some("1000"), 5, 10),
             (Some("1000"), 0, 10),
         ] {
-            let policy = RetryPolicy::new(Arc::new(strategy), Duration::from_secs(bound));
+            let limits = WaitLimits { retry_after: Duration::from_secs(bound), ..WaitLimits::default() };
+            let policy = RetryPolicy::new(Arc::new(strategy), limits);
             let header = retry_after.map(|value| (RETRY_AFTER, HeaderValue::from_static(value)));
             let headers: HeaderMap = header.into_iter().collect();
             let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -100,6 +124,35 @@ mod tests {
             let delay = policy.delay(1, &RetryOutcome::Response(examined));
             assert_eq!(delay, Some(Duration::from_secs(seconds)), "{retry_after:?}, at most {bound} s");
             assert_eq!(policy.delay(4, &RetryOutcome::Response(examined)), None);
+        }
+    }
+
+    #[test]
+    fn inv21_without_a_token_the_cool_down_is_waited_unless_it_is_longer_than_the_bound() {
+        let strategy = SimpleRetryStrategy::new().delay(Duration::from_secs(10));
+        let limits = WaitLimits { cool_down: Duration::from_secs(30), ..WaitLimits::default() };
+        let policy = RetryPolicy::new(Arc::new(strategy), limits);
+        let seconds = Duration::from_secs;
+        for (cool_down, retry_after, delay) in [
+            // Of a source that does not stand back.
+            (None, None, Some(seconds(10))),
+            (None, Some(seconds(20)), Some(until_over(seconds(20)))),
+            (None, Some(seconds(31)), None),
+            // The next fetch starts afresh.
+            (Some(Duration::ZERO), None, Some(seconds(10))),
+            (Some(Duration::from_millis(250)), None, Some(Duration::from_millis(260))),
+            (Some(seconds(2)), Some(seconds(40)), Some(until_over(seconds(2)))),
+            (Some(seconds(30)), None, Some(until_over(seconds(30)))),
+            (Some(seconds(31)), None, None),
+            (Some(Duration::MAX), None, None),
+        ] {
+            let mut error = AuthenticationError::new("api", AuthenticationErrorKind::Connect);
+            error = cool_down.into_iter().fold(error, AuthenticationError::with_cool_down);
+            error = retry_after.into_iter().fold(error, AuthenticationError::with_retry_after);
+            let error = HttpClientError::from(error);
+            let outcome = RetryOutcome::Error(&error);
+            assert_eq!(policy.delay(1, &outcome), delay, "{cool_down:?}, {retry_after:?}");
+            assert_eq!(policy.delay(4, &outcome), None, "the strategy has the last word");
         }
     }
 }

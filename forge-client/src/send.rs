@@ -1,5 +1,6 @@
 //! The loop: credential, request, answer, and what follows of it.
 
+mod again;
 mod exchange;
 mod trail;
 
@@ -11,15 +12,13 @@ use http::Extensions;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use crate::auth::{CallAuth, CallAuthOptions, Next};
+use crate::auth::{CallAuth, CallAuthOptions, Next, ReplaySchedule};
 use crate::client::Inner;
-use crate::deadline::within;
 use crate::examined::MAX_EXAMINED;
 use crate::hooks::{FailedCall, ReceivedResponse};
 use crate::hop::Hop;
 use crate::peek::{Peeked, peek};
 use crate::redirect::Redirects;
-use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
 use crate::{ExaminedResponse, HttpClientError};
 use trail::Trail;
 
@@ -72,8 +71,8 @@ enum Follows {
     Nothing,
     /// That depends on its body.
     FromBody,
-    /// A renewal of the credential, and another attempt after this delay, if one can be had.
-    Renewal(Duration),
+    /// A renewal of the credential, and another attempt, if one can be had.
+    Renewal(ReplaySchedule),
     /// Another attempt after this delay.
     Again(Duration),
 }
@@ -128,7 +127,7 @@ impl<'a> Call<'a> {
     async fn attempt(&mut self) -> Result<Step<Box<Response>>, HttpClientError> {
         let outcome = match self.exchange().await {
             Ok(outcome) => outcome,
-            Err(refusal) => return self.instead_of(refusal).map(Step::On),
+            Err(refusal) => return self.after_refusal(refusal).await,
         };
         let so_far = SoFar { retries: self.retries, outcome };
         match self.look_at(&so_far.outcome) {
@@ -144,9 +143,9 @@ impl<'a> Call<'a> {
 
     fn judge(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Follows {
         if let (Ok(response), Some(auth)) = (outcome, &self.auth)
-            && let Next::Renew(delay) = auth.after(&ExaminedResponse::of(response, body))
+            && let Next::Renew(schedule) = auth.after(&ExaminedResponse::of(response, body))
         {
-            return Follows::Renewal(delay);
+            return Follows::Renewal(schedule);
         }
         self.retry_after(outcome, body).map_or(Follows::Nothing, Follows::Again)
     }
@@ -167,13 +166,37 @@ impl<'a> Call<'a> {
             }
             let again = match follows {
                 Follows::Again(delay) => Some(delay),
-                Follows::Renewal(delay) if self.renew(delay).await? => Some(delay),
-                Follows::Renewal(_) => self.retry_after(&outcome, body.as_deref()),
+                Follows::Renewal(schedule) => {
+                    let replays;
+                    (outcome, replays) = self.renew(outcome, schedule).await?;
+                    if replays {
+                        Some(schedule.before_replay)
+                    } else {
+                        self.retry_after(&outcome, body.as_deref())
+                    }
+                }
                 Follows::Nothing | Follows::FromBody => None,
             };
             let Some(delay) = again else { return self.last(outcome).map(Step::On) };
             self.pause(SoFar { outcome, retries }, delay).await;
             Ok(Step::Again)
+        })
+    }
+
+    /// What follows where an attempt was not begun: another one, if no token could be had and one may be had
+    /// soon.
+    // Apart and boxed, as `follow` is.
+    #[inline(never)]
+    fn after_refusal(
+        &mut self,
+        refusal: HttpClientError,
+    ) -> BoxFuture<'_, Result<Step<Box<Response>>, HttpClientError>> {
+        Box::pin(async move {
+            if let Some(delay) = self.delay_until_token(&refusal) {
+                self.pause(SoFar { retries: self.retries - 1, outcome: Err(refusal) }, delay).await;
+                return Ok(Step::Again);
+            }
+            self.instead_of(self.after_retries_for_token(refusal)).map(Step::On)
         })
     }
 
@@ -211,88 +234,18 @@ impl<'a> Call<'a> {
                 && self.may_be_repeated())
     }
 
-    /// Has a rejected credential renewed. Says whether the request is sent again with another one.
-    async fn renew(&mut self, delay: Duration) -> Result<bool, HttpClientError> {
-        let deadline = self.deadline;
-        let Some(auth) = &mut self.auth else { return Ok(false) };
-        if is_over(deadline, Duration::ZERO) {
-            // Its body has stalled until now.
-            return Ok(false);
-        }
-        let can_be_sent = self.hop.body.can_be_sent();
-        let replays = match within(deadline, auth.renew(can_be_sent)).await {
-            Ok(renewed) => renewed?,
-            Err(_) if can_be_sent => return Err(HttpClientError::total_timeout()),
-            Err(_) => false,
-        };
-        if !replays || is_over(deadline, delay) || self.is_refused_after(delay) {
-            return Ok(false);
-        }
-        tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
-        Ok(true)
-    }
-
-    /// After what delay a request is retried, where the strategy wants it and nothing stands against it
-    /// (invariant 21).
-    fn retry_after(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
-        let policy = self.client.retries.as_ref()?;
-        if !self.may_be_repeated() {
-            return None;
-        }
-        let examined = match outcome {
-            Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
-            Err(error) if error.is_of_the_exchange() => RetryOutcome::Error(error),
-            Err(_) => return None,
-        };
-        let retry = self.retries + 1;
-        let delay = policy.delay(retry, &examined)?;
-        if is_over(self.deadline, delay) || self.is_refused_after(delay) || !policy.withdraw() {
-            return None;
-        }
-        tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
-        self.retries = retry;
-        Some(delay)
-    }
-
-    /// Waits before another attempt. An answer is kept where that may yet be refused; else its connection is
-    /// given free at once.
-    async fn pause(&mut self, so_far: SoFar, delay: Duration) {
-        let pause = tokio::time::sleep(delay);
-        let SoFar { outcome, retries } = so_far;
-        let kept = match outcome {
-            Ok(response) if self.client.breaker.is_some() || self.deadline.is_some() => {
-                // Most bodies come meanwhile, and then they keep, and need no connection either.
-                Some(Ok(peek(*response, MAX_EXAMINED, Some(pause.deadline())).await.response.into()))
-            }
-            Ok(response) => {
-                drop(response);
-                None
-            }
-            Err(error) => Some(Err(error)),
-        };
-        self.so_far = kept.map(|outcome| Box::new(SoFar { outcome, retries }));
-        pause.await;
-    }
-
     /// The outcome of the last attempt, as the caller gets it.
     fn last(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Err(error) if self.retries > 0 => Err(HttpClientError::max_retries(self.retries, error)),
-            outcome => outcome,
-        }
+        outcome.map_err(|error| self.last_error(error))
     }
 
-    /// Whether the request may be sent once more after it may have arrived (RFC 9110 9.2.2).
-    fn may_be_repeated(&self) -> bool {
-        let is_idempotent = self.hop.method.is_idempotent()
-            || self.hop.headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !is_blank(key))
-            || self.options.retry_any_method;
-        is_idempotent && self.hop.body.can_be_sent()
+    fn last_error(&self, error: HttpClientError) -> HttpClientError {
+        if self.retries > 0 { HttpClientError::max_retries(self.retries, error) } else { error }
     }
 
-    /// Whether the breaker would refuse a request after this delay. Nobody waits for that.
-    fn is_refused_after(&self, delay: Duration) -> bool {
-        self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
+    /// An error that kept an attempt from being begun. Only a lack of a token is what retries are for.
+    fn after_retries_for_token(&self, error: HttpClientError) -> HttpClientError {
+        if error.is_transient_lack_of_token() { self.last_error(error) } else { error }
     }
 
     /// The error with which the call ends. Hooks have seen it.

@@ -18,6 +18,7 @@ mod challenge;
 mod clock;
 mod credential;
 mod credential_names;
+mod duration;
 mod echo;
 mod error;
 mod fetch_context;
@@ -49,6 +50,8 @@ pub use clock::ManualClock;
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::Credential;
 pub use credential_names::may_name_a_credential;
+#[doc(hidden)] // for our other crates
+pub use duration::{MAX_DURATION, check_positive, clamp_duration};
 pub use echo::echoes;
 #[doc(hidden)] // for our other crates
 pub use echo::{SecretFinder, is_printable, mask_secrets};

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -41,7 +42,8 @@ pub trait TokenSource: Send + Sync {
     /// token still is the rejected one, joined with all others who were rejected with it.
     ///
     /// `None`: there is no other credential now (the source has but one, the issuer handed out the
-    /// same again, or renewals have been of no use lately); do not replay.
+    /// same again, or renewals have been of no use lately); do not replay before
+    /// [`next_renewal_in`](Self::next_renewal_in) has passed and this was asked again.
     ///
     /// # Errors
     ///
@@ -50,6 +52,22 @@ pub trait TokenSource: Send + Sync {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError>;
+
+    /// Says that an API has rejected this credential. A source that may renew it now hands it out no more, so
+    /// that nobody else sends it. Fetches nothing and never waits.
+    ///
+    /// [`refresh_rejected`](Self::refresh_rejected) does this, too. Call it at once where a delay comes before
+    /// that. Default: does nothing.
+    fn mark_rejected(&self, rejected: &Credential) {
+        let _ = rejected;
+    }
+
+    /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the cached credential: what is
+    /// left of a back-off after renewals that did not help, or after a failed fetch. Zero: it may do so now.
+    /// `None`, the default: the source does not know, and a client waits as long as its own strategy says.
+    fn next_renewal_in(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What a client takes where it wants tokens: any [`TokenSource`], and what one can be made of.
@@ -91,6 +109,14 @@ impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
         (**self).refresh_rejected(rejected).await
+    }
+
+    fn mark_rejected(&self, rejected: &Credential) {
+        (**self).mark_rejected(rejected);
+    }
+
+    fn next_renewal_in(&self) -> Option<Duration> {
+        (**self).next_renewal_in()
     }
 }
 

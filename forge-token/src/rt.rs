@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use forge_core::clamp_duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
@@ -54,8 +55,7 @@ pub(crate) struct Deadline(tokio::time::Instant);
 impl Deadline {
     pub(crate) fn after(limit: Duration) -> Self {
         let now = tokio::time::Instant::now();
-        // A limit beyond what the clock can count is no limit: 30 years, as tokio has it.
-        Self(now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30)))
+        Self(now + clamp_duration(limit))
     }
 
     pub(crate) fn has_passed(self) -> bool {

@@ -165,6 +165,103 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_again() {
 }
 
 #[tokio::test]
+async fn inv11_a_rejected_token_is_no_hit_from_the_verdict_on_unless_renewals_back_off() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(storage).build().expect("a manager");
+        let due_in = || manager.next_renewal_in().as_secs();
+        let first = token(&manager).await;
+        assert_eq!(due_in(), 0);
+        manager.mark_rejected(&first);
+        assert!(manager.cached().is_none());
+        assert_eq!((issuer.calls(), due_in()), (1, 0), "nothing is fetched by that");
+
+        // Others get another one, and that is the renewal.
+        let second = token(&manager).await;
+        assert_eq!((second.access_token(), due_in()), ("t2", 1));
+        assert_eq!(renewed(&manager, &first).await.expect("the one at hand").id(), second.id());
+
+        // There is no other one for a second, and it may be accepted elsewhere.
+        manager.mark_rejected(&second);
+        assert_eq!(token(&manager).await.id(), second.id());
+        assert!(renewed(&manager, &second).await.is_none());
+        issuer.clock.advance(Duration::from_secs(1));
+        assert_eq!((due_in(), token(&manager).await.id()), (0, second.id()), "it was not rejected again");
+        manager.mark_rejected(&second);
+        let third = token(&manager).await;
+        assert_eq!((third.access_token(), due_in()), ("t3", 2));
+        third.mark_accepted();
+        assert_eq!((issuer.calls(), due_in()), (3, 0));
+    }
+}
+
+#[tokio::test]
+async fn inv11_tokens_that_are_marked_at_each_use_are_renewed_no_more_often_than_others() {
+    for accepted in [false, true] {
+        let mut calls = Vec::new();
+        for marks in [false, true] {
+            let issuer = Issuer::new();
+            let manager = issuer.manager().build().expect("a manager");
+            for _ in 0..200 {
+                for _ in 0..20 {
+                    let rejected = token(&manager).await;
+                    if accepted {
+                        rejected.mark_accepted();
+                    }
+                    if marks {
+                        manager.mark_rejected(&rejected);
+                    } else {
+                        renewed(&manager, &rejected).await;
+                    }
+                }
+                issuer.clock.advance(Duration::from_secs(1));
+            }
+            calls.push(issuer.calls());
+        }
+        assert!(calls[1] <= calls[0], "accepted: {accepted}, {calls:?}");
+        assert!(calls[1] > 5, "and they are renewed: {calls:?}");
+    }
+}
+
+#[tokio::test]
+async fn inv11_ten_thousand_who_mark_and_renew_one_token_cause_one_call() {
+    for storage in storages() {
+        let issuer = Issuer::new();
+        let manager = issuer.manager().storage(storage).build().expect("a manager");
+        let rejected = token(&manager).await;
+        let mut callers = tokio::task::JoinSet::new();
+        for number in 0..10_000 {
+            let (manager, rejected) = (manager.clone(), Arc::clone(&rejected));
+            callers.spawn(async move {
+                manager.mark_rejected(&rejected);
+                if number % 2 == 0 {
+                    return token(&manager).await.id();
+                }
+                renewed(&manager, &rejected).await.expect("another token").id()
+            });
+        }
+        let ids = callers.join_all().await;
+        assert!(ids.iter().all(|id| *id == ids[0] && *id != rejected.id()));
+        assert_eq!(issuer.calls(), 2);
+    }
+}
+
+#[tokio::test]
+async fn inv11_the_next_renewal_comes_after_the_cool_down_of_a_failure() {
+    let issuer = Issuer::new();
+    let manager = issuer.manager().build().expect("a manager");
+    let rejected = token(&manager).await;
+    issuer.is_down.store(true, Ordering::SeqCst);
+    let error = manager.refresh_rejected(&rejected).await.expect_err("no connection");
+    // The renewal that failed counts as one that did not help, and that takes longer than its cool-down.
+    assert!(Some(manager.next_renewal_in()) >= error.cool_down());
+    rejected.mark_accepted();
+    assert_eq!(Some(manager.next_renewal_in()), error.cool_down());
+    issuer.clock.advance(Duration::from_secs(1));
+    assert_eq!(manager.next_renewal_in(), Duration::ZERO);
+}
+
+#[tokio::test]
 async fn inv11_nor_one_that_was_rejected_when_another_was_at_hand() {
     for storage in storages() {
         let issuer = Issuer::new();

@@ -322,6 +322,14 @@ impl TokenSource for Watched {
         seen.tokens.extend(renewed.as_ref().map(|renewed| renewed.id()));
         Ok(renewed)
     }
+
+    fn mark_rejected(&self, rejected: &Credential) {
+        self.manager.mark_rejected(rejected);
+    }
+
+    fn next_renewal_in(&self) -> Option<Duration> {
+        Some(self.manager.next_renewal_in())
+    }
 }
 
 /// Many who at the same moment want another token than this one; `forced` of them by force.

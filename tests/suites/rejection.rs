@@ -250,11 +250,35 @@ async fn inv12_a_strategy_may_allow_more_each_time_with_another_token() {
     .await;
     world.api.always_reject(true);
     world.get("only").await.expect("an answer");
-    // The first replay comes 1.1 s after its renewal, so the back-off of useless renewals (1 s) lets a
-    // second one happen; the third would have to wait for longer than the strategy's delays.
+    // The third replay waits for the back-off of renewals that did not help (2 s), which is longer than its delay.
     let sends = world.api.sends_of("only");
-    assert_eq!(sends, 3);
+    assert_eq!((sends, world.server.token_calls()), (4, 4));
     assert_eq!(world.api.tokens_seen(), sends, "no token is sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv11_later_replays_of_many_share_each_renewal() {
+    const REQUESTS: usize = 200;
+    let strategy = ExponentialAuthRetryStrategy::new().max_retries(3);
+    let world = Arc::new(World::new(|auth| auth.auth_retry_strategy(strategy)).await);
+    world.api.reject_first(2);
+    // All have the first token, and none gets an answer before.
+    for id in 0..REQUESTS {
+        world.api.hold(&id.to_string());
+    }
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|id| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.get(&id.to_string()).await.expect("an answer").status_code() })
+        })
+        .collect();
+    world.api.until_waiting(REQUESTS).await;
+    world.api.release_all();
+    for request in requests {
+        assert_eq!(request.await.expect("no panic"), StatusCode::OK);
+    }
+    assert_eq!((world.server.token_calls(), world.api.tokens_seen()), (3, 3));
+    assert!(world.api.max_sends_per_request() <= 3);
 }
 
 #[tokio::test]

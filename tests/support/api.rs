@@ -2,7 +2,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +46,8 @@ struct Shared {
 struct Settings {
     delay: Duration,
     always_reject: bool,
+    /// So many different tokens are rejected, those that come first.
+    rejected_first: usize,
     challenge: Option<HeaderValue>,
 }
 
@@ -61,7 +63,8 @@ struct Counts {
 #[derive(Default)]
 struct Seen {
     sends: HashMap<String, usize>,
-    tokens: HashSet<String>,
+    /// Each with the number of those that came before.
+    tokens: HashMap<String, usize>,
 }
 
 impl Api {
@@ -80,6 +83,7 @@ impl Api {
             settings: Mutex::new(Settings {
                 delay: Duration::ZERO,
                 always_reject: false,
+                rejected_first: 0,
                 challenge: Some(HeaderValue::from_static(Self::CHALLENGE)),
             }),
             holds: Holds::default(),
@@ -106,6 +110,12 @@ impl Api {
     /// Whether every token is rejected. Default: no.
     pub fn always_reject(&self, rejected: bool) {
         lock(&self.shared.settings).always_reject = rejected;
+    }
+
+    /// Rejects so many different tokens for ever, those that come first: as an API does that hears late of the
+    /// authorization server's new key. Default: none.
+    pub fn reject_first(&self, tokens: usize) {
+        lock(&self.shared.settings).rejected_first = tokens;
     }
 
     /// What a 401 says in `WWW-Authenticate`; `None`: it has no such header. Default:

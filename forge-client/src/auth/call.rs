@@ -193,12 +193,11 @@ impl<'a> CallAuth<'a> {
 
     /// Fetches the token that [`add`](Self::add) goes on with. There is one source at most among what is chosen.
     pub(crate) async fn fetch(&mut self, auth: &BoundTokenAuth) -> Result<(), AuthenticationError> {
-        let fetched = if std::mem::take(&mut self.force_renewal) {
-            auth.source().force_refresh()
-        } else {
-            auth.source().get_token()
-        };
+        let fetched =
+            if self.force_renewal { auth.source().force_refresh() } else { auth.source().get_token() };
         self.sent = Some(fetched.await?);
+        // Not before: after a failure, the call may ask again, and then still wants a new token.
+        self.force_renewal = false;
         Ok(())
     }
 
@@ -228,7 +227,9 @@ impl<'a> CallAuth<'a> {
     /// The same, where another one has judged.
     pub(crate) fn after_judged(&self, judgement: Judgement, response: &ExaminedResponse<'_>) -> Next {
         match (&self.sent, &self.tokens) {
-            (Some(credential), Some((_, session))) => session.after(credential, judgement, response),
+            (Some(credential), Some((auth, session))) => {
+                session.after(credential, judgement, response, auth.source())
+            }
             _ => Next::HandOn,
         }
     }
@@ -238,14 +239,18 @@ impl<'a> CallAuth<'a> {
     ///
     /// # Errors
     ///
-    /// The renewal failed. A request that cannot be sent again is none the worse for that: its answer stands.
+    /// The renewal failed; it may be asked for again. A request that cannot be sent again is none the worse for
+    /// that: its answer stands.
     pub(crate) async fn renew(&mut self, can_be_sent_again: bool) -> Result<bool, AuthenticationError> {
         let (Some(rejected), Some((auth, session))) = (self.sent.take(), &mut self.tokens) else {
             return Ok(false);
         };
         match auth.source().refresh_rejected(&rejected).await {
             Ok(renewed) => Ok(session.replay_with(&rejected, renewed) && can_be_sent_again),
-            Err(error) if can_be_sent_again => Err(error),
+            Err(error) if can_be_sent_again => {
+                self.sent = Some(rejected);
+                Err(error)
+            }
             Err(error) => {
                 tracing::debug!(%error, "the renewal after a 401 failed; the request cannot be sent again anyway");
                 Ok(false)

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Credential, Judgement, TokenId};
+use forge_core::{Credential, Judgement, TokenId, TokenSource};
 use http::{HeaderMap, StatusCode};
 
 use super::AuthRetryStrategy;
 use crate::ExaminedResponse;
+use crate::backoff::until_over;
 
 /// What token auth remembers of one call, and what it makes of each answer. No I/O: whoever sends
 /// asks it, and does what it says.
@@ -22,9 +23,18 @@ pub(crate) struct AuthSession<'a> {
 pub(crate) enum Next {
     /// Hand it on.
     HandOn,
-    /// Have the rejected credential renewed, then, if another came of it and the body allows, replay
-    /// after this delay; else hand it on.
-    Renew(Duration),
+    /// Have the rejected credential renewed, and replay if another came of it and the body allows; else hand it
+    /// on.
+    Renew(ReplaySchedule),
+}
+
+/// When a rejected credential is renewed, and when the request is sent again with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplaySchedule {
+    /// The wait from the answer to the renewal.
+    pub(crate) before_renewal: Duration,
+    /// The wait from the renewal to the replay.
+    pub(crate) before_replay: Duration,
 }
 
 impl<'a> AuthSession<'a> {
@@ -47,17 +57,34 @@ impl<'a> AuthSession<'a> {
         credential: &Credential,
         judgement: Judgement,
         response: &ExaminedResponse<'_>,
+        source: &dyn TokenSource,
     ) -> Next {
         match judgement {
             Judgement::Accepted => {
                 credential.mark_accepted();
                 Next::HandOn
             }
-            Judgement::Rejected => {
-                self.strategy.replay_after(self.replays + 1, response).map_or(Next::HandOn, Next::Renew)
-            }
+            Judgement::Rejected => match self.strategy.replay_after(self.replays + 1, response) {
+                Some(delay) => Next::Renew(self.schedule(credential, delay, source)),
+                None => Next::HandOn,
+            },
             _ => Next::HandOn,
         }
+    }
+
+    /// The first replay has its credential renewed at once. A later one waits first: the last renewal did not
+    /// help, so the source backs off, and renews nothing before that is over.
+    fn schedule(&self, rejected: &Credential, delay: Duration, source: &dyn TokenSource) -> ReplaySchedule {
+        if self.replays == 0 {
+            return ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay };
+        }
+        // Race: other calls begin during the wait, and must not be given the rejected credential.
+        source.mark_rejected(rejected);
+        let has_another = source
+            .cached()
+            .is_some_and(|cached| cached.id() != rejected.id() && !self.rejected.contains(&cached.id()));
+        let back_off = source.next_renewal_in().filter(|_| !has_another).unwrap_or_default();
+        ReplaySchedule { before_renewal: delay.max(until_over(back_off)), before_replay: Duration::ZERO }
     }
 
     /// Whether to replay with what a renewal brought: not with a token that was rejected before.
@@ -71,7 +98,9 @@ impl<'a> AuthSession<'a> {
 
 #[cfg(test)]
 mod tests {
-    use forge_core::TokenData;
+    use std::sync::Mutex;
+
+    use forge_core::{AuthenticationError, TokenData, async_trait};
 
     use super::super::SimpleAuthRetryStrategy;
     use super::*;
@@ -85,15 +114,100 @@ mod tests {
         ExaminedResponse { status: StatusCode::UNAUTHORIZED, headers: &NONE, body: None }
     }
 
+    const AT_ONCE: ReplaySchedule =
+        ReplaySchedule { before_renewal: Duration::ZERO, before_replay: Duration::ZERO };
+
+    /// Has this credential, and backs off for so long. Remembers what was rejected.
+    #[derive(Default)]
+    struct Source {
+        at_hand: Option<Arc<Credential>>,
+        next_renewal_in: Option<Duration>,
+        rejected: Mutex<Vec<TokenId>>,
+    }
+
+    type Obtained<T> = Result<T, AuthenticationError>;
+
+    #[async_trait]
+    impl TokenSource for Source {
+        fn cached(&self) -> Option<Arc<Credential>> {
+            self.at_hand.clone()
+        }
+
+        async fn get_token(&self) -> Obtained<Arc<Credential>> {
+            unreachable!("no I/O")
+        }
+
+        async fn invalidate_token(&self) -> Obtained<()> {
+            unreachable!("no I/O")
+        }
+
+        async fn force_refresh(&self) -> Obtained<Arc<Credential>> {
+            unreachable!("no I/O")
+        }
+
+        async fn refresh_rejected(&self, _: &Credential) -> Obtained<Option<Arc<Credential>>> {
+            unreachable!("no I/O")
+        }
+
+        fn mark_rejected(&self, rejected: &Credential) {
+            self.rejected.lock().unwrap().push(rejected.id());
+        }
+
+        fn next_renewal_in(&self) -> Option<Duration> {
+            self.next_renewal_in
+        }
+    }
+
+    fn after(session: &AuthSession<'_>, rejected: &Credential) -> Next {
+        session.after(rejected, Judgement::Rejected, &unauthorized(), &Source::default())
+    }
+
+    #[test]
+    fn inv11_a_later_replay_waits_for_the_longer_of_delay_and_back_off_and_then_renews() {
+        let delay = Duration::from_secs(2);
+        let strategy = SimpleAuthRetryStrategy::new().max_retries(9).delay(delay);
+        let mut session = AuthSession::new(&strategy);
+        let tokens = ["1", "2", "3"].map(credential);
+        let [one, two, three] = &tokens;
+        let backs_off =
+            |seconds| Source { next_renewal_in: Some(Duration::from_secs(seconds)), ..Source::default() };
+
+        let source = backs_off(60);
+        let schedule = ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay };
+        let next = session.after(one, Judgement::Rejected, &unauthorized(), &source);
+        assert_eq!((next, source.rejected.lock().unwrap().len()), (Next::Renew(schedule), 0), "at once");
+        assert!(session.replay_with(one, Some(Arc::clone(two))));
+
+        let with = |source: Source, at_hand: &Arc<Credential>| Source {
+            at_hand: Some(Arc::clone(at_hand)),
+            ..source
+        };
+        for (source, waits) in [
+            (Source::default(), delay),
+            (backs_off(0), delay),
+            (backs_off(1), delay),
+            (backs_off(3), until_over(Duration::from_secs(3))),
+            (with(backs_off(3), two), until_over(Duration::from_secs(3))),
+            (with(backs_off(3), one), until_over(Duration::from_secs(3))),
+            // Somebody else has had it renewed meanwhile.
+            (with(backs_off(3), three), delay),
+        ] {
+            let next = session.after(two, Judgement::Rejected, &unauthorized(), &source);
+            let schedule = ReplaySchedule { before_renewal: waits, before_replay: Duration::ZERO };
+            assert_eq!(next, Next::Renew(schedule));
+            assert_eq!(*source.rejected.lock().unwrap(), [two.id()], "from the verdict on it is no hit");
+        }
+    }
+
     #[test]
     fn inv12_the_second_401_goes_to_the_caller() {
         let strategy = SimpleAuthRetryStrategy::new();
         let mut session = AuthSession::new(&strategy);
         let (one, two) = (credential("1"), credential("2"));
-        assert_eq!(session.after(&one, Judgement::Rejected, &unauthorized()), Next::Renew(Duration::ZERO));
+        assert_eq!(after(&session, &one), Next::Renew(AT_ONCE));
         assert!(session.replay_with(&one, Some(Arc::clone(&two))));
         assert_eq!(session.take_renewed().map(|renewed| renewed.id()), Some(two.id()));
-        assert_eq!(session.after(&two, Judgement::Rejected, &unauthorized()), Next::HandOn);
+        assert_eq!(after(&session, &two), Next::HandOn);
     }
 
     #[test]
@@ -114,7 +228,8 @@ mod tests {
         for (status, accepted) in [(401, false), (403, false), (302, false), (500, false), (200, true)] {
             let response =
                 ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
-            session.after(&one, Judgement::of(response.status, response.headers), &response);
+            let judgement = Judgement::of(response.status, response.headers);
+            session.after(&one, judgement, &response, &Source::default());
             assert_eq!(one.was_accepted(), accepted, "{status}");
         }
     }

@@ -8,8 +8,10 @@ use crate::backoff::Backoff;
 /// Decides whether, and after what delay, a request that was answered with 401 is sent again with
 /// another token. It only decides: the client renews, sleeps and sends.
 ///
-/// A `TokenManager` brings no second new token within a second of one that was rejected at once, so
-/// further replays need delays that add up to more.
+/// The first replay has the token renewed at once, and is sent after the strategy's delay. Each later one waits
+/// first: for the strategy's delay, or until the token source renews again if that is later
+/// ([`next_renewal_in`](forge_core::TokenSource::next_renewal_in)), and only then has the token renewed. Renewals
+/// that do not help make a `TokenManager` back off, for 1, 2, 4, … 60 s.
 ///
 /// Some things are not up to a strategy: after `insufficient_scope` nothing is replayed, no token
 /// that was rejected is sent again, and a body that cannot be replayed is sent once.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{AuthenticationError, Credential, TokenSource};
 
@@ -75,5 +76,15 @@ impl<S: TokenSource> Tokens<S> {
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
         runtime::wait(self.source.refresh_rejected(rejected))?
+    }
+
+    /// As [`TokenSource::mark_rejected`].
+    pub fn mark_rejected(&self, rejected: &Credential) {
+        self.source.mark_rejected(rejected);
+    }
+
+    /// As [`TokenSource::next_renewal_in`].
+    pub fn next_renewal_in(&self) -> Option<Duration> {
+        self.source.next_renewal_in()
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, SystemClock};
+use forge_core::{Clock, ConfigError, SystemClock, check_positive};
 
 use super::announcer::{Announcer, Listener};
 use super::circuit::Rules;
@@ -80,9 +80,7 @@ impl CircuitBreakerBuilder {
                 return refuse("failure_rate", "at least one call, within a positive duration");
             }
         }
-        if rules.open_for.is_zero() {
-            return refuse("open_for", "a positive duration");
-        }
+        check_positive("open_for", rules.open_for)?;
         if rules.half_open_probes == 0 {
             return refuse("half_open_probes", "at least one probe");
         }

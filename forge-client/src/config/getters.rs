@@ -64,7 +64,14 @@ impl HttpClientConfig {
     /// The longest that a retry waits because a server [says so](crate::HttpClientConfigBuilder::with_max_retry_after).
     #[must_use]
     pub fn max_retry_after(&self) -> Duration {
-        self.0.max_retry_after
+        self.0.wait_limits.retry_after
+    }
+
+    /// The longest [cool-down of a token source](crate::HttpClientConfigBuilder::with_max_cool_down) that a retry
+    /// waits for.
+    #[must_use]
+    pub fn max_cool_down(&self) -> Duration {
+        self.0.wait_limits.cool_down
     }
 
     /// The [breaker](crate::HttpClientConfigBuilder::with_circuit_breaker) that is asked before each request: this
@@ -108,6 +115,7 @@ mod tests {
             let builder = builder.with_base_url("https://api.example.com/v1").with_header("x-tenant", "shop");
             let builder = builder.with_timeout(second).with_total_timeout(second * 2);
             let builder = builder.with_connect_timeout(second * 3).with_max_retry_after(second * 4);
+            let builder = builder.with_max_cool_down(second * 9);
             let builder = builder.with_pool_idle_timeout(second * 5).with_pool_max_idle_per_host(6);
             let builder = builder.with_max_redirects(7).with_max_body(8).with_bearer_token("canary");
             builder
@@ -117,8 +125,9 @@ mod tests {
         assert_eq!(config.base_url().map(Url::as_str), Some("https://api.example.com/v1"));
         let tenant = (&HeaderName::from_static("x-tenant"), &HeaderValue::from_static("shop"));
         assert_eq!(config.headers().iter().collect::<Vec<_>>(), [tenant], "no credential is among them");
-        let times = [config.timeout(), config.connect_timeout(), config.max_retry_after()];
-        assert_eq!(times, [second, second * 3, second * 4]);
+        let times = [config.timeout(), config.connect_timeout()];
+        assert_eq!(times, [second, second * 3]);
+        assert_eq!([config.max_retry_after(), config.max_cool_down()], [second * 4, second * 9]);
         let times = [config.total_timeout(), config.pool_idle_timeout()];
         assert_eq!(times, [Some(second * 2), Some(second * 5)]);
         assert_eq!((config.pool_max_idle_per_host(), config.max_redirects()), (Some(6), Some(7)));
@@ -131,8 +140,9 @@ mod tests {
         let config = built(|builder| builder);
         assert!(config.base_url().is_none() && config.headers().is_empty());
         assert!(config.retry_strategy().is_none() && config.circuit_breaker().is_none());
-        let times = [config.timeout(), config.connect_timeout(), config.max_retry_after()];
-        assert_eq!(times, [30, 10, 60].map(Duration::from_secs));
+        let times = [config.timeout(), config.connect_timeout()];
+        assert_eq!(times, [30, 10].map(Duration::from_secs));
+        assert_eq!([config.max_retry_after(), config.max_cool_down()], [Duration::from_secs(60); 2]);
         assert_eq!((config.total_timeout(), config.pool_idle_timeout()), (None, None));
         assert_eq!((config.pool_max_idle_per_host(), config.max_redirects()), (None, Some(10)));
         assert_eq!(config.max_body(), 64 * 1024 * 1024);

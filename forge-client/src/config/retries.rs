@@ -36,7 +36,17 @@ impl<T> HttpClientConfigBuilder<T> {
     /// The longest that a retry waits because a server says so (`Retry-After`). One that asks for more
     /// is asked again after this. Default: 60 s.
     pub fn with_max_retry_after(mut self, delay: Duration) -> Self {
-        self.settings.max_retry_after = delay;
+        self.settings.wait_limits.retry_after = delay;
+        self
+    }
+
+    /// The longest cool-down of a token source that a retry waits for. While a token endpoint is in trouble, a
+    /// `TokenManager` asks it for nothing, for a time that the
+    /// [error](crate::HttpClientError::authentication_error) tells
+    /// ([`cool_down`](forge_core::AuthenticationError::cool_down)). A call that is retried waits for that, and
+    /// asks for a token again; after a longer cool-down than this the error comes at once. Default: 60 s.
+    pub fn with_max_cool_down(mut self, delay: Duration) -> Self {
+        self.settings.wait_limits.cool_down = delay;
         self
     }
 

@@ -12,7 +12,7 @@ use crate::hop::Trust;
 use crate::http_clients::{ConfigureHttp, HttpClients, HttpSettings};
 use crate::logging::Logging;
 use crate::public_headers::check_public;
-use crate::retry::{RetryPolicy, RetryStrategy};
+use crate::retry::{RetryPolicy, RetryStrategy, WaitLimits};
 use crate::target::{BaseUrl, Origin};
 use crate::warnings::{warn_of_exclusions, warn_of_plain_http};
 use crate::{CircuitBreaker, HttpClientError};
@@ -34,7 +34,7 @@ pub(super) struct Settings {
     pub(super) logging: Option<Logging>,
     pub(super) max_body: usize,
     pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
-    pub(super) max_retry_after: Duration,
+    pub(super) wait_limits: WaitLimits,
     pub(super) breaker: Option<CircuitBreaker>,
     pub(super) pool_idle_timeout: Option<Duration>,
     pub(super) pool_max_idle_per_host: Option<usize>,
@@ -58,7 +58,7 @@ impl Default for Settings {
             logging: None,
             max_body: 64 * 1024 * 1024,
             retry_strategy: None,
-            max_retry_after: Duration::from_secs(60),
+            wait_limits: WaitLimits::default(),
             breaker: None,
             pool_idle_timeout: None,
             pool_max_idle_per_host: None,
@@ -127,9 +127,7 @@ impl Settings {
             logging: settings.logging,
             total_timeout: settings.total_timeout,
             breaker: settings.breaker.or(strategys_breaker),
-            retries: settings
-                .retry_strategy
-                .map(|strategy| RetryPolicy::new(strategy, settings.max_retry_after)),
+            retries: settings.retry_strategy.map(|strategy| RetryPolicy::new(strategy, settings.wait_limits)),
             max_body: settings.max_body,
         })
     }
@@ -150,7 +148,7 @@ impl fmt::Debug for Settings {
             .field("logging", &self.logging)
             .field("max_body", &self.max_body)
             .field("retry_strategy", &self.retry_strategy)
-            .field("max_retry_after", &self.max_retry_after)
+            .field("wait_limits", &self.wait_limits)
             .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }

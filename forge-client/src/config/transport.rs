@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::ConfigError;
+use forge_core::check_positive;
 use reqwest::ClientBuilder;
 
 use super::HttpClientConfigBuilder;
@@ -43,7 +43,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self.redirects(Some(limit))
     }
 
-    /// How long a connection is kept that nobody uses. Default: 90 s.
+    /// How long a connection is kept that nobody uses; zero: no request goes over an old one. Default: 90 s.
     pub fn with_pool_idle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.pool_idle_timeout = Some(timeout);
         self
@@ -81,7 +81,7 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     fn check_timeout(&mut self, field: &'static str, timeout: Duration) {
-        if let Err(error) = check_timeout(field, timeout) {
+        if let Err(error) = check_positive(field, timeout) {
             self.refuse(error);
         }
     }
@@ -90,9 +90,4 @@ impl<T> HttpClientConfigBuilder<T> {
         self.settings.max_redirects = limit;
         self
     }
-}
-
-/// Without any time nothing can be sent.
-pub(crate) fn check_timeout(field: &'static str, timeout: Duration) -> Result<(), ConfigError> {
-    if timeout.is_zero() { Err(ConfigError::new(field, "a positive duration")) } else { Ok(()) }
 }

@@ -17,6 +17,11 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 /// that the client's budget has nothing left for, or that would begin after the call's
 /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
 ///
+/// A strategy is also asked where nothing was sent because no token could be had, if that is transient. The
+/// retry then asks for a token again. It waits for the cool-down of the token source instead of the strategy's
+/// delay, and is not made after one that is longer than
+/// [`with_max_cool_down`](crate::HttpClientConfigBuilder::with_max_cool_down).
+///
 /// ```
 /// use std::time::Duration;
 /// use forge_client::{HttpClient, RetryOutcome, RetryStrategy};
@@ -85,7 +90,8 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
 pub enum RetryOutcome<'a> {
     /// An answer, of any status.
     Response(ExaminedResponse<'a>),
-    /// No answer: no connection, none in time, or it was cut.
+    /// No answer: no connection, none in time, or it was cut; or nothing was sent, since no token could be had
+    /// for the moment ([`authentication_error`](HttpClientError::authentication_error)).
     Error(&'a HttpClientError),
 }
 
@@ -109,11 +115,19 @@ impl<'a> RetryOutcome<'a> {
     }
 
     /// Whether it may be better in a moment: status 408, 429, 500, 502, 503 or 504, no connection, no
-    /// answer in time, or an exchange that was cut. A certificate that nobody vouches for, and whatever
+    /// answer in time, an exchange that was cut, or a [transient](forge_core::AuthenticationError::is_transient)
+    /// lack of a token. A certificate that nobody vouches for, and whatever
     /// else is wrong with TLS, is not of that kind.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         Retryable::TRANSIENT.contains(self)
+    }
+
+    /// How long the token source asks to be left alone, if a token was lacking and it says so.
+    pub(super) fn cool_down(&self) -> Option<Duration> {
+        let Self::Error(error) = self else { return None };
+        let lack_of_token = error.authentication_error()?;
+        lack_of_token.cool_down().or(lack_of_token.retry_after()).filter(|cool_down| !cool_down.is_zero())
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge_core::{
     Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_cookie_name, check_header_name,
-    check_key_word,
+    check_key_word, check_positive,
 };
 use forge_token::reqwest::ClientBuilder;
 use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
@@ -393,9 +393,7 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
         }
         check_key_word("name", &self.name)?;
         for (field, duration) in [("ttl", self.ttl), ("timeout", self.timeout)] {
-            if duration.is_some_and(|duration| duration.is_zero()) {
-                return Err(ConfigError::new(field, "a duration longer than zero"));
-            }
+            duration.map_or(Ok(()), |duration| check_positive(field, duration))?;
         }
         if self.method == HttpMethod::Get && self.content_type != ContentType::Form {
             return Err(ConfigError::new("content_type", "none for a GET, whose data goes into the query"));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use forge_core::{CacheKey, Clock, ConfigError, TokenData, TokenProvider, TokenStorage, check_service_name};
+use forge_core::{
+    CacheKey, Clock, ConfigError, TokenData, TokenProvider, TokenStorage, check_positive, check_service_name,
+};
 
 use super::failures::Failures;
 use super::flights::Flights;
@@ -156,10 +158,12 @@ impl TokenManagerBuilder {
     ///
     /// # Errors
     ///
-    /// The storage rejects the cache key, or the provider derives the key from a service name that contains a
-    /// `:`.
+    /// The storage rejects the cache key, the provider derives the key from a service name that contains a
+    /// `:`, or a time-out is zero.
     pub fn build(self) -> Result<TokenManager, ConfigError> {
         self.check_service_name()?;
+        self.fetch_timeout.map_or(Ok(()), |limit| check_positive("fetch_timeout", limit))?;
+        check_positive("on_refresh_token_timeout", self.on_refresh_token_timeout)?;
         if let Some(storage) = &self.storage {
             storage.check_key(&self.key())?;
         }

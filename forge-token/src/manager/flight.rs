@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, StorageError, TokenData, TokenId, TokenStorage,
+    AuthenticationError, AuthenticationErrorKind, Moment, StorageError, TokenData, TokenId, TokenStorage,
 };
 
 use super::Inner;
@@ -194,6 +194,7 @@ impl Inner {
         }
         // From here the life counts: what happens to a clock during the call must not stretch it.
         let begun = self.clock.now();
+        self.slot.count_renewal(begun);
         match self.renew(goal, known.as_ref(), &mut turn, landing).await {
             Ok(renewed) => {
                 Ok(Obtained::New(Box::new(NewToken { renewed, known, begun, stored: stored_id, turn })))
@@ -297,6 +298,29 @@ impl Inner {
         })?;
         let left = entry.times().mandatory.left(now);
         Some(left.map_or(Duration::MAX, |millis| Duration::from_millis(millis.unsigned_abs())))
+    }
+
+    /// Remembers the rejection, even if the slot has another token by now: the manager must not adopt the
+    /// rejected one from the storage again. A token that may be renewed now is no hit from here on; another one
+    /// goes on serving, as the API may reject only some requests, and renewals back off.
+    pub(super) fn mark_rejected(&self, rejected: TokenId) {
+        // Order: the rejection ends a back-off that the cached token allowed, so remember it first.
+        self.slot.remember_rejection(rejected);
+        let now = self.clock.now();
+        if self.cool_down_left(now).is_zero() {
+            self.slot.withhold(rejected, now);
+        }
+    }
+
+    /// How long until a rejected token may be renewed.
+    pub(super) fn next_renewal_in(&self) -> Duration {
+        let now = self.clock.now();
+        self.cool_down_left(now).max(self.slot.renewal_in(now))
+    }
+
+    fn cool_down_left(&self, now: Moment) -> Duration {
+        let limits = self.cool_down_limits();
+        self.failures.lock().last(limits, now).map_or(Duration::ZERO, |(_, left)| left)
     }
 
     /// Whether a rejected token may be renewed now. From here on it is no hit any more.

@@ -370,10 +370,22 @@ impl TokenManager {
         Ok(obtained.filter(|(credential, _)| is_another(credential)))
     }
 
-    /// Remembers the rejection, even if the slot has another token by now: the manager must not adopt the
-    /// rejected one from the storage again. Returns the goal of the caller.
+    /// Says that an API has rejected this credential; see [`TokenSource::mark_rejected`]. While renewals back
+    /// off the token is still handed out: there is no other one, and the API may accept it elsewhere.
+    pub fn mark_rejected(&self, rejected: &Credential) {
+        self.0.mark_rejected(rejected.id());
+    }
+
+    /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the token at hand: zero, or what is
+    /// left of the back-off after renewals that did not help or of the cool-down after a failure. See
+    /// [`TokenSource::next_renewal_in`].
+    #[must_use]
+    pub fn next_renewal_in(&self) -> Duration {
+        self.0.next_renewal_in()
+    }
+
     fn goal_after_rejection(&self, rejected: TokenId) -> Goal {
-        self.0.slot.remember_rejection(rejected);
+        self.0.mark_rejected(rejected);
         Goal::OtherThan(rejected)
     }
 
@@ -500,5 +512,13 @@ impl TokenSource for TokenManager {
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
         self.refresh_rejected(rejected).await
+    }
+
+    fn mark_rejected(&self, rejected: &Credential) {
+        self.mark_rejected(rejected);
+    }
+
+    fn next_renewal_in(&self) -> Option<Duration> {
+        Some(self.next_renewal_in())
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{Credential, Moment, TokenId};
 
@@ -17,6 +18,8 @@ pub(crate) struct Rejections {
     untried: Vec<Arc<Credential>>,
     /// Whether one of those since the last renewal was accepted.
     is_of_use: bool,
+    /// The token that is handed out no more because it may be renewed, and whose renewal is not counted yet.
+    owed: Option<TokenId>,
     /// The tokens that were rejected last, the newest at the end.
     seen: VecDeque<TokenId>,
 }
@@ -37,6 +40,7 @@ impl Rejections {
             booked_until: i64::MIN,
             untried: Vec::new(),
             is_of_use: false,
+            owed: None,
             seen: VecDeque::new(),
         }
     }
@@ -48,13 +52,41 @@ impl Rejections {
     /// Even tokens that are of use are renewed at a bounded rate: else one path that answers 401 to
     /// everybody, among others that do not, would cost a token call per request.
     pub(crate) fn permit(&mut self, was_accepted: bool, now: Moment) -> bool {
+        let is_permitted = self.renewal_in(was_accepted, now).is_zero();
+        if is_permitted {
+            self.count(was_accepted, now);
+        }
+        is_permitted
+    }
+
+    /// How long until [`permit`](Self::permit) says yes, if nothing is renewed or accepted meanwhile.
+    pub(crate) fn renewal_in(&self, was_accepted: bool, now: Moment) -> Duration {
+        let now = now.monotonic_millis();
+        let is_of_use = was_accepted || self.was_of_use();
+        let backed_off_until = if is_of_use { i64::MIN } else { self.not_before };
+        let burst_ends = self.booked_until.saturating_add(INTERVAL_MILLIS).saturating_sub(BURST_MILLIS);
+        let left = backed_off_until.max(burst_ends).saturating_sub(now).max(0);
+        Duration::from_millis(left.unsigned_abs())
+    }
+
+    /// This token is handed out no more, since it may be renewed. Its renewal counts when it begins, as the
+    /// storage may have another token by then.
+    pub(crate) fn owe_renewal(&mut self, id: TokenId) {
+        self.owed = Some(id);
+    }
+
+    /// The renewal of this token begins: counts it, if that is owed.
+    pub(crate) fn count_if_owed(&mut self, id: TokenId, was_accepted: bool, now: Moment) {
+        if self.owed == Some(id) {
+            self.count(was_accepted, now);
+        }
+    }
+
+    fn count(&mut self, was_accepted: bool, now: Moment) {
         let was_accepted = was_accepted || self.was_of_use();
         let now = now.monotonic_millis();
-        let booked_until = self.booked_until.max(now).saturating_add(INTERVAL_MILLIS);
-        if (!was_accepted && now < self.not_before) || booked_until.saturating_sub(now) > BURST_MILLIS {
-            return false;
-        }
-        self.booked_until = booked_until;
+        self.owed = None;
+        self.booked_until = self.booked_until.max(now).saturating_add(INTERVAL_MILLIS);
         if was_accepted {
             self.useless = 0;
         }
@@ -63,12 +95,12 @@ impl Rejections {
         self.useless = self.useless.saturating_add(1);
         self.is_of_use = false;
         self.untried = Vec::new();
-        true
     }
 
     /// The manager has this credential from now on. Requests may still be under way with those before it,
     /// so the last few are kept until the next renewal.
     pub(crate) fn follow(&mut self, credential: &Arc<Credential>) {
+        self.owed = None;
         if self.useless == 0 {
             return;
         }
@@ -136,6 +168,44 @@ mod tests {
         assert!(rejections.permit(true, at(0)));
         assert!(!rejections.permit(false, at(0)));
         assert!(rejections.permit(false, at(1)));
+    }
+
+    #[test]
+    fn inv11_what_is_left_of_a_back_off_is_exact() {
+        for was_accepted in [false, true] {
+            let mut rejections = Rejections::new();
+            for _ in 0..40 {
+                let mut now = at(0);
+                while !rejections.renewal_in(was_accepted, now).is_zero() {
+                    let left = rejections.renewal_in(was_accepted, now);
+                    let after =
+                        |left: Duration| Moment::from_millis(0, now.monotonic_millis() + millis(left));
+                    assert!(
+                        !rejections
+                            .permit(was_accepted, after(left.saturating_sub(Duration::from_millis(1))))
+                    );
+                    now = after(left);
+                }
+                assert!(rejections.permit(was_accepted, now));
+            }
+        }
+    }
+
+    fn millis(duration: Duration) -> i64 {
+        i64::try_from(duration.as_millis()).unwrap()
+    }
+
+    #[test]
+    fn inv11_an_owed_renewal_counts_once_and_only_for_its_token() {
+        let (one, other) = (TokenId::of("1"), TokenId::of("2"));
+        let mut rejections = Rejections::new();
+        rejections.owe_renewal(one);
+        rejections.count_if_owed(other, false, at(0));
+        assert!(rejections.renewal_in(false, at(0)).is_zero());
+        rejections.count_if_owed(one, false, at(0));
+        assert_eq!(rejections.renewal_in(false, at(0)), Duration::from_secs(1));
+        rejections.count_if_owed(one, false, at(0));
+        assert_eq!(rejections.renewal_in(false, at(0)), Duration::from_secs(1));
     }
 
     #[test]

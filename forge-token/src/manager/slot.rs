@@ -253,6 +253,38 @@ impl Slot {
         self.ledger.lock().rejections.remember(id);
     }
 
+    /// Stops handing out this token, if the slot holds it and renewals do not back off. The renewal counts when
+    /// it begins.
+    pub(crate) fn withhold(&self, id: TokenId, now: Moment) {
+        let mut ledger = self.ledger.lock();
+        let Some(entry) = self.entry().filter(|entry| entry.id() == id && !entry.is_rejected()) else {
+            return;
+        };
+        if ledger.rejections.renewal_in(entry.credential().was_accepted(), now).is_zero() {
+            ledger.rejections.owe_renewal(id);
+            entry.reject();
+        }
+    }
+
+    /// How long until the token at hand may be renewed if it is rejected.
+    pub(crate) fn renewal_in(&self, now: Moment) -> Duration {
+        let ledger = self.ledger.lock();
+        self.entry().map_or(Duration::ZERO, |entry| {
+            ledger.rejections.renewal_in(entry.credential().was_accepted(), now)
+        })
+    }
+
+    /// A renewal begins. Counts it if the token at hand is [withheld](Self::withhold).
+    ///
+    /// Attack: an API that rejects everything would otherwise cost a token call per request. Each request would
+    /// have its token withheld, and the next caller's flight, which asks no permission, would renew it.
+    pub(crate) fn count_renewal(&self, now: Moment) {
+        let mut ledger = self.ledger.lock();
+        if let Some(entry) = self.entry() {
+            ledger.rejections.count_if_owed(entry.id(), entry.credential().was_accepted(), now);
+        }
+    }
+
     /// Stops handing out this token, if the slot holds it and renewals do not back off. Says whether the
     /// token may be renewed; a token that the slot does not hold may.
     pub(crate) fn reject(&self, id: TokenId, now: Moment) -> bool {

@@ -142,6 +142,40 @@ fn inv11_all_who_were_rejected_with_one_token_cause_one_renewal() {
 }
 
 #[test]
+fn inv11_a_token_that_is_marked_and_asked_for_at_once_is_renewed_once_and_that_counts() {
+    explore(|| async {
+        let provider = Arc::new(Counting::default());
+        for manager in managers(&provider) {
+            let revoked = manager.get_token().await.expect("a token");
+            let before = provider.fetches();
+            let callers = (0..4).map(|i| {
+                let (manager, revoked) = (manager.clone(), Arc::clone(&revoked));
+                async move {
+                    match i {
+                        0 => manager
+                            .refresh_rejected(&revoked)
+                            .await
+                            .expect("a renewal")
+                            .map(|token| token.id()),
+                        1 => Some(manager.get_token().await.expect("a token").id())
+                            .filter(|id| *id != revoked.id()),
+                        _ => {
+                            manager.mark_rejected(&revoked);
+                            Some(manager.get_token().await.expect("a token").id())
+                        }
+                    }
+                }
+            });
+            let ids = join_all(callers).await;
+            let renewed = manager.get_token().await.expect("a token").id();
+            assert!(renewed != revoked.id() && ids.iter().flatten().all(|id| *id == renewed));
+            assert_eq!(provider.fetches(), before + 1);
+            assert!(!manager.next_renewal_in().is_zero(), "it is counted, whoever began it");
+        }
+    });
+}
+
+#[test]
 fn inv11_a_rejected_token_is_not_handed_out_once_its_renewal_is_done() {
     explore(|| async {
         let provider = Arc::new(Counting::default());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forge_tests::StatusCode;
+use requestforge::{ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy};
 
 use crate::mount::{Body, Mount, Request};
 use crate::world::World;
@@ -13,6 +14,8 @@ on_each_mount! {
     inv11_100_requests_with_one_revoked_token_are_one_renewal,
     inv12_insufficient_scope_is_never_renewed_nor_replayed,
     inv12_the_second_401_goes_to_the_caller_with_its_body,
+    inv12_the_documents_strategy_gets_in_with_the_third_token,
+    inv11_while_a_later_replay_waits_nobody_else_is_given_the_rejected_token,
     inv12_a_stream_is_sent_once_and_the_token_is_renewed_all_the_same,
     the_401_of_a_stream_stands_where_the_renewal_fails,
     a_body_that_is_replayed_arrives_whole,
@@ -71,6 +74,39 @@ async fn inv12_the_second_401_goes_to_the_caller_with_its_body<M: Mount>() {
     assert_eq!(answer.body, r#"{"error":"invalid_token"}"#);
     assert_eq!((world.api.sends_of("only"), world.server.token_calls()), (2, 2));
     assert_eq!(world.api.tokens_seen(), 2, "the replay has another token");
+}
+
+async fn inv12_the_documents_strategy_gets_in_with_the_third_token<M: Mount>() {
+    let strategy = ExponentialAuthRetryStrategy::new()
+        .max_retries(3)
+        .base_delay(Duration::from_millis(500))
+        .max_delay(Duration::from_secs(5))
+        .multiplier(2.0)
+        .jitter(true);
+    let world = World::<M>::with(|auth| auth.auth_retry_strategy(strategy)).await;
+    world.api.reject_first(2);
+    assert_eq!(world.get("only").await.expect("an answer").status, StatusCode::OK);
+    assert_eq!((world.api.sends_of("only"), world.server.token_calls()), (3, 3));
+    assert_eq!(world.api.tokens_seen(), 3, "no token is sent twice");
+}
+
+/// The back-off of the manager (1 s) is over when the second rejection comes, and the replay waits for longer.
+async fn inv11_while_a_later_replay_waits_nobody_else_is_given_the_rejected_token<M: Mount>() {
+    let strategy = SimpleAuthRetryStrategy::new().max_retries(2).delay(Duration::from_millis(1_500));
+    let world = Arc::new(World::<M>::with(|auth| auth.auth_retry_strategy(strategy)).await);
+    world.api.reject_first(2);
+    let waiting = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.get("waiting").await.expect("an answer").status }
+    });
+    until(|| world.api.rejected() == 2).await;
+    // The verdict has to reach the manager, which takes no time that a test could tell from this.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.server.token_calls(), 2, "a later replay waits first, and then renews");
+    assert_eq!(world.get("other").await.expect("an answer").status, StatusCode::OK);
+    assert_eq!(world.api.sends_of("other"), 1, "the rejected token is no hit");
+    assert_eq!(waiting.await.expect("no panic"), StatusCode::OK);
+    assert_eq!((world.api.sends_of("waiting"), world.server.token_calls()), (3, 3));
 }
 
 async fn inv12_a_stream_is_sent_once_and_the_token_is_renewed_all_the_same<M: Mount>() {

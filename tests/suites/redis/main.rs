@@ -5,6 +5,8 @@
 
 #[path = "../canary/canaries.rs"]
 mod canaries;
+#[path = "../durations/extremes.rs"]
+mod extremes;
 #[path = "../../../forge-token/tests/refresh_tokens/issuer.rs"]
 mod issuer;
 #[path = "../canary/logs.rs"]
@@ -15,6 +17,7 @@ mod servers;
 mod configured;
 mod conformance;
 mod connections;
+mod durations;
 mod echo;
 mod fence;
 mod garbage;

@@ -7,5 +7,6 @@ mod budget;
 mod repeated;
 mod retry_after;
 mod time;
+mod token_calls;
 mod with_tokens;
 mod world;

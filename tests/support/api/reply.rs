@@ -52,13 +52,17 @@ impl Shared {
         let counts = &self.counts;
         counts.requests.fetch_add(1, Ordering::SeqCst);
         let token = authorization(&head.headers, "Bearer");
+        let settings = self.settings();
+        let mut is_too_early = false;
         {
             let mut seen = lock(&self.seen);
             if let Some(id) = request_id(head) {
                 *seen.sends.entry(id.to_owned()).or_default() += 1;
             }
             if let Some(token) = token {
-                seen.tokens.insert(token.to_owned());
+                let before = seen.tokens.len();
+                is_too_early =
+                    *seen.tokens.entry(token.to_owned()).or_insert(before) < settings.rejected_first;
             }
         }
         if is_open(head.uri.path()) {
@@ -67,7 +71,10 @@ impl Shared {
                 counts.open_with_credentials.fetch_add(1, Ordering::SeqCst);
             }
             Verdict::Open
-        } else if token.is_some_and(|token| self.tokens.is_valid(token)) && !self.settings().always_reject {
+        } else if token.is_some_and(|token| self.tokens.is_valid(token))
+            && !settings.always_reject
+            && !is_too_early
+        {
             counts.accepted.fetch_add(1, Ordering::SeqCst);
             Verdict::Accepted
         } else {

@@ -1,0 +1,129 @@
+//! What leads to another attempt: a renewal after a 401, and retries.
+
+use std::time::Duration;
+
+use super::{Call, Outcome, SoFar, is_over};
+use crate::auth::ReplaySchedule;
+use crate::deadline::within;
+use crate::examined::MAX_EXAMINED;
+use crate::peek::peek;
+use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
+use crate::{ExaminedResponse, HttpClientError};
+
+impl Call<'_> {
+    /// Has a rejected credential renewed, when that is due. Says whether the request is sent again with another
+    /// one; keeps the answer for where it is not.
+    pub(super) async fn renew(
+        &mut self,
+        mut outcome: Outcome,
+        schedule: ReplaySchedule,
+    ) -> Result<(Outcome, bool), HttpClientError> {
+        let before_renewal = schedule.before_renewal;
+        // Its body may have stalled until now.
+        if is_over(self.deadline, before_renewal) {
+            return Ok((outcome, false));
+        }
+        if !before_renewal.is_zero() {
+            if !self.hop.body.can_be_sent() || self.is_refused_after(before_renewal) {
+                return Ok((outcome, false));
+            }
+            outcome = keep(outcome, before_renewal).await;
+        }
+        let replays = loop {
+            let error = match self.renew_now().await {
+                Ok(replays) => break replays,
+                Err(error) => error,
+            };
+            let Some(delay) = self.delay_until_token(&error) else {
+                return Err(self.after_retries_for_token(error));
+            };
+            outcome = keep(outcome, delay).await;
+        };
+        let before_replay = schedule.before_replay;
+        if !replays || is_over(self.deadline, before_replay) || self.is_refused_after(before_replay) {
+            return Ok((outcome, false));
+        }
+        tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
+        Ok((outcome, true))
+    }
+
+    async fn renew_now(&mut self) -> Result<bool, HttpClientError> {
+        let can_be_sent = self.hop.body.can_be_sent();
+        let Some(auth) = &mut self.auth else { return Ok(false) };
+        match within(self.deadline, auth.renew(can_be_sent)).await {
+            Ok(renewed) => Ok(renewed?),
+            Err(_) if can_be_sent => Err(HttpClientError::total_timeout()),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// After what delay a request is retried, where the strategy wants it and nothing stands against it
+    /// (invariant 21).
+    pub(super) fn retry_after(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
+        let examined = match outcome {
+            Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
+            Err(error) if error.is_of_the_exchange() => RetryOutcome::Error(error),
+            Err(_) => return None,
+        };
+        self.begin_retry(&examined)
+    }
+
+    /// After what delay a token is asked for again, where none could be had: a retry like any other, which waits
+    /// for the cool-down of the token source.
+    pub(super) fn delay_until_token(&mut self, error: &HttpClientError) -> Option<Duration> {
+        error.is_transient_lack_of_token().then_some(())?;
+        self.begin_retry(&RetryOutcome::Error(error))
+    }
+
+    fn begin_retry(&mut self, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        let policy = self.client.retries.as_ref()?;
+        if !self.may_be_repeated() {
+            return None;
+        }
+        let retry = self.retries + 1;
+        let delay = policy.delay(retry, outcome)?;
+        if is_over(self.deadline, delay) || self.is_refused_after(delay) || !policy.withdraw() {
+            return None;
+        }
+        tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
+        self.retries = retry;
+        Some(delay)
+    }
+
+    /// Waits before another attempt. An answer is kept where that may yet be refused; else its connection is
+    /// given free at once.
+    pub(super) async fn pause(&mut self, so_far: SoFar, delay: Duration) {
+        let SoFar { outcome, retries } = so_far;
+        if outcome.is_ok() && self.client.breaker.is_none() && self.deadline.is_none() {
+            drop(outcome);
+            tokio::time::sleep(delay).await;
+        } else {
+            let outcome = keep(outcome, delay).await;
+            self.so_far = Some(Box::new(SoFar { outcome, retries }));
+        }
+    }
+
+    /// Whether the request may be sent once more after it may have arrived (RFC 9110 9.2.2).
+    pub(super) fn may_be_repeated(&self) -> bool {
+        let is_idempotent = self.hop.method.is_idempotent()
+            || self.hop.headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !is_blank(key))
+            || self.options.retry_any_method;
+        is_idempotent && self.hop.body.can_be_sent()
+    }
+
+    /// Whether the breaker would refuse a request after this delay. Nobody waits for that.
+    fn is_refused_after(&self, delay: Duration) -> bool {
+        self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
+    }
+}
+
+/// Waits, and keeps an outcome meanwhile. Most bodies come during that, and then need no connection.
+async fn keep(outcome: Outcome, delay: Duration) -> Outcome {
+    let pause = tokio::time::sleep(delay);
+    let kept = match outcome {
+        Ok(response) => Ok(peek(*response, MAX_EXAMINED, Some(pause.deadline())).await.response.into()),
+        Err(error) => Err(error),
+    };
+    pause.await;
+    kept
+}

@@ -1,0 +1,12 @@
+//! Every duration that can be set, with nothing, the least and the most: each is a clear error of `build()`, or
+//! works, in background tasks too. The most is as good as for ever.
+
+#![allow(clippy::expect_used)]
+
+mod client;
+mod configured;
+mod extremes;
+mod setting;
+mod steps;
+mod strategies;
+mod tokens;

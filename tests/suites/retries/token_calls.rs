@@ -1,0 +1,184 @@
+//! Retries where no token can be had for the moment: the token endpoint is in trouble, and the API is not.
+
+use std::time::Duration;
+
+use forge_tests::{Origin, RawReply};
+use requestforge::{
+    AuthenticationError, ClientCredentialsTokenProvider, HttpClient, HttpClientBuilder, HttpClientError,
+    TokenManager, blocking,
+};
+
+use super::world::{always, build, in_time, in_turn, quickly};
+
+/// A token endpoint that answers in these ways, one after the other, and then with tokens.
+async fn tokens(troubles: impl Into<Vec<RawReply>>) -> Origin {
+    let troubles: Vec<RawReply> = troubles.into();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let reply = move |_: &_| {
+        let next = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let token = || RawReply::ok(format!(r#"{{"access_token":"t{next}","expires_in":3600}}"#));
+        troubles.get(next).cloned().unwrap_or_else(token)
+    };
+    Origin::start(reply).await.expect("a server")
+}
+
+/// What is repeated by the provider itself, at once or almost, until it is trouble.
+fn twice(reply: RawReply) -> Vec<RawReply> {
+    vec![reply.clone(), reply]
+}
+
+fn postponed(seconds: u32) -> RawReply {
+    RawReply::status(429).with_header("Retry-After", seconds.to_string())
+}
+
+fn manager(tokens: &Origin) -> TokenManager {
+    let url = format!("{}/token", tokens.url());
+    TokenManager::new(
+        ClientCredentialsTokenProvider::builder(url, "client", "secret").build().expect("a provider"),
+    )
+}
+
+fn retrying(tokens: &Origin, api: &Origin) -> HttpClientBuilder {
+    HttpClient::builder(api.url()).with_retry(5).with_token_auth(manager(tokens))
+}
+
+fn transient(error: &HttpClientError) -> &AuthenticationError {
+    assert!(error.is_authentication(), "{error:?}");
+    error.authentication_error().filter(|error| error.is_transient()).expect("a transient failure")
+}
+
+#[tokio::test]
+async fn inv21_a_retry_waits_for_the_cool_down_and_asks_for_a_token_again() {
+    for (name, troubles) in [
+        ("503", twice(RawReply::status(503))),
+        ("429", vec![postponed(1)]),
+        ("429 without Retry-After", vec![RawReply::status(429)]),
+        ("cut", twice(RawReply::hang_up())),
+        ("again and again", [twice(RawReply::status(503)), vec![postponed(1)]].concat()),
+    ] {
+        let calls = troubles.len() + 1;
+        let (tokens, api) = (tokens(troubles).await, always(RawReply::ok("well")).await);
+        let client = build(retrying(&tokens, &api));
+        let response = in_time(client.get("/").send()).await;
+        let response = response.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        assert!(response.is_success(), "{name}");
+        assert_eq!((tokens.requests().len(), api.requests().len()), (calls, 1), "{name}");
+        assert_eq!(response.attempts(), 1, "{name}: it was sent once");
+    }
+}
+
+#[tokio::test]
+async fn inv21_a_hundred_calls_wait_for_one_token() {
+    let (tokens, api) = (tokens([postponed(1)]).await, always(RawReply::ok("well")).await);
+    let client = build(retrying(&tokens, &api));
+    // Of the budget's hundred retries each call takes one.
+    let calls = (0..100).map(|_| client.get("/").send());
+    for response in in_time(futures_util::future::join_all(calls)).await {
+        assert!(response.expect("an answer").is_success());
+    }
+    assert_eq!((tokens.requests().len(), api.requests().len()), (2, 100));
+}
+
+#[tokio::test]
+async fn inv21_a_renewal_after_a_401_is_retried_too_and_the_rejected_token_is_not_sent_again() {
+    let api = in_turn([RawReply::status(401)]).await;
+    let tokens = tokens([RawReply::ok(r#"{"access_token":"first"}"#), postponed(1)]).await;
+    let client = build(retrying(&tokens, &api));
+    let response = in_time(client.get("/").send()).await.expect("an answer");
+    assert!(response.is_success());
+    let sent: Vec<_> = api.requests().iter().map(|request| request.header("authorization")).collect();
+    assert_eq!(sent, [Some("Bearer first".to_owned()), Some("Bearer t2".to_owned())]);
+    assert_eq!(tokens.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn inv21_a_cool_down_that_is_longer_than_the_setting_is_the_error_at_once() {
+    let longer = [
+        (None, postponed(61)),
+        (None, postponed(1_000_000)),
+        (Some(Duration::from_millis(999)), postponed(1)),
+        (Some(Duration::ZERO), RawReply::status(429)),
+    ];
+    for (setting, trouble) in longer {
+        let (tokens, api) = (tokens([trouble]).await, always(RawReply::ok("well")).await);
+        let client = retrying(&tokens, &api);
+        let client = build(setting.into_iter().fold(client, HttpClientBuilder::with_max_cool_down));
+        let error = in_time(client.get("/").send()).await.expect_err("no token");
+        assert!(!error.is_max_retries() && transient(&error).cool_down().is_some(), "{error:?}");
+        assert_eq!((tokens.requests().len(), api.requests().len()), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn inv21_a_cool_down_that_would_pass_the_deadline_is_the_error_at_once() {
+    let (tokens, api) = (tokens([postponed(50)]).await, always(RawReply::ok("well")).await);
+    let client = build(retrying(&tokens, &api).with_total_timeout(Duration::from_secs(40)));
+    let error = in_time(client.get("/").send()).await.expect_err("no token");
+    assert!(!error.is_timeout() && !error.is_max_retries(), "the error says more: {error:?}");
+    transient(&error);
+    assert_eq!(api.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn inv21_the_strategy_and_the_budget_bound_how_often_a_token_is_asked_for() {
+    let (tokens, api) = (always(RawReply::status(429)).await, always(RawReply::ok("well")).await);
+    let client = build(retrying(&tokens, &api).with_retry(2));
+    let error = in_time(client.get("/").send()).await.expect_err("no token");
+    assert!(error.is_max_retries(), "{error:?}");
+    transient(&error);
+    assert!(error.to_string().contains("no token, after 2 retries"), "{error}");
+    assert_eq!((tokens.requests().len(), api.requests().len()), (3, 0));
+
+    // Each call draws on the budget: a hundred times, and then no more.
+    let client = build(retrying(&tokens, &api).with_retry_strategy(quickly().max_retries(1)));
+    let calls = (0..150).map(|_| client.get("/").send());
+    let errors = in_time(futures_util::future::join_all(calls)).await;
+    let retried = errors.iter().filter(|error| error.as_ref().is_err_and(HttpClientError::is_max_retries));
+    assert_eq!(retried.count(), 100);
+}
+
+#[tokio::test]
+async fn inv21_without_retries_or_hope_nothing_is_asked_twice() {
+    let api = always(RawReply::ok("well")).await;
+    // Nobody has asked for retries.
+    let tokens_of_none = tokens([RawReply::status(429)]).await;
+    let client = HttpClient::builder(api.url()).with_token_auth(manager(&tokens_of_none));
+    transient(&in_time(build(client).get("/").send()).await.expect_err("no token"));
+    // The secret is wrong, and will be.
+    let refused = RawReply::status(401).with_body(r#"{"error":"invalid_client"}"#);
+    let tokens_refused = tokens([refused]).await;
+    let error = in_time(build(retrying(&tokens_refused, &api)).get("/").send()).await.expect_err("no token");
+    assert!(error.authentication_error().is_some_and(AuthenticationError::is_permanent), "{error:?}");
+    // A request that may not be repeated: one rule for all.
+    let tokens_of_post = tokens([RawReply::status(429)]).await;
+    let client = build(retrying(&tokens_of_post, &api));
+    transient(&in_time(client.post("/").body("order").send()).await.expect_err("no token"));
+    for tokens in [tokens_of_none, tokens_refused, tokens_of_post] {
+        assert_eq!(tokens.requests().len(), 1);
+    }
+    assert_eq!(api.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_new_token_that_was_asked_for_expressly_is_so_after_a_retry_too() {
+    let tokens = tokens([RawReply::ok(r#"{"access_token":"first"}"#), postponed(1)]).await;
+    let api = always(RawReply::ok("well")).await;
+    let client = build(retrying(&tokens, &api));
+    client.get("/").send().await.expect("an answer");
+    let response = in_time(client.get("/").force_renewal().send()).await.expect("an answer");
+    assert!(response.is_success());
+    let sent: Vec<_> = api.requests().iter().map(|request| request.header("authorization")).collect();
+    assert_eq!(sent, [Some("Bearer first".to_owned()), Some("Bearer t2".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv21_the_blocking_client_waits_too() {
+    let (tokens, api) = (tokens([postponed(1)]).await, always(RawReply::ok("well")).await);
+    let builder = blocking::HttpClient::builder(api.url()).with_retry(5).with_token_auth(manager(&tokens));
+    let send = move || Ok(builder.build()?.get("/").send()?.is_success());
+    let (told, answer) = tokio::sync::oneshot::channel::<Result<bool, HttpClientError>>();
+    // A thread of its own: those of a runtime must not wait.
+    std::thread::spawn(move || told.send(send()));
+    assert!(in_time(answer).await.expect("no panic").expect("an answer"));
+    assert_eq!((tokens.requests().len(), api.requests().len()), (2, 1));
+}
