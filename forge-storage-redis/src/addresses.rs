@@ -1,6 +1,6 @@
 use redis::ConnectionAddr;
 
-/// The same kind of address, somewhere else.
+/// An address of the same kind as `like`, with another host and port.
 pub(crate) fn at(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
     match like {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
@@ -10,7 +10,7 @@ pub(crate) fn at(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAd
     }
 }
 
-/// With TLS, as this crate has it, not the redis crate.
+/// An address with TLS. This crate sets TLS up itself, not the redis crate.
 pub(crate) fn with_tls(host: String, port: u16) -> ConnectionAddr {
     ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
 }
@@ -19,7 +19,7 @@ pub(crate) fn has_tls(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
-/// Host and port; sockets in the file system have none.
+/// Host and port of an address; a Unix socket has none.
 pub(crate) fn host_and_port(address: &ConnectionAddr) -> Option<(&str, u16)> {
     match address {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host, *port)),

@@ -1,4 +1,4 @@
-//! What those who share a storage tell each other, over a channel of their own.
+//! The messages by which processes that share a storage tell each other of changes.
 
 use std::collections::{HashMap, VecDeque};
 use std::process;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use forge_core::{Freshness, Generation, Generations, random_bits};
 use tokio::sync::broadcast;
 
-/// One storage's ear and voice.
+/// Sends and receives the messages of one storage.
 #[derive(Debug)]
 pub(crate) struct Announcements {
     channel: String,
@@ -18,7 +18,7 @@ pub(crate) struct Announcements {
     /// `hear` must not count it again. The value is the id of the process that sent the message: a forked
     /// process inherits this map, but not the tasks that settle the changes, so there `hear` must count them.
     own: Mutex<HashMap<String, u32>>,
-    /// The last messages, byte for byte, to drop copies: every link to a cluster hears the same messages.
+    /// The last messages, byte for byte, to drop copies: every connection to a cluster hears the same messages.
     heard: Mutex<VecDeque<String>>,
     freshness: Freshness,
     /// By the hash of the key.
@@ -39,14 +39,14 @@ pub(crate) struct Message {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// The token is another one, or gone.
+    /// The token was replaced or deleted.
     Changed,
-    /// The lease is free.
+    /// The lease was given back.
     Released,
 }
 
-/// A change that is on its way. Dropped without having been settled, it leaves doubt: it may have been
-/// made.
+/// A change that was sent and is not answered yet. If it is dropped unsettled, the storage may or may not have made
+/// the change, so the key is marked as uncertain.
 pub(crate) struct Change<'a> {
     announcements: &'a Announcements,
     hash: &'a str,
@@ -81,7 +81,7 @@ impl Announcements {
         format!("{:032x} {}", random_bits(), self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What to send when the lease of this key is given back.
+    /// The message that announces that the lease of this key was given back.
     pub(crate) fn released(&self, hash: &str) -> String {
         self.message(hash, News::Released)
     }
@@ -104,12 +104,12 @@ impl Announcements {
         self.generations.of(hash)
     }
 
-    /// For those who wait for news of any key.
+    /// A receiver of the messages of all keys.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Message> {
         self.waiting.subscribe()
     }
 
-    /// A message has come. What cannot be read is not for us.
+    /// Handles a message. Ignores one that it cannot parse.
     pub(crate) fn hear(&self, text: &[u8]) {
         if text.len() > MAX_LENGTH {
             return;
@@ -122,11 +122,11 @@ impl Announcements {
         if message.news == News::Changed && !self.take_own(text) {
             self.generations.bump(&message.hash);
         }
-        // Nobody need be waiting.
+        // Without a receiver, sending fails, and that is fine.
         let _ = self.waiting.send(message);
     }
 
-    /// Messages may have been missed.
+    /// Marks all keys as uncertain: messages may have been missed.
     pub(crate) fn doubt_all(&self) {
         // The missed messages may include those of our own changes, so do not wait for them.
         self.own().clear();

@@ -10,10 +10,10 @@ use redis::{Client, RedisConnectionInfo};
 use crate::RedisTokenStorage;
 use crate::announcements::Announcements;
 use crate::cluster::Cluster;
+use crate::connection::{Common, Limits, SupervisedConnection};
 use crate::dialer::Dialer;
+use crate::discovery::{Sentinels, Standalone};
 use crate::keys;
-use crate::link::{Common, Limits, Link};
-use crate::locate::{Sentinels, Standalone};
 use crate::login::{Login, Stream};
 use crate::scripts::Scripts;
 use crate::servers::Servers;
@@ -91,47 +91,47 @@ impl RedisTokenStorageBuilder {
     /// answers add up to it, all calls fail at once until the server has answered a probe within a quarter of
     /// this time.
     ///
-    /// It bounds what an outage costs, so it is short; give it more where the way to the server, with TLS
-    /// and login, takes more at first. An attempt to connect may take twice as long, at least a second: it
-    /// goes there and back about ten times, with asking sentinels or nodes.
+    /// This time bounds the cost of an outage, so it is short by default. Raise it if the network, TLS or the login
+    /// are slow. An attempt to connect may take twice as long, at least a second: it takes about ten round trips,
+    /// including those to sentinels or nodes.
     pub fn command_timeout(mut self, limit: Duration) -> Self {
         self.command_timeout = limit;
         self
     }
 
-    /// How long after its holder's death others wait before one of them fetches. It is extended while the
-    /// holder lives, so a fetch may take longer. From 100 ms to an hour.
+    /// How long the other processes wait after the death of a process that fetches, before one of them fetches. A
+    /// living holder extends its lease, so a fetch may take longer. From 100 ms to an hour.
     pub fn lease(mut self, duration: Duration) -> Self {
         self.lease = duration;
         self
     }
 
-    /// After this time in use a token is compared with the server's, in the background: for those who
-    /// write without announcing it. Up to a quarter more, at random. Each quarter of it, at least a second, the
-    /// connection is asked for a sign of life, so that one which is dead without a sign is noticed.
+    /// After this time in use the storage compares a cached token with the server's, in the background. This finds
+    /// changes by writers that announce nothing. A random time of up to a quarter is added. Each quarter of this time,
+    /// at least a second, the storage probes the connection, so that it notices one that died silently.
     pub fn recheck_after(mut self, time: Duration) -> Self {
         self.freshness.recheck_after = time;
         self
     }
 
-    /// After this time without a comparison, because the server cannot be reached, a token that others
-    /// share is not handed out any more, and one is fetched without it; it stays where that fails. Up to a
-    /// quarter more, at random; at least what [`recheck_after`](Self::recheck_after) says.
+    /// If the server cannot be reached for this time, the manager no longer trusts a cached token that other processes
+    /// share, and fetches one without the storage. If that fails, too, the cached token stays in use. A random time of
+    /// up to a quarter is added. At least [`recheck_after`](Self::recheck_after).
     pub fn trusted_for(mut self, time: Duration) -> Self {
         self.freshness.trusted_for = time;
         self
     }
 
-    /// The user of the server, instead of the address's. Read before each connection, so that one that
-    /// rotates needs no restart. It needs a [`password`](Self::password).
+    /// The user at the server, instead of the address's. The storage reads it before each connection, so a rotated one
+    /// needs no restart. Requires a [`password`](Self::password).
     pub fn username(mut self, username: impl Into<SecretSource>) -> Self {
         self.username = Some(username.into());
         self
     }
 
-    /// The password at the server, instead of the address's. Read before each connection: one that is wrong
-    /// is tried again twice a second, and a new one is found then. It has to come within a second, or twice
-    /// the [`command_timeout`](Self::command_timeout) where that is more.
+    /// The password at the server, instead of the address's. The storage reads it before each connection. After a
+    /// refused login it tries again twice a second, and so finds a new password. Reading may take a second, or twice the
+    /// [`command_timeout`](Self::command_timeout) if that is longer.
     ///
     /// ```
     /// use forge_core::SecretSource;
@@ -147,9 +147,9 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// Users and passwords as they change, from the redis crate or like it: whenever there are new ones the
-    /// connection logs in again. A stream whose login is refused once is not asked again before the next
-    /// connection. Instead of [`username`](Self::username) and [`password`](Self::password).
+    /// A stream of logins, as the redis crate defines it. Whenever it yields a new login, the connection logs in again.
+    /// After a refused login the storage does not read the stream again before the next connection. Excludes
+    /// [`username`](Self::username) and [`password`](Self::password).
     pub fn credentials_provider(mut self, provider: impl StreamingCredentialsProvider + 'static) -> Self {
         self.credentials = Some(Arc::new(provider));
         self
@@ -161,8 +161,8 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// Whom to trust instead of the system's certificate authorities: one or more certificates in PEM
-    /// format, not the path to them. For addresses with TLS, with the feature `rustls` or
+    /// The certificate authorities to trust instead of the system's: one or more certificates in PEM format, not a
+    /// path. For addresses with TLS, with the feature `rustls` or
     /// `rustls-no-provider` (`redis-tls`, `redis-tls-no-provider` of requestforge). An authority's own
     /// certificate is not accepted as a server's.
     #[cfg(feature = "rustls-no-provider")]
@@ -171,25 +171,25 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// Who we are, for servers that ask for a client's certificate: the chain and the private key, both in
-    /// PEM format. For addresses with TLS, with the same features.
+    /// The client certificate for servers that ask for one: the chain and the private key, both in PEM format. For
+    /// addresses with TLS, with the same features.
     #[cfg(feature = "rustls-no-provider")]
     pub fn client_certificate(mut self, chain_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.client = Some((chain_pem.into(), key_pem.into().into()));
         self
     }
 
-    /// The clock by which this process judges expiry: give it the manager's, if that has one of its own.
+    /// The clock by which this process judges expiry. Set it to the manager's clock if you have set that.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The storage. Nothing is sent before its first use.
+    /// Builds the storage. It connects at its first use.
     ///
     /// # Errors
     ///
-    /// A setting cannot be: the error names it.
+    /// A setting is invalid; the error names it.
     pub fn build(self) -> Result<RedisTokenStorage, ConfigError> {
         let target = self.target?;
         keys::check_prefix(&self.key_prefix)?;
@@ -248,7 +248,7 @@ impl RedisTokenStorageBuilder {
         let servers = match target {
             Target::One(info) => {
                 let locate = Standalone(info.addr().clone());
-                Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
+                Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(locate))))
             }
             Target::Sentinel { sentinels, master_name } => {
                 let dialer =
@@ -260,7 +260,7 @@ impl RedisTokenStorageBuilder {
                     limits,
                     self.freshness.recheck_after,
                 );
-                Servers::One(Arc::new(Link::new(common, Arc::new(locate))))
+                Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(locate))))
             }
             Target::Cluster(nodes) => Servers::Cluster(Cluster::new(common, nodes.addresses)),
         };
@@ -275,12 +275,12 @@ impl RedisTokenStorageBuilder {
     }
 }
 
-/// Nobody waits for it, so it may take longer than a command.
+/// No caller waits for an attempt to connect, so it may take longer than a command.
 const SHORTEST_CONNECT: Duration = Duration::from_secs(1);
 
-/// Who waits for longer would do better without a shared storage.
+/// A caller that waits longer than this is better off without a shared storage.
 const LONGEST_COMMAND: Duration = Duration::from_secs(60);
-/// So long nobody fetches after a holder's death.
+/// After a holder's death no process fetches for this time.
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
 fn within(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {

@@ -1,7 +1,7 @@
-//! Redis Cluster: a link for each master that has a token of ours, and the map that says which one has.
+//! Redis Cluster: one connection for each master that has a token of ours, and the map from slots to masters.
 //!
-//! Each link has its own breaker, so that a master that is gone harms only the tokens it has; and each hears
-//! what is announced, so that a link that is up has missed nothing.
+//! Each connection has a breaker of its own, so that a lost master affects only the tokens it has. Each connection
+//! receives all announcements, so that a connection that is up has missed none.
 
 mod map;
 mod node;
@@ -21,10 +21,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::addresses::{at, host_and_port};
+use crate::connection::{Common, LiveConnection, Refusal, SupervisedConnection, Wait};
 use crate::dialer::Ready;
-use crate::link::{Common, Link, Refusal, Up, Wait};
-use crate::locate::{Nowhere, list};
-use crate::poll::{Poll, Word as _};
+use crate::discovery::{DiscoveryError, list};
+use crate::topology::{TopologyAnswer as _, TopologyQuery};
 use map::{Address, Map};
 use node::Node;
 
@@ -33,11 +33,11 @@ pub(crate) struct Cluster(Arc<Shared>);
 struct Shared {
     common: Arc<Common>,
     seeds: Vec<ConnectionAddr>,
-    poll: Poll,
+    topology: TopologyQuery,
     nodes: Mutex<Nodes>,
-    /// There is another map.
+    /// Notified when the map has changed.
     mapped: Notify,
-    /// How often it was asked for, and what came of the last time. One asks for all.
+    /// How many surveys have ended, and the outcome of the last one. One caller surveys for all who wait.
     surveys: AtomicU64,
     survey: tokio::sync::Mutex<Result<(), StorageError>>,
 }
@@ -47,32 +47,32 @@ struct Nodes {
     map: Map,
     members: Vec<Member>,
     next_id: u64,
-    /// The slots that were ever asked for.
+    /// The slots that were ever used.
     used: HashSet<u16>,
 }
 
-/// A link to whichever master has a certain slot.
+/// A connection to the current master of a slot.
 struct Member {
     id: u64,
     slot: u16,
-    /// Where that is; `None`: nobody has said so yet.
+    /// That master's address; `None`: it is not known yet.
     address: Option<Address>,
-    link: Arc<Link>,
+    connection: Arc<SupervisedConnection>,
 }
 
-/// A call that was sent elsewhere so often is sent in a circle.
-const MOST_HOPS: usize = 5;
-/// Keys that are on their way arrive soon.
+/// A call that was redirected this often goes round in a circle.
+const MAX_HOPS: usize = 5;
+/// The pause before a call is repeated whose keys are just moving.
 const ARRIVAL: Duration = Duration::from_millis(5);
 
 impl Cluster {
-    /// Asks nobody yet.
+    /// Connects at the first call, not yet.
     pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
-        let poll = Poll::new(common.limits.poll());
+        let topology = TopologyQuery::new(common.limits.discovery());
         Self(Arc::new(Shared {
             common,
             seeds,
-            poll,
+            topology,
             nodes: Mutex::default(),
             mapped: Notify::new(),
             surveys: AtomicU64::new(0),
@@ -84,34 +84,34 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As of [`Link::call`].
+    /// The same as of [`SupervisedConnection::call`].
     pub(crate) async fn call<'s, T: FromRedisValue>(
         &self,
         slot: u16,
-        mut script: impl FnMut(&Up) -> Result<ScriptInvocation<'s>, StorageError>,
+        mut script: impl FnMut(&LiveConnection) -> Result<ScriptInvocation<'s>, StorageError>,
     ) -> Result<T, StorageError> {
         let begun = Wait::begin();
         let mut detour = None;
         let mut left = None;
         let mut hops = 0;
-        while hops < MOST_HOPS {
+        while hops < MAX_HOPS {
             let asking = detour.is_some();
             let mut mapped = pin!(self.0.mapped.notified());
             mapped.as_mut().enable();
-            let link = detour.take().unwrap_or_else(|| self.link(slot));
+            let connection = detour.take().unwrap_or_else(|| self.connection(slot));
             let wait = begun.go_on_elsewhere();
-            let up = tokio::select! {
-                up = link.up(wait) => up,
-                // The one that is sought may be gone, and the one that is meant another one.
+            let live = tokio::select! {
+                live = connection.live(wait) => live,
+                // Race: while this call waits for a lost master, a survey may have found its successor.
                 () = mapped, if !asking => continue,
             };
-            // Who has found the way may have found that it leads elsewhere.
+            // Race: the survey that connected may have found that another connection serves this slot.
             hops += 1;
-            if !asking && !Arc::ptr_eq(&link, &self.link(slot)) {
+            if !asking && !Arc::ptr_eq(&connection, &self.connection(slot)) {
                 continue;
             }
-            let up = up?;
-            match link.call(&up, wait, &script(&up)?, asking).await {
+            let live = live?;
+            match connection.call(&live, wait, &script(&live)?, asking).await {
                 Ok(answer) => {
                     if let Some(left) = left {
                         self.0.leave(&left);
@@ -120,10 +120,12 @@ impl Cluster {
                 }
                 Err(Refusal::Final(error)) => return Err(error),
                 Err(Refusal::Moved { host, port }) => {
-                    self.0.moved(slot, &link, host, port);
-                    left = Some(link);
+                    self.0.moved(slot, &connection, host, port);
+                    left = Some(connection);
                 }
-                Err(Refusal::Ask { host, port }) => detour = Some(self.0.elsewhere(slot, &link, host, port)),
+                Err(Refusal::Ask { host, port }) => {
+                    detour = Some(self.0.elsewhere(slot, &connection, host, port))
+                }
                 Err(Refusal::TryAgain) if begun.begun.elapsed() < self.command_limit() => {
                     hops = 0;
                     sleep(ARRIVAL).await;
@@ -131,17 +133,17 @@ impl Cluster {
                 Err(Refusal::TryAgain) => break,
             }
         }
-        // Whoever sends elsewhere has done nothing.
+        // A server that redirects has not run the script.
         Err(StorageError::new("this part of the cluster is on its way to another server").with_nothing_sent())
     }
 
-    /// The link to the master that has this slot, or that is about to find out which one it is.
-    pub(crate) fn link(&self, slot: u16) -> Arc<Link> {
+    /// The connection to the master of this slot, or the one that is just searching for it.
+    pub(crate) fn connection(&self, slot: u16) -> Arc<SupervisedConnection> {
         let mut nodes = self.0.nodes();
         nodes.used.insert(slot);
         match nodes.map.owner(slot).cloned() {
-            Some(owner) => self.0.link_to(&mut nodes, slot, owner),
-            None => self.0.link_in_search(&mut nodes, slot),
+            Some(owner) => self.0.connection_to(&mut nodes, slot, owner),
+            None => self.0.searching_connection(&mut nodes, slot),
         }
     }
 
@@ -155,47 +157,64 @@ impl Shared {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn link_to(self: &Arc<Self>, nodes: &mut Nodes, slot: u16, address: Address) -> Arc<Link> {
+    fn connection_to(
+        self: &Arc<Self>,
+        nodes: &mut Nodes,
+        slot: u16,
+        address: Address,
+    ) -> Arc<SupervisedConnection> {
         if let Some(member) = nodes.members.iter().find(|member| member.address.as_ref() == Some(&address)) {
-            return Arc::clone(&member.link);
+            return Arc::clone(&member.connection);
         }
         self.add(nodes, slot, Some(address))
     }
 
-    /// One finds the way for all: the map that it asks for has all slots.
-    fn link_in_search(self: &Arc<Self>, nodes: &mut Nodes, slot: u16) -> Arc<Link> {
+    /// One connection searches for all slots, because the map that it asks for has all of them.
+    fn searching_connection(self: &Arc<Self>, nodes: &mut Nodes, slot: u16) -> Arc<SupervisedConnection> {
         if let Some(member) = nodes.members.iter().find(|member| member.address.is_none()) {
-            return Arc::clone(&member.link);
+            return Arc::clone(&member.connection);
         }
         self.add(nodes, slot, None)
     }
 
-    fn add(self: &Arc<Self>, nodes: &mut Nodes, slot: u16, address: Option<Address>) -> Arc<Link> {
+    fn add(
+        self: &Arc<Self>,
+        nodes: &mut Nodes,
+        slot: u16,
+        address: Option<Address>,
+    ) -> Arc<SupervisedConnection> {
         let id = nodes.next_id;
         nodes.next_id += 1;
         let node = Node::new(Arc::downgrade(self), id, slot, address.clone());
-        let link = Arc::new(Link::new(Arc::clone(&self.common), Arc::new(node)));
-        nodes.members.push(Member { id, slot, address, link: Arc::clone(&link) });
-        link
+        let connection = Arc::new(SupervisedConnection::new(Arc::clone(&self.common), Arc::new(node)));
+        nodes.members.push(Member { id, slot, address, connection: Arc::clone(&connection) });
+        connection
     }
 
-    fn moved(self: &Arc<Self>, slot: u16, from: &Arc<Link>, host: String, port: u16) {
+    fn moved(self: &Arc<Self>, slot: u16, from: &Arc<SupervisedConnection>, host: String, port: u16) {
         let mut nodes = self.nodes();
         let to = nodes.address(from, host, port);
         nodes.map.move_slot(slot, to);
     }
 
-    fn elsewhere(self: &Arc<Self>, slot: u16, from: &Arc<Link>, host: String, port: u16) -> Arc<Link> {
+    fn elsewhere(
+        self: &Arc<Self>,
+        slot: u16,
+        from: &Arc<SupervisedConnection>,
+        host: String,
+        port: u16,
+    ) -> Arc<SupervisedConnection> {
         let mut nodes = self.nodes();
         let to = nodes.address(from, host, port);
-        self.link_to(&mut nodes, slot, to)
+        self.connection_to(&mut nodes, slot, to)
     }
 
-    /// Ends the link that has sent us away, if nothing that we have is there any more. Whoever has taken its
-    /// place is up.
-    fn leave(&self, link: &Arc<Link>) {
+    /// Drops the connection that has redirected us, if its server has none of our slots any more. The connection to
+    /// the new server is up by now.
+    fn leave(&self, connection: &Arc<SupervisedConnection>) {
         let mut nodes = self.nodes();
-        let Some(member) = nodes.members.iter().find(|member| Arc::ptr_eq(&member.link, link)) else {
+        let Some(member) = nodes.members.iter().find(|member| Arc::ptr_eq(&member.connection, connection))
+        else {
             return;
         };
         let (id, address) = (member.id, member.address.clone());
@@ -207,11 +226,11 @@ impl Shared {
 
     fn retire(&self, nodes: &mut Nodes, id: u64) {
         nodes.members.retain(|member| member.id != id);
-        // What was missed meanwhile is made up for, as after any outage.
+        // Between the two connections announcements may have been missed, as in an outage.
         self.common.announcements.doubt_all();
     }
 
-    /// Asks who has what, for this member; or waits for the answer, where somebody is asking.
+    /// Asks for the map on behalf of this member. Waits for the outcome instead if a survey is under way.
     async fn survey(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
         let before = self.surveys.load(Ordering::Acquire);
         let mut last = self.survey.lock().await;
@@ -222,7 +241,7 @@ impl Shared {
         last.clone()
     }
 
-    /// Asks all that are known.
+    /// Asks the known servers for the map.
     async fn ask_all(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
         let known = self.nodes().map.nodes().to_vec();
         let mut addresses = self.seeds.clone();
@@ -232,26 +251,27 @@ impl Shared {
                 addresses.push(address);
             }
         }
-        // Enough to find one that is up to date.
+        // A few servers are enough to find one that is up to date.
         addresses.sort_by_cached_key(|_| random_bits());
-        addresses.truncate(MOST_ASKED);
+        addresses.truncate(MAX_ASKED);
         let questions = addresses.into_iter().map(|address| {
             let dialer = dialer.clone();
             async move { node::ask(&dialer, &address).await }
         });
-        let newest = self.poll.newest(questions).await?;
+        let newest = self.topology.newest(questions).await?;
         let mut nodes = self.nodes();
         if !newest.is_sound() {
             nodes.map.ask_those_of(newest);
-            return Err(is_down());
+            return Err(down_error());
         }
         nodes.map = newest;
-        // Before anybody looks for a link by this map: those who wait for one are to find this one.
+        // Race: assign the addresses before the lock is released. Otherwise a caller that looks by the new map would
+        // add a second connection beside the one that others wait for.
         let is_settled = |member: &&Member| member.id == id || member.address.is_none();
         let settled: Vec<_> =
             nodes.members.iter().filter(is_settled).map(|member| (member.id, member.slot)).collect();
         for (id, slot) in settled {
-            // Who is needless, or has nowhere to go, is told when it asks.
+            // A member that is superseded, or has no master, gets that error when it asks.
             let _ = nodes.settle(id, slot);
         }
         drop(nodes);
@@ -259,31 +279,31 @@ impl Shared {
         Ok(())
     }
 
-    /// Where the member is to connect to by the present map.
-    fn settle(&self, id: u64, slot: u16) -> Result<Address, Nowhere> {
+    /// The address to which the member connects by the current map.
+    fn settle(&self, id: u64, slot: u16) -> Result<Address, DiscoveryError> {
         let mut nodes = self.nodes();
         let settled = nodes.settle(id, slot);
-        if matches!(settled, Err(Nowhere::Needless)) {
+        if matches!(settled, Err(DiscoveryError::Superseded)) {
             self.retire(&mut nodes, id);
         }
         settled
     }
 }
 
-const MOST_ASKED: usize = 8;
+const MAX_ASKED: usize = 8;
 
-fn is_down() -> StorageError {
+fn down_error() -> StorageError {
     StorageError::new("the cluster is down (CLUSTERDOWN)")
 }
 
 impl Nodes {
-    /// Gives the member the address by the present map, unless another one has it.
-    fn settle(&mut self, id: u64, slot: u16) -> Result<Address, Nowhere> {
+    /// Assigns the member its address by the current map, unless another member has it.
+    fn settle(&mut self, id: u64, slot: u16) -> Result<Address, DiscoveryError> {
         let owner = self.map.owner(slot).cloned();
         let owner = owner.ok_or_else(|| self.map.explain())?;
         let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
         if self.members.iter().any(is_served) {
-            return Err(Nowhere::Needless);
+            return Err(DiscoveryError::Superseded);
         }
         if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
             member.address = Some(owner.clone());
@@ -291,12 +311,12 @@ impl Nodes {
         Ok(owner)
     }
 
-    /// Who sends elsewhere without naming a host means itself.
-    fn address(&self, from: &Arc<Link>, host: String, port: u16) -> Address {
+    /// The address of a redirect. Without a host name the server means itself.
+    fn address(&self, from: &Arc<SupervisedConnection>, host: String, port: u16) -> Address {
         if !host.is_empty() {
             return (host, port);
         }
-        let sender = self.members.iter().find(|member| Arc::ptr_eq(&member.link, from));
+        let sender = self.members.iter().find(|member| Arc::ptr_eq(&member.connection, from));
         let sender = sender.and_then(|member| member.address.clone());
         (sender.map(|(host, _)| host).unwrap_or_default(), port)
     }
@@ -304,8 +324,9 @@ impl Nodes {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Each asks for its own address, so not under the lock.
-        let links: Vec<_> = self.0.nodes().members.iter().map(|member| Arc::clone(&member.link)).collect();
-        f.debug_struct("Cluster").field("seeds", &list(&self.0.seeds)).field("links", &links).finish()
+        // Deadlock: each connection takes the lock to show its address, so do not hold it here.
+        let connections: Vec<_> =
+            self.0.nodes().members.iter().map(|member| Arc::clone(&member.connection)).collect();
+        f.debug_struct("Cluster").field("seeds", &list(&self.0.seeds)).field("links", &connections).finish()
     }
 }

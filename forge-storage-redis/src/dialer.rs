@@ -13,26 +13,26 @@ use crate::login::{Login, Present};
 #[cfg(feature = "rustls-no-provider")]
 use crate::tls::Tls;
 
-/// How a server is connected to, wherever it is.
+/// The settings for connecting to a server, whatever its address.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     pub(crate) login: Login,
-    /// But for the login.
+    /// All settings but the login.
     pub(crate) settings: RedisConnectionInfo,
     pub(crate) tcp: TcpSettings,
-    /// For the addresses that ask for it.
+    /// TLS, for addresses that need it.
     #[cfg(feature = "rustls-no-provider")]
     pub(crate) tls: Option<Tls>,
 }
 
-/// A dialer that knows the present login: asking for it may take its time, and be it once for an attempt.
+/// A dialer with the current login. Reading the login may take time, so an attempt to connect reads it once.
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
     dialer: Arc<Dialer>,
     login: Present,
 }
 
-/// A connection, and what drives it. It ends with the last of its clones.
+/// A connection and the task that drives it. The task ends with the last clone.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) redis: MultiplexedConnection,
@@ -48,32 +48,32 @@ impl Drop for Driver {
 }
 
 impl Dialer {
-    /// Asks for the present login.
+    /// Reads the current login.
     ///
     /// # Errors
     ///
-    /// It cannot be had.
+    /// The source of the login fails.
     pub(crate) async fn ready(self: &Arc<Self>) -> Result<Ready, StorageError> {
         Ok(Ready { dialer: Arc::clone(self), login: self.login.present().await? })
     }
 }
 
 impl Ready {
-    /// A connection for a few questions.
+    /// Opens a connection for a few commands.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, or does not let us in.
+    /// The server cannot be reached, or refuses the login.
     pub(crate) async fn dial(&self, address: &ConnectionAddr) -> Result<Connection, StorageError> {
         let settings = self.login.apply(self.settings(ProtocolVersion::RESP2)).await?;
         self.connect(address, settings, without_deadlines()).await
     }
 
-    /// A connection that also hears.
+    /// Opens a connection that also receives announcements.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, or does not let us in.
+    /// The server cannot be reached, or refuses the login.
     pub(crate) async fn dial_to_hear(
         &self,
         address: &ConnectionAddr,
@@ -83,7 +83,7 @@ impl Ready {
             hear(push);
             Ok::<(), Infallible>(())
         });
-        // Announcements come over the same connection as answers, which takes RESP3.
+        // Announcements and answers share the connection, which requires RESP3.
         let (settings, config) = self.login.apply_to_stay(self.settings(ProtocolVersion::RESP3), config);
         self.connect(address, settings, config).await
     }
@@ -115,7 +115,7 @@ impl Ready {
     }
 }
 
-/// Deadlines are ours: see `Limits`.
+/// Switches the redis crate's own time-outs off; see `Limits`.
 fn without_deadlines() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }

@@ -1,4 +1,4 @@
-//! What a person should read. A server's own words stay out: they may quote a command, and so a token.
+//! Error texts. They never contain the server's own text, which may quote a command and so a token.
 
 use std::io;
 use std::sync::Arc;
@@ -7,44 +7,44 @@ use forge_core::StorageError;
 use redis::{ErrorKind, RedisError};
 
 pub(crate) fn explain(error: &RedisError) -> StorageError {
-    // A code is a word in capitals; what is none may be anything.
+    // An error code is a short word in capitals. Any other first word may be part of a secret.
     let is_code = |code: &&str| code.len() <= 20 && code.bytes().all(|byte| byte.is_ascii_uppercase());
     let code = error.code().filter(is_code).unwrap_or_default();
     let text = match (code, error.kind()) {
         ("NOAUTH" | "WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
-            "Redis refused the login: user or password is wrong, or there is none".to_owned()
+            "Redis refused the login: user or password is wrong or missing".to_owned()
         }
         ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
         ("ERR", _) if error.to_string().contains("unknown command") => {
-            "what answers there lacks commands: a sentinel, or an old Redis".to_owned()
+            "the server lacks commands that are needed: it is a sentinel, or an old Redis".to_owned()
         }
         ("MOVED" | "ASK", _) => {
             "this server is part of a cluster: use `RedisTokenStorage::cluster`".to_owned()
         }
         (_, ErrorKind::RESP3NotSupported) => "the server does not speak RESP3 (Redis 6 or later)".to_owned(),
         (_, ErrorKind::Io) => format!("no connection to Redis: {}", cause(error)),
-        (_, ErrorKind::Parse) => "what answers there is no Redis".to_owned(),
+        (_, ErrorKind::Parse) => "the server at this address is not Redis".to_owned(),
         ("", _) => format!("Redis: {}", error.category()),
         (code, _) => format!("Redis refused: {code}"),
     };
     StorageError::new(text)
 }
 
-/// A node of a cluster that is to say its host name, and has none.
+/// The error for a node that should announce its host name and has none.
 pub(crate) fn nameless() -> StorageError {
     StorageError::new(
-        "a node of the cluster has no host name to tell: set its `cluster-announce-hostname`, or another \
+        "a node of the cluster announces no host name: set its `cluster-announce-hostname`, or another \
          `cluster-preferred-endpoint-type`",
     )
 }
 
-/// What the system says.
+/// The operating system's error.
 fn cause(error: &RedisError) -> String {
     let source = std::error::Error::source(error);
-    // They keep it behind a pointer, which is what `source` points to.
+    // The redis crate keeps the error behind an `Arc`, so `source` points to that.
     let source = source.and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
     let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) else {
-        return "it was cut".to_owned();
+        return "the connection was cut".to_owned();
     };
     #[cfg(feature = "rustls-no-provider")]
     if let Some(refusal) = crate::tls::refusal(io) {
@@ -54,8 +54,8 @@ fn cause(error: &RedisError) -> String {
 }
 
 pub(crate) fn system(error: &io::Error) -> String {
-    // The kind alone where the text may hold more than the system's words; for names that are not found
-    // there is no kind.
+    // Only the kind, because the text may hold more than the system's words. For host names that are not found there
+    // is no kind.
     match error.kind().to_string() {
         kind if kind == "uncategorized error" || kind == "other error" => match error.raw_os_error() {
             Some(number) => format!("the system refused (error {number})"),

@@ -4,17 +4,17 @@ use crc::{CRC_16_XMODEM, Crc};
 use forge_core::{CacheKey, ConfigError, StorageError};
 use sha2::{Digest, Sha256};
 
-/// The keys of one token. Those at its side have its key as hash tag, so that all are in one slot of a
-/// cluster.
+/// The keys of one token. The side keys have the token's key as hash tag, so that a cluster keeps all of them in one
+/// slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub(crate) token: String,
     pub(crate) meta: String,
     pub(crate) lease: String,
     pub(crate) cool_down: String,
-    /// Another one after each invalidation.
+    /// A counter that each invalidation moves.
     pub(crate) epoch: String,
-    /// Names the key in announcements.
+    /// The hash by which announcements name the key.
     pub(crate) hash: String,
 }
 
@@ -23,7 +23,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// The key has a brace.
+    /// The key contains a brace.
     pub(crate) fn new(prefix: &str, key: &str) -> Result<Self, StorageError> {
         check_braces(key).map_err(|expected| StorageError::new(format!("the key must have {expected}")))?;
         let token = format!("{prefix}:{key}");
@@ -38,7 +38,7 @@ impl Keys {
         })
     }
 
-    /// Of a cluster, all of them.
+    /// The slot of all these keys in a cluster.
     pub(crate) fn slot(&self) -> u16 {
         SLOT.checksum(self.token.as_bytes()) % SLOTS
     }
@@ -78,7 +78,7 @@ pub(crate) fn check_key(prefix: &str, key: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Refuses what would end the hash tag of the keys at a token's side.
+/// Refuses a brace, which would end the hash tag of the side keys.
 fn check_braces(part: &str) -> Result<(), &'static str> {
     if part.contains(['{', '}']) { Err("no `{` and no `}`") } else { Ok(()) }
 }

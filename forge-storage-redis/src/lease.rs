@@ -16,9 +16,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::announcements::{Message, News};
+use crate::connection::LiveConnection;
 use crate::dialer::Connection;
 use crate::keys::Keys;
-use crate::link::Up;
 use crate::scripts::RELEASE;
 use crate::storage::{Asked, Inner, Present, ToldRecord, written};
 
@@ -26,30 +26,30 @@ use crate::storage::{Asked, Inner, Present, ToldRecord, written};
 pub(crate) struct Lease {
     storage: Arc<Inner>,
     keys: Result<Keys, StorageError>,
-    /// Tells our lease from all others.
+    /// The random name by which the server tells this lease from all others.
     owner: String,
-    /// Over which it was asked for, while it may be ours.
+    /// The connection over which the lease was requested, while it may be ours.
     connection: Option<Connection>,
     /// The key's epoch when the lease was last requested, whether or not it was given. Race: a process that
     /// gave up waiting fetches without the lease; it must not store a token over an invalidation that came
     /// since. Empty: the lease was not requested.
     epoch: String,
-    /// What was there when it was given.
+    /// The record that the server read when it gave the lease.
     seen: Option<Present>,
     extension: Option<AbortHandle>,
 }
 
-/// How long a waiter relies on being told of a change, at least.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// The shortest time for which a waiter relies on announcements alone.
+const MIN_WAIT: Duration = Duration::from_millis(100);
 /// Added to each wait, with a random part of the range.
 const MIN_EXTRA_WAIT: Duration = Duration::from_millis(1);
 const EXTRA_WAIT_RANGE: Duration = Duration::from_millis(49);
-/// Giving a lease back is worth that much waiting, by nobody in particular.
-const LAST_WORD: Duration = Duration::from_secs(1);
-const LONGEST_COOL_DOWN: Duration = Duration::from_secs(3600);
+/// How long the background task that gives a lease back may take. No caller waits for it.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_COOL_DOWN: Duration = Duration::from_secs(3600);
 /// How long failures in a row are counted after the last one's cool-down.
 const COUNT_FAILURES: Duration = Duration::from_secs(300);
-/// How long the mark on a refresh token stays whose record is not there.
+/// How long the mark on a refresh token stays if its record is missing.
 const KEEP_MARK: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Lease {
@@ -70,21 +70,21 @@ impl Lease {
         self.keys.clone()
     }
 
-    /// Asks once for the lease.
+    /// Requests the lease once.
     async fn ask(&mut self, keys: &Keys, heed_cool_down: bool) -> Result<Answer, StorageError> {
         let (storage, owner, connection) = (&self.storage, &self.owner, &mut self.connection);
         let mut asked = None;
-        let asking = |up: &Up| {
-            // From here on it may be ours, whether we hear of it or not.
-            *connection = Some(up.connection.clone());
-            asked = Some(Asked::now(up));
+        let asking = |live: &LiveConnection| {
+            // Crash: from here on the lease may be ours, even if the answer is lost. `Drop` gives it back.
+            *connection = Some(live.connection.clone());
+            asked = Some(Asked::now(live));
             let mut script = storage.scripts.acquire.prepare_invoke();
             script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch).key(&keys.meta);
             script.arg(owner).arg(millis(storage.lease)).arg(u8::from(heed_cool_down));
             script.arg(millis(COUNT_FAILURES));
             Ok(script)
         };
-        let (what, failures, status, left, digest, epoch, record): Told =
+        let (what, failures, status, left, digest, epoch, record): AcquireReply =
             storage.servers.call(keys, asking).await?;
         self.epoch = epoch;
         if what == "held" {
@@ -100,18 +100,18 @@ impl Lease {
         Ok(Answer::CoolingDown(if status == 0 { cool_down } else { cool_down.with_status(status) }))
     }
 
-    /// Keeps the lease ours for as long as we live, and are not paused.
+    /// Extends the lease in the background for as long as this process lives and is not paused.
     fn keep_extending(&mut self, keys: &Keys) {
         let (storage, owner, keys) = (Arc::clone(&self.storage), self.owner.clone(), keys.clone());
         let extending = async move {
             loop {
                 sleep(storage.lease / 3).await;
-                let extending = |_: &Up| {
+                let extending = |_: &LiveConnection| {
                     let mut script = storage.scripts.extend.prepare_invoke();
                     script.key(&keys.lease).arg(&owner).arg(millis(storage.lease));
                     Ok(script)
                 };
-                // When it fails the next one may not; when the lease is lost, storing finds that out.
+                // After a failed extension the next one may succeed. If the lease is lost, `store` notices.
                 if matches!(storage.servers.call::<u8>(&keys, extending).await, Ok(0)) {
                     return;
                 }
@@ -120,8 +120,8 @@ impl Lease {
         self.extension = Some(tokio::spawn(extending).abort_handle());
     }
 
-    /// It is given back, as the server says.
-    fn is_over(&mut self) {
+    /// Forgets the lease: the server has taken it back.
+    fn release_locally(&mut self) {
         self.connection = None;
         self.stop_extending();
     }
@@ -132,12 +132,12 @@ impl Lease {
         }
     }
 
-    /// Stores once; `read` names what was read, if that is to be compared.
+    /// Stores once. If `read` is not empty, only over the record with this digest.
     async fn try_store(&self, keys: &Keys, token: &TokenData, read: &str) -> Result<u8, StorageError> {
         let announcements = &self.storage.announcements;
         let change = announcements.change(&keys.hash);
-        let storing = |up: &Up| {
-            let written = written(token, &up.clock)?;
+        let storing = |live: &LiveConnection| {
+            let written = written(token, &live.clock)?;
             let mut script = self.storage.scripts.store.prepare_invoke();
             script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
             script
@@ -156,10 +156,10 @@ impl Lease {
 }
 
 const STORED: u8 = 1;
-const NOBODY_HOLDS_IT: u8 = 2;
+const LEASE_IS_FREE: u8 = 2;
 
-/// As `acquire.lua` says.
-type Told = (String, u32, u16, i64, String, String, Option<ToldRecord>);
+/// The answer of `acquire.lua`.
+type AcquireReply = (String, u32, u16, i64, String, String, Option<ToldRecord>);
 
 enum Answer {
     Held { failures: u32 },
@@ -171,7 +171,7 @@ enum Answer {
 impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
         let keys = self.keys()?;
-        // Listen first: what happens after the answer must not be missed.
+        // Race: subscribe before asking. An announcement between the answer and the wait would be missed otherwise.
         let mut news = self.storage.announcements.listen();
         let mut seen = None;
         loop {
@@ -189,9 +189,9 @@ impl TokenLease for Lease {
                     left
                 }
             };
-            // Some milliseconds more, each another number: it must have run out, and not all ask at once.
-            // And not for long: a server that is gone without a sign must be noticed.
-            let wait = left.min(self.storage.servers.command_limit().max(SHORTEST_WAIT));
+            // Wait a few random milliseconds longer than the lease lasts, so that it has run out and not all waiters
+            // ask at once. But no longer than a command, so that a server that died silently is noticed.
+            let wait = left.min(self.storage.servers.command_limit().max(MIN_WAIT));
             let wait = wait + MIN_EXTRA_WAIT + EXTRA_WAIT_RANGE.mul_f64(random_fraction());
             tokio::select! {
                 () = self.storage.servers.go_down(&keys) => {}
@@ -211,7 +211,7 @@ impl TokenLease for Lease {
 
     async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
         let keys = self.keys()?;
-        let spending = |_: &Up| {
+        let spending = |_: &LiveConnection| {
             let mut script = self.storage.scripts.spend.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).key(&keys.token);
             let takeover = match takeover {
@@ -232,7 +232,7 @@ impl TokenLease for Lease {
 
     async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
         let keys = self.keys()?;
-        let unspending = |_: &Up| {
+        let unspending = |_: &LiveConnection| {
             let mut script = self.storage.scripts.unspend.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).arg(&self.owner).arg(&id.as_bytes()[..]);
             Ok(script)
@@ -243,34 +243,34 @@ impl TokenLease for Lease {
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
         let keys = self.keys()?;
         let mut answer = self.try_store(&keys, token, "").await?;
-        if answer == NOBODY_HOLDS_IT {
+        if answer == LEASE_IS_FREE {
             let present = self.storage.read(&keys).await?;
             answer = 0;
             if present.token.map(|token| token.id()) == read {
                 answer = self.try_store(&keys, token, &present.digest).await?;
             }
         }
-        self.is_over();
+        self.release_locally();
         Ok(answer == STORED)
     }
 
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
         let keys = self.keys()?;
         let announcements = &self.storage.announcements;
-        let failing = |_: &Up| {
+        let failing = |_: &LiveConnection| {
             let mut script = self.storage.scripts.fail.prepare_invoke();
             script.key(&keys.lease).key(&keys.cool_down);
             script.arg(&self.owner).arg(announcements.channel());
             script.arg(announcements.released(&keys.hash));
             script
-                .arg(millis(cool_down.left().min(LONGEST_COOL_DOWN)))
+                .arg(millis(cool_down.left().min(MAX_COOL_DOWN)))
                 .arg(cool_down.failures())
                 .arg(cool_down.status().unwrap_or(0));
             script.arg(millis(COUNT_FAILURES));
             Ok(script)
         };
         self.storage.servers.call::<()>(&keys, failing).await?;
-        self.is_over();
+        self.release_locally();
         Ok(())
     }
 }
@@ -285,23 +285,24 @@ impl Drop for Lease {
         release.arg(announcements.released(&keys.hash));
         let mut release: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { release.query_async::<()>(&mut connection.redis).await });
-        // Sent before anything that its owner sends after this, over the connection on which it was asked
-        // for: if that was not answered in time, the lease may be ours without our knowing.
+        // Order: the first poll sends the release now, over the connection that carried the request, so it arrives
+        // after the request and before whatever this process sends next. Crash: a request whose answer was lost may
+        // have been granted, so release it, too.
         let is_done = release.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if let (false, Ok(runtime)) = (is_done, Handle::try_current()) {
-            runtime.spawn(timeout(LAST_WORD, release));
+            runtime.spawn(timeout(RELEASE_TIMEOUT, release));
         }
     }
 }
 
-/// `None`: something was missed.
+/// The next announcement for this key; `None`: some were missed.
 async fn news_of(hash: &str, news: &mut Receiver<Message>) -> Option<News> {
     loop {
         match news.recv().await {
             Ok(message) if message.hash == hash => return Some(message.news),
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return None,
-            // It is the storage that sends, and we hold that.
+            // The channel cannot close: the storage holds its sender, and the lease holds the storage.
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }

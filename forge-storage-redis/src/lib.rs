@@ -6,18 +6,17 @@ mod addresses;
 mod announcements;
 mod builder;
 mod cluster;
+mod connection;
 mod dialer;
+mod discovery;
 mod explain;
 #[cfg(test)]
 mod fake;
 mod keys;
 mod lease;
-mod link;
-mod locate;
 mod login;
 #[cfg(test)]
 mod logs;
-mod poll;
 mod scripts;
 mod server_clock;
 mod servers;
@@ -25,6 +24,7 @@ mod storage;
 mod target;
 #[cfg(feature = "rustls-no-provider")]
 mod tls;
+mod topology;
 
 pub use builder::RedisTokenStorageBuilder;
 pub use storage::RedisTokenStorage;

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::explain::explain;
 
-/// As whom we connect.
+/// Where the user and the password come from.
 #[derive(Clone, Default)]
 pub(crate) struct Login {
     pub(crate) username: Option<SecretSource>,
@@ -19,7 +19,7 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// What an address says.
+    /// The login of an address.
     pub(crate) fn of(settings: &RedisConnectionInfo) -> Self {
         let source = |text: &str| SecretSource::from(text.to_owned());
         Self {
@@ -29,11 +29,11 @@ impl Login {
         }
     }
 
-    /// What it is now.
+    /// Reads the current login.
     ///
     /// # Errors
     ///
-    /// It cannot be had.
+    /// The source of the login fails.
     pub(crate) async fn present(&self) -> Result<Present, StorageError> {
         let mut present = Present { stream: self.stream.clone(), ..Present::default() };
         if let Some(username) = &self.username {
@@ -46,18 +46,18 @@ impl Login {
     }
 }
 
-/// As whom we connect now.
+/// The login for one attempt to connect.
 #[derive(Clone, Default)]
 pub(crate) struct Present {
     username: Option<Secret>,
     password: Option<Secret>,
     stream: Option<Stream>,
-    /// What the stream has said first, if anybody needed to know.
+    /// The first login of the stream, once a connection has asked for it.
     first: Arc<OnceCell<(Secret, Secret)>>,
 }
 
 impl Present {
-    /// For a connection that logs in again when the login changes.
+    /// The login for a connection that logs in again when the login changes.
     pub(crate) fn apply_to_stay(
         &self,
         settings: RedisConnectionInfo,
@@ -69,11 +69,11 @@ impl Present {
         }
     }
 
-    /// For a connection that is soon ended.
+    /// The login for a short connection.
     ///
     /// # Errors
     ///
-    /// The login cannot be had.
+    /// The source of the login fails.
     pub(crate) async fn apply(
         &self,
         settings: RedisConnectionInfo,
@@ -98,12 +98,12 @@ async fn read(source: &SecretSource) -> Result<Secret, StorageError> {
     source.read().await.map_err(|error| StorageError::new("no login for Redis").with_source(error))
 }
 
-/// A provider that several connections use.
+/// A provider of logins that several connections share.
 #[derive(Clone)]
 pub(crate) struct Stream(pub(crate) Arc<dyn StreamingCredentialsProvider>);
 
 impl Stream {
-    /// Whose login is valid now, and with which password.
+    /// The current user and password.
     async fn first(&self) -> Result<(Secret, Secret), StorageError> {
         let mut logins = self.0.subscribe();
         let login = poll_fn(|context| logins.as_mut().poll_next(context)).await;
@@ -146,7 +146,7 @@ mod tests {
     use crate::RedisTokenStorage;
     use crate::fake::{Fake, node};
 
-    /// Who always says the same, and how often it was asked.
+    /// A provider that always returns the same login and counts the requests.
     struct Counting(Arc<AtomicUsize>);
 
     struct One(Option<BasicAuth>);

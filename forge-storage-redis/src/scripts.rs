@@ -1,4 +1,4 @@
-//! What the server does in one step. All keys of a script are in one slot.
+//! The Lua scripts: operations that the server does in one step. All keys of a script are in one slot.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl Scripts {
         }
     }
 
-    /// Has the server be told of them, with whatever else it is asked.
+    /// Adds commands to this pipeline that load all scripts.
     pub(crate) fn load(&self, pipe: &mut Pipeline) {
         for source in &self.sources {
             pipe.cmd("SCRIPT").arg("LOAD").arg(source).ignore();
@@ -50,7 +50,8 @@ impl Scripts {
     }
 }
 
-/// Sent as it is, without asking whether the server knows it: who gives a lease back waits for nothing.
+/// The script that gives a lease back. It is sent as text, because a dropped lease cannot wait to learn whether the
+/// server knows it.
 pub(crate) const RELEASE: &str = include_str!("scripts/release.lua");
 
 impl fmt::Debug for Scripts {

@@ -4,20 +4,21 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use forge_core::{Clock, Moment};
 
-/// How far this machine's wall clock is from the server's, by which all who share a token count.
+/// The offset of the server's clock from this machine's wall clock. All processes that share a token judge its expiry
+/// by the server's clock.
 #[derive(Debug)]
 pub(crate) struct ServerClock {
     local: Arc<dyn Clock>,
-    /// The server's time less ours, in milliseconds.
+    /// The server's time minus ours, in milliseconds.
     ahead: AtomicI64,
 }
 
-/// Clocks that differ by less are taken for equal: so much may be the way to the server. Then a token
-/// reads exactly as it was written.
+/// Smaller differences count as none: the network may cause them. Then a token reads back exactly as it was written.
 const TOLERANCE: i64 = 1_000;
 
 impl ServerClock {
-    /// Asked at `asked` by our wall clock, in milliseconds, the server has just said that it is this late.
+    /// `asked` is when the request was sent by our wall clock, and `server_millis` the server's time in its answer, which has just
+    /// come; both in milliseconds.
     pub(crate) fn new(local: Arc<dyn Clock>, asked: i64, server_millis: i64) -> Self {
         let clock = Self { local, ahead: AtomicI64::new(0) };
         clock.ahead.store(clock.measured(asked, server_millis).0, Ordering::Relaxed);
@@ -28,10 +29,10 @@ impl ServerClock {
         self.local.now()
     }
 
-    /// As in [`new`](Self::new), later.
+    /// Updates the offset from a later answer; see [`new`](Self::new).
     pub(crate) fn learn(&self, asked: i64, server_millis: i64) {
         let (ahead, way) = self.measured(asked, server_millis);
-        // What took long says little.
+        // A slow answer tells the offset less exactly.
         if !(0..=TOLERANCE).contains(&way) {
             return;
         }
@@ -44,17 +45,17 @@ impl ServerClock {
     /// How far the server is ahead, and how long the answer took.
     fn measured(&self, asked: i64, server_millis: i64) -> (i64, i64) {
         let way = self.local.now().wall_millis().saturating_sub(asked);
-        // It said so somewhere on the way.
+        // The server read its clock at some moment in between: assume the middle.
         let ahead = server_millis.saturating_sub(asked.saturating_add(way / 2));
         (if is_small(ahead) { 0 } else { ahead }, way)
     }
 
-    /// A moment of ours, as the server's clock shows it.
+    /// Translates a moment of our clock to the server's clock.
     pub(crate) fn to_server(&self, local: DateTime<Utc>) -> DateTime<Utc> {
         shifted(local, self.ahead())
     }
 
-    /// A moment on the server's clock, as ours shows it.
+    /// Translates a moment of the server's clock to our clock.
     pub(crate) fn to_local(&self, server: DateTime<Utc>) -> DateTime<Utc> {
         shifted(server, self.ahead().saturating_neg())
     }
@@ -64,7 +65,7 @@ impl ServerClock {
     }
 }
 
-/// What a server answers to `TIME`, in milliseconds.
+/// The answer to `TIME`, in milliseconds.
 pub(crate) fn millis(seconds: i64, micros: i64) -> i64 {
     seconds.saturating_mul(1_000).saturating_add(micros / 1_000)
 }

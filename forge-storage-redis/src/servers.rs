@@ -6,48 +6,48 @@ use forge_core::StorageError;
 use redis::{FromRedisValue, ScriptInvocation};
 
 use crate::cluster::Cluster;
+use crate::connection::{LiveConnection, SupervisedConnection, Wait};
 use crate::keys::Keys;
-use crate::link::{Link, Up, Wait};
 
-/// Where the tokens are: all on one server, or each at its place in a cluster.
+/// The servers of a storage: one, or a cluster.
 pub(crate) enum Servers {
-    One(Arc<Link>),
+    One(Arc<SupervisedConnection>),
     Cluster(Cluster),
 }
 
 impl Servers {
-    /// Calls a script at the server that has these keys. It is made anew for each server that is tried, by
-    /// whose clock it may have to be written.
+    /// Calls a script at the server that has these keys. `script` is called again for each server that is tried, because
+    /// it may contain times by that server's clock.
     ///
     /// # Errors
     ///
-    /// The server refused, or did not answer in time; then nobody knows whether it did what it was asked.
+    /// The server refused, or did not answer in time. After a time-out the script may or may not have run.
     pub(crate) async fn call<'s, T: FromRedisValue>(
         &self,
         keys: &Keys,
-        mut script: impl FnMut(&Up) -> Result<ScriptInvocation<'s>, StorageError>,
+        mut script: impl FnMut(&LiveConnection) -> Result<ScriptInvocation<'s>, StorageError>,
     ) -> Result<T, StorageError> {
         match self {
-            Self::One(link) => {
+            Self::One(connection) => {
                 let wait = Wait::begin();
-                let up = link.up(wait).await?;
-                Ok(link.call(&up, wait, &script(&up)?, false).await?)
+                let live = connection.live(wait).await?;
+                Ok(connection.call(&live, wait, &script(&live)?, false).await?)
             }
             Self::Cluster(cluster) => cluster.call(keys.slot(), script).await,
         }
     }
 
-    /// When the server that has these keys cannot be used any more, or at once.
+    /// Returns when the server that has these keys cannot be used any more, which may be at once.
     pub(crate) async fn go_down(&self, keys: &Keys) {
         match self {
-            Self::One(link) => link.goes_down().await,
-            Self::Cluster(cluster) => cluster.link(keys.slot()).goes_down().await,
+            Self::One(connection) => connection.wait_until_down().await,
+            Self::Cluster(cluster) => cluster.connection(keys.slot()).wait_until_down().await,
         }
     }
 
     pub(crate) fn command_limit(&self) -> Duration {
         match self {
-            Self::One(link) => link.command_limit(),
+            Self::One(connection) => connection.command_limit(),
             Self::Cluster(cluster) => cluster.command_limit(),
         }
     }
@@ -56,7 +56,7 @@ impl Servers {
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One(link) => link.fmt(f),
+            Self::One(connection) => connection.fmt(f),
             Self::Cluster(cluster) => cluster.fmt(f),
         }
     }

@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::announcements::Announcements;
 use crate::builder::RedisTokenStorageBuilder;
+use crate::connection::LiveConnection;
 use crate::keys::{self, Keys};
 use crate::lease::Lease;
-use crate::link::Up;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 use crate::servers::Servers;
@@ -34,21 +34,21 @@ use crate::target::Target;
 /// # Ok::<_, forge_core::ConfigError>(())
 /// ```
 ///
-/// What managers over such storages can rely on, and how far:
+/// The guarantees to token managers over such storages, and their limits:
 ///
 /// | guarantee | limit |
 /// | --- | --- |
 /// | One token call per expiry or rejection, however many processes | Two, if the one that fetches dies or is paused for longer than the [lease](RedisTokenStorageBuilder::lease); one per process while the server does not answer, or where a token call takes longer than three quarters of the manager's fetch time-out |
-/// | Whoever fetches and dies is replaced within the lease and a second | While it lives and hangs it is waited for |
+/// | A process that dies while it fetches is replaced within the lease and a second | While it lives and hangs, the others wait |
 /// | A late write replaces nothing newer, and what was invalidated while it was fetched is not stored | An invalidation is remembered for an hour |
-/// | A refresh token is sent once: it is marked as spent before. Who finds the mark uses the full grant | A process that is paused between marking and sending sends it late, when others have a token by the full grant. The manager's `refresh_when_contested` allows one more try, and any number without a lease |
+/// | A refresh token is sent once: the process marks it before. A process that finds another one's mark uses the full grant | A process that is paused between marking and sending sends it late, when others have a token by the full grant. The manager's `refresh_when_contested` allows one more try, and any number without a lease |
 /// | Transient failures are backed off from together | Those without an answer for a second at most, since they may be one's own; permanent ones never are |
-/// | A hit asks nobody | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background; a new or invalidated token is read by the next use |
+/// | A hit sends no command | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background; a new or invalidated token is read by the next use |
 /// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, or of its successor, and half a second later what was missed is made up for (where not even its host answers and the [`command_timeout`](RedisTokenStorageBuilder::command_timeout) is more than half a second, an attempt may last twice that); one that is dead without a sign is found within a quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) and a second. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used; longer only where the token endpoint fails, too |
 /// | An outage delays a process by one [command time-out](RedisTokenStorageBuilder::command_timeout) in total, also if the server is only slow, stays slow, or was slow when the process started. After that, calls fail at once until the server answers a probe quickly, and then a command may take a quarter of the time-out until several were answered quickly | Answers within a quarter of the time-out do not count as slow, and a fetch sends three to six commands. Redis may still carry out a command that it has not answered |
-/// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are let be |
+/// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are ignored |
 /// | A token that is not there was invalidated | Also where the server has lost it, restarted empty or short of memory: one token call |
-/// | What cannot be read under a token's key is no token, and is replaced by the next one; what is strange at its side is ignored | |
+/// | A record that cannot be read counts as no token, and the next token replaces it. Unreadable side data is ignored | |
 /// | A token whose record could not be read back is not stored: each process fetches a token of its own, and warns once | This concerns records over 1 MiB, or with `extra` nested more than 125 deep |
 ///
 /// # What it costs the server
@@ -65,23 +65,22 @@ use crate::target::Target;
 /// | a token that nobody uses | 0 | 0 |
 /// | a hit | 0 | 0 |
 /// | a token in use, in 12.5 s | 1 | 1 each |
-/// | rotation: who renews | 3 | 3 |
+/// | rotation: the replica that renews | 3 | 3 |
 /// | rotation: the others, at their next use | | 1 each |
 /// | rotation: all notice while it is renewed | 3 | 1,500 in all |
-/// | invalidation: who says it | 1 | 1 |
+/// | invalidation: the replica that invalidates | 1 | 1 |
 /// | no token, and one asks | 3 | 3, and then 1 for each other |
 /// | no token, and all ask at once | 3 | 1,500 in all |
 /// | waiting for a slow token call, per [`command_timeout`](RedisTokenStorageBuilder::command_timeout) | | 1 each, seen with one second |
 /// | the server was away, and is back empty | | 14 each, and 14 to 171 more in all; one token call |
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
 ///
-/// With three sentinels the start takes 15 commands and six short connections to them, and one more stays, to
-/// one of them, over which it tells when another master takes over; once per
-/// [`recheck_after`](RedisTokenStorageBuilder::recheck_after) all three are asked again, since one that is cut off
-/// tells nothing. In a cluster
-/// there is one connection to each master that has a token of the replica's; each node that is named, three
-/// here, is asked over a short one first, and the start takes 21 commands. While a master cannot be reached, up to
-/// eight nodes are asked so before each attempt, about twice a second.
+/// With three sentinels the start takes 15 commands and six short connections to them. One more connection stays,
+/// over which one sentinel announces failovers. Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after)
+/// the storage asks all three again, because a sentinel that is cut off announces nothing. In a cluster there is one
+/// connection to each master that has a token of the replica's. Before, the storage asks each node that was named,
+/// three here, over a short connection, so the start takes 21 commands. While a master cannot be reached, it asks up
+/// to eight nodes before each attempt, about twice a second.
 ///
 /// # What is stored
 ///
@@ -89,10 +88,10 @@ use crate::target::Target;
 /// writes: `access_token`, `token_type`, `expires_at` (naive, UTC), `refresh_token`, `scope`, `extra`. That
 /// class takes naive times for local time, so elsewhere than in UTC it is wrong by itself. The record
 /// is kept until it expires, at least 60 seconds; for ever without an expiry; with a refresh token as long
-/// as that lives, 30 days if that is not known. At its side stand `{prefix:key}:meta` (when the token was
-/// issued, who has sent its refresh token), `:lease`, `:cool-down` and `:epoch`, with braces, so that a
-/// cluster keeps all of them together. Tokens are not encrypted: whoever may read the server has them, unless
-/// an `EncryptedTokenStorage` (crate `forge-storage-encrypted`) is around this storage.
+/// as that lives, 30 days if that is not known. Beside it are the keys `{prefix:key}:meta` (when the token was
+/// issued, which process has sent its refresh token), `:lease`, `:cool-down` and `:epoch`. The braces make a cluster
+/// keep all of them on one server. Tokens are not encrypted, so everybody with read access to the server can use
+/// them, unless an `EncryptedTokenStorage` (crate `forge-storage-encrypted`) wraps this storage.
 ///
 /// # One server, Sentinel, Cluster
 ///
@@ -136,11 +135,11 @@ use crate::target::Target;
 ///
 /// # When it is gone
 ///
-/// When the server cannot be used, for whatever reason, managers go on without it, and one warning says so
-/// (`tracing`, level WARN, at each beginning of an outage; INFO at its end). Who wants to know when a service
-/// starts calls [`get`](forge_core::TokenStorage::get) with any key: its error says what is wrong.
+/// While the server cannot be used, for whatever reason, managers go on without it. The storage logs one warning
+/// (`tracing`, level WARN) when an outage begins, and one line at level INFO when it ends. To check the connection when
+/// a service starts, call [`get`](forge_core::TokenStorage::get) with any key: its error says what is wrong.
 ///
-/// Who uses the storage directly, with `set` and `delete`, replaces whatever is there.
+/// A direct `set` or `delete` replaces any record, without regard to leases.
 #[derive(Clone)]
 pub struct RedisTokenStorage(pub(crate) Arc<Inner>);
 
@@ -160,19 +159,20 @@ impl RedisTokenStorage {
     ///
     /// # Errors
     ///
-    /// The URL is none of a Redis server.
+    /// The URL is not that of a Redis server.
     pub fn new(url: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(url).build()
     }
 
-    /// A storage with settings of one's own, from a URL as in [`new`](Self::new).
+    /// A builder for a storage with other settings, from a URL as in [`new`](Self::new).
     pub fn builder(url: impl Into<String>) -> RedisTokenStorageBuilder {
         RedisTokenStorageBuilder::new(Target::from_url(&url.into()))
     }
 
-    /// A storage on the master that sentinels watch over under this name. Their addresses are URLs as in
-    /// [`new`](Self::new); a login there is that for the sentinels, and the master's is set on its own.
-    /// `rediss://…` is for all, the master, too.
+    /// A builder for a storage on the master that sentinels monitor under this name. The sentinels' addresses are URLs
+    /// as in [`new`](Self::new). A login in them is for the sentinels; set the master's with
+    /// [`username`](RedisTokenStorageBuilder::username) and [`password`](RedisTokenStorageBuilder::password).
+    /// `rediss://…` applies to the master, too.
     ///
     /// ```
     /// use forge_storage_redis::RedisTokenStorage;
@@ -191,8 +191,8 @@ impl RedisTokenStorage {
         RedisTokenStorageBuilder::new(Target::sentinel(sentinels, master_name.into()))
     }
 
-    /// A storage in a cluster, of which some nodes are named, with URLs as in [`new`](Self::new). They tell
-    /// where the others are, and each is reached at the address that it announces, by the same login.
+    /// A builder for a storage in a cluster, of which some nodes are named by URLs as in [`new`](Self::new). The storage
+    /// asks them for the others, and connects to each at the address that it announces, with the same login.
     ///
     /// ```
     /// use forge_storage_redis::RedisTokenStorage;
@@ -204,44 +204,44 @@ impl RedisTokenStorage {
         RedisTokenStorageBuilder::new(Target::cluster(nodes))
     }
 
-    /// A storage with settings of one's own, on the server that a client was made for.
+    /// A builder for a storage on the server of an existing client.
     pub fn from_client(client: &Client) -> RedisTokenStorageBuilder {
         RedisTokenStorageBuilder::from_client(client)
     }
 }
 
-/// What stands under a token's key.
+/// The content of a token's key.
 pub(crate) struct Present {
     pub(crate) token: Option<TokenData>,
-    /// Names it, whatever it is.
+    /// The digest of the content, whatever it is.
     pub(crate) digest: String,
 }
 
-/// As `present` of `common.lua` says.
+/// The answer of `present` in `common.lua`.
 pub(crate) type ToldRecord = (i64, String, Vec<u8>, String, String);
 
-/// Whom a script was sent to, and when by our clock: its answer has the server's time.
+/// The server to which a script was sent, and when by our clock. The answer has the server's time.
 pub(crate) struct Asked {
     at: i64,
     clock: Arc<ServerClock>,
 }
 
 impl Asked {
-    pub(crate) fn now(up: &Up) -> Self {
-        Self { at: up.clock.local_now().wall_millis(), clock: Arc::clone(&up.clock) }
+    pub(crate) fn now(live: &LiveConnection) -> Self {
+        Self { at: live.clock.local_now().wall_millis(), clock: Arc::clone(&live.clock) }
     }
 }
 
-/// A token as it is to be stored.
+/// A token in the form in which it is stored.
 pub(crate) struct Written {
     pub(crate) record: Secret,
-    /// How long to keep it; empty: for ever.
+    /// How many seconds the server keeps it; empty: for ever.
     pub(crate) seconds: String,
-    /// In milliseconds by the server's clock; empty: unknown.
+    /// The issue time in milliseconds by the server's clock; empty: unknown.
     pub(crate) issued_at: String,
 }
 
-/// The documents' minimum.
+/// The minimum that the documents state.
 const SHORTEST_LIFE: i64 = 60;
 
 impl Inner {
@@ -251,17 +251,17 @@ impl Inner {
 
     pub(crate) async fn read(&self, keys: &Keys) -> Result<Present, StorageError> {
         let mut asked = None;
-        let asking = |up: &Up| {
+        let asking = |live: &LiveConnection| {
             let mut script = self.scripts.read.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
-            asked = Some(Asked::now(up));
+            asked = Some(Asked::now(live));
             Ok(script)
         };
         let told: ToldRecord = self.servers.call(keys, asking).await?;
         Ok(self.present(keys, told, asked))
     }
 
-    /// What a script says that there is.
+    /// Reads the record in the answer of a script.
     pub(crate) fn present(&self, keys: &Keys, told: ToldRecord, asked: Option<Asked>) -> Present {
         let (now, what, record, digest, issued_at) = told;
         let record = Zeroizing::new(record);
@@ -282,7 +282,7 @@ impl Inner {
         Present { token, digest }
     }
 
-    /// Once for each value, and without it.
+    /// Warns once for each unreadable record, without its content.
     fn report(&self, keys: &Keys, digest: &str, why: &str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.len() >= MOST_REPORTED {
@@ -298,7 +298,7 @@ impl Inner {
     }
 }
 
-/// A token as it is stored on a server with this clock.
+/// The stored form of a token on a server with this clock.
 pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written, StorageError> {
     let now = clock.local_now().wall();
     // The record has the six fields that the documents' own class reads and writes, no more.
@@ -315,7 +315,7 @@ pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written,
     Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
 }
 
-/// The record's expiry is by the server's clock, and so is the issue time that stands beside it.
+/// Translates times from the server's clock: the record's expiry and the issue time beside it.
 fn by_our_clock(clock: &ServerClock, read: &TokenData, issued_at: &str) -> TokenData {
     let mut token = read.clone().without_times();
     if let Some(expires_at) = read.expires_at() {
@@ -329,7 +329,7 @@ fn by_our_clock(clock: &ServerClock, read: &TokenData, issued_at: &str) -> Token
 }
 
 const MOST_REPORTED: usize = 1_000;
-/// In milliseconds: longer than any fetch takes.
+/// How long the server remembers an invalidation, in milliseconds: longer than any fetch takes.
 const REMEMBER_EPOCH: u64 = 3_600_000;
 
 #[async_trait]
@@ -341,8 +341,8 @@ impl TokenStorage for RedisTokenStorage {
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
         let change = self.0.announcements.change(&keys.hash);
-        let setting = |up: &Up| {
-            let written = written(token, &up.clock)?;
+        let setting = |live: &LiveConnection| {
+            let written = written(token, &live.clock)?;
             let mut script = self.0.scripts.set.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
             script.arg(written.record.expose()).arg(&written.seconds).arg(&written.issued_at);
@@ -357,7 +357,7 @@ impl TokenStorage for RedisTokenStorage {
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
         let change = self.0.announcements.change(&keys.hash);
-        let deleting = |_: &Up| {
+        let deleting = |_: &LiveConnection| {
             let mut script = self.0.scripts.delete.prepare_invoke();
             script.key(&keys.token).key(&keys.meta).key(&keys.epoch);
             script.arg(self.0.announcements.channel()).arg(change.message()).arg(REMEMBER_EPOCH);
@@ -398,7 +398,7 @@ impl CompareAndDelete for RedisTokenStorage {
             return Ok(false);
         }
         let change = self.0.announcements.change(&keys.hash);
-        let deleting = |_: &Up| {
+        let deleting = |_: &LiveConnection| {
             let mut script = self.0.scripts.delete_if.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
             script.arg(self.0.announcements.channel()).arg(change.message()).arg(&present.digest);

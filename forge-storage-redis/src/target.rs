@@ -1,4 +1,4 @@
-//! What a storage is built for.
+//! The servers for which a storage is built.
 
 use forge_core::ConfigError;
 use redis::io::tcp::TcpSettings;
@@ -9,12 +9,12 @@ use crate::login::Login;
 
 pub(crate) enum Target {
     One(ConnectionInfo),
-    Sentinel { sentinels: Sites, master_name: String },
-    Cluster(Sites),
+    Sentinel { sentinels: Endpoints, master_name: String },
+    Cluster(Endpoints),
 }
 
-/// Several servers that let us in alike.
-pub(crate) struct Sites {
+/// Several servers with the same login.
+pub(crate) struct Endpoints {
     pub(crate) addresses: Vec<ConnectionAddr>,
     pub(crate) login: Login,
 }
@@ -27,7 +27,7 @@ impl Target {
     pub(crate) fn from_client(client: &Client) -> Result<Self, ConfigError> {
         let info = client.get_connection_info();
         if has_tls(info.addr()) {
-            // Its certificates are its own, and whether it checks any.
+            // The client's TLS settings cannot be read from it, nor whether it checks certificates.
             return Err(ConfigError::new(
                 "client",
                 "one without TLS: for others use `builder(\"rediss://…\")`",
@@ -40,7 +40,7 @@ impl Target {
         urls: impl IntoIterator<Item = impl AsRef<str>>,
         master_name: String,
     ) -> Result<Self, ConfigError> {
-        let sentinels = Sites::parse(urls, "sentinels")?;
+        let sentinels = Endpoints::parse(urls, "sentinels")?;
         if master_name.is_empty() || master_name.contains(char::is_whitespace) {
             return Err(ConfigError::new("master_name", "the name in the sentinels' configuration"));
         }
@@ -48,20 +48,20 @@ impl Target {
     }
 
     pub(crate) fn cluster(urls: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, ConfigError> {
-        Sites::parse(urls, "nodes").map(Self::Cluster)
+        Endpoints::parse(urls, "nodes").map(Self::Cluster)
     }
 
-    /// The login that the addresses name.
+    /// The login in the addresses.
     pub(crate) fn login(&self) -> Login {
         match self {
             Self::One(info) => Login::of(info.redis_settings()),
-            // What their addresses name is for the sentinels themselves.
+            // The login in the sentinels' addresses is for the sentinels themselves.
             Self::Sentinel { .. } => Login::default(),
             Self::Cluster(nodes) => nodes.login.clone(),
         }
     }
 
-    /// What else one address says; several say nothing else.
+    /// The other settings of a single address; several addresses have none.
     pub(crate) fn settings(&self) -> (RedisConnectionInfo, TcpSettings) {
         match self {
             Self::One(info) => (info.redis_settings().clone(), info.tcp_settings().clone()),
@@ -69,7 +69,7 @@ impl Target {
         }
     }
 
-    /// Under which name the addresses were given, and whether they are those of servers with TLS.
+    /// The setting that held the addresses, and whether they use TLS.
     #[cfg(feature = "rustls-no-provider")]
     pub(crate) fn tls(&self) -> (&'static str, bool) {
         match self {
@@ -80,7 +80,7 @@ impl Target {
     }
 }
 
-impl Sites {
+impl Endpoints {
     fn parse(
         urls: impl IntoIterator<Item = impl AsRef<str>>,
         field: &'static str,
@@ -122,13 +122,13 @@ fn parse(url: &str, field: &'static str) -> Result<ConnectionInfo, ConfigError> 
     if url.ends_with("#insecure") {
         return Err(ConfigError::new(field, "an address without #insecure: certificates are always checked"));
     }
-    // The client's own words may quote the URL, and so a password.
+    // The redis crate's error may quote the URL, and so a password.
     let refused = |_| {
         let expected = "redis://[user:password@]host[:port][/database], rediss://… with TLS, valkey://…, \
                         valkeys://… or redis+unix:///path, with user and password percent-encoded";
         ConfigError::new(field, expected)
     };
-    // The TLS is ours: the redis crate has none, and knows no such addresses.
+    // The redis crate is built without TLS and refuses such addresses, so parse them as plain ones.
     let Some(plain) = plain else { return url.into_connection_info().map_err(refused) };
     let info = format!("redis:{plain}").into_connection_info().map_err(refused)?;
     let address = match info.addr().clone() {

@@ -1,5 +1,5 @@
-//! TLS, where a feature brings it. The redis crate's own reads the system's certificates anew for each
-//! connection, also where others are given, and tells of wrong ones by the first connection only.
+//! TLS, if a feature enables it. The redis crate's own TLS reads the system's certificates for each connection, even if
+//! others are configured, and reports invalid ones only at the first connection.
 
 use std::fmt;
 use std::io;
@@ -16,15 +16,15 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
-/// Whom we trust, and who we say we are.
+/// The trusted authorities and the client certificate.
 #[derive(Default)]
 pub(crate) struct Certificates {
     pub(crate) roots: Option<Vec<u8>>,
-    /// Chain and key.
+    /// The client certificate: chain and key.
     pub(crate) client: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
 }
 
-/// Ready to connect.
+/// A TLS connector.
 #[derive(Clone)]
 pub(crate) struct Tls(TlsConnector);
 
@@ -37,7 +37,7 @@ impl Certificates {
 impl Tls {
     /// # Errors
     ///
-    /// A certificate or key is none, or there is no crypto provider.
+    /// A certificate or key is invalid, or the process has no crypto provider.
     pub(crate) fn new(certificates: &Certificates) -> Result<Self, ConfigError> {
         #[cfg(feature = "rustls")]
         install_provider();
@@ -55,7 +55,7 @@ impl Tls {
 
     /// # Errors
     ///
-    /// Nobody answers there whom we trust.
+    /// The handshake fails, for example because the certificate is not trusted.
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, StorageError> {
         let failed = |error: io::Error| {
             let cause = refusal(&error).unwrap_or_else(|| crate::explain::system(&error));
@@ -92,7 +92,7 @@ fn identify(
     chain: &[u8],
     key: &[u8],
 ) -> Result<ClientConfig, ConfigError> {
-    // The library's own words could quote what is none.
+    // The library's error may quote the invalid text, which may be a key.
     let refused = |expected: &str| ConfigError::new("client_certificate", expected);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
@@ -106,18 +106,18 @@ fn install_provider() {
     use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
     if CryptoProvider::get_default().is_none() {
-        // Somebody may have been faster: then there is one.
+        // Race: another thread may have installed one meanwhile, and that is fine.
         let _ = aws_lc_rs::default_provider().install_default();
     }
 }
 
-/// Why there is no TLS, if that is what this says.
+/// The reason why a TLS handshake failed, if this error has one.
 pub(crate) fn refusal(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
-        // The signature does not fit where two authorities have one name.
+        // If two authorities have the same name, rustls reports a bad signature.
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "the server's certificate was issued by nobody whom we trust".to_owned()
+            "the server's certificate is not signed by a trusted authority".to_owned()
         }
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -130,9 +130,9 @@ pub(crate) fn refusal(error: &io::Error) -> Option<String> {
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked,
-        ) => "the server wants another certificate of the client".to_owned(),
+        ) => "the server rejects the client certificate".to_owned(),
         Error::InvalidCertificate(CertificateError::Other(_)) => {
-            "the server's certificate is none for a server: that of an authority, for example".to_owned()
+            "the server's certificate is not valid for a server; it may be that of an authority".to_owned()
         }
         error => format!("TLS: {error}"),
     })

@@ -4,31 +4,31 @@ use std::ops::RangeInclusive;
 use forge_core::StorageError;
 use redis::Value;
 
+use crate::connection::NAMELESS;
 use crate::explain::nameless;
-use crate::link::NAMELESS;
-use crate::poll::Word;
+use crate::topology::TopologyAnswer;
 
 /// Host and port.
 pub(super) type Address = (String, u16);
 
-/// Who has which slots.
+/// Which server has which slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Map {
     epoch: u64,
-    /// Whether who knows this is in touch with the others.
+    /// Whether the server that answered is in touch with the rest of the cluster.
     is_sound: bool,
-    /// Whether some have no host name, and are to be called by it.
+    /// Whether some servers have no host name although the cluster wants them to be called by one.
     is_nameless: bool,
     ranges: Vec<(RangeInclusive<u16>, Address)>,
-    /// What has been heard since.
+    /// Slots that redirects have moved since.
     moved: HashMap<u16, Address>,
     /// Masters and replicas.
     nodes: Vec<Address>,
 }
 
 impl Map {
-    /// What a node at this host answers to `CLUSTER INFO` and `CLUSTER SLOTS`. What cannot be understood is
-    /// left out.
+    /// Reads the answers of the node at this host to `CLUSTER INFO` and `CLUSTER SLOTS`. Skips entries that it
+    /// cannot parse.
     pub(super) fn read(info: &str, slots: Value, host: &str) -> Self {
         let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
         let epoch = epoch.and_then(|epoch| epoch.trim().parse().ok()).unwrap_or(0);
@@ -49,12 +49,12 @@ impl Map {
         }
         map.nodes.sort_unstable();
         map.nodes.dedup();
-        // Who was reset is well, alone.
+        // A node that was reset reports `ok`, but knows no other one.
         map.is_sound = is_well(info) && (map.is_nameless || !map.ranges.is_empty());
         map
     }
 
-    /// Nobody else is known yet who could be asked: these are.
+    /// Takes over the list of servers to ask, if this map has none yet.
     pub(super) fn ask_those_of(&mut self, other: Self) {
         if self.nodes.is_empty() {
             self.nodes = other.nodes;
@@ -70,7 +70,7 @@ impl Map {
         self.moved.get(&slot).or_else(by_range)
     }
 
-    /// Why nobody has a slot.
+    /// The error for a slot without an owner.
     pub(super) fn explain(&self) -> StorageError {
         if self.is_nameless {
             return nameless();
@@ -86,8 +86,8 @@ impl Map {
     }
 }
 
-/// A node that was away still names the old masters.
-impl Word for Map {
+/// The epoch tells the answers apart: a node that was away still names the old masters.
+impl TopologyAnswer for Map {
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -97,7 +97,7 @@ impl Word for Map {
     }
 }
 
-/// Whether who answers so to `CLUSTER INFO` sees enough of the others.
+/// Whether this answer to `CLUSTER INFO` says that the node is in touch with its cluster.
 pub(super) fn is_well(info: &str) -> bool {
     info.lines().any(|line| line.trim() == "cluster_state:ok")
 }
@@ -107,7 +107,7 @@ fn is_nameless(node: &Value) -> bool {
     matches!(node.first(), Some(Value::BulkString(host)) if host == NAMELESS.as_bytes())
 }
 
-/// Without a host the node that answers means itself; `?`: it does not know.
+/// The address of a node. Without a host the answering node means itself; `?` means that the host is unknown.
 fn address(node: &Value, answering: &str) -> Option<Address> {
     let Value::Array(node) = node else { return None };
     let (host, Value::Int(port)) = (node.first()?, node.get(1)?) else { return None };

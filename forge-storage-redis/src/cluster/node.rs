@@ -8,18 +8,18 @@ use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, Value};
 
 use super::map::{Address, Map, is_well};
-use super::{Shared, at, host_and_port, is_down, list};
+use super::{Shared, at, down_error, host_and_port, list};
 use crate::dialer::Ready;
+use crate::discovery::{Discovery, DiscoveryError};
 use crate::explain::explain;
-use crate::locate::{Locate, Nowhere};
 
-/// The master of a slot, whoever that is.
+/// Finds the current master of a slot.
 pub(super) struct Node {
     cluster: Weak<Shared>,
-    /// Of the member whose link this is.
+    /// The id of the member whose connection asks.
     id: u64,
     slot: u16,
-    /// What is known at first need not be asked for.
+    /// The address that is known from the start; the first attempt needs no survey.
     first: Option<Address>,
     is_first_used: AtomicBool,
 }
@@ -35,8 +35,8 @@ impl Node {
 }
 
 #[async_trait]
-impl Locate for Node {
-    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, Nowhere> {
+impl Discovery for Node {
+    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, DiscoveryError> {
         let cluster = self.cluster()?;
         let (host, port) = match &self.first {
             Some(first) if !self.is_first_used.swap(true, Ordering::Relaxed) => first.clone(),
@@ -48,27 +48,27 @@ impl Locate for Node {
         Ok(at(&cluster.seeds[0], host, port))
     }
 
-    /// One that is cut off from the others refuses everything.
+    /// A node that is cut off from its cluster refuses every command.
     async fn verify(&self, connection: &mut MultiplexedConnection) -> Result<(), StorageError> {
         let info: String = redis::cmd("CLUSTER")
             .arg("INFO")
             .query_async(connection)
             .await
             .map_err(|error| explain(&error))?;
-        if is_well(&info) { Ok(()) } else { Err(is_down()) }
+        if is_well(&info) { Ok(()) } else { Err(down_error()) }
     }
 }
 
-/// What a node knows of its cluster.
+/// Asks a node for its map of the cluster.
 ///
 /// # Errors
 ///
-/// It cannot be asked, or is part of none.
+/// The node does not answer, or is not part of a cluster.
 pub(super) async fn ask(dialer: &Ready, address: &ConnectionAddr) -> Result<Map, StorageError> {
     let node = dialer.dial(address).await?;
     let (mut first, mut second) = (node.redis.clone(), node.redis.clone());
     let (mut info, mut slots) = (redis::cmd("CLUSTER"), redis::cmd("CLUSTER"));
-    // At once, and not as a pipeline, whose errors tell less.
+    // Two commands at once instead of a pipeline, because the errors of a pipeline say less.
     let (info, slots): (String, Value) = tokio::try_join!(
         info.arg("INFO").query_async(&mut first),
         slots.arg("SLOTS").query_async(&mut second)

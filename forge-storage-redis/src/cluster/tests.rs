@@ -120,12 +120,12 @@ async fn who_looks_for_a_link_by_a_new_map_finds_the_one_that_was_in_search_of_i
     let node = Fake::start_far(Duration::ZERO, |port| node("ok", 1, port)).await;
     let storage = storage(&[&node]);
     let Servers::Cluster(cluster) = &storage.0.servers else { panic!("no cluster") };
-    let link = cluster.link(7);
+    let connection = cluster.connection(7);
     let dialer = cluster.0.common.dialer.ready().await.unwrap();
     // On behalf of somebody else.
     cluster.0.survey(&dialer, u64::MAX).await.unwrap();
     for slot in [7, 8] {
-        assert!(Arc::ptr_eq(&link, &cluster.link(slot)));
+        assert!(Arc::ptr_eq(&connection, &cluster.connection(slot)));
     }
 }
 

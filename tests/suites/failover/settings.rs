@@ -30,15 +30,20 @@ async fn what_does_not_fit_the_servers_is_named_and_costs_no_token() {
     let no_name = RedisTokenStorage::sentinel(sentinels.sentinel_urls(), "another");
     is_refused(no_name, "the sentinels know no master of this name").await;
     let no_sentinel = RedisTokenStorage::sentinel([plain.url()], name);
-    is_refused(no_sentinel, "what answers there is no sentinel").await;
+    is_refused(no_sentinel, "the server at this address is not a sentinel").await;
     let no_cluster = RedisTokenStorage::cluster([plain.url()]);
     is_refused(no_cluster, "this server is not part of a cluster").await;
     let a_sentinel = RedisTokenStorage::cluster(sentinels.sentinel_urls());
-    is_refused(a_sentinel, "what answers there lacks commands: a sentinel, or an old Redis").await;
+    is_refused(a_sentinel, "the server lacks commands that are needed: it is a sentinel, or an old Redis")
+        .await;
     let one_of_many = RedisTokenStorage::builder(stranger.url());
     is_refused(one_of_many, "this server is part of a cluster: use `RedisTokenStorage::cluster`").await;
     let sentinels_as_server = RedisTokenStorage::builder(&sentinels.sentinel_urls()[0]);
-    is_refused(sentinels_as_server, "what answers there lacks commands: a sentinel, or an old Redis").await;
+    is_refused(
+        sentinels_as_server,
+        "the server lacks commands that are needed: it is a sentinel, or an old Redis",
+    )
+    .await;
 }
 
 async fn is_refused(builder: RedisTokenStorageBuilder, expected: &str) {

@@ -1,4 +1,4 @@
-//! What makes a connection one of ours.
+//! Connects, subscribes to the announcements, loads the scripts and reads the server's clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,50 +7,54 @@ use forge_core::{StorageError, random_fraction};
 use redis::{ConnectionAddr, PushInfo, PushKind, Value};
 use tokio::time::{Instant, sleep};
 
-use super::{Shared, Signals, Up};
+use super::{LiveConnection, Shared, Signals};
 use crate::dialer::Ready;
+use crate::discovery::DiscoveryError;
 use crate::explain::explain;
-use crate::locate::Nowhere;
 use crate::server_clock::{ServerClock, millis};
 
-/// While it is not known whether anybody answers at an address: whether the server is still there is asked
-/// again so often.
+/// While an attempt to connect hangs, the address is looked up again at this interval: after a failover the
+/// server is elsewhere.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
-/// A connection that hears what is announced, to a server that knows the scripts and whose time we know.
+/// Connects to the server that discovery names.
 ///
 /// # Errors
 ///
-/// The server cannot be found or reached, or does not let us in; or it is not needed any more.
-pub(super) async fn connect(shared: &Shared) -> Result<Up, Nowhere> {
+/// The server cannot be found or reached, or refuses the login; or the connection is superseded.
+pub(super) async fn connect(shared: &Shared) -> Result<LiveConnection, DiscoveryError> {
     let dialer = shared.common.dialer.ready().await?;
     let mut address = shared.locate.locate(&dialer).await?;
     loop {
         tokio::select! {
-            up = connect_to(shared, &dialer, &address) => return Ok(up?),
-            other = is_elsewhere(shared, &dialer, &address) => address = other?,
+            live = connect_to(shared, &dialer, &address) => return Ok(live?),
+            other = wait_for_new_address(shared, &dialer, &address) => address = other?,
         }
     }
 }
 
-/// When another one has taken over: where that is.
-async fn is_elsewhere(
+/// Returns when discovery names another address than this one.
+async fn wait_for_new_address(
     shared: &Shared,
     dialer: &Ready,
     address: &ConnectionAddr,
-) -> Result<ConnectionAddr, Nowhere> {
+) -> Result<ConnectionAddr, DiscoveryError> {
     loop {
-        // Not all at the same moment.
+        // At random, so that not all replicas ask at once.
         sleep(ASKED_AGAIN.mul_f64(1.0 - random_fraction() / 4.0)).await;
         match shared.locate.locate(dialer).await {
             Ok(same) if same == *address => {}
-            Err(Nowhere::Unknown(_)) => {}
+            Err(DiscoveryError::Unknown(_)) => {}
             elsewhere => return elsewhere,
         }
     }
 }
 
-async fn connect_to(shared: &Shared, dialer: &Ready, address: &ConnectionAddr) -> Result<Up, StorageError> {
+async fn connect_to(
+    shared: &Shared,
+    dialer: &Ready,
+    address: &ConnectionAddr,
+) -> Result<LiveConnection, StorageError> {
     let common = &shared.common;
     let signals = Arc::new(Signals::default());
     let (ear, ending) = (Arc::clone(&common.announcements), Arc::clone(&signals));
@@ -65,12 +69,12 @@ async fn connect_to(shared: &Shared, dialer: &Ready, address: &ConnectionAddr) -
     connection.redis.subscribe(common.announcements.channel()).await.map_err(said)?;
     let mut asking = redis::pipe();
     asking.cmd("TIME");
-    // Else the first call of each would take three times as long.
+    // Otherwise the first call of each script would take three round trips.
     common.scripts.load(&mut asking);
     let (asked, sent) = (common.clock.now().wall_millis(), Instant::now());
     let ((seconds, micros),): ((i64, i64),) =
         asking.query_async(&mut connection.redis).await.map_err(said)?;
     let round_trip = sent.elapsed();
     let clock = ServerClock::new(Arc::clone(&common.clock), asked, millis(seconds, micros));
-    Ok(Up { connection, clock: Arc::new(clock), address: address.clone(), round_trip, signals })
+    Ok(LiveConnection { connection, clock: Arc::new(clock), address: address.clone(), round_trip, signals })
 }

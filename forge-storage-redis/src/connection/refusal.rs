@@ -3,20 +3,20 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::explain::{explain, nameless};
 
-/// Why a call was not carried out.
+/// Why a server has not run a script.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The keys are at another server of the cluster.
+    /// Another server of the cluster has the keys.
     Moved {
         host: String,
         port: u16,
     },
-    /// They are on their way to another one, and what is asked for may be there.
+    /// The keys are moving to another server, which may have them already.
     Ask {
         host: String,
         port: u16,
     },
-    /// They are on their way, some here and some there.
+    /// The keys are moving, and some have arrived while others have not.
     TryAgain,
     Final(StorageError),
 }
@@ -42,10 +42,10 @@ impl Refusal {
     }
 }
 
-/// Instead of a host name that is not known.
+/// Stands for an unknown host name in the answers of a cluster.
 pub(crate) const NAMELESS: &str = "?";
 
-/// Outside of clusters nobody is sent elsewhere.
+/// Without a cluster no server redirects.
 impl From<Refusal> for StorageError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -57,8 +57,7 @@ impl From<Refusal> for StorageError {
     }
 }
 
-/// Whether the connection is of no use after this. An answer that is not what was expected is none of its
-/// faults.
+/// Whether the connection is useless after this error. An unexpected answer is not the connection's fault.
 pub(super) fn is_fatal(error: &RedisError) -> bool {
     // A server that has become a replica refuses to write, one that is cut off from its cluster refuses
     // everything, and one whose users have changed asks for another login.

@@ -1,4 +1,4 @@
-//! Asking several servers the same at once, and whom to believe.
+//! Asks several servers for the topology at once, and chooses the answer to follow.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,22 @@ use forge_core::StorageError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// What one server says of where the others are.
-pub(crate) trait Word: Send + 'static {
-    /// The greater, the newer.
+/// The answer of one server: where the masters are.
+pub(crate) trait TopologyAnswer: Send + 'static {
+    /// The greater the epoch, the newer the answer.
     fn epoch(&self) -> u64;
 
-    /// Whether who says it is in touch with the others.
+    /// Whether the server that answered is in touch with the others.
     fn is_sound(&self) -> bool {
         true
     }
 }
 
-/// Asks, and remembers how new the word was that was followed: an older one is not followed after it.
-pub(crate) struct Poll {
+/// Asks for the topology, and remembers the epoch that was followed last. It follows no older answer afterwards.
+///
+/// Attack and crash: a server that was away, or is cut off, still names the old master. Following it would write
+/// tokens to a server that the others have given up.
+pub(crate) struct TopologyQuery {
     limit: Duration,
     followed: Mutex<Followed>,
 }
@@ -28,84 +31,82 @@ pub(crate) struct Poll {
 #[derive(Default)]
 struct Followed {
     epoch: u64,
-    /// Since when only older words are heard, and not from all.
+    /// Since when only older answers came while some servers were silent.
     missed_since: Option<Instant>,
 }
 
-/// When a word has come that is new enough, the others are waited for as long again as it took, within these
-/// bounds.
-const SHORTEST_GRACE: Duration = Duration::from_millis(10);
-const LONGEST_GRACE: Duration = Duration::from_millis(100);
-/// While the few who have answered are cut off from the others. Whether they still are is to be asked soon.
-const HOPE: Duration = Duration::from_secs(3);
-/// Who knew better is gone for good when it was not heard of for so long: the servers were set up anew.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// After an answer that is new enough, the other servers get the same time again, within these bounds. At least
+/// 10 ms, since equally near servers answer within that; at most 100 ms, since a caller may be waiting.
+const MIN_GRACE: Duration = Duration::from_millis(10);
+const MAX_GRACE: Duration = Duration::from_millis(100);
+/// How long a minority that is cut off is waited out. Not longer, since the partition may end soon, and the next
+/// question would see that.
+const MAX_PARTITION_WAIT: Duration = Duration::from_secs(3);
+/// If the servers that knew a newer epoch have been silent this long, the deployment was set up anew, and an older
+/// epoch is followed.
+const FORGET_EPOCH_AFTER: Duration = Duration::from_secs(60);
 
-impl Poll {
-    /// `limit`: how long those are waited for who do not answer at all.
+impl TopologyQuery {
+    /// `limit` bounds the wait for servers that do not answer at all.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, followed: Mutex::default() }
     }
 
-    /// Of the word that was followed last.
+    /// The epoch that was followed last.
     pub(crate) fn epoch(&self) -> u64 {
         self.followed().epoch
     }
 
-    /// The newest word, which is to be followed if it is sound.
+    /// Returns the newest answer. The caller may follow it if it is sound.
     ///
     /// # Errors
     ///
-    /// There is none: what one of them failed with. Or all are older than the one that was followed last, and
-    /// some have not answered.
+    /// No server answered: the error of one of them. Or all answers are older than the one followed last, and some
+    /// servers have not answered.
     pub(crate) async fn newest<T, F>(&self, questions: impl IntoIterator<Item = F>) -> Result<T, StorageError>
     where
-        T: Word,
+        T: TopologyAnswer,
         F: Future<Output = Result<T, StorageError>> + Send + 'static,
     {
-        self.sought(self.epoch(), questions).await
+        self.ask(self.epoch(), questions).await
     }
 
-    /// The same, and all are waited for as long as nobody says anything newer than this.
+    /// As [`newest`](Self::newest), but waits for all servers until one answers with a newer epoch than this.
     ///
     /// # Errors
     ///
-    /// As of [`newest`](Self::newest).
+    /// The same as of [`newest`](Self::newest).
     pub(crate) async fn newer_than<T, F>(
         &self,
         epoch: u64,
         questions: impl IntoIterator<Item = F>,
     ) -> Result<T, StorageError>
     where
-        T: Word,
+        T: TopologyAnswer,
         F: Future<Output = Result<T, StorageError>> + Send + 'static,
     {
-        self.sought(epoch.saturating_add(1), questions).await
+        self.ask(epoch.saturating_add(1), questions).await
     }
 
-    async fn sought<T, F>(
-        &self,
-        epoch: u64,
-        questions: impl IntoIterator<Item = F>,
-    ) -> Result<T, StorageError>
+    async fn ask<T, F>(&self, epoch: u64, questions: impl IntoIterator<Item = F>) -> Result<T, StorageError>
     where
-        T: Word,
+        T: TopologyAnswer,
         F: Future<Output = Result<T, StorageError>> + Send + 'static,
     {
         let begun = Instant::now();
         let mut asked: JoinSet<_> = questions.into_iter().collect();
         let all = asked.len();
         let mut until = begun + self.limit;
-        let mut failure = StorageError::new("no server of Redis is known that could be asked");
+        let mut failure = StorageError::new("no Redis server is known to ask");
         let mut newest: Option<T> = None;
         let mut answers = 0;
         loop {
             let Ok(next) = timeout_at(until, asked.join_next()).await else {
-                failure = StorageError::new("nobody answered in time");
+                failure = StorageError::new("no server answered in time");
                 break;
             };
-            let word = match next {
-                Some(Ok(Ok(word))) => word,
+            let answer = match next {
+                Some(Ok(Ok(answer))) => answer,
                 Some(Ok(Err(error))) => {
                     failure = error;
                     continue;
@@ -114,17 +115,17 @@ impl Poll {
                 None => break,
             };
             answers += 1;
-            let rank = |word: &T| (word.is_sound(), word.epoch());
-            if newest.as_ref().is_none_or(|newest| rank(newest) < rank(&word)) {
-                newest = Some(word);
+            let rank = |answer: &T| (answer.is_sound(), answer.epoch());
+            if newest.as_ref().is_none_or(|newest| rank(newest) < rank(&answer)) {
+                newest = Some(answer);
             }
-            let grace = Instant::now() + begun.elapsed().clamp(SHORTEST_GRACE, LONGEST_GRACE);
+            let grace = Instant::now() + begun.elapsed().clamp(MIN_GRACE, MAX_GRACE);
             until = match &newest {
                 Some(newest) if newest.is_sound() && newest.epoch() >= epoch => until.min(grace),
                 Some(newest) if newest.is_sound() => begun + self.limit,
-                // Those who are cut off are not the few, but the others.
+                // The majority says that it is cut off, so the cluster as a whole is down: no better answer comes.
                 _ if answers * 2 > all => until.min(grace),
-                _ => until.min(begun + HOPE),
+                _ => until.min(begun + MAX_PARTITION_WAIT),
             };
         }
         let newest = newest.ok_or(failure)?;
@@ -132,18 +133,18 @@ impl Poll {
         Ok(newest)
     }
 
-    fn follow(&self, word: &impl Word, is_last: bool) -> Result<(), StorageError> {
-        if !word.is_sound() {
+    fn follow(&self, answer: &impl TopologyAnswer, is_last: bool) -> Result<(), StorageError> {
+        if !answer.is_sound() {
             return Ok(());
         }
         let mut followed = self.followed();
-        if word.epoch() < followed.epoch && !is_last {
+        if answer.epoch() < followed.epoch && !is_last {
             let since = *followed.missed_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < FORGOTTEN_AFTER {
-                return Err(StorageError::new("who knew a newer configuration does not answer"));
+            if since.elapsed() < FORGET_EPOCH_AFTER {
+                return Err(StorageError::new("the server that knew a newer configuration does not answer"));
             }
         }
-        *followed = Followed { epoch: word.epoch(), missed_since: None };
+        *followed = Followed { epoch: answer.epoch(), missed_since: None };
         Ok(())
     }
 
@@ -170,7 +171,7 @@ mod tests {
     }
     use Said::{CutOff, Sound};
 
-    impl Word for Said {
+    impl TopologyAnswer for Said {
         fn epoch(&self) -> u64 {
             let (Sound(epoch) | CutOff(epoch)) = self;
             *epoch
@@ -206,7 +207,10 @@ mod tests {
     }
 
     /// What is followed, and how long that took.
-    async fn newest<const N: usize>(poll: &Poll, asked: [Question; N]) -> (Result<Said, String>, Duration) {
+    async fn newest<const N: usize>(
+        poll: &TopologyQuery,
+        asked: [Question; N],
+    ) -> (Result<Said, String>, Duration) {
         let begun = Instant::now();
         let newest = poll.newest(asked).await;
         (newest.map_err(|error| error.to_string()), begun.elapsed())
@@ -215,12 +219,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_slow_or_fails_is_not_waited_for() {
         let asked = [after(5, Sound(1)), after(9, Sound(2)), refused(1), after(90, Sound(3)), never()];
-        assert_eq!(newest(&Poll::new(LIMIT), asked).await, (Ok(Sound(2)), millis(15)));
+        assert_eq!(newest(&TopologyQuery::new(LIMIT), asked).await, (Ok(Sound(2)), millis(15)));
         let asked = [after(50, Sound(1)), after(95, Sound(2)), after(101, Sound(3))];
-        assert_eq!(newest(&Poll::new(LIMIT), asked).await, (Ok(Sound(2)), millis(100)));
-        assert_eq!(newest(&Poll::new(LIMIT), [after(50, Sound(1))]).await, (Ok(Sound(1)), millis(50)));
+        assert_eq!(newest(&TopologyQuery::new(LIMIT), asked).await, (Ok(Sound(2)), millis(100)));
         assert_eq!(
-            newest(&Poll::new(LIMIT), [after(5_000, Sound(1))]).await.0,
+            newest(&TopologyQuery::new(LIMIT), [after(50, Sound(1))]).await,
+            (Ok(Sound(1)), millis(50))
+        );
+        assert_eq!(
+            newest(&TopologyQuery::new(LIMIT), [after(5_000, Sound(1))]).await.0,
             Ok(Sound(1)),
             "the limit is 20 s"
         );
@@ -228,30 +235,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_an_answer_it_ends_in_time_and_says_why() {
-        let (error, took) = newest(&Poll::new(LIMIT), [refused(5), never()]).await;
+        let (error, took) = newest(&TopologyQuery::new(LIMIT), [refused(5), never()]).await;
         assert!(error.unwrap_err().contains("in time"));
         assert_eq!(took, LIMIT);
-        let (error, _) = newest(&Poll::new(LIMIT), [refused(5)]).await;
+        let (error, _) = newest(&TopologyQuery::new(LIMIT), [refused(5)]).await;
         assert!(error.unwrap_err().contains("refused"));
-        assert!(newest(&Poll::new(LIMIT), []).await.0.is_err());
+        assert!(newest(&TopologyQuery::new(LIMIT), []).await.0.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_cut_off_is_near_and_those_who_are_not_are_waited_for() {
         let far = || [after(1, CutOff(9)), after(48, Sound(2)), after(50, Sound(3)), never()];
-        assert_eq!(newest(&Poll::new(LIMIT), far()).await, (Ok(Sound(3)), millis(96)));
+        assert_eq!(newest(&TopologyQuery::new(LIMIT), far()).await, (Ok(Sound(3)), millis(96)));
         // Nobody better comes.
-        assert_eq!(newest(&Poll::new(LIMIT), [after(1, CutOff(9)), never()]).await, (Ok(CutOff(9)), HOPE));
+        assert_eq!(
+            newest(&TopologyQuery::new(LIMIT), [after(1, CutOff(9)), never()]).await,
+            (Ok(CutOff(9)), MAX_PARTITION_WAIT)
+        );
         // Most of them say so: it is the whole that is not well.
         let most = [after(1, CutOff(9)), after(2, CutOff(9)), never()];
-        assert_eq!(newest(&Poll::new(LIMIT), most).await, (Ok(CutOff(9)), millis(12)));
+        assert_eq!(newest(&TopologyQuery::new(LIMIT), most).await, (Ok(CutOff(9)), millis(12)));
         let one = [after(1, CutOff(9)), refused(7)];
-        assert_eq!(newest(&Poll::new(LIMIT), one).await, (Ok(CutOff(9)), millis(7)));
+        assert_eq!(newest(&TopologyQuery::new(LIMIT), one).await, (Ok(CutOff(9)), millis(7)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_older_word_than_the_last_one_is_followed_only_if_all_say_so() {
-        let poll = Poll::new(LIMIT);
+    async fn an_older_answer_than_the_last_one_is_followed_only_if_all_say_so() {
+        let poll = TopologyQuery::new(LIMIT);
         assert_eq!(newest(&poll, [after(1, Sound(5))]).await.0, Ok(Sound(5)));
         let late = [after(1, Sound(4)), after(7_000, Sound(5)), never()];
         assert_eq!(newest(&poll, late).await, (Ok(Sound(5)), millis(7_100)));
@@ -272,15 +282,15 @@ mod tests {
         let gone = || [after(1, Sound(1)), never()];
         let begun = Instant::now();
         while newest(&poll, gone()).await.0.is_err() {
-            assert!(begun.elapsed() < FORGOTTEN_AFTER * 2);
+            assert!(begun.elapsed() < FORGET_EPOCH_AFTER * 2);
         }
-        assert!(begun.elapsed() >= FORGOTTEN_AFTER);
+        assert!(begun.elapsed() >= FORGET_EPOCH_AFTER);
         assert_eq!(poll.epoch(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn all_are_waited_for_until_one_knows_something_newer() {
-        let poll = Poll::new(LIMIT);
+        let poll = TopologyQuery::new(LIMIT);
         assert_eq!(newest(&poll, [after(1, Sound(5))]).await.0, Ok(Sound(5)));
         let begun = Instant::now();
         assert_eq!(

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::dialer::{Connection, Ready};
 use crate::explain::explain;
 
-/// A connection to one of the sentinels, which tells when a master is replaced.
+/// A subscription to the failovers that one of the sentinels announces.
 pub(super) struct Listening {
     sentinel: Connection,
     signals: Arc<Signals>,
@@ -23,26 +23,26 @@ struct Signals {
     lost: Notify,
 }
 
-/// What was heard for a while.
+/// The outcome of listening for a while.
 pub(super) enum Heard {
-    /// There is another master, of ours or of others.
+    /// A failover of some master, ours or another one.
     News,
     Nothing,
-    /// Nor will anything be heard.
+    /// The connection is lost.
     Lost,
 }
 
-/// A sentinel that has nothing to tell is asked so often whether it is there.
+/// The interval between probes of a silent sentinel.
 const BEAT: Duration = Duration::from_secs(5);
-/// How long that may take. Who takes longer to connect to is one of two that are tried.
+/// The time-out of a probe. An attempt to connect that takes longer gets a second sentinel tried beside it.
 const PROOF: Duration = Duration::from_secs(1);
 
 impl Listening {
-    /// To one of them, each process to another one.
+    /// Subscribes to one of the sentinels, chosen at random.
     ///
     /// # Errors
     ///
-    /// None tells anything: what one of them failed with.
+    /// No sentinel could be subscribed to: the error of one of them.
     pub(super) async fn begin(
         dialer: &Ready,
         addresses: &[ConnectionAddr],
@@ -71,7 +71,7 @@ impl Listening {
         }
     }
 
-    /// Until something is heard, or this time is over.
+    /// Returns at the next announcement, or when this time is over.
     pub(super) async fn hear(&mut self, time: Duration) -> Heard {
         let end = Instant::now() + time;
         loop {

@@ -11,29 +11,29 @@ use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, RedisError};
 use tokio::time::{Instant, sleep};
 
-use super::{Locate, Nowhere, list};
+use super::{Discovery, DiscoveryError, list};
 use crate::addresses::at;
+use crate::connection::Limits;
 use crate::dialer::{Dialer, Ready};
 use crate::explain::explain;
-use crate::link::Limits;
-use crate::poll::{self, Poll};
+use crate::topology::{self, TopologyQuery};
 use listening::{Heard, Listening};
 
-/// The master that sentinels watch over. They are asked again before each attempt to connect, and tell when
-/// another one takes over: the old one may be reachable for us and not for them.
+/// Finds the master through its sentinels. It asks them before each attempt to connect, and listens for a failover
+/// while connected: the old master may still be reachable for this process.
 pub(crate) struct Sentinels {
     addresses: Vec<ConnectionAddr>,
-    poll: Poll,
-    /// To the sentinels.
+    topology: TopologyQuery,
+    /// Connects to the sentinels.
     dialer: Arc<Dialer>,
-    /// What they call the master.
+    /// The master's name in the sentinels' configuration.
     name: String,
     limits: Limits,
     recheck_after: Duration,
 }
 
 impl Sentinels {
-    /// At these addresses, of which there is at least one.
+    /// `addresses` are those of the sentinels, at least one.
     pub(crate) fn new(
         addresses: Vec<ConnectionAddr>,
         dialer: Arc<Dialer>,
@@ -41,33 +41,48 @@ impl Sentinels {
         limits: Limits,
         recheck_after: Duration,
     ) -> Self {
-        let recheck_after = recheck_after.clamp(SHORTEST_RECHECK, LONGEST_RECHECK);
-        Self { addresses, poll: Poll::new(limits.poll()), dialer, name, limits, recheck_after }
+        let recheck_after = recheck_after.clamp(MIN_RECHECK, MAX_RECHECK);
+        Self {
+            addresses,
+            topology: TopologyQuery::new(limits.discovery()),
+            dialer,
+            name,
+            limits,
+            recheck_after,
+        }
     }
 
-    /// What each of them is asked for.
-    fn questions(&self, dialer: &Ready) -> Vec<impl Future<Output = Result<Word, StorageError>> + use<>> {
+    /// One question for each sentinel.
+    fn questions(
+        &self,
+        dialer: &Ready,
+    ) -> Vec<impl Future<Output = Result<MasterAnswer, StorageError>> + use<>> {
         let ask = |address: &ConnectionAddr| ask(dialer.clone(), address.clone(), self.name.clone());
         self.addresses.iter().map(ask).collect()
     }
 
-    /// Whether another one is the master by now than at this address, where the word of this epoch has led.
+    /// Whether the master has changed from this address, which the answer of this epoch had named.
     async fn is_another(&self, from: &ConnectionAddr, epoch: u64) -> Result<bool, StorageError> {
         let dialer = self.dialer.ready().await?;
-        let word = self.poll.newer_than(epoch, self.questions(&dialer)).await?;
+        let word = self.topology.newer_than(epoch, self.questions(&dialer)).await?;
         Ok(word.epoch != epoch && self.at(word) != *from)
     }
 
-    fn at(&self, word: Word) -> ConnectionAddr {
+    fn at(&self, word: MasterAnswer) -> ConnectionAddr {
         at(&self.addresses[0], word.host, word.port)
     }
 
-    /// Listens to one of them, and asks all of them now and then: one that is cut off tells nothing, and does
-    /// not know it. Ends when another one is the master; or when none is to be heard, with why.
-    async fn watch(&self, from: &ConnectionAddr, epoch: u64, is_deaf: &mut bool) -> Result<(), StorageError> {
-        // Listen first: what happens after the answer must not be missed.
+    /// Listens to one sentinel, and asks all of them now and then: a sentinel that is cut off says nothing. Returns when
+    /// another server is the master, or an error if no sentinel can be listened to.
+    async fn watch(
+        &self,
+        from: &ConnectionAddr,
+        epoch: u64,
+        is_unheard: &mut bool,
+    ) -> Result<(), StorageError> {
+        // Race: subscribe before asking. A failover after the answer would be missed otherwise.
         let listening = match self.dialer.ready().await {
-            Ok(dialer) => Listening::begin(&dialer, &self.addresses, self.limits.poll()).await,
+            Ok(dialer) => Listening::begin(&dialer, &self.addresses, self.limits.discovery()).await,
             Err(error) => Err(error),
         };
         let is_another = self.is_another(from, epoch).await;
@@ -76,14 +91,14 @@ impl Sentinels {
         }
         let mut listening = listening?;
         is_another?;
-        if std::mem::take(is_deaf) {
-            tracing::info!(sentinels = %self, "a sentinel is listened to again");
+        if std::mem::take(is_unheard) {
+            tracing::info!(sentinels = %self, "listening to a sentinel again");
         }
         loop {
             match listening.hear(self.asked_again()).await {
                 Heard::Nothing => {}
-                // Not all at the same moment.
-                Heard::News => sleep(FIRST_PAUSE.mul_f64(random_fraction())).await,
+                // At random, so that not all replicas ask at once.
+                Heard::News => sleep(INITIAL_PAUSE.mul_f64(random_fraction())).await,
                 Heard::Lost => return Err(StorageError::new("the connection to a sentinel was lost")),
             }
             if self.is_another(from, epoch).await? {
@@ -97,29 +112,29 @@ impl Sentinels {
     }
 }
 
-/// What a sentinel says. The greater the epoch, the newer.
+/// The master that a sentinel names. The greater the epoch, the newer the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Word {
+struct MasterAnswer {
     epoch: u64,
     host: String,
     port: u16,
 }
 
-/// A sentinel that was away still names the old master.
-impl poll::Word for Word {
+/// The epoch tells the answers apart: a sentinel that was away still names the old master.
+impl topology::TopologyAnswer for MasterAnswer {
     fn epoch(&self) -> u64 {
         self.epoch
     }
 }
 
 #[async_trait]
-impl Locate for Sentinels {
-    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, Nowhere> {
+impl Discovery for Sentinels {
+    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, DiscoveryError> {
         let dialer = self.dialer.ready().await?;
-        Ok(self.at(self.poll.newest(self.questions(&dialer)).await?))
+        Ok(self.at(self.topology.newest(self.questions(&dialer)).await?))
     }
 
-    /// Who was the master a moment ago may be none any more.
+    /// Race: the master may have been demoted since the sentinels named it.
     async fn verify(&self, connection: &mut MultiplexedConnection) -> Result<(), StorageError> {
         let role: redis::Value =
             redis::cmd("ROLE").query_async(connection).await.map_err(|error| explain(&error))?;
@@ -129,23 +144,23 @@ impl Locate for Sentinels {
         };
         match role.map(redis::from_redis_value::<String>) {
             Some(Ok(role)) if role == "master" => Ok(()),
-            _ => Err(StorageError::new("what the sentinels name is no master at the moment")),
+            _ => Err(StorageError::new("the server that the sentinels name is not a master at the moment")),
         }
     }
 
-    async fn moves(&self, from: &ConnectionAddr) {
-        let epoch = self.poll.epoch();
-        let (mut pause, mut is_deaf) = (FIRST_PAUSE, false);
+    async fn wait_until_moved(&self, from: &ConnectionAddr) {
+        let epoch = self.topology.epoch();
+        let (mut pause, mut is_unheard) = (INITIAL_PAUSE, false);
         loop {
             let begun = Instant::now();
-            let Err(error) = self.watch(from, epoch, &mut is_deaf).await else { return };
+            let Err(error) = self.watch(from, epoch, &mut is_unheard).await else { return };
             if begun.elapsed() >= self.recheck_after {
-                pause = FIRST_PAUSE;
-            } else if !is_deaf && pause > FIRST_PAUSE {
-                // One that is lost is soon replaced; this one was not.
-                is_deaf = true;
+                pause = INITIAL_PAUSE;
+            } else if !is_unheard && pause > INITIAL_PAUSE {
+                // A lost sentinel is replaced at once as a rule. This is the second failure in a row.
+                is_unheard = true;
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%error, cause, sentinels = %self, "the sentinels do not tell of another master; asking them now and then");
+                tracing::warn!(%error, cause, sentinels = %self, "no sentinel announces failovers to this process; asking all of them now and then");
             }
             sleep(pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
             pause = (pause * 2).min(self.recheck_after);
@@ -153,19 +168,19 @@ impl Locate for Sentinels {
     }
 }
 
-/// Before sentinels are asked again that have told something, or that could not be listened to; then it
-/// doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// They are asked again as often as tokens are compared, within these bounds.
-const SHORTEST_RECHECK: Duration = Duration::from_secs(1);
-const LONGEST_RECHECK: Duration = Duration::from_secs(3600);
+/// The pause after an announcement, and after a failure to listen. It doubles with each further failure.
+const INITIAL_PAUSE: Duration = Duration::from_millis(500);
+/// The bounds of the interval at which all sentinels are asked. It follows `recheck_after`.
+const MIN_RECHECK: Duration = Duration::from_secs(1);
+const MAX_RECHECK: Duration = Duration::from_secs(3600);
 
-async fn ask(dialer: Ready, address: ConnectionAddr, name: String) -> Result<Word, StorageError> {
+async fn ask(dialer: Ready, address: ConnectionAddr, name: String) -> Result<MasterAnswer, StorageError> {
     let sentinel = dialer.dial(&address).await?;
     let (mut first, mut second) = (sentinel.redis.clone(), sentinel.redis.clone());
     let (mut record, mut address) = (redis::cmd("SENTINEL"), redis::cmd("SENTINEL"));
     // While a sentinel has others follow a new master, its own record of the master has the new epoch and
-    // still the old address. Both at once, and not as a pipeline, whose errors tell less.
+    // still the old address. So ask for both, and not in a
+    // pipeline, because its errors say less.
     let (record, address): (HashMap<String, String>, Option<(String, u16)>) = tokio::try_join!(
         record.arg("MASTER").arg(&name).query_async(&mut first),
         address.arg("GET-MASTER-ADDR-BY-NAME").arg(&name).query_async(&mut second)
@@ -186,13 +201,13 @@ fn not_told(error: &RedisError) -> StorageError {
 }
 
 fn no_sentinel() -> StorageError {
-    StorageError::new("what answers there is no sentinel")
+    StorageError::new("the server at this address is not a sentinel")
 }
 
-fn understand(record: &HashMap<String, String>, address: Option<(String, u16)>) -> Option<Word> {
+fn understand(record: &HashMap<String, String>, address: Option<(String, u16)>) -> Option<MasterAnswer> {
     let epoch = record.get("config-epoch")?.parse().ok()?;
     let (host, port) = address.filter(|(host, _)| !host.is_empty())?;
-    Some(Word { epoch, host, port })
+    Some(MasterAnswer { epoch, host, port })
 }
 
 impl fmt::Display for Sentinels {
@@ -316,7 +331,7 @@ mod tests {
         assert!(lines.len() == 1 && lines[0].contains("NOPERM"), "{lines:?}");
     }
 
-    fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<Word> {
+    fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<MasterAnswer> {
         let record = epoch.map(|epoch| ("config-epoch".to_owned(), epoch.to_owned()));
         understand(&record.into_iter().collect(), address.map(|(host, port)| (host.to_owned(), port)))
     }
@@ -324,7 +339,7 @@ mod tests {
     #[test]
     fn what_a_sentinel_says_has_an_address_and_an_epoch() {
         let address = Some(("10.0.0.5", 6379));
-        let expected = Word { epoch: 7, host: "10.0.0.5".to_owned(), port: 6379 };
+        let expected = MasterAnswer { epoch: 7, host: "10.0.0.5".to_owned(), port: 6379 };
         assert_eq!(word(Some("7"), address), Some(expected));
         for (epoch, address) in
             [(None, address), (Some("7"), None), (Some("7"), Some(("", 6379))), (Some("-1"), address)]

@@ -7,7 +7,7 @@ use redis::Value;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, advance, pause, resume, sleep};
 
-use super::{Link, State, Wait};
+use super::{State, SupervisedConnection, Wait};
 use crate::RedisTokenStorage;
 use crate::fake::{Fake, master};
 use crate::servers::Servers;
@@ -24,24 +24,24 @@ const LONG: Duration = Duration::from_secs(4);
 /// What answers may take of it without being slow.
 const SLOW_OF_LONG: Duration = Duration::from_secs(1);
 
-fn link(storage: &RedisTokenStorage) -> Arc<Link> {
-    let Servers::One(link) = &storage.0.servers else { panic!("a cluster") };
-    Arc::clone(link)
+fn connection(storage: &RedisTokenStorage) -> Arc<SupervisedConnection> {
+    let Servers::One(connection) = &storage.0.servers else { panic!("a cluster") };
+    Arc::clone(connection)
 }
 
-fn keeper(link: &Link) -> AbortHandle {
-    link.keeper.lock().unwrap().clone().expect("a keeper")
+fn supervisor(connection: &SupervisedConnection) -> AbortHandle {
+    connection.supervisor.lock().unwrap().clone().expect("a supervisor")
 }
 
-/// A fork copies the link and the id of the process whose task keeps it.
-fn make_forked_off(link: &Link) {
-    link.shared.keeper_process.fetch_add(1, Ordering::SeqCst);
+/// Makes the connection look like a copy in a forked process: another process runs its supervisor.
+fn make_forked_off(connection: &SupervisedConnection) {
+    connection.shared.supervisor_process.fetch_add(1, Ordering::SeqCst);
 }
 
 /// How long a command may take that is sent at once.
-fn time_of_a_command(link: &Link) -> Duration {
+fn time_of_a_command(connection: &SupervisedConnection) -> Duration {
     let now = Instant::now();
-    link.shared.pace.deadline(now, now) - now
+    connection.shared.slow_answers.deadline(now, now) - now
 }
 
 /// Waits until commands are answered.
@@ -74,7 +74,7 @@ async fn inv18_after_a_command_without_an_answer_none_is_sent_until_the_server_a
     comes_up(&storage).await;
 }
 
-/// Between two commands the probes of the keeper are answered at once.
+/// Between two commands the server answers the supervisor's probes at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_server_that_answers_probes_quickly_and_commands_slowly_is_left_alone_for_longer_and_longer()
 {
@@ -141,13 +141,13 @@ async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_ser
     let mute = |words: &[&str]| if words[0] == "EVALSHA" { String::new() } else { master(words) };
     let server = Fake::start(mute).await;
     let storage = storage(&server, LONG);
-    let link = link(&storage);
-    let mut up = link.up(Wait::begin()).await.unwrap();
+    let connection = connection(&storage);
+    let mut live = connection.live(Wait::begin()).await.unwrap();
     let script = storage.0.scripts.read.prepare_invoke();
 
     let (quick, slow) = (Duration::from_millis(15), 2 * SLOW_OF_LONG);
     for (waited_here, round_trip, is_opened) in [
-        // The time went to other links of a cluster.
+        // The time went to other connections of a cluster.
         (Duration::ZERO, quick, false),
         (Duration::ZERO, slow, false),
         // The time went to connecting to this server.
@@ -156,11 +156,11 @@ async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_ser
     ] {
         let now = Instant::now();
         let wait = Wait { begun: now - LONG, here: now - waited_here };
-        up.round_trip = round_trip;
-        assert!(link.call::<Value>(&up, wait, &script, false).await.is_err());
+        live.round_trip = round_trip;
+        assert!(connection.call::<Value>(&live, wait, &script, false).await.is_err());
         let case = format!("{waited_here:?} here, answers of {round_trip:?}");
-        assert_eq!(link.shared.is_down(), is_opened, "{case}");
-        assert_eq!(time_of_a_command(&link), if is_opened { SLOW_OF_LONG } else { LONG }, "{case}");
+        assert_eq!(connection.shared.is_down(), is_opened, "{case}");
+        assert_eq!(time_of_a_command(&connection), if is_opened { SLOW_OF_LONG } else { LONG }, "{case}");
     }
 }
 
@@ -168,69 +168,69 @@ async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_ser
 async fn inv18_a_process_that_never_had_a_connection_gives_commands_the_time_of_an_answer_that_is_not_slow() {
     let server = Fake::start(|_| String::new()).await;
     let storage = storage(&server, Duration::from_millis(40));
-    let link = link(&storage);
-    assert!(link.up(Wait::begin()).await.is_err());
-    assert!(link.shared.is_down());
-    assert_eq!(time_of_a_command(&link), Duration::from_millis(10));
+    let connection = connection(&storage);
+    assert!(connection.live(Wait::begin()).await.is_err());
+    assert!(connection.shared.is_down());
+    assert_eq!(time_of_a_command(&connection), Duration::from_millis(10));
 }
 
 #[tokio::test]
 async fn inv18_the_signs_of_life_fill_the_budget_of_a_process_that_sends_no_commands() {
     let server = Fake::start(master).await;
     let storage = storage(&server, LONG);
-    let link = link(&storage);
-    link.up(Wait::begin()).await.unwrap();
-    link.shared.pace.opened();
-    assert_eq!(time_of_a_command(&link), SLOW_OF_LONG);
+    let connection = connection(&storage);
+    connection.live(Wait::begin()).await.unwrap();
+    connection.shared.slow_answers.opened();
+    assert_eq!(time_of_a_command(&connection), SLOW_OF_LONG);
 
     for _ in 0..200 {
-        // The keeper asks for a sign of life every 2.5 s at least. Only the pause in between is skipped: the
+        // The supervisor probes every 2.5 s at least. Only the pause in between is skipped: the
         // server answers in real time.
         pause();
         advance(Duration::from_millis(2_500)).await;
         resume();
         sleep(Duration::from_millis(20)).await;
-        if time_of_a_command(&link) > 3 * SLOW_OF_LONG {
+        if time_of_a_command(&connection) > 3 * SLOW_OF_LONG {
             assert_eq!(server.asked("EVALSHA"), 0);
             return;
         }
     }
-    panic!("a command still has only {:?}", time_of_a_command(&link));
+    panic!("a command still has only {:?}", time_of_a_command(&connection));
 }
 
 #[tokio::test]
-async fn inv32_a_forked_process_starts_a_keeper_and_leaves_its_parents_alone() {
+async fn inv32_a_forked_process_starts_a_supervisor_and_leaves_its_parents_alone() {
     for is_forked_off in [true, false] {
         let server = Fake::start(master).await;
         let storage = storage(&server, LONG);
-        let link = link(&storage);
-        link.up(Wait::begin()).await.unwrap();
-        let first = keeper(&link);
+        let connection = connection(&storage);
+        connection.live(Wait::begin()).await.unwrap();
+        let first = supervisor(&connection);
         if is_forked_off {
-            make_forked_off(&link);
+            make_forked_off(&connection);
         } else {
-            link.shared.state.send_replace(State::Unkept);
+            connection.shared.state.send_replace(State::Unsupervised);
         }
-        link.up(Wait::begin()).await.unwrap();
-        assert_eq!(server.accepted(), 2, "no keeper of its own");
+        connection.live(Wait::begin()).await.unwrap();
+        assert_eq!(server.accepted(), 2, "no supervisor of its own");
         assert_eq!(first.is_finished(), !is_forked_off);
     }
 }
 
 #[tokio::test]
-async fn inv32_a_forked_process_that_drops_a_link_leaves_its_parents_keeper_alone() {
+async fn inv32_a_forked_process_that_drops_a_connection_leaves_its_parents_supervisor_alone() {
     for is_forked_off in [true, false] {
         let server = Fake::start(master).await;
         let storage = storage(&server, LONG);
-        let link = link(&storage);
-        link.up(Wait::begin()).await.unwrap();
-        let keeper = keeper(&link);
+        let connection = connection(&storage);
+        connection.live(Wait::begin()).await.unwrap();
+        let supervisor = supervisor(&connection);
         if is_forked_off {
-            make_forked_off(&link);
+            make_forked_off(&connection);
         }
-        drop((storage, link));
+        drop((storage, connection));
         // The runtime ends the task when the test lets it run.
         sleep(Duration::from_millis(10)).await;
-        assert_eq!(keeper.is_finished(), !is_forked_off);
+        assert_eq!(supervisor.is_finished(), !is_forked_off);
     }
 }

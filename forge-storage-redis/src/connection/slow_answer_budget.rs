@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// than one that does not answer. All slow answers share one budget, the time-out of one command. When the
 /// budget is used up, the breaker opens. After that a command only gets the time of an answer that is not
 /// slow, until quick answers have refilled the budget.
-pub(super) struct Pace {
+pub(super) struct SlowAnswerBudget {
     command: Duration,
     slow: Duration,
     account: Mutex<Account>,
@@ -25,10 +25,10 @@ struct Account {
 
 /// The pause before a probe, from the second opening of the breaker on. It doubles with each opening, for a
 /// server that answers probes quickly and commands slowly.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const INITIAL_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-impl Pace {
+impl SlowAnswerBudget {
     pub(super) fn new(command: Duration, slow: Duration) -> Self {
         Self { command, slow, account: Mutex::default() }
     }
@@ -54,16 +54,17 @@ impl Pace {
         let since = account.counted_until.map_or(since, |until| until.max(since));
         account.spent = account.spent.saturating_add(now.saturating_duration_since(since));
         account.counted_until = account.counted_until.max(Some(now));
-        account.spent > self.most_to_go_on_with()
+        account.spent > self.tripping_point()
     }
 
     /// Whether a command without an answer shows that its server is slow. The caller has waited since `since`,
     /// sent the command at `sent` and gives it up at `now`; `round_trip` is how long the server took to answer
-    /// when the link connected to it.
+    /// right after connecting.
     ///
     /// A command that had less time than an answer that is not slow shows nothing. If the caller has spent its
     /// time on connecting, the round trip tells a slow server from a slow way to a connection (a handshake, a
-    /// login, the sentinels). If it has spent its time at other links, the round trip may be an old one.
+    /// login, the sentinels). If the caller has spent its
+    /// time on other connections, the round trip may be an old one.
     pub(super) fn is_too_slow(
         &self,
         since: Instant,
@@ -87,7 +88,7 @@ impl Pace {
     /// Records that the breaker has opened because the server is slow.
     pub(super) fn opened(&self) {
         let mut account = self.account();
-        account.spent = self.most_to_go_on_with();
+        account.spent = self.tripping_point();
         account.openings = account.openings.saturating_add(1);
     }
 
@@ -97,13 +98,13 @@ impl Pace {
             0 | 1 => Duration::ZERO,
             openings => {
                 let doubled = 2_u32.checked_pow(openings - 2);
-                doubled.map_or(MAX_PAUSE, |doubled| FIRST_PAUSE.saturating_mul(doubled)).min(MAX_PAUSE)
+                doubled.map_or(MAX_PAUSE, |doubled| INITIAL_PAUSE.saturating_mul(doubled)).min(MAX_PAUSE)
             }
         }
     }
 
     /// The breaker opens when callers have spent more than this.
-    fn most_to_go_on_with(&self) -> Duration {
+    fn tripping_point(&self) -> Duration {
         self.command.saturating_sub(self.slow)
     }
 
@@ -120,9 +121,9 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// A caller of a link with a pace, whose time passes when it waits.
+    /// A caller of a connection with a budget. Its time passes when it waits.
     struct Caller {
-        pace: Pace,
+        budget: SlowAnswerBudget,
         now: Instant,
         is_open: bool,
         waited: Duration,
@@ -130,8 +131,8 @@ mod tests {
 
     impl Caller {
         fn new() -> Self {
-            let pace = Pace::new(millis(100), millis(25));
-            Self { pace, now: Instant::now(), is_open: false, waited: Duration::ZERO }
+            let budget = SlowAnswerBudget::new(millis(100), millis(25));
+            Self { budget, now: Instant::now(), is_open: false, waited: Duration::ZERO }
         }
 
         /// A command of a server that answers so, behind a connection that takes so long to come up.
@@ -141,17 +142,17 @@ mod tests {
             }
             let begun = self.now;
             let sent = begun + millis(connecting);
-            let (answered, deadline) = (sent + millis(answer), self.pace.deadline(begun, sent));
+            let (answered, deadline) = (sent + millis(answer), self.budget.deadline(begun, sent));
             self.now = answered.min(deadline);
             self.waited += self.now - begun;
             // The server answers all questions alike, also those of connecting to it.
             self.is_open = if answered > deadline {
-                self.pace.is_too_slow(begun, sent, self.now, millis(answer))
+                self.budget.is_too_slow(begun, sent, self.now, millis(answer))
             } else {
-                self.pace.answered(begun, sent, self.now)
+                self.budget.answered(begun, sent, self.now)
             };
             if self.is_open {
-                self.pace.opened();
+                self.budget.opened();
             }
         }
 
@@ -161,7 +162,7 @@ mod tests {
 
         /// The server has answered a probe quickly.
         fn close(&mut self) {
-            self.now += self.pace.pause();
+            self.now += self.budget.pause();
             self.is_open = false;
         }
     }
@@ -206,7 +207,7 @@ mod tests {
         }
         caller.waited = Duration::ZERO;
         caller.call(60);
-        assert!(!caller.is_open && caller.pace.pause().is_zero());
+        assert!(!caller.is_open && caller.budget.pause().is_zero());
         assert_eq!(caller.waited, millis(60));
     }
 
@@ -243,22 +244,22 @@ mod tests {
 
     #[test]
     fn inv18_those_who_wait_at_the_same_time_wait_once() {
-        let pace = Pace::new(millis(100), millis(25));
+        let budget = SlowAnswerBudget::new(millis(100), millis(25));
         let begun = Instant::now();
         for _ in 0..64 {
-            assert!(!pace.answered(begun, begun, begun + millis(60)));
+            assert!(!budget.answered(begun, begun, begun + millis(60)));
         }
-        assert_eq!(pace.deadline(begun, begun), begun + millis(40));
-        assert!(pace.answered(begun + millis(50), begun + millis(50), begun + millis(80)));
+        assert_eq!(budget.deadline(begun, begun), begun + millis(40));
+        assert!(budget.answered(begun + millis(50), begun + millis(50), begun + millis(80)));
     }
 
     #[test]
     fn who_comes_from_elsewhere_has_time_for_an_answer_that_is_not_slow_within_the_whole() {
-        let pace = Pace::new(millis(100), millis(25));
-        pace.opened();
+        let budget = SlowAnswerBudget::new(millis(100), millis(25));
+        budget.opened();
         let begun = Instant::now();
         for (sent, until) in [(0, 25), (10, 35), (60, 85), (90, 100)] {
-            assert_eq!(pace.deadline(begun, begun + millis(sent)), begun + millis(until));
+            assert_eq!(budget.deadline(begun, begun + millis(sent)), begun + millis(until));
         }
     }
 }

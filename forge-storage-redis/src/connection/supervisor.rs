@@ -1,4 +1,4 @@
-//! The task that keeps a connection up.
+//! The background task that connects, watches the connection, and reconnects.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,46 +9,46 @@ use forge_core::{StorageError, random_fraction};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connect::connect;
-use super::{Shared, State, Up};
+use super::{LiveConnection, Shared, State};
 use crate::dialer::Connection;
-use crate::locate::Nowhere;
+use crate::discovery::DiscoveryError;
 
-/// After a failed attempt; doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// What was missed while the server did not answer is made up for within this time, each replica at
-/// another moment.
+/// The pause after a failed attempt. It doubles with each further failure.
+const INITIAL_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// After an outage each process rechecks its cached tokens at a random moment within this time, so that not all
+/// replicas ask at once.
 const CATCH_UP: Duration = Duration::from_millis(500);
-/// How long a connection that does not answer may take to prove that it is alive.
+/// The time-out of a probe.
 const PROOF: Duration = Duration::from_secs(1);
-/// A connection is not asked for that proof without a reason more often.
-const SHORTEST_BEAT: Duration = Duration::from_secs(1);
-/// For settings that are as good as never.
-const LONGEST_BEAT: Duration = Duration::from_secs(3600);
-/// A connection that ends sooner was of no use, and the next one may be none, either.
+/// The shortest interval between probes of an idle connection.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest one, for settings that mean "never".
+const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(3600);
+/// If a connection ends sooner, the pause before the next attempt goes on doubling.
 const OF_USE: Duration = Duration::from_secs(5);
 
-/// Connects, again and again, until the link is dropped.
+/// Connects and reconnects until the [`SupervisedConnection`](super::SupervisedConnection) is dropped.
 pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
-    let mut farewell = Farewell { shared: &shared, number, is_said: false };
-    let mut pause = FIRST_PAUSE;
+    let mut on_drop = ReportOnDrop { shared: &shared, number, is_reported: false };
+    let mut pause = INITIAL_PAUSE;
     loop {
-        shared.beat();
+        shared.record_activity();
         let mut since = Instant::now();
         let error = match timeout(shared.common.limits.connect, connect(&shared)).await {
-            Ok(Ok(up)) => {
+            Ok(Ok(live)) => {
                 let begun = Instant::now();
-                shared.watch_over(number, up).await;
+                shared.watch(number, live).await;
                 if begun.elapsed() >= OF_USE {
-                    pause = FIRST_PAUSE;
+                    pause = INITIAL_PAUSE;
                 }
                 since = Instant::now();
                 StorageError::new("the connection to Redis was lost")
             }
-            Ok(Err(Nowhere::Unknown(error))) => error,
-            Ok(Err(Nowhere::Needless)) => {
-                // Whoever still waits for this one is to look for the other one.
-                farewell.is_said = true;
+            Ok(Err(DiscoveryError::Unknown(error))) => error,
+            Ok(Err(DiscoveryError::Superseded)) => {
+                // Report it, so that callers who wait for this connection look for the other one.
+                on_drop.is_reported = true;
                 let needless = StorageError::new("another connection leads there");
                 if shared.report(number, State::Down(needless)) {
                     tracing::info!(server = %shared.locate, "another connection to Redis has taken over");
@@ -58,97 +58,97 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
             Err(_) => StorageError::new("no connection to Redis in time"),
         };
         if !shared.report(number, State::Down(error.clone())) {
-            shared.tell_of_outage(&error);
+            shared.warn_of_outage(&error);
         }
-        // Not all replicas at the same moment. Time spent on the attempt counts: what was slow to fail is not
-        // to be slow to be mended, too.
+        // The pause is random, so that not all replicas connect at once. The attempt's own time counts: a slow
+        // failure must not delay the recovery even more.
         sleep_until(since + pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// Says that nobody keeps the connection any more, however that has come.
-struct Farewell<'a> {
+/// Reports that the supervisor has ended, also if its task was aborted or has panicked.
+struct ReportOnDrop<'a> {
     shared: &'a Shared,
     number: u64,
-    is_said: bool,
+    is_reported: bool,
 }
 
-impl Drop for Farewell<'_> {
+impl Drop for ReportOnDrop<'_> {
     fn drop(&mut self) {
-        if self.is_said {
+        if self.is_reported {
             return;
         }
-        // What panics once may do so each time: nobody is to wait for it again and again.
+        // A panic may repeat at every attempt. With `Down`, callers fail at once instead of waiting each time.
         let panicked = || State::Down(StorageError::new("connecting to Redis panicked"));
-        let state = if std::thread::panicking() { panicked() } else { State::Unkept };
+        let state = if std::thread::panicking() { panicked() } else { State::Unsupervised };
         self.shared.report(self.number, state);
     }
 }
 
 impl Shared {
-    /// Until the connection is lost.
-    async fn watch_over(&self, keeper: u64, up: Up) {
+    /// Returns when the connection must be replaced.
+    async fn watch(&self, supervisor: u64, live: LiveConnection) {
         let catch_up = || Instant::now() + CATCH_UP.mul_f64(random_fraction());
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
-        let mut doubt_at = None;
-        if self.is_down() && up.round_trip > self.common.limits.slow() {
+        let mut recheck_at = None;
+        if self.is_down() && live.round_trip > self.common.limits.slow() {
             // Callers gave up waiting for this slow server. Probe it before the breaker closes, so that they
             // do not wait in vain again.
-            up.signals.suspected.notify_one();
+            live.signals.suspected.notify_one();
         } else {
             // Callers that got the state `Down` have gone on without Redis, even before the first connection.
             // So recheck afterwards what they may have missed.
-            let was_down = self.report(keeper, State::Up(up.clone()));
+            let was_down = self.report(supervisor, State::Up(live.clone()));
             if was_up || was_down {
                 tracing::info!("Redis answers again");
-                doubt_at = Some(catch_up());
+                recheck_at = Some(catch_up());
             }
         }
-        let mut falls_silent = pin!(self.falls_silent(up.connection.clone()));
-        let mut moves = pin!(self.locate.moves(&up.address));
+        let mut silent = pin!(self.detect_silence(live.connection.clone()));
+        let mut moved = pin!(self.locate.wait_until_moved(&live.address));
         loop {
             tokio::select! {
-                () = up.signals.lost.notified() => return,
-                () = up.signals.condemned.notified() => return,
-                () = &mut falls_silent => return,
-                () = &mut moves => return,
-                () = sleep_until(doubt_at.unwrap_or_else(Instant::now)), if doubt_at.is_some() => {
+                () = live.signals.lost.notified() => return,
+                () = live.signals.condemned.notified() => return,
+                () = &mut silent => return,
+                () = &mut moved => return,
+                () = sleep_until(recheck_at.unwrap_or_else(Instant::now)), if recheck_at.is_some() => {
                     self.common.announcements.doubt_all();
-                    doubt_at = None;
+                    recheck_at = None;
                 }
-                () = up.signals.suspected.notified() => {
+                () = live.signals.suspected.notified() => {
                     tokio::select! {
-                        () = up.signals.lost.notified() => return,
-                        is_alive = self.proves_alive(up.connection.clone()) => {
+                        () = live.signals.lost.notified() => return,
+                        is_alive = self.wait_until_responsive(live.connection.clone()) => {
                             if !is_alive {
                                 return;
                             }
                         }
                     }
                     tracing::info!("Redis answers again");
-                    self.report(keeper, State::Up(up.clone()));
-                    // No message was lost, but what we could not store is to be offered.
-                    doubt_at = Some(catch_up());
+                    self.report(supervisor, State::Up(live.clone()));
+                    // No announcement was lost, but tokens that could not be stored must be offered now.
+                    recheck_at = Some(catch_up());
                 }
             }
         }
     }
 
-    /// Whether the connection answers again, and not slowly. A slow one is waited for.
-    async fn proves_alive(&self, mut connection: Connection) -> bool {
-        self.beat();
-        sleep(self.pace.pause()).await;
+    /// Waits until the server answers a probe quickly. Returns `false` if the connection is dead.
+    async fn wait_until_responsive(&self, mut connection: Connection) -> bool {
+        self.record_activity();
+        sleep(self.slow_answers.pause()).await;
         loop {
-            self.beat();
+            self.record_activity();
             let asked = Instant::now();
             let answer =
                 timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
             match answer {
                 Ok(Ok(_)) if asked.elapsed() <= self.common.limits.slow() => return true,
-                Ok(Ok(_)) => sleep(FIRST_PAUSE).await,
-                // Loading its data, for example: another connection would not help.
-                Ok(Err(error)) if !error.is_io_error() => sleep(FIRST_PAUSE).await,
+                Ok(Ok(_)) => sleep(INITIAL_PAUSE).await,
+                // The server is loading its data, for example: another connection would not help.
+                Ok(Err(error)) if !error.is_io_error() => sleep(INITIAL_PAUSE).await,
                 Ok(Err(_)) | Err(_) => return false,
             }
         }
@@ -156,11 +156,11 @@ impl Shared {
 
     /// Returns when the connection is dead without having ended. A process whose tokens are valid sends no
     /// commands, so without these probes it would not notice that announcements no longer arrive.
-    async fn falls_silent(&self, mut connection: Connection) {
-        let beat = self.common.announcements.recheck_after() / 4;
-        let beat = beat.max(SHORTEST_BEAT).min(LONGEST_BEAT);
+    async fn detect_silence(&self, mut connection: Connection) {
+        let interval = self.common.announcements.recheck_after() / 4;
+        let interval = interval.max(MIN_PROBE_INTERVAL).min(MAX_PROBE_INTERVAL);
         loop {
-            sleep(beat.mul_f64(1.0 - random_fraction() / 4.0)).await;
+            sleep(interval.mul_f64(1.0 - random_fraction() / 4.0)).await;
             let asked = Instant::now();
             let answer =
                 timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
@@ -168,7 +168,7 @@ impl Shared {
                 return;
             }
             if asked.elapsed() <= self.common.limits.slow() {
-                self.pace.answered_quickly(asked.elapsed());
+                self.slow_answers.answered_quickly(asked.elapsed());
             }
         }
     }

@@ -1,11 +1,11 @@
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind};
 
-/// Calls a script at a server to which its keys are about to move.
+/// Calls a script at a server that is just importing the script's keys.
 ///
 /// # Errors
 ///
-/// As of the script without that.
+/// The same as for a call without `ASKING`.
 pub(super) async fn call_asking<T: FromRedisValue>(
     script: &ScriptInvocation<'_>,
     connection: &mut MultiplexedConnection,
@@ -23,7 +23,7 @@ async fn try_asking<T: FromRedisValue>(
     script: &ScriptInvocation<'_>,
     connection: &mut MultiplexedConnection,
 ) -> RedisResult<T> {
-    // It is for the next command on the connection: nobody else's is to come between.
+    // `ASKING` applies to the next command on the connection. Race: a command of another task must not come between.
     let mut pipe = redis::pipe();
     pipe.cmd("ASKING").ignore().invoke_script(script);
     match pipe.query_async(connection).await {
@@ -32,7 +32,7 @@ async fn try_asking<T: FromRedisValue>(
     }
 }
 
-/// That of the pipeline does not say where to go instead.
+/// The error of the script itself: the pipeline's error does not name the server to go to.
 fn of_the_script(error: RedisError) -> RedisError {
     let within = error.clone().into_server_errors();
     let last = within.as_deref().and_then(<[_]>::last).cloned();
