@@ -124,7 +124,7 @@ impl Cluster {
                     left = Some(connection);
                 }
                 Err(Refusal::Ask { host, port }) => {
-                    detour = Some(self.0.elsewhere(slot, &connection, host, port))
+                    detour = Some(self.0.elsewhere(slot, &connection, host, port));
                 }
                 Err(Refusal::TryAgain) if begun.begun.elapsed() < self.command_limit() => {
                     hops = 0;
