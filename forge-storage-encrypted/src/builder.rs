@@ -19,14 +19,14 @@ impl EncryptedTokenStorageBuilder {
         Self { storage, keys: Keyring { writing, reading: Vec::new() } }
     }
 
-    /// Adds a key that reads, but does not write: the previous one, or the next. Call it once for each.
-    /// Default: none besides the one that writes, which reads as well.
+    /// Adds a key that decrypts but does not encrypt: the previous one, or the next. Call this once for each. Default:
+    /// none. The encrypting key also decrypts.
     pub fn reading_key(mut self, key: EncryptionKey) -> Self {
         self.keys.reading.push(key);
         self
     }
 
-    /// The storage.
+    /// Builds the storage.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 /// A key for [`EncryptedTokenStorage`](crate::EncryptedTokenStorage): 32 random bytes, and an id that tells
 /// it from others.
 ///
-/// The id stands in each record in the clear: a date or a number will do. The bytes appear in no output,
-/// and are overwritten in memory when dropped.
+/// Each record contains the id in plain text; use a date or a number. The bytes appear in no output, and are
+/// overwritten in memory when dropped.
 ///
 /// ```
 /// use forge_storage_encrypted::EncryptionKey;
@@ -39,7 +39,7 @@ impl EncryptionKey {
     pub fn from_bytes(id: impl Into<String>, bytes: &[u8]) -> Result<Self, ConfigError> {
         let id = id.into();
         if !is_id(&id) {
-            let expected = format!("1 to {LONGEST_ID} of the characters A-Z a-z 0-9 - _");
+            let expected = format!("1 to {MAX_ID_LENGTH} of the characters A-Z a-z 0-9 - _");
             return Err(ConfigError::new("encryption_key_id", expected));
         }
         let mut key = Self { id, bytes: Zeroizing::default() };
@@ -55,12 +55,12 @@ impl EncryptionKey {
     ///
     /// # Errors
     ///
-    /// As [`from_bytes`](Self::from_bytes), and where the text is no base64.
+    /// The same as of [`from_bytes`](Self::from_bytes); or the text is not base64.
     pub fn from_base64(id: impl Into<String>, text: impl Into<Secret>) -> Result<Self, ConfigError> {
         let text = text.into();
         let text = text.expose().trim_ascii();
         let engine = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
-        // The decoder's own words would quote a character.
+        // The decoder's error quotes a character of the key.
         let bytes = engine
             .decode(text)
             .map(Zeroizing::new)
@@ -68,7 +68,7 @@ impl EncryptionKey {
         Self::from_bytes(id, &bytes)
     }
 
-    /// The name by which records tell with which key they can be read.
+    /// The id by which a record names its key.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -79,8 +79,8 @@ impl EncryptionKey {
     }
 }
 
-/// Too short for a key in base64, so that one that is given in the id's place is refused.
-const LONGEST_ID: usize = 32;
+/// Shorter than a key in base64, so that a key that is passed in the id's place is refused.
+const MAX_ID_LENGTH: usize = 32;
 
 const ANY_PADDING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -89,7 +89,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PA
 
 fn is_id(id: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_plain)
+    (1..=MAX_ID_LENGTH).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
 impl fmt::Debug for EncryptionKey {

@@ -12,22 +12,22 @@ use zeroize::Zeroizing;
 
 use crate::EncryptionKey;
 
-/// The keys at hand: one writes, all read.
+/// The keys: the first one encrypts, all decrypt.
 pub(crate) struct Keyring {
     pub(crate) writing: EncryptionKey,
     pub(crate) reading: Vec<EncryptionKey>,
 }
 
-/// A text that cannot be opened, and why; never what stands in it.
+/// Why a text could not be decrypted, without its content.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable(pub(crate) &'static str);
 
-/// The form of a sealed text: this, the key's id, and nonce and ciphertext in base64, with dots between.
+/// The first part of a sealed text. The key's id follows, then nonce and ciphertext in base64, separated by dots.
 const VERSION: &str = "sealed1";
 const NONCE_LENGTH: usize = 24;
 
 impl Keyring {
-    /// A text that only who has the key can read, and only under this cache key. Never the same twice.
+    /// Encrypts a text, bound to this cache key. The result differs each time.
     ///
     /// # Errors
     ///
@@ -48,11 +48,11 @@ impl Keyring {
         Ok(sealed)
     }
 
-    /// What was sealed under this cache key.
+    /// Decrypts a text that was sealed for this cache key.
     ///
     /// # Errors
     ///
-    /// It was not, or was changed since, or the key is not at hand.
+    /// The text was not sealed for this key, was changed since, or its encryption key is missing.
     pub(crate) fn open(&self, cache_key: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let rest = sealed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.'));
         let (id, encoded) = rest
@@ -79,7 +79,7 @@ impl Keyring {
     }
 }
 
-/// The ids, the one that writes first.
+/// Shows the ids, that of the encrypting key first.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.all().map(EncryptionKey::id)).finish()
@@ -90,7 +90,8 @@ fn cipher(key: &EncryptionKey) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.bytes().into())
 }
 
-/// What must be the same at opening. Each part has its length before it: no two lists of parts look alike.
+/// The associated data: sealing and opening must pass the same. A length precedes each part, so that two different
+/// lists of parts never make the same bytes.
 fn associated_data(key_id: &str, cache_key: &str) -> Vec<u8> {
     let mut data = Vec::new();
     for part in [VERSION, key_id, cache_key] {
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Sealed by an earlier build of this library.
+    /// A text that an earlier build of this library has sealed.
     #[test]
     fn inv20_a_text_of_this_version_stays_readable() {
         let old = keyring(key("k1", 1), &[]);

@@ -5,9 +5,9 @@ use forge_core::{
     Acquired, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
 };
 
-use crate::storage::{Inner, MOST_LOOKS, lost};
+use crate::storage::{Inner, MAX_ATTEMPTS, lost};
 
-/// A lease of the inner storage that knows tokens where that one knows records.
+/// A lease of the inner storage that translates between tokens and the records of the inner storage.
 pub(crate) struct Lease {
     storage: Arc<Inner>,
     key: String,
@@ -27,7 +27,7 @@ impl Lease {
     }
 }
 
-/// Marks are on tokens, not on records: who encrypts a token once more finds them.
+/// Marks name tokens, not records, so a mark stays valid when its token is encrypted again.
 #[async_trait]
 impl TokenLease for Lease {
     async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
@@ -52,15 +52,15 @@ impl TokenLease for Lease {
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
         let record = self.storage.seal(&self.key, token)?;
-        // No record has this identity before ours is stored.
+        // This identity is new, so the inner storage never finds it in a record.
         let nothing = Some(record.id());
-        // So this stores if the lease still is ours, which mostly saves us the look.
+        // So this attempt stores only if this lease still holds, and then no record has to be read.
         if self.inner()?.store(&record, nothing).await? {
             return Ok(true);
         }
         let mut present = self.storage.look(&self.key).await?;
-        for _ in 0..MOST_LOOKS {
-            // A record that cannot be decrypted is no token, and is replaced by who has read none.
+        for _ in 0..MAX_ATTEMPTS {
+            // A record that cannot be decrypted counts as no token, so a manager that has read none replaces it.
             let expected = if present.id() == read { present.record } else { nothing };
             if self.inner()?.store(&record, expected).await? {
                 return Ok(true);
@@ -69,7 +69,7 @@ impl TokenLease for Lease {
             if now.record == present.record {
                 break;
             }
-            // It may be the same token, encrypted once more.
+            // Race: another process may have stored the same token, encrypted again.
             present = now;
         }
         Ok(false)

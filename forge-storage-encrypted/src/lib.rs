@@ -1,6 +1,5 @@
-//! Encrypts the tokens of `requestforge` before a storage gets them: whoever reads the storage, or a dump
-//! or backup of it, has no token. [`EncryptedTokenStorage`] says what is hidden, what is not, and how keys
-//! rotate.
+//! Encrypts the tokens of `requestforge` before a storage gets them, so that nobody can take a token from the storage,
+//! a dump or a backup. [`EncryptedTokenStorage`] says what is hidden, what is not, and how to rotate keys.
 
 mod builder;
 mod key;

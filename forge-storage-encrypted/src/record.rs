@@ -1,5 +1,4 @@
-//! A token as the inner storage gets it: all that it must not know in one sealed text, which stands in the
-//! access token's place.
+//! The record that the inner storage gets: all secrets of a token in one sealed text, in place of the access token.
 
 use forge_core::{StorageError, TokenData};
 use serde_json::{Map, Value};
@@ -7,12 +6,12 @@ use zeroize::Zeroizing;
 
 use crate::keyring::{Keyring, Unreadable};
 
-/// Stands for a refresh token: that there is one decides how long a record is kept.
+/// The placeholder for a refresh token. A storage keeps a record longer if there is one.
 const SOME_REFRESH_TOKEN: &str = "sealed";
-/// Where an issuer says how long a refresh token lives; a storage asks for it, in seconds.
+/// The field in which issuers state the life of a refresh token in seconds. Storages read it.
 const REFRESH_TOKEN_LIFETIMES: [&str; 2] = ["refresh_expires_in", "refresh_token_expires_in"];
 
-/// The token for the inner storage: kept as long as the plain one would be.
+/// Seals a token for the inner storage, which keeps the record as long as it would keep the token.
 ///
 /// # Errors
 ///
@@ -28,7 +27,7 @@ pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result
     Ok(sealed.with_refresh_token(SOME_REFRESH_TOKEN).with_extra(lifetimes(token)))
 }
 
-/// The token of a record. Its times are the record's: a storage may have another clock than we have.
+/// Opens a record. The token gets the record's times, because the storage may have translated them to its own clock.
 pub(crate) fn open(keys: &Keyring, cache_key: &str, record: &TokenData) -> Result<TokenData, Unreadable> {
     let plain = keys.open(cache_key, record.access_token())?;
     let token = TokenData::from_record(&*plain).map_err(|_| Unreadable("the decrypted text is no token"))?;
@@ -45,7 +44,7 @@ fn with_times_of(from: &TokenData, mut to: TokenData) -> TokenData {
     to
 }
 
-/// Numbers only: whatever else stands there is of no use to a storage, and may be a secret.
+/// Copies a number only: any other value is useless to a storage, and may be a secret.
 fn lifetimes(token: &TokenData) -> Map<String, Value> {
     let stated = |name: &str| Some((name.to_owned(), Value::from(token.extra().get(name)?.as_u64()?)));
     REFRESH_TOKEN_LIFETIMES.into_iter().filter_map(stated).collect()

@@ -12,7 +12,7 @@ use crate::keyring::Keyring;
 use crate::lease::Lease;
 use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 
-/// A storage around another one that lets it have encrypted tokens only. Clones share it.
+/// Wraps another storage and gives it encrypted tokens only. Clones share it.
 ///
 /// ```
 /// use forge_core::{TokenData, TokenStorage};
@@ -23,7 +23,7 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// # let text = "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=";
 /// // From `openssl rand -base64 32`, by way of a mounted file, a variable or a vault.
 /// let key = EncryptionKey::from_base64("2026-11", text)?;
-/// let inner = InMemoryTokenStorage::new(); // in earnest one that others can read: Redis
+/// let inner = InMemoryTokenStorage::new(); // in production one that others can read, such as Redis
 /// let storage = EncryptedTokenStorage::new(inner.clone(), key);
 ///
 /// storage.set("crm", &TokenData::new("abc")).await?;
@@ -33,7 +33,7 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It has whatever capabilities the inner storage has, and managers do with it what they do with that one.
+/// It has the same capabilities as the inner storage, so managers work with it in the same way.
 ///
 /// # What is hidden, and what is not
 ///
@@ -45,28 +45,27 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// sent.
 ///
 /// The cache key is authenticated with the token: a record that was moved under another key does not
-/// decrypt. Whoever may write to the inner storage can still take records away, put back an older record
-/// of the same cache key, and change the times beside it, which belong to the inner storage's clock. And
-/// since a name in front of the cache key, such as Redis's prefix, is not known here, records can be moved
-/// between two prefixes with the same encryption key: give each its own.
+/// decrypt. An attacker with write access to the inner storage can still delete records, put back an older record of the
+/// same cache key, and change the times beside it, which are by the inner storage's clock. This storage does not know
+/// a prefix that the inner storage puts before the cache key, such as that of Redis. So such an attacker can move
+/// records between two prefixes with the same encryption key: give each prefix a key of its own.
 ///
 /// The storage does not store a token whose record could not be read back ([`TokenData::to_record`]).
 /// Encryption makes a record a third longer; consider this if the inner storage limits the size of a value.
 ///
-/// What cannot be decrypted is a miss, told once by a warning (`tracing`, level WARN), and replaced by the
-/// next token: a record that is truncated, changed, moved, not encrypted at all, or whose key is not here.
+/// A record that cannot be decrypted is a miss: it is truncated, changed, moved or not encrypted, or its key is missing.
+/// The storage logs one warning (`tracing`, level WARN), and the next token replaces the record.
 ///
 /// # Rotating the key
 ///
 /// 1. Give every process the new key for reading, with [`reading_key`](EncryptedTokenStorageBuilder::reading_key).
-/// 2. When all have it, let the new key write and the old one read.
-/// 3. When all do, and every token was renewed since, drop the old one. Sooner costs a fetch for each record
-///    that still is under the old key, and no error.
+/// 2. When all processes have it, encrypt with the new key and keep the old one for reading.
+/// 3. When all processes do so, and every token was renewed since, drop the old key. If you drop it sooner, each record
+///    under the old key costs one fetch, and no error.
 ///
-/// Nothing is flushed and no token call is made for it: a record is encrypted with the new key at its next
-/// renewal. Do not leave out the first step: processes that cannot read each other's records replace them
-/// in turn, with a token call each time. For the same reason give the encrypted records a place of their own
-/// (another Redis prefix, for example) while some processes encrypt and others do not: a manager without
+/// The rotation flushes nothing and causes no token call: the new key encrypts a record at its next renewal. Do not
+/// skip the first step: processes that cannot read each other's records replace them in turn, with a token call each
+/// time. For the same reason keep encrypted records apart (with another Redis prefix, for example) while some processes encrypt and others do not: a manager without
 /// encryption treats an encrypted record as a miss ([`TokenData::is_sealed`]).
 ///
 /// # Memory
@@ -79,19 +78,19 @@ pub struct EncryptedTokenStorage(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     storage: Box<dyn TokenStorage>,
     keys: Keyring,
-    /// Under which key, and which record.
+    /// The unreadable records that were reported: cache key and digest.
     reported: Mutex<HashSet<(String, TokenId)>>,
 }
 
 impl EncryptedTokenStorage {
-    /// A storage with one key, for reading and writing.
+    /// A storage with one key, for encrypting and decrypting.
     #[must_use]
     pub fn new(storage: impl TokenStorage + 'static, key: EncryptionKey) -> Self {
         let keys = Keyring { writing: key, reading: Vec::new() };
         Self(Arc::new(Inner::new(Box::new(storage), keys)))
     }
 
-    /// A storage with a key that writes, and more that only read.
+    /// A builder for a storage with one encrypting key, and more keys that only decrypt.
     pub fn builder(
         storage: impl TokenStorage + 'static,
         writing_key: EncryptionKey,
@@ -100,9 +99,9 @@ impl EncryptedTokenStorage {
     }
 }
 
-/// What the inner storage has under a key.
+/// The content of the inner storage under a cache key.
 pub(crate) struct Present {
-    /// Names the record, whatever it is.
+    /// The digest of the record, whatever it is.
     pub(crate) record: Option<TokenId>,
     pub(crate) token: Option<TokenData>,
 }
@@ -113,9 +112,10 @@ impl Present {
     }
 }
 
-/// How often a record is looked at again that changes under our hands.
-pub(crate) const MOST_LOOKS: usize = 8;
-const MOST_REPORTED: usize = 1_000;
+/// Race: other processes may replace the record between reading and comparing. After this many attempts it counts as
+/// replaced.
+pub(crate) const MAX_ATTEMPTS: usize = 8;
+const MAX_REPORTED: usize = 1_000;
 
 impl Inner {
     pub(crate) fn new(storage: Box<dyn TokenStorage>, keys: Keyring) -> Self {
@@ -129,7 +129,7 @@ impl Inner {
         Ok(Present { record: Some(record.id()), token: self.open(key, &record) })
     }
 
-    /// The token in a record, if it can be decrypted.
+    /// Decrypts the token of a record, if it can.
     pub(crate) fn open(&self, key: &str, record: &TokenData) -> Option<TokenData> {
         record::open(&self.keys, key, record)
             .inspect_err(|record_error| self.report(key, record.id(), record_error.0))
@@ -140,10 +140,10 @@ impl Inner {
         record::seal(&self.keys, key, token)
     }
 
-    /// Once for each value, and without it.
+    /// Warns once for each unreadable record, without its content.
     fn report(&self, key: &str, record: TokenId, why: &'static str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.len() >= MOST_REPORTED {
+        if reported.len() >= MAX_REPORTED {
             reported.clear();
         }
         if reported.insert((key.to_owned(), record)) {
@@ -193,11 +193,11 @@ impl TokenStorage for EncryptedTokenStorage {
 
 #[async_trait]
 impl CompareAndDelete for EncryptedTokenStorage {
-    /// The token decides, and the inner storage compares the record: what is under the key may be the same
-    /// token, encrypted once more.
+    /// Compares the token here and the record in the inner storage. Race: between the two another process may store the
+    /// same token, encrypted again; then this looks again.
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
         let Some(comparing) = self.0.storage.compare_and_delete() else { return Err(lost()) };
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let present = self.0.look(key).await?;
             let Some(record) = present.record.filter(|_| present.id() == Some(id)) else { return Ok(false) };
             if comparing.delete_if(key, record).await? {
@@ -215,7 +215,7 @@ impl TokenLeases for EncryptedTokenStorage {
     }
 }
 
-/// The inner storage had a capability when it was asked for, and has it no more.
+/// The error if the inner storage has lost a capability that it had before.
 pub(crate) fn lost() -> StorageError {
     StorageError::new("the inner storage cannot do this any more").with_nothing_sent()
 }

@@ -7,11 +7,11 @@ use forge_core::{CoolDown, Moment};
 /// How long failures in a row are counted after the last one's cool-down.
 pub(crate) const COUNT_FAILURES: Duration = Duration::from_secs(300);
 
-/// The keys whose last fetch has failed. Bounded in number, and each for a time.
+/// The cool-downs of keys whose last fetch has failed. Bounded in number, and each is forgotten after a time.
 pub(crate) struct CoolDowns {
     by_key: HashMap<Arc<str>, Pause>,
     /// The same keys in the order in which they are forgotten, so that finding the next one is cheap however
-    /// many there are. The number tells those of one moment apart.
+    /// many there are. The number makes entries of the same moment distinct.
     by_end: BTreeMap<(i64, u64), Arc<str>>,
     number: u64,
     capacity: usize,
@@ -21,7 +21,7 @@ struct Pause {
     cool_down: CoolDown,
     /// In monotonic milliseconds.
     until: i64,
-    /// Where it stands in `by_end`.
+    /// Its key in `by_end`.
     end: (i64, u64),
 }
 
@@ -31,7 +31,7 @@ impl CoolDowns {
         Self { by_key: HashMap::new(), by_end: BTreeMap::new(), number: 0, capacity }
     }
 
-    /// The cool-down of a key, with what is left of it: nothing, if that is over.
+    /// The cool-down of a key with its remaining time, which is zero once it is over.
     pub(crate) fn get(&mut self, key: &str, now: Moment) -> Option<CoolDown> {
         self.forget_until(now);
         let pause = self.by_key.get(key)?;

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::cool_downs::CoolDowns;
 
-/// What is remembered of each key that is wanted at present, or that must not be.
+/// The leases of the keys that somebody holds or waits for, and the cool-downs of keys that nobody should fetch.
 pub(crate) struct Leases {
     state: Mutex<State>,
     numbers: AtomicU64,
@@ -20,7 +20,7 @@ struct State {
 
 #[derive(Default)]
 struct Desk {
-    /// Those who have a place here; the last one to leave takes the desk with it.
+    /// The number of leases that refer to this desk. The last one removes it.
     places: usize,
     holder: Option<Holder>,
     /// Wakes the waiters when the key is free or its epoch has changed.
@@ -35,18 +35,18 @@ struct Holder {
     since: i64,
 }
 
-/// Whoever holds a key for longer has a runtime that nobody drives any more: in a process nobody dies
-/// alone.
-const LONGEST_HOLD: i64 = 120_000;
+/// Crash: a holder cannot die without its process, but its runtime may no longer be driven. After this time, in
+/// monotonic milliseconds, another lease takes the key.
+const MAX_HOLD_MILLIS: i64 = 120_000;
 
 impl Leases {
-    /// Limits the cool-downs to this number of keys. There are as many desks as keys with a lease.
+    /// Limits the cool-downs to this number of keys. The number of desks is that of the keys with a lease.
     pub(crate) fn with_capacity(keys: u64) -> Self {
         let state = State { desks: HashMap::new(), cool_downs: CoolDowns::with_capacity(keys) };
         Self { state: Mutex::new(state), numbers: AtomicU64::new(0) }
     }
 
-    /// A place in the queue for this key.
+    /// A lease on this key, not requested yet.
     pub(crate) fn queue(leases: &Arc<Self>, key: &str) -> Place {
         leases.state().desks.entry(key.to_owned()).or_default().places += 1;
         let number = leases.numbers.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl Desk {
     }
 }
 
-/// Dropping it gives back what was taken.
+/// A lease on one key. Dropping it gives the key back.
 pub(crate) struct Place {
     number: u64,
     key: String,
@@ -100,7 +100,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Tells this lease from all others.
+    /// The number by which this lease is told from all others.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -109,17 +109,17 @@ impl Place {
         &self.key
     }
 
-    /// Waits until the key is ours. The runtime is only needed to be woken: any will do.
+    /// Waits until this lease holds the key. It needs no timer, so any runtime will do.
     pub(crate) async fn take(&mut self, now: impl Fn() -> Moment) {
         loop {
             let changed = self.with_desk(|desk| Arc::clone(&desk.changed));
             let mut changed = std::pin::pin!(changed.notified());
-            // Before looking, so that nothing is missed in between.
+            // Race: register before looking, so that a release in between wakes this waiter.
             changed.as_mut().enable();
             let now = now().monotonic_millis();
             let (is_ours, epoch) = self.with_desk(|desk| {
                 let is_free = desk.holder.as_ref().is_none_or(|holder| {
-                    holder.number == self.number || now.saturating_sub(holder.since) >= LONGEST_HOLD
+                    holder.number == self.number || now.saturating_sub(holder.since) >= MAX_HOLD_MILLIS
                 });
                 if is_free {
                     desk.holder = Some(Holder { number: self.number, since: now });
@@ -161,7 +161,7 @@ impl Place {
         })
     }
 
-    /// The cool-down of the key, with what is left of it: nothing, if that is over.
+    /// The cool-down of the key with its remaining time, which is zero once it is over.
     pub(crate) fn cool_down(&self, now: Moment) -> Option<CoolDown> {
         self.leases.state().cool_downs.get(&self.key, now)
     }
@@ -240,7 +240,7 @@ mod tests {
         let leases = Arc::new(Leases::with_capacity(100));
         let (mut stuck, mut next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
         stuck.take(start).await;
-        next.take(|| Moment::from_millis(0, LONGEST_HOLD)).await;
+        next.take(|| Moment::from_millis(0, MAX_HOLD_MILLIS)).await;
         assert!(next.is_taken() && !stuck.is_taken());
         assert!(stuck.behind_the_fence(|_| ()).is_none());
         drop(stuck);

@@ -18,9 +18,9 @@ use crate::mark::{MAX_MARK_AGE, MarkOfKey};
 
 /// Tokens in memory. Clones share them.
 ///
-/// Bounded: at most 100,000 tokens by default, the least recently used one leaves first. A token
-/// leaves by itself when neither it nor its refresh token is of use any more. Managers that share
-/// one see each other's changes at once, and only one of them fetches the token of a key at a time.
+/// The storage is bounded: it keeps at most 100,000 tokens by default and evicts the least recently used one first. It
+/// drops a token by itself once neither the token nor its refresh token can be used any more. Managers that share a
+/// storage see each other's changes at once, and only one of them fetches the token of a key at a time.
 ///
 /// ```
 /// use forge_core::{TokenData, TokenStorage};
@@ -71,13 +71,13 @@ impl InMemoryTokenStorageBuilder {
         self
     }
 
-    /// The clock by which tokens leave. Default: the machine's.
+    /// The clock by which tokens expire. Default: the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The storage, empty.
+    /// Builds the empty storage.
     pub fn build(self) -> InMemoryTokenStorage {
         let tokens = Cache::builder()
             .max_capacity(self.capacity)
@@ -103,12 +103,12 @@ impl InMemoryTokenStorage {
         Self::builder().build()
     }
 
-    /// A storage with settings of one's own.
+    /// A builder for a storage with other settings.
     pub fn builder() -> InMemoryTokenStorageBuilder {
         InMemoryTokenStorageBuilder { capacity: 100_000, clock: Arc::new(SystemClock) }
     }
 
-    /// Deletes all tokens. If a fetch began before, its token is not stored after this.
+    /// Deletes all tokens. A fetch that began before does not store its token afterwards.
     pub fn clear(&self) {
         self.0.leases.break_all_fences(|| {
             let _changing = self.0.change();
@@ -140,7 +140,7 @@ impl InMemoryTokenStorage {
         self.0.clock.now()
     }
 
-    /// Marks the refresh token of the key as spent by this lease.
+    /// Marks the refresh token of the key as sent by this lease.
     pub(crate) fn mark(&self, key: &str, id: TokenId, lease: u64, takeover: MarkTakeover) -> Spending {
         let marks = self.0.marks.get_with_by_ref(key, Arc::default);
         marks.make(id, lease, takeover, self.now())
@@ -152,18 +152,18 @@ impl InMemoryTokenStorage {
         }
     }
 
-    /// Keeps a token if that is right with a view to the one that is there. Says whether it did.
+    /// Stores a token if `may_replace` accepts the present one. Returns whether it did.
     pub(crate) fn set_if(
         &self,
         key: &str,
         token: &TokenData,
-        is_right: impl FnOnce(Option<TokenId>) -> bool,
+        may_replace: impl FnOnce(Option<TokenId>) -> bool,
     ) -> bool {
         let now = self.now().wall();
         let until = token.kept_until(now);
         {
             let _changing = self.0.change();
-            if !is_right(self.0.read(key).map(|kept| kept.token.id())) {
+            if !may_replace(self.0.read(key).map(|kept| kept.token.id())) {
                 return false;
             }
             if until.is_some_and(|until| until <= now) {
@@ -171,11 +171,11 @@ impl InMemoryTokenStorage {
             } else {
                 self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
             }
-            // What is stored brings another refresh token, or one that was not used up.
+            // The stored token has another refresh token, or one that was not used up.
             self.0.marks.invalidate(key);
             self.0.generations.bump(key);
         }
-        // Nobody may ever touch an expired entry again: without this it would stay.
+        // An expired entry may never be read again, and would stay without this.
         self.0.tokens.run_pending_tasks();
         true
     }
@@ -216,7 +216,7 @@ impl TokenStorage for InMemoryTokenStorage {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        // A fetch that began before this must not store its token after it.
+        // Race: a fetch that began before this deletion must not store its token after it.
         self.0.leases.break_fence(key, || {
             let _changing = self.0.change();
             self.0.tokens.invalidate(key);
@@ -261,8 +261,7 @@ impl TokenLeases for InMemoryTokenStorage {
     }
 }
 
-/// Lets moka free what has expired. Whether a token is still of use is judged on reading, by our
-/// own clock.
+/// Tells moka when to free an entry. Whether a token can still be used is judged on reading, by the injected clock.
 struct FreeMemory(Arc<dyn Clock>);
 
 impl FreeMemory {
