@@ -71,17 +71,18 @@ impl Exclusions {
 
     /// Decides on the path that is really sent, after joining and normalising.
     pub(crate) fn hold(&self, path: &str) -> bool {
-        // The usual case, in which nothing of the path is looked at.
+        // Most calls have no exclusions, and so do not read the path.
         if self.given.is_empty() {
             return false;
         }
         let path = &*with_upper_escapes(path);
         self.paths.contains(path)
-            // Where there are no patterns, nothing has to be made ready for them.
+            // Without patterns, `GlobSet` would still prepare the path for a match.
             || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
     }
 
-    /// Those that no path can match, as a log shows them; with a directory, no path below it.
+    /// The exclusions that match no path, as a log shows them. With a `directory`, those that match no path below
+    /// it.
     pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
         let never = move |given: &&Given| {
             !given.can_match || directory.is_some_and(|directory| !given.can_match_below(directory))
@@ -100,7 +101,7 @@ impl Given {
         Self { written: written.to_owned(), prefix, is_literal, can_match }
     }
 
-    /// Without its query, if there seems to be one: that may hold a secret.
+    /// The exclusion as a log shows it: without a part that looks like a query, which may hold a secret.
     fn shown(&self) -> String {
         match self.written.split_once(['?', '#']) {
             Some((path, _)) if !self.can_match => format!("{path}…"),
@@ -132,8 +133,8 @@ fn as_sent(path: &str) -> Result<String, ConfigError> {
     Ok(with_upper_escapes(url.path()).into_owned())
 }
 
-/// The same path, as RFC 3986 6.2.2.1 has it: `url` leaves the case of the escapes that it finds, and writes its
-/// own in upper case.
+/// The same path with upper-case escapes (RFC 3986 6.2.2.1): `url` keeps the case of the escapes that it finds,
+/// and writes its own in upper case.
 fn with_upper_escapes(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn what_the_documentation_says_of_tricky_paths_is_so() {
         let rows = documented();
-        assert_eq!(rows.len(), 53, "has the table been found?");
+        assert_eq!(rows.len(), 53, "rows found in the documentation's table");
         for Row { excluded, reference, base, sent, has_token } in rows {
             let is_pattern = excluded.contains(['*', '?', '[']);
             let (paths, patterns) =

@@ -8,7 +8,7 @@ use super::{Names, Secrets};
 use crate::hop::Trust;
 use crate::target::RequestUrl;
 
-/// What a request carries, as far as secrets may be in it.
+/// The parts of a request that may hold secrets.
 pub(crate) struct Carried<'a> {
     pub(crate) url: &'a Url,
     pub(crate) headers: &'a HeaderMap,
@@ -17,7 +17,7 @@ pub(crate) struct Carried<'a> {
 
 #[derive(Clone, Copy)]
 pub(crate) enum CarriedBody<'a> {
-    /// Empty where there is none.
+    /// The whole body; empty if the request has none.
     Bytes(&'a [u8]),
     Stream,
 }
@@ -34,8 +34,8 @@ impl<'a> Carried<'a> {
 }
 
 impl Secrets {
-    /// Learns what a request has carried whose answer redirects to `target`, and says how that is shown: its
-    /// path may repeat what this hop or an earlier one has carried.
+    /// Learns the secrets of a request that was redirected to `target`. Returns the target and how to show it:
+    /// its host or path may repeat a secret of this hop or of an earlier one.
     pub(crate) fn redirect(
         &mut self,
         carried: &Carried<'_>,

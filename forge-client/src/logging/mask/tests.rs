@@ -55,7 +55,7 @@ fn inv16_headers_are_masked_unless_they_are_public_by_mark_and_by_value() {
         "x-otp",
         "x-sid",
         "x-sig",
-        // Of no name that a list of credentials has.
+        // A credential whose name is in no list of credentials.
         "api-sign",
         "cb-access-sign",
         "cst",
@@ -373,7 +373,7 @@ fn inv16_a_query_or_a_form_that_is_nothing_but_a_value_is_masked() {
 }
 
 #[test]
-fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
+fn inv16_after_an_unreadable_body_the_log_shows_little_of_the_answer() {
     let long = format!(r#"{{"x":"{}","password":"a-canary"}}"#, "x".repeat(MAX_SEARCHED)).leak();
     for (content_type, body) in [
         ("application/json", &*long),
@@ -397,7 +397,7 @@ fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
     *stream.body_mut() = Some(reqwest::Body::wrap(reqwest::Body::from("a-canary")));
     let mask = Mask::of(&Carried::by(&stream), &trust(), [].into(), None);
     assert_eq!(mask.answer_headers(&headers(&[("etag", "x")]), &url(), &trust()), "etag: ***");
-    // One that has nothing to hide, and one that is one value.
+    // A body without secrets, and a body that counts as one secret.
     let text = "x".repeat(MAX_SEARCHED + 1).leak();
     for (content_type, body) in [("application/json", ""), ("text/plain", &*text)] {
         let mask = mask_of("https://a.example", &[("content-type", content_type)], body);
@@ -406,7 +406,7 @@ fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
 }
 
 #[test]
-fn inv16_a_credential_of_other_characters_than_ascii_is_masked_where_it_is_echoed() {
+fn inv16_a_credential_with_characters_outside_ascii_is_masked_where_it_is_echoed() {
     let mut request = Request::new(http::Method::GET, url());
     let cookie = HeaderValue::from_bytes("theme=dark; session=pässwörd".as_bytes()).unwrap();
     request.headers_mut().insert("cookie", cookie);
@@ -436,5 +436,5 @@ fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
     let later = Carried { headers: &empty, ..carried() };
     let target = Url::parse("https://other.test/Api-Example").unwrap();
     let redirected = secrets.redirect(&later, target, &trust(), [].into());
-    assert_eq!(redirected.shown(), "https://other.test/***", "what an earlier hop has carried");
+    assert_eq!(redirected.shown(), "https://other.test/***", "a secret of an earlier hop");
 }
