@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::HttpClientError;
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
-use crate::logging::{Carried, Mask};
+use crate::logging::{Mask, RequestContent};
 use crate::multipart::{parameter, parts};
 
 /// A request as a command line for `curl`: see [`RequestBuilder::to_curl`](crate::RequestBuilder::to_curl).
@@ -64,8 +64,8 @@ impl Shown<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, with_secrets: bool) -> fmt::Result {
         let (hop, trust) = (&self.hop, &self.client.trust);
         let mask = (!with_secrets).then(|| {
-            let carried = Carried { url: &hop.url, headers: &self.headers, body: hop.body.carried() };
-            Mask::of(&carried, trust, [].into(), None)
+            let content = RequestContent { url: &hop.url, headers: &self.headers, body: hop.body.content() };
+            Mask::of(&content, trust, [].into(), None)
         });
 
         f.write_str("curl")?;

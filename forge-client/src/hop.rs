@@ -7,7 +7,7 @@ use http_body::Body as _;
 use url::Url;
 
 use crate::auth::BareRequest;
-use crate::logging::CarriedBody;
+use crate::logging::BodyContent;
 use crate::public_headers::{is_harmless, is_public};
 use crate::target::{Origin, RequestUrl};
 use crate::upload::Watch;
@@ -165,11 +165,11 @@ impl RequestBody {
     }
 
     /// The body in the form in which [`Mask`](crate::logging::Mask) searches it for secrets.
-    pub(crate) fn carried(&self) -> CarriedBody<'_> {
+    pub(crate) fn content(&self) -> BodyContent<'_> {
         match self {
-            Self::Empty => CarriedBody::Bytes(&[]),
-            Self::Bytes(bytes) => CarriedBody::Bytes(bytes),
-            Self::Stream(_) => CarriedBody::Stream,
+            Self::Empty => BodyContent::Bytes(&[]),
+            Self::Bytes(bytes) => BodyContent::Bytes(bytes),
+            Self::Stream(_) => BodyContent::Stream,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::target::RequestUrl;
 use entry::Attempt;
 
 pub(crate) use entry::Entry;
-pub(crate) use mask::{Carried, CarriedBody, Mask, Secrets};
+pub(crate) use mask::{BodyContent, Mask, RequestContent, Secrets};
 
 /// What a client tells through `tracing` of each request that it sends.
 ///

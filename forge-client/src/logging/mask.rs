@@ -1,5 +1,5 @@
-mod carried;
 mod command_line;
+mod content;
 mod fields;
 mod names;
 mod references;
@@ -20,7 +20,7 @@ use fields::{Fields, Kind, Pair, byte_list, json_in};
 use names::Names;
 use references::bare;
 
-pub(crate) use carried::{Carried, CarriedBody};
+pub(crate) use content::{BodyContent, RequestContent};
 pub(super) use names::normalized;
 pub(crate) use secrets::Secrets;
 
@@ -43,14 +43,14 @@ impl Mask {
     /// A mask for one request and its answer. It masks values under the known names and under `keys`, which are
     /// [normalized], and the secrets of this request and of the `earlier` hops wherever a server echoes them.
     pub(crate) fn of(
-        carried: &Carried<'_>,
+        content: &RequestContent<'_>,
         trust: &Trust,
         keys: Arc<[String]>,
         earlier: Option<&Secrets>,
     ) -> Self {
         let names = Names::new(keys);
         let mut secrets = earlier.cloned().unwrap_or_default();
-        secrets.learn(carried, &names, trust);
+        secrets.learn(content, &names, trust);
         let is_incomplete = secrets.are_incomplete();
         Self { names, secrets: secrets.into_finder(), is_incomplete }
     }

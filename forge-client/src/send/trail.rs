@@ -8,7 +8,7 @@ use super::Call;
 use crate::HttpClientError;
 use crate::auth::CallAuth;
 use crate::hop::Hop;
-use crate::logging::{Carried, Logging, Secrets};
+use crate::logging::{Logging, RequestContent, Secrets};
 use crate::target::RequestUrl;
 
 /// The secrets of a call so far. Empty until the first redirect, which most calls do not meet.
@@ -53,9 +53,9 @@ impl Call<'_> {
                 },
                 |sent| *sent,
             );
-            let carried = Carried { url: &hop.url, headers: &headers, body: hop.body.carried() };
+            let content = RequestContent { url: &hop.url, headers: &headers, body: hop.body.content() };
             let names = client.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
-            trail.secrets.get_or_insert_default().redirect(&carried, target, trust, names)
+            trail.secrets.get_or_insert_default().redirect(&content, target, trust, names)
         };
         redirects.follow(hop, response, trust, shown)
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::carried::{Carried, CarriedBody};
+use super::content::{BodyContent, RequestContent};
 use super::fields::{Fields, Kind, Pair, json_in, pairs};
 use super::names::Names;
 use super::{MASKED, MAX_SEARCHED};
@@ -39,15 +39,15 @@ impl Secrets {
     }
 
     /// Adds the values that the log masks in a request.
-    pub(super) fn learn(&mut self, carried: &Carried<'_>, names: &Names, trust: &Trust) {
-        self.learn_headers(carried.headers, |name, value| names.mask_header(name, value, trust));
-        if let Some(query) = carried.url.query() {
+    pub(super) fn learn(&mut self, content: &RequestContent<'_>, names: &Names, trust: &Trust) {
+        self.learn_headers(content.headers, |name, value| names.mask_header(name, value, trust));
+        if let Some(query) = content.url.query() {
             self.learn_pairs(&pairs(query.as_bytes()), names);
         }
-        match carried.body {
-            CarriedBody::Bytes([]) => {}
-            CarriedBody::Bytes(body) => self.learn_body(carried.headers.get(CONTENT_TYPE), body, names),
-            CarriedBody::Stream => self.are_incomplete = true,
+        match content.body {
+            BodyContent::Bytes([]) => {}
+            BodyContent::Bytes(body) => self.learn_body(content.headers.get(CONTENT_TYPE), body, names),
+            BodyContent::Stream => self.are_incomplete = true,
         }
     }
 

@@ -9,25 +9,25 @@ use crate::hop::Trust;
 use crate::target::RequestUrl;
 
 /// The parts of a request that may hold secrets.
-pub(crate) struct Carried<'a> {
+pub(crate) struct RequestContent<'a> {
     pub(crate) url: &'a Url,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: CarriedBody<'a>,
+    pub(crate) body: BodyContent<'a>,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum CarriedBody<'a> {
+pub(crate) enum BodyContent<'a> {
     /// The whole body; empty if the request has none.
     Bytes(&'a [u8]),
     Stream,
 }
 
-impl<'a> Carried<'a> {
-    pub(crate) fn by(request: &'a Request) -> Self {
+impl<'a> RequestContent<'a> {
+    pub(crate) fn of(request: &'a Request) -> Self {
         let body = match request.body().map(reqwest::Body::as_bytes) {
-            None => CarriedBody::Bytes(&[]),
-            Some(Some(body)) => CarriedBody::Bytes(body),
-            Some(None) => CarriedBody::Stream,
+            None => BodyContent::Bytes(&[]),
+            Some(Some(body)) => BodyContent::Bytes(body),
+            Some(None) => BodyContent::Stream,
         };
         Self { url: request.url(), headers: request.headers(), body }
     }
@@ -38,13 +38,13 @@ impl Secrets {
     /// its host or path may repeat a secret of this hop or of an earlier one.
     pub(crate) fn redirect(
         &mut self,
-        carried: &Carried<'_>,
+        content: &RequestContent<'_>,
         target: Url,
         trust: &Trust,
         keys: Arc<[String]>,
     ) -> RequestUrl {
-        self.learn(carried, &Names::new(keys), trust);
-        match self.masked_redirect(carried.url, &target) {
+        self.learn(content, &Names::new(keys), trust);
+        match self.masked_redirect(content.url, &target) {
             Some(shown) => RequestUrl::masked(target, shown),
             None => target.into(),
         }
