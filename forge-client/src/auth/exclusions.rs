@@ -14,12 +14,12 @@ use pattern::SentPattern;
 pub(crate) struct Exclusions {
     paths: HashSet<String>,
     patterns: GlobSet,
-    given: Vec<Given>,
+    all: Vec<Exclusion>,
 }
 
-/// How a path or a pattern was written, and which paths it can match.
+/// One excluded path or pattern: how it was written, and which paths it can match.
 #[derive(Clone, Debug)]
-struct Given {
+struct Exclusion {
     written: String,
     prefix: String,
     is_literal: bool,
@@ -52,7 +52,7 @@ impl Exclusions {
         let mut exclusions = Self::default();
         for path in paths {
             let sent = as_sent(path)?;
-            exclusions.given.push(Given::path(path, &sent));
+            exclusions.all.push(Exclusion::path(path, &sent));
             exclusions.paths.insert(sent);
         }
         let mut globs = GlobSetBuilder::new();
@@ -63,7 +63,7 @@ impl Exclusions {
             let sent = SentPattern::of(pattern);
             let glob = GlobBuilder::new(&sent.glob).literal_separator(false).backslash_escape(true).build();
             globs.add(glob.map_err(|error| invalid_pattern().with_source(error))?);
-            exclusions.given.push(Given::pattern(pattern, sent));
+            exclusions.all.push(Exclusion::pattern(pattern, sent));
         }
         exclusions.patterns = globs.build().map_err(|error| invalid_pattern().with_source(error))?;
         Ok(exclusions)
@@ -72,7 +72,7 @@ impl Exclusions {
     /// Decides on the path that is really sent, after joining and normalising.
     pub(crate) fn hold(&self, path: &str) -> bool {
         // Most calls have no exclusions, and so do not read the path.
-        if self.given.is_empty() {
+        if self.all.is_empty() {
             return false;
         }
         let path = &*with_upper_escapes(path);
@@ -84,14 +84,14 @@ impl Exclusions {
     /// The exclusions that match no path, as a log shows them. With a `directory`, those that match no path below
     /// it.
     pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
-        let never = move |given: &&Given| {
-            !given.can_match || directory.is_some_and(|directory| !given.can_match_below(directory))
+        let never = move |exclusion: &&Exclusion| {
+            !exclusion.can_match || directory.is_some_and(|directory| !exclusion.can_match_below(directory))
         };
-        self.given.iter().filter(never).map(Given::shown)
+        self.all.iter().filter(never).map(Exclusion::shown)
     }
 }
 
-impl Given {
+impl Exclusion {
     fn path(written: &str, sent: &str) -> Self {
         Self { written: written.to_owned(), prefix: sent.to_owned(), is_literal: true, can_match: true }
     }
