@@ -155,7 +155,7 @@ impl RequestBody {
     }
 
     /// Whether the body is a stream without an exact size hint.
-    pub(crate) fn is_of_unknown_length(&self) -> bool {
+    pub(crate) fn has_unknown_length(&self) -> bool {
         matches!(self, Self::Stream(Some(stream)) if stream.size_hint().exact().is_none())
     }
 

@@ -17,7 +17,7 @@ pub use self::strategy::{
 };
 
 use self::budget::RetryBudget;
-use self::retryable::Retryable;
+use self::retryable::RetryableOutcomes;
 use crate::backoff::until_over;
 
 /// Has a request that is not idempotent by its method repeated safely, where the server knows it
@@ -82,7 +82,7 @@ impl RetryPolicy {
 
     /// A call has ended with an answer of this status.
     pub(crate) fn settle(&self, status: StatusCode) {
-        if !status.is_server_error() && !Retryable::TRANSIENT.contains_status(status) {
+        if !status.is_server_error() && !RetryableOutcomes::TRANSIENT.contains_status(status) {
             self.budget.deposit();
         }
     }

@@ -51,12 +51,12 @@ impl Judgement {
 fn is_hopeless(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes());
-        challenges(&value).iter().filter(|challenge| is_for_tokens(challenge)).any(has_hopeless_error)
+        challenges(&value).iter().filter(|challenge| is_token_scheme(challenge)).any(has_hopeless_error)
     })
 }
 
 /// Whether the scheme is one whose `error` RFC 6750 3 or RFC 9449 7.1 defines.
-fn is_for_tokens(challenge: &Challenge<'_>) -> bool {
+fn is_token_scheme(challenge: &Challenge<'_>) -> bool {
     ["Bearer", "DPoP"].iter().any(|scheme| challenge.scheme.eq_ignore_ascii_case(scheme))
 }
 

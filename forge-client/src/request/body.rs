@@ -49,7 +49,7 @@ impl TypedBody {
     /// Refuses a stream of unknown length with `GET`, `HEAD` and `CONNECT`: `hyper` sends no chunks with these
     /// methods, so the server would not get the body.
     pub(super) fn check_length(&self, field: &'static str, method: &Method) -> Result<(), ConfigError> {
-        if self.body.is_of_unknown_length() && [Method::GET, Method::HEAD, Method::CONNECT].contains(method) {
+        if self.body.has_unknown_length() && [Method::GET, Method::HEAD, Method::CONNECT].contains(method) {
             let expected =
                 format!("a body of known length: with `{method}` a stream of unknown length is not sent");
             return Err(ConfigError::new(field, expected));

@@ -28,14 +28,14 @@ pub enum RetryableError {
 
 /// The statuses and the errors that a strategy retries.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Retryable {
+pub(super) struct RetryableOutcomes {
     /// A bit for each status below 1024, so that strategies can be copied.
     statuses: [u64; 16],
     /// A bit for each error.
     errors: u8,
 }
 
-impl Retryable {
+impl RetryableOutcomes {
     /// The outcomes that may be better in a moment. It is a constant because the end of every call compares with
     /// it.
     pub(super) const TRANSIENT: Self = {
@@ -105,7 +105,7 @@ fn reason(error: &HttpClientError) -> Option<RetryableError> {
     })
 }
 
-impl fmt::Debug for Retryable {
+impl fmt::Debug for RetryableOutcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
         let statuses = (100..1000).filter_map(|code| StatusCode::from_u16(code).ok());
@@ -113,6 +113,6 @@ impl fmt::Debug for Retryable {
             statuses.filter(|status| self.contains_status(*status)).map(|status| status.as_u16()).collect();
         let errors = [Connect, Tls, Timeout, Interrupted, NoToken].into_iter();
         let errors: Vec<_> = errors.filter(|error| self.errors & bit(*error) != 0).collect();
-        f.debug_struct("Retryable").field("statuses", &statuses).field("errors", &errors).finish()
+        f.debug_struct("RetryableOutcomes").field("statuses", &statuses).field("errors", &errors).finish()
     }
 }

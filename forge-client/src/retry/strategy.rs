@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::retryable::{Retryable, RetryableError};
+use super::retryable::{RetryableError, RetryableOutcomes};
 use crate::backoff::Backoff;
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
@@ -120,7 +120,7 @@ impl<'a> RetryOutcome<'a> {
     /// lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        Retryable::TRANSIENT.contains(self)
+        RetryableOutcomes::TRANSIENT.contains(self)
     }
 
     /// The cool-down of the token source, if the client got no token and the source reports one.
@@ -147,14 +147,14 @@ impl RetryStrategy for NoRetryStrategy {
 pub struct SimpleRetryStrategy {
     max_retries: u32,
     delay: Duration,
-    retryable: Retryable,
+    retryable: RetryableOutcomes,
 }
 
 impl SimpleRetryStrategy {
     /// 3 times, after 1 s each.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: Retryable::TRANSIENT }
+        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: RetryableOutcomes::TRANSIENT }
     }
 
     /// How often a request is sent again at most. Default: 3.
@@ -230,7 +230,7 @@ impl RetryStrategy for SimpleRetryStrategy {
 pub struct ExponentialBackoffRetryStrategy {
     max_retries: u32,
     backoff: Backoff,
-    retryable: Retryable,
+    retryable: RetryableOutcomes,
 }
 
 impl ExponentialBackoffRetryStrategy {
@@ -243,7 +243,7 @@ impl ExponentialBackoffRetryStrategy {
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 3, backoff, retryable: Retryable::TRANSIENT }
+        Self { max_retries: 3, backoff, retryable: RetryableOutcomes::TRANSIENT }
     }
 
     /// How often a request is sent again at most. Default: 3.
