@@ -125,7 +125,7 @@ mod tests {
         rejected: Mutex<Vec<TokenId>>,
     }
 
-    type Obtained<T> = Result<T, AuthenticationError>;
+    type TokenResult<T> = Result<T, AuthenticationError>;
 
     #[async_trait]
     impl TokenSource for Source {
@@ -133,19 +133,19 @@ mod tests {
             self.at_hand.clone()
         }
 
-        async fn get_token(&self) -> Obtained<Arc<Credential>> {
+        async fn get_token(&self) -> TokenResult<Arc<Credential>> {
             unreachable!("no I/O")
         }
 
-        async fn invalidate_token(&self) -> Obtained<()> {
+        async fn invalidate_token(&self) -> TokenResult<()> {
             unreachable!("no I/O")
         }
 
-        async fn force_refresh(&self) -> Obtained<Arc<Credential>> {
+        async fn force_refresh(&self) -> TokenResult<Arc<Credential>> {
             unreachable!("no I/O")
         }
 
-        async fn refresh_rejected(&self, _: &Credential) -> Obtained<Option<Arc<Credential>>> {
+        async fn refresh_rejected(&self, _: &Credential) -> TokenResult<Option<Arc<Credential>>> {
             unreachable!("no I/O")
         }
 

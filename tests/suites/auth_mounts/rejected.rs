@@ -90,8 +90,8 @@ async fn inv12_the_documents_strategy_gets_in_with_the_third_token<M: Mount>() {
     assert_eq!(world.api.tokens_seen(), 3, "no token is sent twice");
 }
 
-/// The replay's delay (1.5 s) is longer than the manager's back-off (1 s). So the back-off does not keep the
-/// rejected token in use, and another call gets a new one.
+/// The first replay is sent 1.5 s after the renewal, when the manager's back-off (1 s) is over. So the manager
+/// stops handing out the token at the second rejection, while the later replay waits for another 1.5 s.
 async fn inv11_while_a_later_replay_waits_no_other_call_gets_the_rejected_token<M: Mount>() {
     let strategy = SimpleAuthRetryStrategy::new().max_retries(2).delay(Duration::from_millis(1_500));
     let world = Arc::new(World::<M>::with(|auth| auth.auth_retry_strategy(strategy)).await);

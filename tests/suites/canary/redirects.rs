@@ -20,16 +20,16 @@ use crate::logs;
 
 /// The `Debug` texts of everything that hooks of all kinds saw.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<String>>);
+struct HookRecord(Arc<Mutex<String>>);
 
-impl Seen {
+impl HookRecord {
     fn add(&self, value: &impl Debug) {
         self.0.lock().expect("unpoisoned").push_str(&debug(value));
     }
 }
 
 /// An auth hook that sends a secret, and records each request.
-struct Signature(String, Seen);
+struct Signature(String, HookRecord);
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 
@@ -55,7 +55,7 @@ fn source(token: &str) -> TokenAuth {
 }
 
 /// Clients that carry a secret, each in another way.
-fn clients(url: &str, secret: &str, seen: &Seen) -> Vec<(&'static str, HttpClientBuilder)> {
+fn clients(url: &str, secret: &str, seen: &HookRecord) -> Vec<(&'static str, HttpClientBuilder)> {
     let new = || HttpClient::builder(url);
     let of_hook = secret.to_owned();
     vec![
@@ -123,7 +123,7 @@ async fn look_at(canaries: &mut Canaries, what: &str, request: RequestBuilder) {
 #[tokio::test]
 async fn inv16_a_secret_in_the_path_of_a_redirect_is_not_shown() {
     logs::keep();
-    let (canary, seen) = (Canary::token("repeated"), Seen::default());
+    let (canary, seen) = (Canary::token("repeated"), HookRecord::default());
     let secret = canary.to_string();
     let mut canaries = Canaries::new([canary]);
     let home = Origin::start(|_| RawReply::ok("")).await.expect("a server");

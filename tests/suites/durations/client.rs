@@ -9,10 +9,10 @@ use requestforge::{
 use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::Setting;
 
-type Set = fn(HttpClientBuilder, Duration) -> HttpClientBuilder;
-type SetOfBreaker = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;
+type Setter = fn(HttpClientBuilder, Duration) -> HttpClientBuilder;
+type BreakerSetter = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;
 
-const SETTINGS: [(&str, Set, Setting); 6] = [
+const SETTINGS: [(&str, Setter, Setting); 6] = [
     ("timeout", HttpClientBuilder::with_timeout, Setting::Positive("timeout")),
     ("total_timeout", HttpClientBuilder::with_total_timeout, Setting::Positive("total_timeout")),
     ("connect_timeout", HttpClientBuilder::with_connect_timeout, Setting::Positive("connect_timeout")),
@@ -91,7 +91,7 @@ async fn every_time_out_of_a_request_takes_zero_the_least_and_the_most() {
 #[tokio::test]
 async fn every_duration_of_a_breaker_takes_zero_the_least_and_the_most() {
     let origin = origin().await;
-    let settings: [(&'static str, SetOfBreaker); 2] = [
+    let settings: [(&'static str, BreakerSetter); 2] = [
         ("open_for", CircuitBreakerBuilder::open_for),
         ("failure_rate", |builder, window| builder.failure_rate(0.5, 1, window)),
     ];

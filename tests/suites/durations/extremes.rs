@@ -14,11 +14,11 @@ pub(crate) async fn used<T>(case: &str, usage: impl Future<Output = T>) -> T {
     watch();
     let outcome = tokio::time::timeout(MAX_CASE, usage).await;
     let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it does not end"));
-    settled(case).await;
+    check_for_panics(case).await;
     outcome
 }
 
-pub(crate) async fn settled(case: &str) {
+pub(crate) async fn check_for_panics(case: &str) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let panics = std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(panics.is_empty(), "{case}: {panics:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use requestforge::{ConfigError, HttpClientError};
 
-use crate::extremes::{settled, watch};
+use crate::extremes::{check_for_panics, watch};
 
 /// Long enough for a background task to begin.
 const SOON: Duration = Duration::from_millis(200);
@@ -57,6 +57,6 @@ impl Setting {
 pub(crate) async fn used_for_a_while<T>(case: &str, usage: impl Future<Output = T>) -> Option<T> {
     watch();
     let outcome = tokio::time::timeout(SOON, usage).await.ok();
-    settled(case).await;
+    check_for_panics(case).await;
     outcome
 }

@@ -11,9 +11,9 @@ use requestforge::{
 use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::{Setting, used_for_a_while};
 
-type Set = fn(TokenManagerBuilder, Duration) -> TokenManagerBuilder;
+type Setter = fn(TokenManagerBuilder, Duration) -> TokenManagerBuilder;
 
-const SETTINGS: [(&str, Set, Setting); 5] = [
+const SETTINGS: [(&str, Setter, Setting); 5] = [
     ("fetch_timeout", TokenManagerBuilder::fetch_timeout, Setting::Positive("fetch_timeout")),
     ("advisory_window", TokenManagerBuilder::advisory_window, Setting::Any),
     ("mandatory_window", TokenManagerBuilder::mandatory_window, Setting::Any),

@@ -7,12 +7,12 @@ use requestforge::RedisTokenStorageBuilder;
 use crate::extremes::{EXTREMES, used};
 use crate::world::World;
 
-type Set = fn(RedisTokenStorageBuilder, Duration) -> RedisTokenStorageBuilder;
+type Setter = fn(RedisTokenStorageBuilder, Duration) -> RedisTokenStorageBuilder;
 
 #[tokio::test]
 async fn every_duration_is_refused_or_works() {
     let world = World::start().await;
-    let settings: [(&str, Set); 4] = [
+    let settings: [(&str, Setter); 4] = [
         ("command_timeout", RedisTokenStorageBuilder::command_timeout),
         ("lease", RedisTokenStorageBuilder::lease),
         ("recheck_after", |builder, value| builder.recheck_after(value).trusted_for(Duration::MAX)),
