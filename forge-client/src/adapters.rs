@@ -51,7 +51,8 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Whether an answer leads to a replay, and after what delay. Has what was rejected renewed, when that is due.
+/// Has the token source renew a rejected credential, after the schedule's first delay. Returns the delay before
+/// the replay; `None` if the request is not replayed.
 async fn settle(
     auth: &mut CallAuth<'_>,
     judgement: Judgement,
@@ -69,7 +70,8 @@ async fn settle(
     Ok(replays.then_some(schedule.before_replay))
 }
 
-/// Waits before a renewal or a replay. Most strategies have it sent at once, which asks no timer of the runtime.
+/// Waits before a renewal or a replay. Without a delay it needs no timer of the runtime; most strategies set
+/// none.
 async fn pause(delay: Duration) {
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

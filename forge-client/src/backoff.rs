@@ -23,13 +23,13 @@ impl Backoff {
     }
 }
 
-/// How long to wait for another one's back-off to be over, a token source's say.
+/// How long to wait until the back-off of a token source is over.
 pub(crate) fn until_over(back_off: Duration) -> Duration {
     if back_off.is_zero() { back_off } else { back_off.saturating_add(MAX_CLOCK_TICK) }
 }
 
-/// Race: the clock of a token source may tick in steps, up to 10 ms on Linux, and our timer does not. Asked
-/// exactly at the end of its back-off, the source may still say no.
+/// Race: the clock of a token source may tick in steps of up to 10 ms on Linux, and our timer does not. A request
+/// at the exact end of the back-off may reach the source while its clock is still behind.
 const MAX_CLOCK_TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -19,12 +19,12 @@ use crate::{HttpClientError, RequestBuilder};
 /// Cheap to clone; clones share connections.
 ///
 /// Credentials go to the origin (scheme, host, port) of the base URL, and to
-/// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute
-/// URL and no redirect carries them anywhere else, and what a redirect chain has lost it does not
-/// get back. Default headers share that fate, and so do a request's own headers on a redirect, unless they are
+/// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute URL and no
+/// redirect carries them anywhere else, and what a redirect chain has lost it does not get back. The same rule
+/// holds for default headers, and on a redirect for a request's own headers, unless they are
 /// [known to carry no credential](crate::HttpClientConfigBuilder::with_public_header).
 ///
-/// This machine (`localhost`, 127.0.0.0/8, `[::1]`) is called without a proxy.
+/// The client calls this machine (`localhost`, 127.0.0.0/8, `[::1]`) without a proxy.
 ///
 /// Each service with tokens of its own has a client of its own:
 ///

@@ -30,7 +30,7 @@ pub struct HttpClientConfig(Settings);
 /// | --- | --- |
 /// | [`with_base_url`](Self::with_base_url) | none: URLs must be absolute |
 /// | [`with_header`](Self::with_header) | none |
-/// | [`with_public_header`](Self::with_public_header) | none besides those of its list |
+/// | [`with_public_header`](Self::with_public_header) | none besides the built-in list |
 /// | [`with_timeout`](Self::with_timeout) | 30 s an attempt |
 /// | [`with_total_timeout`](Self::with_total_timeout) | none |
 /// | [`with_connect_timeout`](Self::with_connect_timeout) | 10 s |
@@ -43,7 +43,7 @@ pub struct HttpClientConfig(Settings);
 /// | [`with_redirects`](Self::with_redirects) | followed, at most 10 |
 /// | [`with_max_body`](Self::with_max_body) | 64 MiB |
 /// | authentication | none |
-/// | [`with_plain_http_credentials`](Self::with_plain_http_credentials) | a warning if they go over plain http |
+/// | [`with_plain_http_credentials`](Self::with_plain_http_credentials) | a warning if credentials go over plain http |
 /// | [`with_request_hook`](Self::with_request_hook), [`with_response_hook`](Self::with_response_hook), [`with_error_hook`](Self::with_error_hook) | none |
 /// | [`with_logging`](Self::with_logging) | nothing is logged |
 ///
@@ -87,7 +87,7 @@ impl HttpClientConfigBuilder {
     }
 }
 
-// Not derived: a copy has nothing to do with what is made of it.
+// Not derived: `derive(Clone)` would demand `T: Clone`, and no builder holds a `T`.
 impl<T> Clone for HttpClientConfigBuilder<T> {
     fn clone(&self) -> Self {
         Self {
@@ -144,9 +144,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// A header for every request that does not set it itself. It goes to trusted origins only, unless it is a
-    /// [public header](Self::with_public_header). `Content-Length` and `Transfer-Encoding` are refused: they
-    /// follow from the body.
+    /// A header for every request that does not set it itself. The client sends it to trusted origins only,
+    /// unless it is a [public header](Self::with_public_header). The builder refuses `Content-Length` and
+    /// `Transfer-Encoding`: they follow from the body.
     pub fn with_header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -168,14 +168,14 @@ impl<T> HttpClientConfigBuilder<T> {
         headers.into_iter().fold(self, |builder, (name, value)| builder.with_header(name, value))
     }
 
-    /// One more header that carries no credential. Public headers go to every origin, and
-    /// [the log](crate::Logging::log_headers) shows their values. All others may carry a credential, whatever
-    /// their names: the client takes its default headers, and on a redirect also a request's own, to origins only
-    /// that may see the client's credentials, and the log masks their values.
+    /// Adds a header that carries no credential. Public headers go to every origin, and
+    /// [the log](crate::Logging::log_headers) shows their values. Every other header may carry a credential,
+    /// whatever its name, so the log masks its value. The client sends such default headers only to origins that
+    /// may see its credentials; on a redirect it treats such headers of a request in the same way.
     ///
-    /// Public from the beginning are `Accept`, `Accept-*`, `Cache-Control`, `Content-*`, `If-*`, `Range`,
-    /// `Traceparent`, `Tracestate`, `User-Agent`, `X-Correlation-ID`, `X-Request-ID`, and what a
-    /// [hook](crate::RequestHook::public_headers) names. A value marked sensitive is never public.
+    /// The built-in list is `Accept`, `Accept-*`, `Cache-Control`, `Content-*`, `If-*`, `Range`, `Traceparent`,
+    /// `Tracestate`, `User-Agent`, `X-Correlation-ID` and `X-Request-ID`. A
+    /// [hook](crate::RequestHook::public_headers) can add others. A value marked sensitive is never public.
     ///
     /// [`build`](HttpClientConfigBuilder::build) refuses the headers of the client's authentication,
     /// `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`.

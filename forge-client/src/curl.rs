@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::HttpClientError;
 use crate::client::Inner;
 use crate::hop::{Hop, RequestBody};
-use crate::logging::{Carried, Mask};
+use crate::logging::{Mask, RequestContent};
 use crate::multipart::{parameter, parts};
 
 /// A request as a command line for `curl`: see [`RequestBuilder::to_curl`](crate::RequestBuilder::to_curl).
@@ -26,12 +26,12 @@ struct Shown<'a> {
     client: &'a Inner,
     hop: Hop<'a>,
     headers: HeaderMap,
-    /// The request's own.
+    /// The request's own time-out; the client's is not shown.
     timeout: Option<Duration>,
 }
 
 impl<'a> Curl<'a> {
-    /// `headers`: those of the hop, with what authenticates it. `timeout`: if the request has one of its own.
+    /// `headers`: those of the hop, and those that authenticate it. `timeout`: the request's own, if it has one.
     pub(crate) fn of(
         client: &'a Inner,
         mut hop: Hop<'a>,
@@ -64,8 +64,8 @@ impl Shown<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, with_secrets: bool) -> fmt::Result {
         let (hop, trust) = (&self.hop, &self.client.trust);
         let mask = (!with_secrets).then(|| {
-            let carried = Carried { url: &hop.url, headers: &self.headers, body: hop.body.carried() };
-            Mask::of(&carried, trust, [].into(), None)
+            let content = RequestContent { url: &hop.url, headers: &self.headers, body: hop.body.content() };
+            Mask::of(&content, trust, [].into(), None)
         });
 
         f.write_str("curl")?;
@@ -87,7 +87,7 @@ impl Shown<'_> {
         let form = self.form(mask.as_ref());
         for (name, value) in &self.headers {
             if form.is_some() && name == CONTENT_TYPE {
-                // That of `curl` names the boundary of `curl`.
+                // `curl` writes this header itself, with the boundary that it chooses.
                 continue;
             }
             let value = match &mask {
@@ -111,7 +111,7 @@ impl Shown<'_> {
         Ok(())
     }
 
-    /// The body as options for a multipart form, if it is one that `curl` can send.
+    /// The body as `curl` options for a multipart form; `None` if it is none, or `curl` has no options for it.
     fn form(&self, mask: Option<&Mask>) -> Option<String> {
         let body = self.hop.body.at_hand().filter(|body| body.len() <= MAX_FORM)?;
         let content_type = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
@@ -128,7 +128,8 @@ impl Shown<'_> {
     }
 }
 
-/// In seconds, to the millisecond, as `curl` counts; never 0, which would be no limit.
+/// The time-out in seconds, rounded up to the millisecond, in which `curl` counts. Rounding up never gives 0,
+/// which `curl` takes for no limit.
 fn seconds(timeout: Duration) -> f64 {
     (timeout.as_secs_f64() * 1e3).ceil() / 1e3
 }
@@ -147,10 +148,11 @@ fn data(body: &RequestBody, content_type: Option<&HeaderValue>, mask: Option<&Ma
 /// More does not fit into a command line everywhere.
 const MAX_SHOWN: usize = 64 * 1024;
 
-/// How much of a form is looked through for its parts: files may be among them, which are only named.
+/// The maximum length in bytes of a form that is split into its parts. It is larger than [`MAX_SHOWN`], because
+/// the command line contains only the name of a file.
 const MAX_FORM: usize = 4 * 1024 * 1024;
 
-/// The longest time that `curl` takes: it counts milliseconds in 32 bits on some machines.
+/// The maximum time-out that `curl` accepts: on some machines it counts milliseconds in 32 bits.
 const MAX_TIME: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// A method may be any token (RFC 9110 5.6.2), and most of what a shell acts on may stand in one.

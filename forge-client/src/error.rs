@@ -14,17 +14,18 @@ use crate::target::RequestUrl;
 /// [`source`](Error::source) chain holds a credential, unless a hook or the stream of a request's body put one
 /// into its own error.
 ///
-/// The path is shown, unless a redirect repeats there what the call has carried as a secret. Where an API takes
-/// a secret in it (`/bot<token>/…`), log what the predicates and [`status_code`](Self::status_code) say, and neither the error itself nor its sources.
+/// It shows the path, except when a redirect leads to a path that repeats a secret of the call. If an API takes a
+/// secret in the path (`/bot<token>/…`), log neither the error nor its sources, but the results of the predicates
+/// and of [`status_code`](Self::status_code).
 pub struct HttpClientError(Box<Inner>);
 
 struct Inner {
     kind: Kind,
     request: Option<(Method, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
-    /// Requests sent.
+    /// How many requests were sent.
     attempts: u32,
-    /// Of the answer, where somebody asked for it.
+    /// The beginning of the answer's body, if the caller asked for it.
     body: Option<Bytes>,
 }
 
@@ -99,15 +100,15 @@ impl HttpClientError {
         self.0.kind == Kind::Hook
     }
 
-    /// From [`error_for_status`](crate::HttpResponse::error_for_status), or
+    /// The error is from [`error_for_status`](crate::HttpResponse::error_for_status) or
     /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body).
     #[must_use]
     pub fn is_status(&self) -> bool {
         matches!(self.0.kind, Kind::Status(_))
     }
 
-    /// There was no answer, or no token, also after retries. The [`source`](Error::source) is the error of the last
-    /// attempt, and the other predicates tell what it was: [`is_timeout`](Self::is_timeout),
+    /// There was no answer, or no token, also after retries. The [`source`](Error::source) is the error of the
+    /// last attempt, and the other predicates tell what it was: [`is_timeout`](Self::is_timeout),
     /// [`is_connect`](Self::is_connect), …
     #[must_use]
     pub fn is_max_retries(&self) -> bool {
@@ -153,18 +154,19 @@ impl HttpClientError {
         }
     }
 
-    /// How many requests were sent before the call ended so: one, and one more for each retry, each replay after
-    /// a 401 and each redirect. 0: none was.
+    /// How many requests the call sent before it failed: one, and one more for each retry, each replay after a
+    /// 401 and each redirect. 0: it sent none.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How the body of the answer begins, at most 64 KiB of it, where
-    /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body) made the error; else `None`.
+    /// The first 64 KiB of the answer's body, if
+    /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body) made the error; else
+    /// `None`.
     ///
-    /// It is as the server sent it, and nothing is masked: a server may echo a secret. Neither `Display` nor
-    /// `Debug` shows it; look for what you know in it rather than log it.
+    /// The body is as the server sent it. Nothing in it is masked, and a server may echo a secret. Neither
+    /// `Display` nor `Debug` shows it. Do not log it; read the fields that you know.
     ///
     /// ```no_run
     /// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
@@ -219,8 +221,8 @@ impl HttpClientError {
         matches!(self.0.kind, Kind::Timeout | Kind::Connect | Kind::Tls | Kind::Exchange)
     }
 
-    /// Whether nothing was sent since no token could be had, and one may be had later: what a retry strategy is
-    /// asked about, too.
+    /// Whether the client sent nothing because it got no token, and may get one later. The client asks the retry
+    /// strategy about such an error, too.
     pub(crate) fn is_transient_lack_of_token(&self) -> bool {
         self.0.kind == Kind::Authentication
             && self.authentication_error().is_some_and(AuthenticationError::is_transient)
@@ -253,7 +255,7 @@ impl HttpClientError {
         self
     }
 
-    /// The same after so many requests.
+    /// The same error of a call that sent this many requests.
     #[cold]
     pub(crate) fn after(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
@@ -390,7 +392,7 @@ impl fmt::Display for HttpClientError {
             Kind::MaxRetries(retries) => {
                 let lacking = if self.is_authentication() { "token" } else { "answer" };
                 let times = if *retries == 1 { "retry" } else { "retries" };
-                write!(f, "no {lacking}, after {retries} {times}, either")
+                write!(f, "no {lacking} after {retries} {times}")
             }
         }
     }
@@ -462,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn the_errors_that_are_retried_can_be_chosen() {
+    fn a_strategy_retries_the_chosen_errors_only() {
         use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
         let lack_of_token = |kind| HttpClientError::from(AuthenticationError::new("crm", kind));
         let failure = |error| match error {

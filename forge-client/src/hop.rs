@@ -7,7 +7,7 @@ use http_body::Body as _;
 use url::Url;
 
 use crate::auth::BareRequest;
-use crate::logging::CarriedBody;
+use crate::logging::BodyContent;
 use crate::public_headers::{is_harmless, is_public};
 use crate::target::{Origin, RequestUrl};
 use crate::upload::Watch;
@@ -31,7 +31,7 @@ pub(crate) struct Trust {
     pub(crate) origins: Vec<Origin>,
     /// The headers of the client's authentication.
     pub(crate) sensitive_names: Vec<HeaderName>,
-    /// Headers that the client's user has named as public.
+    /// The headers that a setting or a request hook names as public.
     pub(crate) public_names: Vec<HeaderName>,
 }
 
@@ -54,7 +54,7 @@ impl Trust {
         value.is_sensitive() || self.sensitive_names.contains(name)
     }
 
-    /// Leaves public headers only.
+    /// Removes all headers that are not public.
     fn strip(&self, headers: &mut HeaderMap) {
         let is_public =
             |name: &HeaderName| headers.get_all(name).iter().all(|value| self.is_public(name, value));
@@ -66,8 +66,8 @@ impl Trust {
 }
 
 impl<'a> Hop<'a> {
-    /// The first hop. Of the client's default headers only public ones go to an origin that is not trusted; the
-    /// caller's own go where the caller says.
+    /// The first hop. To an origin that is not trusted it takes only the public ones of the client's default
+    /// headers. The request's own headers go to any origin: the caller chose the URL.
     pub(crate) fn first(
         method: Method,
         url: RequestUrl,
@@ -154,8 +154,8 @@ impl RequestBody {
         matches!(self, Self::Empty)
     }
 
-    /// Whether it is a stream that does not say how long it is.
-    pub(crate) fn is_of_unknown_length(&self) -> bool {
+    /// Whether the body is a stream without an exact size hint.
+    pub(crate) fn has_unknown_length(&self) -> bool {
         matches!(self, Self::Stream(Some(stream)) if stream.size_hint().exact().is_none())
     }
 
@@ -164,12 +164,12 @@ impl RequestBody {
         !matches!(self, Self::Stream(None))
     }
 
-    /// As far as secrets may be in it.
-    pub(crate) fn carried(&self) -> CarriedBody<'_> {
+    /// The body in the form in which [`Mask`](crate::logging::Mask) searches it for secrets.
+    pub(crate) fn content(&self) -> BodyContent<'_> {
         match self {
-            Self::Empty => CarriedBody::Bytes(&[]),
-            Self::Bytes(bytes) => CarriedBody::Bytes(bytes),
-            Self::Stream(_) => CarriedBody::Stream,
+            Self::Empty => BodyContent::Bytes(&[]),
+            Self::Bytes(bytes) => BodyContent::Bytes(bytes),
+            Self::Stream(_) => BodyContent::Stream,
         }
     }
 

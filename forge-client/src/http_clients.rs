@@ -10,7 +10,7 @@ use url::Url;
 
 pub(crate) type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
 
-/// What the `reqwest` clients of a client have in common.
+/// The settings that the `reqwest` clients of a client have in common.
 #[derive(Clone)]
 pub(crate) struct HttpSettings {
     pub(crate) timeout: Duration,
@@ -20,8 +20,8 @@ pub(crate) struct HttpSettings {
     pub(crate) configure: Option<ConfigureHttp>,
 }
 
-/// One `reqwest` client for this machine, which uses no proxy, and one for all other hosts. A client builds the
-/// second one of them only when a request needs it.
+/// One `reqwest` client for this machine, which uses no proxy, and one for all other hosts. The first request
+/// that needs the second of them builds it.
 pub(crate) struct HttpClients {
     settings: HttpSettings,
     direct: OnceLock<Client>,
@@ -31,14 +31,14 @@ pub(crate) struct HttpClients {
 /// How requests get to a host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Route {
-    /// Without a proxy, whatever the settings and the environment say: a proxy would see what stays on this
-    /// machine otherwise, and its own loopback is another one.
+    /// Without a proxy, whatever the settings and the environment say. A proxy would see credentials that
+    /// otherwise stay on this machine, and would connect to its own loopback address instead of ours.
     Direct,
     AsConfigured,
 }
 
 impl HttpClients {
-    /// With the client for this URL; without a URL, the one for other hosts.
+    /// Builds the client for this URL at once; without a URL, the one for other hosts.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl HttpClients {
     ///
     /// # Errors
     ///
-    /// It is the second one, and could not be built.
+    /// This call has to build the second client, and `reqwest` rejects the settings.
     pub(crate) fn for_url(&self, url: &Url) -> Result<&Client, ConfigError> {
         self.by(Route::to(url))
     }
@@ -65,7 +65,8 @@ impl HttpClients {
         };
         match client.get() {
             Some(client) => Ok(client),
-            // If two requests race to this point, both build a client, and one of the two is dropped unused.
+            // Race: two requests may both build a client here. `get_or_init` keeps one of them and drops the
+            // other.
             None => self.settings.build(route).map(|built| client.get_or_init(|| built)),
         }
     }
@@ -81,8 +82,11 @@ impl HttpSettings {
     fn build(&self, route: Route) -> Result<Client, ConfigError> {
         #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // reqwest would panic.
-            return Err(ConfigError::new("http", "a crypto provider of rustls, installed by the program"));
+            // Without a provider `reqwest` panics.
+            return Err(ConfigError::new(
+                "http",
+                "a crypto provider of rustls that the program has installed",
+            ));
         }
         let mut builder = Client::builder()
             .connect_timeout(clamp_duration(self.connect_timeout))
@@ -103,7 +107,7 @@ impl HttpSettings {
             .timeout(clamp_duration(self.timeout))
             .redirect(Policy::none())
             .referer(false)
-            // Without a bound each request is copied, for a retry that never comes.
+            // Without this bound `reqwest` copies each request for a retry that it never makes.
             .retry(reqwest::retry::never().max_retries_per_request(0))
             .build()
             .map_err(|error| ConfigError::new("http", "settings that reqwest accepts").with_source(error))

@@ -14,7 +14,7 @@ use crate::target::RequestUrl;
 use entry::Attempt;
 
 pub(crate) use entry::Entry;
-pub(crate) use mask::{Carried, CarriedBody, Mask, Secrets};
+pub(crate) use mask::{BodyContent, Mask, RequestContent, Secrets};
 
 /// What a client tells through `tracing` of each request that it sends.
 ///
@@ -33,9 +33,10 @@ pub(crate) use mask::{Carried, CarriedBody, Mask, Secrets};
 ///
 /// An answer's body, if asked for, has an event of its own: when the caller has read it.
 ///
-/// Paths are shown, except for one of a redirect that repeats a secret of the call. An API that takes a secret in one (`/bot<token>/…`) is not for this log, nor for one of
-/// [errors](crate::HttpClientError): filter them in the subscriber, or let a
-/// [response hook](crate::ResponseHook) and an [error hook](crate::ErrorHook) tell what may be told instead.
+/// Paths are shown, except for that of a redirect that repeats a secret of the call. If an API takes a secret in
+/// the path (`/bot<token>/…`), do not log its requests, nor its [errors](crate::HttpClientError). Filter them in
+/// the subscriber, or log what is harmless in a [response hook](crate::ResponseHook) and an
+/// [error hook](crate::ErrorHook) of your own.
 ///
 /// Nothing is looked at while no subscriber takes such events.
 ///
@@ -73,16 +74,17 @@ impl Logging {
 
     /// Whether headers are told, too. Default: no.
     ///
-    /// Values are shown of [public headers](crate::HttpClientConfigBuilder::with_public_header) only, and of those
-    /// that standards define to carry no credential (`Age`, `Allow`, `Connection`, `Date`, `ETag`, `Expires`,
-    /// `Host`, `Last-Modified`, `Location`, `Retry-After`, `Server`, `Vary`, `Via`, the numbers of a rate limit,
-    /// …). All others are masked, whatever their names, and so are values marked sensitive, values under one of
-    /// the [`sensitive_keys`](Self::sensitive_keys), and whatever a server echoes of what is masked in the request:
-    /// its headers and the cookies and parameters in them, its query, its body. What is shorter than 6 bytes is
-    /// not searched for; if there are more than 1,024 such values, every value is masked. After 64 KiB of
-    /// values only their lengths are told. URLs, also relative ones and those within a text, lose user-info,
-    /// query and fragment. Where a [body hides](Self::log_body) what it holds, most headers of its answer are
-    /// masked.
+    /// The log shows the values of [public headers](crate::HttpClientConfigBuilder::with_public_header), and of
+    /// headers that by their standards carry no credential (`Age`, `Allow`, `Connection`, `Date`, `ETag`,
+    /// `Expires`, `Host`, `Last-Modified`, `Location`, `Retry-After`, `Server`, `Vary`, `Via`, the numbers of a
+    /// rate limit, …). It masks the values of all others, whatever their names. It also masks values marked
+    /// sensitive, and values under one of the [`sensitive_keys`](Self::sensitive_keys).
+    ///
+    /// Servers echo requests. So the log masks in an answer whatever it masks in the request: headers, the
+    /// cookies and parameters in them, the query, the body. It does not search for values shorter than 6 bytes.
+    /// If there are more than 1,024 values to search for, it masks every value. After 64 KiB of values it shows
+    /// only their lengths. URLs, also relative ones and those within a text, lose user-info, query and fragment.
+    /// If the log [cannot read](Self::log_body) the request's body, it masks most headers of the answer.
     pub fn log_headers(mut self, log: bool) -> Self {
         self.log_headers = log;
         self
@@ -97,10 +99,10 @@ impl Logging {
     /// (`{"name":"password","value":"…"}`); not in a list of pairs (`["password","…"]`), and not in XML or
     /// other languages within a text. Of other bodies, and of streams, only the length is told.
     ///
-    /// An echo is known by what the request's body says: a value in JSON, a form or a multipart form, or the
-    /// whole of another body. If that cannot be read, the log tells only the length of the answer's body, and of
-    /// its headers only `Content-Type`, `Content-Length` and `Date`: so it is after a stream, and after JSON or a
-    /// form of more than 64 KiB, or one that is not what its `Content-Type` says.
+    /// To recognise an echo, the log reads the request's body: the values in JSON, a form or a multipart form, or
+    /// the whole of another body. It cannot read a stream, JSON or a form of more than 64 KiB, and a body that
+    /// does not match its `Content-Type`. After such a request it shows only the length of the answer's body, and
+    /// of the answer's headers only `Content-Type`, `Content-Length` and `Date`.
     ///
     /// What is personal is not known by its name, and this is not the way to keep it out of a log.
     pub fn log_body(mut self, log: bool) -> Self {
@@ -123,8 +125,8 @@ impl Logging {
         self
     }
 
-    /// The event of this attempt, of which the end is yet to come; `None` if nobody wants it. `earlier`: what
-    /// earlier hops of the call have carried.
+    /// The event of an attempt that has not ended; `None` if no subscriber wants it. `earlier`: the secrets that
+    /// earlier hops of the call carried.
     pub(crate) fn begin<'a>(
         &self,
         request: &Request,
@@ -139,7 +141,7 @@ impl Logging {
         is_wanted.then(|| Entry::new(self, request, trust, attempt(), earlier))
     }
 
-    /// The names besides those that are known.
+    /// The names that [`sensitive_keys`](Self::sensitive_keys) added.
     pub(crate) fn more_names(&self) -> Arc<[String]> {
         Arc::clone(&self.sensitive_keys)
     }

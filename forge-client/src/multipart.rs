@@ -6,7 +6,7 @@ pub(crate) struct Part<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// The parts of a multipart body (RFC 2046 5.1, RFC 7578); `None` if it is none.
+/// The parts of a multipart body (RFC 2046 5.1, RFC 7578); `None` if the body is not multipart.
 pub(crate) fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
     let mut rest = match body.strip_prefix(&delimiter[2..]) {
@@ -16,7 +16,7 @@ pub(crate) fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>>
     let mut parts = Vec::new();
     while !rest.starts_with(b"--") {
         let (part, after) = split_once(rest, &delimiter)?;
-        // Behind a delimiter may be white space.
+        // White space may follow a delimiter.
         let (_, part) = split_once(part, b"\r\n")?;
         // A part without headers begins with the empty line.
         let (head, value) = match part.strip_prefix(b"\r\n") {
@@ -47,7 +47,7 @@ pub(crate) fn parameter(header: &str, wanted: &str) -> Option<String> {
     }
 }
 
-/// What stands up to the closing quote, and what comes behind it.
+/// The unescaped text before the closing quote, and the rest after it.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -73,7 +73,7 @@ impl Part<'_> {
         self.header("content-type")
     }
 
-    /// The value, if it is text that can stand in a command line.
+    /// The value, if it is text without a NUL, which no command line can hold.
     pub(crate) fn text(&self) -> Option<&str> {
         str::from_utf8(self.value).ok().filter(|text| !text.contains('\0'))
     }

@@ -1,7 +1,6 @@
-//! Which headers are known to carry no credential.
+//! The headers that are known to carry no credential.
 //!
-//! A list of the names that credentials have would never be complete, so this one lists the names that they do
-//! not have.
+//! No list of the names of credentials is complete. So this module lists names that credentials never have.
 
 use forge_core::ConfigError;
 use http::HeaderName;
@@ -13,13 +12,13 @@ pub(crate) fn is_public(name: &HeaderName) -> bool {
     PUBLIC.contains(&name) || PUBLIC_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether the log shows the value of a header of this name, although the header does not go to any origin: it
-/// has no business there, or only servers send it.
+/// Whether the log shows the value of a header of this name, although the header does not go to every origin:
+/// other origins do not need it, or only servers send it.
 pub(crate) fn is_harmless(name: &HeaderName) -> bool {
     HARMLESS.contains(&name.as_str())
 }
 
-/// Refuses names under which a credential is expected: with these, no setting makes a header public.
+/// Refuses the names of headers that carry credentials: no setting may make these public.
 pub(crate) fn check_public(name: &HeaderName, credentials: &[HeaderName]) -> Result<(), ConfigError> {
     if [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE].contains(name) || credentials.contains(name) {
         let expected = format!("headers that carry no credential, unlike `{name}`");
@@ -28,7 +27,7 @@ pub(crate) fn check_public(name: &HeaderName, credentials: &[HeaderName]) -> Res
     Ok(())
 }
 
-/// What the representation, the caches (RFC 9110, RFC 9111) and tracing (W3C Trace Context) need.
+/// The headers that content negotiation, caches (RFC 9110, RFC 9111) and tracing (W3C Trace Context) need.
 const PUBLIC: [&str; 8] = [
     "accept",
     "cache-control",
@@ -42,7 +41,7 @@ const PUBLIC: [&str; 8] = [
 
 const PUBLIC_PREFIXES: [&str; 3] = ["accept-", "content-", "if-"];
 
-/// What standards define to be something other than a credential (RFC 9110 to 9112, RFC 8594, RFC 9745), and the
+/// The headers that by their standards carry no credential (RFC 9110 to 9112, RFC 8594, RFC 9745), and the
 /// numbers of a rate limit.
 const HARMLESS: [&str; 34] = [
     "age",

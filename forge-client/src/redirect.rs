@@ -17,13 +17,13 @@ impl Redirects {
         Self { left: limit }
     }
 
-    /// Whether redirects are followed at all.
+    /// Whether the client follows redirects at all.
     pub(crate) fn are_followed(&self) -> bool {
         self.left.is_some()
     }
 
-    /// Turns the hop into the one that the answer asks for, whose URL is shown as `shown` says. Returns whether
-    /// it does.
+    /// Turns the hop into the next one, if the answer is a redirect; returns whether it is. `shown` says how
+    /// errors and logs show the target.
     pub(crate) fn follow(
         &mut self,
         hop: &mut Hop<'_>,
@@ -44,7 +44,7 @@ impl Redirects {
         if hop.url.scheme() == "https" && target.scheme() == "http" {
             return refuse("from https to http");
         }
-        // Before the hop changes: the target may repeat what it has carried.
+        // Attack: the target may repeat the secrets of this hop. Order: learn them before the hop changes.
         let target = shown(hop, target);
         let keeps_method = match status {
             StatusCode::SEE_OTHER => hop.method == Method::GET || hop.method == Method::HEAD,

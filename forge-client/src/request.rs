@@ -157,9 +157,9 @@ impl RequestBuilder {
     /// A body that is read while it is sent. It can be sent once: it is not retried, and after a 401 the
     /// token is renewed for the next request, and the 401 goes to the caller.
     ///
-    /// With `GET`, `HEAD` and `CONNECT` the stream must know its length (its size hint is exact): HTTP/1.1 sends a
-    /// body of unknown length in chunks, which the library below does not do for these methods. Another stream is
-    /// an error there, and so is a [form](Self::multipart) with one.
+    /// With `GET`, `HEAD` and `CONNECT` the stream must know its length (its size hint is exact). HTTP/1.1 sends
+    /// a body of unknown length in chunks, and `hyper` does not do so for these methods. With them any other
+    /// stream is an error, and so is a [form](Self::multipart) that contains one.
     pub fn body_stream(self, body: impl Into<reqwest::Body>) -> Self {
         self.with(|parts| {
             let body = TypedBody::untyped(RequestBody::Stream(Some(body.into())));
@@ -288,15 +288,15 @@ impl RequestBuilder {
         })
     }
 
-    /// The request as a command line for `curl`, for a bug report or a terminal: as it would be sent first,
-    /// with default headers and with the credential that is at hand (nothing is fetched, and request hooks
-    /// are not asked). The request's own time-outs become `--max-time`; the client's do not. Secrets are masked,
-    /// by the rules of [`Logging`](crate::Logging), unless [`with_secrets`](Curl::with_secrets) asks for them.
+    /// The request as a command line for `curl`, for a bug report or a terminal: as it would be sent first, with
+    /// default headers and with the credential, if it is available without a fetch. This fetches nothing and
+    /// calls no request hooks. The request's own time-outs become `--max-time`; the client's do not. Secrets are
+    /// masked by the rules of [`Logging`](crate::Logging), unless you call [`with_secrets`](Curl::with_secrets).
     ///
-    /// A multipart form becomes an option for each part. A file in it is only named: `curl` reads it from the
-    /// directory in which it runs. A stream has to come from standard input, and so has a body that is no text,
-    /// or a form with a part for which `curl` has no option; where secrets are masked, also a body that is
-    /// neither JSON nor a form.
+    /// A multipart form becomes one option for each part. The option for a file contains only its name: `curl`
+    /// reads the file from the directory in which it runs. The command line cannot contain a stream, a body that
+    /// is not text, or a form with a part for which `curl` has no option. Masked, it also cannot contain a body
+    /// that is neither JSON nor a form. Then `curl` reads the body from standard input.
     ///
     /// ```
     /// # fn run() -> Result<(), forge_client::HttpClientError> {

@@ -121,7 +121,7 @@ impl<I> RequestMany<I> {
 
 #[cfg(feature = "blocking")]
 impl<I: Iterator<Item = RequestBuilder>> RequestMany<I> {
-    /// The next request with this error as its result, where it cannot be sent. Those that are under way stay so.
+    /// Drops the next request unsent, and returns this error as its result. Requests under way are not affected.
     pub(crate) fn refuse_next(&mut self, error: HttpClientError) -> Option<Answered> {
         if self.max_workers == 0 {
             return None;

@@ -89,9 +89,9 @@ impl HttpResponse {
         if self.is_error() { Err(self.status_error()) } else { Ok(self) }
     }
 
-    /// As [`error_for_status`](Self::error_for_status), and the error has the [body](HttpClientError::body), or the
-    /// first 64 KiB of it. Waits for it, until the attempt's time-out; of a body that breaks off or stalls it has
-    /// what came.
+    /// As [`error_for_status`](Self::error_for_status), but the error holds the first 64 KiB of the
+    /// [body](HttpClientError::body). This waits for the body until the attempt's time-out. If the body breaks
+    /// off or stalls, the error holds the bytes that came.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ pub use self::strategy::{
 };
 
 use self::budget::RetryBudget;
-use self::retryable::Retryable;
+use self::retryable::RetryableOutcomes;
 use crate::backoff::until_over;
 
 /// Has a request that is not idempotent by its method repeated safely, where the server knows it
@@ -36,12 +36,12 @@ pub(crate) struct RetryPolicy {
     budget: RetryBudget,
 }
 
-/// The longest that a retry waits because somebody else says so.
+/// The maximum waits that a server or a token source can impose on a retry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitLimits {
-    /// A server that is asked for something.
+    /// The limit for a server's `Retry-After`; the retry waits no longer.
     pub(crate) retry_after: Duration,
-    /// A token source that stands back.
+    /// The limit for the cool-down of a token source; after a longer one there is no retry.
     pub(crate) cool_down: Duration,
 }
 
@@ -63,9 +63,9 @@ impl RetryPolicy {
         self.strategy.reads_body(status, headers)
     }
 
-    /// How long to wait before this retry, if the strategy wants it: as long as it says, or as the
-    /// server says, if that is longer. Where a token was lacking, the token source's cool-down counts instead:
-    /// before its end no token can be had, and after it the request has yet to be sent once.
+    /// How long to wait before this retry, if the strategy wants it: as long as it says, or as the server says,
+    /// if that is longer. If the client got no token, the retry waits only for the cool-down of the token source:
+    /// before its end the source fetches no token, and after it the request is sent for the first time.
     pub(crate) fn delay(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         let delay = self.strategy.retry_after(retry, outcome)?;
         if let Some(cool_down) = outcome.cool_down() {
@@ -82,7 +82,7 @@ impl RetryPolicy {
 
     /// A call has ended with an answer of this status.
     pub(crate) fn settle(&self, status: StatusCode) {
-        if !status.is_server_error() && !Retryable::TRANSIENT.contains_status(status) {
+        if !status.is_server_error() && !RetryableOutcomes::TRANSIENT.contains_status(status) {
             self.budget.deposit();
         }
     }
@@ -134,11 +134,11 @@ mod tests {
         let policy = RetryPolicy::new(Arc::new(strategy), limits);
         let seconds = Duration::from_secs;
         for (cool_down, retry_after, delay) in [
-            // Of a source that does not stand back.
+            // The source has no cool-down.
             (None, None, Some(seconds(10))),
             (None, Some(seconds(20)), Some(until_over(seconds(20)))),
             (None, Some(seconds(31)), None),
-            // The next fetch starts afresh.
+            // The cool-down is over, so the source fetches at once.
             (Some(Duration::ZERO), None, Some(seconds(10))),
             (Some(Duration::from_millis(250)), None, Some(Duration::from_millis(260))),
             (Some(seconds(2)), Some(seconds(40)), Some(until_over(seconds(2)))),

@@ -71,7 +71,7 @@ enum Follows {
     Nothing,
     /// That depends on its body.
     FromBody,
-    /// A renewal of the credential, and another attempt, if one can be had.
+    /// A renewal of the credential, and another attempt if the renewal brings another credential.
     Renewal(ReplaySchedule),
     /// Another attempt after this delay.
     Again(Duration),
@@ -183,8 +183,8 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// What follows where an attempt was not begun: another one, if no token could be had and one may be had
-    /// soon.
+    /// Handles an attempt that did not begin. If the client got no token and a retry may get one, begins another
+    /// attempt; else ends the call.
     // Apart and boxed, as `follow` is.
     #[inline(never)]
     fn after_refusal(
@@ -243,7 +243,8 @@ impl<'a> Call<'a> {
         if self.retries > 0 { HttpClientError::max_retries(self.retries, error) } else { error }
     }
 
-    /// An error that kept an attempt from being begun. Only a lack of a token is what retries are for.
+    /// The error of an attempt that did not begin, as the caller gets it. It counts the retries only if the
+    /// client got no token: no other such error is retried.
     fn after_retries_for_token(&self, error: HttpClientError) -> HttpClientError {
         if error.is_transient_lack_of_token() { self.last_error(error) } else { error }
     }

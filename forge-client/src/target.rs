@@ -31,7 +31,7 @@ impl BaseUrl {
         self.0.as_ref()
     }
 
-    /// How the path of each relative reference begins, unless any path may follow.
+    /// The text with which the path of every relative reference begins; `None` if it may be any path.
     pub(crate) fn directory(&self) -> Option<String> {
         let path = self.0.as_ref()?.path().trim_end_matches('/');
         (!path.is_empty()).then(|| format!("{path}/"))
@@ -115,12 +115,12 @@ fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
 #[derive(Clone)]
 pub(crate) struct RequestUrl {
     url: Url,
-    /// Where a server has redirected to a path that holds a secret.
+    /// The text to show, if a server redirected to a URL that repeats a secret.
     masked: Option<Box<str>>,
 }
 
 impl RequestUrl {
-    /// One that is shown as this text.
+    /// A URL that errors and logs show as this text.
     pub(crate) fn masked(url: Url, shown: String) -> Self {
         Self { url, masked: Some(shown.into()) }
     }
@@ -129,7 +129,7 @@ impl RequestUrl {
         self.masked.as_deref().unwrap_or_else(|| presentable(&self.url))
     }
 
-    /// Never sent (RFC 3986 3.5).
+    /// Removes the fragment, which no client sends (RFC 3986 3.5).
     pub(crate) fn remove_fragment(&mut self) {
         self.url.set_fragment(None);
     }
@@ -182,13 +182,13 @@ impl Origin {
             && url.scheme() == self.scheme
     }
 
-    /// Whether everybody on the way there can read what is sent. On this machine there is nobody on the way.
+    /// Whether everybody on the network path can read the requests. There is no such path to this machine.
     pub(crate) fn is_plain_http(&self) -> bool {
         self.scheme == "http" && !is_loopback_host(&self.host)
     }
 }
 
-/// As a URL begins.
+/// Scheme, host and port in the form in which a URL begins.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port } = self;

@@ -258,7 +258,7 @@ mod tests {
         ] {
             let error = refused(&fields);
             assert!(error.contains(&format!("`{field}`: expected ")), "{field}: {error}");
-            assert!(!error.contains("configuration file"), "this is one: {error}");
+            assert!(!error.contains("configuration file"), "the fields are those of a file: {error}");
             assert!(!error.contains("canary"), "{error}");
         }
     }

@@ -48,7 +48,7 @@ impl TokenProvider for SecretToken {
             Scheme::Bearer if is_token_text(secret.expose()) => Ok(TokenData::new(secret)),
             Scheme::Bearer => Err(self.unusable("a non-empty secret of printable ASCII characters")),
             Scheme::Basic { username } => {
-                // The name was checked when the service was built.
+                // Only the password can be wrong here: building the service has checked the user name.
                 let credentials =
                     basic_credentials(username, &secret).map_err(|error| self.unusable(error.expected()))?;
                 Ok(TokenData::new(credentials).with_token_type("Basic"))
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a token whose secret is this content of a file.
+    /// The token that a secret file with this content gives.
     fn fetched(name: &str, scheme: Scheme, content: &str) -> Result<TokenData, AuthenticationError> {
         let path = std::env::temp_dir().join(format!("forge-config-{name}-{}", std::process::id()));
         std::fs::write(&path, content).unwrap();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_token_is_told_by_its_field() {
+    fn the_error_for_a_file_without_a_token_names_its_field() {
         assert!(refused("no-token", Scheme::Bearer, "").contains("is empty"));
         for content in [" \n", "canary\u{e9}", "canary\nand more", "\u{feff}\u{feff}canary", "canary\n\n"] {
             let shown = refused("no-token", Scheme::Bearer, content);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_with_a_control_character_is_told_by_its_field() {
+    fn the_error_for_a_password_with_a_control_character_names_its_field() {
         let user = || Scheme::Basic { username: "user".to_owned() };
         for content in ["canary\n\n", "canary\r\n\r\n", "cana\0ry", "canary\u{7f}\n"] {
             let shown = refused("no-password", user(), content);

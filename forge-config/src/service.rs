@@ -27,7 +27,7 @@ use crate::{ServiceConfigError, environment};
 /// | `max_retries` | [how often what may be repeated is](HttpClientConfigBuilder::with_retry) | 0 |
 /// | `redirects` | [whether they are followed](HttpClientConfigBuilder::with_redirects) | true |
 /// | `max_redirects` | [how many](HttpClientConfigBuilder::with_max_redirects) | 10 |
-/// | `public_headers` | a list of [headers that carry no credential](HttpClientConfigBuilder::with_public_header); as a variable with commas between them | none |
+/// | `public_headers` | a list of [headers that carry no credential](HttpClientConfigBuilder::with_public_header); as a variable, separated by commas | none |
 /// | `plain_http_credentials` | whether credentials may go over plain http [without a warning](HttpClientConfigBuilder::with_plain_http_credentials) | false |
 /// | **a token that is given** | | |
 /// | `bearer_token` (secret) | `Authorization: Bearer …` | |
@@ -43,7 +43,7 @@ use crate::{ServiceConfigError, environment};
 /// | `scope` | words separated by spaces | none |
 /// | `scope_on_refresh` | whether refresh requests send `scope` too | false |
 /// | `audience` | a parameter of token calls | none |
-/// | `extra_params` | a table of further ones, each with a text or a list of texts, which is sent as one parameter for each text; not as a variable | none |
+/// | `extra_params` | a table of further parameters of token calls, each with a text or a list of texts; a list is sent as one parameter for each text; not as a variable | none |
 /// | `secret_query_params` | a table of secrets, each by reference, for the query of the token URL; not as a variable | none |
 /// | `auth_method` | `body`, `header` or `header_raw`, see [`AuthMethod`](forge_token::AuthMethod) | `body` |
 /// | `danger_accept_plain_http` | whether the token URL may be plain http anywhere | false |
@@ -221,10 +221,8 @@ impl ServiceConfig {
             None => Ok(None),
             Some(Given::Good(value)) => Ok(Some(value)),
             Some(Given::Wrong) if T::NEEDS_A_FILE && self.prefix.is_some() => {
-                let expected = format!(
-                    "a configuration file for this field, since no variable can hold {}",
-                    T::EXPECTED
-                );
+                let expected =
+                    format!("a configuration file for this field: no variable can hold {}", T::EXPECTED);
                 Err(self.expected(field, expected))
             }
             Some(Given::Wrong) => Err(self.expected(field, T::EXPECTED)),

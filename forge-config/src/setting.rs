@@ -13,7 +13,7 @@ pub(crate) trait Setting: Sized {
     const EXPECTED: &'static str;
     /// Whether a variable's name stands for the value.
     const BY_REFERENCE: bool = false;
-    /// Whether only a file can hold the value, as no variable can.
+    /// Whether only a configuration file can hold the value, and no environment variable.
     const NEEDS_A_FILE: bool = false;
 
     fn read(shape: Shape) -> Option<Self>;
@@ -146,7 +146,7 @@ impl Setting for Table {
     }
 }
 
-/// Parameters: names, each with a value or several of them.
+/// Parameters, each a name with one or several values.
 #[derive(Clone)]
 pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_has_a_value_or_several() {
+    fn a_parameter_has_one_value_or_several() {
         let params = |json| read::<Params>(json).map(|params| params.0);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let several = Some(vec![pair("a", "1"), pair("b", "2, 3"), pair("b", "4")]);

@@ -4,12 +4,12 @@ use zeroize::Zeroizing;
 
 use crate::{ConfigError, Secret};
 
-/// User name and password as HTTP Basic carries them, without the scheme (RFC 7617 2): in base64.
+/// The credentials of HTTP Basic without the scheme (RFC 7617 2): user name, colon and password in base64.
 ///
 /// # Errors
 ///
-/// `username`: it has a colon or a control character. `password`: it has a control character, such as a line
-/// end from a file.
+/// The field is `username` if the user name contains a colon or a control character. It is `password` if the
+/// password contains a control character, such as the line end of a file.
 pub fn basic_credentials(username: &str, password: &Secret) -> Result<Secret, ConfigError> {
     if username.contains(':') || has_control_character(username) {
         return Err(ConfigError::new("username", "no colon and no control characters (RFC 7617 2)"));
@@ -22,7 +22,7 @@ pub fn basic_credentials(username: &str, password: &Secret) -> Result<Secret, Co
     Ok(Secret::from(STANDARD.encode(pair.as_bytes())))
 }
 
-/// Whether one of these is in a text: CTL of RFC 5234 B.1.
+/// Whether a text contains a control character (CTL of RFC 5234 B.1).
 #[must_use]
 pub fn has_control_character(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_control())

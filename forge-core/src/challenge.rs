@@ -12,9 +12,9 @@ pub struct Challenge<'t> {
     pub parameters: Vec<(&'t str, Cow<'t, str>)>,
 }
 
-/// The challenges in the value of one header. The reader skips the `token68` of a challenge, and whatever does
-/// not follow the grammar: a missing comma or a stray character hides no other challenge. A parameter without
-/// a scheme before it, and a quoted string without an end, belong to no challenge.
+/// The challenges in the value of one header. The reader skips the `token68` of a challenge, and everything that
+/// does not follow the grammar. So a missing comma or a stray character hides no other challenge. A parameter
+/// without a scheme before it, and a quoted string without an end, belong to no challenge.
 #[must_use]
 pub fn challenges(value: &str) -> Vec<Challenge<'_>> {
     let mut challenges: Vec<Challenge<'_>> = Vec::new();
@@ -61,7 +61,7 @@ impl<'t> Iterator for Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// The element that begins with this token; `None` if its value does not end.
+    /// The element that begins with this token; `None` if its quoted value has no end.
     fn element(&mut self, name: &'t str) -> Option<Element<'t>> {
         self.take_while(is_space);
         if !self.take('=') {
@@ -73,7 +73,8 @@ impl<'t> Reader<'t> {
         Some(Element::Parameter(name, value))
     }
 
-    /// Skips the `token68` after a scheme. It ends at a comma, where the name of a parameter ends at its value.
+    /// Skips the `token68` after a scheme. A comma or the end of the header follows a `token68`; anything else
+    /// there is the first parameter, which this leaves.
     fn skip_token68(&mut self) {
         let rest = self.rest.trim_start_matches(is_token68_character).trim_start_matches('=');
         if rest.trim_start_matches(is_space).is_empty() || rest.trim_start_matches(is_space).starts_with(',')
@@ -82,7 +83,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// What stands before the closing quote, unescaped (RFC 9110 5.6.4); `None` if there is no such quote.
+    /// The unescaped text before the closing quote (RFC 9110 5.6.4); `None` if there is no such quote.
     fn quoted(&mut self) -> Option<Cow<'t, str>> {
         let mut value = Cow::Borrowed("");
         loop {
@@ -124,17 +125,17 @@ fn is_separator(c: char) -> bool {
     is_space(c) || c == ','
 }
 
-/// RFC 9110 5.6.2
+/// `tchar` of RFC 9110 5.6.2.
 fn is_token_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-/// RFC 9110 11.2
+/// The characters of a `token68` before its padding (RFC 9110 11.2).
 fn is_token68_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~+/".contains(c)
 }
 
-/// More than the grammar allows: values with a slash or an equals sign are common without quotes.
+/// Allows more than the grammar: many servers send values with a slash or an equals sign without quotes.
 fn is_unquoted(c: char) -> bool {
     !is_separator(c) && c != '"'
 }
@@ -170,7 +171,7 @@ mod tests {
             ("a=b, Bearer c=d", &[("Bearer", &[("c", "d")])]),
             ("Bearer a=\"b, c=d\",e=f/g=", &[("Bearer", &[("a", "b, c=d"), ("e", "f/g=")])]),
             ("Bearer a=\"\",b=\"\\\\\",c=\"é\"", &[("Bearer", &[("a", ""), ("b", "\\"), ("c", "é")])]),
-            // Without the grammar's commas, and with what has no place in it.
+            // Without the commas of the grammar, and with characters that it does not allow.
             (
                 "Basic a=\"b\" c=d DPoP e=f; g=h",
                 &[("Basic", &[("a", "b"), ("c", "d")]), ("DPoP", &[("e", "f;"), ("g", "h")])],
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// A parameter's value, and how it is written.
+    /// A parameter's value, and its form in the header.
     fn value() -> impl Strategy<Value = (String, String)> {
         let token = "[a-z0-9_.!-]{1,6}".prop_map(|token: String| (token.clone(), token));
         let quoted = "[ -~é]{0,12}".prop_map(|text: String| {
@@ -202,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_follows_the_grammar_is_read_as_it_was_meant(
+        fn a_list_that_follows_the_grammar_is_read_completely(
             meant in prop::collection::vec(
                 (
                     "[A-Za-z][A-Za-z0-9-]{0,8}",

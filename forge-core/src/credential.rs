@@ -92,16 +92,16 @@ impl Credential {
         header_value(with_prefix(prefix, self.access_token()))
     }
 
-    /// The value of a `Cookie` header, as [`TokenData::cookie_header`], marked sensitive. Formatted anew at each
-    /// call: keep it per [`id`](Self::id).
+    /// The value of a `Cookie` header, as [`TokenData::cookie_header`], marked sensitive. Each call formats it
+    /// anew, so keep it for each [`id`](Self::id).
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::InvalidResponse`] where the token holds a `;`, which would end the cookie, or
-    /// the name has characters that cannot stand in a header.
+    /// [`AuthenticationErrorKind::InvalidResponse`]: the token contains a `;`, which would end the cookie, or the
+    /// name contains a character that no header can contain.
     pub fn cookie_header_value(&self, name: &str) -> Result<HeaderValue, AuthenticationError> {
         if self.access_token().contains(';') {
-            return Err(invalid("the token contains a `;`, which no cookie can"));
+            return Err(invalid("the token contains a `;`, which would end the cookie"));
         }
         header_value(self.token.cookie_header(name))
     }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn inv16_a_cookie_is_sensitive_and_one_that_would_be_two_is_refused() {
+    fn inv16_a_cookie_is_sensitive_and_a_token_that_makes_two_cookies_is_refused() {
         let cookie =
             Credential::new(TokenData::new("s1")).unwrap().cookie_header_value("JSESSIONID").unwrap();
         assert!(cookie.is_sensitive());

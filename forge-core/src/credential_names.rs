@@ -2,9 +2,9 @@
 /// a parameter of a query. Case and separators make no difference, except that they tell words apart:
 /// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
 ///
-/// No list of such names is complete. A client uses this to mask fields and parameters in a log, and goes by a list
-/// of harmless names where it decides which headers it shows, and takes to other origins. A provider uses it to
-/// reject secrets in a token URL, since the URL becomes part of the cache key.
+/// No list of such names is complete. A client uses this one to mask fields and parameters in a log. It does not
+/// use it for headers: there a list of harmless names decides which headers it shows and sends to other origins.
+/// A provider uses this list to reject secrets in a token URL, because the URL becomes part of the cache key.
 ///
 /// ```
 /// use forge_core::may_name_a_credential;
@@ -24,7 +24,8 @@ pub fn may_name_a_credential(name: &str) -> bool {
         })
 }
 
-/// What no harmless name contains, or hardly one: a harmless value that a log masks is the smaller harm.
+/// Texts that hardly any harmless name contains. If one does, the log masks a harmless value, which is the
+/// smaller harm.
 const PARTS: &[&str] = &[
     "assertion",
     "auth",

@@ -1,20 +1,20 @@
-//! Which durations a setting may have.
+//! The limits of durations in settings.
 
 use std::time::Duration;
 
 use crate::ConfigError;
 
-/// The longest duration that a timer is given: 30 years, as good as for ever. `Instant + Duration::MAX` panics,
-/// and not all libraries check that.
+/// The maximum duration that a timer gets: 30 years, which is as good as for ever. `Instant + Duration::MAX`
+/// panics, and not all libraries check for that.
 pub const MAX_DURATION: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The duration, or [`MAX_DURATION`] if that is shorter.
+/// The shorter one of this duration and [`MAX_DURATION`].
 #[must_use]
 pub fn clamp_duration(duration: Duration) -> Duration {
     duration.min(MAX_DURATION)
 }
 
-/// Checks a setting that makes no sense as zero: a time-out without any time, for example.
+/// Checks a setting that must not be zero, such as a time-out.
 ///
 /// # Errors
 ///

@@ -10,12 +10,12 @@ pub fn is_framing(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
 }
 
-/// Refuses what is no name of a cookie: it is a word as a header's name is, only that case matters (RFC 6265
+/// Checks the name of a cookie. The same characters are valid as in a header's name, but case matters (RFC 6265
 /// 4.1.1).
 ///
 /// # Errors
 ///
-/// The name is empty or contains another character than a name may.
+/// The name is empty or contains an invalid character.
 pub fn check_cookie_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
     match HeaderName::from_bytes(name.as_bytes()) {
         Ok(_) => Ok(()),

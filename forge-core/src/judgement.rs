@@ -47,16 +47,16 @@ impl Judgement {
     }
 }
 
-/// Whether the challenge of a token scheme says that no token of this kind will do.
+/// Whether the challenge of a token scheme says that no other token of this kind helps.
 fn is_hopeless(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes());
-        challenges(&value).iter().filter(|challenge| is_for_tokens(challenge)).any(has_hopeless_error)
+        challenges(&value).iter().filter(|challenge| is_token_scheme(challenge)).any(has_hopeless_error)
     })
 }
 
-/// The schemes whose `error` is that of RFC 6750 3 and RFC 9449 7.1.
-fn is_for_tokens(challenge: &Challenge<'_>) -> bool {
+/// Whether the scheme is one whose `error` RFC 6750 3 or RFC 9449 7.1 defines.
+fn is_token_scheme(challenge: &Challenge<'_>) -> bool {
     ["Bearer", "DPoP"].iter().any(|scheme| challenge.scheme.eq_ignore_ascii_case(scheme))
 }
 
@@ -103,7 +103,7 @@ mod tests {
             (401, &["Negotiate YWJjZA==, Bearer error=\"insufficient_scope\""], Refused),
             (401, &["Bearer realm=\"x\" error=\"insufficient_scope\""], Refused),
             (401, &["=,\"garbage", "Bearer error=\"unterminated"], Rejected),
-            // Only the challenges of tokens tell of tokens.
+            // Only the `error` of a token scheme counts.
             (401, &["Basic error=\"insufficient_scope\", Bearer error=\"invalid_token\""], Rejected),
             (401, &["Basic error=\"insufficient_scope\"", "Bearer error=\"invalid_token\""], Rejected),
             (401, &["Bearer error=\"invalid_token\", Custom error=\"invalid_request\""], Rejected),

@@ -3,13 +3,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Whether a host, as [`url`](https://docs.rs/url) writes it, is this machine: `localhost`, an address in
 /// 127.0.0.0/8, `[::1]`, or one of the former mapped into IPv6 (RFC 4291 2.5.5.2).
 ///
-/// A name below `localhost` is not: some systems ask a resolver for its address.
+/// A name below `localhost`, such as `a.localhost`, does not count: some systems ask a resolver for its address.
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
     }
-    // The prefix first: clients ask before each request, and most hosts are names.
+    // The prefix comes first because it is cheap: clients ask before each request, and most hosts are names.
     host == "localhost" || (host.starts_with("127.") && host.parse::<Ipv4Addr>().is_ok())
 }
 
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inv14_this_machine_has_few_names() {
+    fn inv14_only_loopback_addresses_and_localhost_are_this_machine() {
         for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:7f00:1]", "[::ffff:127.9.9.9]"]
         {
             assert!(is_loopback_host(host), "{host}");

@@ -36,7 +36,7 @@ enum Kind {
     Closure(Arc<Closure>),
 }
 
-/// All clones read by the same thread.
+/// A secret file. All clones share the thread that reads it.
 #[derive(Clone)]
 struct SecretFile {
     path: Arc<PathBuf>,
@@ -49,12 +49,12 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl SecretSource {
     /// The content of a file: UTF-8, without a byte order mark and one line end (`\n` or `\r\n`).
     ///
-    /// It must be a regular file, or a link to one, of at most 64 KiB. A thread of its own reads it, so that a
-    /// file system that does not answer stops no thread of a runtime, and the caller's time-outs hold. A source
-    /// and its clones have at most one such thread.
+    /// It must be a regular file, or a link to one, of at most 64 KiB. A thread of its own reads it. So a file
+    /// system that does not answer blocks no thread of a runtime, and the caller's time-outs hold. A source and
+    /// its clones have at most one such thread.
     ///
-    /// Errors and `Debug` show the path only if it looks like one, since somebody may have written the secret
-    /// in its place: it begins with `/`, `./` or `../`, and no part of it looks like a key in base64.
+    /// The path may be the secret itself by mistake. So errors and `Debug` show it only if it looks like a path:
+    /// it begins with `/`, `./` or `../`, and no part of it looks like a key in base64.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = Arc::new(path.into());
         let read = Arc::clone(&path);
@@ -83,8 +83,8 @@ impl SecretSource {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::Configuration`]: the file or variable cannot be read, the file is no regular
-    /// file, larger than 64 KiB or not UTF-8, the secret is empty, or the closure failed.
+    /// [`AuthenticationErrorKind::Configuration`]: the file or variable is unreadable; the file is not a regular
+    /// file, is larger than 64 KiB or is not UTF-8; the secret is empty; or the closure failed.
     pub async fn read(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
@@ -92,16 +92,17 @@ impl SecretSource {
             Kind::Env(name) => variable(name)?,
             Kind::Closure(closure) => closure()
                 .await
-                .map_err(|error| failed("the secret cannot be had".to_owned()).with_source(error))?,
+                .map_err(|error| failed("the closure for the secret failed".to_owned()).with_source(error))?,
         };
         self.check(secret)
     }
 
-    /// The secret as it is now, for those who cannot await it. A file is waited for, at most a second.
+    /// The secret as it is now, for callers that cannot await it. This waits for a file for at most a second.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read); a file that takes longer; and that of a closure has to be awaited.
+    /// As [`read`](Self::read). Also: reading the file takes longer than a second, or the source is a closure,
+    /// which a caller has to await.
     pub fn read_at_once(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
@@ -110,7 +111,7 @@ impl SecretSource {
                 read.unwrap_or_else(|| Err(failed(format!("{self:?} was not read within a second"))))?
             }
             Kind::Env(name) => variable(name)?,
-            Kind::Closure(_) => return Err(failed("the secret from a closure has to be waited for".into())),
+            Kind::Closure(_) => return Err(failed("the secret from a closure has to be awaited".into())),
         };
         self.check(secret)
     }
@@ -149,7 +150,7 @@ fn no_variable(name: &str, error: &VarError) -> AuthenticationError {
 }
 
 fn no_thread(error: std::io::Error) -> AuthenticationError {
-    failed("the system has no thread to read a secret file with".to_owned()).with_source(error)
+    failed("the system refused a thread to read a secret file".to_owned()).with_source(error)
 }
 
 fn failed(what: String) -> AuthenticationError {

@@ -42,8 +42,8 @@ pub trait TokenSource: Send + Sync {
     /// token still is the rejected one, joined with all others who were rejected with it.
     ///
     /// `None`: there is no other credential now (the source has but one, the issuer handed out the
-    /// same again, or renewals have been of no use lately); do not replay before
-    /// [`next_renewal_in`](Self::next_renewal_in) has passed and this was asked again.
+    /// same again, or recent renewals did not help). Do not replay now. Wait for
+    /// [`next_renewal_in`](Self::next_renewal_in), and call this once more.
     ///
     /// # Errors
     ///
@@ -53,18 +53,18 @@ pub trait TokenSource: Send + Sync {
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError>;
 
-    /// Says that an API has rejected this credential. A source that may renew it now hands it out no more, so
-    /// that nobody else sends it. Fetches nothing and never waits.
+    /// Tells the source that an API has rejected this credential. If the source may renew the credential now, it
+    /// stops handing it out, so that no other request carries it. Fetches nothing and never waits.
     ///
-    /// [`refresh_rejected`](Self::refresh_rejected) does this, too. Call it at once where a delay comes before
-    /// that. Default: does nothing.
+    /// [`refresh_rejected`](Self::refresh_rejected) does the same. Call this method first if you wait before you
+    /// call `refresh_rejected`. Default: does nothing.
     fn mark_rejected(&self, rejected: &Credential) {
         let _ = rejected;
     }
 
-    /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the cached credential: what is
-    /// left of a back-off after renewals that did not help, or after a failed fetch. Zero: it may do so now.
-    /// `None`, the default: the source does not know, and a client waits as long as its own strategy says.
+    /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the cached credential. The source
+    /// backs off after renewals that did not help, and after a failed fetch. Zero: it may renew now. `None`, the
+    /// default: the source does not know, and a client waits only for the delay of its own strategy.
     fn next_renewal_in(&self) -> Option<Duration> {
         None
     }

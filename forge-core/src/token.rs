@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_type_puts_nothing_before_the_token() {
+    fn a_blank_type_adds_nothing_before_the_token() {
         for token_type in ["", " ", "  "] {
             let token = TokenData::new("abc").with_token_type(token_type);
             assert_eq!(token.authorization_header(), "abc");

@@ -29,7 +29,7 @@ use value::{Read, Sent};
 /// A step whose token stands in the JSON of an answer.
 pub type BodyTokenFetcher = HttpTokenFetcher<Body>;
 
-/// A step whose token stands in a header of an answer, or in a cookie that the answer sets.
+/// A step that reads its token from a header of the answer, or from a cookie that the answer sets.
 pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
 
 /// What [`BodyTokenFetcher`] and [`HeaderTokenFetcher`] share: one call, whose headers and data may hold

@@ -25,7 +25,7 @@ impl Graph {
             return Ok(graph);
         }
         let (last, needless) = (&steps[last].0, listed(&needless));
-        let expected = format!("only steps that the last one, `{last}`, needs; it does not need {needless}");
+        let expected = format!("only steps that the last step, `{last}`, needs; it does not need {needless}");
         Err(wrong(match graph.needs_all() {
             Some(step) => {
                 let step = &steps[step].0;
@@ -43,7 +43,7 @@ impl Graph {
             let needed = self.reachable(*step, |step| &self.dependencies[step]);
             needed.into_iter().all(|is_needed| is_needed)
         };
-        // It comes after all that it needs.
+        // Only the last step in the order can need all others: each step comes after those that it needs.
         self.order.last().copied().filter(needs_all)
     }
 
@@ -201,11 +201,11 @@ mod tests {
             (&[("x", &["y"]), ("y", &["x"]), ("c", &[])], "not `x` → `y` → `x`"),
             (
                 &[("a", &[]), ("b", &[]), ("c", &[]), ("d", &["b"])],
-                "the last one, `d`, needs; it does not need `a`, `c`: name it in a `depends_on`",
+                "the last step, `d`, needs; it does not need `a`, `c`: name it in a `depends_on`",
             ),
             (
                 &[("user", &["app"]), ("app", &[])],
-                "the last one, `app`, needs; it does not need `user`: list `user` last, since it needs all",
+                "the last step, `app`, needs; it does not need `user`: list `user` last, since it needs all",
             ),
             (&[("c", &["b"]), ("b", &["a"]), ("a", &[])], "list `c` last"),
             (&[("d", &["b", "c"]), ("b", &["a"]), ("c", &["a"]), ("a", &[])], "list `d` last"),

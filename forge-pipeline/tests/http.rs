@@ -263,7 +263,7 @@ async fn a_fetcher_without_a_pipeline_gives_its_token_the_lifetime_that_is_set()
     assert_eq!(
         (token.issued_at(), token.expires_at()),
         lives_an_hour,
-        "it counts from when the call is sent"
+        "the lifetime counts from the moment at which the call is sent"
     );
 }
 
@@ -297,7 +297,7 @@ async fn a_token_may_stand_in_a_header() {
 }
 
 #[tokio::test]
-async fn a_token_may_stand_in_a_cookie_among_others() {
+async fn a_step_reads_its_token_from_one_of_several_cookies() {
     let set = [
         ("set-cookie", "route=node1; Path=/"),
         ("set-cookie", "JSESSIONID=s1; Path=/; HttpOnly"),
@@ -315,7 +315,7 @@ async fn a_token_may_stand_in_a_cookie_among_others() {
     let error = fetch(step().cookie("sid").build()).await.unwrap_err();
     assert!(error.to_string().contains("cookie `sid`: expected a value, found no such cookie"), "{error}");
 
-    // The last of the two settings counts.
+    // Of the two settings the last one counts.
     let whole = step().cookie("JSESSIONID").token_header("X-Other").build();
     assert!(fetch(whole).await.unwrap_err().to_string().contains("header `x-other`"));
     let refused = step().token_header("Set-Cookie").build().unwrap_err();

@@ -165,7 +165,7 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_again() {
 }
 
 #[tokio::test]
-async fn inv11_a_rejected_token_is_no_hit_from_the_verdict_on_unless_renewals_back_off() {
+async fn inv11_the_manager_stops_handing_out_a_marked_token_unless_renewals_back_off() {
     for storage in storages() {
         let issuer = Issuer::new();
         let manager = issuer.manager().storage(storage).build().expect("a manager");
@@ -174,19 +174,23 @@ async fn inv11_a_rejected_token_is_no_hit_from_the_verdict_on_unless_renewals_ba
         assert_eq!(due_in(), 0);
         manager.mark_rejected(&first);
         assert!(manager.cached().is_none());
-        assert_eq!((issuer.calls(), due_in()), (1, 0), "nothing is fetched by that");
+        assert_eq!((issuer.calls(), due_in()), (1, 0), "marking fetches nothing");
 
-        // Others get another one, and that is the renewal.
+        // The next caller gets another token, and its call is the renewal.
         let second = token(&manager).await;
         assert_eq!((second.access_token(), due_in()), ("t2", 1));
-        assert_eq!(renewed(&manager, &first).await.expect("the one at hand").id(), second.id());
+        assert_eq!(renewed(&manager, &first).await.expect("the cached token").id(), second.id());
 
-        // There is no other one for a second, and it may be accepted elsewhere.
+        // For a second the manager does not renew, and another API may accept the token.
         manager.mark_rejected(&second);
         assert_eq!(token(&manager).await.id(), second.id());
         assert!(renewed(&manager, &second).await.is_none());
         issuer.clock.advance(Duration::from_secs(1));
-        assert_eq!((due_in(), token(&manager).await.id()), (0, second.id()), "it was not rejected again");
+        assert_eq!(
+            (due_in(), token(&manager).await.id()),
+            (0, second.id()),
+            "no API has rejected the token again"
+        );
         manager.mark_rejected(&second);
         let third = token(&manager).await;
         assert_eq!((third.access_token(), due_in()), ("t3", 2));
@@ -219,12 +223,12 @@ async fn inv11_tokens_that_are_marked_at_each_use_are_renewed_no_more_often_than
             calls.push(issuer.calls());
         }
         assert!(calls[1] <= calls[0], "accepted: {accepted}, {calls:?}");
-        assert!(calls[1] > 5, "and they are renewed: {calls:?}");
+        assert!(calls[1] > 5, "marked tokens are renewed: {calls:?}");
     }
 }
 
 #[tokio::test]
-async fn inv11_ten_thousand_who_mark_and_renew_one_token_cause_one_call() {
+async fn inv11_ten_thousand_calls_that_mark_and_renew_one_token_cause_one_token_call() {
     for storage in storages() {
         let issuer = Issuer::new();
         let manager = issuer.manager().storage(storage).build().expect("a manager");
@@ -253,7 +257,7 @@ async fn inv11_the_next_renewal_comes_after_the_cool_down_of_a_failure() {
     let rejected = token(&manager).await;
     issuer.is_down.store(true, Ordering::SeqCst);
     let error = manager.refresh_rejected(&rejected).await.expect_err("no connection");
-    // The renewal that failed counts as one that did not help, and that takes longer than its cool-down.
+    // A failed renewal counts as one that did not help. The back-off after it is longer than its cool-down.
     assert!(Some(manager.next_renewal_in()) >= error.cool_down());
     rejected.mark_accepted();
     assert_eq!(Some(manager.next_renewal_in()), error.cool_down());

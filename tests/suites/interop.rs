@@ -1,5 +1,6 @@
-//! Tokens shared with Python, on the same Redis, both ways, with redis-py and requestforge 1.0.0: by the
-//! documents' own `RedisTokenStorage`, as it stands there, and by the storage that MIGRATING.md has people add.
+//! Shares tokens with Python in one Redis, in both directions, with redis-py and requestforge 1.0.0. The Python
+//! side uses the `RedisTokenStorage` of the documents without a change, or the storage that MIGRATING.md
+//! describes.
 
 #![allow(clippy::expect_used)]
 
@@ -24,14 +25,15 @@ use tokio::time::{sleep, timeout};
 /// The storage of a Python program, and where the program runs.
 #[derive(Clone, Copy, Debug)]
 enum Side {
-    /// The documents' class, in UTC. Elsewhere the class is wrong by itself: it takes local time for that of the
-    /// record.
+    /// The documents' class, in UTC. In other time zones the class itself is wrong: it reads the record's time as
+    /// local time.
     Document,
     /// The class of MIGRATING.md, in this time zone.
     Shared(&'static str),
 }
 
-/// UTC, and one time zone to each side of it, by their rules: no list of zones need be installed.
+/// UTC, and one time zone to each side of it. The zones are written as rules, so the machine needs no zone
+/// database.
 const SIDES: [Side; 4] =
     [Side::Document, Side::Shared("UTC"), Side::Shared("CET-1CEST"), Side::Shared("EST5EDT")];
 
@@ -50,7 +52,7 @@ impl Side {
         }
     }
 
-    /// A token as this side stores it, or hands it on.
+    /// The part of a token that this side stores and returns.
     fn seen(self, token: &TokenData) -> TokenData {
         match self {
             Self::Document => token.clone(),
@@ -59,7 +61,7 @@ impl Side {
     }
 }
 
-/// A Python program. Ends with its standard input.
+/// A Python program. It ends when its standard input is closed.
 struct Python {
     _child: Child,
     commands: ChildStdin,
@@ -112,7 +114,7 @@ impl Python {
         self.ask(json!({"do": "delete", "key": key})).await;
     }
 
-    /// The access token that a manager of Python's brings, with the credentials of a client.
+    /// The access token that a Python manager returns, with client credentials.
     async fn token(&mut self, issuer: &AuthorizationServer) -> String {
         let provider = json!({
             "token_url": issuer.token_url(),
@@ -200,7 +202,7 @@ async fn what_python_writes_rust_reads() {
             assert_eq!(fields(&read), fields(&side.seen(&token)), "{side:?}");
             assert_eq!(read.is_expired(), token.is_expired(), "{side:?}");
 
-            // And what Rust writes of it is the same to Python.
+            // Python reads the same token when Rust has stored it.
             storage.set("again", &read).await.expect("an answer");
             assert_eq!(python.get("again").await, python.get("crm").await, "{side:?}");
         }
@@ -216,23 +218,28 @@ async fn services_of_both_languages_use_one_token_in_any_time_zone() {
         let mut fleet = fleet(&redis, side).await;
         let ours = fleet.token().await;
         assert_eq!(fleet.python.token(&fleet.issuer).await, ours.access_token(), "{side:?}");
-        assert_eq!(fleet.issuer.token_calls(), 1, "{side:?}: Python uses what Rust has fetched");
+        assert_eq!(fleet.issuer.token_calls(), 1, "{side:?}: Python uses the token that Rust fetched");
 
         fleet.python.delete(KEY).await;
         let theirs = fleet.python.token(&fleet.issuer).await;
         assert_eq!(
             fleet.python.token(&fleet.issuer).await,
             theirs,
-            "{side:?}: and what it has fetched itself"
+            "{side:?}: Python uses the token that Python fetched"
         );
-        assert_eq!(fleet.other_than(&ours).await.access_token(), theirs, "{side:?}: and so does Rust");
+        assert_eq!(
+            fleet.other_than(&ours).await.access_token(),
+            theirs,
+            "{side:?}: Rust uses the token that Python fetched"
+        );
         assert_eq!(fleet.issuer.token_calls(), 2, "{side:?}");
     }
 }
 
-/// Python knows no marks, so it would send a refresh token that Rust is sending, too.
+/// Python does not know the marks on refresh tokens, so it would send one that Rust is sending. The
+/// issuer would take the second use for theft.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv05_python_neither_reads_nor_stores_a_refresh_token_with_the_storage_of_the_page() {
+async fn inv05_python_neither_reads_nor_stores_a_refresh_token_with_the_storage_of_migrating_md() {
     let redis = RedisServer::start().await;
     let storage = storage(&redis).build().expect("a storage");
     let mut python = Python::start(&redis, Side::Shared("EST5EDT"));
@@ -245,7 +252,7 @@ async fn inv05_python_neither_reads_nor_stores_a_refresh_token_with_the_storage_
 }
 
 #[test]
-fn the_page_shows_the_storage_that_is_tried_here() {
+fn migrating_md_shows_the_tested_storage() {
     let page = include_str!("../../MIGRATING.md");
     let storage = include_str!("../interop/shared_storage.py");
     assert!(
@@ -274,7 +281,7 @@ async fn fleet(redis: &RedisServer, side: Side) -> Fleet {
     Fleet { issuer, python: Python::start(redis, side), manager }
 }
 
-/// The key under which a manager of Python's keeps the tokens of the service `crm`.
+/// The key under which a Python manager stores the tokens of the service `crm`.
 const KEY: &str = "auth_token:crm";
 
 const RECHECK_AFTER: Duration = Duration::from_millis(400);

@@ -250,19 +250,19 @@ async fn inv12_a_strategy_may_allow_more_each_time_with_another_token() {
     .await;
     world.api.always_reject(true);
     world.get("only").await.expect("an answer");
-    // The third replay waits for the back-off of renewals that did not help (2 s), which is longer than its delay.
+    // The third replay waits until the manager renews again (2 s), which is longer than the strategy's delay.
     let sends = world.api.sends_of("only");
     assert_eq!((sends, world.server.token_calls()), (4, 4));
     assert_eq!(world.api.tokens_seen(), sends, "no token is sent twice");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv11_later_replays_of_many_share_each_renewal() {
+async fn inv11_later_replays_of_many_requests_share_each_renewal() {
     const REQUESTS: usize = 200;
     let strategy = ExponentialAuthRetryStrategy::new().max_retries(3);
     let world = Arc::new(World::new(|auth| auth.auth_retry_strategy(strategy)).await);
     world.api.reject_first(2);
-    // All have the first token, and none gets an answer before.
+    // Race: hold all answers until every request has been sent with the first token.
     for id in 0..REQUESTS {
         world.api.hold(&id.to_string());
     }

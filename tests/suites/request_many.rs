@@ -223,7 +223,7 @@ async fn a_command_line_has_no_fragment_as_that_is_not_sent() {
     }
 }
 
-/// What arrives when a shell runs a command line with the `curl` of this machine; `None` if it has none.
+/// The request that arrives when a shell runs a command line; `None` if this machine has no `curl`.
 #[cfg(unix)]
 async fn run(command_line: String, directory: &Path, origin: &Origin) -> Option<RecordedRequest> {
     Command::new("curl").arg("--version").output().ok()?;
@@ -236,7 +236,7 @@ async fn run(command_line: String, directory: &Path, origin: &Origin) -> Option<
     origin.requests().into_iter().nth(before)
 }
 
-/// The body of a multipart form, whatever its boundary.
+/// The body of a multipart form, with a constant boundary.
 #[cfg(unix)]
 fn parts(request: &RecordedRequest) -> String {
     let content_type = request.header("content-type").expect("a content type");
@@ -277,13 +277,13 @@ async fn a_command_line_for_a_multipart_form_can_be_run() {
         assert_eq!(fields(&parts(&arrived)), fields(&expected));
     }
 
-    // What no option of `curl` sends has to come from standard input.
+    // If `curl` has no option for a part, it reads the body from standard input.
     let shown = client.post("/x").multipart(Form::new().text("a\"b=c", "canary")).to_curl().to_string();
     assert!(shown.ends_with(" --data-binary @-") && !shown.contains("canary"), "{shown}");
     std::fs::remove_dir_all(&directory).expect("the directory");
 }
 
-/// Each part of a form: what its headers say, and its value.
+/// Each part of a form: the sorted words of its headers, and its value.
 #[cfg(unix)]
 fn fields(body: &str) -> Vec<(Vec<String>, String)> {
     let part = |part: &str| {
@@ -297,7 +297,7 @@ fn fields(body: &str) -> Vec<(Vec<String>, String)> {
 }
 
 #[tokio::test]
-async fn a_command_line_says_how_long_its_request_may_take() {
+async fn a_command_line_contains_the_time_out_of_its_request() {
     let client = HttpClient::builder("https://api.example.com").build().expect("a client");
     let (short, long) = (Duration::from_millis(1_500), Duration::from_secs(60));
     let tiny = Duration::from_nanos(1);

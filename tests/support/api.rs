@@ -46,7 +46,7 @@ struct Shared {
 struct Settings {
     delay: Duration,
     always_reject: bool,
-    /// So many different tokens are rejected, those that come first.
+    /// How many different tokens the API rejects, counted from the first that it sees.
     rejected_first: usize,
     challenge: Option<HeaderValue>,
 }
@@ -63,7 +63,7 @@ struct Counts {
 #[derive(Default)]
 struct Seen {
     sends: HashMap<String, usize>,
-    /// Each with the number of those that came before.
+    /// Every token seen, with the number of tokens seen before it.
     tokens: HashMap<String, usize>,
 }
 
@@ -112,8 +112,8 @@ impl Api {
         lock(&self.shared.settings).always_reject = rejected;
     }
 
-    /// Rejects so many different tokens for ever, those that come first: as an API does that hears late of the
-    /// authorization server's new key. Default: none.
+    /// Rejects the first `tokens` different tokens for ever, like an API that learns late of the authorization
+    /// server's new key. Default: none.
     pub fn reject_first(&self, tokens: usize) {
         lock(&self.shared.settings).rejected_first = tokens;
     }

@@ -152,8 +152,8 @@ impl<C> AuthLayerBuilder<C> {
         AuthLayerBuilder { settings, path_origin, judge, copy }
     }
 
-    /// Accepts that the credentials go over plain `http` to other machines: whoever listens on the way reads them.
-    /// All that it changes is that [`build`](Self::build) logs no warning about it.
+    /// Accepts that the credentials go over plain `http` to other machines, so that anybody on the network path
+    /// can read them. The setting only silences the warning that [`build`](Self::build) logs.
     pub fn plain_http_credentials(mut self) -> Self {
         self.settings.plain_http_credentials = true;
         self

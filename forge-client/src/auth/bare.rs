@@ -8,7 +8,7 @@ use super::AuthRequest;
 pub(crate) struct BareRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
-    /// The URL as it is shown.
+    /// The URL as errors and `Debug` show it.
     pub(crate) shown_url: &'a str,
     /// The path as it is sent. Not the URL's where whoever sends does not normalise it.
     pub(crate) path: &'a str,

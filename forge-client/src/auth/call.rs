@@ -158,12 +158,12 @@ impl<'a> CallAuth<'a> {
         Ok(None)
     }
 
-    /// Whether hooks have a part in this.
+    /// Whether an `AuthHook` of the caller authenticates this call.
     pub(crate) fn has_hook(&self) -> bool {
         self.scheme.has_hook()
     }
 
-    /// Adds what this attempt carries once more, except for what hooks have set.
+    /// Adds once more the headers that authenticated this attempt, except for those that an auth hook set.
     pub(crate) fn add_sent(&self, request: &BareRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = self.choose(request, headers);
         while let Some(single) = chosen.next() {
@@ -172,7 +172,7 @@ impl<'a> CallAuth<'a> {
                     headers.insert(name, value.clone());
                 }
                 (Single::Tokens(auth), Some(credential)) => {
-                    // It was added before, so this does not fail.
+                    // `add` applied the same credential to this request before, so this does not fail.
                     let _ = auth.apply(credential, request, headers);
                 }
                 _ => {}
@@ -196,7 +196,7 @@ impl<'a> CallAuth<'a> {
         let fetched =
             if self.force_renewal { auth.source().force_refresh() } else { auth.source().get_token() };
         self.sent = Some(fetched.await?);
-        // Not before: after a failure, the call may ask again, and then still wants a new token.
+        // Order: only after a success. A call that retries a failed fetch still wants a new token.
         self.force_renewal = false;
         Ok(())
     }
@@ -239,8 +239,8 @@ impl<'a> CallAuth<'a> {
     ///
     /// # Errors
     ///
-    /// The renewal failed; it may be asked for again. A request that cannot be sent again is none the worse for
-    /// that: its answer stands.
+    /// The renewal failed. The caller may call this once more. For a request that cannot be sent again, a failed
+    /// renewal is `Ok(false)`: the caller gets the answer that came.
     pub(crate) async fn renew(&mut self, can_be_sent_again: bool) -> Result<bool, AuthenticationError> {
         let (Some(rejected), Some((auth, session))) = (self.sent.take(), &mut self.tokens) else {
             return Ok(false);

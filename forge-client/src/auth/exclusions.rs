@@ -14,12 +14,12 @@ use pattern::SentPattern;
 pub(crate) struct Exclusions {
     paths: HashSet<String>,
     patterns: GlobSet,
-    given: Vec<Given>,
+    all: Vec<Exclusion>,
 }
 
-/// How a path or a pattern was written, and which paths it can match.
+/// One excluded path or pattern: how it was written, and which paths it can match.
 #[derive(Clone, Debug)]
-struct Given {
+struct Exclusion {
     written: String,
     prefix: String,
     is_literal: bool,
@@ -52,7 +52,7 @@ impl Exclusions {
         let mut exclusions = Self::default();
         for path in paths {
             let sent = as_sent(path)?;
-            exclusions.given.push(Given::path(path, &sent));
+            exclusions.all.push(Exclusion::path(path, &sent));
             exclusions.paths.insert(sent);
         }
         let mut globs = GlobSetBuilder::new();
@@ -63,7 +63,7 @@ impl Exclusions {
             let sent = SentPattern::of(pattern);
             let glob = GlobBuilder::new(&sent.glob).literal_separator(false).backslash_escape(true).build();
             globs.add(glob.map_err(|error| invalid_pattern().with_source(error))?);
-            exclusions.given.push(Given::pattern(pattern, sent));
+            exclusions.all.push(Exclusion::pattern(pattern, sent));
         }
         exclusions.patterns = globs.build().map_err(|error| invalid_pattern().with_source(error))?;
         Ok(exclusions)
@@ -71,26 +71,27 @@ impl Exclusions {
 
     /// Decides on the path that is really sent, after joining and normalising.
     pub(crate) fn hold(&self, path: &str) -> bool {
-        // The usual case, in which nothing of the path is looked at.
-        if self.given.is_empty() {
+        // Most calls have no exclusions, and so do not read the path.
+        if self.all.is_empty() {
             return false;
         }
         let path = &*with_upper_escapes(path);
         self.paths.contains(path)
-            // Where there are no patterns, nothing has to be made ready for them.
+            // Without patterns, `GlobSet` would still prepare the path for a match.
             || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
     }
 
-    /// Those that no path can match, as a log shows them; with a directory, no path below it.
+    /// The exclusions that match no path, as a log shows them. With a `directory`, those that match no path below
+    /// it.
     pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
-        let never = move |given: &&Given| {
-            !given.can_match || directory.is_some_and(|directory| !given.can_match_below(directory))
+        let never = move |exclusion: &&Exclusion| {
+            !exclusion.can_match || directory.is_some_and(|directory| !exclusion.can_match_below(directory))
         };
-        self.given.iter().filter(never).map(Given::shown)
+        self.all.iter().filter(never).map(Exclusion::shown)
     }
 }
 
-impl Given {
+impl Exclusion {
     fn path(written: &str, sent: &str) -> Self {
         Self { written: written.to_owned(), prefix: sent.to_owned(), is_literal: true, can_match: true }
     }
@@ -100,7 +101,7 @@ impl Given {
         Self { written: written.to_owned(), prefix, is_literal, can_match }
     }
 
-    /// Without its query, if there seems to be one: that may hold a secret.
+    /// The exclusion as a log shows it: without a part that looks like a query, which may hold a secret.
     fn shown(&self) -> String {
         match self.written.split_once(['?', '#']) {
             Some((path, _)) if !self.can_match => format!("{path}…"),
@@ -132,8 +133,8 @@ fn as_sent(path: &str) -> Result<String, ConfigError> {
     Ok(with_upper_escapes(url.path()).into_owned())
 }
 
-/// The same path, as RFC 3986 6.2.2.1 has it: `url` leaves the case of the escapes that it finds, and writes its
-/// own in upper case.
+/// The same path with upper-case escapes (RFC 3986 6.2.2.1): `url` keeps the case of the escapes that it finds,
+/// and writes its own in upper case.
 fn with_upper_escapes(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn what_the_documentation_says_of_tricky_paths_is_so() {
         let rows = documented();
-        assert_eq!(rows.len(), 53, "has the table been found?");
+        assert_eq!(rows.len(), 53, "rows found in the documentation's table");
         for Row { excluded, reference, base, sent, has_token } in rows {
             let is_pattern = excluded.contains(['*', '?', '[']);
             let (paths, patterns) =

@@ -75,12 +75,12 @@ impl ApiKeyAuth {
 }
 
 impl BasicAuth {
-    /// Sends this user name and password. The user name must not contain a colon, neither may contain a control
-    /// character such as a line end (RFC 7617 2), and not both may be empty; else building the client fails.
+    /// Sends this user name and password. Building the client fails if the user name contains a colon, if either
+    /// contains a control character such as a line end (RFC 7617 2), or if both are empty.
     pub fn new(username: &str, password: impl Into<Secret>) -> Self {
         let password = password.into();
         let credentials = if username.is_empty() && password.expose().is_empty() {
-            Err(ConfigError::new("basic_auth", "a user name or a password"))
+            Err(ConfigError::new("basic_auth", "a user name or a password that is not empty"))
         } else {
             basic_credentials(username, &password)
         };

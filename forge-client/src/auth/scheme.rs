@@ -129,7 +129,7 @@ impl Scheme {
         }
     }
 
-    /// Whether a hook of the caller's is among it.
+    /// Whether the caller's own auth hook is part of the scheme.
     pub(crate) fn has_hook(&self) -> bool {
         match self {
             Self::Single(single) => matches!(single, Single::Hook(_)),
@@ -137,7 +137,7 @@ impl Scheme {
         }
     }
 
-    /// The excluded paths and patterns that [can match nothing](Exclusions::never_matching), as a log shows them.
+    /// The excluded paths and patterns that [match no path](Exclusions::never_matching), as a log shows them.
     pub(crate) fn never_excluded(&self, directory: Option<&str>) -> Vec<String> {
         match self {
             Self::Single(single) => {

@@ -23,8 +23,8 @@ pub(crate) struct AuthSession<'a> {
 pub(crate) enum Next {
     /// Hand it on.
     HandOn,
-    /// Have the rejected credential renewed, and replay if another came of it and the body allows; else hand it
-    /// on.
+    /// Have the token source renew the rejected credential. Replay the request if the renewal brings another
+    /// credential and the body can be sent again; else hand the answer on.
     Renew(ReplaySchedule),
 }
 
@@ -72,13 +72,13 @@ impl<'a> AuthSession<'a> {
         }
     }
 
-    /// The first replay has its credential renewed at once. A later one waits first: the last renewal did not
-    /// help, so the source backs off, and renews nothing before that is over.
+    /// Before the first replay the source renews the credential at once. Before a later one the call waits first:
+    /// the last renewal did not help, so the source backs off and renews nothing until then.
     fn schedule(&self, rejected: &Credential, delay: Duration, source: &dyn TokenSource) -> ReplaySchedule {
         if self.replays == 0 {
             return ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay };
         }
-        // Race: other calls begin during the wait, and must not be given the rejected credential.
+        // Race: other calls begin during the wait, and must not get the rejected credential from the cache.
         source.mark_rejected(rejected);
         let has_another = source
             .cached()
@@ -117,7 +117,7 @@ mod tests {
     const AT_ONCE: ReplaySchedule =
         ReplaySchedule { before_renewal: Duration::ZERO, before_replay: Duration::ZERO };
 
-    /// Has this credential, and backs off for so long. Remembers what was rejected.
+    /// A source with this credential and this remaining back-off. Remembers which credentials were rejected.
     #[derive(Default)]
     struct Source {
         at_hand: Option<Arc<Credential>>,
@@ -125,7 +125,7 @@ mod tests {
         rejected: Mutex<Vec<TokenId>>,
     }
 
-    type Obtained<T> = Result<T, AuthenticationError>;
+    type TokenResult<T> = Result<T, AuthenticationError>;
 
     #[async_trait]
     impl TokenSource for Source {
@@ -133,19 +133,19 @@ mod tests {
             self.at_hand.clone()
         }
 
-        async fn get_token(&self) -> Obtained<Arc<Credential>> {
+        async fn get_token(&self) -> TokenResult<Arc<Credential>> {
             unreachable!("no I/O")
         }
 
-        async fn invalidate_token(&self) -> Obtained<()> {
+        async fn invalidate_token(&self) -> TokenResult<()> {
             unreachable!("no I/O")
         }
 
-        async fn force_refresh(&self) -> Obtained<Arc<Credential>> {
+        async fn force_refresh(&self) -> TokenResult<Arc<Credential>> {
             unreachable!("no I/O")
         }
 
-        async fn refresh_rejected(&self, _: &Credential) -> Obtained<Option<Arc<Credential>>> {
+        async fn refresh_rejected(&self, _: &Credential) -> TokenResult<Option<Arc<Credential>>> {
             unreachable!("no I/O")
         }
 
@@ -189,13 +189,13 @@ mod tests {
             (backs_off(3), until_over(Duration::from_secs(3))),
             (with(backs_off(3), two), until_over(Duration::from_secs(3))),
             (with(backs_off(3), one), until_over(Duration::from_secs(3))),
-            // Somebody else has had it renewed meanwhile.
+            // Another call has renewed it meanwhile.
             (with(backs_off(3), three), delay),
         ] {
             let next = session.after(two, Judgement::Rejected, &unauthorized(), &source);
             let schedule = ReplaySchedule { before_renewal: waits, before_replay: Duration::ZERO };
             assert_eq!(next, Next::Renew(schedule));
-            assert_eq!(*source.rejected.lock().unwrap(), [two.id()], "from the verdict on it is no hit");
+            assert_eq!(*source.rejected.lock().unwrap(), [two.id()], "marked before the wait begins");
         }
     }
 

@@ -8,10 +8,10 @@ use crate::backoff::Backoff;
 /// Decides whether, and after what delay, a request that was answered with 401 is sent again with
 /// another token. It only decides: the client renews, sleeps and sends.
 ///
-/// The first replay has the token renewed at once, and is sent after the strategy's delay. Each later one waits
-/// first: for the strategy's delay, or until the token source renews again if that is later
-/// ([`next_renewal_in`](forge_core::TokenSource::next_renewal_in)), and only then has the token renewed. Renewals
-/// that do not help make a `TokenManager` back off, for 1, 2, 4, … 60 s.
+/// For the first replay the client renews the token at once, waits for the strategy's delay, and sends. For each
+/// later one it waits first, and then renews the token and sends at once. It waits for the strategy's delay, or
+/// until the token source renews again ([`next_renewal_in`](forge_core::TokenSource::next_renewal_in)) if that is
+/// later. After renewals that do not help, a `TokenManager` backs off, for 1, 2, 4, … 60 s.
 ///
 /// Some things are not up to a strategy: after `insufficient_scope` nothing is replayed, no token
 /// that was rejected is sent again, and a body that cannot be replayed is sent once.
@@ -187,7 +187,7 @@ pub struct ConditionalAuthRetryStrategy {
 type Condition = Arc<dyn Fn(&ExaminedResponse<'_>) -> bool + Send + Sync>;
 
 impl ConditionalAuthRetryStrategy {
-    /// Once, at once, if the closure says so.
+    /// Replays once and without a delay, if the closure returns `true`.
     #[must_use]
     pub fn new(condition: impl Fn(&ExaminedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self { max_retries: 1, delay: Duration::ZERO, condition: Arc::new(condition) }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_is_asked_whether_and_not_when() {
+    fn a_condition_decides_whether_to_replay_and_the_setting_decides_when() {
         let strategy = ConditionalAuthRetryStrategy::new(|_| true);
         assert_eq!(rejected(None, |r| strategy.replay_after(1, r)), Some(Duration::ZERO));
         let delay = Duration::from_millis(500);

@@ -21,7 +21,7 @@ use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 /// | [`auth_retry_strategy`](Self::auth_retry_strategy) | [`SimpleAuthRetryStrategy`]: once, at once |
 /// | [`auth_header_name`](Self::auth_header_name) | `Authorization` |
 /// | [`auth_header_prefix`](Self::auth_header_prefix) | the token's type, mostly `Bearer` |
-/// | [`auth_cookie`](Self::auth_cookie) | none: the token is sent in a header of its own |
+/// | [`auth_cookie`](Self::auth_cookie) | none: a header carries the token |
 ///
 /// ```
 /// use forge_client::{SimpleAuthRetryStrategy, TokenAuth};
@@ -58,10 +58,10 @@ impl TokenAuth {
         }
     }
 
-    /// Paths to which requests go without a token. What decides is the path that is really sent: after
-    /// joining, the base URL's own path included, and after `url` has removed dot segments. Queries and
-    /// fragments count for nothing, and nothing is decoded: a path is excluded as it is written, or not. Only the
-    /// case of an escape makes no difference (RFC 3986 6.2.2.1).
+    /// Paths to which requests go without a token. The client compares the path that it really sends: after
+    /// joining, the base URL's own path included, and after `url` has removed dot segments. Queries and fragments
+    /// make no difference. The client decodes nothing, so an encoded path and a decoded one are two paths. Only
+    /// the case of an escape makes no difference (RFC 3986 6.2.2.1).
     ///
     /// When in doubt the token goes along: this server may see it anyway, while a request that lacks it
     /// fails. So a [pattern](Self::excluded_path_patterns) does not hold for a path in which some servers
@@ -128,15 +128,16 @@ impl TokenAuth {
     }
 
     /// Patterns of such paths, shell-style: `*` stands for anything, slashes included, `?` for one
-    /// character of the path as it is sent, `[ab]` for one of these, `{ab,cd}` for one of these words, and `\` takes
-    /// the meaning from the next character. All other characters are encoded as those of a path are: `/café/*`
-    /// means `/caf%C3%A9/*`.
+    /// character of the path as it is sent, `[ab]` for one of these, `{ab,cd}` for one of these words, and a
+    /// character after `\` for itself. All other characters are encoded as in a path: `/café/*` means
+    /// `/caf%C3%A9/*`.
     ///
-    /// A client that is built with paths or patterns that match no path which it sends logs one warning. Such
-    /// are a path that is not below the base URL's path, if there is no other
-    /// [credential origin](crate::HttpClientConfigBuilder::with_credential_origin), and a pattern with a query
-    /// (`/search?x=*`), a fragment, a dot segment, or brackets around nothing but characters that a URL encodes
-    /// (`[é]`).
+    /// Building a client logs one warning if some paths or patterns match no path that the client sends:
+    ///
+    /// - a path that is not below the base URL's path, if there is no other
+    ///   [credential origin](crate::HttpClientConfigBuilder::with_credential_origin);
+    /// - a pattern with a query (`/search?x=*`), a fragment or a dot segment;
+    /// - a pattern with brackets around nothing but characters that a URL encodes (`[é]`).
     pub fn excluded_path_patterns<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
         self.excluded.add_patterns(patterns);
         self
@@ -163,11 +164,12 @@ impl TokenAuth {
     }
 
     /// Sends the token as the cookie of this name (RFC 6265 4.2): `Cookie: JSESSIONID=…`. A step of a pipeline
-    /// reads such tokens with `HeaderTokenFetcher::builder(…).cookie("JSESSIONID")`. The setting excludes
-    /// [`auth_header_name`](Self::auth_header_name) and [`auth_header_prefix`](Self::auth_header_prefix).
+    /// reads such tokens with `HeaderTokenFetcher::builder(…).cookie("JSESSIONID")`. Together with
+    /// [`auth_header_name`](Self::auth_header_name) or [`auth_header_prefix`](Self::auth_header_prefix) the
+    /// setting is an error.
     ///
     /// A request that has a `Cookie` header already, its own or the client's default, keeps that header and does
-    /// not get the token, as it is with every header that carries a credential.
+    /// not get the token. The same is true of every header that carries a credential.
     ///
     /// ```
     /// use forge_client::{HttpClient, TokenAuth};
@@ -186,7 +188,7 @@ impl TokenAuth {
     pub(crate) fn build(self) -> Result<BoundTokenAuth, ConfigError> {
         let header = match self.cookie {
             Some(_) if self.header_name.is_some() || self.header_prefix.is_some() => {
-                let expected = "neither `auth_header_name` nor `auth_header_prefix` beside it";
+                let expected = "a client that sets neither `auth_header_name` nor `auth_header_prefix`";
                 return Err(ConfigError::new("auth_cookie", expected));
             }
             Some(name) => CarryingHeader::cookie(name)?,
@@ -274,13 +276,13 @@ struct CarryingHeader {
     last: ArcSwapOption<(TokenId, HeaderValue)>,
 }
 
-/// How the token stands in its header.
+/// The form of the header that carries the token.
 enum Form {
-    /// Behind its type.
+    /// The token's type, then the token.
     TokenType,
-    /// Behind this prefix.
+    /// This prefix, then the token.
     Prefix(String),
-    /// As the value of the cookie of this name.
+    /// A cookie of this name, whose value is the token.
     Cookie(String),
 }
 
@@ -288,7 +290,7 @@ impl CarryingHeader {
     fn new(name: HeaderName, prefix: Option<String>) -> Result<Self, ConfigError> {
         if let Some(prefix) = &prefix {
             HeaderValue::try_from(prefix).map_err(|error| {
-                ConfigError::new("auth_header_prefix", "what fits into a header").with_source(error)
+                ConfigError::new("auth_header_prefix", "a value that fits into a header").with_source(error)
             })?;
         }
         let form = prefix.map_or(Form::TokenType, Form::Prefix);
@@ -300,7 +302,7 @@ impl CarryingHeader {
         Ok(Self { name: COOKIE, form: Form::Cookie(name), last: ArcSwapOption::empty() })
     }
 
-    /// The value that was made for this credential before, or a new one.
+    /// The value that was formatted for this credential before, or a new one.
     fn value(
         &self,
         credential: &Credential,
@@ -312,6 +314,8 @@ impl CarryingHeader {
             return Ok(value.clone());
         }
         let value = make()?;
+        // Race: two calls with different credentials may overwrite each other's value here. Each still returns
+        // its own, and a later call compares the id.
         self.last.store(Some(Arc::new((credential.id(), value.clone()))));
         Ok(value)
     }

@@ -6,27 +6,27 @@ use futures_util::StreamExt;
 use super::{HttpClient, HttpResponse, RequestBuilder, runtime};
 use crate::HttpClientError;
 
-/// Many requests, some at a time: see [`HttpClient::request_many`].
+/// Many requests, a few of them at a time: see [`HttpClient::request_many`].
 ///
 /// | setting | default |
 /// | --- | --- |
 /// | [`max_workers`](Self::max_workers) | 5 |
 /// | [`fail_fast`](Self::fail_fast) | no |
 /// | [`on_progress`](Self::on_progress) | none |
-#[must_use = "nothing is sent until a result is asked for"]
+#[must_use = "the iterator sends nothing until `next` is called"]
 pub struct RequestMany<I>(crate::RequestMany<Requests<I>>);
 
-/// The requests as the async client takes them.
+/// The requests, converted to those of the async client.
 type Requests<I> = Map<I, fn(RequestBuilder) -> crate::RequestBuilder>;
 
 impl HttpClient {
-    /// Sends many requests, a few of them at a time, and hands out each result as it comes: an iterator over
-    /// pairs of the request's index and its result. A request is taken from the iterator when its turn has come,
-    /// so there may be any number of them. Needs no threads: those under way share the one that asks.
+    /// Sends many requests, a few of them at a time, and returns each result as it comes: an iterator over pairs
+    /// of the request's index and its result. It takes each request from `requests` only when it can send it, so
+    /// there may be any number of them. It starts no threads: all requests run on the thread that calls `next`.
     ///
-    /// Requests move on only while the next result is waited for, and their time-outs run on in between. Where
-    /// it takes long to handle a result, collect the results first. Dropping the iterator ends the requests that
-    /// are under way, and sends no other.
+    /// Requests make progress only while `next` runs; their time-outs go on in between. If a result takes long to
+    /// handle, collect the results first. Dropping the iterator cancels the requests under way, and sends no
+    /// more.
     ///
     /// [Within a runtime](super#where-it-is-refused) the result of each request is an error, and nothing is sent.
     ///

@@ -172,7 +172,8 @@ impl Circuit {
         }
     }
 
-    /// Begins anew. The verdicts of requests that were admitted before belong to an earlier phase.
+    /// Begins a new closed phase. Race: requests that an earlier phase admitted may still report; `enter` begins
+    /// a new round, so that their verdicts do not count.
     pub(super) fn reset(&mut self, rules: &Rules) {
         self.enter(Phase::closed(rules.failure_rate));
     }

@@ -126,8 +126,8 @@ impl CircuitBreaker {
         Ok(state)
     }
 
-    /// Closes all circuits, and forgets all failures: for when a server is known to be well again before its
-    /// circuit is half-open. The outcomes of requests that are under way do not count any more.
+    /// Closes all circuits, and forgets all failures. Call it when you know that a server works again before its
+    /// circuit is half-open. The outcomes of requests that are under way no longer count.
     ///
     /// ```
     /// use forge_client::{CircuitBreaker, CircuitState};
@@ -142,7 +142,8 @@ impl CircuitBreaker {
         for entry in shared.origins.all() {
             shared.queueing(&entry, |circuit| circuit.reset(&shared.rules));
         }
-        // Only now: a listener that panics must not leave some of them open.
+        // Order: tell listeners only when all circuits are closed. A listener that panics must not leave some
+        // open.
         shared.announcer.deliver();
     }
 

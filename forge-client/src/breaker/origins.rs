@@ -32,7 +32,7 @@ impl Origins {
         self.0.lock().get(origin).map(|used| Arc::clone(&used.entry))
     }
 
-    /// All of them. The lock is not held any more when they are handed out, as each has one of its own.
+    /// All entries. Order: this releases the map's lock before the caller takes the lock of any circuit.
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
         self.0.lock().values().map(|used| Arc::clone(&used.entry)).collect()
     }

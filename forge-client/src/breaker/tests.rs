@@ -126,7 +126,7 @@ fn a_listener_that_panics_takes_no_probes_place_and_is_told_the_next_time() {
 }
 
 #[test]
-fn inv22_a_reset_closes_every_circuit_and_forgets_what_was_and_what_is_under_way() {
+fn inv22_a_reset_closes_every_circuit_and_forgets_past_failures_and_requests_under_way() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let listening = Arc::clone(&told);
     let (breaker, clock) = timed(|builder| {
@@ -153,15 +153,15 @@ fn inv22_a_reset_closes_every_circuit_and_forgets_what_was_and_what_is_under_way
     breaker.clone().reset();
     let transitions = [(half_open, HalfOpen, Closed), (open, Open, Closed)];
     let transitions = transitions.map(|(origin, from, to)| (origin.to_owned(), from, to));
-    assert_eq!(*told.lock().unwrap(), transitions, "what was closed has not changed");
+    assert_eq!(*told.lock().unwrap(), transitions, "a closed circuit makes no transition");
     for permit in [probe, late, before] {
         permit.settle(Verdict::Failure);
     }
     for origin in [open, half_open, closed] {
         fail(&breaker, &url(origin), 4);
-        assert_eq!(breaker.state(origin).unwrap(), Closed, "{origin}: four failures since");
+        assert_eq!(breaker.state(origin).unwrap(), Closed, "{origin}: four failures since the reset");
         fail(&breaker, &url(origin), 1);
-        assert_eq!(breaker.state(origin).unwrap(), Open, "{origin}: five");
+        assert_eq!(breaker.state(origin).unwrap(), Open, "{origin}: five failures since the reset");
     }
 }
 

@@ -112,8 +112,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Accepts that the client's credentials go over plain `http` to other machines: whoever listens on the way
-    /// reads them. All that it changes is that [`build`](HttpClientConfigBuilder::build) logs no warning about it.
+    /// Accepts that the client's credentials go over plain `http` to other machines, so that anybody on the
+    /// network path can read them. The setting only silences the warning that
+    /// [`build`](HttpClientConfigBuilder::build) logs.
     pub fn with_plain_http_credentials(mut self) -> Self {
         self.settings.plain_http_credentials = true;
         self

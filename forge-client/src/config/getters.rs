@@ -16,8 +16,8 @@ impl HttpClientConfig {
         self.0.base_url.url()
     }
 
-    /// The [headers of every request](crate::HttpClientConfigBuilder::with_header). Those that authenticate are
-    /// not among them. A value may be a secret all the same, and the `Debug` of a `HeaderMap` shows it.
+    /// The [headers of every request](crate::HttpClientConfigBuilder::with_header), without those that
+    /// authenticate. A value may still be a secret, and the `Debug` of a `HeaderMap` shows it.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.0.default_headers
@@ -29,7 +29,8 @@ impl HttpClientConfig {
         self.0.timeout
     }
 
-    /// How long a [whole call](crate::HttpClientConfigBuilder::with_total_timeout) may take; `None`: any time.
+    /// How long a [whole call](crate::HttpClientConfigBuilder::with_total_timeout) may take; `None`: there is no
+    /// limit.
     #[must_use]
     pub fn total_timeout(&self) -> Option<Duration> {
         self.0.total_timeout
@@ -41,56 +42,58 @@ impl HttpClientConfig {
         self.0.connect_timeout
     }
 
-    /// How many [redirects](crate::HttpClientConfigBuilder::with_max_redirects) a call follows at most; `None`: it
-    /// follows none, and redirects go to the caller.
+    /// How many [redirects](crate::HttpClientConfigBuilder::with_max_redirects) a call follows at most; `None`:
+    /// it follows none, and the caller gets the redirect as an answer.
     #[must_use]
     pub fn max_redirects(&self) -> Option<u32> {
         self.0.max_redirects
     }
 
-    /// The most bytes of a [body](crate::HttpClientConfigBuilder::with_max_body) that are kept in memory.
+    /// The maximum length in bytes of a [body](crate::HttpClientConfigBuilder::with_max_body) that the client
+    /// keeps in memory.
     #[must_use]
     pub fn max_body(&self) -> usize {
         self.0.max_body
     }
 
     /// The [strategy](crate::HttpClientConfigBuilder::with_retry_strategy) that decides about retries; `None`:
-    /// nothing is retried.
+    /// the client retries nothing.
     #[must_use]
     pub fn retry_strategy(&self) -> Option<&dyn RetryStrategy> {
         self.0.retry_strategy.as_deref()
     }
 
-    /// The longest that a retry waits because a server [says so](crate::HttpClientConfigBuilder::with_max_retry_after).
+    /// The maximum wait before a retry that a server
+    /// [asks for](crate::HttpClientConfigBuilder::with_max_retry_after).
     #[must_use]
     pub fn max_retry_after(&self) -> Duration {
         self.0.wait_limits.retry_after
     }
 
-    /// The longest [cool-down of a token source](crate::HttpClientConfigBuilder::with_max_cool_down) that a retry
+    /// The maximum [cool-down of a token source](crate::HttpClientConfigBuilder::with_max_cool_down) that a retry
     /// waits for.
     #[must_use]
     pub fn max_cool_down(&self) -> Duration {
         self.0.wait_limits.cool_down
     }
 
-    /// The [breaker](crate::HttpClientConfigBuilder::with_circuit_breaker) that is asked before each request: this
-    /// one, or the retry strategy's.
+    /// The [breaker](crate::HttpClientConfigBuilder::with_circuit_breaker) that the client asks before each
+    /// request: the one of this setting, else the retry strategy's.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
         let of_strategy = || self.0.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker());
         self.0.breaker.as_ref().or_else(of_strategy)
     }
 
-    /// How long an [unused connection](crate::HttpClientConfigBuilder::with_pool_idle_timeout) is kept; `None`:
-    /// not set, which is 90 s.
+    /// How long the client keeps an [unused connection](crate::HttpClientConfigBuilder::with_pool_idle_timeout);
+    /// `None`: the default of 90 s.
     #[must_use]
     pub fn pool_idle_timeout(&self) -> Option<Duration> {
         self.0.pool_idle_timeout
     }
 
-    /// How many [unused connections](crate::HttpClientConfigBuilder::with_pool_max_idle_per_host) are kept for
-    /// each host; `None`: any number.
+    /// How many [unused connections](crate::HttpClientConfigBuilder::with_pool_max_idle_per_host) the client
+    /// keeps for each host; `None`: any number.
     #[must_use]
     pub fn pool_max_idle_per_host(&self) -> Option<usize> {
         self.0.pool_max_idle_per_host
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_says_what_was_set() {
+    fn the_getters_return_the_settings() {
         let second = Duration::from_secs(1);
         let config = built(|builder| {
             let builder = builder.with_base_url("https://api.example.com/v1").with_header("x-tenant", "shop");
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_which_nothing_was_set_says_the_defaults() {
+    fn the_getters_return_the_defaults_without_settings() {
         let config = built(|builder| builder);
         assert!(config.base_url().is_none() && config.headers().is_empty());
         assert!(config.retry_strategy().is_none() && config.circuit_breaker().is_none());
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_builder_that_was_copied_keeps_what_was_set_and_what_was_wrong() {
+    fn a_copy_of_a_builder_keeps_its_settings_and_its_error() {
         let base = HttpClientConfigBuilder::new().with_base_url("https://api.example.com").with_api_key("k");
         let patient = base.clone().with_timeout(Duration::from_secs(60)).build().unwrap();
         let plain = base.build().unwrap();

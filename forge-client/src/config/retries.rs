@@ -40,11 +40,11 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// The longest cool-down of a token source that a retry waits for. While a token endpoint is in trouble, a
-    /// `TokenManager` asks it for nothing, for a time that the
-    /// [error](crate::HttpClientError::authentication_error) tells
-    /// ([`cool_down`](forge_core::AuthenticationError::cool_down)). A call that is retried waits for that, and
-    /// asks for a token again; after a longer cool-down than this the error comes at once. Default: 60 s.
+    /// The maximum cool-down of a token source that a retry waits for. While a token endpoint fails, a
+    /// `TokenManager` sends it no requests for a while. The [error](crate::HttpClientError::authentication_error)
+    /// contains the time that is left ([`cool_down`](forge_core::AuthenticationError::cool_down)). A call with
+    /// retries waits for it, and asks for a token again. If the cool-down is longer than this setting, the call
+    /// fails at once. Default: 60 s.
     pub fn with_max_cool_down(mut self, delay: Duration) -> Self {
         self.settings.wait_limits.cool_down = delay;
         self

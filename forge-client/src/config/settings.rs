@@ -68,7 +68,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Adds those that hooks name, and checks all.
+    /// Adds the public headers that hooks name, and checks all public headers.
     pub(super) fn collect_public_names(&mut self) -> Result<(), ConfigError> {
         self.public_names.extend(self.hooks.request.iter().flat_map(|hook| hook.public_headers()));
         let credentials = self.sensitive_names();
@@ -80,20 +80,21 @@ impl Settings {
         self.authentication.as_ref().map(|scheme| scheme.header_names()).unwrap_or_default()
     }
 
-    /// Logs what is valid, and most likely a mistake.
+    /// Logs settings that are valid, but most likely a mistake.
     pub(super) fn warn(&self) {
         if !self.plain_http_credentials && self.has_credentials() {
             let setting = "`with_plain_http_credentials` (`plain_http_credentials` in a configuration)";
             warn_of_plain_http(&self.origins, setting);
         }
         if let Some(scheme) = &self.authentication {
-            // At a second origin any path may be asked for.
+            // A request to a second credential origin may have any path.
             let directory = self.base_url.directory().filter(|_| self.origins.len() == 1);
             warn_of_exclusions(scheme, directory.as_deref());
         }
     }
 
-    /// By its authentication, or by its default headers as far as that can be told.
+    /// Whether the client sends credentials: by its authentication, or in a default header whose mark or name
+    /// shows it.
     fn has_credentials(&self) -> bool {
         let mut headers = self.default_headers.iter();
         self.authentication.is_some()

@@ -43,7 +43,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self.redirects(Some(limit))
     }
 
-    /// How long a connection is kept that nobody uses; zero: no request goes over an old one. Default: 90 s.
+    /// How long the client keeps an unused connection; zero: no request reuses one. Default: 90 s.
     pub fn with_pool_idle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.pool_idle_timeout = Some(timeout);
         self
@@ -67,11 +67,12 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Any setting of the `reqwest` clients underneath: certificates, proxies, pools. There are up to two, and this
-    /// is called for each: one calls this machine (`localhost`, 127.0.0.0/8, `[::1]`), without a proxy whatever is
-    /// set here, and one calls all other hosts. The last such setting counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects,
-    /// retries and referer stay off there: this client does the first itself, and none of the others. Default
-    /// headers set there go to every origin, and nobody checks them.
+    /// Any setting of the `reqwest` clients underneath: certificates, proxies, pools. There are up to two of
+    /// them, and the client calls the closure for each. One calls this machine (`localhost`, 127.0.0.0/8,
+    /// `[::1]`), always without a proxy. The other one calls all other hosts. Of several closures only the last
+    /// counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects, retries and referer stay off
+    /// there: this client follows redirects itself, and sends no referer. Default headers set there go to every
+    /// origin, and nothing checks them.
     pub fn with_http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,

@@ -3,10 +3,10 @@ use std::fmt::Write as _;
 use super::quoted;
 use crate::multipart::Part;
 
-/// A multipart form as options of `curl`, which makes a boundary of its own; `values` is how the value of each
-/// part is shown. `None` if `curl` has no option that sends such a part.
+/// A multipart form as options of `curl`, which chooses the boundary itself. `values` are the texts to show for
+/// the values of the parts. `None` if `curl` has no option that sends one of the parts.
 ///
-/// A file is named, not written out: the command reads it from where it is run.
+/// Of a file the options contain only the name: `curl` reads it from the directory in which it runs.
 pub(super) fn options(parts: &[Part<'_>], values: &[Option<String>]) -> Option<String> {
     let mut options = String::new();
     for (part, value) in parts.iter().zip(values) {
@@ -29,7 +29,8 @@ pub(super) fn options(parts: &[Part<'_>], values: &[Option<String>]) -> Option<S
     Some(options)
 }
 
-/// Of others it depends on the version of `curl` where the name ends.
+/// Whether every version of `curl` reads this name in the same way. With other characters the versions differ
+/// about where the name ends.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| {
@@ -44,7 +45,8 @@ fn of_type(content_type: Option<&str>) -> Option<String> {
     is_plain.then(|| format!(";type={content_type}"))
 }
 
-/// As `curl` reads what may contain a `;`.
+/// The text in the quotes that `curl` needs around a text that may contain a `;`. `None` for a text with a NUL,
+/// which no command line can hold.
 fn in_quotes(text: &str) -> Option<String> {
     let escaped = text.replace('\\', r"\\").replace('"', "\\\"");
     (!text.contains('\0')).then(|| format!("\"{escaped}\""))

@@ -15,8 +15,8 @@ use super::{HookResult, OutgoingRequest, RequestHook};
 /// | [`in_header`](Self::in_header) | `X-Correlation-ID` |
 /// | [`generate_with`](Self::generate_with) | a random UUID (RFC 9562 5.4) |
 ///
-/// Where the request has that header already, that one is kept. The header goes to every origin, and the log
-/// shows its value: it is [public](crate::RequestHook::public_headers).
+/// If the request has that header already, the hook keeps it. The header is
+/// [public](crate::RequestHook::public_headers): it goes to every origin, and the log shows its value.
 ///
 /// ```no_run
 /// use forge_client::{CorrelationId, HttpClient};

@@ -42,9 +42,9 @@ pub trait RequestHook: Send + Sync {
     /// Why the request must not be sent.
     fn before_request(&self, request: &mut OutgoingRequest<'_>) -> HookResult;
 
-    /// The headers that it sets and that carry no credential: as if each were named by
-    /// [`with_public_header`](crate::HttpClientConfigBuilder::with_public_header). Asked once, when the client is
-    /// built. Default: none.
+    /// The headers that the hook sets and that carry no credential. The client treats each as if
+    /// [`with_public_header`](crate::HttpClientConfigBuilder::with_public_header) named it. The builder calls
+    /// this once. Default: none.
     fn public_headers(&self) -> Vec<HeaderName> {
         Vec::new()
     }
@@ -112,9 +112,8 @@ impl OutgoingRequest<'_> {
 
     /// Sets a header, instead of what there is of that name.
     ///
-    /// Where this is not [trusted](Self::is_trusted), only
-    /// [public headers](crate::HttpClientConfigBuilder::with_public_header) are set, and all others are left as
-    /// they are.
+    /// If the request is not [trusted](Self::is_trusted), this sets only
+    /// [public headers](crate::HttpClientConfigBuilder::with_public_header), and changes no other.
     ///
     /// # Errors
     ///

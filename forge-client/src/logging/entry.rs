@@ -6,7 +6,7 @@ use http::{Extensions, Method, StatusCode};
 use reqwest::{Request, Response};
 
 use super::body::LoggedBody;
-use super::mask::{Carried, Mask, Secrets};
+use super::mask::{Mask, RequestContent, Secrets};
 use super::{Logging, TARGET};
 use crate::HttpClientError;
 use crate::hooks::CorrelationId;
@@ -54,7 +54,7 @@ impl<'a> Entry<'a> {
         let Logging { log_headers, log_body, max_body, .. } = *logging;
         let headers = request.headers();
         let mask = if log_headers || log_body {
-            Mask::of(&Carried::by(request), trust, logging.more_names(), earlier)
+            Mask::of(&RequestContent::of(request), trust, logging.more_names(), earlier)
         } else {
             Mask::none()
         };

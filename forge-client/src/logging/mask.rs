@@ -1,5 +1,5 @@
-mod carried;
 mod command_line;
+mod content;
 mod fields;
 mod names;
 mod references;
@@ -20,7 +20,7 @@ use fields::{Fields, Kind, Pair, byte_list, json_in};
 use names::Names;
 use references::bare;
 
-pub(crate) use carried::{Carried, CarriedBody};
+pub(crate) use content::{BodyContent, RequestContent};
 pub(super) use names::normalized;
 pub(crate) use secrets::Secrets;
 
@@ -35,22 +35,22 @@ pub(super) const MAX_SEARCHED: usize = 64 * 1024;
 pub(crate) struct Mask {
     names: Names,
     secrets: SecretFinder,
-    /// There are secrets that could not be learned, and that a server may echo.
+    /// Whether the request may hold secrets that the mask does not know, and that a server may echo.
     is_incomplete: bool,
 }
 
 impl Mask {
-    /// With these names, [normalized], besides those that are known, and with the secrets of this request and
-    /// of the `earlier` hops of its call: they are masked wherever a server echoes them.
+    /// A mask for one request and its answer. It masks values under the known names and under `keys`, which are
+    /// [normalized], and the secrets of this request and of the `earlier` hops wherever a server echoes them.
     pub(crate) fn of(
-        carried: &Carried<'_>,
+        content: &RequestContent<'_>,
         trust: &Trust,
         keys: Arc<[String]>,
         earlier: Option<&Secrets>,
     ) -> Self {
         let names = Names::new(keys);
         let mut secrets = earlier.cloned().unwrap_or_default();
-        secrets.learn(carried, &names, trust);
+        secrets.learn(content, &names, trust);
         let is_incomplete = secrets.are_incomplete();
         Self { names, secrets: secrets.into_finder(), is_incomplete }
     }
@@ -93,8 +93,8 @@ impl Mask {
         shown.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
     }
 
-    /// As [`headers`](Self::headers), of an answer: if the request's secrets are not all known, only what no
-    /// server makes of a request.
+    /// As [`headers`](Self::headers), of an answer. If the mask does not know all secrets of the request, it
+    /// shows only headers in which no server echoes a request.
     pub(super) fn answer_headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
         if !self.is_incomplete {
             return self.headers(headers, url, trust);
@@ -108,12 +108,13 @@ impl Mask {
         self.headers(&shown, url, trust)
     }
 
-    /// As [`body`](Self::body), of an answer: if the request's secrets are not all known, the length.
+    /// As [`body`](Self::body), of an answer. If the mask does not know all secrets of the request: only the
+    /// length.
     pub(super) fn answer_body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         self.body(content_type, body, if self.is_incomplete { 0 } else { max })
     }
 
-    /// `None` if it is of a kind that is not shown.
+    /// The masked fields as text; `None` for a kind of body that the log does not show.
     fn fields(&self, fields: Fields) -> Option<String> {
         match fields {
             Fields::Json(mut value) => {

@@ -46,12 +46,12 @@ impl TypedBody {
         Ok(Self { body, content_type, boundary })
     }
 
-    /// Refuses a stream of unknown length with a method whose request would go without its body: hyper sends no
-    /// chunks then.
+    /// Refuses a stream of unknown length with `GET`, `HEAD` and `CONNECT`: `hyper` sends no chunks with these
+    /// methods, so the server would not get the body.
     pub(super) fn check_length(&self, field: &'static str, method: &Method) -> Result<(), ConfigError> {
-        if self.body.is_of_unknown_length() && [Method::GET, Method::HEAD, Method::CONNECT].contains(method) {
+        if self.body.has_unknown_length() && [Method::GET, Method::HEAD, Method::CONNECT].contains(method) {
             let expected =
-                format!("a body of known length with `{method}`: a stream without one would not be sent");
+                format!("a body of known length: with `{method}` a stream of unknown length is not sent");
             return Err(ConfigError::new(field, expected));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Which outcomes the ready-made strategies retry.
+//! The outcomes that the ready-made strategies retry.
 
 use std::fmt;
 
@@ -7,36 +7,37 @@ use http::StatusCode;
 use super::RetryOutcome;
 use crate::HttpClientError;
 
-/// Why a request brought no answer, as far as a retry strategy tells the reasons apart: see
+/// The reasons for which a request gets no answer, as retry strategies distinguish them: see
 /// [`retryable_errors`](crate::ExponentialBackoffRetryStrategy::retryable_errors).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RetryableError {
-    /// No connection was made ([`is_connect`](HttpClientError::is_connect)), for another reason than TLS.
+    /// The client could not connect ([`is_connect`](HttpClientError::is_connect)), for another reason than TLS.
     Connect,
-    /// No TLS connection was made ([`is_tls`](HttpClientError::is_tls)). Mostly that does not pass by itself.
+    /// The client could not set up TLS ([`is_tls`](HttpClientError::is_tls)). A later attempt rarely succeeds.
     Tls,
-    /// No answer came in time ([`is_timeout`](HttpClientError::is_timeout)), nor a connection.
+    /// A connection or an answer did not come in time ([`is_timeout`](HttpClientError::is_timeout)).
     Timeout,
-    /// The connection was cut, or what came was no HTTP.
+    /// The connection was cut, or the answer was not HTTP.
     Interrupted,
-    /// Nothing was sent, since no token could be had for the moment
-    /// ([`authentication_error`](HttpClientError::authentication_error)). A lack that does not pass by itself is not
-    /// retried.
+    /// The client sent nothing, because it got no token
+    /// ([`authentication_error`](HttpClientError::authentication_error)), and may get one later. Strategies do
+    /// not retry if a later attempt would get none either.
     NoToken,
 }
 
 /// The statuses and the errors that a strategy retries.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Retryable {
+pub(super) struct RetryableOutcomes {
     /// A bit for each status below 1024, so that strategies can be copied.
     statuses: [u64; 16],
     /// A bit for each error.
     errors: u8,
 }
 
-impl Retryable {
-    /// The outcomes that may be better in a moment. A constant, as every call that ends is compared with it.
+impl RetryableOutcomes {
+    /// The outcomes that may be better in a moment. It is a constant because the end of every call compares with
+    /// it.
     pub(super) const TRANSIENT: Self = {
         let mut statuses = [0; 16];
         let codes = [408, 429, 500, 502, 503, 504];
@@ -91,7 +92,7 @@ const fn bit(error: RetryableError) -> u8 {
     1 << error as u8
 }
 
-/// `None`: it does not pass by itself.
+/// The reason of an error; `None` if a later attempt would fail as well.
 fn reason(error: &HttpClientError) -> Option<RetryableError> {
     if let Some(lack_of_token) = error.authentication_error() {
         return lack_of_token.is_transient().then_some(RetryableError::NoToken);
@@ -104,7 +105,7 @@ fn reason(error: &HttpClientError) -> Option<RetryableError> {
     })
 }
 
-impl fmt::Debug for Retryable {
+impl fmt::Debug for RetryableOutcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
         let statuses = (100..1000).filter_map(|code| StatusCode::from_u16(code).ok());
@@ -112,6 +113,6 @@ impl fmt::Debug for Retryable {
             statuses.filter(|status| self.contains_status(*status)).map(|status| status.as_u16()).collect();
         let errors = [Connect, Tls, Timeout, Interrupted, NoToken].into_iter();
         let errors: Vec<_> = errors.filter(|error| self.errors & bit(*error) != 0).collect();
-        f.debug_struct("Retryable").field("statuses", &statuses).field("errors", &errors).finish()
+        f.debug_struct("RetryableOutcomes").field("statuses", &statuses).field("errors", &errors).finish()
     }
 }

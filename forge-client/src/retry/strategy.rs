@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::retryable::{Retryable, RetryableError};
+use super::retryable::{RetryableError, RetryableOutcomes};
 use crate::backoff::Backoff;
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
@@ -17,10 +17,10 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 /// that the client's budget has nothing left for, or that would begin after the call's
 /// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
 ///
-/// A strategy is also asked where nothing was sent because no token could be had, if that is transient. The
-/// retry then asks for a token again. It waits for the cool-down of the token source instead of the strategy's
-/// delay, and is not made after one that is longer than
-/// [`with_max_cool_down`](crate::HttpClientConfigBuilder::with_max_cool_down).
+/// The client also asks the strategy if it sent nothing because it got no token, and may get one later. The retry
+/// then asks the token source again. If the source has a cool-down, the retry waits for that instead of the
+/// strategy's delay. If the cool-down is longer than
+/// [`with_max_cool_down`](crate::HttpClientConfigBuilder::with_max_cool_down), there is no retry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -90,8 +90,9 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
 pub enum RetryOutcome<'a> {
     /// An answer, of any status.
     Response(ExaminedResponse<'a>),
-    /// No answer: no connection, none in time, or it was cut; or nothing was sent, since no token could be had
-    /// for the moment ([`authentication_error`](HttpClientError::authentication_error)).
+    /// No answer came: the client could not connect, the answer did not come in time, or the connection was cut.
+    /// Or the client sent nothing, because it got no token
+    /// ([`authentication_error`](HttpClientError::authentication_error)) and may get one later.
     Error(&'a HttpClientError),
 }
 
@@ -116,14 +117,13 @@ impl<'a> RetryOutcome<'a> {
 
     /// Whether it may be better in a moment: status 408, 429, 500, 502, 503 or 504, no connection, no
     /// answer in time, an exchange that was cut, or a [transient](forge_core::AuthenticationError::is_transient)
-    /// lack of a token. A certificate that nobody vouches for, and whatever
-    /// else is wrong with TLS, is not of that kind.
+    /// lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        Retryable::TRANSIENT.contains(self)
+        RetryableOutcomes::TRANSIENT.contains(self)
     }
 
-    /// How long the token source asks to be left alone, if a token was lacking and it says so.
+    /// The cool-down of the token source, if the client got no token and the source reports one.
     pub(super) fn cool_down(&self) -> Option<Duration> {
         let Self::Error(error) = self else { return None };
         let lack_of_token = error.authentication_error()?;
@@ -147,14 +147,14 @@ impl RetryStrategy for NoRetryStrategy {
 pub struct SimpleRetryStrategy {
     max_retries: u32,
     delay: Duration,
-    retryable: Retryable,
+    retryable: RetryableOutcomes,
 }
 
 impl SimpleRetryStrategy {
     /// 3 times, after 1 s each.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: Retryable::TRANSIENT }
+        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: RetryableOutcomes::TRANSIENT }
     }
 
     /// How often a request is sent again at most. Default: 3.
@@ -171,7 +171,7 @@ impl SimpleRetryStrategy {
         self
     }
 
-    /// The statuses that are retried, instead of 408, 429, 500, 502, 503 and 504.
+    /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
     ///
     /// ```
     /// use forge_client::{SimpleRetryStrategy, reqwest::StatusCode};
@@ -185,12 +185,12 @@ impl SimpleRetryStrategy {
         self
     }
 
-    /// The errors that are retried, instead of all but [`RetryableError::Tls`].
+    /// The errors that the strategy retries, instead of all but [`RetryableError::Tls`].
     ///
     /// ```
     /// use forge_client::{SimpleRetryStrategy, RetryableError};
     ///
-    /// // Nothing that may have arrived is sent again, and no answer of any status is retried.
+    /// // Retries only requests that did not reach the server.
     /// let strategy = SimpleRetryStrategy::new()
     ///     .retryable_errors([RetryableError::Connect])
     ///     .retryable_status_codes([]);
@@ -230,7 +230,7 @@ impl RetryStrategy for SimpleRetryStrategy {
 pub struct ExponentialBackoffRetryStrategy {
     max_retries: u32,
     backoff: Backoff,
-    retryable: Retryable,
+    retryable: RetryableOutcomes,
 }
 
 impl ExponentialBackoffRetryStrategy {
@@ -243,7 +243,7 @@ impl ExponentialBackoffRetryStrategy {
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 3, backoff, retryable: Retryable::TRANSIENT }
+        Self { max_retries: 3, backoff, retryable: RetryableOutcomes::TRANSIENT }
     }
 
     /// How often a request is sent again at most. Default: 3.
@@ -282,7 +282,7 @@ impl ExponentialBackoffRetryStrategy {
         self
     }
 
-    /// The statuses that are retried, instead of 408, 429, 500, 502, 503 and 504.
+    /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
     ///
     /// ```
     /// use forge_client::{ExponentialBackoffRetryStrategy, reqwest::StatusCode};
@@ -296,12 +296,12 @@ impl ExponentialBackoffRetryStrategy {
         self
     }
 
-    /// The errors that are retried, instead of all but [`RetryableError::Tls`].
+    /// The errors that the strategy retries, instead of all but [`RetryableError::Tls`].
     ///
     /// ```
     /// use forge_client::{ExponentialBackoffRetryStrategy, RetryableError};
     ///
-    /// // Nothing that may have arrived is sent again, and no answer of any status is retried.
+    /// // Retries only requests that did not reach the server.
     /// let strategy = ExponentialBackoffRetryStrategy::new()
     ///     .retryable_errors([RetryableError::Connect])
     ///     .retryable_status_codes([]);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_statuses_that_are_retried_can_be_chosen() {
+    fn a_strategy_retries_the_chosen_statuses_only() {
         let chosen = [StatusCode::LOCKED, StatusCode::from_u16(999).unwrap()];
         let simple = SimpleRetryStrategy::new().retryable_status_codes(chosen);
         let exponential = ExponentialBackoffRetryStrategy::new().retryable_status_codes(chosen);

@@ -1,4 +1,4 @@
-//! What leads to another attempt: a renewal after a 401, and retries.
+//! Renewals after a 401, and retries: the two reasons for another attempt.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
 use crate::{ExaminedResponse, HttpClientError};
 
 impl Call<'_> {
-    /// Has a rejected credential renewed, when that is due. Says whether the request is sent again with another
-    /// one; keeps the answer for where it is not.
+    /// Has the token source renew a rejected credential, after the schedule's delay. Returns the answer, and
+    /// whether to replay the request with another credential; if not, the caller gets that answer.
     pub(super) async fn renew(
         &mut self,
         mut outcome: Outcome,
         schedule: ReplaySchedule,
     ) -> Result<(Outcome, bool), HttpClientError> {
         let before_renewal = schedule.before_renewal;
-        // Its body may have stalled until now.
+        // The call may have waited for the answer's body until the deadline.
         if is_over(self.deadline, before_renewal) {
             return Ok((outcome, false));
         }
@@ -57,8 +57,8 @@ impl Call<'_> {
         }
     }
 
-    /// After what delay a request is retried, where the strategy wants it and nothing stands against it
-    /// (invariant 21).
+    /// The delay before a retry; `None` if the strategy wants none, or the deadline, the breaker, the budget or
+    /// the request itself forbids one (invariant 21).
     pub(super) fn retry_after(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
         let examined = match outcome {
             Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
@@ -68,8 +68,8 @@ impl Call<'_> {
         self.begin_retry(&examined)
     }
 
-    /// After what delay a token is asked for again, where none could be had: a retry like any other, which waits
-    /// for the cool-down of the token source.
+    /// The delay before the client asks for a token again after it got none. That is a retry like any other,
+    /// except that it waits for the cool-down of the token source.
     pub(super) fn delay_until_token(&mut self, error: &HttpClientError) -> Option<Duration> {
         error.is_transient_lack_of_token().then_some(())?;
         self.begin_retry(&RetryOutcome::Error(error))
@@ -90,8 +90,8 @@ impl Call<'_> {
         Some(delay)
     }
 
-    /// Waits before another attempt. An answer is kept where that may yet be refused; else its connection is
-    /// given free at once.
+    /// Waits before another attempt. If the deadline or the breaker may still refuse that attempt, keeps the
+    /// answer for the caller; else drops it at once and so frees its connection.
     pub(super) async fn pause(&mut self, so_far: SoFar, delay: Duration) {
         let SoFar { outcome, retries } = so_far;
         if outcome.is_ok() && self.client.breaker.is_none() && self.deadline.is_none() {
@@ -111,13 +111,14 @@ impl Call<'_> {
         is_idempotent && self.hop.body.can_be_sent()
     }
 
-    /// Whether the breaker would refuse a request after this delay. Nobody waits for that.
+    /// Whether the breaker would refuse a request after this delay. If so, the call does not wait for it.
     fn is_refused_after(&self, delay: Duration) -> bool {
         self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
     }
 }
 
-/// Waits, and keeps an outcome meanwhile. Most bodies come during that, and then need no connection.
+/// Waits, and keeps an outcome. Meanwhile it reads the beginning of an answer's body: most bodies are complete
+/// then and hold no connection.
 async fn keep(outcome: Outcome, delay: Duration) -> Outcome {
     let pause = tokio::time::sleep(delay);
     let kept = match outcome {

@@ -1,4 +1,4 @@
-//! What the hops of a call have carried: a redirect may repeat it.
+//! The secrets that the hops of a call carried. Attack: the target of a redirect may repeat them.
 
 use http::HeaderMap;
 use reqwest::Response;
@@ -8,15 +8,15 @@ use super::Call;
 use crate::HttpClientError;
 use crate::auth::CallAuth;
 use crate::hop::Hop;
-use crate::logging::{Carried, Logging, Secrets};
+use crate::logging::{Logging, RequestContent, Secrets};
 use crate::target::RequestUrl;
 
-/// Most calls meet no redirect, and this stays empty.
+/// The secrets of a call so far. Empty until the first redirect, which most calls do not meet.
 #[derive(Default)]
 pub(super) struct Trail {
-    /// The headers of the last attempt, where they cannot be told afterwards.
+    /// The headers of the last attempt, if hooks took part in them; else [`Call::redirect`] builds them again.
     sent: Option<Box<HeaderMap>>,
-    /// What the hops before this one have carried.
+    /// The secrets of the hops before this one.
     secrets: Option<Box<Secrets>>,
 }
 
@@ -28,8 +28,8 @@ impl Trail {
 }
 
 impl Call<'_> {
-    /// Keeps what an attempt carries, if it can be redirected and hooks have a part in its headers: those may
-    /// set other ones when asked again.
+    /// Keeps the headers of an attempt, if the client follows redirects and hooks took part in the headers: a
+    /// second call of a hook may set others.
     pub(super) fn keep(&mut self, headers: &HeaderMap) {
         let is_altered =
             !self.client.hooks.request.is_empty() || self.auth.as_ref().is_some_and(CallAuth::has_hook);
@@ -38,7 +38,7 @@ impl Call<'_> {
         }
     }
 
-    /// Turns the hop into the one that the answer asks for. Returns whether it does.
+    /// Turns the hop into the next one, if the answer is a redirect; returns whether it is.
     pub(super) fn redirect(&mut self, response: &Response) -> Result<bool, HttpClientError> {
         let Self { redirects, hop, trail, client, auth, .. } = self;
         let trust = &client.trust;
@@ -53,9 +53,9 @@ impl Call<'_> {
                 },
                 |sent| *sent,
             );
-            let carried = Carried { url: &hop.url, headers: &headers, body: hop.body.carried() };
+            let content = RequestContent { url: &hop.url, headers: &headers, body: hop.body.content() };
             let names = client.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
-            trail.secrets.get_or_insert_default().redirect(&carried, target, trust, names)
+            trail.secrets.get_or_insert_default().redirect(&content, target, trust, names)
         };
         redirects.follow(hop, response, trust, shown)
     }

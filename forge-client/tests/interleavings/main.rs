@@ -91,7 +91,7 @@ fn inv22_whatever_happens_the_circuit_goes_its_way_and_closes_when_all_is_well()
 }
 
 #[test]
-fn inv22_a_reset_among_probes_and_failures_is_told_in_order_and_wedges_nothing() {
+fn inv22_listeners_see_a_reset_among_probes_and_failures_in_order_and_the_breaker_still_works() {
     explore(1_000, || {
         let world = World::half_open();
         let reset = world.reset();
@@ -103,7 +103,7 @@ fn inv22_a_reset_among_probes_and_failures_is_told_in_order_and_wedges_nothing()
         });
         reset.join().expect("no panic");
         world.is_told_of_each_transition();
-        // A reset after all: whatever they have made of it, the circuit is closed, and stays so.
+        // Whatever the threads did before, the circuit is closed after a last reset, and stays closed.
         world.reset().join().expect("no panic");
         assert_eq!(world.state(), CircuitState::Closed);
         let sent = world.sent();

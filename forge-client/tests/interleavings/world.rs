@@ -62,7 +62,7 @@ struct Inner {
     url: Url,
     /// How the circuit stands, by what the listener heard.
     heard: Arc<Mutex<CircuitState>>,
-    /// How often the breaker was reset; only that opens the way from open to closed.
+    /// How often the breaker was reset. Only a reset makes the transition from open to closed.
     resets: Arc<AtomicUsize>,
     sent: AtomicUsize,
     at_once: AtomicUsize,
@@ -116,7 +116,7 @@ impl World {
         world
     }
 
-    /// Resets the breaker from another thread, which is to be joined.
+    /// Resets the breaker on another thread, which the caller joins.
     pub(crate) fn reset(&self) -> thread::JoinHandle<()> {
         let world = self.clone();
         thread::spawn(move || {

@@ -8,24 +8,24 @@ use super::failed;
 use super::place::ShownPath;
 use crate::{AuthenticationError, Secret};
 
-/// The longest content of a secret file in bytes.
+/// The maximum length in bytes of a secret file.
 const MAX_LEN: usize = 64 * 1024;
 
-/// The secret in a file: its text without a byte order mark and one line end. It blocks for as long as the file
-/// system does.
+/// The secret in a file: its text without a byte order mark and one line end. Blocks while the file system does
+/// not answer.
 pub(super) fn read(path: &Path) -> Result<Secret, AuthenticationError> {
     let refused = |why: &str| failed(format!("the secret file {} {why}", ShownPath(path)));
     let unreadable = |error| refused("cannot be read").with_source(error);
-    // Before the file is opened: to open a FIFO waits for a writer, and to open a device may change it.
+    // Order: before the file is opened. Opening a FIFO waits for a writer, and opening a device may change it.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(refused(NO_REGULAR_FILE));
     }
     let file = File::open(path).map_err(unreadable)?;
-    // Another one may stand at the path by now.
+    // Race: another file may have taken the path since the first check.
     if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(refused(NO_REGULAR_FILE));
     }
-    // With room for all of it: to grow would leave a copy in freed memory.
+    // The buffer has room for the whole file: growing it would leave a copy of the secret in freed memory.
     let mut content = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
     file.take(MAX_LEN as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
     if content.len() > MAX_LEN {

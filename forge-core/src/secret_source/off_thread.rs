@@ -5,26 +5,28 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{fmt, io, process, thread};
 
-/// Work that may block, done on a thread of its own: once at a time, however many ask for it.
+/// Work that may block, on a thread of its own. It runs once at a time, however many callers wait for it.
 ///
-/// The thread is none of a runtime. A runtime has a bounded number of threads for work that blocks and waits for
-/// them when it ends, so work that never ends would take one of them, and keep the runtime from ending.
+/// The thread does not belong to a runtime. A runtime has a bounded number of threads for blocking work, and
+/// waits for them when it shuts down. Work that never ends would occupy one of them, and the shutdown would not
+/// end.
 ///
-/// Who asks while the work is under way gets the outcome of the next round, which all of them share: the round
-/// under way may have read what has changed since. The work must not panic.
+/// Callers that come while a round is under way share the next round. Race: the round under way may have read
+/// before the change that made them call. The work must not panic.
 pub(super) struct OffThread<T> {
     work: Box<dyn Fn() -> T + Send + Sync>,
     rounds: Mutex<Rounds<T>>,
 }
 
 struct Rounds<T> {
-    /// The process whose thread works; `None`: none does. A process that was forked has no such thread.
+    /// The process whose thread is working; `None`: no thread is. A forked process gets a copy of this number,
+    /// but not the thread.
     worker: Option<u32>,
-    /// What comes after the round under way, if anybody has asked for it.
+    /// The round after the one under way, if a caller waits for it.
     next: Option<Arc<Round<T>>>,
 }
 
-/// One time that the work is done, for all who wait for it.
+/// One run of the work, and the callers that wait for its outcome.
 struct Round<T> {
     progress: Mutex<Progress<T>>,
     ended: Condvar,
@@ -32,7 +34,7 @@ struct Round<T> {
 
 struct Progress<T> {
     outcome: Option<T>,
-    /// Of those who wait, by the number of each.
+    /// The wakers of the callers that wait, by the number of each.
     wakers: HashMap<u64, Waker>,
     number: u64,
 }
@@ -43,20 +45,21 @@ impl<T: Clone + Send + 'static> OffThread<T> {
         Self { work: Box::new(work), rounds }
     }
 
-    /// The outcome of a round that begins after this call. Whoever drops the future leaves the others alone.
+    /// The outcome of a round that begins after this call. Dropping the future does not affect the other callers.
     ///
     /// # Errors
     ///
-    /// The system has no thread for it.
+    /// The system refuses a thread.
     pub(super) fn outcome(self: &Arc<Self>) -> io::Result<Outcome<T>> {
         Ok(Outcome { round: self.join()?, number: None })
     }
 
-    /// The same for a thread that waits, `None` if it takes longer than this.
+    /// As [`outcome`](Self::outcome), but blocks the calling thread. `None` if the round takes longer than
+    /// `limit`.
     ///
     /// # Errors
     ///
-    /// The system has no thread for it.
+    /// The system refuses a thread.
     pub(super) fn wait(self: &Arc<Self>, limit: Duration) -> io::Result<Option<T>> {
         let round = self.join()?;
         let progress = lock(&round.progress);
@@ -68,11 +71,14 @@ impl<T: Clone + Send + 'static> OffThread<T> {
     fn join(self: &Arc<Self>) -> io::Result<Arc<Round<T>>> {
         let mut rounds = lock(&self.rounds);
         if rounds.worker == Some(process::id()) {
-            // Never the round under way: it may have read before the change that made its caller ask.
+            // Race: the round under way may have read before the change that made the caller ask. Join the next
+            // one.
             return Ok(Arc::clone(rounds.next.get_or_insert_default()));
         }
         let round = Arc::<Round<T>>::default();
         let (this, first) = (Arc::clone(self), Arc::clone(&round));
+        // Order: spawn under the lock. The thread takes the lock after its first round, so it cannot reset
+        // `worker` before this sets it.
         thread::Builder::new().name("forge-secret".to_owned()).spawn(move || this.run(first))?;
         *rounds = Rounds { worker: Some(process::id()), next: None };
         Ok(round)
@@ -80,9 +86,11 @@ impl<T: Clone + Send + 'static> OffThread<T> {
 
     fn run(&self, first: Arc<Round<T>>) {
         let mut next = Some(first);
-        // Between the last round and this lock nobody can join it: `join` holds the same lock.
+        // Race: `join` may add a round until the loop takes the lock. Under the lock there is either a next
+        // round, or `worker` becomes `None` and the next `join` starts a thread. So no caller waits for a thread
+        // that has ended.
         while let Some(round) = next {
-            // Nobody waits any more: a round that hung for long had many callers, each with a time-out.
+            // Skip a round for which nobody waits any more. While a round hangs, callers come and time out.
             if Arc::strong_count(&round) > 1 {
                 round.end((self.work)());
             }
@@ -100,7 +108,8 @@ impl<T> Round<T> {
         let mut progress = lock(&self.progress);
         progress.outcome = Some(outcome);
         let wakers = std::mem::take(&mut progress.wakers);
-        // A waker may run what polls at once, and that takes the lock.
+        // Order: release the lock first. A waker may poll the future at once on this thread, and `poll` takes the
+        // same lock.
         drop(progress);
         self.ended.notify_all();
         wakers.into_values().for_each(Waker::wake);
@@ -114,7 +123,7 @@ impl<T> Default for Round<T> {
     }
 }
 
-/// A round's outcome, waited for.
+/// A future for the outcome of a round.
 pub(super) struct Outcome<T> {
     round: Arc<Round<T>>,
     number: Option<u64>,
@@ -135,7 +144,8 @@ impl<T: Clone> Future for Outcome<T> {
             progress.number
         });
         let replaced = progress.wakers.insert(number, waker);
-        // The last waker of a task drops the task, and with it maybe an `Outcome` that takes the lock.
+        // Order: release the lock first. Dropping the last waker of a task drops the task, and maybe with it an
+        // `Outcome`, whose `drop` takes the same lock.
         drop(progress);
         drop(replaced);
         Poll::Pending
@@ -144,10 +154,10 @@ impl<T: Clone> Future for Outcome<T> {
 
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
-        // While the work hangs, callers come and go.
+        // While the work hangs, callers come and go: without this their wakers would pile up.
         if let Some(number) = self.number {
             let waker = lock(&self.round.progress).wakers.remove(&number);
-            // After the lock is free, as in `poll`.
+            // Order: the lock is released already, as in `poll`.
             drop(waker);
         }
     }
@@ -171,7 +181,7 @@ mod tests {
     use super::*;
     use crate::secret_source::tests::block_on;
 
-    /// Work that tells when it begins, and ends when it is told what to bring.
+    /// Work that reports its begin, and ends when the test sends it an outcome.
     struct Hanging {
         work: Arc<OffThread<u32>>,
         begun: mpsc::Receiver<()>,
@@ -203,7 +213,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(1);
 
     #[test]
-    fn work_that_hangs_has_one_thread_however_many_ask_for_it() {
+    fn work_that_hangs_has_one_thread_however_many_callers_wait() {
         let hanging = Hanging::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
@@ -213,19 +223,19 @@ mod tests {
         drop(others);
         let last = hanging.asked();
         let next = lock(&hanging.work.rounds).next.clone().unwrap();
-        assert_eq!(lock(&next.progress).wakers.len(), 1, "who has gone is forgotten");
+        assert_eq!(lock(&next.progress).wakers.len(), 1, "dropped callers leave no waker");
         drop(next);
         hanging.end.send(1).unwrap();
         assert_eq!(block_on(first), 1);
         hanging.end.send(2).unwrap();
-        assert_eq!(block_on(last), 2, "what was read after it asked");
+        assert_eq!(block_on(last), 2, "the outcome of a round that began after the call");
         hanging.end.send(3).unwrap();
         assert_eq!(block_on(hanging.work.outcome().unwrap()), 3);
         assert_eq!(hanging.begun.try_iter().count(), 2);
     }
 
     #[test]
-    fn a_round_that_nobody_waits_for_any_more_is_left_out() {
+    fn a_round_that_nobody_waits_for_any_more_is_skipped() {
         let hanging = Hanging::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
@@ -240,14 +250,14 @@ mod tests {
     #[test]
     fn a_forked_process_has_a_thread_of_its_own() {
         let hanging = Hanging::new();
-        // What the child of a fork finds: the parent's number, and no thread.
+        // A forked child finds the parent's process number, and no thread.
         lock(&hanging.work.rounds).worker = Some(process::id() + 1);
         hanging.end.send(1).unwrap();
         assert_eq!(block_on(hanging.work.outcome().unwrap()), 1);
     }
 
     #[test]
-    fn whoever_asks_gets_an_outcome() {
+    fn every_caller_gets_the_outcome_of_a_later_round() {
         let number = std::sync::atomic::AtomicU32::new(0);
         let work = OffThread::new(move || number.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         let work = Arc::new(work);
@@ -258,7 +268,7 @@ mod tests {
                         let before = block_on(work.outcome().unwrap());
                         assert!(
                             block_on(work.outcome().unwrap()) > before,
-                            "it began before it was asked for"
+                            "the round began before the call"
                         );
                     }
                 });

@@ -1,10 +1,10 @@
-//! Which paths and names may stand in an error: somebody may have written the secret itself in their place.
+//! Decides which paths and names an error may show. By mistake a path or a name may be the secret itself.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Component, Path};
 
-/// A path as errors and `Debug` show it: only if it looks like one.
+/// A path as errors and `Debug` show it: in full if it looks like a path, else not at all.
 pub(super) struct ShownPath<'a>(pub(super) &'a Path);
 
 impl fmt::Display for ShownPath<'_> {
@@ -17,7 +17,8 @@ impl fmt::Display for ShownPath<'_> {
     }
 }
 
-/// The name of an environment variable as errors and `Debug` show it: only if it is written as usual.
+/// The name of an environment variable as errors and `Debug` show it: in full if it is `UPPER_CASE`, else not at
+/// all.
 pub(super) struct ShownName<'a>(pub(super) &'a str);
 
 impl fmt::Display for ShownName<'_> {
@@ -30,8 +31,8 @@ impl fmt::Display for ShownName<'_> {
     }
 }
 
-/// A secret in base64 may begin with a slash. It has other signs of its kind then: `+` and `=`, or letters of
-/// both cases mixed with digits.
+/// Whether a text begins like a path, and no part of it looks like a secret. A secret in base64 may begin with a
+/// slash, but then it has other marks of base64: `+` and `=`, or letters of both cases mixed with digits.
 fn looks_like_path(path: &Path) -> bool {
     let is_begun =
         path.has_root() || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
@@ -52,5 +53,6 @@ fn looks_like_variable(name: &str) -> bool {
         && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Names of directories that a program made up, such as `tmpA1b2C3`, are shorter than keys.
+/// The maximum length of a name that mixes cases and digits and still counts as a name. Directories that a
+/// program names, such as `tmpA1b2C3`, are shorter than keys.
 const MAX_MIXED_LEN: usize = 15;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// Longer than any of these reads takes.
+/// A limit that no read in these tests reaches.
 const LONG: Duration = Duration::from_secs(20);
 
 struct Unpark(thread::Thread);
@@ -31,7 +31,7 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// What reading a file brings, both ways. Fails if reading blocks for ever.
+/// The outcome of reading a file, which is the same for both methods. Fails if reading does not end.
 fn read(path: impl Into<PathBuf>) -> Result<Secret, AuthenticationError> {
     let (sender, outcome) = mpsc::channel();
     let source = SecretSource::file(path);
@@ -44,7 +44,7 @@ fn read(path: impl Into<PathBuf>) -> Result<Secret, AuthenticationError> {
     outcome.recv_timeout(LONG).expect("reading ends")
 }
 
-/// A path of its own in the directory for temporary files, which is cleared at the end.
+/// A path in the directory for temporary files. The file is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -66,7 +66,7 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn an_unset_variable_is_told_from_one_that_is_no_text() {
+fn the_error_distinguishes_an_unset_variable_from_one_that_is_not_unicode() {
     let reason = |name: &str| SecretSource::env(name).read_at_once().unwrap_err().to_string();
     let unset = reason("FORGE_SECRET_SOURCE_UNSET");
     assert!(unset.contains("the environment variable FORGE_SECRET_SOURCE_UNSET is not set"), "{unset}");
@@ -77,18 +77,18 @@ fn an_unset_variable_is_told_from_one_that_is_no_text() {
 }
 
 #[test]
-fn who_cannot_wait_gets_what_needs_no_waiting() {
+fn read_at_once_reads_values_and_files_and_refuses_closures() {
     let value = SecretSource::from("s3cret").read_at_once().unwrap();
     assert_eq!(value.expose(), "s3cret");
     let missing = SecretSource::file("/nowhere/secret").read_at_once().unwrap_err().to_string();
     assert!(missing.contains("/nowhere/secret"), "{missing}");
     let closure = SecretSource::from_fn(|| async { Ok::<_, std::io::Error>(Secret::from("canary")) });
-    let waited_for = closure.read_at_once().unwrap_err().to_string();
-    assert!(waited_for.contains("has to be waited for"), "{waited_for}");
+    let refused = closure.read_at_once().unwrap_err().to_string();
+    assert!(refused.contains("has to be awaited"), "{refused}");
 }
 
 #[test]
-fn a_byte_order_mark_and_one_line_end_are_no_part_of_the_secret() {
+fn a_byte_order_mark_and_one_line_end_are_not_part_of_the_secret() {
     for (at, (content, secret)) in [
         ("s3cret", "s3cret"),
         ("s3cret\n", "s3cret"),
@@ -129,7 +129,7 @@ fn a_secret_file_is_a_text_of_at_most_64_kib() {
 
 #[cfg(unix)]
 #[test]
-fn only_a_regular_file_is_read() {
+fn a_secret_file_must_be_a_regular_file() {
     let fifo = Scratch::new("fifo");
     assert!(Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
     for path in [fifo.0.clone(), std::env::temp_dir(), "/dev/zero".into(), "/dev/null".into()] {
@@ -137,7 +137,7 @@ fn only_a_regular_file_is_read() {
         assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
         assert!(error.to_string().contains("regular file"), "{error}");
     }
-    // As Kubernetes mounts secrets.
+    // Kubernetes mounts secrets as links.
     let (file, link) = (Scratch::with("target", "s3cret\n"), Scratch::new("link"));
     std::os::unix::fs::symlink(&file.0, &link.0).unwrap();
     assert_eq!(read(&link.0).unwrap().expose(), "s3cret");

@@ -47,7 +47,7 @@ use super::{
 /// | setting | default |
 /// | --- | --- |
 /// | [`token_header`](HttpTokenFetcherBuilder::<Header>::token_header) | `Authorization` |
-/// | [`cookie`](HttpTokenFetcherBuilder::<Header>::cookie) | none: a header of its own |
+/// | [`cookie`](HttpTokenFetcherBuilder::<Header>::cookie) | none: the token is in `token_header` |
 /// | [`token_type`](HttpTokenFetcherBuilder::<Header>::token_type) | `Bearer` |
 #[must_use]
 pub struct HttpTokenFetcherBuilder<P> {
@@ -156,9 +156,9 @@ impl HttpTokenFetcherBuilder<Body> {
 }
 
 impl HttpTokenFetcherBuilder<Header> {
-    /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that
-    /// is no part of the token. `Set-Cookie` is refused: [`cookie`](Self::cookie) reads those. The last of the
-    /// two settings counts.
+    /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that is
+    /// no part of the token. The builder refuses `Set-Cookie`; use [`cookie`](Self::cookie) instead. Of the two
+    /// settings the last one counts.
     pub fn token_header(mut self, name: &str) -> Self {
         match token_header(name) {
             Ok(name) => self.with(|header| header.source = HeaderSource::Named(name)),
@@ -169,13 +169,14 @@ impl HttpTokenFetcherBuilder<Header> {
         }
     }
 
-    /// The cookie whose value is the token, without its attributes, whichever of the `Set-Cookie` headers sets
-    /// it (RFC 6265 5.2); its name is case-sensitive. The token lives as long as the cookie says (`Max-Age`, else
-    /// `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has expired is no token.
+    /// The cookie whose value is the token. Any of several `Set-Cookie` headers may set it (RFC 6265 5.2). The
+    /// name is case-sensitive, and the attributes are not part of the token. The token lives as long as the
+    /// cookie (`Max-Age`, else `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has
+    /// expired is an error.
     ///
-    /// A client sends it with `TokenAuth::auth_cookie`, and a later step with
-    /// [`cookie_header`](forge_core::TokenData::cookie_header). `Domain`, `Path` and `Secure` are not looked at:
-    /// like any token it goes where its client or step sends it.
+    /// A client sends the token with `TokenAuth::auth_cookie`, and a later step with
+    /// [`cookie_header`](forge_core::TokenData::cookie_header). Neither checks `Domain`, `Path` and `Secure`: the
+    /// token goes to the URLs of its client or step, like any other token.
     ///
     /// ```
     /// use forge_core::FetchContext;
@@ -451,7 +452,7 @@ fn token_header(name: &str) -> Result<HeaderName, ConfigError> {
     let name = HeaderName::try_from(name)
         .map_err(|error| ConfigError::new("token_header", "a header name").with_source(error))?;
     if name == SET_COOKIE {
-        let expected = "another header than `set-cookie`, since `cookie` reads the cookie of a name";
+        let expected = "another header than `set-cookie`: the setting `cookie` reads the token from a cookie";
         return Err(ConfigError::new("token_header", expected));
     }
     Ok(name)

@@ -10,7 +10,7 @@ use http::header::{DATE, SET_COOKIE};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SetCookie<'a> {
     name: &'a [u8],
-    /// As it is sent back: with the quotes that may stand around it.
+    /// The value as a client sends it back: with its quotes, if it has any.
     value: &'a [u8],
     domain: Option<&'a [u8]>,
     path: Option<&'a [u8]>,
@@ -21,11 +21,11 @@ pub(super) struct SetCookie<'a> {
 /// The effect that an answer has on one cookie.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CookieLookup<'a> {
-    /// It sets the cookie, for this long; `None`: for as long as the session lasts.
+    /// It sets the cookie, with this lifetime; `None`: until the session ends.
     Set { value: &'a [u8], lifetime: Option<TimeDelta> },
-    /// It sets the cookie to nothing.
+    /// It sets the cookie to an empty value.
     Empty,
-    /// It deletes the cookie, by an expiry that is past.
+    /// It deletes the cookie: the expiry is in the past.
     Expired,
     /// It does not mention the cookie.
     Missing,
@@ -38,7 +38,7 @@ pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = SetCookie<'_>
 
 /// Looks for the cookie of this name in an answer to a call that was sent at `sent_at`.
 pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str, sent_at: DateTime<Utc>) -> CookieLookup<'a> {
-    // A moment of expiry is the server's, whose clock the answer may tell.
+    // `Expires` is a time of the server's clock, which the answer's `Date` shows.
     let date = headers.get(DATE).and_then(|date| date::parse(date.as_bytes())).unwrap_or(sent_at);
     let mut kept: Vec<SetCookie<'_>> = Vec::new();
     for cookie in cookies(headers).filter(|cookie| cookie.name == name.as_bytes()) {
@@ -58,7 +58,7 @@ pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str, sent_at: DateTime<Utc
 }
 
 impl<'a> SetCookie<'a> {
-    /// `None`: a user agent ignores the whole header.
+    /// Reads one header; `None` if a user agent ignores the whole header.
     fn parse(header: &'a [u8]) -> Option<Self> {
         let mut parts = header.split(|byte| *byte == b';');
         let (name, value) = pair(parts.next()?);
@@ -66,7 +66,7 @@ impl<'a> SetCookie<'a> {
         if name.is_empty() {
             return None;
         }
-        // Of two attributes with one name the later counts.
+        // Of two attributes with the same name the later one counts.
         for (name, value) in parts.map(pair) {
             let value = value.unwrap_or_default();
             match name.to_ascii_lowercase().as_slice() {
@@ -96,7 +96,8 @@ impl<'a> SetCookie<'a> {
         }
     }
 
-    /// The value without the quotes around it, which are part of it (RFC 6265 5.2) though they carry nothing.
+    /// The value without its quotes. By RFC 6265 5.2 the quotes are part of the value, but they carry no
+    /// information.
     pub(super) fn unquoted(&self) -> &'a [u8] {
         self.value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(self.value)
     }
@@ -108,7 +109,7 @@ impl CookieLookup<'_> {
     }
 }
 
-/// Name and value, without the spaces around them; no value: there is no `=`.
+/// Name and value, without the spaces around them. Without a `=` there is no value.
 fn pair(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == b'=') {
         Some(at) => (trimmed(&text[..at]), Some(trimmed(&text[at + 1..]))),
@@ -123,7 +124,8 @@ fn trimmed(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
-/// RFC 6265 5.2.2: digits, with a minus sign before them or not. Anything else is ignored.
+/// The lifetime that a `Max-Age` sets: digits, with or without a minus sign (RFC 6265 5.2.2). `None` for anything
+/// else, which a user agent ignores.
 fn max_age(value: &[u8]) -> Option<TimeDelta> {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -132,7 +134,7 @@ fn max_age(value: &[u8]) -> Option<TimeDelta> {
     if digits.len() < value.len() {
         return Some(TimeDelta::zero());
     }
-    // More than fits is long, not nothing.
+    // A number that does not fit is a long lifetime, not an invalid one.
     let seconds = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
     Some(seconds.and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX))
 }
@@ -180,7 +182,8 @@ mod tests {
             (&["jsessionid=lower", "JSESSIONID=s1", "XJSESSIONID=x"], "s1"),
             (&["other=x; JSESSIONID=no", "JSESSIONID=s1"], "s1"),
             (&["caf\u{e9}=\u{e9}", "JSESSIONID=s1"], "s1"),
-            // The later of two that are the same cookie, and of two that are not the one that is not deleted.
+            // Of two headers for the same cookie the later counts. Of two different cookies of this name the one
+            // that is not deleted counts.
             (&["JSESSIONID=old; Path=/", "JSESSIONID=s1; Path=/"], "s1"),
             (&["JSESSIONID=old; Path=/a", "JSESSIONID=s1; Path=/"], "s1"),
             (&["JSESSIONID=; Path=/a; Max-Age=0", "JSESSIONID=s1; Path=/"], "s1"),
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_not_there_deleted_or_empty_is_no_token() {
+    fn a_cookie_that_is_missing_deleted_or_empty_is_no_token() {
         for (cookies, why) in [
             (&[][..], "missing"),
             (&["route=node1; Path=/"], "missing"),
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn its_lifetime_is_what_max_age_says_or_else_expires() {
+    fn max_age_sets_the_lifetime_or_else_expires_does() {
         for (attributes, seconds) in [
             ("Max-Age=3600", Some(3600)),
             ("MAX-AGE = 3600 ", Some(3600)),
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_of_expiry_is_compared_with_the_servers_own_clock() {
+    fn expires_is_compared_with_the_servers_clock() {
         let mut headers = answer(&["JSESSIONID=s1; Expires=Mon, 01 Jan 2024 00:01:00 GMT"]);
         headers.insert(DATE, HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT"));
         let found = find(&headers, "JSESSIONID", at(NOW + 7200));

@@ -57,7 +57,7 @@ pub struct Header {
     reads_expiry: bool,
 }
 
-/// Which header, and how much of it.
+/// The header that holds the token, and the part of it that is the token.
 #[derive(Clone, Debug)]
 pub(super) enum HeaderSource {
     /// The value of this header.
@@ -73,7 +73,7 @@ impl Header {
         Self { source, token_type: "Bearer".to_owned(), reads_expiry: true }
     }
 
-    /// The texts of an answer that may be the token, also where it is no answer of success.
+    /// The texts in an answer that may be the token, also in an answer that is not a success.
     fn tokens_in(&self, headers: &HeaderMap) -> Vec<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match &self.source {
@@ -108,7 +108,7 @@ impl Header {
         let invalid = |what: &str| response.invalid(format!("cookie `{name}`: expected {what}"));
         let (value, lifetime) = match cookie::find(&response.headers, name, sent_at) {
             CookieLookup::Set { value, lifetime } => (value, lifetime),
-            CookieLookup::Empty => return Err(invalid("a value, found none")),
+            CookieLookup::Empty => return Err(invalid("a value, found an empty one")),
             CookieLookup::Expired => return Err(invalid("a value, found one that has expired")),
             CookieLookup::Missing => return Err(invalid("a value, found no such cookie")),
         };
@@ -229,7 +229,7 @@ mod tests {
     fn inv16_a_cookie_that_is_no_token_is_named_and_not_echoed() {
         for (value, why) in [
             ("route=canary", "found no such cookie"),
-            ("JSESSIONID=; Path=canary", "found none"),
+            ("JSESSIONID=; Path=canary", "found an empty one"),
             ("JSESSIONID=canary; Max-Age=0", "found one that has expired"),
             ("JSESSIONID=canary\u{e9}", "printable ASCII characters only"),
         ] {

@@ -200,7 +200,7 @@ impl Sent {
     pub(super) fn header(&mut self, name: &HeaderName, value: &Secret) {
         self.text(value.expose());
         if name == COOKIE {
-            // A server that names a cookie's value says it without the cookie's name.
+            // A server may echo a cookie's value without its name.
             let values = value.expose().split(';').filter_map(|pair| pair.split_once('='));
             values.for_each(|(_, value)| self.text(value.trim().trim_matches('"')));
         }

@@ -158,8 +158,8 @@ impl TokenManagerBuilder {
     ///
     /// # Errors
     ///
-    /// The storage rejects the cache key, the provider derives the key from a service name that contains a
-    /// `:`, or a time-out is zero.
+    /// The storage rejects the cache key; the provider derives the key from a service name that contains a `:`;
+    /// or a time-out is zero.
     pub fn build(self) -> Result<TokenManager, ConfigError> {
         self.check_service_name()?;
         self.fetch_timeout.map_or(Ok(()), |limit| check_positive("fetch_timeout", limit))?;

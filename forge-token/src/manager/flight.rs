@@ -300,11 +300,12 @@ impl Inner {
         Some(left.map_or(Duration::MAX, |millis| Duration::from_millis(millis.unsigned_abs())))
     }
 
-    /// Remembers the rejection, even if the slot has another token by now: the manager must not adopt the
-    /// rejected one from the storage again. A token that may be renewed now is no hit from here on; another one
-    /// goes on serving, as the API may reject only some requests, and renewals back off.
+    /// Remembers the rejection, even if the slot holds another token by now: the manager must not adopt the
+    /// rejected one from the storage again. If the manager may renew the token now, it stops handing it out.
+    /// While renewals back off, it goes on handing it out: the API may reject only some requests.
     pub(super) fn mark_rejected(&self, rejected: TokenId) {
-        // Order: the rejection ends a back-off that the cached token allowed, so remember it first.
+        // Order: the back-off after a failed background renewal applies only while the cached token is usable.
+        // The rejection ends that, so remember it before asking whether the cool-down is over.
         self.slot.remember_rejection(rejected);
         let now = self.clock.now();
         if self.cool_down_left(now).is_zero() {

@@ -370,14 +370,15 @@ impl TokenManager {
         Ok(obtained.filter(|(credential, _)| is_another(credential)))
     }
 
-    /// Says that an API has rejected this credential; see [`TokenSource::mark_rejected`]. While renewals back
-    /// off the token is still handed out: there is no other one, and the API may accept it elsewhere.
+    /// Tells the manager that an API has rejected this credential; see [`TokenSource::mark_rejected`]. While
+    /// renewals back off, the manager still hands the token out: it has no other one, and the API may accept it
+    /// elsewhere.
     pub fn mark_rejected(&self, rejected: &Credential) {
         self.0.mark_rejected(rejected.id());
     }
 
-    /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the token at hand: zero, or what is
-    /// left of the back-off after renewals that did not help or of the cool-down after a failure. See
+    /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the cached token. The manager backs
+    /// off after renewals that did not help, and cools down after a failed fetch. Zero: it may renew now. See
     /// [`TokenSource::next_renewal_in`].
     #[must_use]
     pub fn next_renewal_in(&self) -> Duration {

@@ -18,7 +18,7 @@ pub(crate) struct Rejections {
     untried: Vec<Arc<Credential>>,
     /// Whether one of those since the last renewal was accepted.
     is_of_use: bool,
-    /// The token that is handed out no more because it may be renewed, and whose renewal is not counted yet.
+    /// The token that the slot no longer hands out because it may be renewed, until its renewal is counted.
     owed: Option<TokenId>,
     /// The tokens that were rejected last, the newest at the end.
     seen: VecDeque<TokenId>,
@@ -59,7 +59,7 @@ impl Rejections {
         is_permitted
     }
 
-    /// How long until [`permit`](Self::permit) says yes, if nothing is renewed or accepted meanwhile.
+    /// How long until [`permit`](Self::permit) returns `true`, if nothing is renewed or accepted meanwhile.
     pub(crate) fn renewal_in(&self, was_accepted: bool, now: Moment) -> Duration {
         let now = now.monotonic_millis();
         let is_of_use = was_accepted || self.was_of_use();
@@ -69,13 +69,13 @@ impl Rejections {
         Duration::from_millis(left.unsigned_abs())
     }
 
-    /// This token is handed out no more, since it may be renewed. Its renewal counts when it begins, as the
-    /// storage may have another token by then.
+    /// Remembers that the slot stopped handing out this token, so that its renewal counts when it begins. It does
+    /// not count now: by then the storage may hold another token, and there is no renewal.
     pub(crate) fn owe_renewal(&mut self, id: TokenId) {
         self.owed = Some(id);
     }
 
-    /// The renewal of this token begins: counts it, if that is owed.
+    /// Counts the renewal of this token, which begins now, if it is not counted yet.
     pub(crate) fn count_if_owed(&mut self, id: TokenId, was_accepted: bool, now: Moment) {
         if self.owed == Some(id) {
             self.count(was_accepted, now);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn inv11_what_is_left_of_a_back_off_is_exact() {
+    fn inv11_renewal_in_is_exact() {
         for was_accepted in [false, true] {
             let mut rejections = Rejections::new();
             for _ in 0..40 {

@@ -256,6 +256,8 @@ impl Slot {
     /// Stops handing out this token, if the slot holds it and renewals do not back off. The renewal counts when
     /// it begins.
     pub(crate) fn withhold(&self, id: TokenId, now: Moment) {
+        // Race: the entry changes only under this lock, so the slot still holds the checked token at the
+        // rejection.
         let mut ledger = self.ledger.lock();
         let Some(entry) = self.entry().filter(|entry| entry.id() == id && !entry.is_rejected()) else {
             return;
@@ -266,7 +268,7 @@ impl Slot {
         }
     }
 
-    /// How long until the token at hand may be renewed if it is rejected.
+    /// How long until the token in the slot may be renewed if it is rejected.
     pub(crate) fn renewal_in(&self, now: Moment) -> Duration {
         let ledger = self.ledger.lock();
         self.entry().map_or(Duration::ZERO, |entry| {
@@ -274,10 +276,10 @@ impl Slot {
         })
     }
 
-    /// A renewal begins. Counts it if the token at hand is [withheld](Self::withhold).
+    /// Counts a renewal, which begins now, if the token in the slot is [withheld](Self::withhold).
     ///
     /// Attack: an API that rejects everything would otherwise cost a token call per request. Each request would
-    /// have its token withheld, and the next caller's flight, which asks no permission, would renew it.
+    /// withhold its token, and the flight of the next caller would renew it without asking for permission.
     pub(crate) fn count_renewal(&self, now: Moment) {
         let mut ledger = self.ledger.lock();
         if let Some(entry) = self.entry() {

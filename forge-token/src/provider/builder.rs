@@ -204,8 +204,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// - an empty `client_id`, `client_secret`, `service_name` or `grant_type`;
     /// - a `service_name` with a `:`;
     /// - a control character in `client_id`, `client_secret`, `username`, `password` or a
-    ///   `secret_query_param` (RFC 6749 A.1, A.2, A.15, A.16); a secret that is read later is refused by the
-    ///   call;
+    ///   `secret_query_param` (RFC 6749 A.1, A.2, A.15, A.16); if the provider reads the secret only at the call,
+    ///   that call fails;
     /// - an `extra_param` that the grant sets itself;
     /// - `http` settings that `reqwest` rejects.
     pub fn build(self) -> Result<OAuth2TokenProvider<G>, ConfigError> {

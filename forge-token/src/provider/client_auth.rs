@@ -61,7 +61,7 @@ impl ClientAuth {
         Ok(())
     }
 
-    /// Identifier and secret as HTTP Basic carries them; `None` if the method is another one.
+    /// Identifier and secret in the form of HTTP Basic; `None` if the client authenticates by another method.
     pub(super) fn basic_pair(&self, secret: &Secret) -> Result<Option<Secret>, AuthenticationError> {
         let pair = match self.method {
             AuthMethod::Body => return Ok(None),

@@ -133,9 +133,9 @@ fn inv17_what_a_closure_hides_is_told_apart_by_a_part_of_the_key() {
     assert_eq!(key(in_another_order), keys[6]);
 }
 
-/// RFC 6749 A.1, A.2, A.15 and A.16: none of them has any.
+/// RFC 6749 A.1, A.2, A.15 and A.16 allow no control characters but a tab in the user's name and password.
 #[tokio::test]
-async fn a_control_character_in_a_credential_is_refused_by_the_name_of_the_field() {
+async fn the_error_for_a_control_character_in_a_credential_names_the_field() {
     let later = |secret: String| {
         SecretSource::from_fn(move || {
             let secret = Secret::from(secret.clone());
@@ -184,7 +184,7 @@ async fn a_control_character_in_a_credential_is_refused_by_the_name_of_the_field
         }
     }
     assert!(server.calls().is_empty());
-    // A tab may stand in what a user types.
+    // The user's name and password may contain a tab.
     let user = PasswordGrantTokenProvider::builder(URL, "a", "secret", "u\tv", "p\tq").transport(server);
     user.build().unwrap().fetch_token().await.unwrap();
 }
@@ -271,7 +271,7 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
     }
 }
 
-/// A version or a tenant is no secret; a longer value may be, whatever its name is.
+/// A version or a tenant is not a secret. A longer value may be one, whatever its name.
 #[tokio::test]
 async fn inv34_a_short_public_parameter_of_the_token_url_hides_no_error() {
     let answer =

@@ -77,14 +77,14 @@ impl TokenEndpoint {
         Self { url }
     }
 
-    /// What in the query must not get into an error, since it may be a key: each value under the name of a
-    /// secret, or of at least 8 bytes. Shorter ones, such as `2` of `v=2`, are versions and tenants; to mask them
-    /// would hide most of what a server says.
+    /// The values in the query that may be keys, so that no error may show them: each value under the name of a
+    /// secret, and each of at least 8 bytes. Shorter ones, such as `2` in `v=2`, are versions and tenants.
+    /// Masking these would hide most of a server's message.
     #[doc(hidden)] // for our other crates
     pub fn possible_secrets(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.url.query_pairs().filter_map(|(name, value)| {
             let is_named_secret = may_name_a_credential(&name);
-            // `?AKIA…` is a value, too.
+            // In `?AKIA…` the name is the value.
             let value = if value.is_empty() { name } else { value };
             (is_named_secret || value.len() >= MIN_SECRET_LEN).then_some(value)
         })
@@ -97,7 +97,7 @@ impl TokenEndpoint {
     }
 }
 
-/// In bytes: a shorter one would be guessed.
+/// The minimum length in bytes of a value that may be a key: an attacker could guess a shorter one.
 const MIN_SECRET_LEN: usize = 8;
 
 fn invalid(expected: &str) -> ConfigError {

@@ -142,7 +142,7 @@ fn inv11_all_who_were_rejected_with_one_token_cause_one_renewal() {
 }
 
 #[test]
-fn inv11_a_token_that_is_marked_and_asked_for_at_once_is_renewed_once_and_that_counts() {
+fn inv11_a_token_that_calls_mark_and_ask_for_at_once_is_renewed_once_and_the_renewal_counts() {
     explore(|| async {
         let provider = Arc::new(Counting::default());
         for manager in managers(&provider) {
@@ -170,7 +170,7 @@ fn inv11_a_token_that_is_marked_and_asked_for_at_once_is_renewed_once_and_that_c
             let renewed = manager.get_token().await.expect("a token").id();
             assert!(renewed != revoked.id() && ids.iter().flatten().all(|id| *id == renewed));
             assert_eq!(provider.fetches(), before + 1);
-            assert!(!manager.next_renewal_in().is_zero(), "it is counted, whoever began it");
+            assert!(!manager.next_renewal_in().is_zero(), "the renewal counts, whichever call began it");
         }
     });
 }

@@ -259,7 +259,7 @@ async fn a_blank_prefix_or_type_puts_no_space_before_the_token() {
 }
 
 #[tokio::test]
-async fn inv15_a_token_that_would_be_two_cookies_is_not_sent() {
+async fn inv15_a_token_that_makes_two_cookies_is_not_sent() {
     let server = server().await;
     let client = client(&server, |builder| builder.with_token_auth(fixed("a; admin=1").auth_cookie("sid")));
     assert!(client.get("/").send().await.expect_err("no cookie").is_authentication());
@@ -302,11 +302,11 @@ async fn inv11_a_401_to_something_else_than_the_token_renews_nothing() {
 }
 
 #[test]
-fn a_user_name_or_password_with_a_control_character_is_refused_by_its_name() {
+fn the_error_for_a_control_character_names_the_user_name_or_the_password() {
     let build = |auth: BasicAuth| {
         refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())
     };
-    // As they come out of files.
+    // Secrets from files often end with a line end.
     for ending in ["\n", "\r\n", "\0", "\t", "\u{7f}"] {
         assert_eq!(build(BasicAuth::new("user", format!("canary{ending}"))), "password", "{ending:?}");
         assert_eq!(build(BasicAuth::new(&format!("canary{ending}"), "p")), "username", "{ending:?}");

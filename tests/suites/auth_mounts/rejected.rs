@@ -15,7 +15,7 @@ on_each_mount! {
     inv12_insufficient_scope_is_never_renewed_nor_replayed,
     inv12_the_second_401_goes_to_the_caller_with_its_body,
     inv12_the_documents_strategy_gets_in_with_the_third_token,
-    inv11_while_a_later_replay_waits_nobody_else_is_given_the_rejected_token,
+    inv11_while_a_later_replay_waits_no_other_call_gets_the_rejected_token,
     inv12_a_stream_is_sent_once_and_the_token_is_renewed_all_the_same,
     the_401_of_a_stream_stands_where_the_renewal_fails,
     a_body_that_is_replayed_arrives_whole,
@@ -90,8 +90,9 @@ async fn inv12_the_documents_strategy_gets_in_with_the_third_token<M: Mount>() {
     assert_eq!(world.api.tokens_seen(), 3, "no token is sent twice");
 }
 
-/// The back-off of the manager (1 s) is over when the second rejection comes, and the replay waits for longer.
-async fn inv11_while_a_later_replay_waits_nobody_else_is_given_the_rejected_token<M: Mount>() {
+/// The first replay is sent 1.5 s after the renewal, when the manager's back-off (1 s) is over. So the manager
+/// stops handing out the token at the second rejection, while the later replay waits for another 1.5 s.
+async fn inv11_while_a_later_replay_waits_no_other_call_gets_the_rejected_token<M: Mount>() {
     let strategy = SimpleAuthRetryStrategy::new().max_retries(2).delay(Duration::from_millis(1_500));
     let world = Arc::new(World::<M>::with(|auth| auth.auth_retry_strategy(strategy)).await);
     world.api.reject_first(2);
@@ -100,11 +101,11 @@ async fn inv11_while_a_later_replay_waits_nobody_else_is_given_the_rejected_toke
         async move { world.get("waiting").await.expect("an answer").status }
     });
     until(|| world.api.rejected() == 2).await;
-    // The verdict has to reach the manager, which takes no time that a test could tell from this.
+    // Wait until the client has marked the token as rejected. The test cannot observe that moment.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(world.server.token_calls(), 2, "a later replay waits first, and then renews");
+    assert_eq!(world.server.token_calls(), 2, "a later replay waits before it renews");
     assert_eq!(world.get("other").await.expect("an answer").status, StatusCode::OK);
-    assert_eq!(world.api.sends_of("other"), 1, "the rejected token is no hit");
+    assert_eq!(world.api.sends_of("other"), 1, "the manager hands out another token");
     assert_eq!(waiting.await.expect("no panic"), StatusCode::OK);
     assert_eq!((world.api.sends_of("waiting"), world.server.token_calls()), (3, 3));
 }

@@ -13,11 +13,12 @@ fn numbered(client: &HttpClient, count: usize) -> impl Iterator<Item = RequestBu
     (0..count).map(move |id| client.get("/users").header("x-request-id", id.to_string()))
 }
 
-/// The API answers the first five only when all of them have come: one after the other they would wait for ever.
+/// The API answers the first five requests only when all of them have come: a client that sends one after the
+/// other would wait for ever.
 #[test]
-fn they_are_under_way_together_and_each_result_says_which_it_is() {
+fn requests_run_together_and_each_result_has_the_index_of_its_request() {
     let world = World::new();
-    // It holds back what has no token.
+    // The API holds back requests without a token.
     let client = HttpClient::builder(world.api.base_url()).build().expect("a client");
     (0..5).for_each(|id: usize| world.api.hold(&id.to_string()));
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -37,7 +38,7 @@ fn they_are_under_way_together_and_each_result_says_which_it_is() {
 }
 
 #[test]
-fn no_more_than_so_many_are_taken_at_a_time_and_the_first_error_may_be_the_last_result() {
+fn max_workers_bounds_the_requests_taken_and_fail_fast_ends_with_the_first_error() {
     let (server, _runtime) = origin(|_| RawReply::ok(""));
     let client = HttpClient::builder(server.url()).build().expect("a client");
     let taken = AtomicUsize::new(0);
@@ -76,7 +77,7 @@ fn within_a_runtime_each_result_is_an_error_and_nothing_is_sent() {
 }
 
 #[test]
-fn an_error_of_a_status_has_its_body_if_it_is_waited_for() {
+fn an_error_of_a_status_has_the_body_that_the_caller_asked_for() {
     let (server, _runtime) = origin(|_| RawReply::status(409).with_body("taken"));
     let client = HttpClient::builder(server.url()).build().expect("a client");
     let get = || client.get("/").send().expect("an answer");

@@ -1,4 +1,5 @@
-//! Servers that echo what stood in the body, or alone in the query, of a request: logs and command lines.
+//! Servers that echo a secret of the request's body, or a query that is nothing but a secret. No log and no
+//! command line shows it.
 
 use forge_tests::{Origin, RawReply};
 use requestforge::reqwest::multipart::{Form, Part};
@@ -41,7 +42,7 @@ fn reqwest_body(secret: &str) -> requestforge::reqwest::Body {
 }
 
 #[tokio::test]
-async fn inv16_what_a_body_hides_is_in_no_log_and_no_command_line() {
+async fn inv16_a_secret_in_a_body_is_in_no_log_and_no_command_line() {
     logs::keep();
     let canary = Canary::secret("in a body");
     let secret = canary.to_string();
@@ -60,11 +61,11 @@ async fn inv16_what_a_body_hides_is_in_no_log_and_no_command_line() {
         canaries.look_at("to_curl", request.to_curl().to_string());
         canaries.look_at_debug("Curl", &request.to_curl().with_secrets());
         let response = request.send().await.expect("an answer");
-        assert!(response.text().await.expect("a body").contains("as ever"), "the caller's is whole");
+        assert!(response.text().await.expect("a body").contains("as ever"), "the caller gets the whole body");
     }
     let at_this_server = |line: &logs::Line| line.text.contains(&api.url());
     logs::look_at(&mut canaries, at_this_server);
     canaries.end();
-    let told = logs::times(|line| at_this_server(line) && line.text.contains("as ever"));
-    assert!(told >= 10, "harmless things are told: {told}");
+    let shown = logs::times(|line| at_this_server(line) && line.text.contains("as ever"));
+    assert!(shown >= 10, "the log shows harmless values: {shown}");
 }

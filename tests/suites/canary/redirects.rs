@@ -1,4 +1,5 @@
-//! Servers that put what a request carried into the path of a redirect: errors, logs and `Debug` show URLs.
+//! Servers that repeat a secret of the request in the path of a redirect. Errors, logs and `Debug` show URLs, but
+//! not this path.
 
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex};
@@ -17,18 +18,18 @@ use serde_json::json;
 use crate::canaries::{Canaries, Canary, debug, percent_forms};
 use crate::logs;
 
-/// What hooks of all kinds saw, as `Debug` shows it.
+/// The `Debug` texts of everything that hooks of all kinds saw.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<String>>);
+struct HookRecord(Arc<Mutex<String>>);
 
-impl Seen {
+impl HookRecord {
     fn add(&self, value: &impl Debug) {
         self.0.lock().expect("unpoisoned").push_str(&debug(value));
     }
 }
 
-/// Authenticates by a secret, and sees each request.
-struct Signature(String, Seen);
+/// An auth hook that sends a secret, and records each request.
+struct Signature(String, HookRecord);
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 
@@ -54,7 +55,7 @@ fn source(token: &str) -> TokenAuth {
 }
 
 /// Clients that carry a secret, each in another way.
-fn clients(url: &str, secret: &str, seen: &Seen) -> Vec<(&'static str, HttpClientBuilder)> {
+fn clients(url: &str, secret: &str, seen: &HookRecord) -> Vec<(&'static str, HttpClientBuilder)> {
     let new = || HttpClient::builder(url);
     let of_hook = secret.to_owned();
     vec![
@@ -72,7 +73,7 @@ fn clients(url: &str, secret: &str, seen: &Seen) -> Vec<(&'static str, HttpClien
     ]
 }
 
-/// Requests that carry one by themselves.
+/// Requests that carry a secret of their own.
 fn requests(client: &HttpClient, secret: &str) -> Vec<(&'static str, RequestBuilder)> {
     let post = || client.post("/start");
     vec![
@@ -98,7 +99,7 @@ fn locations(secret: &str, foreign: &str) -> Vec<String> {
     ]
 }
 
-/// Says what it was asked for.
+/// An answer that echoes the target of its request.
 fn echo(target: &str) -> RawReply {
     RawReply::status(404)
         .with_header("content-type", "application/json")
@@ -113,13 +114,16 @@ async fn look_at(canaries: &mut Canaries, what: &str, request: RequestBuilder) {
         Err(error) => return canaries.look_at_error(what, &error),
     };
     canaries.look_at_debug(what, &response);
-    assert!(response.text().await.expect("a body").contains("as ever"), "{what}: the caller's is whole");
+    assert!(
+        response.text().await.expect("a body").contains("as ever"),
+        "{what}: the caller gets the whole body"
+    );
 }
 
 #[tokio::test]
-async fn inv16_a_secret_in_the_path_of_a_redirect_is_not_told() {
+async fn inv16_a_secret_in_the_path_of_a_redirect_is_not_shown() {
     logs::keep();
-    let (canary, seen) = (Canary::token("repeated"), Seen::default());
+    let (canary, seen) = (Canary::token("repeated"), HookRecord::default());
     let secret = canary.to_string();
     let mut canaries = Canaries::new([canary]);
     let home = Origin::start(|_| RawReply::ok("")).await.expect("a server");
@@ -164,12 +168,12 @@ async fn inv16_a_secret_in_the_path_of_a_redirect_is_not_told() {
     logs::look_at(&mut canaries, is_ours);
     canaries.end();
     let has = |part: &str| logs::lines().iter().any(|line| is_ours(line) && line.text.contains(part));
-    assert!(has("/***") && has("as ever") && has(&foreign.url()), "harmless things are told");
+    assert!(has("/***") && has("as ever") && has(&foreign.url()), "the log shows harmless values");
 }
 
-/// A path that repeats nothing is shown.
+/// The path of a redirect is shown if it repeats no secret.
 #[tokio::test]
-async fn the_path_of_a_redirect_is_shown_otherwise() {
+async fn the_path_of_a_redirect_without_a_secret_is_shown() {
     let home = Origin::start(|request| match request.target() {
         "/start" => RawReply::redirect(302, "/users/7"),
         _ => RawReply::status(404),

@@ -182,9 +182,9 @@ async fn inv16_a_secret_that_cannot_be_read_is_not_told() {
     canaries.end();
 }
 
-/// A secret that stands where its path, or the name of its variable, should.
+/// A secret set by mistake instead of its path or the name of its variable.
 #[tokio::test]
-async fn inv16_a_secret_in_the_place_of_its_file_or_variable_is_not_told() {
+async fn inv16_a_secret_set_instead_of_its_path_or_variable_is_not_shown() {
     let canary = Canary::secret("misplaced");
     let text = canary.to_string();
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n");
@@ -202,9 +202,9 @@ async fn inv16_a_secret_in_the_place_of_its_file_or_variable_is_not_told() {
     canaries.end();
 }
 
-/// A secret with the line end of its file, read when it is needed.
+/// A secret with the line end of its file, which the provider reads at the call.
 #[tokio::test]
-async fn inv16_a_secret_with_a_control_character_is_not_told() {
+async fn inv16_a_secret_with_a_control_character_is_not_shown() {
     let canary = Canary::secret("line");
     let file = std::env::temp_dir().join(format!("requestforge-canary-line-{}", std::process::id()));
     std::fs::write(&file, format!("{canary}\n\n")).expect("a file");

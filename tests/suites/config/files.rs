@@ -169,7 +169,7 @@ async fn services_are_tables_and_called_by_their_names() {
 }
 
 #[tokio::test]
-async fn inv13_headers_go_elsewhere_if_they_are_said_to_be_public() {
+async fn inv13_only_public_headers_go_to_other_origins() {
     let server = Origin::start(|_| RawReply::ok("")).await.expect("a server");
     let service = json!({
         "base_url": "https://api.example.com",
@@ -190,7 +190,7 @@ async fn inv13_headers_go_elsewhere_if_they_are_said_to_be_public() {
 }
 
 #[tokio::test]
-async fn credentials_over_plain_http_are_told_unless_they_are_accepted() {
+async fn building_warns_of_credentials_over_plain_http_unless_they_are_accepted() {
     let secret = SecretFile::new("s3cret");
     for (accepted, lines) in [(json!(false), 1), (json!(true), 0)] {
         let service = json!({
@@ -201,9 +201,9 @@ async fn credentials_over_plain_http_are_told_unless_they_are_accepted() {
         for (format, config) in in_each_format(&service) {
             let log = Log::begin();
             config.client().expect("a client");
-            let told = log.take();
-            assert_eq!(told.len(), lines, "{format}: {told:?}");
-            assert!(told.iter().all(|line| line.contains("`plain_http_credentials`")), "{told:?}");
+            let logged = log.take();
+            assert_eq!(logged.len(), lines, "{format}: {logged:?}");
+            assert!(logged.iter().all(|line| line.contains("`plain_http_credentials`")), "{logged:?}");
         }
     }
 }

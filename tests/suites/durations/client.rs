@@ -9,10 +9,10 @@ use requestforge::{
 use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::Setting;
 
-type Set = fn(HttpClientBuilder, Duration) -> HttpClientBuilder;
-type SetOfBreaker = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;
+type Setter = fn(HttpClientBuilder, Duration) -> HttpClientBuilder;
+type BreakerSetter = fn(CircuitBreakerBuilder, Duration) -> CircuitBreakerBuilder;
 
-const SETTINGS: [(&str, Set, Setting); 6] = [
+const SETTINGS: [(&str, Setter, Setting); 6] = [
     ("timeout", HttpClientBuilder::with_timeout, Setting::Positive("timeout")),
     ("total_timeout", HttpClientBuilder::with_total_timeout, Setting::Positive("total_timeout")),
     ("connect_timeout", HttpClientBuilder::with_connect_timeout, Setting::Positive("connect_timeout")),
@@ -21,7 +21,7 @@ const SETTINGS: [(&str, Set, Setting); 6] = [
     ("max_cool_down", HttpClientBuilder::with_max_cool_down, Setting::Any),
 ];
 
-/// A server that asks for a moment's patience, if at all.
+/// A server that asks for one second's delay at `/busy`, fails at `/failing`, and answers well at other paths.
 async fn origin() -> Origin {
     let reply = |request: &forge_tests::RecordedRequest| match request.target() {
         "/busy" => RawReply::status(503).with_header("Retry-After", "1"),
@@ -31,7 +31,7 @@ async fn origin() -> Origin {
     Origin::start(reply).await.expect("a server")
 }
 
-/// Whether it went well, or there was no time for it.
+/// Whether the call succeeded, or failed because its duration is the least one.
 fn is_sane(value: Duration, outcome: &Result<HttpResponse, HttpClientError>) -> bool {
     match outcome {
         Ok(response) => response.is_success(),
@@ -40,7 +40,7 @@ fn is_sane(value: Duration, outcome: &Result<HttpResponse, HttpClientError>) -> 
 }
 
 #[tokio::test]
-async fn every_setting_of_a_client_takes_nothing_the_least_and_the_most() {
+async fn every_setting_of_a_client_takes_zero_the_least_and_the_most() {
     let origin = origin().await;
     for (name, set, setting) in SETTINGS {
         for value in EXTREMES {
@@ -51,7 +51,7 @@ async fn every_setting_of_a_client_takes_nothing_the_least_and_the_most() {
                 continue;
             };
             used(&case, async {
-                // Over one connection, if it is kept.
+                // The second request uses the same connection, if the client kept it.
                 for _ in 0..2 {
                     let outcome = client.get("/").send().await;
                     assert!(is_sane(value, &outcome), "{case}: {outcome:?}");
@@ -59,7 +59,7 @@ async fn every_setting_of_a_client_takes_nothing_the_least_and_the_most() {
                         response.text().await.expect("a body");
                     }
                 }
-                // Which is retried once, and then it stays.
+                // The client retries this once, and then returns it.
                 let _ = client.get("/busy").send().await;
             })
             .await;
@@ -68,7 +68,7 @@ async fn every_setting_of_a_client_takes_nothing_the_least_and_the_most() {
 }
 
 #[tokio::test]
-async fn every_time_out_of_a_request_takes_nothing_the_least_and_the_most() {
+async fn every_time_out_of_a_request_takes_zero_the_least_and_the_most() {
     let origin = origin().await;
     let client = HttpClient::builder(origin.url()).build().expect("a client");
     for value in EXTREMES {
@@ -79,7 +79,7 @@ async fn every_time_out_of_a_request_takes_nothing_the_least_and_the_most() {
             let case = format!("{name}: {value:?}");
             let outcome = used(&case, request.send()).await;
             if value.is_zero() {
-                let error = outcome.expect_err("no time at all");
+                let error = outcome.expect_err("a time-out of zero");
                 assert_eq!(error.config_error().map(|error| error.field()), Some(name));
             } else {
                 assert!(is_sane(value, &outcome), "{case}: {outcome:?}");
@@ -89,9 +89,9 @@ async fn every_time_out_of_a_request_takes_nothing_the_least_and_the_most() {
 }
 
 #[tokio::test]
-async fn every_duration_of_a_breaker_takes_nothing_the_least_and_the_most() {
+async fn every_duration_of_a_breaker_takes_zero_the_least_and_the_most() {
     let origin = origin().await;
-    let settings: [(&'static str, SetOfBreaker); 2] = [
+    let settings: [(&'static str, BreakerSetter); 2] = [
         ("open_for", CircuitBreakerBuilder::open_for),
         ("failure_rate", |builder, window| builder.failure_rate(0.5, 1, window)),
     ];
@@ -117,7 +117,7 @@ async fn every_duration_of_a_breaker_takes_nothing_the_least_and_the_most() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_blocking_client_takes_them_too() {
+async fn a_blocking_client_takes_zero_the_least_and_the_most() {
     let origin = origin().await;
     for value in EXTREMES {
         let url = origin.url();

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::extremes::used;
 
 #[tokio::test]
-async fn every_duration_of_a_configuration_takes_nothing_the_least_and_the_most() {
+async fn every_duration_of_a_configuration_takes_zero_the_least_and_the_most() {
     let origin = Origin::start(|_| RawReply::ok("well")).await.expect("a server");
     for field in ["timeout", "total_timeout", "connect_timeout"] {
         let most = Duration::MAX.as_secs();

@@ -6,25 +6,25 @@ use std::time::Duration;
 pub(crate) const LEAST: Duration = Duration::from_nanos(1);
 pub(crate) const EXTREMES: [Duration; 3] = [Duration::ZERO, LEAST, Duration::MAX];
 
-/// Longer than any case may take.
-const EVER: Duration = Duration::from_secs(60);
+/// A limit that no case reaches, unless it never ends.
+const MAX_CASE: Duration = Duration::from_secs(60);
 
-/// Uses something, and gives its background tasks time. Nothing may panic, nor go on for ever.
+/// Awaits `usage`, and gives its background tasks some time. Fails if anything panics or does not end.
 pub(crate) async fn used<T>(case: &str, usage: impl Future<Output = T>) -> T {
     watch();
-    let outcome = tokio::time::timeout(EVER, usage).await;
-    let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it goes on for ever"));
-    settled(case).await;
+    let outcome = tokio::time::timeout(MAX_CASE, usage).await;
+    let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it does not end"));
+    check_for_panics(case).await;
     outcome
 }
 
-pub(crate) async fn settled(case: &str) {
+pub(crate) async fn check_for_panics(case: &str) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let panics = std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(panics.is_empty(), "{case}: {panics:?}");
 }
 
-/// What has panicked, on whatever thread and in whatever task.
+/// The panics outside of the tests themselves, on any thread and in any task.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 pub(crate) fn watch() {
@@ -32,7 +32,7 @@ pub(crate) fn watch() {
     WATCHED.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // Those of the tests themselves are failures already.
+            // A panic of a test fails that test already.
             if !info.location().is_some_and(|location| location.file().contains("suites")) {
                 PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(info.to_string());
             }

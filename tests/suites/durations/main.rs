@@ -1,5 +1,5 @@
-//! Every duration that can be set, with nothing, the least and the most: each is a clear error of `build()`, or
-//! works, in background tasks too. The most is as good as for ever.
+//! Sets every duration to zero, to the least and to the most. Each is a clear error of `build()`, or works, in
+//! background tasks too. The most is as good as for ever.
 
 #![allow(clippy::expect_used)]
 

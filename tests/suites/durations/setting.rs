@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use requestforge::{ConfigError, HttpClientError};
 
-use crate::extremes::{settled, watch};
+use crate::extremes::{check_for_panics, watch};
 
-/// Long enough for what begins at once to be under way.
+/// Long enough for a background task to begin.
 const SOON: Duration = Duration::from_millis(200);
 
 /// The error of a `build()`.
@@ -26,34 +26,37 @@ impl Refusal for HttpClientError {
     }
 }
 
-/// How a setting takes these values.
+/// The values that a setting accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Setting {
-    /// All work.
+    /// Every value works.
     Any,
-    /// Nothing is refused by this name.
+    /// `build()` refuses zero, and the error names this field.
     Positive(&'static str),
 }
 
 impl Setting {
-    /// What was built with this value; `None` if it was rightly refused.
+    /// The result of a build with this value; `None` if the build was right to refuse it.
     pub(crate) fn built<T, E: Refusal>(self, case: &str, value: Duration, built: Result<T, E>) -> Option<T> {
         match (self, built) {
             (Self::Positive(field), Err(error)) if value.is_zero() => {
-                let told = error.config_error().unwrap_or_else(|| panic!("{case}: {error:?}"));
-                assert!(told.field() == field && told.to_string().contains("positive"), "{case}: {told}");
+                let refusal = error.config_error().unwrap_or_else(|| panic!("{case}: {error:?}"));
+                assert!(
+                    refusal.field() == field && refusal.to_string().contains("positive"),
+                    "{case}: {refusal}"
+                );
                 None
             }
-            (Self::Positive(_), Ok(_)) if value.is_zero() => panic!("{case}: nothing at all is accepted"),
+            (Self::Positive(_), Ok(_)) if value.is_zero() => panic!("{case}: zero is accepted"),
             (_, built) => Some(built.unwrap_or_else(|error| panic!("{case}: {error:?}"))),
         }
     }
 }
 
-/// Uses something that waits for as long as it was told, if that is not short.
+/// Awaits `usage` for a while; `None` if it does not end in that time.
 pub(crate) async fn used_for_a_while<T>(case: &str, usage: impl Future<Output = T>) -> Option<T> {
     watch();
     let outcome = tokio::time::timeout(SOON, usage).await.ok();
-    settled(case).await;
+    check_for_panics(case).await;
     outcome
 }

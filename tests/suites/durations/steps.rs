@@ -7,7 +7,7 @@ use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::Setting;
 
 #[tokio::test]
-async fn every_duration_of_a_step_takes_nothing_the_least_and_the_most() {
+async fn every_duration_of_a_step_takes_zero_the_least_and_the_most() {
     let server = Origin::start(|_| RawReply::ok(r#"{"access_token":"t","expires_in":3600}"#));
     let server = server.await.expect("a server");
     for name in ["ttl", "timeout"] {

@@ -1,4 +1,4 @@
-//! The delays of strategies. One that is as good as for ever is waited for.
+//! The delays of strategies. The client waits even for one that is as good as for ever.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use requestforge::{
 use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::used_for_a_while;
 
-/// Answers every other request in this way, and the others well.
+/// A server that answers the first of every two requests with this status, and the second well.
 async fn every_other(status: u16) -> Origin {
     let requests = AtomicUsize::new(0);
     let reply = move |_: &_| match requests.fetch_add(1, Ordering::SeqCst) % 2 {
@@ -48,13 +48,13 @@ async fn sent(case: &str, value: Duration, client: HttpClient) {
     }
     let waits = used_for_a_while(case, client.get("/").send()).await;
     assert!(waits.is_none(), "{case}: {waits:?}");
-    // Where there is no time for that, it is not begun.
+    // If the total time-out leaves no time for the delay, the client does not begin it.
     let bounded = client.get("/").total_timeout(Duration::from_secs(30));
-    used(case, bounded.send()).await.expect("the answer as it came, or a good one");
+    used(case, bounded.send()).await.expect("the first answer or the second");
 }
 
 #[tokio::test]
-async fn every_delay_of_a_strategy_takes_nothing_the_least_and_the_most() {
+async fn every_delay_of_a_strategy_takes_zero_the_least_and_the_most() {
     for value in EXTREMES {
         let case = |name: &str| format!("{name}: {value:?}");
         retried(&case("delay"), value, SimpleRetryStrategy::new().delay(value)).await;

@@ -11,9 +11,9 @@ use requestforge::{
 use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::{Setting, used_for_a_while};
 
-type Set = fn(TokenManagerBuilder, Duration) -> TokenManagerBuilder;
+type Setter = fn(TokenManagerBuilder, Duration) -> TokenManagerBuilder;
 
-const SETTINGS: [(&str, Set, Setting); 5] = [
+const SETTINGS: [(&str, Setter, Setting); 5] = [
     ("fetch_timeout", TokenManagerBuilder::fetch_timeout, Setting::Positive("fetch_timeout")),
     ("advisory_window", TokenManagerBuilder::advisory_window, Setting::Any),
     ("mandatory_window", TokenManagerBuilder::mandatory_window, Setting::Any),
@@ -30,7 +30,7 @@ fn provider(server: &AuthorizationServer) -> ClientCredentialsTokenProvider {
     ClientCredentialsTokenProvider::builder(server.token_url(), id, secret).build().expect("a provider")
 }
 
-/// All that a manager does. Whether a token could be had.
+/// Calls every operation of a manager. Returns an error if it got no token.
 async fn all_of(manager: &TokenManager) -> Result<(), AuthenticationError> {
     let token = manager.get_token().await?;
     manager.refresh_rejected(&token).await?;
@@ -42,7 +42,7 @@ async fn all_of(manager: &TokenManager) -> Result<(), AuthenticationError> {
 }
 
 #[tokio::test]
-async fn every_setting_of_a_manager_takes_nothing_the_least_and_the_most() {
+async fn every_setting_of_a_manager_takes_zero_the_least_and_the_most() {
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_refresh_tokens(true);
     for (name, set, setting) in SETTINGS {
@@ -63,7 +63,7 @@ async fn every_setting_of_a_manager_takes_nothing_the_least_and_the_most() {
                 }
                 assert!(manager.status().has_token || has_no_time, "{case}");
 
-                // A server that is down, while a token is at hand and while none is.
+                // The server is down, first while a token is cached, then while none is.
                 server.set_failing(Some(forge_tests::StatusCode::SERVICE_UNAVAILABLE));
                 server.set_retry_after(Some(1));
                 let _ = used(&case, manager.force_refresh()).await;
@@ -77,14 +77,14 @@ async fn every_setting_of_a_manager_takes_nothing_the_least_and_the_most() {
 }
 
 #[tokio::test]
-async fn warming_up_and_shutting_down_take_any_time() {
+async fn warming_up_and_shutting_down_take_zero_the_least_and_the_most() {
     for value in EXTREMES {
         let case = format!("{value:?}");
         let server = AuthorizationServer::start().await.expect("a server");
         let manager = TokenManager::new(provider(&server));
         let warm = used(&case, manager.warm_up(value)).await;
         assert!(warm.is_ok() || value <= LEAST, "{case}: {warm:?}");
-        // With a flight under way.
+        // Shut down while a fetch is under way.
         server.set_delay(Duration::from_millis(50));
         let _ =
             used_for_a_while(&case, async { tokio::join!(manager.force_refresh(), manager.shutdown(value)) })
@@ -93,16 +93,17 @@ async fn warming_up_and_shutting_down_take_any_time() {
     }
 }
 
-/// What a provider of one's own can say, and a token of one's own.
-struct Told {
+/// A provider that returns one duration wherever it can: as a lifetime, a cool-down, a `Retry-After`, a longest
+/// fetch.
+struct ExtremeProvider {
     value: Duration,
     fails: AtomicBool,
 }
 
 #[async_trait]
-impl TokenProvider for Told {
+impl TokenProvider for ExtremeProvider {
     fn service_name(&self) -> &'static str {
-        "told"
+        "extreme"
     }
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
@@ -119,12 +120,12 @@ impl TokenProvider for Told {
 }
 
 #[tokio::test]
-async fn what_a_provider_says_of_time_is_taken_too() {
+async fn a_manager_takes_every_duration_of_a_provider() {
     let api = Origin::start(|_| RawReply::ok("well")).await.expect("a server");
     for value in EXTREMES {
         for setting in [None, Some(value)] {
             let case = format!("{value:?}, max_retry_after: {setting:?}");
-            let provider = Arc::new(Told { value, fails: AtomicBool::new(false) });
+            let provider = Arc::new(ExtremeProvider { value, fails: AtomicBool::new(false) });
             let builder = TokenManager::builder(provider).storage(InMemoryTokenStorage::new());
             let builder = setting.into_iter().fold(builder, TokenManagerBuilder::max_retry_after);
             let manager = builder.build().expect("a manager");
@@ -140,7 +141,7 @@ async fn what_a_provider_says_of_time_is_taken_too() {
 }
 
 #[tokio::test]
-async fn a_transport_takes_them_too() {
+async fn a_transport_takes_zero_the_least_and_the_most() {
     let server = AuthorizationServer::start().await.expect("a server");
     for value in EXTREMES {
         let case = format!("{value:?}");

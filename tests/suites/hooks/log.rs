@@ -1,4 +1,4 @@
-//! What is logged, as a subscriber prints it.
+//! Records the log as a subscriber prints it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What this thread logs, and so a test on a runtime of one thread.
+/// Records the log of this thread: the whole log of a test on a runtime of one thread.
 pub(crate) struct Log {
     written: Arc<Mutex<Vec<u8>>>,
     _subscriber: DefaultGuard,
@@ -24,7 +24,7 @@ impl Log {
         Self { written, _subscriber: tracing::subscriber::set_default(subscriber) }
     }
 
-    /// The lines since the last time, without what differs from run to run.
+    /// The lines since the last call, without the elapsed times, which differ from run to run.
     pub(crate) fn take(&self) -> Vec<String> {
         let written =
             String::from_utf8(std::mem::take(&mut *self.written.lock().expect("no panic"))).expect("a text");

@@ -162,7 +162,7 @@ async fn a_body_that_is_logged_stays_a_stream() {
 }
 
 #[tokio::test]
-async fn inv16_values_are_told_of_headers_only_that_are_known_to_carry_no_credential() {
+async fn inv16_the_log_shows_only_values_of_headers_known_to_carry_no_credential() {
     let reply = || {
         RawReply::ok(r#"{"echo":"s3cret-crumb","sign":"s3cret-own","name":"Ada"}"#)
             .with_header("content-type", "application/json")

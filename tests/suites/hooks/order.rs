@@ -158,13 +158,13 @@ async fn inv13_what_a_hook_sets_is_subject_to_the_origin_rule() {
     assert!(["canary-1", "canary-2", "canary-3"].iter().all(|canary| at_home[0].contains(canary)));
     assert!(!elsewhere[0].contains("canary"), "{:?}", elsewhere[0]);
     assert!(!at_home[1].contains("canary"), "what was stripped is not restored: {:?}", at_home[1]);
-    // What is public goes everywhere, and each time as it was set for this request.
+    // A public header goes to every origin, with the value that the hook set for that request.
     assert_eq!(sent(&home, "x-plain"), [Some("1".into()), Some("3".into())]);
     assert_eq!(sent(&foreign, "x-plain"), [Some("2".into())]);
 }
 
 #[tokio::test]
-async fn inv13_a_correlation_id_goes_everywhere_whatever_its_header_is_called() {
+async fn inv13_a_correlation_id_goes_to_every_origin_whatever_the_name_of_its_header() {
     let (home, foreign) = two_origins().await;
     let hook = CorrelationId::in_header("X-Case").expect("a name").generate_with(|| "c0ffee".into());
     let client = client(&home)

@@ -1,4 +1,4 @@
-//! Sessions in cookies: a step reads one, a later step sends it, and a client does.
+//! Sessions in cookies: a step reads one, and a later step or a client sends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +10,8 @@ use requestforge::{
 };
 use serde_json::json;
 
-/// An API behind a load balancer with a cookie of its own. Each login is another session, `/ticket` wants one,
-/// and everything else wants the last one.
+/// An API behind a load balancer that sets a cookie of its own. Each login begins another session. All other
+/// paths need the cookie of the last session.
 async fn shop() -> (Origin, Arc<AtomicUsize>) {
     let logins = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&logins);
@@ -61,7 +61,7 @@ async fn a_client_sends_the_session_as_its_cookie_and_logs_in_again_after_a_401(
         let sent = shop.requests().pop().expect("a request");
         assert_eq!((sent.header("cookie").as_deref(), sent.header("authorization")), (Some(session), None));
     }
-    // Somebody else has logged in, and ended the session.
+    // Another client logs in, which ends this session.
     logins.fetch_add(1, Ordering::SeqCst);
     let goods = client.get("/goods").send().await.expect("an answer");
     assert!(goods.is_success() && goods.attempts() == 2);
@@ -70,7 +70,7 @@ async fn a_client_sends_the_session_as_its_cookie_and_logs_in_again_after_a_401(
 }
 
 #[tokio::test]
-async fn a_client_of_a_configuration_sends_one_too() {
+async fn a_client_of_a_configuration_sends_the_session_as_its_cookie() {
     let (shop, _) = shop().await;
     let config = json!({ "base_url": shop.url(), "timeout": "10s" });
     let config: ServiceConfig = serde_json::from_value(config).expect("a service");
@@ -80,7 +80,7 @@ async fn a_client_of_a_configuration_sends_one_too() {
 }
 
 #[test]
-fn a_client_without_async_sends_one_too() {
+fn a_blocking_client_sends_the_session_as_its_cookie() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (shop, _) = runtime.block_on(shop());
     let client = blocking::HttpClient::builder(shop.url()).with_token_auth(auth(sessions(&shop))).build();
@@ -100,7 +100,7 @@ async fn a_later_step_sends_the_session_of_an_earlier_one() {
         .expect("a step");
     let pipeline = TokenFetchPipeline::builder().step(login(&shop)).step(ticket).build().expect("a pipeline");
     assert_eq!(pipeline.execute(false).await.expect("a token").access_token(), "ticket");
-    // The session has ended, so the step is refused, and heals by a new one.
+    // The session has ended, so the API refuses the step, and the pipeline logs in again.
     pipeline.invalidate_step("ticket").await.expect("forgotten");
     logins.fetch_add(1, Ordering::SeqCst);
     assert_eq!(pipeline.execute(false).await.expect("a token").access_token(), "ticket");

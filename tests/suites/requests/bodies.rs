@@ -125,13 +125,13 @@ async fn a_stream_in_a_form_is_not_read_before_it_is_sent_unless_it_is_short() {
     assert!(sizes[0] > pieces && sizes[1] > pieces * MIB && sizes[2] > pieces, "{sizes:?}");
 }
 
-/// A stream of one piece that does not say how long it is.
+/// A stream of one piece without an exact size hint.
 fn endless() -> Body {
     ready(1, 4).0
 }
 
 #[tokio::test]
-async fn a_stream_of_unknown_length_is_no_body_of_a_get() {
+async fn a_get_with_a_stream_of_unknown_length_is_an_error() {
     let origin = origin(RawReply::ok("")).await;
     let client = client(&origin);
     let form = || Form::new().part("file", Part::stream(endless()));
@@ -148,7 +148,7 @@ async fn a_stream_of_unknown_length_is_no_body_of_a_get() {
     }
     assert!(origin.requests().is_empty(), "{origin:?}");
 
-    // A server that is told the length reads the body of any method (RFC 9112 6.3).
+    // With a `Content-Length` a server reads the body of any method (RFC 9112 6.3).
     for method in [Method::GET, Method::HEAD] {
         for body in [Body::from("body"), Body::wrap(Full::new(Bytes::from("body")))] {
             client.request(method.clone(), "/").body_stream(body).send().await.expect("an answer");

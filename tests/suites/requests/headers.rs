@@ -100,7 +100,7 @@ async fn no_authentication_says_how_long_a_request_is() {
 }
 
 #[tokio::test]
-async fn inv13_what_carries_a_credential_is_not_made_public() {
+async fn inv13_a_header_that_carries_a_credential_is_not_made_public() {
     let builder = || HttpClient::builder("https://api.example.com").with_api_key_header("k", "X-Service-Key");
     for name in ["Authorization", "proxy-authorization", "Cookie", "Set-Cookie", "x-service-key"] {
         is_refused(builder().with_public_header(name).build(), "public_header", name);
@@ -110,7 +110,7 @@ async fn inv13_what_carries_a_credential_is_not_made_public() {
     let error = builder().with_public_header("no name").build().expect_err("refused");
     assert_eq!(error.config_error().map(ConfigError::field), Some("public_header"));
     assert!(!error.to_string().contains("no name"), "{error}");
-    assert!(builder().with_public_header("X-Api-Key").build().is_ok(), "nobody's credential here");
+    assert!(builder().with_public_header("X-Api-Key").build().is_ok(), "this client has no such credential");
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn inv13_a_header_that_was_named_as_public_goes_to_every_origin() {
             ["x-tenant", "x-own", "accept-language", "user-agent"].map(|name| request.header(name).is_some());
         assert_eq!(sent, [true; 4], "{request:?}");
         assert_eq!(request.header("x-region"), None);
-        // On the first hop the caller's own headers go as written.
+        // On the first hop a request's own headers go to every origin.
         assert_eq!(request.header("x-other"), others);
     }
     assert_eq!(requests.len(), 2);

@@ -38,18 +38,18 @@ fn thousand() -> [RawReply; 2] {
 }
 
 #[tokio::test]
-async fn an_error_of_a_status_has_the_body_that_was_asked_for() {
+async fn an_error_of_a_status_has_the_body_that_the_caller_asked_for() {
     let conflict = || RawReply::status(409).with_body(r#"{"code":"canary"}"#);
     let error = response(conflict(), 10).await.error_for_status_with_body().await.expect_err("a conflict");
     assert!(error.is_status() && error.status_code().is_some_and(|status| status == 409));
     assert_eq!((error.body(), error.attempts()), (Some(&br#"{"code":"canary"}"#[..]), 1));
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     let error = response(conflict(), 10).await.error_for_status().expect_err("a conflict");
-    assert_eq!((error.body(), error.attempts()), (None, 1), "nobody has waited for it");
+    assert_eq!((error.body(), error.attempts()), (None, 1), "the caller did not ask for the body");
     let whole = response(RawReply::ok("whole"), 10).await.error_for_status_with_body().await;
     assert_eq!(whole.expect("no error").text().await.expect("a body"), "whole");
 
-    // It is bounded, and what breaks off is there as far as it came.
+    // The error holds at most 64 KiB of the body, and the part that came of a body that breaks off.
     let long = RawReply::status(500).with_body("x".repeat(100_000));
     let error = response(long, usize::MAX).await.error_for_status_with_body().await.expect_err("an error");
     assert_eq!(error.body().map(<[u8]>::len), Some(64 * 1024));

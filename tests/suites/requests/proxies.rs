@@ -1,4 +1,5 @@
-//! This machine is called without a proxy: one elsewhere would see the credentials, and reach another machine.
+//! A client calls this machine without a proxy. Attack: a proxy on another machine would see the credentials, and
+//! would connect to its own loopback address.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,7 +9,7 @@ use requestforge::{HttpClient, HttpClientBuilder};
 
 use super::origin;
 
-/// A client that `reqwest` is told to connect through this proxy.
+/// A client whose settings make `reqwest` connect through this proxy.
 fn through(proxy: &Origin, base_url: &str) -> HttpClientBuilder {
     let proxy = proxy.url();
     HttpClient::builder(base_url)
@@ -33,7 +34,7 @@ async fn inv13_this_machine_is_called_without_a_proxy() {
         assert_eq!(response.text().await.expect("a body"), "home", "{host}");
         assert!(home.requests()[0].contains("canary"), "{host}");
 
-        // As well where the base URL is elsewhere.
+        // The same holds if the base URL is on another machine.
         let client = through(&proxy, "http://api.example.com").build().expect("a client");
         let response = client.get(format!("{url}/x")).send().await.expect("an answer");
         assert_eq!(response.text().await.expect("a body"), "home", "{host}");
@@ -42,7 +43,7 @@ async fn inv13_this_machine_is_called_without_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_used_for_all_others() {
+async fn all_other_machines_are_called_through_the_proxy() {
     let home = origin(RawReply::ok("home")).await;
     let to = home.url();
     let proxy = Origin::start(move |request| match request.target() {
@@ -57,7 +58,7 @@ async fn a_proxy_is_used_for_all_others() {
             ("http://api.example.com/x", "proxy"),
             ("http://localhost.example.com/x", "proxy"),
             ("http://127.0.0.1.example.com/x", "proxy"),
-            // Which leads back to this machine.
+            // The proxy redirects this one to this machine.
             ("http://api.example.com/away", "home"),
         ] {
             let response = client.get(url).send().await.expect("an answer");

@@ -1,4 +1,4 @@
-//! What a client says of its settings when it is built.
+//! The warnings that a builder logs about its settings.
 
 use requestforge::{
     ApiKeyAuth, AuthLayer, AuthMiddleware, CompositeAuth, HttpClient, HttpClientBuilder, StaticTokenSource,
@@ -13,7 +13,7 @@ fn tokens() -> TokenAuth {
     TokenAuth::new(StaticTokenSource::new(TokenData::new("canary")).expect("a token"))
 }
 
-/// What building this client logs.
+/// The log of building this client.
 fn built(base_url: &str, configure: impl FnOnce(HttpClientBuilder) -> HttpClientBuilder) -> Vec<String> {
     let builder = configure(HttpClient::builder(base_url));
     let log = Log::begin();
@@ -22,7 +22,7 @@ fn built(base_url: &str, configure: impl FnOnce(HttpClientBuilder) -> HttpClient
 }
 
 #[tokio::test]
-async fn credentials_over_plain_http_are_told_once() {
+async fn building_warns_once_of_credentials_over_plain_http() {
     let credentials: [Configure; 5] = [
         |builder| builder.with_bearer_token("canary"),
         |builder| builder.with_api_key("canary").with_token_auth(tokens()),
@@ -48,7 +48,7 @@ async fn credentials_over_plain_http_are_told_once() {
 }
 
 #[tokio::test]
-async fn what_is_encrypted_stays_here_or_is_no_credential_is_not_told() {
+async fn building_does_not_warn_of_https_of_loopback_or_without_credentials() {
     let with_token = |builder: HttpClientBuilder| builder.with_bearer_token("canary");
     for base_url in [
         "https://api.example.com",
@@ -66,7 +66,7 @@ async fn what_is_encrypted_stays_here_or_is_no_credential_is_not_told() {
 }
 
 #[tokio::test]
-async fn exclusions_that_never_match_are_told_once() {
+async fn building_warns_once_of_exclusions_that_match_no_path() {
     let log = built("https://api.example.com/v1/", |builder| {
         let key = ApiKeyAuth::new("canary").excluded_paths(["/v1/health", "/health", "/v1"]);
         let token = tokens().excluded_paths(["/v10/x"]).excluded_path_patterns([
@@ -85,7 +85,7 @@ async fn exclusions_that_never_match_are_told_once() {
     for part in ["\"/v1/health\"", "\"*/health\"", "\"/v1*\"", "\"/v?/x\""] {
         assert!(!line.contains(part), "{part} in {line}");
     }
-    // At another origin they may match.
+    // At another origin the same exclusions may match.
     let elsewhere = built("https://api.example.com/v1", |builder| {
         let builder = builder.with_credential_origin("https://files.example.com");
         builder.with_token_auth(tokens().excluded_paths(["/health"]).excluded_path_patterns(["/public/*"]))
@@ -94,7 +94,7 @@ async fn exclusions_that_never_match_are_told_once() {
 }
 
 #[tokio::test]
-async fn patterns_that_no_path_can_match_are_told() {
+async fn building_warns_of_patterns_that_match_no_path() {
     for pattern in
         ["/search?x=canary*", "/a#canary*", "/a\\?b/*", "/[éè]/*", "/a/../b/*", "/./*", "/a\\\\b", "/[ \"]x"]
     {
@@ -102,7 +102,7 @@ async fn patterns_that_no_path_can_match_are_told() {
             builder.with_token_auth(tokens().excluded_path_patterns([pattern]))
         });
         let [line] = &log[..] else { panic!("one line for {pattern}: {log:?}") };
-        // Without what seems to be a query, which may hold a secret.
+        // The log leaves out what looks like a query, as it may hold a secret.
         let shown = pattern.split_once(['?', '#']).map_or(pattern.to_owned(), |(path, _)| format!("{path}…"));
         assert!(line.contains(" WARN ") && line.contains(&format!("{shown:?}")), "{pattern} in {line}");
     }

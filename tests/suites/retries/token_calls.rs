@@ -1,4 +1,4 @@
-//! Retries where no token can be had for the moment: the token endpoint is in trouble, and the API is not.
+//! Retries of calls that get no token for the moment: the token endpoint fails, and the API works.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use requestforge::{
 
 use super::world::{always, build, in_time, in_turn, quickly};
 
-/// A token endpoint that answers in these ways, one after the other, and then with tokens.
+/// A token endpoint that gives these answers one after the other, and then tokens.
 async fn tokens(troubles: impl Into<Vec<RawReply>>) -> Origin {
     let troubles: Vec<RawReply> = troubles.into();
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -22,7 +22,7 @@ async fn tokens(troubles: impl Into<Vec<RawReply>>) -> Origin {
     Origin::start(reply).await.expect("a server")
 }
 
-/// What is repeated by the provider itself, at once or almost, until it is trouble.
+/// Two answers, because the provider itself repeats its request once after this one.
 fn twice(reply: RawReply) -> Vec<RawReply> {
     vec![reply.clone(), reply]
 }
@@ -63,7 +63,7 @@ async fn inv21_a_retry_waits_for_the_cool_down_and_asks_for_a_token_again() {
         let response = response.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert!(response.is_success(), "{name}");
         assert_eq!((tokens.requests().len(), api.requests().len()), (calls, 1), "{name}");
-        assert_eq!(response.attempts(), 1, "{name}: it was sent once");
+        assert_eq!(response.attempts(), 1, "{name}: the API gets one request");
     }
 }
 
@@ -71,7 +71,7 @@ async fn inv21_a_retry_waits_for_the_cool_down_and_asks_for_a_token_again() {
 async fn inv21_a_hundred_calls_wait_for_one_token() {
     let (tokens, api) = (tokens([postponed(1)]).await, always(RawReply::ok("well")).await);
     let client = build(retrying(&tokens, &api));
-    // Of the budget's hundred retries each call takes one.
+    // Each call takes one of the hundred retries of the budget.
     let calls = (0..100).map(|_| client.get("/").send());
     for response in in_time(futures_util::future::join_all(calls)).await {
         assert!(response.expect("an answer").is_success());
@@ -92,7 +92,7 @@ async fn inv21_a_renewal_after_a_401_is_retried_too_and_the_rejected_token_is_no
 }
 
 #[tokio::test]
-async fn inv21_a_cool_down_that_is_longer_than_the_setting_is_the_error_at_once() {
+async fn inv21_the_call_fails_at_once_if_the_cool_down_is_longer_than_the_setting() {
     let longer = [
         (None, postponed(61)),
         (None, postponed(1_000_000)),
@@ -110,26 +110,26 @@ async fn inv21_a_cool_down_that_is_longer_than_the_setting_is_the_error_at_once(
 }
 
 #[tokio::test]
-async fn inv21_a_cool_down_that_would_pass_the_deadline_is_the_error_at_once() {
+async fn inv21_the_call_fails_at_once_if_the_cool_down_ends_after_the_deadline() {
     let (tokens, api) = (tokens([postponed(50)]).await, always(RawReply::ok("well")).await);
     let client = build(retrying(&tokens, &api).with_total_timeout(Duration::from_secs(40)));
     let error = in_time(client.get("/").send()).await.expect_err("no token");
-    assert!(!error.is_timeout() && !error.is_max_retries(), "the error says more: {error:?}");
+    assert!(!error.is_timeout() && !error.is_max_retries(), "the caller gets the token error: {error:?}");
     transient(&error);
     assert_eq!(api.requests().len(), 0);
 }
 
 #[tokio::test]
-async fn inv21_the_strategy_and_the_budget_bound_how_often_a_token_is_asked_for() {
+async fn inv21_the_strategy_and_the_budget_bound_the_retries_for_a_token() {
     let (tokens, api) = (always(RawReply::status(429)).await, always(RawReply::ok("well")).await);
     let client = build(retrying(&tokens, &api).with_retry(2));
     let error = in_time(client.get("/").send()).await.expect_err("no token");
     assert!(error.is_max_retries(), "{error:?}");
     transient(&error);
-    assert!(error.to_string().contains("no token, after 2 retries"), "{error}");
+    assert!(error.to_string().contains("no token after 2 retries"), "{error}");
     assert_eq!((tokens.requests().len(), api.requests().len()), (3, 0));
 
-    // Each call draws on the budget: a hundred times, and then no more.
+    // Each call takes a retry from the budget. After a hundred retries the budget is empty.
     let client = build(retrying(&tokens, &api).with_retry_strategy(quickly().max_retries(1)));
     let calls = (0..150).map(|_| client.get("/").send());
     let errors = in_time(futures_util::future::join_all(calls)).await;
@@ -138,18 +138,18 @@ async fn inv21_the_strategy_and_the_budget_bound_how_often_a_token_is_asked_for(
 }
 
 #[tokio::test]
-async fn inv21_without_retries_or_hope_nothing_is_asked_twice() {
+async fn inv21_a_call_asks_for_a_token_once_if_a_retry_is_not_allowed_or_cannot_help() {
     let api = always(RawReply::ok("well")).await;
-    // Nobody has asked for retries.
+    // The client has no retry strategy.
     let tokens_of_none = tokens([RawReply::status(429)]).await;
     let client = HttpClient::builder(api.url()).with_token_auth(manager(&tokens_of_none));
     transient(&in_time(build(client).get("/").send()).await.expect_err("no token"));
-    // The secret is wrong, and will be.
+    // The client secret is wrong, so a retry would fail too.
     let refused = RawReply::status(401).with_body(r#"{"error":"invalid_client"}"#);
     let tokens_refused = tokens([refused]).await;
     let error = in_time(build(retrying(&tokens_refused, &api)).get("/").send()).await.expect_err("no token");
     assert!(error.authentication_error().is_some_and(AuthenticationError::is_permanent), "{error:?}");
-    // A request that may not be repeated: one rule for all.
+    // A request that may not be repeated is not retried either, although nothing was sent.
     let tokens_of_post = tokens([RawReply::status(429)]).await;
     let client = build(retrying(&tokens_of_post, &api));
     transient(&in_time(client.post("/").body("order").send()).await.expect_err("no token"));
@@ -160,7 +160,7 @@ async fn inv21_without_retries_or_hope_nothing_is_asked_twice() {
 }
 
 #[tokio::test]
-async fn a_new_token_that_was_asked_for_expressly_is_so_after_a_retry_too() {
+async fn a_retry_of_a_call_with_force_renewal_fetches_a_new_token() {
     let tokens = tokens([RawReply::ok(r#"{"access_token":"first"}"#), postponed(1)]).await;
     let api = always(RawReply::ok("well")).await;
     let client = build(retrying(&tokens, &api));
@@ -177,7 +177,7 @@ async fn inv21_the_blocking_client_waits_too() {
     let builder = blocking::HttpClient::builder(api.url()).with_retry(5).with_token_auth(manager(&tokens));
     let send = move || Ok(builder.build()?.get("/").send()?.is_success());
     let (told, answer) = tokio::sync::oneshot::channel::<Result<bool, HttpClientError>>();
-    // A thread of its own: those of a runtime must not wait.
+    // The blocking client must not block a thread of the runtime, so it gets a thread of its own.
     std::thread::spawn(move || told.send(send()));
     assert!(in_time(answer).await.expect("no panic").expect("an answer"));
     assert_eq!((tokens.requests().len(), api.requests().len()), (2, 1));

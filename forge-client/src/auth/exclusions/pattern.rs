@@ -1,4 +1,4 @@
-//! Patterns in the form of the paths that are sent.
+//! Turns patterns into the form that paths have when `url` sends them.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -7,14 +7,14 @@ use url::Url;
 
 use super::with_upper_escapes;
 
-/// A glob pattern, as paths are sent: `/caf%C3%A9/*` for `/café/*`.
+/// A glob pattern, encoded as `url` encodes a path: `/caf%C3%A9/*` for `/café/*`.
 pub(super) struct SentPattern {
     pub(super) glob: String,
-    /// How each path begins that it matches.
+    /// The text with which every path begins that the pattern matches.
     pub(super) prefix: String,
-    /// Whether the prefix is all of it.
+    /// Whether the pattern consists of the prefix alone.
     pub(super) is_literal: bool,
-    /// Whether it can match a path, and is meant to.
+    /// Whether the pattern can match a path that a client sends, and has no query, which no exclusion sees.
     pub(super) can_match: bool,
 }
 
@@ -35,7 +35,7 @@ struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    /// Reads one element. Says whether there was one.
+    /// Reads one element. Returns `false` at the end of the pattern.
     fn step(&mut self) -> bool {
         let Some(c) = self.rest.next() else { return false };
         match c {
@@ -43,7 +43,7 @@ impl Reader<'_> {
             '[' => self.class(),
             '\\' => match self.rest.next() {
                 Some(escaped) => self.literal(escaped),
-                // Which no glob may end with: its parser says so.
+                // `globset` rejects a pattern that ends with a backslash.
                 None => self.sent.glob.push(c),
             },
             c => self.literal(c),
@@ -61,7 +61,8 @@ impl Reader<'_> {
         self.sent.is_literal = false;
     }
 
-    /// A class keeps its characters: `%C3%A9` is no single one, so `[é]` matches nothing.
+    /// Copies a class without encoding its members: a class stands for one character, and `%C3%A9` is six. So
+    /// `[é]` matches nothing.
     fn class(&mut self) {
         self.sent.is_literal = false;
         self.sent.glob.push('[');
@@ -89,7 +90,8 @@ impl Reader<'_> {
         self.sent.glob.push_str(&encoded);
     }
 
-    /// A character as it is sent, and an escape with the digits that follow; `None` if no path contains it.
+    /// The character as `url` sends it. For a `%` that begins an escape, also reads and returns its digits.
+    /// `None` if no path contains the character.
     fn encoded(&mut self, c: char) -> Option<String> {
         if c != '%' {
             return encoded(c);
@@ -125,7 +127,7 @@ fn has_sent_character(members: &str) -> bool {
             Some(['-', last]) => last,
             _ => first,
         };
-        // Beyond these `url` encodes all.
+        // `url` encodes every character after `~`.
         if (*first..='~'.min(*last)).any(is_sent) {
             return true;
         }
@@ -134,7 +136,7 @@ fn has_sent_character(members: &str) -> bool {
     false
 }
 
-/// A segment that `url` removes from each path.
+/// Whether the pattern has a dot segment: `url` removes those from every path.
 fn has_dot_segment(pattern: &str) -> bool {
     pattern.split('/').any(|segment| {
         let segment = segment.to_ascii_lowercase().replace("%2e", ".");
@@ -142,7 +144,7 @@ fn has_dot_segment(pattern: &str) -> bool {
     })
 }
 
-/// A `?` that is most likely meant to begin a query: `?name=`. Exclusions do not see queries.
+/// Whether a `?` most likely begins a query, as in `?name=`. Exclusions do not see queries.
 fn has_query(pattern: &str) -> bool {
     pattern.match_indices('?').any(|(at, _)| {
         let name = pattern[at + 1..].split('=').next().unwrap_or_default();
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_wildcard_is_encoded_as_a_path_is() {
+    fn characters_other_than_wildcards_are_encoded_as_in_a_path() {
         for (pattern, glob, prefix, is_literal) in [
             ("/public/*", "/public/*", "/public/", false),
             ("/café/*", "/caf%C3%A9/*", "/caf%C3%A9/", false),
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_path_contains_cannot_match() {
+    fn a_pattern_with_characters_that_no_path_contains_cannot_match() {
         for pattern in [
             "/search?x=*",
             "/search?page-no=*",

@@ -33,7 +33,7 @@ impl Mask {
         Kind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
     }
 
-    /// The values of a multipart form, where they are text.
+    /// The masked values of the parts of a multipart form; `None` for each value that is not text.
     pub(crate) fn part_values(&self, parts: &[Part<'_>]) -> Vec<Option<String>> {
         let pairs: Vec<_> = parts.iter().map(Pair::of).collect();
         let siblings = self.names.of_pairs(&pairs);

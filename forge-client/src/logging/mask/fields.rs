@@ -16,7 +16,7 @@ pub(super) enum Fields {
 /// A field of a form, or a parameter of a query.
 pub(super) struct Pair {
     pub(super) name: String,
-    /// `None`: what stands as the name is a value without one, as in `?AKIA…`.
+    /// `None`: there is no name, and `name` holds the value, as in `?AKIA…`.
     pub(super) value: Option<String>,
 }
 
@@ -59,15 +59,15 @@ fn pair(piece: &[u8]) -> Pair {
     if is_named { Pair { name, value: Some(value) } } else { Pair { name: name + &value, value: None } }
 }
 
-/// Whether the only `=` are the padding of base64 (RFC 4648 4), and the rest is as long as a key.
+/// Whether a piece ends with the padding of base64 (RFC 4648 4), has no other `=`, and is as long as a key.
 fn is_padded_base64(piece: &[u8]) -> bool {
     let text = piece.trim_ascii_end().strip_suffix(b"=").map(|text| text.strip_suffix(b"=").unwrap_or(text));
     text.is_some_and(|text| text.len() >= MIN_KEY_LEN && !text.contains(&b'='))
         && piece.len().is_multiple_of(4)
 }
 
-/// Names of parameters that may be empty, such as `access_token=`, are mostly shorter, and few of the others
-/// have the length of base64.
+/// The minimum length of text that counts as base64 rather than as the name of an empty parameter, such as
+/// `access_token=`. Most such names are shorter; few of the longer ones have a length that base64 can have.
 const MIN_KEY_LEN: usize = 16;
 
 impl Pair {
@@ -81,7 +81,7 @@ impl Pair {
 }
 
 impl Kind {
-    /// `None` if it is another one.
+    /// The kind that a `Content-Type` names; `None` for a body whose values have no names.
     pub(super) fn of(content_type: Option<&HeaderValue>) -> Option<Self> {
         let content_type = content_type?.to_str().ok()?;
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -89,7 +89,7 @@ impl Kind {
             "application/x-www-form-urlencoded" => Some(Self::Form),
             json if json.ends_with("/json") || json.ends_with("+json") => Some(Self::Json),
             form if form.starts_with("multipart/") => {
-                // Without one nothing can be read, and that is told then.
+                // Without a boundary `read` returns `None`.
                 let boundary = multipart::parameter(content_type, "boundary").unwrap_or_default();
                 Some(Self::Multipart { boundary })
             }
@@ -97,7 +97,7 @@ impl Kind {
         }
     }
 
-    /// `None` if the body is not of this kind.
+    /// The fields of a body; `None` if it is not of this kind.
     pub(super) fn read(&self, body: &[u8]) -> Option<Fields> {
         match self {
             Self::Json => serde_json::from_slice(body).ok().map(Fields::Json),

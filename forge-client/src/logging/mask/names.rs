@@ -16,7 +16,7 @@ impl Names {
         Self(keys)
     }
 
-    /// Headers that are not known to carry no credential.
+    /// Whether the value of a header is masked: unless the header is known to carry no credential.
     pub(super) fn mask_header(&self, name: &HeaderName, value: &HeaderValue, trust: &Trust) -> bool {
         !trust.is_shown(name, value) || self.0.contains(&normalized(name.as_str()))
     }

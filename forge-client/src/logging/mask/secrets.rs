@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::carried::{Carried, CarriedBody};
+use super::content::{BodyContent, RequestContent};
 use super::fields::{Fields, Kind, Pair, json_in, pairs};
 use super::names::Names;
 use super::{MASKED, MAX_SEARCHED};
@@ -21,12 +21,12 @@ use crate::target::origin;
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     values: Vec<Zeroizing<String>>,
-    /// There may be others: in a body that could not be read.
+    /// Whether there may be others, in a body that [`learn_body`](Self::learn_body) could not read.
     are_incomplete: bool,
 }
 
 impl Secrets {
-    /// Whether there may be others.
+    /// Whether there may be secrets that are not among these.
     pub(super) fn are_incomplete(&self) -> bool {
         self.are_incomplete
     }
@@ -38,21 +38,21 @@ impl Secrets {
         SecretFinder::new(&self.values)
     }
 
-    /// What a request carries and does not show.
-    pub(super) fn learn(&mut self, carried: &Carried<'_>, names: &Names, trust: &Trust) {
-        self.learn_headers(carried.headers, |name, value| names.mask_header(name, value, trust));
-        if let Some(query) = carried.url.query() {
+    /// Adds the values that the log masks in a request.
+    pub(super) fn learn(&mut self, content: &RequestContent<'_>, names: &Names, trust: &Trust) {
+        self.learn_headers(content.headers, |name, value| names.mask_header(name, value, trust));
+        if let Some(query) = content.url.query() {
             self.learn_pairs(&pairs(query.as_bytes()), names);
         }
-        match carried.body {
-            CarriedBody::Bytes([]) => {}
-            CarriedBody::Bytes(body) => self.learn_body(carried.headers.get(CONTENT_TYPE), body, names),
-            CarriedBody::Stream => self.are_incomplete = true,
+        match content.body {
+            BodyContent::Bytes([]) => {}
+            BodyContent::Bytes(body) => self.learn_body(content.headers.get(CONTENT_TYPE), body, names),
+            BodyContent::Stream => self.are_incomplete = true,
         }
     }
 
-    /// How the `target` of a redirect is shown; `None`: as usual. If one of these is in its path, or in a host
-    /// other than that of the request, all of that is masked.
+    /// How to show the `target` of a redirect; `None`: as any URL. If its path repeats one of these secrets, the
+    /// whole path is masked. If it has another origin that repeats one, everything is masked.
     pub(super) fn masked_redirect(&self, from: &Url, target: &Url) -> Option<String> {
         let (origin_of_target, path) = (origin(target), target.path());
         if origin(from) != origin_of_target && self.in_lower_case().into_finder().is_in(origin_of_target) {
@@ -62,13 +62,14 @@ impl Secrets {
         is_masked.then(|| format!("{origin_of_target}/{MASKED}"))
     }
 
-    /// As `Url` writes a host.
+    /// The same secrets in lower case, in which `Url` writes a host.
     fn in_lower_case(&self) -> Self {
         let lower = |value: &Zeroizing<String>| Zeroizing::new(value.to_ascii_lowercase());
         Self { values: self.values.iter().map(lower).collect(), are_incomplete: self.are_incomplete }
     }
 
-    /// The values of a body. Of what has another kind than those in which values have names, all of it is one.
+    /// Adds the secrets of a body. In JSON and forms the names of values tell which are secret; any other body
+    /// counts as one secret.
     fn learn_body(&mut self, content_type: Option<&HeaderValue>, body: &[u8], names: &Names) {
         let Some(kind) = Kind::of(content_type) else {
             self.learn_unnamed(&beginning(body), names);
@@ -82,7 +83,7 @@ impl Secrets {
         }
     }
 
-    /// A value without a name, and all that is in it.
+    /// Adds a value that has no name, and all values in it if it is JSON.
     fn learn_unnamed(&mut self, value: &str, names: &Names) {
         self.add(value.trim());
         if let Some(json) = json_in(value) {
@@ -183,7 +184,7 @@ impl Secrets {
 /// Where a piece of JSON is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
-    /// No object: values there have no names.
+    /// Outside of any object, so the value has no name.
     Unnamed,
     Named,
     /// JSON within JSON, in which no more of it is looked for.
@@ -197,17 +198,18 @@ impl Within {
     }
 }
 
-/// As much of a body as is searched for, and more, so that it is told that there is more.
+/// The beginning of a body that counts as one secret. It is longer than what a [`SecretFinder`] compares, so that
+/// the finder knows that the secret goes on.
 fn beginning(body: &[u8]) -> Cow<'_, str> {
     let start = body.get(..MAX_UNNAMED).unwrap_or(body);
     match str::from_utf8(start) {
         Ok(text) => text.into(),
-        // Maybe it was cut within a character.
+        // The cut may be within a character.
         Err(error) => String::from_utf8_lossy(&start[..error.valid_up_to()]),
     }
 }
 
-/// How many bytes of a body are learned that is one value: `SecretFinder` searches for fewer.
+/// The maximum length in bytes of the beginning that is kept of such a body. `SecretFinder` compares fewer.
 const MAX_UNNAMED: usize = 1_024;
 
 /// Parameters that are no secret even in a credential, and that the rest of a log is full of (RFC 7616 3.4).

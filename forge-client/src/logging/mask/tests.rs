@@ -31,7 +31,7 @@ fn mask_of(url: &str, sent: &[(&'static str, &'static str)], body: &'static str)
     let mut request = Request::new(http::Method::POST, Url::parse(url).unwrap());
     *request.headers_mut() = headers(sent);
     *request.body_mut() = Some(body.into());
-    Mask::of(&Carried::by(&request), &trust(), ["iban", "X-My_Own"].map(normalized).into(), None)
+    Mask::of(&RequestContent::of(&request), &trust(), ["iban", "X-My_Own"].map(normalized).into(), None)
 }
 
 fn json(mask: &Mask, body: &str) -> String {
@@ -55,7 +55,7 @@ fn inv16_headers_are_masked_unless_they_are_public_by_mark_and_by_value() {
         "x-otp",
         "x-sid",
         "x-sig",
-        // Of no name that a list of credentials has.
+        // A credential whose name is in no list of credentials.
         "api-sign",
         "cb-access-sign",
         "cst",
@@ -373,7 +373,7 @@ fn inv16_a_query_or_a_form_that_is_nothing_but_a_value_is_masked() {
 }
 
 #[test]
-fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
+fn inv16_after_an_unreadable_body_the_log_shows_little_of_the_answer() {
     let long = format!(r#"{{"x":"{}","password":"a-canary"}}"#, "x".repeat(MAX_SEARCHED)).leak();
     for (content_type, body) in [
         ("application/json", &*long),
@@ -395,9 +395,9 @@ fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
     }
     let mut stream = Request::new(http::Method::POST, url());
     *stream.body_mut() = Some(reqwest::Body::wrap(reqwest::Body::from("a-canary")));
-    let mask = Mask::of(&Carried::by(&stream), &trust(), [].into(), None);
+    let mask = Mask::of(&RequestContent::of(&stream), &trust(), [].into(), None);
     assert_eq!(mask.answer_headers(&headers(&[("etag", "x")]), &url(), &trust()), "etag: ***");
-    // One that has nothing to hide, and one that is one value.
+    // A body without secrets, and a body that counts as one secret.
     let text = "x".repeat(MAX_SEARCHED + 1).leak();
     for (content_type, body) in [("application/json", ""), ("text/plain", &*text)] {
         let mask = mask_of("https://a.example", &[("content-type", content_type)], body);
@@ -406,11 +406,11 @@ fn inv16_after_a_body_that_cannot_be_read_little_of_the_answer_is_shown() {
 }
 
 #[test]
-fn inv16_a_credential_of_other_characters_than_ascii_is_masked_where_it_is_echoed() {
+fn inv16_a_credential_with_characters_outside_ascii_is_masked_where_it_is_echoed() {
     let mut request = Request::new(http::Method::GET, url());
     let cookie = HeaderValue::from_bytes("theme=dark; session=pässwörd".as_bytes()).unwrap();
     request.headers_mut().insert("cookie", cookie);
-    let mask = Mask::of(&Carried::by(&request), &trust(), [].into(), None);
+    let mask = Mask::of(&RequestContent::of(&request), &trust(), [].into(), None);
     assert_eq!(json(&mask, r#"{"x":"pässwörd","y":"p%C3%A4ssw%C3%B6rd"}"#), r#"{"x":"***","y":"***"}"#);
 }
 
@@ -418,7 +418,7 @@ fn inv16_a_credential_of_other_characters_than_ascii_is_masked_where_it_is_echoe
 fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
     let from = Url::parse("https://api-example.test/start").unwrap();
     let headers = headers(&[("cookie", "s=Api-Example")]);
-    let carried = || Carried { url: &from, headers: &headers, body: CarriedBody::Bytes(&[]) };
+    let content = || RequestContent { url: &from, headers: &headers, body: BodyContent::Bytes(&[]) };
     for (target, shown) in [
         ("https://api-example.test/x?y", "https://api-example.test/x"),
         ("https://other.test/x", "https://other.test/x"),
@@ -427,14 +427,14 @@ fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
         ("https://Api-Example.other.test/x", "***"),
     ] {
         let target = Url::parse(target).unwrap();
-        let redirected = Secrets::default().redirect(&carried(), target.clone(), &trust(), [].into());
+        let redirected = Secrets::default().redirect(&content(), target.clone(), &trust(), [].into());
         assert_eq!((redirected.shown(), &*redirected), (shown, &target));
     }
     let mut secrets = Secrets::default();
-    secrets.redirect(&carried(), from.clone(), &trust(), [].into());
+    secrets.redirect(&content(), from.clone(), &trust(), [].into());
     let empty = HeaderMap::new();
-    let later = Carried { headers: &empty, ..carried() };
+    let later = RequestContent { headers: &empty, ..content() };
     let target = Url::parse("https://other.test/Api-Example").unwrap();
     let redirected = secrets.redirect(&later, target, &trust(), [].into());
-    assert_eq!(redirected.shown(), "https://other.test/***", "what an earlier hop has carried");
+    assert_eq!(redirected.shown(), "https://other.test/***", "a secret of an earlier hop");
 }

@@ -1,7 +1,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
-/// A moment as cookies write it: by the lenient algorithm of RFC 6265 5.1.1, which takes the dates of HTTP and
-/// their many variants. `None`: it is no such date.
+/// Parses the date of a cookie by the lenient algorithm of RFC 6265 5.1.1, which accepts the dates of HTTP and
+/// their many variants. `None`: the text is no such date.
 pub(super) fn parse(text: &[u8]) -> Option<DateTime<Utc>> {
     let mut date = Date::default();
     for token in text.split(|byte| is_delimiter(*byte)).filter(|token| !token.is_empty()) {
@@ -10,7 +10,7 @@ pub(super) fn parse(text: &[u8]) -> Option<DateTime<Utc>> {
     date.moment()
 }
 
-/// The parts found so far. The first token that fits is each part's.
+/// The parts of a date found so far. The first token that fits a part sets it.
 #[derive(Default)]
 struct Date {
     time: Option<[u32; 3]>,
@@ -47,7 +47,7 @@ impl Date {
             year => year,
         };
         let [hour, minute, second] = self.time?;
-        // Earlier years are no dates of cookies, and those that a month or a day does not have none of any kind.
+        // RFC 6265 5.1.1 refuses years before 1601, and dates that do not exist.
         let date = NaiveDate::from_ymd_opt(year, self.month?, self.day?).filter(|_| year >= 1601)?;
         Some(date.and_hms_opt(hour, minute, second)?.and_utc())
     }
@@ -57,7 +57,7 @@ fn is_delimiter(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'/' | b';'..=b'@' | b'['..=b'`' | b'{'..=b'~')
 }
 
-/// Three numbers of one or two digits with colons between them, and perhaps something behind them.
+/// Three numbers of one or two digits with colons between them. Other characters may follow.
 fn time(token: &[u8]) -> Option<[u32; 3]> {
     let mut parts = token.splitn(3, |byte| *byte == b':');
     let mut whole = || digits(parts.next()?, 1, 2);
@@ -71,7 +71,7 @@ fn month(token: &[u8]) -> Option<u32> {
     (1..).zip(MONTHS).find(|(_, month)| *month == name).map(|(number, _)| number)
 }
 
-/// The number at the beginning, if it has at least and at most so many digits.
+/// The number at the beginning of a token, if it has between `least` and `most` digits.
 fn digits(token: &[u8], least: usize, most: usize) -> Option<u32> {
     let length = token.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let text = std::str::from_utf8(&token[..length]).ok().filter(|_| (least..=most).contains(&length))?;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn a_text_that_is_no_date_is_none() {
         for text in [
             "",
             "later",
