@@ -11,7 +11,8 @@ use crate::backoff::Backoff;
 /// The first replay has the token renewed at once, and is sent after the strategy's delay. Each later one waits
 /// first: for the strategy's delay, or until the token source renews again if that is later
 /// ([`next_renewal_in`](forge_core::TokenSource::next_renewal_in)), and only then has the token renewed. Renewals
-/// that do not help make a `TokenManager` back off, for 1, 2, 4, … 60 s.
+/// that do not help make a `TokenManager` back off, for 1, 2, 4, … 60 s. If the source renews nothing for longer than
+/// 60 s, the answer goes to the caller at once.
 ///
 /// Some things are not up to a strategy: after `insufficient_scope` nothing is replayed, no token
 /// that was rejected is sent again, and a body that cannot be replayed is sent once.
