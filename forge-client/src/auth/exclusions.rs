@@ -83,8 +83,9 @@ impl Exclusions {
 
     /// Those that no path can match, as a log shows them; with a directory, no path below it.
     pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
+        let directory = directory.map(with_upper_escapes);
         let never = move |given: &&Given| {
-            !given.can_match || directory.is_some_and(|directory| !given.can_match_below(directory))
+            !given.can_match || directory.as_ref().is_some_and(|directory| !given.can_match_below(directory))
         };
         self.given.iter().filter(never).map(Given::shown)
     }
