@@ -84,8 +84,10 @@ impl Exclusions {
     /// The exclusions that match no path, as a log shows them. With a `directory`, those that match no path below
     /// it.
     pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
+        let directory = directory.map(with_upper_escapes);
         let never = move |exclusion: &&Exclusion| {
-            !exclusion.can_match || directory.is_some_and(|directory| !exclusion.can_match_below(directory))
+            !exclusion.can_match
+                || directory.as_ref().is_some_and(|directory| !exclusion.can_match_below(directory))
         };
         self.all.iter().filter(never).map(Exclusion::shown)
     }

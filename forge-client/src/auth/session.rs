@@ -64,19 +64,26 @@ impl<'a> AuthSession<'a> {
                 credential.mark_accepted();
                 Next::HandOn
             }
-            Judgement::Rejected => match self.strategy.replay_after(self.replays + 1, response) {
-                Some(delay) => Next::Renew(self.schedule(credential, delay, source)),
-                None => Next::HandOn,
-            },
+            Judgement::Rejected => {
+                let delay = self.strategy.replay_after(self.replays + 1, response);
+                let schedule = delay.and_then(|delay| self.schedule(credential, delay, source));
+                schedule.map_or(Next::HandOn, Next::Renew)
+            }
             _ => Next::HandOn,
         }
     }
 
     /// Before the first replay the source renews the credential at once. Before a later one the call waits first:
-    /// the last renewal did not help, so the source backs off and renews nothing until then.
-    fn schedule(&self, rejected: &Credential, delay: Duration, source: &dyn TokenSource) -> ReplaySchedule {
+    /// the last renewal did not help, so the source backs off and renews nothing until then. `None`: the wait would
+    /// be longer than `MAX_BACK_OFF`.
+    fn schedule(
+        &self,
+        rejected: &Credential,
+        delay: Duration,
+        source: &dyn TokenSource,
+    ) -> Option<ReplaySchedule> {
         if self.replays == 0 {
-            return ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay };
+            return Some(ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay });
         }
         // Race: other calls begin during the wait, and must not get the rejected credential from the cache.
         source.mark_rejected(rejected);
@@ -84,7 +91,10 @@ impl<'a> AuthSession<'a> {
             .cached()
             .is_some_and(|cached| cached.id() != rejected.id() && !self.rejected.contains(&cached.id()));
         let back_off = source.next_renewal_in().filter(|_| !has_another).unwrap_or_default();
-        ReplaySchedule { before_renewal: delay.max(until_over(back_off)), before_replay: Duration::ZERO }
+        (back_off <= MAX_BACK_OFF).then(|| ReplaySchedule {
+            before_renewal: delay.max(until_over(back_off)),
+            before_replay: Duration::ZERO,
+        })
     }
 
     /// Whether to replay with what a renewal brought: not with a token that was rejected before.
@@ -95,6 +105,10 @@ impl<'a> AuthSession<'a> {
         self.renewed.is_some()
     }
 }
+
+/// The longest back-off of a source that a replay waits for: the longest of a `TokenManager` whose renewals do not
+/// help. What is longer is the cool-down of a token endpoint, which may have asked for hours.
+const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -191,11 +205,18 @@ mod tests {
             (with(backs_off(3), one), until_over(Duration::from_secs(3))),
             // Another call has renewed it meanwhile.
             (with(backs_off(3), three), delay),
+            (with(backs_off(61), three), delay),
+            (backs_off(60), until_over(MAX_BACK_OFF)),
         ] {
             let next = session.after(two, Judgement::Rejected, &unauthorized(), &source);
             let schedule = ReplaySchedule { before_renewal: waits, before_replay: Duration::ZERO };
             assert_eq!(next, Next::Renew(schedule));
             assert_eq!(*source.rejected.lock().unwrap(), [two.id()], "marked before the wait begins");
+        }
+        for back_off in [MAX_BACK_OFF + Duration::from_millis(1), Duration::MAX] {
+            let source = Source { next_renewal_in: Some(back_off), ..Source::default() };
+            let next = session.after(two, Judgement::Rejected, &unauthorized(), &source);
+            assert_eq!((next, source.rejected.lock().unwrap().len()), (Next::HandOn, 1), "{back_off:?}");
         }
     }
 

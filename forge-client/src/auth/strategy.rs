@@ -11,7 +11,8 @@ use crate::backoff::Backoff;
 /// For the first replay the client renews the token at once, waits for the strategy's delay, and sends. For each
 /// later one it waits first, and then renews the token and sends at once. It waits for the strategy's delay, or
 /// until the token source renews again ([`next_renewal_in`](forge_core::TokenSource::next_renewal_in)) if that is
-/// later. After renewals that do not help, a `TokenManager` backs off, for 1, 2, 4, … 60 s.
+/// later. After renewals that do not help, a `TokenManager` backs off, for 1, 2, 4, … 60 s. If the source renews
+/// nothing for longer than 60 s, the caller gets the 401 at once.
 ///
 /// Some things are not up to a strategy: after `insufficient_scope` nothing is replayed, no token
 /// that was rejected is sent again, and a body that cannot be replayed is sent once.

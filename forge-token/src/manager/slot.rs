@@ -2,9 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use forge_core::{
-    AuthenticationError, Credential, Freshness, Generation, Moment, TokenData, TokenId, Version,
-};
+use forge_core::{AuthenticationError, Freshness, Generation, Moment, TokenData, TokenId, Version};
 
 use super::entry::is_same;
 pub(crate) use super::entry::{Claim, Entry, Stamp};
@@ -268,10 +266,11 @@ impl Slot {
         }
     }
 
-    /// How long until the token in the slot may be renewed if it is rejected.
+    /// How long until the token in the slot may be renewed if it is rejected. A token that is withheld already may be
+    /// renewed now.
     pub(crate) fn renewal_in(&self, now: Moment) -> Duration {
         let ledger = self.ledger.lock();
-        self.entry().map_or(Duration::ZERO, |entry| {
+        self.entry().filter(|entry| !entry.is_rejected()).map_or(Duration::ZERO, |entry| {
             ledger.rejections.renewal_in(entry.credential().was_accepted(), now)
         })
     }
@@ -290,7 +289,16 @@ impl Slot {
     /// Stops handing out this token, if the slot holds it and renewals do not back off. Says whether the
     /// token may be renewed; a token that the slot does not hold may.
     pub(crate) fn reject(&self, id: TokenId, now: Moment) -> bool {
-        self.reject_if(id, |rejections, rejected| rejections.permit(rejected.was_accepted(), now))
+        self.reject_if(id, |rejections, rejected| {
+            let was_accepted = rejected.credential().was_accepted();
+            // A renewal that was permitted before, and failed. No caller can use the token, and the next one who
+            // asks for any token has it renewed, so a back-off would delay only callers who were rejected.
+            if rejected.is_rejected() {
+                rejections.count_if_owed(id, was_accepted, now);
+                return true;
+            }
+            rejections.permit(was_accepted, now)
+        })
     }
 
     /// The token is of no use, and handed out no more.
@@ -298,11 +306,11 @@ impl Slot {
         self.reject_if(id, |_, _| true);
     }
 
-    fn reject_if(&self, id: TokenId, permit: impl FnOnce(&mut Rejections, &Credential) -> bool) -> bool {
+    fn reject_if(&self, id: TokenId, permit: impl FnOnce(&mut Rejections, &Entry) -> bool) -> bool {
         let mut ledger = self.ledger.lock();
         ledger.rejections.remember(id);
         let Some(entry) = self.entry().filter(|entry| entry.id() == id) else { return true };
-        let is_permitted = permit(&mut ledger.rejections, entry.credential());
+        let is_permitted = permit(&mut ledger.rejections, &entry);
         if is_permitted {
             entry.reject();
         }

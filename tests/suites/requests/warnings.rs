@@ -85,6 +85,11 @@ async fn building_warns_once_of_exclusions_that_match_no_path() {
     for part in ["\"/v1/health\"", "\"*/health\"", "\"/v1*\"", "\"/v?/x\""] {
         assert!(!line.contains(part), "{part} in {line}");
     }
+    // The case of an escape makes no difference.
+    let escaped = built("https://api.example.com/caf%c3%a9", |builder| {
+        builder.with_token_auth(tokens().excluded_paths(["/caf%c3%a9/a", "/caf%C3%A9/b", "/café/c"]))
+    });
+    assert_eq!(escaped, [""; 0]);
     // At another origin the same exclusions may match.
     let elsewhere = built("https://api.example.com/v1", |builder| {
         let builder = builder.with_credential_origin("https://files.example.com");

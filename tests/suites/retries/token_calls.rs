@@ -81,14 +81,19 @@ async fn inv21_a_hundred_calls_wait_for_one_token() {
 
 #[tokio::test]
 async fn inv21_a_renewal_after_a_401_is_retried_too_and_the_rejected_token_is_not_sent_again() {
-    let api = in_turn([RawReply::status(401)]).await;
-    let tokens = tokens([RawReply::ok(r#"{"access_token":"first"}"#), postponed(1)]).await;
-    let client = build(retrying(&tokens, &api));
-    let response = in_time(client.get("/").send()).await.expect("an answer");
-    assert!(response.is_success());
-    let sent: Vec<_> = api.requests().iter().map(|request| request.header("authorization")).collect();
-    assert_eq!(sent, [Some("Bearer first".to_owned()), Some("Bearer t2".to_owned())]);
-    assert_eq!(tokens.requests().len(), 3);
+    // One cool-down is longer than the back-off after a renewal (1 s), the others are shorter.
+    for trouble in [vec![postponed(1)], vec![RawReply::status(429)], twice(RawReply::hang_up())] {
+        let api = in_turn([RawReply::status(401)]).await;
+        let calls = trouble.len() + 2;
+        let first = RawReply::ok(r#"{"access_token":"first"}"#);
+        let tokens = tokens([vec![first], trouble].concat()).await;
+        let client = build(retrying(&tokens, &api));
+        let response = in_time(client.get("/").send()).await.expect("an answer");
+        assert!(response.is_success(), "{}", response.status_code());
+        let sent: Vec<_> = api.requests().iter().map(|request| request.header("authorization")).collect();
+        assert_eq!(sent, [Some("Bearer first".to_owned()), Some(format!("Bearer t{}", calls - 1))]);
+        assert_eq!(tokens.requests().len(), calls);
+    }
 }
 
 #[tokio::test]
