@@ -1,155 +1,108 @@
-use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use std::{fmt, io, process, thread};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+use std::{fmt, io, mem, process};
 
-/// Work that may block, done on a thread of its own: once at a time, however many ask for it.
+use futures_channel::oneshot;
+
+/// Work that may block, done on a thread of its own: once at a time, however many callers ask for it.
 ///
-/// The thread is none of a runtime. A runtime has a bounded number of threads for work that blocks and waits for
-/// them when it ends, so work that never ends would take one of them, and keep the runtime from ending.
+/// The thread does not belong to a runtime. A runtime has a bounded number of threads for work that blocks, and
+/// waits for them when it ends, so work that never ends would occupy one of them and keep the runtime from ending.
 ///
-/// Who asks while the work is under way gets the outcome of the next round, which all of them share: the round
-/// under way may have read what has changed since. The work must not panic.
+/// A caller that asks while the work is under way gets the outcome of the next round, together with all others
+/// that have asked meanwhile: the round under way may have read before the change that made its caller ask. The
+/// work must not panic.
 pub(super) struct OffThread<T> {
     work: Box<dyn Fn() -> T + Send + Sync>,
-    rounds: Mutex<Rounds<T>>,
+    queue: Mutex<Queue<T>>,
 }
 
-struct Rounds<T> {
-    /// The process whose thread works; `None`: none does. A process that was forked has no such thread.
+struct Queue<T> {
+    /// The process whose thread works; `None`: no thread does. A process that was forked has no such thread.
     worker: Option<u32>,
-    /// What comes after the round under way, if anybody has asked for it.
-    next: Option<Arc<Round<T>>>,
-}
-
-/// One time that the work is done, for all who wait for it.
-struct Round<T> {
-    progress: Mutex<Progress<T>>,
-    ended: Condvar,
-}
-
-struct Progress<T> {
-    outcome: Option<T>,
-    /// Of those who wait, by the number of each.
-    wakers: HashMap<u64, Waker>,
-    number: u64,
+    /// The callers that the next round answers.
+    waiting: Vec<oneshot::Sender<T>>,
 }
 
 impl<T: Clone + Send + 'static> OffThread<T> {
     pub(super) fn new(work: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        let rounds = Mutex::new(Rounds { worker: None, next: None });
-        Self { work: Box::new(work), rounds }
+        Self { work: Box::new(work), queue: Mutex::new(Queue { worker: None, waiting: Vec::new() }) }
     }
 
-    /// The outcome of a round that begins after this call. Whoever drops the future leaves the others alone.
+    /// The outcome of a round that begins after this call. A caller that drops the future leaves the others alone.
     ///
     /// # Errors
     ///
     /// The system has no thread for it.
-    pub(super) fn outcome(self: &Arc<Self>) -> io::Result<Outcome<T>> {
-        Ok(Outcome { round: self.join()?, number: None })
+    pub(super) fn outcome(self: &Arc<Self>) -> io::Result<oneshot::Receiver<T>> {
+        let (sender, outcome) = oneshot::channel();
+        let mut queue = lock(&self.queue);
+        if queue.worker != Some(process::id()) {
+            // The thread waits for this lock before it looks for callers.
+            let this = Arc::clone(self);
+            thread::Builder::new().name("forge-secret".to_owned()).spawn(move || this.run())?;
+            queue.worker = Some(process::id());
+            // After a fork, the parent's callers: to answer or to drop them would wake tasks whose runtime has no
+            // threads in this process.
+            mem::forget(mem::take(&mut queue.waiting));
+        }
+        if queue.waiting.len() == queue.waiting.capacity() {
+            // While the work hangs, callers come and go.
+            queue.waiting.retain(|caller| !caller.is_canceled());
+        }
+        queue.waiting.push(sender);
+        Ok(outcome)
     }
 
-    /// The same for a thread that waits, `None` if it takes longer than this.
-    ///
-    /// # Errors
-    ///
-    /// The system has no thread for it.
+    /// As [`outcome`](Self::outcome), for a thread that waits: `None` if it takes longer than `limit`.
     pub(super) fn wait(self: &Arc<Self>, limit: Duration) -> io::Result<Option<T>> {
-        let round = self.join()?;
-        let progress = lock(&round.progress);
-        let waited = round.ended.wait_timeout_while(progress, limit, |progress| progress.outcome.is_none());
-        let (progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        Ok(progress.outcome.clone())
-    }
-
-    fn join(self: &Arc<Self>) -> io::Result<Arc<Round<T>>> {
-        let mut rounds = lock(&self.rounds);
-        if rounds.worker == Some(process::id()) {
-            // Never the round under way: it may have read before the change that made its caller ask.
-            return Ok(Arc::clone(rounds.next.get_or_insert_default()));
-        }
-        let round = Arc::<Round<T>>::default();
-        let (this, first) = (Arc::clone(self), Arc::clone(&round));
-        thread::Builder::new().name("forge-secret".to_owned()).spawn(move || this.run(first))?;
-        *rounds = Rounds { worker: Some(process::id()), next: None };
-        Ok(round)
-    }
-
-    fn run(&self, first: Arc<Round<T>>) {
-        let mut next = Some(first);
-        // Between the last round and this lock nobody can join it: `join` holds the same lock.
-        while let Some(round) = next {
-            // Nobody waits any more: a round that hung for long had many callers, each with a time-out.
-            if Arc::strong_count(&round) > 1 {
-                round.end((self.work)());
+        let mut outcome = self.outcome()?;
+        let (until, waker) = (Instant::now() + limit, Waker::from(Arc::new(Unpark(thread::current()))));
+        loop {
+            if let Poll::Ready(outcome) = Pin::new(&mut outcome).poll(&mut Context::from_waker(&waker)) {
+                return Ok(outcome.ok());
             }
-            let mut rounds = lock(&self.rounds);
-            next = rounds.next.take();
-            if next.is_none() {
-                rounds.worker = None;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    fn run(&self) {
+        while let Some(callers) = self.next_round() {
+            let outcome = (self.work)();
+            for caller in callers {
+                // Fails if the caller has gone.
+                let _ = caller.send(outcome.clone());
             }
         }
     }
-}
 
-impl<T> Round<T> {
-    fn end(&self, outcome: T) {
-        let mut progress = lock(&self.progress);
-        progress.outcome = Some(outcome);
-        let wakers = std::mem::take(&mut progress.wakers);
-        // A waker may run what polls at once, and that takes the lock.
-        drop(progress);
-        self.ended.notify_all();
-        wakers.into_values().for_each(Waker::wake);
-    }
-}
-
-impl<T> Default for Round<T> {
-    fn default() -> Self {
-        let progress = Progress { outcome: None, wakers: HashMap::new(), number: 0 };
-        Self { progress: Mutex::new(progress), ended: Condvar::new() }
-    }
-}
-
-/// A round's outcome, waited for.
-pub(super) struct Outcome<T> {
-    round: Arc<Round<T>>,
-    number: Option<u64>,
-}
-
-impl<T: Clone> Future for Outcome<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let waker = context.waker().clone();
-        let round = Arc::clone(&self.round);
-        let mut progress = lock(&round.progress);
-        if let Some(outcome) = &progress.outcome {
-            return Poll::Ready(outcome.clone());
+    /// The callers of the next round. `None`: nobody waits any more, as after a round that hung until all
+    /// time-outs had passed; the thread ends.
+    fn next_round(&self) -> Option<Vec<oneshot::Sender<T>>> {
+        let mut queue = lock(&self.queue);
+        let mut callers = mem::take(&mut queue.waiting);
+        callers.retain(|caller| !caller.is_canceled());
+        if callers.is_empty() {
+            // Under the same lock, so that no caller counts on a thread that has seen nobody.
+            queue.worker = None;
+            return None;
         }
-        let number = *self.number.get_or_insert_with(|| {
-            progress.number += 1;
-            progress.number
-        });
-        let replaced = progress.wakers.insert(number, waker);
-        // The last waker of a task drops the task, and with it maybe an `Outcome` that takes the lock.
-        drop(progress);
-        drop(replaced);
-        Poll::Pending
+        Some(callers)
     }
 }
 
-impl<T> Drop for Outcome<T> {
-    fn drop(&mut self) {
-        // While the work hangs, callers come and go.
-        if let Some(number) = self.number {
-            let waker = lock(&self.round.progress).wakers.remove(&number);
-            // After the lock is free, as in `poll`.
-            drop(waker);
-        }
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -166,7 +119,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::task::Waker;
 
     use super::*;
     use crate::secret_source::tests::block_on;
@@ -191,7 +143,7 @@ mod tests {
             Self { work: Arc::new(work), begun, end }
         }
 
-        fn asked(&self) -> Outcome<u32> {
+        fn asked(&self) -> oneshot::Receiver<u32> {
             let mut outcome = self.work.outcome().unwrap();
             let is_pending =
                 Pin::new(&mut outcome).poll(&mut Context::from_waker(Waker::noop())).is_pending();
@@ -202,25 +154,28 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(1);
 
+    fn brought(outcome: oneshot::Receiver<u32>) -> u32 {
+        block_on(outcome).unwrap()
+    }
+
     #[test]
     fn work_that_hangs_has_one_thread_however_many_ask_for_it() {
         let hanging = Hanging::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
-        let others: Vec<_> = (0..100).map(|_| hanging.asked()).collect();
+        for _ in 0..1_000 {
+            drop(hanging.asked());
+        }
+        assert!(lock(&hanging.work.queue).waiting.capacity() < 100, "those that have gone are forgotten");
         assert_eq!(hanging.work.wait(SHORT).unwrap(), None);
         assert!(hanging.begun.try_recv().is_err(), "a second thread");
-        drop(others);
-        let last = hanging.asked();
-        let next = lock(&hanging.work.rounds).next.clone().unwrap();
-        assert_eq!(lock(&next.progress).wakers.len(), 1, "who has gone is forgotten");
-        drop(next);
+        let last = [hanging.asked(), hanging.asked()];
         hanging.end.send(1).unwrap();
-        assert_eq!(block_on(first), 1);
+        assert_eq!(brought(first), 1);
         hanging.end.send(2).unwrap();
-        assert_eq!(block_on(last), 2, "what was read after it asked");
+        assert_eq!(last.map(brought), [2, 2], "what was read after they asked");
         hanging.end.send(3).unwrap();
-        assert_eq!(block_on(hanging.work.outcome().unwrap()), 3);
+        assert_eq!(hanging.work.wait(Duration::from_secs(20)).unwrap(), Some(3));
         assert_eq!(hanging.begun.try_iter().count(), 2);
     }
 
@@ -231,19 +186,21 @@ mod tests {
         hanging.begun.recv().unwrap();
         drop(hanging.asked());
         hanging.end.send(1).unwrap();
-        assert_eq!(block_on(first), 1);
+        assert_eq!(brought(first), 1);
         hanging.end.send(2).unwrap();
-        assert_eq!(block_on(hanging.work.outcome().unwrap()), 2);
+        assert_eq!(brought(hanging.work.outcome().unwrap()), 2);
         assert_eq!(hanging.begun.try_iter().count(), 1);
     }
 
     #[test]
     fn a_forked_process_has_a_thread_of_its_own() {
         let hanging = Hanging::new();
-        // What the child of a fork finds: the parent's number, and no thread.
-        lock(&hanging.work.rounds).worker = Some(process::id() + 1);
+        // What the child of a fork finds: the parent's number and callers, and no thread.
+        let (parents, mut outcome) = oneshot::channel();
+        *lock(&hanging.work.queue) = Queue { worker: Some(process::id() + 1), waiting: vec![parents] };
         hanging.end.send(1).unwrap();
-        assert_eq!(block_on(hanging.work.outcome().unwrap()), 1);
+        assert_eq!(brought(hanging.work.outcome().unwrap()), 1);
+        assert_eq!(outcome.try_recv(), Ok(None), "the parent's caller is left alone");
     }
 
     #[test]
@@ -255,11 +212,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let before = block_on(work.outcome().unwrap());
-                        assert!(
-                            block_on(work.outcome().unwrap()) > before,
-                            "it began before it was asked for"
-                        );
+                        let before = brought(work.outcome().unwrap());
+                        let after = work.wait(Duration::from_secs(20)).unwrap();
+                        assert!(after.unwrap() > before, "it began before it was asked for");
                     }
                 });
             }
