@@ -47,9 +47,12 @@ fn may_be_secret(name: &OsStr) -> bool {
     has(|c| matches!(c, '+' | '=') || !crate::is_printable(*c)) || is_mixed && is_long
 }
 
+/// A key in base32, or its identifier, is in upper case, too: it has digits among its letters, and is long.
 fn looks_like_variable(name: &str) -> bool {
+    let has_digit = name.bytes().any(|byte| byte.is_ascii_digit());
     name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
         && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !(has_digit && name.len() > MAX_MIXED_LEN && !name.contains('_'))
 }
 
 /// Names of directories that a program made up, such as `tmpA1b2C3`, are shorter than keys.
