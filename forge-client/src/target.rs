@@ -129,6 +129,13 @@ impl RequestUrl {
         self.masked.as_deref().unwrap_or_else(|| presentable(&self.url))
     }
 
+    /// The origin as errors and logs show it.
+    pub(crate) fn shown_origin(&self) -> &str {
+        let origin = origin(&self.url);
+        // A secret in the host leaves nothing to be shown.
+        self.masked.as_deref().filter(|masked| !masked.starts_with(origin)).unwrap_or(origin)
+    }
+
     /// Never sent (RFC 3986 3.5).
     pub(crate) fn remove_fragment(&mut self) {
         self.url.set_fragment(None);
