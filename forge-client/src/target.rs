@@ -129,6 +129,13 @@ impl RequestUrl {
         self.masked.as_deref().unwrap_or_else(|| presentable(&self.url))
     }
 
+    /// The origin as errors and logs show it.
+    pub(crate) fn shown_origin(&self) -> &str {
+        let origin = origin(&self.url);
+        // If the host repeats a secret, all of the URL is masked.
+        self.masked.as_deref().filter(|masked| !masked.starts_with(origin)).unwrap_or(origin)
+    }
+
     /// Removes the fragment, which no client sends (RFC 3986 3.5).
     pub(crate) fn remove_fragment(&mut self) {
         self.url.set_fragment(None);

@@ -61,7 +61,8 @@ impl SecretSource {
         Self(Kind::File(SecretFile { path, reading: Arc::new(OffThread::new(move || file::read(&read))) }))
     }
 
-    /// The value of an environment variable. Errors and `Debug` show its name only if it is `UPPER_CASE`.
+    /// The value of an environment variable. Errors and `Debug` show its name only if it is `UPPER_CASE` and does
+    /// not look like a key in base32.
     pub fn env(name: impl Into<String>) -> Self {
         Self(Kind::Env(name.into()))
     }
@@ -88,7 +89,10 @@ impl SecretSource {
     pub async fn read(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
-            Kind::File(file) => file.reading.outcome().map_err(no_thread)?.await?,
+            Kind::File(file) => {
+                let read = file.reading.outcome().map_err(no_thread)?.await;
+                read.unwrap_or_else(|_| Err(failed(format!("reading {self:?} did not end"))))?
+            }
             Kind::Env(name) => variable(name)?,
             Kind::Closure(closure) => closure()
                 .await

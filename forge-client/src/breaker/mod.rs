@@ -19,7 +19,7 @@ pub use permit::CircuitOpen;
 
 pub(crate) use permit::{Permit, Verdict};
 
-use crate::target::{self, absolute};
+use crate::target::{self, RequestUrl, absolute};
 use announcer::Announcer;
 use circuit::Rules;
 use origins::{Entry, Origins};
@@ -149,10 +149,10 @@ impl CircuitBreaker {
 
     /// Asks for leave to send one request, which may take this long. Whoever gets it [asks once
     /// more](Permit::renew) when it is ready, says [what became of it](Permit::settle), or drops the permit.
-    pub(crate) fn admit(&self, url: &Url, timeout: Duration) -> Result<Permit, CircuitOpen> {
+    pub(crate) fn admit(&self, url: &RequestUrl, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;
         let now = shared.now();
-        let entry = shared.origins.of(target::origin(url), now, shared.rules.failure_rate);
+        let entry = shared.origins.of(url, now, shared.rules.failure_rate);
         // The usual case, in which nothing changes that others would have to be told of.
         let ticket = entry.circuit.lock().ticket_if_closed();
         if let Some(ticket) = ticket {

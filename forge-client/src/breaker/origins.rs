@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::rt::Mutex;
+use crate::target::{self, RequestUrl};
 
 use super::circuit::Circuit;
 use super::window::FailureRate;
@@ -14,6 +15,7 @@ pub(super) struct Origins(Mutex<BTreeMap<Arc<str>, Used>>);
 /// An origin with its circuit.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// As errors and logs show it.
     pub(super) origin: Arc<str>,
     pub(super) circuit: Mutex<Circuit>,
 }
@@ -37,8 +39,9 @@ impl Origins {
         self.0.lock().values().map(|used| Arc::clone(&used.entry)).collect()
     }
 
-    /// The origin's circuit, which is closed if it is a new one.
-    pub(super) fn of(&self, origin: &str, now: i64, failure_rate: Option<FailureRate>) -> Arc<Entry> {
+    /// The circuit of a URL's origin, which is closed if it is a new one.
+    pub(super) fn of(&self, url: &RequestUrl, now: i64, failure_rate: Option<FailureRate>) -> Arc<Entry> {
+        let origin = target::origin(url);
         let mut origins = self.0.lock();
         if let Some(used) = origins.get_mut(origin) {
             used.last = now;
@@ -50,10 +53,9 @@ impl Origins {
                 origins.remove(&origin);
             }
         }
-        let origin: Arc<str> = origin.into();
         let circuit = Mutex::new(Circuit::new(failure_rate));
-        let entry = Arc::new(Entry { origin: Arc::clone(&origin), circuit });
-        origins.insert(origin, Used { entry: Arc::clone(&entry), last: now });
+        let entry = Arc::new(Entry { origin: url.shown_origin().into(), circuit });
+        origins.insert(origin.into(), Used { entry: Arc::clone(&entry), last: now });
         entry
     }
 }

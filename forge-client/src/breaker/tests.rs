@@ -2,15 +2,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_core::{Clock, ManualClock};
-use url::Url;
 
 use crate::breaker::CircuitState::{Closed, HalfOpen, Open};
 use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, Verdict};
+use crate::target::{RequestUrl, absolute};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-fn url(text: &str) -> Url {
-    Url::parse(text).unwrap()
+fn url(text: &str) -> RequestUrl {
+    absolute("url", text).unwrap().into()
 }
 
 fn timed(
@@ -21,7 +21,7 @@ fn timed(
     (configure(builder).build().unwrap(), clock)
 }
 
-fn fail(breaker: &CircuitBreaker, url: &Url, times: u32) {
+fn fail(breaker: &CircuitBreaker, url: &RequestUrl, times: u32) {
     for _ in 0..times {
         breaker.admit(url, TIMEOUT).unwrap().settle(Verdict::Failure);
     }
@@ -48,6 +48,26 @@ fn inv22_each_origin_has_a_circuit_of_its_own() {
     assert!(!breaker.refuses_after(Duration::from_secs(30), &a));
     clock.advance(Duration::from_secs(30));
     assert_eq!(breaker.state("https://a.example").unwrap(), HalfOpen);
+}
+
+#[test]
+fn inv16_an_origin_that_repeats_a_secret_is_not_told() {
+    let heard = Arc::new(Mutex::new(String::new()));
+    let hears = Arc::clone(&heard);
+    let (breaker, _) = timed(|builder| {
+        builder.on_transition(move |transition| *hears.lock().unwrap() += &format!("{transition:?}"))
+    });
+    let masked = |url, shown: &str| RequestUrl::masked(absolute("url", url).unwrap(), shown.to_owned());
+    let secret_host = masked("https://canary.example/x", "***");
+    let secret_path = masked("https://a.example/canary", "https://a.example/***");
+    for (url, origin) in [(secret_host, "***"), (secret_path, "https://a.example")] {
+        fail(&breaker, &url, 5);
+        let refusal = breaker.admit(&url, TIMEOUT).err().unwrap();
+        assert!(refusal.to_string().contains(&format!("circuit of {origin} is open")), "{refusal}");
+    }
+    assert_eq!(breaker.state("https://canary.example").unwrap(), Open);
+    let heard = heard.lock().unwrap();
+    assert!(heard.contains("\"***\"") && !heard.contains("canary"), "{heard}");
 }
 
 #[test]

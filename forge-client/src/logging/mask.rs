@@ -133,6 +133,10 @@ impl Mask {
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_reference = [LOCATION, CONTENT_LOCATION].contains(name);
         Some(if is_reference {
+            // First as it came: `Url` writes a host in lower case, and backslashes as slashes.
+            if self.secrets.is_in(&text) {
+                return None;
+            }
             self.text(url.join(&text).ok()?.as_str(), Place::Named)
         } else {
             self.text(&text, Place::Named)

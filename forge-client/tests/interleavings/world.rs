@@ -11,6 +11,7 @@ use shuttle::thread::{self, yield_now};
 use url::Url;
 
 use crate::breaker::{CircuitBreaker, CircuitState, Permit, Verdict};
+use crate::target::RequestUrl;
 
 /// Runs the scenario in about this many orders: random ones, and with few but nasty preemptions. The same
 /// ones at each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.
@@ -59,7 +60,7 @@ pub(crate) struct World(Arc<Inner>);
 struct Inner {
     breaker: CircuitBreaker,
     clock: Arc<ManualClock>,
-    url: Url,
+    url: RequestUrl,
     /// How the circuit stands, by what the listener heard.
     heard: Arc<Mutex<CircuitState>>,
     /// How often the breaker was reset. Only a reset makes the transition from open to closed.
@@ -96,7 +97,7 @@ impl World {
         Self(Arc::new(Inner {
             breaker,
             clock,
-            url: Url::parse(URL).expect("a URL"),
+            url: Url::parse(URL).expect("a URL").into(),
             heard,
             resets: reset,
             sent: AtomicUsize::new(0),

@@ -1,48 +1,35 @@
-use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use std::{fmt, io, process, thread};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+use std::{fmt, io, mem, process};
+
+use futures_channel::oneshot;
 
 /// Work that may block, on a thread of its own. It runs once at a time, however many callers wait for it.
 ///
-/// The thread does not belong to a runtime. A runtime has a bounded number of threads for blocking work, and
-/// waits for them when it shuts down. Work that never ends would occupy one of them, and the shutdown would not
-/// end.
+/// The thread does not belong to a runtime. A runtime has a bounded number of threads for work that blocks, and
+/// waits for them when it ends, so work that never ends would occupy one of them and keep the runtime from ending.
 ///
 /// Callers that come while a round is under way share the next round. Race: the round under way may have read
 /// before the change that made them call. The work must not panic.
 pub(super) struct OffThread<T> {
     work: Box<dyn Fn() -> T + Send + Sync>,
-    rounds: Mutex<Rounds<T>>,
+    queue: Mutex<Queue<T>>,
 }
 
-struct Rounds<T> {
-    /// The process whose thread is working; `None`: no thread is. A forked process gets a copy of this number,
-    /// but not the thread.
+struct Queue<T> {
+    /// The process whose thread is working; `None`: no thread is. A forked process gets a copy of this number, but not
+    /// the thread.
     worker: Option<u32>,
-    /// The round after the one under way, if a caller waits for it.
-    next: Option<Arc<Round<T>>>,
-}
-
-/// One run of the work, and the callers that wait for its outcome.
-struct Round<T> {
-    progress: Mutex<Progress<T>>,
-    ended: Condvar,
-}
-
-struct Progress<T> {
-    outcome: Option<T>,
-    /// The wakers of the callers that wait, by the number of each.
-    wakers: HashMap<u64, Waker>,
-    number: u64,
+    /// The callers that the next round answers.
+    waiting: Vec<oneshot::Sender<T>>,
 }
 
 impl<T: Clone + Send + 'static> OffThread<T> {
     pub(super) fn new(work: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        let rounds = Mutex::new(Rounds { worker: None, next: None });
-        Self { work: Box::new(work), rounds }
+        Self { work: Box::new(work), queue: Mutex::new(Queue { worker: None, waiting: Vec::new() }) }
     }
 
     /// The outcome of a round that begins after this call. Dropping the future does not affect the other callers.
@@ -50,116 +37,71 @@ impl<T: Clone + Send + 'static> OffThread<T> {
     /// # Errors
     ///
     /// The system refuses a thread.
-    pub(super) fn outcome(self: &Arc<Self>) -> io::Result<Outcome<T>> {
-        Ok(Outcome { round: self.join()?, number: None })
+    pub(super) fn outcome(self: &Arc<Self>) -> io::Result<oneshot::Receiver<T>> {
+        let (sender, outcome) = oneshot::channel();
+        let mut queue = lock(&self.queue);
+        if queue.worker != Some(process::id()) {
+            // Order: spawn under the lock. The thread takes the lock before it looks for callers, so it finds this one.
+            let this = Arc::clone(self);
+            thread::Builder::new().name("forge-secret".to_owned()).spawn(move || this.run())?;
+            queue.worker = Some(process::id());
+            // After a fork the queue holds the parent's callers. Answering or dropping them would wake tasks whose
+            // runtime has no threads in this process.
+            mem::forget(mem::take(&mut queue.waiting));
+        }
+        if queue.waiting.len() == queue.waiting.capacity() {
+            // While the work hangs, callers come and time out: forget those that have gone.
+            queue.waiting.retain(|caller| !caller.is_canceled());
+        }
+        queue.waiting.push(sender);
+        Ok(outcome)
     }
 
-    /// As [`outcome`](Self::outcome), but blocks the calling thread. `None` if the round takes longer than
-    /// `limit`.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses a thread.
+    /// As [`outcome`](Self::outcome), but blocks the calling thread. `None` if the round takes longer than `limit`.
     pub(super) fn wait(self: &Arc<Self>, limit: Duration) -> io::Result<Option<T>> {
-        let round = self.join()?;
-        let progress = lock(&round.progress);
-        let waited = round.ended.wait_timeout_while(progress, limit, |progress| progress.outcome.is_none());
-        let (progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        Ok(progress.outcome.clone())
-    }
-
-    fn join(self: &Arc<Self>) -> io::Result<Arc<Round<T>>> {
-        let mut rounds = lock(&self.rounds);
-        if rounds.worker == Some(process::id()) {
-            // Race: the round under way may have read before the change that made the caller ask. Join the next
-            // one.
-            return Ok(Arc::clone(rounds.next.get_or_insert_default()));
-        }
-        let round = Arc::<Round<T>>::default();
-        let (this, first) = (Arc::clone(self), Arc::clone(&round));
-        // Order: spawn under the lock. The thread takes the lock after its first round, so it cannot reset
-        // `worker` before this sets it.
-        thread::Builder::new().name("forge-secret".to_owned()).spawn(move || this.run(first))?;
-        *rounds = Rounds { worker: Some(process::id()), next: None };
-        Ok(round)
-    }
-
-    fn run(&self, first: Arc<Round<T>>) {
-        let mut next = Some(first);
-        // Race: `join` may add a round until the loop takes the lock. Under the lock there is either a next
-        // round, or `worker` becomes `None` and the next `join` starts a thread. So no caller waits for a thread
-        // that has ended.
-        while let Some(round) = next {
-            // Skip a round for which nobody waits any more. While a round hangs, callers come and time out.
-            if Arc::strong_count(&round) > 1 {
-                round.end((self.work)());
+        let mut outcome = self.outcome()?;
+        let (until, waker) = (Instant::now() + limit, Waker::from(Arc::new(Unpark(thread::current()))));
+        loop {
+            if let Poll::Ready(outcome) = Pin::new(&mut outcome).poll(&mut Context::from_waker(&waker)) {
+                return Ok(outcome.ok());
             }
-            let mut rounds = lock(&self.rounds);
-            next = rounds.next.take();
-            if next.is_none() {
-                rounds.worker = None;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    fn run(&self) {
+        while let Some(callers) = self.next_round() {
+            let outcome = (self.work)();
+            for caller in callers {
+                // Fails if the caller has gone.
+                let _ = caller.send(outcome.clone());
             }
         }
     }
-}
 
-impl<T> Round<T> {
-    fn end(&self, outcome: T) {
-        let mut progress = lock(&self.progress);
-        progress.outcome = Some(outcome);
-        let wakers = std::mem::take(&mut progress.wakers);
-        // Order: release the lock first. A waker may poll the future at once on this thread, and `poll` takes the
-        // same lock.
-        drop(progress);
-        self.ended.notify_all();
-        wakers.into_values().for_each(Waker::wake);
-    }
-}
-
-impl<T> Default for Round<T> {
-    fn default() -> Self {
-        let progress = Progress { outcome: None, wakers: HashMap::new(), number: 0 };
-        Self { progress: Mutex::new(progress), ended: Condvar::new() }
-    }
-}
-
-/// A future for the outcome of a round.
-pub(super) struct Outcome<T> {
-    round: Arc<Round<T>>,
-    number: Option<u64>,
-}
-
-impl<T: Clone> Future for Outcome<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let waker = context.waker().clone();
-        let round = Arc::clone(&self.round);
-        let mut progress = lock(&round.progress);
-        if let Some(outcome) = &progress.outcome {
-            return Poll::Ready(outcome.clone());
+    /// Takes the callers of the next round. `None`: no caller waits any more, so the thread ends.
+    fn next_round(&self) -> Option<Vec<oneshot::Sender<T>>> {
+        let mut queue = lock(&self.queue);
+        let mut callers = mem::take(&mut queue.waiting);
+        callers.retain(|caller| !caller.is_canceled());
+        if callers.is_empty() {
+            // Race: under the same lock. Otherwise a caller could join after the thread has looked, and wait for ever.
+            queue.worker = None;
+            return None;
         }
-        let number = *self.number.get_or_insert_with(|| {
-            progress.number += 1;
-            progress.number
-        });
-        let replaced = progress.wakers.insert(number, waker);
-        // Order: release the lock first. Dropping the last waker of a task drops the task, and maybe with it an
-        // `Outcome`, whose `drop` takes the same lock.
-        drop(progress);
-        drop(replaced);
-        Poll::Pending
+        Some(callers)
     }
 }
 
-impl<T> Drop for Outcome<T> {
-    fn drop(&mut self) {
-        // While the work hangs, callers come and go: without this their wakers would pile up.
-        if let Some(number) = self.number {
-            let waker = lock(&self.round.progress).wakers.remove(&number);
-            // Order: the lock is released already, as in `poll`.
-            drop(waker);
-        }
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -176,12 +118,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::task::Waker;
 
     use super::*;
     use crate::secret_source::tests::block_on;
 
-    /// Work that reports its begin, and ends when the test sends it an outcome.
+    /// Work that tells when it begins, and ends when it is told what to bring.
     struct Hanging {
         work: Arc<OffThread<u32>>,
         begun: mpsc::Receiver<()>,
@@ -201,7 +142,7 @@ mod tests {
             Self { work: Arc::new(work), begun, end }
         }
 
-        fn asked(&self) -> Outcome<u32> {
+        fn asked(&self) -> oneshot::Receiver<u32> {
             let mut outcome = self.work.outcome().unwrap();
             let is_pending =
                 Pin::new(&mut outcome).poll(&mut Context::from_waker(Waker::noop())).is_pending();
@@ -212,52 +153,57 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(1);
 
+    fn brought(outcome: oneshot::Receiver<u32>) -> u32 {
+        block_on(outcome).unwrap()
+    }
+
     #[test]
-    fn work_that_hangs_has_one_thread_however_many_callers_wait() {
+    fn work_that_hangs_has_one_thread_however_many_ask_for_it() {
         let hanging = Hanging::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
-        let others: Vec<_> = (0..100).map(|_| hanging.asked()).collect();
+        for _ in 0..1_000 {
+            drop(hanging.asked());
+        }
+        assert!(lock(&hanging.work.queue).waiting.capacity() < 100, "those that have gone are forgotten");
         assert_eq!(hanging.work.wait(SHORT).unwrap(), None);
         assert!(hanging.begun.try_recv().is_err(), "a second thread");
-        drop(others);
-        let last = hanging.asked();
-        let next = lock(&hanging.work.rounds).next.clone().unwrap();
-        assert_eq!(lock(&next.progress).wakers.len(), 1, "dropped callers leave no waker");
-        drop(next);
+        let last = [hanging.asked(), hanging.asked()];
         hanging.end.send(1).unwrap();
-        assert_eq!(block_on(first), 1);
+        assert_eq!(brought(first), 1);
         hanging.end.send(2).unwrap();
-        assert_eq!(block_on(last), 2, "the outcome of a round that began after the call");
+        assert_eq!(last.map(brought), [2, 2], "what was read after they asked");
         hanging.end.send(3).unwrap();
-        assert_eq!(block_on(hanging.work.outcome().unwrap()), 3);
+        assert_eq!(hanging.work.wait(Duration::from_secs(20)).unwrap(), Some(3));
         assert_eq!(hanging.begun.try_iter().count(), 2);
     }
 
     #[test]
-    fn a_round_that_nobody_waits_for_any_more_is_skipped() {
+    fn a_round_that_nobody_waits_for_any_more_is_left_out() {
         let hanging = Hanging::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
         drop(hanging.asked());
         hanging.end.send(1).unwrap();
-        assert_eq!(block_on(first), 1);
+        assert_eq!(brought(first), 1);
         hanging.end.send(2).unwrap();
-        assert_eq!(block_on(hanging.work.outcome().unwrap()), 2);
+        assert_eq!(brought(hanging.work.outcome().unwrap()), 2);
         assert_eq!(hanging.begun.try_iter().count(), 1);
     }
 
     #[test]
     fn a_forked_process_has_a_thread_of_its_own() {
         let hanging = Hanging::new();
-        // A forked child finds the parent's process number, and no thread.
-        lock(&hanging.work.rounds).worker = Some(process::id() + 1);
+        // What the child of a fork finds: the parent's number and callers, and no thread.
+        let (parents, mut outcome) = oneshot::channel();
+        *lock(&hanging.work.queue) = Queue { worker: Some(process::id() + 1), waiting: vec![parents] };
         hanging.end.send(1).unwrap();
-        assert_eq!(block_on(hanging.work.outcome().unwrap()), 1);
+        assert_eq!(brought(hanging.work.outcome().unwrap()), 1);
+        assert_eq!(outcome.try_recv(), Ok(None), "the parent's caller is left alone");
     }
 
     #[test]
-    fn every_caller_gets_the_outcome_of_a_later_round() {
+    fn whoever_asks_gets_an_outcome() {
         let number = std::sync::atomic::AtomicU32::new(0);
         let work = OffThread::new(move || number.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         let work = Arc::new(work);
@@ -265,11 +211,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let before = block_on(work.outcome().unwrap());
-                        assert!(
-                            block_on(work.outcome().unwrap()) > before,
-                            "the round began before the call"
-                        );
+                        let before = brought(work.outcome().unwrap());
+                        let after = work.wait(Duration::from_secs(20)).unwrap();
+                        assert!(after.unwrap() > before, "it began before it was asked for");
                     }
                 });
             }

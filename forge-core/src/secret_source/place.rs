@@ -48,9 +48,12 @@ fn may_be_secret(name: &OsStr) -> bool {
     has(|c| matches!(c, '+' | '=') || !crate::is_printable(*c)) || is_mixed && is_long
 }
 
+/// A key in base32, or its identifier, is in upper case, too: it has digits among its letters, and is long.
 fn looks_like_variable(name: &str) -> bool {
+    let has_digit = name.bytes().any(|byte| byte.is_ascii_digit());
     name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
         && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !(has_digit && name.len() > MAX_MIXED_LEN && !name.contains('_'))
 }
 
 /// The maximum length of a name that mixes cases and digits and still counts as a name. Directories that a

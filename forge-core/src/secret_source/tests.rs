@@ -166,7 +166,9 @@ fn inv16_a_secret_in_the_place_of_a_path_or_of_a_name_is_not_shown() {
         let source = SecretSource::file(path);
         assert!(format!("{source:?}").contains(path), "{source:?}");
     }
-    for name in ["CLIENT_SECRET", "_X2"] {
+    let key = SecretSource::env("JBSWY3DPEHPK3PXP");
+    assert!(!format!("{key:?} {}", key.read_at_once().unwrap_err()).contains("JBSWY"), "{key:?}");
+    for name in ["CLIENT_SECRET", "_X2", "SECRET2", "CLIENTSECRETOFTHESHOP", "OAUTH2_CLIENT_SECRET"] {
         let source = SecretSource::env(name);
         assert!(format!("{source:?}").contains(name), "{source:?}");
     }

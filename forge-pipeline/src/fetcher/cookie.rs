@@ -70,8 +70,12 @@ impl<'a> SetCookie<'a> {
         for (name, value) in parts.map(pair) {
             let value = value.unwrap_or_default();
             match name.to_ascii_lowercase().as_slice() {
-                b"domain" => cookie.domain = Some(value.strip_prefix(b".").unwrap_or(value)),
-                b"path" => cookie.path = Some(value),
+                // An empty domain, and a path that is none, are as if they were not there (RFC 6265 5.2.3, 5.2.4).
+                b"domain" => {
+                    let domain = value.strip_prefix(b".").unwrap_or(value);
+                    cookie.domain = (!domain.is_empty()).then_some(domain).or(cookie.domain);
+                }
+                b"path" => cookie.path = value.starts_with(b"/").then_some(value),
                 b"max-age" => cookie.max_age = max_age(value).or(cookie.max_age),
                 b"expires" => cookie.expires = date::parse(value).or(cookie.expires),
                 _ => {}
@@ -214,6 +218,8 @@ mod tests {
                 &["JSESSIONID=s1; Domain=A.example", "JSESSIONID=gone; domain=.a.EXAMPLE; Max-Age=0"],
                 "expired",
             ),
+            (&["JSESSIONID=s1", "JSESSIONID=gone; Domain=; Path=; Max-Age=0"], "expired"),
+            (&["JSESSIONID=s1; Path=/; Path", "JSESSIONID=gone; Path=x; Max-Age=0"], "expired"),
         ] {
             assert_eq!(found(cookies), Err(why), "{cookies:?}");
         }

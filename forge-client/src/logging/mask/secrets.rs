@@ -55,17 +55,21 @@ impl Secrets {
     /// whole path is masked. If it has another origin that repeats one, everything is masked.
     pub(super) fn masked_redirect(&self, from: &Url, target: &Url) -> Option<String> {
         let (origin_of_target, path) = (origin(target), target.path());
-        if origin(from) != origin_of_target && self.in_lower_case().into_finder().is_in(origin_of_target) {
+        // `Url` writes a host in lower case, and the backslashes of a path as slashes.
+        let is_in_host = || self.is_in(origin_of_target, str::to_ascii_lowercase);
+        if origin(from) != origin_of_target && is_in_host() {
             return Some(MASKED.to_owned());
         }
-        let is_masked = path.len() > MAX_SEARCHED || self.clone().into_finder().is_in(path);
+        let is_masked = path.len() > MAX_SEARCHED
+            || self.is_in(path, str::to_owned)
+            || self.is_in(path, |secret| secret.replace('\\', "/"));
         is_masked.then(|| format!("{origin_of_target}/{MASKED}"))
     }
 
-    /// The same secrets in lower case, in which `Url` writes a host.
-    fn in_lower_case(&self) -> Self {
-        let lower = |value: &Zeroizing<String>| Zeroizing::new(value.to_ascii_lowercase());
-        Self { values: self.values.iter().map(lower).collect(), are_incomplete: self.are_incomplete }
+    /// Whether a text repeats one of these secrets as `rewrite` changes it.
+    fn is_in(&self, text: &str, rewrite: impl Fn(&str) -> String) -> bool {
+        let values = self.values.iter().map(|value| Zeroizing::new(rewrite(value))).collect();
+        Self { values, are_incomplete: self.are_incomplete }.into_finder().is_in(text)
     }
 
     /// Adds the secrets of a body. In JSON and forms the names of values tell which are secret; any other body

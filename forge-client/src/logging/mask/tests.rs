@@ -415,9 +415,19 @@ fn inv16_a_credential_with_characters_outside_ascii_is_masked_where_it_is_echoed
 }
 
 #[test]
+fn inv16_a_location_is_searched_as_it_came() {
+    let mask = mask(&[("cookie", r"s=MySecret; p=c:\my\password")]);
+    let shown = |value| mask.headers(&headers(&[("location", value)]), &url(), &trust());
+    for location in ["https://MySecret.b.example/x", r"/c:\my\password", "//b.example/MySecret"] {
+        assert_eq!(shown(location), "location: ***", "{location}");
+    }
+    assert_eq!(shown("https://b.example/x"), "location: \"https://b.example/x\"");
+}
+
+#[test]
 fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
     let from = Url::parse("https://api-example.test/start").unwrap();
-    let headers = headers(&[("cookie", "s=Api-Example")]);
+    let headers = headers(&[("cookie", r"s=Api-Example; p=c:\my\password")]);
     let content = || RequestContent { url: &from, headers: &headers, body: BodyContent::Bytes(&[]) };
     for (target, shown) in [
         ("https://api-example.test/x?y", "https://api-example.test/x"),
@@ -425,6 +435,7 @@ fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
         ("https://api-example.test/a/Api%2DExample/b", "https://api-example.test/***"),
         ("https://other.test/QXBpLUV4YW1wbGU", "https://other.test/***"),
         ("https://Api-Example.other.test/x", "***"),
+        (r"https://other.test/a\c:\my\password/b", "https://other.test/***"),
     ] {
         let target = Url::parse(target).unwrap();
         let redirected = Secrets::default().redirect(&content(), target.clone(), &trust(), [].into());
