@@ -92,9 +92,9 @@ impl InvalidTokenResponse {
 }
 
 /// Clocks here count milliseconds.
-const SHORTEST_LIFETIME: f64 = 0.001;
+const MIN_LIFETIME: f64 = 0.001;
 /// 100 years of 365.25 days: more is a mistake of the server, or a trap.
-const LONGEST_LIFETIME: f64 = 3_155_760_000.0;
+const MAX_LIFETIME: f64 = 3_155_760_000.0;
 
 impl TokenData {
     /// Reads a token from an issuer's answer. What `fields` does not name goes to `extra`.
@@ -256,10 +256,10 @@ fn lifetime(answer: &Value, field: &str) -> Result<Option<TimeDelta>, InvalidTok
         Some(other) => return Err(invalid(kind_of(other))),
     };
     match seconds {
-        Some(seconds) if (SHORTEST_LIFETIME..=LONGEST_LIFETIME).contains(&seconds) => {
+        Some(seconds) if (MIN_LIFETIME..=MAX_LIFETIME).contains(&seconds) => {
             Ok(TimeDelta::from_std(Duration::from_secs_f64(seconds)).ok())
         }
-        Some(seconds) if seconds > LONGEST_LIFETIME => Err(invalid("a larger one")),
+        Some(seconds) if seconds > MAX_LIFETIME => Err(invalid("a larger one")),
         Some(0.0) => Err(invalid("zero")),
         Some(seconds) if seconds > 0.0 => Err(invalid("one below a millisecond")),
         _ => Err(invalid("a negative one, or none")),
@@ -307,7 +307,7 @@ fn moment(
         return Err(invalid("a time that is over"));
     }
     #[expect(clippy::cast_precision_loss, reason = "a century is no matter of seconds")]
-    if left.num_seconds() as f64 > LONGEST_LIFETIME {
+    if left.num_seconds() as f64 > MAX_LIFETIME {
         return Err(invalid("a later one"));
     }
     Ok(Some(moment))

@@ -37,7 +37,7 @@ pub(crate) struct Surroundings {
 }
 
 /// How often a token is fetched anew because its dependencies have changed meanwhile.
-const MOST_REPETITIONS: usize = 2;
+const MAX_REPETITIONS: usize = 2;
 
 /// What was found under the keys of steps while one was looked at: each is looked at once, however many ways
 /// lead to it.
@@ -144,7 +144,7 @@ impl Step {
 
     /// This token, or a newer one where its dependencies have changed since it was obtained.
     async fn alive_or_newer(&self, mut obtained: Obtained) -> Result<Obtained, AuthenticationError> {
-        for _ in 0..MOST_REPETITIONS {
+        for _ in 0..MAX_REPETITIONS {
             if self.is_alive(obtained.0.token()).await {
                 break;
             }

@@ -194,8 +194,8 @@ impl RedisTokenStorageBuilder {
         let target = self.target?;
         keys::check_prefix(&self.key_prefix)?;
         let millis = Duration::from_millis;
-        within("command_timeout", self.command_timeout, millis(1), LONGEST_COMMAND)?;
-        within("lease", self.lease, millis(100), LONGEST_LEASE)?;
+        within("command_timeout", self.command_timeout, millis(1), MAX_COMMAND)?;
+        within("lease", self.lease, millis(100), MAX_LEASE)?;
         within("recheck_after", self.freshness.recheck_after, millis(1), Duration::MAX)?;
         within("trusted_for", self.freshness.trusted_for, self.freshness.recheck_after, Duration::MAX)?;
         let (settings, tcp) = target.settings();
@@ -236,7 +236,7 @@ impl RedisTokenStorageBuilder {
         };
         let scripts = Arc::new(Scripts::new());
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
-        let connect = (self.command_timeout * 2).max(SHORTEST_CONNECT);
+        let connect = (self.command_timeout * 2).max(MIN_CONNECT);
         let limits = Limits { command: self.command_timeout, connect };
         let common = Arc::new(Common {
             dialer: Arc::new(dialer.clone()),
@@ -276,12 +276,12 @@ impl RedisTokenStorageBuilder {
 }
 
 /// No caller waits for an attempt to connect, so it may take longer than a command.
-const SHORTEST_CONNECT: Duration = Duration::from_secs(1);
+const MIN_CONNECT: Duration = Duration::from_secs(1);
 
 /// A caller that waits longer than this is better off without a shared storage.
-const LONGEST_COMMAND: Duration = Duration::from_secs(60);
+const MAX_COMMAND: Duration = Duration::from_secs(60);
 /// After a holder's death no process fetches for this time.
-const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+const MAX_LEASE: Duration = Duration::from_secs(3600);
 
 fn within(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) {

@@ -242,7 +242,7 @@ pub(crate) struct Written {
 }
 
 /// The minimum that the documents state.
-const SHORTEST_LIFE: i64 = 60;
+const MIN_LIFE: i64 = 60;
 
 impl Inner {
     pub(crate) fn keys(&self, key: &str) -> Result<Keys, StorageError> {
@@ -285,7 +285,7 @@ impl Inner {
     /// Warns once for each unreadable record, without its content.
     fn report(&self, keys: &Keys, digest: &str, why: &str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.len() >= MOST_REPORTED {
+        if reported.len() >= MAX_REPORTED {
             reported.clear();
         }
         if reported.insert(format!("{}{digest}", keys.hash)) {
@@ -309,7 +309,7 @@ pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written,
     let record = timeless.to_record()?;
     let seconds = token.kept_until(now).map(|until| {
         let left = until.signed_duration_since(now).num_seconds();
-        left.clamp(SHORTEST_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
+        left.clamp(MIN_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
     });
     let issued_at = token.issued_at().map(|at| clock.to_server(at).timestamp_millis().to_string());
     Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
@@ -328,7 +328,7 @@ fn by_our_clock(clock: &ServerClock, read: &TokenData, issued_at: &str) -> Token
     }
 }
 
-const MOST_REPORTED: usize = 1_000;
+const MAX_REPORTED: usize = 1_000;
 /// How long the server remembers an invalidation, in milliseconds: longer than any fetch takes.
 const REMEMBER_EPOCH: u64 = 3_600_000;
 

@@ -25,7 +25,7 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// How much more than for a normal call there may be on the heap at any time.
-const MOST_OVER_NORMAL: usize = 4 * MIB;
+const MAX_OVER_NORMAL: usize = 4 * MIB;
 
 /// The body of our requests, the secret being in a header: where it stands, the request ends.
 const REQUEST_BODY: &[u8] = b"grant_type=client_credentials";
@@ -177,7 +177,7 @@ fn inv14_a_hostile_answer_takes_at_most_4_mib_more_than_a_good_one() {
         if let Some(words) = words {
             assert!(result.is_err_and(|error| error.contains(words)), "{name}");
         }
-        if over > MOST_OVER_NORMAL {
+        if over > MAX_OVER_NORMAL {
             too_much.push((name, over / KIB));
         }
     }

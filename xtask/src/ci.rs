@@ -5,6 +5,7 @@ mod below_one;
 mod check;
 mod features;
 mod migrating;
+mod naming;
 mod packaging;
 mod redis;
 mod rust_version;
@@ -43,6 +44,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
         Check::command("fmt of the bench's peers", fmt_of_peers),
         Check::new("arrows", || arrows::check(&workspace)),
         Check::new("dependencies below 1.0", || below_one::check(&workspace)),
+        Check::new("naming", || naming::check(&workspace)),
         Check::new("packaging", || packaging::check(&workspace)),
         Check::new("rust-version", || rust_version::check(&workspace)),
         Check::new("redis only when asked for", || redis::check(&workspace, facade)),

@@ -197,10 +197,10 @@ impl Phase {
 /// When nothing will be heard any more of a probe that is sent now: its own time-out should have ended it.
 /// Where that is none to speak of, the circuit does not wait for it.
 fn lost_at(now: i64, timeout: Duration) -> i64 {
-    now.saturating_add(millis(timeout.saturating_mul(2).min(LONGEST_PROBE)))
+    now.saturating_add(millis(timeout.saturating_mul(2).min(MAX_PROBE_TIME)))
 }
 
-const LONGEST_PROBE: Duration = Duration::from_secs(600);
+const MAX_PROBE_TIME: Duration = Duration::from_secs(600);
 
 fn has_place(successes: u32, under_way: usize, rules: &Rules) -> bool {
     let taken = usize::try_from(successes).unwrap_or(usize::MAX).saturating_add(under_way);

@@ -78,7 +78,7 @@ fn inv22_whatever_happens_the_circuit_goes_its_way_and_closes_when_all_is_well()
         let world = World::closed();
         world.chaos(6, 4);
         // That the states followed each other as they may, the listener has checked.
-        world.is_told_of_each_transition();
+        world.expect_each_transition();
         world.pass_open_time();
         for _ in 0..3 {
             if world.state() != CircuitState::Closed {
@@ -86,7 +86,7 @@ fn inv22_whatever_happens_the_circuit_goes_its_way_and_closes_when_all_is_well()
             }
         }
         assert_eq!(world.state(), CircuitState::Closed, "wedged");
-        world.is_told_of_each_transition();
+        world.expect_each_transition();
     });
 }
 
@@ -102,7 +102,7 @@ fn inv22_listeners_see_a_reset_among_probes_and_failures_in_order_and_the_breake
             _ => Succeeds,
         });
         reset.join().expect("no panic");
-        world.is_told_of_each_transition();
+        world.expect_each_transition();
         // Whatever the threads did before, the circuit is closed after a last reset, and stays closed.
         world.reset().join().expect("no panic");
         assert_eq!(world.state(), CircuitState::Closed);
@@ -110,6 +110,6 @@ fn inv22_listeners_see_a_reset_among_probes_and_failures_in_order_and_the_breake
         world.give_up_the_hanging();
         world.callers(4, |_| Succeeds);
         assert_eq!((world.state(), world.sent()), (CircuitState::Closed, sent + 4));
-        world.is_told_of_each_transition();
+        world.expect_each_transition();
     });
 }

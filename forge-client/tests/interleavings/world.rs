@@ -226,7 +226,7 @@ impl World {
         self.0.breaker.state(URL).expect("a URL")
     }
 
-    pub(crate) fn is_told_of_each_transition(&self) {
+    pub(crate) fn expect_each_transition(&self) {
         let state = self.state();
         assert_eq!(*self.0.heard.lock().expect("no panic"), state);
     }

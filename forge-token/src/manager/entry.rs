@@ -231,7 +231,7 @@ impl Entry {
 
     /// The storage did not take it, as far as we know, and may go on holding another. If it was not even
     /// told, nobody else has this one, or can say that it is of no use.
-    pub(crate) fn is_all_there_is(&mut self, instead_of: Option<TokenId>, is_private: bool, stamp: Stamp) {
+    pub(crate) fn mark_unstored(&mut self, instead_of: Option<TokenId>, is_private: bool, stamp: Stamp) {
         self.version = stamp.version;
         self.trusted_until = if is_private { i64::MAX } else { stamp.trusted_until };
         self.quiet_until = self.stamp().quiet_until(&self.times);
@@ -240,7 +240,7 @@ impl Entry {
     }
 
     /// The storage refused it, and has no other.
-    pub(crate) fn is_for_those_who_wait(&mut self) {
+    pub(crate) fn restrict_to_waiters(&mut self) {
         self.is_for_all = false;
     }
 

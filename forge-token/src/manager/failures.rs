@@ -19,7 +19,7 @@ struct Bypasses {
     until: i64,
 }
 
-const MOST_BYPASSES: u32 = 3;
+const MAX_BYPASSES: u32 = 3;
 
 struct Failure {
     error: AuthenticationError,
@@ -197,7 +197,7 @@ impl Failures {
             self.bypasses = Bypasses { count: 0, until };
         }
         self.bypasses.count += 1;
-        self.bypasses.count <= MOST_BYPASSES
+        self.bypasses.count <= MAX_BYPASSES
     }
 
     /// The last failure since the last success, and how long its cool-down still lasts.

@@ -171,14 +171,14 @@ impl Inner {
                         }
                         // The storage has no usable token: the key was invalidated, or another manager is
                         // about to store a token.
-                        entry.is_for_those_who_wait();
+                        entry.restrict_to_waiters();
                     }
                     Err(error) => {
                         self.warn_of_storage(
                             &error,
                             "the token could not be stored; it stays in the process",
                         );
-                        entry.is_all_there_is(read, error.is_unsent(), stamp);
+                        entry.mark_unstored(read, error.is_unsent(), stamp);
                     }
                 }
             }

@@ -25,7 +25,7 @@ pub(crate) struct Rejections {
 }
 
 const FIRST_DELAY_MILLIS: i64 = 1_000;
-const LONGEST_DELAY_MILLIS: i64 = 60_000;
+const MAX_DELAY_MILLIS: i64 = 60_000;
 /// Ten at once, then one a second.
 const INTERVAL_MILLIS: i64 = 1_000;
 const BURST_MILLIS: i64 = 10 * INTERVAL_MILLIS;
@@ -91,7 +91,7 @@ impl Rejections {
             self.useless = 0;
         }
         let delay = FIRST_DELAY_MILLIS << self.useless.min(6);
-        self.not_before = now.saturating_add(delay.min(LONGEST_DELAY_MILLIS));
+        self.not_before = now.saturating_add(delay.min(MAX_DELAY_MILLIS));
         self.useless = self.useless.saturating_add(1);
         self.is_of_use = false;
         self.untried = Vec::new();

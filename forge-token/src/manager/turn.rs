@@ -161,7 +161,7 @@ impl Inner {
         let mut left = Duration::from_millis(left).min(self.cool_down_limits().shared());
         if error.status().is_none() {
             // That we cannot reach the server need not be the server's fault.
-            left = left.min(MOST_WITHOUT_AN_ANSWER);
+            left = left.min(MAX_WITHOUT_AN_ANSWER);
         }
         // One at least, also where what failed is another manager, which counts for itself.
         let failures = self.failures.lock().in_a_row().max(1);
@@ -183,4 +183,4 @@ impl Inner {
 }
 
 /// How long all wait because one of them had no answer.
-const MOST_WITHOUT_AN_ANSWER: Duration = Duration::from_secs(1);
+const MAX_WITHOUT_AN_ANSWER: Duration = Duration::from_secs(1);

@@ -52,7 +52,7 @@ impl TokenResponse {
     fn parsed(&self) -> Body {
         // Some servers put a byte order mark in front; what they mean is plain.
         let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
-        if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MOST_VALUES {
+        if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
             return Body::TooManyParts;
         }
         serde_json::from_slice(body).map_or(Body::Other, Body::Json)
@@ -120,7 +120,7 @@ impl Body {
 }
 
 /// A megabyte of tiny values would take a hundred times as much memory once parsed.
-const MOST_VALUES: usize = 4_096;
+const MAX_VALUES: usize = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -29,7 +29,7 @@ const PAST_COOL_DOWN: Duration = Duration::from_secs(61);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a client may take of an endless answer: the cap, and what waits in the buffers of two sockets.
-const MOST_TAKEN: usize = 32 * 1024 * 1024;
+const MAX_TAKEN: usize = 32 * 1024 * 1024;
 
 const GOOD_ANSWER: &str = r#"{"access_token":"canary-of-the-good-answer","expires_in":60}"#;
 
@@ -190,7 +190,7 @@ async fn check_hung_up(name: &str, expected: &Refused, server: &Server) {
     let Server::Wire(wire) = server else { return };
     let ended = tokio::time::timeout(Duration::from_secs(5), wire.ended()).await;
     let ended = ended.unwrap_or_else(|_| panic!("{name}: the connection is still open"));
-    assert!(ended < MOST_TAKEN, "{name}: {ended} bytes were taken");
+    assert!(ended < MAX_TAKEN, "{name}: {ended} bytes were taken");
     if expected.words.contains("1 MiB") {
         assert!(ended > 1024 * 1024, "{name}: {ended} bytes were taken");
     }

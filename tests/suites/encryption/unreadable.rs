@@ -75,7 +75,11 @@ fn warnings(name: &str) -> usize {
     logs::times(|line| line.level == "WARN" && line.text.contains(&service))
 }
 
-async fn is_not_stored(name: &str, connect: impl Fn() -> Arc<dyn TokenStorage>, token: fn() -> TokenData) {
+async fn expect_not_stored(
+    name: &str,
+    connect: impl Fn() -> Arc<dyn TokenStorage>,
+    token: fn() -> TokenData,
+) {
     let calls = uses(name, &connect, token).await;
     assert_eq!(calls, PROCESSES, "{name}: each process uses its own");
     assert_eq!(warnings(name), PROCESSES, "{name}: each has said so once");
@@ -90,7 +94,7 @@ async fn is_not_stored(name: &str, connect: impl Fn() -> Arc<dyn TokenStorage>, 
     }
 }
 
-async fn is_shared(name: &str, connect: impl Fn() -> Arc<dyn TokenStorage>, token: fn() -> TokenData) {
+async fn expect_shared(name: &str, connect: impl Fn() -> Arc<dyn TokenStorage>, token: fn() -> TokenData) {
     assert_eq!((uses(name, connect, token).await, warnings(name)), (1, 0), "{name}");
 }
 
@@ -100,11 +104,11 @@ async fn inv18_what_could_not_be_read_back_costs_a_call_per_process_and_a_warnin
     let in_memory = || Arc::new(memory.clone()) as Arc<dyn TokenStorage>;
     let bare = Arc::new(Bare::default());
     let in_bare = || Arc::clone(&bare) as Arc<dyn TokenStorage>;
-    is_not_stored("encrypted-deep", || Arc::new(encrypted(in_memory(), &["k1"])), deep).await;
-    is_not_stored("encrypted-bare-deep", || Arc::new(encrypted(in_bare(), &["k1"])), deep).await;
-    is_shared("encrypted-long", || Arc::new(encrypted(in_memory(), &["k1"])), long).await;
-    is_shared("memory-deep", in_memory, deep).await;
-    is_shared("memory-too-long", in_memory, too_long).await;
+    expect_not_stored("encrypted-deep", || Arc::new(encrypted(in_memory(), &["k1"])), deep).await;
+    expect_not_stored("encrypted-bare-deep", || Arc::new(encrypted(in_bare(), &["k1"])), deep).await;
+    expect_shared("encrypted-long", || Arc::new(encrypted(in_memory(), &["k1"])), long).await;
+    expect_shared("memory-deep", in_memory, deep).await;
+    expect_shared("memory-too-long", in_memory, too_long).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,9 +118,9 @@ async fn inv18_also_in_redis() {
         let builder = RedisTokenStorage::builder(redis.url()).command_timeout(Duration::from_secs(10));
         Arc::new(builder.build().expect("a storage")) as Arc<dyn TokenStorage>
     };
-    is_not_stored("redis-deep", in_redis, deep).await;
-    is_not_stored("redis-too-long", in_redis, too_long).await;
-    is_not_stored("redis-encrypted-deep", || Arc::new(encrypted(in_redis(), &["k1"])), deep).await;
-    is_not_stored("redis-encrypted-long", || Arc::new(encrypted(in_redis(), &["k1"])), long).await;
-    is_shared("redis-long", in_redis, long).await;
+    expect_not_stored("redis-deep", in_redis, deep).await;
+    expect_not_stored("redis-too-long", in_redis, too_long).await;
+    expect_not_stored("redis-encrypted-deep", || Arc::new(encrypted(in_redis(), &["k1"])), deep).await;
+    expect_not_stored("redis-encrypted-long", || Arc::new(encrypted(in_redis(), &["k1"])), long).await;
+    expect_shared("redis-long", in_redis, long).await;
 }

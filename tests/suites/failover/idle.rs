@@ -11,10 +11,10 @@ use crate::world::{KEY, SOON, World, in_turn, key_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_who_slept_through_a_failover_has_the_others_token_afterwards() {
-    in_turn(|| try_with(Kind::Sentinel, Loss::Paused, has_the_others_token)).await;
+    in_turn(|| try_with(Kind::Sentinel, Loss::Paused, expect_the_others_token)).await;
 }
 
-async fn has_the_others_token(kind: Kind, loss: Loss) {
+async fn expect_the_others_token(kind: Kind, loss: Loss) {
     let mut world = World::start(kind).await;
     let old = world.servers.master(KEY).await;
     world.servers.lose(old, loss).await;

@@ -51,7 +51,7 @@ impl Load {
                     shared.sample().add(took, is_known);
                     let begun = Instant::now();
                     sleep(PAUSE).await;
-                    shared.sample().was_late(begun.elapsed().saturating_sub(PAUSE));
+                    shared.sample().record_lateness(begun.elapsed().saturating_sub(PAUSE));
                 }
             });
         }
@@ -107,7 +107,7 @@ impl Sample {
         }
     }
 
-    fn was_late(&mut self, by: Duration) {
+    fn record_lateness(&mut self, by: Duration) {
         self.worst_slack = self.worst_slack.max(by);
     }
 }

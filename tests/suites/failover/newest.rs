@@ -13,13 +13,13 @@ use crate::world::{KEY, SOON, World, in_turn, rounds, until};
 async fn inv18_what_was_changed_during_a_failover_is_agreed_on_after_it() {
     in_turn(|| async {
         for _ in 0..rounds(5, 1) {
-            try_with(Kind::Cluster, Loss::Paused, is_agreed_on).await;
+            try_with(Kind::Cluster, Loss::Paused, expect_agreement).await;
         }
     })
     .await;
 }
 
-async fn is_agreed_on(kind: Kind, loss: Loss) {
+async fn expect_agreement(kind: Kind, loss: Loss) {
     let mut world = World::start(kind).await;
     let old = world.servers.master(KEY).await;
     let changing = tokio::spawn(change(world.processes.clone()));

@@ -12,9 +12,9 @@ use crate::world::{KEY, SOON, World, in_turn, is_long, rounds, until};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_sentinel_a_master_that_is_killed_or_paused() {
     in_turn(|| async {
-        is_survived(Kind::Sentinel, Loss::Killed).await;
+        expect_survival(Kind::Sentinel, Loss::Killed).await;
         if is_long() {
-            is_survived(Kind::Sentinel, Loss::Paused).await;
+            expect_survival(Kind::Sentinel, Loss::Paused).await;
         }
     })
     .await;
@@ -23,15 +23,15 @@ async fn inv18_sentinel_a_master_that_is_killed_or_paused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_a_master_that_is_killed_or_paused() {
     in_turn(|| async {
-        is_survived(Kind::Cluster, Loss::Paused).await;
+        expect_survival(Kind::Cluster, Loss::Paused).await;
         if is_long() {
-            is_survived(Kind::Cluster, Loss::Killed).await;
+            expect_survival(Kind::Cluster, Loss::Killed).await;
         }
     })
     .await;
 }
 
-async fn is_survived(kind: Kind, loss: Loss) {
+async fn expect_survival(kind: Kind, loss: Loss) {
     let mut world = World::start(kind).await;
     for round in 0..rounds(10, 1) {
         let calls = world.calls();

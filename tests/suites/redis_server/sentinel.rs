@@ -40,7 +40,7 @@ async fn all_are_there_when_they_have_started() {
 
 #[tokio::test]
 async fn a_paused_master_is_replaced_and_becomes_a_replica() {
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let redis = RedisSentinel::start().await;
         let before = redis.failed_over().await;
         let mut connected = TcpStream::connect(("127.0.0.1", before.port())).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_paused_master_is_replaced_and_becomes_a_replica() {
 
 #[tokio::test]
 async fn a_killed_master_is_replaced_and_becomes_a_replica() {
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let mut redis = RedisSentinel::start().await;
         let killed = Instant::now();
         let old = redis.kill_master().await;
@@ -93,7 +93,7 @@ async fn a_killed_master_is_replaced_and_becomes_a_replica() {
 
 /// Where the machine stands still for a second, the sentinels take the new master for dead, too, and agree
 /// on a third one. Such a round says nothing of the old master.
-const MOST_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 4;
 const ALWAYS_ANOTHER: &str = "the sentinels have replaced the new master in each round";
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::{client, origin};
 const FRAMING: [&str; 4] = ["Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING"];
 
 /// Refused because of this field, and says which header it is about.
-fn is_refused<T: Debug>(result: Result<T, HttpClientError>, field: &str, header: &str) {
+fn expect_refusal<T: Debug>(result: Result<T, HttpClientError>, field: &str, header: &str) {
     let error = result.expect_err("refused");
     assert_eq!(error.config_error().map(ConfigError::field), Some(field), "{error:?}");
     assert!(error.to_string().contains(&header.to_ascii_lowercase()), "{error}");
@@ -27,10 +27,10 @@ async fn a_caller_does_not_say_how_long_a_request_is() {
     let client = client(&origin);
     for name in FRAMING {
         for value in ["3", "chunked"] {
-            is_refused(client.post("/").header(name, value).body("body").send().await, "header", name);
-            is_refused(client.get("/").header(name, value).send().await, "header", name);
+            expect_refusal(client.post("/").header(name, value).body("body").send().await, "header", name);
+            expect_refusal(client.get("/").header(name, value).send().await, "header", name);
             let default = HttpClient::builder(origin.url()).with_header(name, value).build();
-            is_refused(default, "header", name);
+            expect_refusal(default, "header", name);
             let shown = client.get("/").header(name, value).to_curl().to_string();
             assert!(shown.starts_with("# no request"), "{shown}");
         }
@@ -83,14 +83,18 @@ async fn no_authentication_says_how_long_a_request_is() {
     let origin = origin(RawReply::ok("")).await;
     for name in FRAMING {
         let builder = || HttpClient::builder(origin.url());
-        is_refused(builder().with_auth_hook(Sets(name, true)).build(), "auth", name);
-        is_refused(builder().with_auth_hook(ApiKeyAuth::new("3").header_name(name)).build(), "auth", name);
-        is_refused(builder().with_api_key_header("3", name).build(), "auth", name);
+        expect_refusal(builder().with_auth_hook(Sets(name, true)).build(), "auth", name);
+        expect_refusal(
+            builder().with_auth_hook(ApiKeyAuth::new("3").header_name(name)).build(),
+            "auth",
+            name,
+        );
+        expect_refusal(builder().with_api_key_header("3", name).build(), "auth", name);
         let tokens = TokenAuth::new(token()).auth_header_name(name).auth_header_prefix("");
-        is_refused(builder().with_token_auth(tokens.clone()).build(), "auth", name);
+        expect_refusal(builder().with_token_auth(tokens.clone()).build(), "auth", name);
         let composite = CompositeAuth::first().with(ApiKeyAuth::new("k")).with(Sets(name, true));
-        is_refused(builder().with_auth_hook(composite).build(), "auth", name);
-        is_refused(client(&origin).get("/").auth(tokens).send().await, "auth", name);
+        expect_refusal(builder().with_auth_hook(composite).build(), "auth", name);
+        expect_refusal(client(&origin).get("/").auth(tokens).send().await, "auth", name);
 
         let client = builder().with_auth_hook(Sets(name, false)).build().expect("a client");
         let error = client.post("/").body("body").send().await.expect_err("not announced");
@@ -103,9 +107,9 @@ async fn no_authentication_says_how_long_a_request_is() {
 async fn inv13_a_header_that_carries_a_credential_is_not_made_public() {
     let builder = || HttpClient::builder("https://api.example.com").with_api_key_header("k", "X-Service-Key");
     for name in ["Authorization", "proxy-authorization", "Cookie", "Set-Cookie", "x-service-key"] {
-        is_refused(builder().with_public_header(name).build(), "public_header", name);
+        expect_refusal(builder().with_public_header(name).build(), "public_header", name);
         let hook = CorrelationId::in_header(name).expect("a name");
-        is_refused(builder().with_request_hook(hook).build(), "public_header", name);
+        expect_refusal(builder().with_request_hook(hook).build(), "public_header", name);
     }
     let error = builder().with_public_header("no name").build().expect_err("refused");
     assert_eq!(error.config_error().map(ConfigError::field), Some("public_header"));

@@ -269,7 +269,7 @@ impl Seen {
         }
         #[allow(clippy::cast_precision_loss)]
         let points = buckets.into_iter().enumerate().filter(|(_, longest)| *longest > 0.0);
-        points.map(|(bucket, longest)| (bucket as f64 * BUCKET / 1e3, longest.max(SHORTEST_SHOWN))).collect()
+        points.map(|(bucket, longest)| (bucket as f64 * BUCKET / 1e3, longest.max(MIN_SHOWN))).collect()
     }
 }
 
@@ -278,7 +278,7 @@ const MOST: f64 = 2.0;
 /// In milliseconds.
 const BUCKET: f64 = 50.0;
 /// In milliseconds. Below it are calls that were answered at once, and what the machine does to those.
-const SHORTEST_SHOWN: f64 = 0.1;
+const MIN_SHOWN: f64 = 0.1;
 
 /// The waits, and those of the calls that would have been made meanwhile: who waits asks less often, and
 /// so would hide how many a stall concerns.
