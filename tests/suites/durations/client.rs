@@ -80,7 +80,7 @@ async fn every_time_out_of_a_request_takes_zero_the_least_and_the_most() {
             let outcome = used(&case, request.send()).await;
             if value.is_zero() {
                 let error = outcome.expect_err("a time-out of zero");
-                assert_eq!(error.config_error().map(|error| error.field()), Some(name));
+                assert_eq!(error.config_error().map(requestforge::ConfigError::field), Some(name));
             } else {
                 assert!(is_sane(value, &outcome), "{case}: {outcome:?}");
             }
