@@ -85,7 +85,8 @@ impl<'a> AuthSession<'a> {
         if self.replays == 0 {
             return Some(ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay });
         }
-        // Race: other calls begin during the wait, and must not get the rejected credential from the cache.
+        // Race: other calls begin during the wait. If the source may renew now, the first of them does, instead of
+        // sending the rejected credential.
         source.mark_rejected(rejected);
         let has_another = source
             .cached()
