@@ -171,8 +171,8 @@ impl TokenSource for StaticTokenSource {
 ///
 /// # async fn from_sidecar() -> Result<TokenData, forge_core::AuthenticationError> { Ok(TokenData::new("t")) }
 /// let source = token_source_fn(|| async { from_sidecar().await });
-/// # fn is_source(_: &impl TokenSource) {}
-/// # is_source(&source);
+/// # fn expect_source(_: &impl TokenSource) {}
+/// # expect_source(&source);
 /// ```
 pub fn token_source_fn<F, Fut>(closure: F) -> impl TokenSource + Clone + fmt::Debug
 where

@@ -107,8 +107,8 @@ impl<'a> AuthSession<'a> {
     }
 }
 
-/// The longest back-off of a source that a replay waits for: the longest of a `TokenManager` whose renewals do not
-/// help. What is longer is the cool-down of a token endpoint, which may have asked for hours.
+/// The longest back-off of a token source that a replay waits for. A `TokenManager` backs off for at most this long
+/// after renewals that do not help. A longer one is the cool-down of a token endpoint, which may ask for hours.
 const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn inv22_listeners_see_a_reset_among_probes_and_failures_in_order_and_the_breake
         });
         reset.join().expect("no panic");
         world.expect_each_transition();
-        // Whatever the threads did before, the circuit is closed after a last reset, and stays closed.
+        // A last reset closes the circuit, whichever of the other threads came last, and it stays closed.
         world.reset().join().expect("no panic");
         assert_eq!(world.state(), CircuitState::Closed);
         let sent = world.sent();

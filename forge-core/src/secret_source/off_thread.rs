@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_forked_process_has_a_thread_of_its_own() {
         let hanging = Hanging::new();
-        // What the child of a fork finds: the parent's number and callers, and no thread.
+        // Make the queue look as in a forked child: the parent's number and callers, and no thread.
         let (parents, mut outcome) = oneshot::channel();
         *lock(&hanging.work.queue) = Queue { worker: Some(process::id() + 1), waiting: vec![parents] };
         hanging.end.send(1).unwrap();

@@ -231,8 +231,8 @@ impl Inner {
         };
         // What the storage did not take is newer than what it has.
         let unstored = self.slot.entry().filter(|entry| !entry.is_stored() && self.slot.is_current(entry));
-        // The storage may have fallen back to a token that was renewed before: the refresh token that came
-        // with that one was sent then. Whatever else has changed, the one at hand is newer.
+        // Crash: after a failover the storage may hold a token again that was renewed before. This manager has sent
+        // that token's refresh token, so the token in the slot is newer.
         let is_older = |token: &TokenData| {
             let history = self.refresh_history.lock();
             self.slot.was_replaced(token.id())

@@ -242,7 +242,7 @@ mod tests {
             history.begin_call(one, at(9));
             assert_eq!(history.end_call(one, RefreshTokenState::InDoubt), calls);
         }
-        // What becomes of one says nothing of the other.
+        // The outcome of one refresh token says nothing about the other one.
         history.begin_call(other, at(10));
         history.succeed(Some(other), Some(TokenId::of("next")));
         assert!(history.is_in_doubt(one));
