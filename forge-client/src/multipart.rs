@@ -73,6 +73,13 @@ impl Part<'_> {
         self.header("content-type")
     }
 
+    /// Whether the part has headers besides its disposition and its type.
+    pub(crate) fn has_other_headers(&self) -> bool {
+        let name = |line: &str| line.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let mut names = self.head.lines().map(name);
+        names.any(|name| !matches!(name.as_str(), "content-disposition" | "content-type"))
+    }
+
     /// The value, if it is text without a NUL, which no command line can hold.
     pub(crate) fn text(&self) -> Option<&str> {
         str::from_utf8(self.value).ok().filter(|text| !text.contains('\0'))

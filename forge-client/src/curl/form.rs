@@ -10,9 +10,15 @@ use crate::multipart::Part;
 pub(super) fn options(parts: &[Part<'_>], values: &[Option<String>]) -> Option<String> {
     let mut options = String::new();
     for (part, value) in parts.iter().zip(values) {
+        if part.has_other_headers() {
+            return None;
+        }
         let name = part.name().filter(|name| is_plain(name))?;
         let option = match (part.file_name(), part.content_type(), value) {
             (Some(file), content_type, _) => {
+                if has_path(&file) {
+                    return None;
+                }
                 let content_type = of_type(content_type)?;
                 format!("-F {}", quoted(&format!("{name}=@{}{content_type}", in_quotes(&file)?)))
             }
@@ -38,6 +44,12 @@ fn is_plain(name: &str) -> bool {
         })
 }
 
+/// Whether `curl` would look for this file in another place than the directory in which it runs. It reads `-` from
+/// standard input.
+fn has_path(file_name: &str) -> bool {
+    file_name.contains(['/', '\\', ':']) || matches!(file_name, "" | "." | ".." | "-")
+}
+
 fn of_type(content_type: Option<&str>) -> Option<String> {
     let Some(content_type) = content_type else { return Some(String::new()) };
     let is_plain =
@@ -50,4 +62,38 @@ fn of_type(content_type: Option<&str>) -> Option<String> {
 fn in_quotes(text: &str) -> Option<String> {
     let escaped = text.replace('\\', r"\\").replace('"', "\\\"");
     (!text.contains('\0')).then(|| format!("\"{escaped}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::multipart::parts;
+
+    fn shown(head: &str) -> Option<String> {
+        let body = format!("--b\r\n{head}\r\n\r\nx\r\n--b--\r\n");
+        let parts = parts(body.as_bytes(), "b").unwrap();
+        options(&parts, &[Some("x".to_owned())])
+    }
+
+    #[test]
+    fn a_part_with_headers_of_its_own_has_no_option() {
+        let disposition = "Content-Disposition: form-data; name=\"a\"";
+        assert_eq!(shown(disposition).as_deref(), Some("--form-string 'a=x'"));
+        let typed = shown(&format!("{disposition}\r\nContent-Type: text/csv"));
+        assert_eq!(typed.as_deref(), Some("-F 'a=\"x\";type=text/csv'"));
+        assert_eq!(shown(&format!("{disposition}\r\nX-Part: 1")), None);
+        assert_eq!(shown(&format!("X-Part: 1\r\n{disposition}\r\nContent-Type: text/csv")), None);
+    }
+
+    /// Attack: an uploader chooses the name of a file. A command line that somebody pastes must not read another
+    /// file than one in the directory in which it runs.
+    #[test]
+    fn a_file_name_with_a_path_has_no_option() {
+        let file =
+            |name: &str| shown(&format!("Content-Disposition: form-data; name=\"a\"; filename=\"{name}\""));
+        assert_eq!(file("b.txt").as_deref(), Some("-F 'a=@\"b.txt\"'"));
+        for name in ["/etc/passwd", "../b.txt", "c:\\\\b.txt", "..", ".", "-", ""] {
+            assert_eq!(file(name), None, "{name}");
+        }
+    }
 }
