@@ -296,7 +296,8 @@ impl RequestBuilder {
     /// A multipart form becomes one option for each part. The option for a file contains only its name: `curl`
     /// reads the file from the directory in which it runs. The command line cannot contain a stream, a body that
     /// is not text, or a form with a part for which `curl` has no option. Masked, it also cannot contain a body
-    /// that is neither JSON nor a form. Then `curl` reads the body from standard input.
+    /// that is neither JSON nor a form. The same holds for a part with other headers than its type, and for a file
+    /// name with a path. Then `curl` reads the body from standard input.
     ///
     /// ```
     /// # fn run() -> Result<(), forge_client::HttpClientError> {
