@@ -5,7 +5,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::TokenData;
-use crate::token::wipe;
 use crate::token_text::{is_printable_ascii, is_token_text};
 
 /// Where the parts of a token stand in an issuer's answer; the defaults are those of RFC 6749 5.1.
@@ -159,12 +158,12 @@ impl TokenData {
         }
 
         let expiry = fields.expires_at.as_ref().map_or(&fields.expires_in, |(field, _)| field);
-        let mut rest = answer.clone();
-        for field in [&fields.access_token, &fields.token_type, expiry, &fields.refresh_token, &fields.scope]
-        {
-            remove(&mut rest, field);
-        }
-        Ok(match rest {
+        let consumed: Vec<&Value> =
+            [&fields.access_token, &fields.token_type, expiry, &fields.refresh_token, &fields.scope]
+                .into_iter()
+                .filter_map(|field| get(answer, field))
+                .collect();
+        Ok(match copy_without(answer, &consumed) {
             Value::Object(extra) => token.with_extra(extra),
             _ => token,
         })
@@ -176,19 +175,20 @@ fn get<'a>(answer: &'a Value, field: &str) -> Option<&'a Value> {
     if field.starts_with('/') { answer.pointer(field) } else { answer.get(field) }
 }
 
-fn remove(answer: &mut Value, field: &str) {
-    let (parent, name) = match field.rsplit_once('/').filter(|_| field.starts_with('/')) {
-        Some((parent, name)) => (parent, name.replace("~1", "/").replace("~0", "~")),
-        None => ("", field.to_owned()),
-    };
-    let removed = match answer.pointer_mut(parent) {
-        Some(Value::Object(parent)) => parent.remove(&name),
-        // The others keep their places.
-        Some(Value::Array(_)) => answer.pointer_mut(field).map(Value::take),
-        _ => None,
-    };
-    if let Some(mut removed) = removed {
-        wipe(&mut removed);
+/// A copy without these values, which are parts of `value` itself. In an array `null` takes the place of one, so that
+/// the others keep their places. It never copies a consumed value: a token of the maximum length counts each time.
+fn copy_without(value: &Value, consumed: &[&Value]) -> Value {
+    let is_consumed = |part: &Value| consumed.iter().any(|consumed| std::ptr::eq(*consumed, part));
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(_, field)| !is_consumed(field));
+            kept.map(|(name, field)| (name.clone(), copy_without(field, consumed))).collect()
+        }
+        Value::Array(items) => {
+            let item = |item| if is_consumed(item) { Value::Null } else { copy_without(item, consumed) };
+            items.iter().map(item).collect()
+        }
+        other => other.clone(),
     }
 }
 
