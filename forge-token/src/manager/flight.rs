@@ -197,6 +197,7 @@ impl Inner {
         self.slot.count_renewal(begun);
         match self.renew(goal, known.as_ref(), &mut turn, landing).await {
             Ok(renewed) => {
+                let renewed = Arc::new(renewed);
                 Ok(Obtained::New(Box::new(NewToken { renewed, known, begun, stored: stored_id, turn })))
             }
             Err(error) => {

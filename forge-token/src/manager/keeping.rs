@@ -17,7 +17,8 @@ use super::turn::Turn;
 /// A token that the issuer has issued and that is neither stored nor handed out yet, with what storing it
 /// needs.
 pub(super) struct NewToken {
-    pub(super) renewed: Renewed,
+    /// Shared with `Inner::unkept`, not copied: a token may be a MiB long.
+    pub(super) renewed: Arc<Renewed>,
     /// The token that it replaces.
     pub(super) known: Option<Known>,
     /// When the call began. The lifetime counts from there, so that setting the clock during the call cannot
@@ -38,7 +39,7 @@ impl Inner {
     ) -> Result<Landed> {
         let NewToken { renewed, known, begun, stored, mut turn } = new;
         // Crash: if this flight is lost with its runtime from here on, the next flight keeps the token.
-        landing.while_current(|| *self.unkept.lock() = Some(Box::new((renewed.clone(), begun))));
+        landing.while_current(|| *self.unkept.lock() = Some(Box::new((Arc::clone(&renewed), begun))));
         giving_way(self.tell_of_rotation(known.as_ref(), renewed.token()), &mut turn, landing).await;
         let entry = match self.entry_of_new(renewed.token(), begun) {
             Ok(entry) => entry,
@@ -52,7 +53,7 @@ impl Inner {
         };
         let identity = |token: &TokenData| token.refresh_token().map(TokenId::of);
         let sent = known.as_ref().and_then(|known| identity(&known.token));
-        let sent = sent.filter(|_| matches!(renewed, Renewed::Refreshed(_)));
+        let sent = sent.filter(|_| matches!(*renewed, Renewed::Refreshed(_)));
         self.refresh_history.lock().succeed(sent, identity(renewed.token()));
         if !entry.is_usable(self.clock.now()) {
             let error = self.error(AuthenticationErrorKind::InvalidResponse);
@@ -63,7 +64,7 @@ impl Inner {
         }
         self.failures.lock().forget();
         let entry = self.store(goal, entry, stored, turn, landing).await;
-        Ok(match renewed {
+        Ok(match *renewed {
             Renewed::Fetched(_) => Landed::Fetched(entry),
             Renewed::Refreshed(_) => {
                 self.reports.forget_refused_refresh();

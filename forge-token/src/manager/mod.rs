@@ -118,7 +118,7 @@ pub(crate) struct Inner {
     refresh_history: Mutex<RefreshHistory>,
     /// The token of a flight that has not stored it yet, and when its call began. Crash: if the flight is
     /// lost with its runtime, the next flight takes the token from here.
-    unkept: Mutex<Option<Box<(Renewed, Moment)>>>,
+    unkept: Mutex<Option<Box<(Arc<Renewed>, Moment)>>>,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
