@@ -11,7 +11,7 @@ use super::Inner;
 use super::failures::CoolDownLimits;
 use super::flights::Landing;
 use super::goal::Goal;
-use super::keeping::NewToken;
+use super::keeping::{NewToken, Unkept};
 use super::lookup::Found;
 use super::renewal::Known;
 use super::slot::Entry;
@@ -146,7 +146,7 @@ impl Inner {
         }
         // Crash: an earlier flight got this token and was lost with its runtime before it kept the token.
         let unkept = self.unkept.lock().take();
-        if let Some((renewed, begun)) = unkept.map(|unkept| *unkept) {
+        if let Some(Unkept { renewed, begun }) = unkept.map(|unkept| *unkept) {
             let (stored, turn) = (self.slot.stored(), self.out_of_turn());
             return Ok(Obtained::New(Box::new(NewToken { renewed, known: None, begun, stored, turn })));
         }

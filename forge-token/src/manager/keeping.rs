@@ -29,6 +29,13 @@ pub(super) struct NewToken {
     pub(super) turn: Turn,
 }
 
+/// A new token that its flight has not kept yet, for the next flight if that one is lost.
+pub(super) struct Unkept {
+    pub(super) renewed: Arc<Renewed>,
+    /// When the call began, as in [`NewToken`].
+    pub(super) begun: Moment,
+}
+
 impl Inner {
     /// Tells the hook, stores the token, and makes it what callers get.
     pub(super) async fn keep(
@@ -39,7 +46,9 @@ impl Inner {
     ) -> Result<Landed> {
         let NewToken { renewed, known, begun, stored, mut turn } = new;
         // Crash: if this flight is lost with its runtime from here on, the next flight keeps the token.
-        landing.while_current(|| *self.unkept.lock() = Some(Box::new((Arc::clone(&renewed), begun))));
+        landing.while_current(|| {
+            *self.unkept.lock() = Some(Box::new(Unkept { renewed: Arc::clone(&renewed), begun }));
+        });
         giving_way(self.tell_of_rotation(known.as_ref(), renewed.token()), &mut turn, landing).await;
         let entry = match self.entry_of_new(renewed.token(), begun) {
             Ok(entry) => entry,

@@ -45,8 +45,8 @@ use flights::Flights;
 use get_token::GetToken;
 use goal::Goal;
 use hook::RefreshTokenHook;
+use keeping::Unkept;
 use refresh_history::RefreshHistory;
-use renewal::Renewed;
 use reports::Reports;
 use slot::{Claim, Entry, Slot};
 use time::Time;
@@ -118,7 +118,7 @@ pub(crate) struct Inner {
     refresh_history: Mutex<RefreshHistory>,
     /// The token of a flight that has not stored it yet, and when its call began. Crash: if the flight is
     /// lost with its runtime, the next flight takes the token from here.
-    unkept: Mutex<Option<Box<(Arc<Renewed>, Moment)>>>,
+    unkept: Mutex<Option<Box<Unkept>>>,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
