@@ -66,7 +66,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
 
 fn plot<'a>(title: &str, all_seen: impl IntoIterator<Item = &'a Seen>) {
     let title = format!("{title} (64 tasks, a token call of 200 ms)");
-    let waits = format!("ms, the longest in {BUCKET} ms; {SHORTEST_SHOWN}: or less");
+    let waits = format!("ms, the longest in {BUCKET} ms; {MIN_SHOWN}: or less");
     let mut plot = Plot::new(title, "seconds", waits).logarithmic(false, true);
     for seen in all_seen {
         plot = plot.series(&seen.name, seen.longest());
