@@ -6,7 +6,7 @@
 //!
 //! What an SDK's author would write is in this file; `sdk/demo.rs` tries it against servers on this machine.
 //! It takes three pieces: a [`TokenSource`] gives a credential, [`Credential::apply_to`] puts it on a request,
-//! and [`Judgement`] says what the answer means for it.
+//! and [`AuthVerdict`] says what the answer means for it.
 
 #[path = "quickstart/chain.rs"]
 mod chain;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use requestforge::reqwest::{self, redirect::Policy};
-use requestforge::{AuthenticationError, Credential, Judgement, TokenSource};
+use requestforge::{AuthVerdict, AuthenticationError, Credential, TokenSource};
 use serde_json::Value;
 
 /// The SDK's client. Cheap to clone; who uses it need not know where its tokens come from.
@@ -63,14 +63,14 @@ impl Users {
             None => self.tokens.get_token().await?,
         };
         let mut response = self.send(&request, &body, &credential).await?;
-        if Judgement::of(response.status(), response.headers()) == Judgement::Rejected
+        if AuthVerdict::of(response.status(), response.headers()) == AuthVerdict::TokenRejected
             // One renewal for all whose token this was; `None`: no other is to be had now.
             && let Some(another) = self.tokens.refresh_rejected(&credential).await?
         {
             credential = another;
             response = self.send(&request, &body, &credential).await?;
         }
-        if Judgement::of(response.status(), response.headers()) == Judgement::Accepted {
+        if AuthVerdict::of(response.status(), response.headers()) == AuthVerdict::Accepted {
             // So that the next rejection is worth a renewal at once.
             credential.mark_accepted();
         }

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 pub use forge_core::{
-    Acquired, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, CompareAndDelete, ConfigError,
-    CoolDown, Credential, Demand, ExchangeError, FetchContext, Freshness, Generation, GenerationId,
-    Generations, IntoTokenSource, InvalidTokenRecord, InvalidTokenResponse, Judgement, MarkTakeover, Moment,
-    OAuthErrorCode, ResponseFields, Secret, SecretSource, Seen, Spending, StaticTokenSource, StorageError,
-    SystemClock, TimeFormat, TokenData, TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider,
-    TokenSource, TokenStorage, Version, async_trait, echoes, may_name_a_credential, retry_after,
-    token_source_fn,
+    AuthVerdict, AuthenticationError, AuthenticationErrorKind, CacheKey, Clock, ClockReading,
+    CompareAndDelete, ConfigError, CoolDown, CoolDownPolicy, Credential, ExchangeError, FetchContext,
+    Generation, GenerationId, GenerationStamp, Generations, IntoTokenSource, InvalidTokenRecord,
+    InvalidTokenResponse, LeaseOutcome, LeaseRead, MarkTakeover, OAuthErrorCode, RefreshMark, ResponseFields,
+    Secret, SecretSource, StalenessLimits, StaticTokenSource, StorageError, SystemClock, TimeFormat,
+    TokenData, TokenFetcher, TokenId, TokenLease, TokenLeases, TokenProvider, TokenRequirement, TokenSource,
+    TokenStorage, async_trait, contains_secret, looks_like_credential_name, retry_after, token_source_fn,
 };
 #[cfg(feature = "test-util")]
 pub use forge_core::{ManualClock, storage_conformance};
@@ -15,8 +15,8 @@ pub use forge_core::{ManualClock, storage_conformance};
 pub use forge_token::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, HttpTransport, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider, TokenAttempt, TokenConnection,
-    TokenEndpoint, TokenManager, TokenManagerBuilder, TokenOrigin, TokenRequest, TokenResponse, TokenStatus,
-    TokenTransport, call_repeatably, reqwest,
+    TokenEndpoint, TokenManager, TokenManagerBuilder, TokenProvenance, TokenRequest, TokenResponse,
+    TokenStatus, TokenTransport, call_repeatably, reqwest,
 };
 
 #[cfg(feature = "storage-memory")]
@@ -57,7 +57,7 @@ pub use forge_client::{AuthMiddleware, AuthMiddlewareBuilder, reqwest_middleware
 
 #[cfg(feature = "tower")]
 pub use forge_client::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_verdict,
 };
 
 #[cfg(doctest)]

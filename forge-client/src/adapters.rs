@@ -8,7 +8,7 @@ pub(crate) mod middleware;
 use std::fmt;
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, ConfigError, Judgement};
+use forge_core::{AuthVerdict, AuthenticationError, ConfigError};
 use url::Url;
 
 use crate::ExaminedResponse;
@@ -55,11 +55,11 @@ impl fmt::Debug for Settings {
 /// the replay; `None` if the request is not replayed.
 async fn settle(
     auth: &mut CallAuth<'_>,
-    judgement: Judgement,
+    verdict: AuthVerdict,
     response: &ExaminedResponse<'_>,
     can_be_sent_again: bool,
 ) -> Result<Option<Duration>, AuthenticationError> {
-    let Next::Renew(schedule) = auth.after_judged(judgement, response) else { return Ok(None) };
+    let Next::Renew(schedule) = auth.after_verdict(verdict, response) else { return Ok(None) };
     if can_be_sent_again {
         pause(schedule.before_renewal).await;
     }

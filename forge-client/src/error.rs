@@ -481,7 +481,7 @@ mod tests {
             for chosen in all {
                 let simple = SimpleRetryStrategy::new().retryable_errors([chosen]);
                 let exponential = ExponentialBackoffRetryStrategy::new().retryable_errors([chosen]);
-                let wants = [simple.retry_after(1, &outcome), exponential.retry_after(1, &outcome)];
+                let wants = [simple.delay_before_retry(1, &outcome), exponential.retry_after(1, &outcome)];
                 assert_eq!(
                     wants.map(|delay| delay.is_some()),
                     [error == chosen; 2],
@@ -489,13 +489,13 @@ mod tests {
                 );
             }
             let none = SimpleRetryStrategy::new().retryable_errors([]);
-            assert_eq!(none.retry_after(1, &outcome), None);
-            let default = SimpleRetryStrategy::new().retry_after(1, &outcome);
+            assert_eq!(none.delay_before_retry(1, &outcome), None);
+            let default = SimpleRetryStrategy::new().delay_before_retry(1, &outcome);
             assert_eq!(default.is_some(), error != Tls, "{error:?}");
         }
         let lasting = lack_of_token(AuthenticationErrorKind::Configuration);
         let strategy = SimpleRetryStrategy::new().retryable_errors(all);
-        assert_eq!(strategy.retry_after(1, &RetryOutcome::Error(&lasting)), None);
+        assert_eq!(strategy.delay_before_retry(1, &RetryOutcome::Error(&lasting)), None);
     }
 
     #[test]
@@ -509,7 +509,7 @@ mod tests {
     fn a_tls_failure_is_not_retried() {
         for (kind, retried) in [(Kind::Tls, false), (Kind::Connect, true), (Kind::Timeout, true)] {
             let error = HttpClientError::new(kind);
-            let delay = SimpleRetryStrategy::new().retry_after(1, &RetryOutcome::Error(&error));
+            let delay = SimpleRetryStrategy::new().delay_before_retry(1, &RetryOutcome::Error(&error));
             assert_eq!(delay.is_some(), retried, "{kind:?}");
         }
     }

@@ -36,6 +36,9 @@ mod multipart;
 mod peek;
 mod public_headers;
 mod redirect;
+#[cfg(feature = "tower")]
+#[doc(hidden)]
+pub mod renamed;
 mod request;
 mod request_many;
 mod response;
@@ -46,11 +49,11 @@ mod target;
 mod upload;
 mod warnings;
 
-pub use forge_core::may_name_a_credential;
+pub use forge_core::looks_like_credential_name;
 
 #[cfg(feature = "tower")]
 pub use adapters::layer::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, BodyCopy, CloneBody, grpc_verdict,
 };
 #[cfg(feature = "middleware")]
 pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};
@@ -69,6 +72,9 @@ pub use hooks::{
     RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
 };
 pub use logging::Logging;
+#[cfg(feature = "tower")]
+#[doc(hidden)]
+pub use renamed::*;
 pub use request::RequestBuilder;
 pub use request_many::RequestMany;
 pub use response::{BodyStream, HttpResponse};

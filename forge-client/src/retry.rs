@@ -67,7 +67,7 @@ impl RetryPolicy {
     /// if that is longer. If the client got no token, the retry waits only for the cool-down of the token source:
     /// before its end the source fetches no token, and after it the request is sent for the first time.
     pub(crate) fn delay(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        let delay = self.strategy.retry_after(retry, outcome)?;
+        let delay = self.strategy.delay_before_retry(retry, outcome)?;
         if let Some(cool_down) = outcome.cool_down() {
             return (cool_down <= self.limits.cool_down).then(|| until_over(cool_down));
         }

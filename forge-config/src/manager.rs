@@ -1,7 +1,7 @@
 //! The manager of a service's credentials, and how a client carries them.
 
 use forge_client::TokenAuth;
-use forge_core::may_name_a_credential;
+use forge_core::looks_like_credential_name;
 use forge_token::{
     ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider, OAuth2TokenProviderBuilder,
     PasswordGrantTokenProvider, TokenManager, TokenManagerBuilder,
@@ -89,7 +89,7 @@ impl ServiceConfig {
     /// here.
     fn refuse_secrets_in(&self, token_url: &str) -> Result<(), ServiceConfigError> {
         let Ok(url) = Url::parse(token_url) else { return Ok(()) };
-        if url.query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
+        if url.query_pairs().any(|(name, _)| looks_like_credential_name(&name)) {
             let expected = "a query without a secret, but a parameter is named like one: set it in \
                             `secret_query_params`, by reference (in a configuration file; no variable has it)";
             return Err(self.expected("token_url", expected));

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use forge_client::{
-    HttpClient, HttpClientBuilder, HttpClientConfigBuilder, HttpClientError, may_name_a_credential,
+    HttpClient, HttpClientBuilder, HttpClientConfigBuilder, HttpClientError, looks_like_credential_name,
 };
 use forge_core::ConfigError;
 use forge_token::TokenManager;
@@ -20,7 +20,7 @@ use crate::{ServiceConfigError, environment};
 /// | --- | --- | --- |
 /// | `base_url` | [where requests go](HttpClientConfigBuilder::with_base_url) | none: needed for a client |
 /// | `service_name` | the name in errors, logs and the cache key | the table's ([`Services`](crate::Services)), else the host |
-/// | `headers` | a table of headers for every request, none of which [may be a credential](may_name_a_credential); not as a variable | none |
+/// | `headers` | a table of headers for every request, none of which [may be a credential](looks_like_credential_name); not as a variable | none |
 /// | `timeout` | [of each attempt](HttpClientConfigBuilder::with_timeout) | 30 s |
 /// | `total_timeout` | [of a call](HttpClientConfigBuilder::with_total_timeout) | none |
 /// | `connect_timeout` | [of connecting](HttpClientConfigBuilder::with_connect_timeout) | 10 s |
@@ -134,7 +134,7 @@ impl ServiceConfig {
             field!(self, base_url)?.ok_or_else(|| self.expected("base_url", "the URL of the API"))?;
         let mut builder = builder.with_base_url(base_url);
         if let Some(headers) = field!(self, headers)? {
-            if headers.0.iter().any(|(name, _)| may_name_a_credential(name)) {
+            if headers.0.iter().any(|(name, _)| looks_like_credential_name(name)) {
                 return Err(self.expected("headers", "no names of credentials, for which there are fields"));
             }
             builder =

@@ -8,7 +8,7 @@ pub use manual::ManualClock;
 /// Where the time comes from: injected, so that tests move it instead of waiting for it.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// Both clocks, read together.
-    fn now(&self) -> Moment;
+    fn now(&self) -> ClockReading;
 }
 
 /// One reading of the wall clock and of the monotonic clock, in milliseconds.
@@ -16,12 +16,12 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
 /// Expiry is judged by both, and the earlier verdict wins: the wall clock can be stepped, the
 /// monotonic one stands still while the machine is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct ClockReading {
     wall_millis: i64,
     monotonic_millis: i64,
 }
 
-impl Moment {
+impl ClockReading {
     /// A moment from its two readings: milliseconds since the Unix epoch, and since any fixed
     /// point of this process's life.
     #[must_use]
@@ -56,20 +56,20 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[cfg(target_os = "linux")]
     #[inline]
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         use rustix::time::{ClockId, Timespec, clock_gettime};
 
         // The nanoseconds are never negative, and so divided faster.
         let millis =
             |time: Timespec| time.tv_sec * 1_000 + (time.tv_nsec.cast_unsigned() / 1_000_000).cast_signed();
-        Moment::from_millis(
+        ClockReading::from_millis(
             millis(clock_gettime(ClockId::RealtimeCoarse)),
             millis(clock_gettime(ClockId::MonotonicCoarse)),
         )
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         use std::sync::OnceLock;
         use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -79,7 +79,7 @@ impl Clock for SystemClock {
             Ok(since) => millis(since),
             Err(before) => -millis(before.duration()),
         };
-        Moment::from_millis(wall, millis(START.get_or_init(Instant::now).elapsed()))
+        ClockReading::from_millis(wall, millis(START.get_or_init(Instant::now).elapsed()))
     }
 }
 
@@ -88,7 +88,7 @@ mod manual {
     use std::sync::{Mutex, PoisonError};
     use std::time::Duration;
 
-    use super::{Clock, Moment};
+    use super::{Clock, ClockReading};
 
     /// A clock that moves only when told to (feature `test-util`).
     ///
@@ -102,7 +102,7 @@ mod manual {
     /// assert_eq!(clock.now().wall_millis() - before.wall_millis(), 60_000);
     /// ```
     #[derive(Debug)]
-    pub struct ManualClock(Mutex<Moment>);
+    pub struct ManualClock(Mutex<ClockReading>);
 
     impl ManualClock {
         /// A clock that stands at the machine's present time.
@@ -128,7 +128,7 @@ mod manual {
 
         fn step(&self, wall: i64, monotonic: i64) {
             let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *now = Moment::from_millis(
+            *now = ClockReading::from_millis(
                 now.wall_millis.saturating_add(wall),
                 now.monotonic_millis.saturating_add(monotonic),
             );
@@ -142,7 +142,7 @@ mod manual {
     }
 
     impl Clock for ManualClock {
-        fn now(&self) -> Moment {
+        fn now(&self) -> ClockReading {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }

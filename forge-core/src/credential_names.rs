@@ -7,13 +7,13 @@
 /// A provider uses this list to reject secrets in a token URL, because the URL becomes part of the cache key.
 ///
 /// ```
-/// use forge_core::may_name_a_credential;
+/// use forge_core::looks_like_credential_name;
 ///
-/// assert!(may_name_a_credential("X-Vault-Token"));
-/// assert!(!may_name_a_credential("X-Tenant"));
+/// assert!(looks_like_credential_name("X-Vault-Token"));
+/// assert!(!looks_like_credential_name("X-Tenant"));
 /// ```
 #[must_use]
-pub fn may_name_a_credential(name: &str) -> bool {
+pub fn looks_like_credential_name(name: &str) -> bool {
     let words: Vec<String> = words(name).filter(|word| !HARMLESS.contains(&word.as_str())).collect();
     let joined = words.concat();
     PARTS.iter().any(|part| joined.contains(part))
@@ -181,7 +181,7 @@ mod tests {
             "user[password]",
             "authorKey",
         ] {
-            assert!(may_name_a_credential(name), "{name}");
+            assert!(looks_like_credential_name(name), "{name}");
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
             "state",
             "",
         ] {
-            assert!(!may_name_a_credential(name), "{name}");
+            assert!(!looks_like_credential_name(name), "{name}");
         }
     }
 }

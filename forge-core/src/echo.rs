@@ -27,18 +27,18 @@ pub use printable::is_printable;
 /// chance. For more than 1,024 secrets it does not search, and returns `true` to be on the safe side.
 ///
 /// ```
-/// use forge_core::echoes;
+/// use forge_core::contains_secret;
 ///
-/// assert!(echoes("you said: s%33cret", &["s3cret"]));
-/// assert!(echoes("Basic aWQ6czNjcmV0", &["s3cret"])); // id:s3cret
-/// assert!(!echoes("nothing of the kind", &["s3cret"]));
+/// assert!(contains_secret("you said: s%33cret", &["s3cret"]));
+/// assert!(contains_secret("Basic aWQ6czNjcmV0", &["s3cret"])); // id:s3cret
+/// assert!(!contains_secret("nothing of the kind", &["s3cret"]));
 /// ```
 #[must_use]
-pub fn echoes(text: &str, secrets: &[&str]) -> bool {
+pub fn contains_secret(text: &str, secrets: &[&str]) -> bool {
     SecretFinder::new(secrets).is_in(text)
 }
 
-/// Looks for the same secrets in many texts. See [`echoes`] for the forms in which they are found.
+/// Looks for the same secrets in many texts. See [`contains_secret`] for the forms in which they are found.
 pub struct SecretFinder {
     /// Searches the [folded](Reading::folded) secrets.
     automaton: Automaton,
@@ -165,13 +165,13 @@ mod tests {
             "said: xY2FuIGFyeS8rw6kx!",
             "eDpjYW4gYXJ5LyvDqQ",
         ] {
-            assert!(echoes(echo, &["another", secret]), "{echo}");
-            assert!(!echoes(echo, &["another"]), "{echo}");
+            assert!(contains_secret(echo, &["another", secret]), "{echo}");
+            assert!(!contains_secret(echo, &["another"]), "{echo}");
         }
         // In base64 and percent-encoded: a Basic credential as RFC 6749 2.3.1 has it.
-        assert!(echoes("Basic aWQ6Y2FuK2FyeSUyRiUyQiVDMyVBOQ==", &[secret]));
-        assert!(!echoes("can ary/", &[secret]));
-        assert!(!echoes("can ary/+é", &[]));
+        assert!(contains_secret("Basic aWQ6Y2FuK2FyeSUyRiUyQiVDMyVBOQ==", &[secret]));
+        assert!(!contains_secret("can ary/", &[secret]));
+        assert!(!contains_secret("can ary/+é", &[]));
     }
 
     #[test]
@@ -187,9 +187,9 @@ mod tests {
     fn inv34_of_long_secrets_and_of_many_the_search_stays_small() {
         let long = "0123456789abcdef".repeat(20_000);
         let looked_for = MAX_NEEDLE_LEN - MAX_CUT_ESCAPE_LEN;
-        assert!(echoes(&format!("got {}", &long[..looked_for]), &[&long]));
-        assert!(!echoes(&long[..looked_for - 1], &[&long]));
-        assert!(!echoes("nothing of the kind", &["", "\\"]));
+        assert!(contains_secret(&format!("got {}", &long[..looked_for]), &[&long]));
+        assert!(!contains_secret(&long[..looked_for - 1], &[&long]));
+        assert!(!contains_secret("nothing of the kind", &["", "\\"]));
         let many: Vec<String> = (0..=MAX_SECRETS).map(|number| format!("secret-{number:04}")).collect();
         assert!(SecretFinder::new(&many).is_in("nothing of the kind"), "fails on the safe side");
         let finder = SecretFinder::new(&many[1..]);
@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn inv34_short_secrets_are_not_made_out_in_what_could_say_anything() {
-        assert!(echoes("a1b", &["1"]) && echoes("&#49;", &["1"]));
-        assert!(!echoes("MTExMTEx", &["1"]), "six of them in base64");
-        assert!(echoes("MTExMTEx", &["1111"]));
+        assert!(contains_secret("a1b", &["1"]) && contains_secret("&#49;", &["1"]));
+        assert!(!contains_secret("MTExMTEx", &["1"]), "six of them in base64");
+        assert!(contains_secret("MTExMTEx", &["1111"]));
     }
 
     /// Steps of the search are counted; what is decoded before is as long as what is searched.

@@ -89,15 +89,15 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::Moment;
+    use crate::ClockReading;
 
     #[test]
     fn a_token_that_expires_by_the_given_clock_is_not_valid() {
         #[derive(Debug)]
         struct Fixed;
         impl Clock for Fixed {
-            fn now(&self) -> Moment {
-                Moment::from_millis(1_000_000, 0)
+            fn now(&self) -> ClockReading {
+                ClockReading::from_millis(1_000_000, 0)
             }
         }
         let expiring = |at| TokenData::new("t").with_expires_at(DateTime::from_timestamp(at, 0).unwrap());

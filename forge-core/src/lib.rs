@@ -8,10 +8,11 @@
 //! | do one step of several that lead to a token | [`TokenFetcher`] |
 //! | keep tokens in a place of your own | [`TokenStorage`] |
 //! | hand a client tokens from elsewhere | [`StaticTokenSource`], [`token_source_fn`], [`TokenSource`] |
-//! | send tokens with an HTTP client of your own | [`TokenSource`], [`Credential`], [`Judgement`] |
+//! | send tokens with an HTTP client of your own | [`TokenSource`], [`Credential`], [`AuthVerdict`] |
 //! | move time in a test | `ManualClock` (feature `test-util`) |
 //! | check a storage of your own | `storage_conformance` (feature `test-util`) |
 
+mod auth_verdict;
 mod basic;
 mod cache_key;
 mod challenge;
@@ -25,10 +26,11 @@ mod fetch_context;
 mod fetcher;
 mod header_name;
 mod identity;
-mod judgement;
 mod loopback;
 mod provider;
 mod random;
+#[doc(hidden)]
+pub mod renamed;
 mod response;
 mod retry_after;
 mod secret;
@@ -38,6 +40,7 @@ mod storage;
 mod token;
 mod token_text;
 
+pub use auth_verdict::AuthVerdict;
 #[doc(hidden)] // for our other crates
 pub use basic::{basic_credentials, has_control_character};
 pub use cache_key::CacheKey;
@@ -47,12 +50,12 @@ pub use cache_key::{check_key_word, check_service_name};
 pub use challenge::{Challenge, challenges};
 #[cfg(feature = "test-util")]
 pub use clock::ManualClock;
-pub use clock::{Clock, Moment, SystemClock};
+pub use clock::{Clock, ClockReading, SystemClock};
 pub use credential::Credential;
-pub use credential_names::may_name_a_credential;
+pub use credential_names::looks_like_credential_name;
 #[doc(hidden)] // for our other crates
 pub use duration::{MAX_DURATION, check_positive, clamp_duration};
-pub use echo::echoes;
+pub use echo::contains_secret;
 #[doc(hidden)] // for our other crates
 pub use echo::{SecretFinder, is_printable, mask_secrets};
 #[doc(hidden)] // for the errors of our other crates
@@ -65,12 +68,13 @@ pub use fetcher::TokenFetcher;
 #[doc(hidden)] // for our other crates
 pub use header_name::{check_cookie_name, check_header_name, is_framing};
 pub use identity::TokenId;
-pub use judgement::Judgement;
 #[doc(hidden)] // for our other crates
 pub use loopback::is_loopback_host;
-pub use provider::{Demand, TokenProvider};
+pub use provider::{TokenProvider, TokenRequirement};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};
+#[doc(hidden)]
+pub use renamed::*;
 pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
 pub use retry_after::retry_after;
 pub use secret::Secret;
@@ -79,8 +83,9 @@ pub use source::{IntoTokenSource, StaticTokenSource, TokenSource, token_source_f
 #[cfg(feature = "test-util")]
 pub use storage::conformance as storage_conformance;
 pub use storage::{
-    Acquired, CompareAndDelete, CoolDown, Freshness, Generation, GenerationId, Generations, MarkTakeover,
-    Seen, Spending, TokenLease, TokenLeases, TokenStorage, Version,
+    CompareAndDelete, CoolDown, CoolDownPolicy, Generation, GenerationId, GenerationStamp, Generations,
+    LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, StalenessLimits, TokenLease, TokenLeases,
+    TokenStorage,
 };
 pub use token::{InvalidTokenRecord, TokenData};
 #[doc(hidden)] // for our other crates

@@ -51,7 +51,7 @@ pub trait TokenProvider: Send + Sync {
     /// # Errors
     ///
     /// As [`fetch_token`](Self::fetch_token).
-    async fn fetch_token_for(&self, demand: Demand) -> Result<TokenData, AuthenticationError> {
+    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         let _ = demand;
         self.fetch_token().await
     }
@@ -108,7 +108,7 @@ pub trait TokenProvider: Send + Sync {
 /// What a token is wanted for, which says whether one that is cached somewhere will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Demand {
+pub enum TokenRequirement {
     /// Any valid token.
     Valid,
     /// A valid token that is not this one, which expires soon or has expired.
@@ -133,7 +133,7 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).fetch_token().await
     }
 
-    async fn fetch_token_for(&self, demand: Demand) -> Result<TokenData, AuthenticationError> {
+    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         (**self).fetch_token_for(demand).await
     }
 

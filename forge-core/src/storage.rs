@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use generation::{Freshness, Generation, GenerationId, Generations, Version};
-pub use lease::{Acquired, CoolDown, MarkTakeover, Seen, Spending, TokenLease, TokenLeases};
+pub use generation::{Generation, GenerationId, GenerationStamp, Generations, StalenessLimits};
+pub use lease::{
+    CoolDown, CoolDownPolicy, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, TokenLease, TokenLeases,
+};
 
 use crate::{ConfigError, StorageError, TokenData, TokenId};
 

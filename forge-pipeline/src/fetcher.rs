@@ -20,17 +20,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 pub use builder::HttpTokenFetcherBuilder;
-pub use place::{Body, Header};
+pub use place::{InBody, InHeader};
 pub use value::RequestValue;
 
 use place::Place;
 use value::{Read, Sent};
 
 /// A step whose token stands in the JSON of an answer.
-pub type BodyTokenFetcher = HttpTokenFetcher<Body>;
+pub type BodyTokenFetcher = HttpTokenFetcher<InBody>;
 
 /// A step that reads its token from a header of the answer, or from a cookie that the answer sets.
-pub type HeaderTokenFetcher = HttpTokenFetcher<Header>;
+pub type HeaderTokenFetcher = HttpTokenFetcher<InHeader>;
 
 /// What [`BodyTokenFetcher`] and [`HeaderTokenFetcher`] share: one call, whose headers and data may hold
 /// the tokens of other steps.

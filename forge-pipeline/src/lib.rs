@@ -40,14 +40,18 @@ mod fetcher;
 mod graph;
 mod pipeline;
 mod provider;
+#[doc(hidden)]
+pub mod renamed;
 mod sharing;
 mod step;
 mod trace;
 
 pub use builder::TokenFetchPipelineBuilder;
 pub use fetcher::{
-    Body, BodyTokenFetcher, ContentType, Header, HeaderTokenFetcher, HttpMethod, HttpTokenFetcher,
-    HttpTokenFetcherBuilder, RequestValue,
+    BodyTokenFetcher, ContentType, HeaderTokenFetcher, HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder,
+    InBody, InHeader, RequestValue,
 };
 pub use pipeline::TokenFetchPipeline;
 pub use provider::PipelineTokenProvider;
+#[doc(hidden)]
+pub use renamed::*;

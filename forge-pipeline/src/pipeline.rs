@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Credential, Demand, TokenData, TokenFetcher, TokenId,
+    AuthenticationError, AuthenticationErrorKind, Credential, TokenData, TokenFetcher, TokenId,
+    TokenRequirement,
 };
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
@@ -90,7 +91,7 @@ impl TokenFetchPipeline {
     /// A step failed: the error names the pipeline, by its prefix, and the
     /// [step](AuthenticationError::step). What was fetched before stays cached; nothing else changes.
     pub async fn execute(&self, force_refresh: bool) -> Result<TokenData, AuthenticationError> {
-        self.obtain(if force_refresh { Demand::New } else { Demand::Valid }, None).await
+        self.obtain(if force_refresh { TokenRequirement::New } else { TokenRequirement::Valid }, None).await
     }
 
     /// Forgets the token of a step, and of all that depend on it, directly or not. Other pipelines that
@@ -138,7 +139,7 @@ impl TokenFetchPipeline {
     /// everything.
     pub(crate) async fn obtain(
         &self,
-        demand: Demand,
+        demand: TokenRequirement,
         refresh_from: Option<usize>,
     ) -> Result<TokenData, AuthenticationError> {
         let span = tracing::info_span!(
@@ -149,10 +150,10 @@ impl TokenFetchPipeline {
         );
         let obtained = traced(span, async {
             match demand {
-                Demand::New => self.fetch_anew().await,
-                Demand::OtherThan(rejected) => {
+                TokenRequirement::New => self.fetch_anew().await,
+                TokenRequirement::OtherThan(rejected) => {
                     self.discard(rejected, refresh_from).await;
-                    self.last().obtain(Demand::NewerThan(rejected)).await
+                    self.last().obtain(TokenRequirement::NewerThan(rejected)).await
                 }
                 lazily => self.last().obtain(lazily).await,
             }
@@ -203,7 +204,7 @@ impl TokenFetchPipeline {
         }
         match fetches.pop().flatten() {
             Some(last) => last.await,
-            None => self.last().obtain(Demand::New).await,
+            None => self.last().obtain(TokenRequirement::New).await,
         }
     }
 

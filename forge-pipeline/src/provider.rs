@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, CacheKey, ConfigError, Demand, IntoTokenSource, TokenData, TokenProvider,
+    AuthenticationError, CacheKey, ConfigError, IntoTokenSource, TokenData, TokenProvider, TokenRequirement,
     TokenSource, async_trait,
 };
 use forge_token::TokenManager;
@@ -87,17 +87,17 @@ impl TokenProvider for PipelineTokenProvider {
     }
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        self.fetch_token_for(Demand::Valid).await
+        self.fetch_token_for(TokenRequirement::Valid).await
     }
 
     /// Without a refresh token: what it renews is up to the pipeline, not to a manager.
-    async fn fetch_token_for(&self, demand: Demand) -> Result<TokenData, AuthenticationError> {
+    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         let token = self.pipeline.obtain(demand, self.refresh_from).await;
         token.map(TokenData::without_refresh_token).map_err(|error| error.or_service_name(&self.service_name))
     }
 
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
-        self.fetch_token_for(Demand::OtherThan(current.id())).await
+        self.fetch_token_for(TokenRequirement::OtherThan(current.id())).await
     }
 
     fn longest_fetch(&self) -> Option<Duration> {

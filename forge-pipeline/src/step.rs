@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, Clock, ConfigError, Credential, Demand, Generation, TokenData, TokenFetcher,
-    TokenId, TokenProvider, TokenStorage,
+    AuthenticationError, Clock, ConfigError, Credential, Generation, TokenData, TokenFetcher, TokenId,
+    TokenProvider, TokenRequirement, TokenStorage,
 };
-use forge_token::{TokenManager, TokenOrigin};
+use forge_token::{TokenManager, TokenProvenance};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -83,7 +83,7 @@ impl Step {
     }
 
     /// A token that will do, and where it came from.
-    pub(crate) async fn obtain(&self, demand: Demand) -> Result<Obtained, AuthenticationError> {
+    pub(crate) async fn obtain(&self, demand: TokenRequirement) -> Result<Obtained, AuthenticationError> {
         self.told(async { self.alive_or_newer(self.manager.get_token_for(demand).await?).await }).await
     }
 
@@ -92,11 +92,11 @@ impl Step {
     pub(crate) async fn obtain_anew(
         &self,
         needed: &[TokenId],
-    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
-        let obtained = self.obtain(Demand::New).await?;
-        let is_joined = obtained.1 == TokenOrigin::Joined;
+    ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
+        let obtained = self.obtain(TokenRequirement::New).await?;
+        let is_joined = obtained.1 == TokenProvenance::Joined;
         if is_joined && !self.call.was_obtained_with(obtained.0.id(), needed) {
-            return self.obtain(Demand::New).await;
+            return self.obtain(TokenRequirement::New).await;
         }
         Ok(obtained)
     }
@@ -148,7 +148,7 @@ impl Step {
             if self.is_alive(obtained.0.token()).await {
                 break;
             }
-            obtained = self.manager.get_token_for(Demand::NewerThan(obtained.0.id())).await?;
+            obtained = self.manager.get_token_for(TokenRequirement::NewerThan(obtained.0.id())).await?;
         }
         Ok(obtained)
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forge_core::{AuthenticationError, Credential};
-use forge_token::TokenOrigin;
+use forge_token::TokenProvenance;
 use tracing::{Instrument, Span};
 
 /// A token, and where it came from.
-pub(crate) type Obtained = (Arc<Credential>, TokenOrigin);
+pub(crate) type Obtained = (Arc<Credential>, TokenProvenance);
 
 /// Work within a span that has the fields `outcome` and `duration`.
 pub(crate) async fn traced<T: Outcome>(
@@ -30,8 +30,8 @@ pub(crate) trait Outcome {
 impl Outcome for Obtained {
     fn word(&self) -> &'static str {
         match self.1 {
-            TokenOrigin::Cached => "cached",
-            TokenOrigin::Joined => "joined",
+            TokenProvenance::Cached => "cached",
+            TokenProvenance::Joined => "joined",
             _ => "fetched",
         }
     }

@@ -87,7 +87,7 @@ async fn fetch(fetcher: Result<impl TokenFetcher, ConfigError>) -> Result<TokenD
     fetcher.expect("a fetcher").fetch(&context()).await
 }
 
-fn body(url: &str) -> HttpTokenFetcherBuilder<forge_pipeline::Body> {
+fn body(url: &str) -> HttpTokenFetcherBuilder<forge_pipeline::InBody> {
     BodyTokenFetcher::builder("user_token", url, "/v1/user/token")
 }
 

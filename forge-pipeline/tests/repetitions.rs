@@ -64,12 +64,12 @@ impl TokenTransport for Endpoint {
     }
 }
 
-fn step(endpoint: &Endpoint) -> HttpTokenFetcherBuilder<forge_pipeline::Body> {
+fn step(endpoint: &Endpoint) -> HttpTokenFetcherBuilder<forge_pipeline::InBody> {
     BodyTokenFetcher::builder("app_token", "https://auth.example.com", "/token").transport(endpoint.clone())
 }
 
 async fn fetch(
-    step: HttpTokenFetcherBuilder<forge_pipeline::Body>,
+    step: HttpTokenFetcherBuilder<forge_pipeline::InBody>,
 ) -> Result<TokenData, AuthenticationError> {
     step.build().expect("a step").fetch(&FetchContext::new()).await
 }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use forge_core::{
-    Acquired, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
+    CoolDown, CoolDownPolicy, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData,
+    TokenId, TokenLease,
 };
 
 use crate::storage::{Inner, MAX_ATTEMPTS, lost};
@@ -30,24 +31,28 @@ impl Lease {
 /// Marks name tokens, not records, so a mark stays valid when its token is encrypted again.
 #[async_trait]
 impl TokenLease for Lease {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        self.inner()?.acquire(heed_cool_down).await
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
+        self.inner()?.acquire(policy).await
     }
 
-    fn seen(&mut self) -> Seen {
-        match self.inner.as_mut().map(|inner| inner.seen()) {
-            Some(Seen::Nothing) => Seen::Nothing,
-            Some(Seen::Token(record)) => self.storage.open(&self.key, &record).into(),
-            _ => Seen::Untold,
+    fn take_read(&mut self) -> LeaseRead {
+        match self.inner.as_mut().map(|inner| inner.take_read()) {
+            Some(LeaseRead::Missing) => LeaseRead::Missing,
+            Some(LeaseRead::Token(record)) => self.storage.open(&self.key, &record).into(),
+            _ => LeaseRead::NotReported,
         }
     }
 
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
-        self.inner()?.spend(id, takeover).await
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
+        self.inner()?.mark_refresh_token(id, takeover).await
     }
 
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
-        self.inner()?.unspend(id).await
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
+        self.inner()?.clear_mark(id).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{CoolDown, Moment};
+use forge_core::{ClockReading, CoolDown};
 
 /// How long failures in a row are counted after the last one's cool-down.
 pub(crate) const COUNT_FAILURES: Duration = Duration::from_secs(300);
@@ -32,7 +32,7 @@ impl CoolDowns {
     }
 
     /// The cool-down of a key with its remaining time, which is zero once it is over.
-    pub(crate) fn get(&mut self, key: &str, now: Moment) -> Option<CoolDown> {
+    pub(crate) fn get(&mut self, key: &str, now: ClockReading) -> Option<CoolDown> {
         self.forget_until(now);
         let pause = self.by_key.get(key)?;
         let left = u64::try_from(pause.until.saturating_sub(now.monotonic_millis())).unwrap_or(0);
@@ -40,7 +40,7 @@ impl CoolDowns {
     }
 
     /// Begins a cool-down. If there are too many, forgets the one that would end first.
-    pub(crate) fn begin(&mut self, key: &str, cool_down: CoolDown, now: Moment) {
+    pub(crate) fn begin(&mut self, key: &str, cool_down: CoolDown, now: ClockReading) {
         self.end(key);
         self.forget_until(now);
         let until = now.monotonic_millis().saturating_add(millis(cool_down.left()));
@@ -60,7 +60,7 @@ impl CoolDowns {
         }
     }
 
-    fn forget_until(&mut self, now: Moment) {
+    fn forget_until(&mut self, now: ClockReading) {
         while self.by_end.first_key_value().is_some_and(|((end, _), _)| *end <= now.monotonic_millis()) {
             self.forget_first();
         }

@@ -1,5 +1,8 @@
 use async_trait::async_trait;
-use forge_core::{Acquired, CoolDown, MarkTakeover, Spending, StorageError, TokenData, TokenId, TokenLease};
+use forge_core::{
+    CoolDown, CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId,
+    TokenLease,
+};
 
 use crate::InMemoryTokenStorage;
 use crate::leases::{Leases, Place};
@@ -18,27 +21,33 @@ impl Lease {
 
 #[async_trait]
 impl TokenLease for Lease {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
         let storage = &self.storage;
         self.place.take(|| storage.now()).await;
         let cool_down = self.place.cool_down(self.storage.now());
-        match cool_down.filter(|cool_down| heed_cool_down && !cool_down.left().is_zero()) {
+        match cool_down.filter(|cool_down| policy == CoolDownPolicy::Respect && !cool_down.left().is_zero()) {
             Some(cool_down) => {
                 self.place.give_back();
-                Ok(Acquired::CoolingDown(cool_down))
+                Ok(LeaseOutcome::CoolingDown(cool_down))
             }
-            None => Ok(Acquired::Held { failures: cool_down.map_or(0, |cool_down| cool_down.failures()) }),
+            None => {
+                Ok(LeaseOutcome::Held { failures: cool_down.map_or(0, |cool_down| cool_down.failures()) })
+            }
         }
     }
 
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
         if !self.place.is_taken() {
-            return Ok(Spending::LeaseLost);
+            return Ok(RefreshMark::LeaseLost);
         }
         Ok(self.storage.mark(self.place.key(), id, self.place.number(), takeover))
     }
 
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
         self.storage.clear_mark(self.place.key(), id, self.place.number());
         Ok(())
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use forge_core::{CoolDown, Moment};
+use forge_core::{ClockReading, CoolDown};
 use tokio::sync::Notify;
 
 use crate::cool_downs::CoolDowns;
@@ -110,7 +110,7 @@ impl Place {
     }
 
     /// Waits until this lease holds the key. It needs no timer, so any runtime will do.
-    pub(crate) async fn take(&mut self, now: impl Fn() -> Moment) {
+    pub(crate) async fn take(&mut self, now: impl Fn() -> ClockReading) {
         loop {
             let changed = self.with_desk(|desk| Arc::clone(&desk.changed));
             let mut changed = std::pin::pin!(changed.notified());
@@ -162,11 +162,11 @@ impl Place {
     }
 
     /// The cool-down of the key with its remaining time, which is zero once it is over.
-    pub(crate) fn cool_down(&self, now: Moment) -> Option<CoolDown> {
+    pub(crate) fn cool_down(&self, now: ClockReading) -> Option<CoolDown> {
         self.leases.state().cool_downs.get(&self.key, now)
     }
 
-    pub(crate) fn begin_cool_down(&self, cool_down: CoolDown, now: Moment) {
+    pub(crate) fn begin_cool_down(&self, cool_down: CoolDown, now: ClockReading) {
         self.leases.state().cool_downs.begin(&self.key, cool_down, now);
     }
 
@@ -197,8 +197,8 @@ mod tests {
 
     use super::*;
 
-    fn start() -> Moment {
-        Moment::from_millis(0, 0)
+    fn start() -> ClockReading {
+        ClockReading::from_millis(0, 0)
     }
 
     #[tokio::test]
@@ -240,7 +240,7 @@ mod tests {
         let leases = Arc::new(Leases::with_capacity(100));
         let (mut stuck, mut next) = (Leases::queue(&leases, "key"), Leases::queue(&leases, "key"));
         stuck.take(start).await;
-        next.take(|| Moment::from_millis(0, MAX_HOLD_MILLIS)).await;
+        next.take(|| ClockReading::from_millis(0, MAX_HOLD_MILLIS)).await;
         assert!(next.is_taken() && !stuck.is_taken());
         assert!(stuck.behind_the_fence(|_| ()).is_none());
         drop(stuck);

@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use forge_core::{MarkTakeover, Moment, Spending, TokenId};
+use forge_core::{ClockReading, MarkTakeover, RefreshMark, TokenId};
 
 /// How long a mark is kept: as long as a refresh token of unknown life is.
 pub(crate) const MAX_MARK_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -22,13 +22,19 @@ struct Mark {
 impl MarkOfKey {
     /// Marks the refresh token for this lease. Race: two leases find no mark, and both send the refresh
     /// token. So reading and setting the mark is one step under the lock.
-    pub(crate) fn make(&self, id: TokenId, lease: u64, takeover: MarkTakeover, now: Moment) -> Spending {
+    pub(crate) fn make(
+        &self,
+        id: TokenId,
+        lease: u64,
+        takeover: MarkTakeover,
+        now: ClockReading,
+    ) -> RefreshMark {
         let now = now.monotonic_millis();
         let mut mark = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut was_taken_over = false;
         if let Some(foreign) = mark.as_ref().filter(|mark| mark.id == id) {
             if foreign.lease == lease {
-                return Spending::Ours;
+                return RefreshMark::Ours;
             }
             let may_take = match takeover {
                 MarkTakeover::Never => false,
@@ -37,12 +43,12 @@ impl MarkOfKey {
             };
             if !may_take {
                 let age = now.saturating_sub(foreign.made_at).max(0);
-                return Spending::Foreign { age: Some(Duration::from_millis(age.unsigned_abs())) };
+                return RefreshMark::Foreign { age: Some(Duration::from_millis(age.unsigned_abs())) };
             }
             was_taken_over = true;
         }
         *mark = Some(Mark { id, lease, was_taken_over, made_at: now });
-        Spending::Ours
+        RefreshMark::Ours
     }
 
     /// Removes the mark, if this lease has made it.

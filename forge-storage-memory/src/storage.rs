@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use forge_core::{
-    Clock, CompareAndDelete, Generation, Generations, MarkTakeover, Moment, Spending, StorageError,
+    Clock, ClockReading, CompareAndDelete, Generation, Generations, MarkTakeover, RefreshMark, StorageError,
     SystemClock, TokenData, TokenId, TokenLease, TokenLeases, TokenStorage,
 };
 use moka::Expiry;
@@ -136,12 +136,12 @@ impl InMemoryTokenStorage {
         &self.0.leases
     }
 
-    pub(crate) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> ClockReading {
         self.0.clock.now()
     }
 
     /// Marks the refresh token of the key as sent by this lease.
-    pub(crate) fn mark(&self, key: &str, id: TokenId, lease: u64, takeover: MarkTakeover) -> Spending {
+    pub(crate) fn mark(&self, key: &str, id: TokenId, lease: u64, takeover: MarkTakeover) -> RefreshMark {
         let marks = self.0.marks.get_with_by_ref(key, Arc::default);
         marks.make(id, lease, takeover, self.now())
     }
@@ -289,7 +289,7 @@ impl Expiry<String, Arc<Kept>> for FreeMemory {
 
 #[cfg(test)]
 mod tests {
-    use forge_core::{Acquired, CoolDown, ManualClock};
+    use forge_core::{CoolDown, CoolDownPolicy, LeaseOutcome, ManualClock};
 
     use super::*;
     use crate::cool_downs::COUNT_FAILURES;
@@ -337,13 +337,13 @@ mod tests {
 
     async fn fail(storage: &InMemoryTokenStorage, key: &str, cool_down: CoolDown) {
         let mut lease = TokenLeases::lease(storage, key);
-        lease.acquire(false).await.unwrap();
+        lease.acquire(CoolDownPolicy::Ignore).await.unwrap();
         lease.fail(&cool_down).await.unwrap();
     }
 
     async fn failures(storage: &InMemoryTokenStorage, key: &str) -> u32 {
-        match TokenLeases::lease(storage, key).acquire(false).await.unwrap() {
-            Acquired::Held { failures } => failures,
+        match TokenLeases::lease(storage, key).acquire(CoolDownPolicy::Ignore).await.unwrap() {
+            LeaseOutcome::Held { failures } => failures,
             other => panic!("{other:?}"),
         }
     }
@@ -358,8 +358,8 @@ mod tests {
         assert_eq!(storage.0.leases.keys_known(), 5_000);
         clock.advance(Duration::from_secs(60));
         let mut next = TokenLeases::lease(&storage, "key 7");
-        let acquired = next.acquire(true).await.unwrap();
-        assert_eq!(acquired, Acquired::Held { failures: 3 }, "failures in a row are counted on");
+        let acquired = next.acquire(CoolDownPolicy::Respect).await.unwrap();
+        assert_eq!(acquired, LeaseOutcome::Held { failures: 3 }, "failures in a row are counted on");
         drop(next);
         clock.advance(COUNT_FAILURES.saturating_sub(Duration::from_secs(2)));
         assert_eq!(failures(&storage, "key 59").await, 3);
@@ -371,7 +371,7 @@ mod tests {
         // Nor of one that has a token again.
         fail(&storage, "key", CoolDown::new(Duration::from_secs(60), 3)).await;
         let mut lease = TokenLeases::lease(&storage, "key");
-        lease.acquire(false).await.unwrap();
+        lease.acquire(CoolDownPolicy::Ignore).await.unwrap();
         lease.store(&TokenData::new("t"), None).await.unwrap();
         drop(lease);
         assert_eq!(storage.0.leases.keys_known(), 0);
@@ -427,12 +427,12 @@ mod tests {
     async fn inv04_what_was_cleared_while_it_was_fetched_is_not_stored() {
         let storage = InMemoryTokenStorage::new();
         let mut fetching = TokenLeases::lease(&storage, "a");
-        fetching.acquire(true).await.unwrap();
+        fetching.acquire(CoolDownPolicy::Respect).await.unwrap();
         storage.clear();
         assert!(!fetching.store(&TokenData::new("t"), None).await.unwrap());
         assert!(storage.is_empty());
         let mut next = TokenLeases::lease(&storage, "a");
-        next.acquire(true).await.unwrap();
+        next.acquire(CoolDownPolicy::Respect).await.unwrap();
         assert!(next.store(&TokenData::new("t"), None).await.unwrap());
     }
 
@@ -442,10 +442,10 @@ mod tests {
         for is_deleted_while_waiting in [false, true] {
             let storage = InMemoryTokenStorage::new();
             let mut holder = TokenLeases::lease(&storage, "a");
-            holder.acquire(true).await.unwrap();
+            holder.acquire(CoolDownPolicy::Respect).await.unwrap();
             let mut waiting = TokenLeases::lease(&storage, "a");
             {
-                let mut acquiring = waiting.acquire(true);
+                let mut acquiring = waiting.acquire(CoolDownPolicy::Respect);
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                 assert!(acquiring.as_mut().poll(&mut context).is_pending());
                 if is_deleted_while_waiting {

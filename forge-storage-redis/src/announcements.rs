@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forge_core::{Freshness, Generation, Generations, random_bits};
+use forge_core::{Generation, Generations, StalenessLimits, random_bits};
 use tokio::sync::broadcast;
 
 /// Sends and receives the messages of one storage.
@@ -20,7 +20,7 @@ pub(crate) struct Announcements {
     own: Mutex<HashMap<String, u32>>,
     /// The last messages, byte for byte, to drop copies: every connection to a cluster hears the same messages.
     heard: Mutex<VecDeque<String>>,
-    freshness: Freshness,
+    staleness_limits: StalenessLimits,
     /// By the hash of the key.
     generations: Generations,
     waiting: broadcast::Sender<Message>,
@@ -55,20 +55,20 @@ pub(crate) struct Change<'a> {
 }
 
 impl Announcements {
-    pub(crate) fn new(prefix: &str, freshness: Freshness) -> Self {
+    pub(crate) fn new(prefix: &str, staleness_limits: StalenessLimits) -> Self {
         Self {
             channel: format!("requestforge:{prefix}"),
             numbers: AtomicU64::new(UNNUMBERED + 1),
             own: Mutex::default(),
             heard: Mutex::default(),
-            freshness,
-            generations: Generations::with_freshness(freshness),
+            staleness_limits,
+            generations: Generations::with_staleness_limits(staleness_limits),
             waiting: broadcast::channel(QUEUE).0,
         }
     }
 
     pub(crate) fn recheck_after(&self) -> Duration {
-        self.freshness.recheck_after
+        self.staleness_limits.recheck_after
     }
 
     pub(crate) fn channel(&self) -> &str {
@@ -127,10 +127,10 @@ impl Announcements {
     }
 
     /// Marks all keys as uncertain: messages may have been missed.
-    pub(crate) fn doubt_all(&self) {
+    pub(crate) fn mark_all_uncertain(&self) {
         // The missed messages may include those of our own changes, so do not wait for them.
         self.own().clear();
-        self.generations.doubt_all();
+        self.generations.mark_all_uncertain();
     }
 
     /// Records the message, and says whether it is a copy. Compares the whole text. Attack: if only the names
@@ -173,7 +173,7 @@ const RELEASED: &str = "released";
 const QUEUE: usize = 64;
 /// Copies of a message come within moments.
 const MAX_HEARD: usize = 256;
-/// More changes than a process has under way at any time; `doubt_all` forgets those of a lost connection.
+/// More changes than a process has under way at any time; `mark_all_uncertain` forgets those of a lost connection.
 const MAX_OWN: usize = 10_000;
 /// The number in messages of other versions, whose names need not be unique: an equal message may be a new
 /// change.
@@ -206,7 +206,7 @@ impl Drop for Change<'_> {
         }
         // It may still be made, later: then its message counts as anybody's.
         self.announcements.take_own(&self.message);
-        self.announcements.generations.doubt(self.hash);
+        self.announcements.generations.mark_uncertain(self.hash);
     }
 }
 
@@ -229,9 +229,9 @@ mod tests {
     use super::*;
 
     fn announcements() -> Announcements {
-        let freshness =
-            Freshness { recheck_after: Duration::from_secs(10), trusted_for: Duration::from_secs(60) };
-        Announcements::new("token", freshness)
+        let staleness_limits =
+            StalenessLimits { recheck_after: Duration::from_secs(10), trusted_for: Duration::from_secs(60) };
+        Announcements::new("token", staleness_limits)
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         ours.change("k").settle(true);
         let under_way = ours.change("k");
         assert_eq!(ours.own().len(), 2);
-        ours.doubt_all();
+        ours.mark_all_uncertain();
         assert!(ours.own().is_empty(), "the list grows with each lost connection");
         let before = generation.current();
         ours.hear(under_way.message().as_bytes());

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forge_core::{Clock, ConfigError, Freshness, SecretSource, SystemClock};
+use forge_core::{Clock, ConfigError, SecretSource, StalenessLimits, SystemClock};
 use redis::auth::StreamingCredentialsProvider;
 use redis::{Client, RedisConnectionInfo};
 
@@ -49,7 +49,7 @@ pub struct RedisTokenStorageBuilder {
     key_prefix: String,
     command_timeout: Duration,
     lease: Duration,
-    freshness: Freshness,
+    staleness_limits: StalenessLimits,
     clock: Arc<dyn Clock>,
 }
 
@@ -70,7 +70,7 @@ impl RedisTokenStorageBuilder {
             key_prefix: "token".to_owned(),
             command_timeout: Duration::from_millis(100),
             lease: Duration::from_secs(5),
-            freshness: Freshness {
+            staleness_limits: StalenessLimits {
                 recheck_after: Duration::from_secs(10),
                 trusted_for: Duration::from_secs(60),
             },
@@ -110,7 +110,7 @@ impl RedisTokenStorageBuilder {
     /// changes by writers that announce nothing. A random time of up to a quarter is added. Each quarter of this time,
     /// at least a second, the storage probes the connection, so that it notices one that died silently.
     pub fn recheck_after(mut self, time: Duration) -> Self {
-        self.freshness.recheck_after = time;
+        self.staleness_limits.recheck_after = time;
         self
     }
 
@@ -118,7 +118,7 @@ impl RedisTokenStorageBuilder {
     /// share, and fetches one without the storage. If that fails, too, the cached token stays in use. A random time of
     /// up to a quarter is added. At least [`recheck_after`](Self::recheck_after).
     pub fn trusted_for(mut self, time: Duration) -> Self {
-        self.freshness.trusted_for = time;
+        self.staleness_limits.trusted_for = time;
         self
     }
 
@@ -196,8 +196,13 @@ impl RedisTokenStorageBuilder {
         let millis = Duration::from_millis;
         within("command_timeout", self.command_timeout, millis(1), MAX_COMMAND)?;
         within("lease", self.lease, millis(100), MAX_LEASE)?;
-        within("recheck_after", self.freshness.recheck_after, millis(1), Duration::MAX)?;
-        within("trusted_for", self.freshness.trusted_for, self.freshness.recheck_after, Duration::MAX)?;
+        within("recheck_after", self.staleness_limits.recheck_after, millis(1), Duration::MAX)?;
+        within(
+            "trusted_for",
+            self.staleness_limits.trusted_for,
+            self.staleness_limits.recheck_after,
+            Duration::MAX,
+        )?;
         let (settings, tcp) = target.settings();
         let settings = match self.database {
             Some(_) if matches!(target, Target::Cluster(_)) && self.database != Some(0) => {
@@ -235,7 +240,7 @@ impl RedisTokenStorageBuilder {
             tls,
         };
         let scripts = Arc::new(Scripts::new());
-        let announcements = Arc::new(Announcements::new(&self.key_prefix, self.freshness));
+        let announcements = Arc::new(Announcements::new(&self.key_prefix, self.staleness_limits));
         let connect = (self.command_timeout * 2).max(MIN_CONNECT);
         let limits = Limits { command: self.command_timeout, connect };
         let common = Arc::new(Common {
@@ -258,7 +263,7 @@ impl RedisTokenStorageBuilder {
                     Arc::new(dialer),
                     master_name,
                     limits,
-                    self.freshness.recheck_after,
+                    self.staleness_limits.recheck_after,
                 );
                 Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(locate))))
             }
@@ -298,7 +303,7 @@ impl fmt::Debug for RedisTokenStorageBuilder {
             .field("key_prefix", &self.key_prefix)
             .field("command_timeout", &self.command_timeout)
             .field("lease", &self.lease)
-            .field("freshness", &self.freshness)
+            .field("freshness", &self.staleness_limits)
             .finish_non_exhaustive()
     }
 }

@@ -227,7 +227,7 @@ impl Shared {
     fn retire(&self, nodes: &mut Nodes, id: u64) {
         nodes.members.retain(|member| member.id != id);
         // Between the two connections announcements may have been missed, as in an outage.
-        self.common.announcements.doubt_all();
+        self.common.announcements.mark_all_uncertain();
     }
 
     /// Asks for the map on behalf of this member. Waits for the outcome instead if a survey is under way.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use forge_core::{
-    Acquired, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId, TokenLease,
-    random_fraction,
+    CoolDown, CoolDownPolicy, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData,
+    TokenId, TokenLease, random_fraction,
 };
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
@@ -71,7 +71,7 @@ impl Lease {
     }
 
     /// Requests the lease once.
-    async fn ask(&mut self, keys: &Keys, heed_cool_down: bool) -> Result<Answer, StorageError> {
+    async fn ask(&mut self, keys: &Keys, policy: CoolDownPolicy) -> Result<Answer, StorageError> {
         let (storage, owner, connection) = (&self.storage, &self.owner, &mut self.connection);
         let mut asked = None;
         let asking = |live: &LiveConnection| {
@@ -80,7 +80,7 @@ impl Lease {
             asked = Some(Asked::now(live));
             let mut script = storage.scripts.acquire.prepare_invoke();
             script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch).key(&keys.meta);
-            script.arg(owner).arg(millis(storage.lease)).arg(u8::from(heed_cool_down));
+            script.arg(owner).arg(millis(storage.lease)).arg(u8::from(policy == CoolDownPolicy::Respect));
             script.arg(millis(COUNT_FAILURES));
             Ok(script)
         };
@@ -169,20 +169,20 @@ enum Answer {
 
 #[async_trait]
 impl TokenLease for Lease {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
         let keys = self.keys()?;
         // Race: subscribe before asking. An announcement between the answer and the wait would be missed otherwise.
         let mut news = self.storage.announcements.listen();
         let mut seen = None;
         loop {
-            let left = match self.ask(&keys, heed_cool_down).await? {
+            let left = match self.ask(&keys, policy).await? {
                 Answer::Held { failures } => {
                     self.keep_extending(&keys);
-                    return Ok(Acquired::Held { failures });
+                    return Ok(LeaseOutcome::Held { failures });
                 }
-                Answer::CoolingDown(cool_down) => return Ok(Acquired::CoolingDown(cool_down)),
+                Answer::CoolingDown(cool_down) => return Ok(LeaseOutcome::CoolingDown(cool_down)),
                 Answer::Taken { digest, .. } if seen.as_ref().is_some_and(|seen| *seen != digest) => {
-                    return Ok(Acquired::Changed);
+                    return Ok(LeaseOutcome::Changed);
                 }
                 Answer::Taken { left, digest } => {
                     seen = Some(digest);
@@ -197,7 +197,7 @@ impl TokenLease for Lease {
                 () = self.storage.servers.go_down(&keys) => {}
                 heard = news_of(&keys.hash, &mut news) => {
                     if heard == Some(News::Changed) {
-                        return Ok(Acquired::Changed);
+                        return Ok(LeaseOutcome::Changed);
                     }
                 }
                 () = sleep(wait) => {}
@@ -205,14 +205,18 @@ impl TokenLease for Lease {
         }
     }
 
-    fn seen(&mut self) -> Seen {
-        self.seen.take().map_or(Seen::Untold, |present| present.token.into())
+    fn take_read(&mut self) -> LeaseRead {
+        self.seen.take().map_or(LeaseRead::NotReported, |present| present.token.into())
     }
 
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
         let keys = self.keys()?;
         let spending = |_: &LiveConnection| {
-            let mut script = self.storage.scripts.spend.prepare_invoke();
+            let mut script = self.storage.scripts.mark_refresh_token.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).key(&keys.token);
             let takeover = match takeover {
                 MarkTakeover::Never => "never",
@@ -224,16 +228,16 @@ impl TokenLease for Lease {
         };
         let (spending, age): (String, i64) = self.storage.servers.call(&keys, spending).await?;
         Ok(match spending.as_str() {
-            "ours" => Spending::Ours,
-            "foreign" => Spending::Foreign { age: u64::try_from(age).ok().map(Duration::from_millis) },
-            _ => Spending::LeaseLost,
+            "ours" => RefreshMark::Ours,
+            "foreign" => RefreshMark::Foreign { age: u64::try_from(age).ok().map(Duration::from_millis) },
+            _ => RefreshMark::LeaseLost,
         })
     }
 
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
         let keys = self.keys()?;
         let unspending = |_: &LiveConnection| {
-            let mut script = self.storage.scripts.unspend.prepare_invoke();
+            let mut script = self.storage.scripts.clear_mark.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).arg(&self.owner).arg(&id.as_bytes()[..]);
             Ok(script)
         };

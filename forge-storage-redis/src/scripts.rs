@@ -14,8 +14,8 @@ pub(crate) struct Scripts {
     pub(crate) extend: Script,
     pub(crate) store: Script,
     pub(crate) fail: Script,
-    pub(crate) spend: Script,
-    pub(crate) unspend: Script,
+    pub(crate) mark_refresh_token: Script,
+    pub(crate) clear_mark: Script,
 }
 
 impl Scripts {
@@ -36,8 +36,8 @@ impl Scripts {
             extend: script(include_str!("scripts/extend.lua")),
             store: script(include_str!("scripts/store.lua")),
             fail: script(include_str!("scripts/fail.lua")),
-            spend: script(include_str!("scripts/spend.lua")),
-            unspend: script(include_str!("scripts/unspend.lua")),
+            mark_refresh_token: script(include_str!("scripts/spend.lua")),
+            clear_mark: script(include_str!("scripts/unspend.lua")),
             sources,
         }
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use forge_core::{Clock, Moment};
+use forge_core::{Clock, ClockReading};
 
 /// The offset of the server's clock from this machine's wall clock. All processes that share a token judge its expiry
 /// by the server's clock.
@@ -25,7 +25,7 @@ impl ServerClock {
         clock
     }
 
-    pub(crate) fn local_now(&self) -> Moment {
+    pub(crate) fn local_now(&self) -> ClockReading {
         self.local.now()
     }
 

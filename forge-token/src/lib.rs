@@ -23,14 +23,18 @@
 
 mod manager;
 mod provider;
+#[doc(hidden)]
+pub mod renamed;
 mod rt;
 mod transport;
 
-pub use manager::{TokenManager, TokenManagerBuilder, TokenOrigin, TokenStatus};
+pub use manager::{TokenManager, TokenManagerBuilder, TokenProvenance, TokenStatus};
 pub use provider::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider,
 };
+#[doc(hidden)]
+pub use renamed::*;
 pub use transport::{
     HttpTransport, TokenAttempt, TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport,
     call_repeatably,

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Demand, ManualClock, TokenData, TokenProvider,
-    async_trait,
+    AuthenticationError, AuthenticationErrorKind, Clock, ManualClock, TokenData, TokenProvider,
+    TokenRequirement, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
-use forge_token::{TokenManager, TokenOrigin};
+use forge_token::{TokenManager, TokenProvenance};
 
 static NUMBER: AtomicUsize = AtomicUsize::new(1);
 
@@ -19,7 +19,7 @@ static NUMBER: AtomicUsize = AtomicUsize::new(1);
 #[derive(Default)]
 struct Noting {
     clock: Arc<ManualClock>,
-    demands: Mutex<Vec<Demand>>,
+    demands: Mutex<Vec<TokenRequirement>>,
     forgotten: Mutex<usize>,
 }
 
@@ -29,7 +29,7 @@ impl Noting {
         builder.storage(InMemoryTokenStorage::new()).build().expect("a manager")
     }
 
-    fn demands(&self) -> Vec<Demand> {
+    fn demands(&self) -> Vec<TokenRequirement> {
         std::mem::take(&mut *self.demands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -44,7 +44,7 @@ impl TokenProvider for Noting {
         unreachable!("a manager says what it wants");
     }
 
-    async fn fetch_token_for(&self, demand: Demand) -> Result<TokenData, AuthenticationError> {
+    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         self.demands.lock().unwrap_or_else(PoisonError::into_inner).push(demand);
         let now = self.clock.now().wall();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -63,26 +63,26 @@ async fn a_provider_is_told_which_token_will_do() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();
     let first = manager.get_token().await.expect("a token");
-    assert_eq!(provider.demands(), [Demand::Valid]);
+    assert_eq!(provider.demands(), [TokenRequirement::Valid]);
 
     let second = manager.refresh_rejected(&first).await.expect("a renewal").expect("another token");
-    assert_eq!(provider.demands(), [Demand::OtherThan(first.id())]);
+    assert_eq!(provider.demands(), [TokenRequirement::OtherThan(first.id())]);
 
     let third = manager.force_refresh().await.expect("a token");
     assert_ne!(third.id(), second.id());
-    assert_eq!(provider.demands(), [Demand::New]);
+    assert_eq!(provider.demands(), [TokenRequirement::New]);
 
     // In its advisory window.
     provider.clock.advance(Duration::from_secs(3_500));
     assert_eq!(manager.get_token().await.expect("a token").id(), third.id());
     assert!(manager.shutdown(Duration::from_secs(60)).await);
-    assert_eq!(provider.demands(), [Demand::NewerThan(third.id())]);
+    assert_eq!(provider.demands(), [TokenRequirement::NewerThan(third.id())]);
 
     // Expired.
     let fourth = manager.get_token().await.expect("a token");
     provider.clock.advance(Duration::from_secs(3_600));
     manager.get_token().await.expect("a token");
-    assert_eq!(provider.demands(), [Demand::NewerThan(fourth.id())]);
+    assert_eq!(provider.demands(), [TokenRequirement::NewerThan(fourth.id())]);
 }
 
 #[tokio::test]
@@ -93,20 +93,22 @@ async fn a_provider_is_told_to_forget_what_it_has() {
     manager.invalidate_token().await.expect("an invalidation");
     assert_eq!(*provider.forgotten.lock().unwrap_or_else(PoisonError::into_inner), 1);
     manager.get_token().await.expect("a token");
-    assert_eq!(provider.demands(), [Demand::Valid, Demand::Valid]);
+    assert_eq!(provider.demands(), [TokenRequirement::Valid, TokenRequirement::Valid]);
 }
 
 #[tokio::test]
 async fn a_token_says_where_it_comes_from() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();
-    let origin = |obtained: Result<(_, TokenOrigin), _>| obtained.expect("a token").1;
-    let (one, other) =
-        tokio::join!(manager.get_token_for(Demand::Valid), manager.get_token_for(Demand::Valid));
-    assert_eq!([origin(one), origin(other)], [TokenOrigin::Fetched, TokenOrigin::Joined]);
-    assert_eq!(origin(manager.get_token_for(Demand::Valid).await), TokenOrigin::Cached);
+    let origin = |obtained: Result<(_, TokenProvenance), _>| obtained.expect("a token").1;
+    let (one, other) = tokio::join!(
+        manager.get_token_for(TokenRequirement::Valid),
+        manager.get_token_for(TokenRequirement::Valid)
+    );
+    assert_eq!([origin(one), origin(other)], [TokenProvenance::Fetched, TokenProvenance::Joined]);
+    assert_eq!(origin(manager.get_token_for(TokenRequirement::Valid).await), TokenProvenance::Cached);
     provider.clock.advance(Duration::from_secs(3_600));
-    assert_eq!(origin(manager.get_token_for(Demand::Valid).await), TokenOrigin::Fetched);
+    assert_eq!(origin(manager.get_token_for(TokenRequirement::Valid).await), TokenProvenance::Fetched);
 }
 
 #[tokio::test]
@@ -114,11 +116,12 @@ async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();
     let rejected = manager.get_token().await.expect("a token");
-    let origin = |obtained: Result<Option<(_, TokenOrigin)>, _>| obtained.expect("no error").map(|it| it.1);
+    let origin =
+        |obtained: Result<Option<(_, TokenProvenance)>, _>| obtained.expect("no error").map(|it| it.1);
     let (one, other) =
         tokio::join!(manager.get_token_instead_of(&rejected), manager.get_token_instead_of(&rejected));
-    assert_eq!([origin(one), origin(other)], [Some(TokenOrigin::Fetched), Some(TokenOrigin::Joined)]);
-    assert_eq!(origin(manager.get_token_instead_of(&rejected).await), Some(TokenOrigin::Cached));
+    assert_eq!([origin(one), origin(other)], [Some(TokenProvenance::Fetched), Some(TokenProvenance::Joined)]);
+    assert_eq!(origin(manager.get_token_instead_of(&rejected).await), Some(TokenProvenance::Cached));
     // No request was accepted with the renewed one: renewals back off.
     let renewed = manager.get_token().await.expect("a token");
     assert_eq!(origin(manager.get_token_instead_of(&renewed).await), None);
@@ -137,9 +140,9 @@ async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
     assert_eq!(manager.find_token().await.map(|found| found.id()), Some(token.id()));
     manager.discard_token(token.id()).await;
     assert!(manager.find_token().await.is_none());
-    assert_eq!(provider.demands(), [Demand::Valid]);
+    assert_eq!(provider.demands(), [TokenRequirement::Valid]);
     assert_ne!(manager.get_token().await.expect("a token").id(), token.id());
-    assert_eq!(provider.demands(), [Demand::OtherThan(token.id())]);
+    assert_eq!(provider.demands(), [TokenRequirement::OtherThan(token.id())]);
 }
 
 #[tokio::test]
@@ -147,12 +150,12 @@ async fn a_newer_token_is_fetched_once_for_all_who_want_one() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();
     let old = manager.get_token().await.expect("a token");
-    let demand = Demand::NewerThan(old.id());
+    let demand = TokenRequirement::NewerThan(old.id());
     let (one, other) = tokio::join!(manager.get_token_for(demand), manager.get_token_for(demand));
     let newer = one.expect("a token").0;
     assert!(newer.id() != old.id() && newer.id() == other.expect("a token").0.id());
-    assert_eq!(manager.get_token_for(demand).await.expect("a token").1, TokenOrigin::Cached);
-    assert_eq!(provider.demands(), [Demand::Valid, demand]);
+    assert_eq!(manager.get_token_for(demand).await.expect("a token").1, TokenProvenance::Cached);
+    assert_eq!(provider.demands(), [TokenRequirement::Valid, demand]);
 }
 
 /// Fails as a provider does that has got its failure from another manager.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use forge_tests::fleet::{Failure, Outcome, Settings, State, What, name, now};
 use requestforge::{
-    AuthenticationError, ClientCredentialsTokenProvider, Clock, Credential, Grant, Moment,
+    AuthenticationError, ClientCredentialsTokenProvider, Clock, ClockReading, Credential, Grant,
     OAuth2TokenProviderBuilder, PasswordGrantTokenProvider, RedisTokenStorage, SystemClock, TokenManager,
     TokenProvider,
 };
@@ -179,8 +179,8 @@ fn chain(error: &dyn Error) -> String {
 struct AheadOfTime(i64);
 
 impl Clock for AheadOfTime {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let now = SystemClock.now();
-        Moment::from_millis(now.wall_millis().saturating_add(self.0), now.monotonic_millis())
+        ClockReading::from_millis(now.wall_millis().saturating_add(self.0), now.monotonic_millis())
     }
 }

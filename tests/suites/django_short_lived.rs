@@ -228,11 +228,11 @@ impl Load {
 /// The manager, and what the client gets of it.
 struct Watched {
     manager: TokenManager,
-    seen: StdMutex<Seen>,
+    seen: StdMutex<LeaseRead>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct LeaseRead {
     tokens: HashSet<TokenId>,
     /// Requests that found no token at hand.
     waits: u64,
@@ -246,7 +246,7 @@ struct Seen {
     stood_still: u64,
 }
 
-impl Seen {
+impl LeaseRead {
     fn answer(&mut self, status: StatusCode, time: Duration) {
         self.longest_answer = self.longest_answer.max(time);
         if status == StatusCode::UNAUTHORIZED && time > ADVISORY {
@@ -268,7 +268,7 @@ impl Seen {
     }
 }
 
-impl fmt::Debug for Seen {
+impl fmt::Debug for LeaseRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { waits, longest_wait, replays, answers, longest_answer, overtaken, stood_still, .. } = self;
         write!(
@@ -281,7 +281,7 @@ impl fmt::Debug for Seen {
 }
 
 impl Watched {
-    fn seen(&self) -> StdMutexGuard<'_, Seen> {
+    fn seen(&self) -> StdMutexGuard<'_, LeaseRead> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

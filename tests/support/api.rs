@@ -39,7 +39,7 @@ struct Shared {
     settings: Mutex<Settings>,
     holds: Holds,
     counts: Counts,
-    seen: Mutex<Seen>,
+    seen: Mutex<LeaseRead>,
 }
 
 #[derive(Clone)]
@@ -61,7 +61,7 @@ struct Counts {
 }
 
 #[derive(Default)]
-struct Seen {
+struct LeaseRead {
     sends: HashMap<String, usize>,
     /// Every token seen, with the number of tokens seen before it.
     tokens: HashMap<String, usize>,
@@ -211,7 +211,7 @@ impl Api {
         for count in counts {
             count.store(0, Ordering::SeqCst);
         }
-        *lock(&self.shared.seen) = Seen::default();
+        *lock(&self.shared.seen) = LeaseRead::default();
     }
 }
 

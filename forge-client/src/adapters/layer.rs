@@ -9,13 +9,13 @@ mod service;
 use std::fmt;
 use std::sync::Arc;
 
-use forge_core::{ConfigError, Judgement};
+use forge_core::{AuthVerdict, ConfigError};
 use http::response::Parts;
 use tower_layer::Layer;
 
 pub use self::body::{BodyCopy, CloneBody};
 pub use self::error::AuthServiceError;
-pub use self::grpc::grpc_judgement;
+pub use self::grpc::grpc_verdict;
 pub use self::service::AuthService;
 
 use self::destination::Destinations;
@@ -43,7 +43,7 @@ use crate::auth::{Auth, Scheme, TokenAuth};
 /// | --- | --- |
 /// | [`origin`](AuthLayerBuilder::origin), [`path_origin`](AuthLayerBuilder::path_origin) | one is needed |
 /// | [`copy_body_with`](AuthLayerBuilder::copy_body_with) | `Clone` |
-/// | [`judge_with`](AuthLayerBuilder::judge_with) | [`Judgement::of`] status and headers |
+/// | [`judge_with`](AuthLayerBuilder::judge_with) | [`AuthVerdict::of`] status and headers |
 ///
 /// - A request to any other origin is passed on as it is, and so is a header that the caller has set.
 /// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
@@ -67,12 +67,12 @@ struct Guard {
     judge: Option<Judge>,
 }
 
-type Judge = Box<dyn Fn(&Parts) -> Judgement + Send + Sync>;
+type Judge = Box<dyn Fn(&Parts) -> AuthVerdict + Send + Sync>;
 
 impl Guard {
-    fn judge(&self, head: &Parts) -> Judgement {
+    fn judge(&self, head: &Parts) -> AuthVerdict {
         match &self.judge {
-            None => Judgement::of(head.status, &head.headers),
+            None => AuthVerdict::of(head.status, &head.headers),
             Some(judge) => judge(head),
         }
     }
@@ -91,19 +91,25 @@ impl AuthLayer {
     /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
     /// [`TokenSource`](forge_core::TokenSource), or a provider.
     pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthLayerBuilder {
-        Self::with_auth_hook(auth.into())
+        Self::with_auth(auth.into())
     }
 
     /// Authentication of any kind, as
-    /// [`with_auth_hook`](crate::HttpClientConfigBuilder::with_auth_hook) takes it. An
+    /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it. An
     /// [`AuthHook`](crate::AuthHook) does not see bodies here.
-    pub fn with_auth_hook(auth: impl Into<Auth>) -> AuthLayerBuilder {
+    pub fn with_auth(auth: impl Into<Auth>) -> AuthLayerBuilder {
         AuthLayerBuilder {
             settings: Settings::new(auth.into()),
             path_origin: None,
             judge: None,
             copy: CloneBody,
         }
+    }
+
+    /// The former name of [`with_auth`](Self::with_auth).
+    #[deprecated(note = "renamed to `with_auth`")]
+    pub fn with_auth_hook(auth: impl Into<Auth>) -> AuthLayerBuilder {
+        Self::with_auth(auth)
     }
 }
 
@@ -125,11 +131,11 @@ impl<C> AuthLayerBuilder<C> {
     }
 
     /// What an answer says of the credential, where status and challenge do not tell. Default:
-    /// [`Judgement::of`] these. For gRPC: [`grpc_judgement`].
+    /// [`AuthVerdict::of`] these. For gRPC: [`grpc_verdict`].
     ///
-    /// Let it say [`Judgement::Accepted`] where a credential was good: renewals that nobody was helped by
+    /// Let it say [`AuthVerdict::Accepted`] where a credential was good: renewals that nobody was helped by
     /// back off.
-    pub fn judge_with(mut self, judge: impl Fn(&Parts) -> Judgement + Send + Sync + 'static) -> Self {
+    pub fn judge_with(mut self, judge: impl Fn(&Parts) -> AuthVerdict + Send + Sync + 'static) -> Self {
         self.judge = Some(Box::new(judge));
         self
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use forge_core::{ConfigError, Judgement, async_trait};
+use forge_core::{AuthVerdict, ConfigError, async_trait};
 use http::Extensions;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
@@ -67,13 +67,19 @@ impl AuthMiddleware {
     /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
     /// [`TokenSource`](forge_core::TokenSource), or a provider.
     pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
-        Self::with_auth_hook(auth.into())
+        Self::with_auth(auth.into())
     }
 
     /// Authentication of any kind, as
-    /// [`with_auth_hook`](crate::HttpClientConfigBuilder::with_auth_hook) takes it.
-    pub fn with_auth_hook(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
+    /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it.
+    pub fn with_auth(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
         AuthMiddlewareBuilder(Settings::new(auth.into()))
+    }
+
+    /// The former name of [`with_auth`](Self::with_auth).
+    #[deprecated(note = "renamed to `with_auth`")]
+    pub fn with_auth_hook(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
+        Self::with_auth(auth)
     }
 }
 
@@ -131,9 +137,9 @@ impl Middleware for AuthMiddleware {
                 let peeked = peek(response, MAX_EXAMINED, None).await;
                 (response, body) = (peeked.response, peeked.body);
             }
-            let judgement = Judgement::of(response.status(), response.headers());
+            let verdict = AuthVerdict::of(response.status(), response.headers());
             let examined = ExaminedResponse::of(&response, body.as_deref());
-            let replay = settle(&mut auth, judgement, &examined, spare.is_some()).await;
+            let replay = settle(&mut auth, verdict, &examined, spare.is_some()).await;
             let (Some(delay), Some(spare)) = (replay.map_err(Error::middleware)?, spare) else {
                 return Ok(response);
             };

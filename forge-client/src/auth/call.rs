@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use forge_core::{AuthenticationError, ConfigError, Credential, Judgement};
+use forge_core::{AuthVerdict, AuthenticationError, ConfigError, Credential};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::bare::BareRequest;
@@ -221,14 +221,14 @@ impl<'a> CallAuth<'a> {
 
     /// What an answer asks for.
     pub(crate) fn after(&self, response: &ExaminedResponse<'_>) -> Next {
-        self.after_judged(Judgement::of(response.status, response.headers), response)
+        self.after_verdict(AuthVerdict::of(response.status, response.headers), response)
     }
 
     /// The same, where another one has judged.
-    pub(crate) fn after_judged(&self, judgement: Judgement, response: &ExaminedResponse<'_>) -> Next {
+    pub(crate) fn after_verdict(&self, verdict: AuthVerdict, response: &ExaminedResponse<'_>) -> Next {
         match (&self.sent, &self.tokens) {
             (Some(credential), Some((auth, session))) => {
-                session.after(credential, judgement, response, auth.source())
+                session.after(credential, verdict, response, auth.source())
             }
             _ => Next::HandOn,
         }

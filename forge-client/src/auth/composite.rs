@@ -20,7 +20,7 @@ use super::scheme::Scheme;
 ///             .with(TokenAuth::new(manager).excluded_path_patterns(["/admin/*"]))
 ///             .with(BasicAuth::new("admin", "password")),
 ///     );
-/// let client = HttpClient::builder("https://api.example.com").with_auth_hook(auth).build()?;
+/// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
 /// # Ok(())
 /// # }
 /// ```

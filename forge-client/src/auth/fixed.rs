@@ -16,7 +16,7 @@ use super::scheme::Single;
 /// use forge_client::{ApiKeyAuth, HttpClient};
 ///
 /// let auth = ApiKeyAuth::new("your-key").header_name("X-Service-Key").excluded_paths(["/health"]);
-/// let client = HttpClient::builder("https://api.example.com").with_auth_hook(auth).build()?;
+/// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct ApiKeyAuth(Fixed);
 /// use forge_client::{BasicAuth, HttpClient};
 ///
 /// let auth = BasicAuth::new("user", "password").excluded_path_patterns(["/public/*"]);
-/// let client = HttpClient::builder("https://api.example.com").with_auth_hook(auth).build()?;
+/// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 #[derive(Clone)]

@@ -30,7 +30,7 @@ use url::Url;
 ///     }
 /// }
 ///
-/// let client = HttpClient::builder("https://api.example.com").with_auth_hook(Signed).build()?;
+/// let client = HttpClient::builder("https://api.example.com").with_auth(Signed).build()?;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait AuthHook: Send + Sync + fmt::Debug {

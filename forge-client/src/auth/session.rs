@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Credential, Judgement, TokenId, TokenSource};
+use forge_core::{AuthVerdict, Credential, TokenId, TokenSource};
 use http::{HeaderMap, StatusCode};
 
 use super::AuthRetryStrategy;
@@ -49,23 +49,23 @@ impl<'a> AuthSession<'a> {
 
     /// Whether the body must be at hand for [`after`](Self::after).
     pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self.strategy.reads_body() && Judgement::of(status, headers) == Judgement::Rejected
+        self.strategy.reads_body() && AuthVerdict::of(status, headers) == AuthVerdict::TokenRejected
     }
 
     pub(crate) fn after(
         &self,
         credential: &Credential,
-        judgement: Judgement,
+        verdict: AuthVerdict,
         response: &ExaminedResponse<'_>,
         source: &dyn TokenSource,
     ) -> Next {
-        match judgement {
-            Judgement::Accepted => {
+        match verdict {
+            AuthVerdict::Accepted => {
                 credential.mark_accepted();
                 Next::HandOn
             }
-            Judgement::Rejected => {
-                let delay = self.strategy.replay_after(self.replays + 1, response);
+            AuthVerdict::TokenRejected => {
+                let delay = self.strategy.delay_before_replay(self.replays + 1, response);
                 let schedule = delay.and_then(|delay| self.schedule(credential, delay, source));
                 schedule.map_or(Next::HandOn, Next::Renew)
             }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn after(session: &AuthSession<'_>, rejected: &Credential) -> Next {
-        session.after(rejected, Judgement::Rejected, &unauthorized(), &Source::default())
+        session.after(rejected, AuthVerdict::TokenRejected, &unauthorized(), &Source::default())
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
 
         let source = backs_off(60);
         let schedule = ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay };
-        let next = session.after(one, Judgement::Rejected, &unauthorized(), &source);
+        let next = session.after(one, AuthVerdict::TokenRejected, &unauthorized(), &source);
         assert_eq!((next, source.rejected.lock().unwrap().len()), (Next::Renew(schedule), 0), "at once");
         assert!(session.replay_with(one, Some(Arc::clone(two))));
 
@@ -209,14 +209,14 @@ mod tests {
             (with(backs_off(61), three), delay),
             (backs_off(60), until_over(MAX_BACK_OFF)),
         ] {
-            let next = session.after(two, Judgement::Rejected, &unauthorized(), &source);
+            let next = session.after(two, AuthVerdict::TokenRejected, &unauthorized(), &source);
             let schedule = ReplaySchedule { before_renewal: waits, before_replay: Duration::ZERO };
             assert_eq!(next, Next::Renew(schedule));
             assert_eq!(*source.rejected.lock().unwrap(), [two.id()], "marked before the wait begins");
         }
         for back_off in [MAX_BACK_OFF + Duration::from_millis(1), Duration::MAX] {
             let source = Source { next_renewal_in: Some(back_off), ..Source::default() };
-            let next = session.after(two, Judgement::Rejected, &unauthorized(), &source);
+            let next = session.after(two, AuthVerdict::TokenRejected, &unauthorized(), &source);
             assert_eq!((next, source.rejected.lock().unwrap().len()), (Next::HandOn, 1), "{back_off:?}");
         }
     }
@@ -250,8 +250,8 @@ mod tests {
         for (status, accepted) in [(401, false), (403, false), (302, false), (500, false), (200, true)] {
             let response =
                 ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
-            let judgement = Judgement::of(response.status, response.headers);
-            session.after(&one, judgement, &response, &Source::default());
+            let verdict = AuthVerdict::of(response.status, response.headers);
+            session.after(&one, verdict, &response, &Source::default());
             assert_eq!(one.was_accepted(), accepted, "{status}");
         }
     }

@@ -18,9 +18,16 @@ use crate::backoff::Backoff;
 /// that was rejected is sent again, and a body that cannot be replayed is sent once.
 pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
     /// The delay before replay number `replay` (from 1 on); `None`: the answer goes to the caller.
-    fn replay_after(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration>;
+    fn delay_before_replay(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration>;
 
-    /// Whether the body must be read before [`replay_after`](Self::replay_after) can decide.
+    /// The former name of [`delay_before_replay`](Self::delay_before_replay), for callers.
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `delay_before_replay`")]
+    fn replay_after(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
+        self.delay_before_replay(replay, response)
+    }
+
+    /// Whether the body must be read before [`delay_before_replay`](Self::delay_before_replay) can decide.
     /// Default: no. It stays readable for the caller either way.
     fn reads_body(&self) -> bool {
         false
@@ -81,7 +88,7 @@ impl Default for SimpleAuthRetryStrategy {
 }
 
 impl AuthRetryStrategy for SimpleAuthRetryStrategy {
-    fn replay_after(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
+    fn delay_before_replay(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
         (replay <= self.max_retries).then_some(self.delay)
     }
 }
@@ -162,7 +169,7 @@ impl Default for ExponentialAuthRetryStrategy {
 }
 
 impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
-    fn replay_after(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
+    fn delay_before_replay(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
         (replay <= self.max_retries).then(|| self.backoff.delay(replay))
     }
 }
@@ -210,7 +217,7 @@ impl ConditionalAuthRetryStrategy {
 }
 
 impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
-    fn replay_after(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
+    fn delay_before_replay(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
         (replay <= self.max_retries && (self.condition)(response)).then_some(self.delay)
     }
 
@@ -242,7 +249,9 @@ mod tests {
     fn exponential_delays_end() {
         let exact = ExponentialAuthRetryStrategy::new().jitter(false);
         let delays: Vec<_> = (1..=3)
-            .map(|replay| rejected(None, |r| exact.replay_after(replay, r)).map(|delay| delay.as_millis()))
+            .map(|replay| {
+                rejected(None, |r| exact.delay_before_replay(replay, r)).map(|delay| delay.as_millis())
+            })
             .collect();
         assert_eq!(delays, [Some(500), Some(1000), None]);
     }
@@ -250,10 +259,10 @@ mod tests {
     #[test]
     fn a_condition_decides_whether_to_replay_and_the_setting_decides_when() {
         let strategy = ConditionalAuthRetryStrategy::new(|_| true);
-        assert_eq!(rejected(None, |r| strategy.replay_after(1, r)), Some(Duration::ZERO));
+        assert_eq!(rejected(None, |r| strategy.delay_before_replay(1, r)), Some(Duration::ZERO));
         let delay = Duration::from_millis(500);
         let strategy = strategy.max_retries(2).delay(delay);
-        let delays = [1, 2, 3].map(|replay| rejected(None, |r| strategy.replay_after(replay, r)));
+        let delays = [1, 2, 3].map(|replay| rejected(None, |r| strategy.delay_before_replay(replay, r)));
         assert_eq!(delays, [Some(delay), Some(delay), None]);
     }
 
@@ -264,9 +273,13 @@ mod tests {
             body.is_some_and(|body| body["error"] == "token_expired")
         });
         assert!(strategy.reads_body());
-        assert!(rejected(Some(br#"{"error":"token_expired"}"#), |r| strategy.replay_after(1, r)).is_some());
-        assert!(rejected(Some(br#"{"error":"token_expired"}"#), |r| strategy.replay_after(2, r)).is_none());
-        assert!(rejected(Some(b"no JSON"), |r| strategy.replay_after(1, r)).is_none());
-        assert!(rejected(None, |r| strategy.replay_after(1, r)).is_none());
+        assert!(
+            rejected(Some(br#"{"error":"token_expired"}"#), |r| strategy.delay_before_replay(1, r)).is_some()
+        );
+        assert!(
+            rejected(Some(br#"{"error":"token_expired"}"#), |r| strategy.delay_before_replay(2, r)).is_none()
+        );
+        assert!(rejected(Some(b"no JSON"), |r| strategy.delay_before_replay(1, r)).is_none());
+        assert!(rejected(None, |r| strategy.delay_before_replay(1, r)).is_none());
     }
 }

@@ -8,11 +8,11 @@ use crate::auth::{ApiKeyAuth, Auth, BasicAuth, Fixed, TokenAuth};
 impl<T> HttpClientConfigBuilder<T> {
     /// A token that never changes (RFC 6750). The token must be printable ASCII and not empty. The last of
     /// this, [`with_basic_auth`], [`with_token_auth`]
-    /// and [`with_auth_hook`] counts.
+    /// and [`with_auth`] counts.
     ///
     /// [`with_basic_auth`]: Self::with_basic_auth
     /// [`with_token_auth`]: Self::with_token_auth
-    /// [`with_auth_hook`]: Self::with_auth_hook
+    /// [`with_auth`]: Self::with_auth
     ///
     /// ```no_run
     /// use forge_client::{HttpClient, HttpClientConfigBuilder};
@@ -30,7 +30,7 @@ impl<T> HttpClientConfigBuilder<T> {
     /// # }
     /// ```
     pub fn with_bearer_token(self, token: impl Into<Secret>) -> Self {
-        self.with_auth_hook(Fixed::bearer(&token.into()))
+        self.with_auth(Fixed::bearer(&token.into()))
     }
 
     /// HTTP Basic authentication (RFC 7617). A [`BasicAuth`] has more settings.
@@ -45,7 +45,7 @@ impl<T> HttpClientConfigBuilder<T> {
     /// # Ok::<_, forge_client::HttpClientError>(())
     /// ```
     pub fn with_basic_auth(self, username: &str, password: impl Into<Secret>) -> Self {
-        self.with_auth_hook(BasicAuth::new(username, password))
+        self.with_auth(BasicAuth::new(username, password))
     }
 
     /// Tokens from a source, renewed when they are rejected: a [`TokenAuth`] with settings, or just
@@ -70,14 +70,19 @@ impl<T> HttpClientConfigBuilder<T> {
     /// # }
     /// ```
     pub fn with_token_auth(self, auth: impl Into<TokenAuth>) -> Self {
-        self.with_auth_hook(auth.into())
+        self.with_auth(auth.into())
     }
 
     /// Authentication of any kind: a [`TokenAuth`], [`ApiKeyAuth`] or [`BasicAuth`], several of them as a
     /// [`CompositeAuth`](crate::CompositeAuth), or an [`AuthHook`](crate::AuthHook) of one's own.
-    pub fn with_auth_hook(mut self, auth: impl Into<Auth>) -> Self {
+    pub fn with_auth(mut self, auth: impl Into<Auth>) -> Self {
         self.auth = Some(auth.into());
         self
+    }
+
+    /// The documents' name of [`with_auth`](Self::with_auth).
+    pub fn with_auth_hook(self, auth: impl Into<Auth>) -> Self {
+        self.with_auth(auth)
     }
 
     /// An API key in the header `X-API-Key`, besides whatever else authenticates: printable ASCII, and not empty.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{ConfigError, may_name_a_credential};
+use forge_core::{ConfigError, looks_like_credential_name};
 use http::{HeaderMap, HeaderName};
 
 use crate::auth::Scheme;
@@ -98,7 +98,7 @@ impl Settings {
     fn has_credentials(&self) -> bool {
         let mut headers = self.default_headers.iter();
         self.authentication.is_some()
-            || headers.any(|(name, value)| value.is_sensitive() || may_name_a_credential(name.as_str()))
+            || headers.any(|(name, value)| value.is_sensitive() || looks_like_credential_name(name.as_str()))
     }
 
     pub(super) fn into_client(self) -> Result<Inner, HttpClientError> {

@@ -34,8 +34,8 @@ impl<S: RetryStrategy> CircuitBreakerRetryStrategy<S> {
 }
 
 impl<S: RetryStrategy> RetryStrategy for CircuitBreakerRetryStrategy<S> {
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        self.strategy.retry_after(retry, outcome)
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        self.strategy.delay_before_retry(retry, outcome)
     }
 
     fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {

@@ -31,7 +31,7 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 /// struct DuringDeployments;
 ///
 /// impl RetryStrategy for DuringDeployments {
-///     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+///     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
 ///         let is_down = outcome.status_code().is_some_and(|status| status == 502);
 ///         (retry <= 2 && is_down).then_some(Duration::from_secs(5))
 ///     }
@@ -43,10 +43,17 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 /// ```
 pub trait RetryStrategy: Send + Sync + fmt::Debug {
     /// The delay before retry number `retry` (from 1 on); `None`: the outcome goes to the caller.
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration>;
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration>;
+
+    /// The former name of [`delay_before_retry`](Self::delay_before_retry), for callers.
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `delay_before_retry`")]
+    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+        self.delay_before_retry(retry, outcome)
+    }
 
     /// Whether the body of a response with this status and these headers must be read before
-    /// [`retry_after`](Self::retry_after) can decide, up to 64 KiB of it. Default: no. It stays readable for
+    /// [`delay_before_retry`](Self::delay_before_retry) can decide, up to 64 KiB of it. Default: no. It stays readable for
     /// the caller either way, who has to wait for it, though: for one that never ends until the time-out.
     ///
     /// ```
@@ -59,7 +66,7 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     /// struct WhileLocked;
     ///
     /// impl RetryStrategy for WhileLocked {
-    ///     fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    ///     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
     ///         let RetryOutcome::Response(response) = outcome else { return None };
     ///         let body: serde_json::Value = response.json_or_none()?;
     ///         (retry <= 2 && body["error"] == "locked").then_some(Duration::from_secs(1))
@@ -136,7 +143,7 @@ impl<'a> RetryOutcome<'a> {
 pub struct NoRetryStrategy;
 
 impl RetryStrategy for NoRetryStrategy {
-    fn retry_after(&self, _retry: u32, _outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, _retry: u32, _outcome: &RetryOutcome<'_>) -> Option<Duration> {
         None
     }
 }
@@ -209,7 +216,7 @@ impl Default for SimpleRetryStrategy {
 }
 
 impl RetryStrategy for SimpleRetryStrategy {
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         (retry <= self.max_retries && self.retryable.contains(outcome)).then_some(self.delay)
     }
 }
@@ -320,7 +327,7 @@ impl Default for ExponentialBackoffRetryStrategy {
 }
 
 impl RetryStrategy for ExponentialBackoffRetryStrategy {
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         (retry <= self.max_retries && self.retryable.contains(outcome)).then(|| self.backoff.delay(retry))
     }
 }
@@ -333,7 +340,7 @@ mod tests {
         let headers = HeaderMap::new();
         let status = StatusCode::from_u16(status).unwrap();
         let response = ExaminedResponse { status, headers: &headers, body: None };
-        strategy.retry_after(retry, &RetryOutcome::Response(response))
+        strategy.delay_before_retry(retry, &RetryOutcome::Response(response))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Automaton, MAX_NEEDLE_LEN, MAX_SECRETS, MIN_PART_LEN, Reading, Secre
 /// The function finds all occurrences of all secrets before it masks any, so that overlapping secrets are
 /// masked completely. It masks the whole text in four cases:
 ///
-/// - the text contains a secret in another form (see [`echoes`](super::echoes)), whose place is unknown;
+/// - the text contains a secret in another form (see [`contains_secret`](super::contains_secret)), whose place is unknown;
 /// - a secret of fewer than 4 bytes stands by itself, since the gap would reveal it;
 /// - secrets of 128 bytes or more occur more than 16 times;
 /// - there are more than 1,024 secrets.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Value, json};
 
-use crate::{Acquired, CoolDown, MarkTakeover, Seen, Spending, TokenData, TokenStorage};
+use crate::{
+    CoolDown, CoolDownPolicy, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, TokenData, TokenStorage,
+};
 
 /// Runs the whole suite on a storage. Keys start with `prefix`; choose one that nobody else uses at
 /// the same time.
@@ -162,15 +164,15 @@ async fn compares_before_deleting(storage: &dyn TokenStorage, key: &str) {
 async fn leases_exclude(storage: &dyn TokenStorage, key: &str) {
     let Some(leases) = storage.leases() else { return };
     let mut held = leases.lease(key);
-    assert_held(&expect(held.acquire(true).await), 0);
+    assert_held(&expect(held.acquire(CoolDownPolicy::Respect).await), 0);
     let mut other = leases.lease(&format!("{key}:other"));
-    assert_held(&expect(other.acquire(true).await), 0);
+    assert_held(&expect(other.acquire(CoolDownPolicy::Respect).await), 0);
     drop(other);
 
     let mut second = leases.lease(key);
     {
         // No runtime here to time out with: the second acquisition is polled by hand.
-        let mut acquiring = second.acquire(true);
+        let mut acquiring = second.acquire(CoolDownPolicy::Respect);
         for _ in 0..10 {
             // Made anew each time: kept until the end, it would make this a check that no task can run.
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -182,14 +184,14 @@ async fn leases_exclude(storage: &dyn TokenStorage, key: &str) {
     }
     drop(second);
     let mut third = leases.lease(key);
-    assert_held(&expect(third.acquire(true).await), 0);
+    assert_held(&expect(third.acquire(CoolDownPolicy::Respect).await), 0);
 }
 
 async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
     let Some(leases) = storage.leases() else { return };
     let token = |name: &str| TokenData::new(name);
     let (mut holder, mut late) = (leases.lease(key), leases.lease(key));
-    assert_held(&expect(holder.acquire(true).await), 0);
+    assert_held(&expect(holder.acquire(CoolDownPolicy::Respect).await), 0);
     assert!(
         !expect(late.store(&token("late"), None).await),
         "while another holds the lease, nothing is stored"
@@ -212,11 +214,11 @@ async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
     assert_eq!(expect(storage.get(key).await), Some(token("two")));
 
     let mut next = leases.lease(key);
-    assert_held(&expect(next.acquire(true).await), 0);
-    match next.seen() {
-        Seen::Untold => {}
-        Seen::Nothing => panic!("a lease must not say that there is nothing where there is a token"),
-        Seen::Token(seen) => {
+    assert_held(&expect(next.acquire(CoolDownPolicy::Respect).await), 0);
+    match next.take_read() {
+        LeaseRead::NotReported => {}
+        LeaseRead::Missing => panic!("a lease must not say that there is nothing where there is a token"),
+        LeaseRead::Token(seen) => {
             assert_eq!(seen, token("two"), "a lease that says what is there says what is there");
         }
     }
@@ -237,7 +239,7 @@ async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorag
             expect(storage.set(key, present).await);
         }
         let mut overtaken = leases.lease(key);
-        assert_held(&expect(overtaken.acquire(true).await), 0);
+        assert_held(&expect(overtaken.acquire(CoolDownPolicy::Respect).await), 0);
         expect(storage.delete(key).await);
         let read = present.map(TokenData::id);
         let is_stored = expect(overtaken.store(&new, read).await);
@@ -245,7 +247,7 @@ async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorag
         assert_eq!(expect(storage.get(key).await), None, "`store` must not undo a deletion");
         // `store` gave the lease back all the same. A lease that is acquired after the deletion may store.
         let mut next = leases.lease(key);
-        assert_held(&expect(next.acquire(true).await), 0);
+        assert_held(&expect(next.acquire(CoolDownPolicy::Respect).await), 0);
         let is_stored = expect(overtaken.store(&new, None).await);
         assert!(!is_stored, "`store` must also store nothing when it is called again");
         assert!(expect(next.store(&new, None).await), "a lease acquired after the deletion must store");
@@ -255,14 +257,14 @@ async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorag
 
     // The deletion of another key.
     let mut held = leases.lease(key);
-    assert_held(&expect(held.acquire(true).await), 0);
+    assert_held(&expect(held.acquire(CoolDownPolicy::Respect).await), 0);
     expect(storage.delete(&format!("{key}:other")).await);
     assert!(expect(held.store(&new, None).await), "`delete` of another key must not prevent `store`");
 
     let Some(comparing) = storage.compare_and_delete() else { return };
     expect(storage.set(key, &old).await);
     let mut renewing = leases.lease(key);
-    assert_held(&expect(renewing.acquire(true).await), 0);
+    assert_held(&expect(renewing.acquire(CoolDownPolicy::Respect).await), 0);
     assert!(expect(comparing.delete_if(key, old.id()).await));
     assert!(expect(renewing.store(&new, None).await), "`delete_if` must not prevent `store`");
     assert_eq!(expect(storage.get(key).await), Some(new));
@@ -275,46 +277,46 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     expect(storage.set(key, &old).await);
 
     let mut stranger = leases.lease(key);
-    let spending = expect(stranger.spend(old.id(), MarkTakeover::Never).await);
-    assert_eq!(spending, Spending::LeaseLost, "who does not hold the lease marks nothing");
+    let spending = expect(stranger.mark_refresh_token(old.id(), MarkTakeover::Never).await);
+    assert_eq!(spending, RefreshMark::LeaseLost, "who does not hold the lease marks nothing");
 
     let mut holder = leases.lease(key);
-    assert_held(&expect(holder.acquire(true).await), 0);
-    assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Never).await), Spending::Ours);
+    assert_held(&expect(holder.acquire(CoolDownPolicy::Respect).await), 0);
+    assert_eq!(expect(holder.mark_refresh_token(old.id(), MarkTakeover::Never).await), RefreshMark::Ours);
     assert_eq!(
-        expect(holder.spend(old.id(), MarkTakeover::Never).await),
-        Spending::Ours,
+        expect(holder.mark_refresh_token(old.id(), MarkTakeover::Never).await),
+        RefreshMark::Ours,
         "`spend` must return `Ours` again for the lease's own mark"
     );
-    expect(holder.unspend(old.id()).await);
-    assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Never).await), Spending::Ours);
+    expect(holder.clear_mark(old.id()).await);
+    assert_eq!(expect(holder.mark_refresh_token(old.id(), MarkTakeover::Never).await), RefreshMark::Ours);
     assert_eq!(expect(storage.get(key).await), Some(old.clone()), "a mark changes no token");
 
     // The holder goes away without an answer from the token endpoint.
     drop(holder);
     let mut successor = leases.lease(key);
-    assert_held(&expect(successor.acquire(true).await), 0);
+    assert_held(&expect(successor.acquire(CoolDownPolicy::Respect).await), 0);
     let is_foreign = |spending| match spending {
-        Spending::Foreign { age } => age.is_none_or(|age| age < Duration::from_secs(60)),
+        RefreshMark::Foreign { age } => age.is_none_or(|age| age < Duration::from_secs(60)),
         _ => false,
     };
-    let never = expect(successor.spend(old.id(), MarkTakeover::Never).await);
+    let never = expect(successor.mark_refresh_token(old.id(), MarkTakeover::Never).await);
     assert!(is_foreign(never), "`spend` must return `Foreign` for the mark of an earlier lease");
-    assert_eq!(expect(successor.spend(old.id(), MarkTakeover::Once).await), Spending::Ours);
+    assert_eq!(expect(successor.mark_refresh_token(old.id(), MarkTakeover::Once).await), RefreshMark::Ours);
     drop(successor);
     let mut holder = leases.lease(key);
-    assert_held(&expect(holder.acquire(true).await), 0);
-    let again = expect(holder.spend(old.id(), MarkTakeover::Once).await);
+    assert_held(&expect(holder.acquire(CoolDownPolicy::Respect).await), 0);
+    let again = expect(holder.mark_refresh_token(old.id(), MarkTakeover::Once).await);
     assert!(is_foreign(again), "`MarkTakeover::Once` must not take a mark over twice");
-    assert_eq!(expect(holder.spend(old.id(), MarkTakeover::Always).await), Spending::Ours);
+    assert_eq!(expect(holder.mark_refresh_token(old.id(), MarkTakeover::Always).await), RefreshMark::Ours);
 
     let new = TokenData::new("new").with_refresh_token("refresh 2");
     assert!(expect(holder.store(&new, Some(old.id())).await));
     let mut next = leases.lease(key);
-    assert_held(&expect(next.acquire(true).await), 0);
+    assert_held(&expect(next.acquire(CoolDownPolicy::Respect).await), 0);
     assert_eq!(
-        expect(next.spend(new.id(), MarkTakeover::Never).await),
-        Spending::Ours,
+        expect(next.mark_refresh_token(new.id(), MarkTakeover::Never).await),
+        RefreshMark::Ours,
         "`store` must remove the mark of the token that it replaces"
     );
     drop(next);
@@ -324,12 +326,12 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
 async fn shares_cool_downs(storage: &dyn TokenStorage, key: &str) {
     let Some(leases) = storage.leases() else { return };
     let mut failing = leases.lease(key);
-    assert_held(&expect(failing.acquire(true).await), 0);
+    assert_held(&expect(failing.acquire(CoolDownPolicy::Respect).await), 0);
     let begun = CoolDown::new(Duration::from_secs(60), 3).with_status(503);
     expect(failing.fail(&begun).await);
 
     let mut next = leases.lease(key);
-    let Acquired::CoolingDown(cool_down) = expect(next.acquire(true).await) else {
+    let LeaseOutcome::CoolingDown(cool_down) = expect(next.acquire(CoolDownPolicy::Respect).await) else {
         panic!("after a failure that all would meet with, all must wait");
     };
     assert_eq!((cool_down.failures(), cool_down.status()), (3, Some(503)));
@@ -339,16 +341,16 @@ async fn shares_cool_downs(storage: &dyn TokenStorage, key: &str) {
         cool_down.left()
     );
 
-    let acquired = expect(next.acquire(false).await);
+    let acquired = expect(next.acquire(CoolDownPolicy::Ignore).await);
     assert_held(&acquired, 3);
     assert!(expect(next.store(&TokenData::new("t"), None).await));
     let mut after = leases.lease(key);
-    assert_held(&expect(after.acquire(true).await), 0);
+    assert_held(&expect(after.acquire(CoolDownPolicy::Respect).await), 0);
     expect(storage.delete(key).await);
 }
 
-fn assert_held(acquired: &Acquired, failures: u32) {
-    assert_eq!(*acquired, Acquired::Held { failures }, "a lease that nobody holds must be given");
+fn assert_held(acquired: &LeaseOutcome, failures: u32) {
+    assert_eq!(*acquired, LeaseOutcome::Held { failures }, "a lease that nobody holds must be given");
 }
 
 #[expect(clippy::panic, reason = "a conformance check reports by panicking, as any test does")]

@@ -7,15 +7,15 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Generation {
     counter: Arc<AtomicU64>,
-    freshness: Option<Freshness>,
+    staleness_limits: Option<StalenessLimits>,
 }
 
 impl Generation {
     /// How things stand. Read it before the storage: if it still is the same later, so is the token.
     #[must_use]
     #[inline]
-    pub fn current(&self) -> Version {
-        Version(self.counter.load(Ordering::Acquire))
+    pub fn current(&self) -> GenerationStamp {
+        GenerationStamp(self.counter.load(Ordering::Acquire))
     }
 
     /// Tells this counter, and so one key in one storage, from all others that somebody holds at the time.
@@ -26,8 +26,8 @@ impl Generation {
 
     /// How far the counter can be trusted; `None`: it sees every change.
     #[must_use]
-    pub fn freshness(&self) -> Option<Freshness> {
-        self.freshness
+    pub fn staleness_limits(&self) -> Option<StalenessLimits> {
+        self.staleness_limits
     }
 }
 
@@ -37,12 +37,12 @@ pub struct GenerationId(usize);
 
 /// What a [`Generation`] was when it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version(u64);
+pub struct GenerationStamp(u64);
 
 /// Above the changes, which would take millions of years to get there.
-const DOUBT: u64 = 1 << 48;
+const UNCERTAINTY: u64 = 1 << 48;
 
-impl Version {
+impl GenerationStamp {
     /// Whether there was exactly one change since, and no doubt.
     #[must_use]
     pub fn is_next_after(self, before: Self) -> bool {
@@ -52,13 +52,13 @@ impl Version {
     /// Whether there was no change that is known of; there may be doubt.
     #[must_use]
     pub fn has_same_changes(self, other: Self) -> bool {
-        self.0 % DOUBT == other.0 % DOUBT
+        self.0 % UNCERTAINTY == other.0 % UNCERTAINTY
     }
 }
 
 /// How far a storage's announcements can be trusted where they come over a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
+pub struct StalenessLimits {
     /// After this time the token at hand is compared with the storage's, in the background: some who
     /// write to it may announce nothing.
     pub recheck_after: Duration,
@@ -72,12 +72,12 @@ pub struct Freshness {
 /// A storage calls [`bump`](Self::bump) once after each `set`, `delete` and successful
 /// compare-and-delete, and [`bump_all`](Self::bump_all) after a clear. Eviction is no change: who
 /// has the token may go on using it. Where a storage cannot tell whether something has changed, it calls
-/// [`doubt`](Self::doubt) or [`doubt_all`](Self::doubt_all): it is asked again, and what is at hand
+/// [`mark_uncertain`](Self::mark_uncertain) or [`mark_all_uncertain`](Self::mark_all_uncertain): it is asked again, and what is at hand
 /// stays valid if it cannot be.
 #[derive(Debug, Default)]
 pub struct Generations {
     counters: Mutex<Counters>,
-    freshness: Option<Freshness>,
+    staleness_limits: Option<StalenessLimits>,
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +89,8 @@ struct Counters {
 impl Generations {
     /// Counters that may miss something, and how far they can be trusted. Those of `default()` do not.
     #[must_use]
-    pub fn with_freshness(freshness: Freshness) -> Self {
-        Self { freshness: Some(freshness), ..Self::default() }
+    pub fn with_staleness_limits(staleness_limits: StalenessLimits) -> Self {
+        Self { staleness_limits: Some(staleness_limits), ..Self::default() }
     }
 
     /// The counter of a key.
@@ -99,7 +99,7 @@ impl Generations {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let known = counters.by_key.get(key).and_then(Weak::upgrade);
         let counter = known.unwrap_or_else(|| counters.begin(key));
-        Generation { counter, freshness: self.freshness }
+        Generation { counter, staleness_limits: self.staleness_limits }
     }
 
     /// Tells those who watch the key that it has changed. Call it when the change can be read.
@@ -113,13 +113,32 @@ impl Generations {
     }
 
     /// Tells those who watch the key that it may have changed.
-    pub fn doubt(&self, key: &str) {
-        self.advance(key, DOUBT);
+    pub fn mark_uncertain(&self, key: &str) {
+        self.advance(key, UNCERTAINTY);
     }
 
     /// Tells everybody that their key may have changed.
+    pub fn mark_all_uncertain(&self) {
+        self.advance_all(UNCERTAINTY);
+    }
+
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `with_staleness_limits`")]
+    #[must_use]
+    pub fn with_freshness(limits: StalenessLimits) -> Self {
+        Self::with_staleness_limits(limits)
+    }
+
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `mark_uncertain`")]
+    pub fn doubt(&self, key: &str) {
+        self.mark_uncertain(key);
+    }
+
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `mark_all_uncertain`")]
     pub fn doubt_all(&self) {
-        self.advance_all(DOUBT);
+        self.mark_all_uncertain();
     }
 
     fn advance(&self, key: &str, by: u64) {
@@ -164,11 +183,13 @@ mod tests {
         let (a, again, b) = (generations.of("a"), generations.of("a"), generations.of("b"));
         generations.bump("a");
         generations.bump("nobody watches this");
-        assert!(a.current().is_next_after(Version(0)));
-        assert_eq!((again.current(), b.current()), (a.current(), Version(0)));
+        assert!(a.current().is_next_after(GenerationStamp(0)));
+        assert_eq!((again.current(), b.current()), (a.current(), GenerationStamp(0)));
         assert!(a.id() == again.id() && a.id() != b.id());
         generations.bump_all();
-        assert!(a.current().is_next_after(Version(1)) && b.current().is_next_after(Version(0)));
+        assert!(
+            a.current().is_next_after(GenerationStamp(1)) && b.current().is_next_after(GenerationStamp(0))
+        );
     }
 
     #[test]
@@ -176,14 +197,14 @@ mod tests {
         let generations = Generations::default();
         let (a, b) = (generations.of("a"), generations.of("b"));
         let before = a.current();
-        generations.doubt("a");
+        generations.mark_uncertain("a");
         let doubted = a.current();
         assert!(doubted != before && doubted.has_same_changes(before) && !doubted.is_next_after(before));
         assert_eq!(b.current(), before);
         generations.bump("a");
         assert!(!a.current().has_same_changes(before) && !a.current().is_next_after(before));
         assert!(a.current().is_next_after(doubted));
-        generations.doubt_all();
+        generations.mark_all_uncertain();
         assert!(b.current() != before && b.current().has_same_changes(before));
     }
 
@@ -196,6 +217,6 @@ mod tests {
         }
         assert!(generations.counters.lock().unwrap().by_key.len() <= 128);
         generations.bump("kept");
-        assert!(kept.current().is_next_after(Version(0)));
+        assert!(kept.current().is_next_after(GenerationStamp(0)));
     }
 }

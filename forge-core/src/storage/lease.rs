@@ -22,37 +22,40 @@ pub trait TokenLeases: Send + Sync {
 /// which asks for it once more, and compares.
 #[async_trait]
 pub trait TokenLease: Send + Sync {
-    /// Waits until the lease is ours, or something else makes waiting needless.
-    ///
-    /// `heed_cool_down`: whether a cool-down that another user has begun is a reason not to give it.
+    /// Waits until the lease is ours, or something else makes waiting needless. The policy says whether the
+    /// storage grants the lease during a cool-down that another user of the storage has begun.
     ///
     /// # Errors
     ///
     /// No lease can be had; the caller goes on without one.
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError>;
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError>;
 
     /// What the storage had at the moment in which [`acquire`](Self::acquire) gave the lease, where the
     /// answer said that, too: it saves the holder from reading again. Asked once, right after that. Default:
     /// it was not told.
-    fn seen(&mut self) -> Seen {
-        Seen::Untold
+    fn take_read(&mut self) -> LeaseRead {
+        LeaseRead::NotReported
     }
 
     /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
     /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark belongs to this lease: each later
-    /// lease gets [`Spending::Foreign`], until the next [`store`](Self::store) removes the mark.
+    /// lease gets [`RefreshMark::Foreign`], until the next [`store`](Self::store) removes the mark.
     ///
     /// # Errors
     ///
     /// The storage could not be told, and so nobody knows.
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError>;
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError>;
 
     /// Takes the mark away again: the refresh token was not used up.
     ///
     /// # Errors
     ///
     /// The storage could not be told; the mark stays.
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError>;
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError>;
 
     /// Stores a token and gives the lease back, in one step: if the lease still is ours, or if nobody
     /// holds it and the storage still has what was `read` (`None`: no token). Says whether it did. What
@@ -76,10 +79,19 @@ pub trait TokenLease: Send + Sync {
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError>;
 }
 
-/// What waiting for a lease has led to.
+/// Whether [`TokenLease::acquire`] respects a cool-down that another user of the storage has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoolDownPolicy {
+    /// The storage answers [`LeaseOutcome::CoolingDown`] as long as a cool-down lasts.
+    Respect,
+    /// The storage grants the lease even during a cool-down.
+    Ignore,
+}
+
+/// How waiting for a lease ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Acquired {
+pub enum LeaseOutcome {
     /// The lease is ours. Read the storage again, unless the lease has [seen](TokenLease::seen) what is there:
     /// whoever had it before has probably left a token.
     Held {
@@ -92,25 +104,25 @@ pub enum Acquired {
     CoolingDown(CoolDown),
 }
 
-/// What the storage had when a lease was given.
+/// The token of the key that the storage had when it granted a lease.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Seen {
-    /// Nobody said: read it.
-    Untold,
-    /// No token.
-    Nothing,
-    /// This token.
+pub enum LeaseRead {
+    /// The storage did not report it: the holder has to read the storage.
+    NotReported,
+    /// The storage had no token.
+    Missing,
+    /// The storage had this token.
     Token(TokenData),
 }
 
-impl From<Option<TokenData>> for Seen {
+impl From<Option<TokenData>> for LeaseRead {
     fn from(present: Option<TokenData>) -> Self {
-        present.map_or(Self::Nothing, Self::Token)
+        present.map_or(Self::Missing, Self::Token)
     }
 }
 
-/// Whether [`TokenLease::spend`] may take over the mark of an earlier lease.
+/// Whether [`TokenLease::mark_refresh_token`] may take over the mark of an earlier lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkTakeover {
     /// Leave a foreign mark alone.
@@ -124,7 +136,7 @@ pub enum MarkTakeover {
 /// Whether a refresh token may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Spending {
+pub enum RefreshMark {
     /// It may: it bears our mark.
     Ours,
     /// It was sent before, or may have been: it bears the mark of an earlier lease.

@@ -13,7 +13,7 @@ use http::header::SET_COOKIE;
 
 use super::place::{HeaderSource, Place};
 use super::{
-    Body, ContentType, Dynamic, Header, HttpMethod, HttpTokenFetcher, NO_NESTING, Parts, RequestValue,
+    ContentType, Dynamic, HttpMethod, HttpTokenFetcher, InBody, InHeader, NO_NESTING, Parts, RequestValue,
 };
 
 /// Settings of an [`HttpTokenFetcher`].
@@ -35,20 +35,20 @@ use super::{
 ///
 /// | setting | default |
 /// | --- | --- |
-/// | [`token_field`](HttpTokenFetcherBuilder::<Body>::token_field) | `access_token` |
-/// | [`token_type_field`](HttpTokenFetcherBuilder::<Body>::token_type_field) | `token_type` |
-/// | [`default_token_type`](HttpTokenFetcherBuilder::<Body>::default_token_type) | `Bearer` |
-/// | [`expires_in_field`](HttpTokenFetcherBuilder::<Body>::expires_in_field) | `expires_in` |
-/// | [`expires_at_field`](HttpTokenFetcherBuilder::<Body>::expires_at_field) | none |
-/// | [`refresh_token_field`](HttpTokenFetcherBuilder::<Body>::refresh_token_field) | `refresh_token` |
+/// | [`token_field`](HttpTokenFetcherBuilder::<InBody>::token_field) | `access_token` |
+/// | [`token_type_field`](HttpTokenFetcherBuilder::<InBody>::token_type_field) | `token_type` |
+/// | [`default_token_type`](HttpTokenFetcherBuilder::<InBody>::default_token_type) | `Bearer` |
+/// | [`expires_in_field`](HttpTokenFetcherBuilder::<InBody>::expires_in_field) | `expires_in` |
+/// | [`expires_at_field`](HttpTokenFetcherBuilder::<InBody>::expires_at_field) | none |
+/// | [`refresh_token_field`](HttpTokenFetcherBuilder::<InBody>::refresh_token_field) | `refresh_token` |
 ///
 /// Of a token in a header:
 ///
 /// | setting | default |
 /// | --- | --- |
-/// | [`token_header`](HttpTokenFetcherBuilder::<Header>::token_header) | `Authorization` |
-/// | [`cookie`](HttpTokenFetcherBuilder::<Header>::cookie) | none: the token is in `token_header` |
-/// | [`token_type`](HttpTokenFetcherBuilder::<Header>::token_type) | `Bearer` |
+/// | [`token_header`](HttpTokenFetcherBuilder::<InHeader>::token_header) | `Authorization` |
+/// | [`cookie`](HttpTokenFetcherBuilder::<InHeader>::cookie) | none: the token is in `token_header` |
+/// | [`token_type`](HttpTokenFetcherBuilder::<InHeader>::token_type) | `Bearer` |
 #[must_use]
 pub struct HttpTokenFetcherBuilder<P> {
     name: String,
@@ -71,7 +71,7 @@ pub struct HttpTokenFetcherBuilder<P> {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl HttpTokenFetcher<Body> {
+impl HttpTokenFetcher<InBody> {
     /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
     ///
     /// ```
@@ -89,12 +89,12 @@ impl HttpTokenFetcher<Body> {
         name: impl Into<String>,
         base_url: impl Into<String>,
         endpoint: impl Into<String>,
-    ) -> HttpTokenFetcherBuilder<Body> {
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), Body::default())
+    ) -> HttpTokenFetcherBuilder<InBody> {
+        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), InBody::default())
     }
 }
 
-impl HttpTokenFetcher<Header> {
+impl HttpTokenFetcher<InHeader> {
     /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
     ///
     /// ```
@@ -113,12 +113,12 @@ impl HttpTokenFetcher<Header> {
         name: impl Into<String>,
         base_url: impl Into<String>,
         endpoint: impl Into<String>,
-    ) -> HttpTokenFetcherBuilder<Header> {
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), Header::authorization())
+    ) -> HttpTokenFetcherBuilder<InHeader> {
+        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), InHeader::authorization())
     }
 }
 
-impl HttpTokenFetcherBuilder<Body> {
+impl HttpTokenFetcherBuilder<InBody> {
     /// Where the token stands: the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901), as
     /// in `/data/token`. So do the other fields.
     pub fn token_field(self, field: impl Into<String>) -> Self {
@@ -155,7 +155,7 @@ impl HttpTokenFetcherBuilder<Body> {
     }
 }
 
-impl HttpTokenFetcherBuilder<Header> {
+impl HttpTokenFetcherBuilder<InHeader> {
     /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that is
     /// no part of the token. The builder refuses `Set-Cookie`; use [`cookie`](Self::cookie) instead. Of the two
     /// settings the last one counts.

@@ -25,11 +25,11 @@ pub trait Place: Send + Sync + 'static {
 
 /// The token stands in the JSON of the answer.
 #[derive(Clone, Debug, Default)]
-pub struct Body {
+pub struct InBody {
     pub(super) fields: ResponseFields,
 }
 
-impl Place for Body {
+impl Place for InBody {
     const ACCEPT: &'static str = "application/json";
 
     fn read(
@@ -51,7 +51,7 @@ impl Place for Body {
 
 /// The token stands in a header of the answer.
 #[derive(Clone, Debug)]
-pub struct Header {
+pub struct InHeader {
     pub(super) source: HeaderSource,
     pub(super) token_type: String,
     reads_expiry: bool,
@@ -66,7 +66,7 @@ pub(super) enum HeaderSource {
     Cookie(String),
 }
 
-impl Header {
+impl InHeader {
     /// A `Bearer` token in `Authorization`.
     pub(super) fn authorization() -> Self {
         let source = HeaderSource::Named(AUTHORIZATION);
@@ -123,7 +123,7 @@ impl Header {
 
 const PRINTABLE_ASCII: &str = "printable ASCII characters only";
 
-impl Place for Header {
+impl Place for InHeader {
     const ACCEPT: &'static str = "*/*";
 
     fn read(
@@ -165,11 +165,11 @@ mod tests {
 
     fn read(headers: &[(&'static str, &str)], body: &str) -> Result<TokenData, AuthenticationError> {
         let source = HeaderSource::Named(HeaderName::from_static("x-token"));
-        read_by(&Header { source, ..Header::authorization() }, headers, body)
+        read_by(&InHeader { source, ..InHeader::authorization() }, headers, body)
     }
 
     fn read_by(
-        place: &Header,
+        place: &InHeader,
         headers: &[(&'static str, &str)],
         body: &str,
     ) -> Result<TokenData, AuthenticationError> {
@@ -207,8 +207,8 @@ mod tests {
         assert!(refused.oauth_error_code().is_some() && !refused.to_string().contains("canary"));
     }
 
-    fn cookie() -> Header {
-        Header { source: HeaderSource::Cookie("JSESSIONID".to_owned()), ..Header::authorization() }
+    fn cookie() -> InHeader {
+        InHeader { source: HeaderSource::Cookie("JSESSIONID".to_owned()), ..InHeader::authorization() }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Credential, Demand, FetchContext, TokenData,
-    TokenFetcher, TokenId, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, Clock, Credential, FetchContext, TokenData, TokenFetcher,
+    TokenId, TokenProvider, TokenRequirement, async_trait,
 };
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
@@ -176,7 +176,7 @@ impl Means {
     }
 
     async fn tokens_needed(&self) -> Result<Used, AuthenticationError> {
-        let tokens = self.dependencies.iter().map(|step| step.obtain(Demand::Valid));
+        let tokens = self.dependencies.iter().map(|step| step.obtain(TokenRequirement::Valid));
         Ok(try_join_all(tokens).await?.into_iter().map(|(credential, _)| credential).collect())
     }
 

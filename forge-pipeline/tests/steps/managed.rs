@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationErrorKind, ConfigError, Demand, OAuthErrorCode, StorageError, TokenData, TokenProvider,
-    TokenStorage, async_trait,
+    AuthenticationErrorKind, ConfigError, OAuthErrorCode, StorageError, TokenData, TokenProvider,
+    TokenRequirement, TokenStorage, async_trait,
 };
 use forge_pipeline::PipelineTokenProvider;
 use forge_storage_memory::InMemoryTokenStorage;
@@ -105,7 +105,7 @@ async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_t
             provider = provider.refresh_from_step(step).unwrap();
         }
         storage.fails.store(true, Ordering::Relaxed);
-        let renewed = provider.fetch_token_for(Demand::OtherThan(rejected.id())).await.unwrap();
+        let renewed = provider.fetch_token_for(TokenRequirement::OtherThan(rejected.id())).await.unwrap();
         assert!(!storage.fails.load(Ordering::Relaxed));
         assert_eq!((rejected.access_token(), renewed.access_token()), ("session-1", "session-2"), "{from:?}");
     }

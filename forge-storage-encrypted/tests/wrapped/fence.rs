@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forge_core::{Acquired, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenStorage};
+use forge_core::{
+    CoolDownPolicy, LeaseOutcome, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenStorage,
+};
 use forge_storage_encrypted::EncryptedTokenStorage;
 
 use crate::racing::Racing;
@@ -56,7 +58,10 @@ fn lease(storage: &EncryptedTokenStorage) -> Box<dyn TokenLease> {
 
 async fn held(storage: &EncryptedTokenStorage) -> Box<dyn TokenLease> {
     let mut lease = lease(storage);
-    assert_eq!(lease.acquire(true).await.expect("an answer"), Acquired::Held { failures: 0 });
+    assert_eq!(
+        lease.acquire(CoolDownPolicy::Respect).await.expect("an answer"),
+        LeaseOutcome::Held { failures: 0 }
+    );
     lease
 }
 

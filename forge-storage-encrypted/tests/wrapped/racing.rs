@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use forge_core::{
-    Acquired, CompareAndDelete, CoolDown, Generation, ManualClock, MarkTakeover, Spending, StorageError,
-    TokenData, TokenId, TokenLease, TokenLeases, TokenStorage, async_trait,
+    CompareAndDelete, CoolDown, CoolDownPolicy, Generation, LeaseOutcome, ManualClock, MarkTakeover,
+    RefreshMark, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenStorage, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 
@@ -104,16 +104,20 @@ struct Lease {
 
 #[async_trait]
 impl TokenLease for Lease {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        self.lease.acquire(heed_cool_down).await
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
+        self.lease.acquire(policy).await
     }
 
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
-        self.lease.spend(id, takeover).await
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
+        self.lease.mark_refresh_token(id, takeover).await
     }
 
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
-        self.lease.unspend(id).await
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
+        self.lease.clear_mark(id).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {

@@ -114,7 +114,7 @@ impl Shared {
                 () = &mut silent => return,
                 () = &mut moved => return,
                 () = sleep_until(recheck_at.unwrap_or_else(Instant::now)), if recheck_at.is_some() => {
-                    self.common.announcements.doubt_all();
+                    self.common.announcements.mark_all_uncertain();
                     recheck_at = None;
                 }
                 () = live.signals.suspected.notified() => {

@@ -8,7 +8,7 @@ use super::flight::{self, Landed};
 use super::goal::Goal;
 use super::hook;
 use super::slot::Entry;
-use super::{TokenManager, TokenOrigin};
+use super::{TokenManager, TokenProvenance};
 use crate::rt::{self, Deadline};
 
 /// How many flights of one caller may be lost with their runtimes.
@@ -20,7 +20,7 @@ impl TokenManager {
         &self,
         goal: Goal,
         deadline: Deadline,
-    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+    ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
         let obtained = self.obtain_unless_declined(goal, deadline).await?;
         obtained.ok_or_else(|| {
             let error = self.0.error(AuthenticationErrorKind::Other);
@@ -32,7 +32,7 @@ impl TokenManager {
         &self,
         goal: Goal,
         mut deadline: Deadline,
-    ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
+    ) -> Result<Option<(Arc<Credential>, TokenProvenance)>, AuthenticationError> {
         if hook::is_called_by_hook_of(self.0.address()) {
             let error = self.0.failed_afresh(AuthenticationErrorKind::Configuration);
             return Err(
@@ -70,14 +70,14 @@ impl TokenManager {
                 return Err(self.0.failed_afresh(AuthenticationErrorKind::Timeout));
             };
             let brought = |entry: &Entry, origin| {
-                let is_ours = ticket.is_first() || origin == TokenOrigin::Cached;
-                let origin = if is_ours { origin } else { TokenOrigin::Joined };
+                let is_ours = ticket.is_first() || origin == TokenProvenance::Cached;
+                let origin = if is_ours { origin } else { TokenProvenance::Joined };
                 Ok(Some((Arc::clone(entry.credential()), origin)))
             };
             match landed {
-                Some(Ok(Landed::Fetched(entry))) => return brought(entry, TokenOrigin::Fetched),
+                Some(Ok(Landed::Fetched(entry))) => return brought(entry, TokenProvenance::Fetched),
                 Some(Ok(Landed::Refreshed(entry))) if accepts_refreshed => {
-                    return brought(entry, TokenOrigin::Refreshed);
+                    return brought(entry, TokenProvenance::Refreshed);
                 }
                 // Race: an API may have rejected the token, or a caller discarded it, after the flight found
                 // it.
@@ -85,7 +85,7 @@ impl TokenManager {
                     if goal.accepts(entry.credential().id())
                         && !self.0.slot.is_rejected(entry.credential().id()) =>
                 {
-                    return brought(entry, TokenOrigin::Cached);
+                    return brought(entry, TokenProvenance::Cached);
                 }
                 Some(Ok(Landed::Declined(other))) if goal == Goal::OtherThan(*other) => return Ok(None),
                 Some(Ok(Landed::CoolingDown(error))) if goal != Goal::Fetched => return Err(error.clone()),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use forge_core::{AuthenticationError, Credential, Moment, TokenData, TokenId, Version};
+use forge_core::{AuthenticationError, ClockReading, Credential, GenerationStamp, TokenData, TokenId};
 
 use super::windows::{OnBothClocks, RenewalTimes, Windows};
 use crate::rt;
@@ -14,7 +14,7 @@ pub(crate) struct Entry {
     quiet_until: OnBothClocks,
     /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
     next_attempt: AtomicI64,
-    version: Version,
+    version: GenerationStamp,
     /// When to compare it with the storage's next, in monotonic milliseconds.
     recheck_at: AtomicI64,
     recheck_after: i64,
@@ -49,7 +49,7 @@ const NOT_TRIED: i64 = i64::MIN;
 /// What an entry must carry to be a hit until the next change.
 #[derive(Clone, Copy)]
 pub(crate) struct Stamp {
-    pub(super) version: Version,
+    pub(super) version: GenerationStamp,
     pub(super) recheck_at: i64,
     pub(super) recheck_after: i64,
     pub(super) trusted_until: i64,
@@ -67,7 +67,7 @@ impl Entry {
         token: TokenData,
         stamp: Stamp,
         windows: Windows,
-        now: Moment,
+        now: ClockReading,
     ) -> Result<Self, AuthenticationError> {
         Self::with_jitter(token, stamp, windows, now, rt::random())
     }
@@ -77,7 +77,7 @@ impl Entry {
         token: TokenData,
         stamp: Stamp,
         windows: Windows,
-        now: Moment,
+        now: ClockReading,
     ) -> Result<Self, AuthenticationError> {
         Ok(Self { is_new: AtomicBool::new(true), ..Self::new(token, stamp, windows, now)? })
     }
@@ -86,7 +86,7 @@ impl Entry {
         token: TokenData,
         stamp: Stamp,
         windows: Windows,
-        now: Moment,
+        now: ClockReading,
         random: f64,
     ) -> Result<Self, AuthenticationError> {
         // Do not guess an unknown issue time (of a record from the Python library). If the lifetime were
@@ -176,7 +176,11 @@ impl Entry {
 
     /// Whether it should be renewed ahead, by the one who asks. Asking again is answered with no,
     /// until `again_after` milliseconds have passed or a failure says otherwise.
-    pub(crate) fn claim_renewal(&self, now: Moment, again_after: impl FnOnce() -> i64) -> Option<Claim<'_>> {
+    pub(crate) fn claim_renewal(
+        &self,
+        now: ClockReading,
+        again_after: impl FnOnce() -> i64,
+    ) -> Option<Claim<'_>> {
         let planned = self.next_attempt.load(Ordering::Relaxed);
         let is_due = if planned == NOT_TRIED {
             self.times.advisory.is_reached(now)
@@ -187,21 +191,21 @@ impl Entry {
     }
 
     /// As [`claim_renewal`](Self::claim_renewal), for comparing it with the storage's.
-    pub(crate) fn claim_recheck(&self, now: Moment) -> Option<Claim<'_>> {
+    pub(crate) fn claim_recheck(&self, now: ClockReading) -> Option<Claim<'_>> {
         let planned = self.recheck_at.load(Ordering::Relaxed);
         let is_due = now.monotonic_millis() >= planned;
         if is_due { Claim::lay(&self.recheck_at, planned, now, self.recheck_after) } else { None }
     }
 
     /// An attempt failed: within its advisory window, the next one comes at this monotonic time.
-    pub(crate) fn plan_renewal(&self, now: Moment, monotonic_millis: i64) {
+    pub(crate) fn plan_renewal(&self, now: ClockReading, monotonic_millis: i64) {
         if self.times.advisory.is_reached(now) {
             self.next_attempt.store(monotonic_millis.max(NOT_TRIED + 1), Ordering::Relaxed);
         }
     }
 
     /// When the next attempt to renew it ahead is due, in milliseconds from now.
-    pub(crate) fn renewal_in(&self, now: Moment) -> Option<i64> {
+    pub(crate) fn renewal_in(&self, now: ClockReading) -> Option<i64> {
         match self.next_attempt.load(Ordering::Relaxed) {
             NOT_TRIED => self.times.advisory.left(now),
             planned => Some(planned.saturating_sub(now.monotonic_millis()).max(0)),
@@ -213,7 +217,7 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn version(&self) -> Version {
+    pub(super) fn version(&self) -> GenerationStamp {
         self.version
     }
 
@@ -266,7 +270,7 @@ impl Entry {
     }
 
     /// Whether it was compared with the storage's lately enough.
-    pub(crate) fn is_trusted(&self, now: Moment) -> bool {
+    pub(crate) fn is_trusted(&self, now: ClockReading) -> bool {
         now.monotonic_millis() < self.trusted_until
     }
 
@@ -286,11 +290,11 @@ impl Entry {
 
     /// Whether it may be handed out, and nothing is due about it.
     #[inline]
-    pub(super) fn is_quiet(&self, now: Moment) -> bool {
+    pub(super) fn is_quiet(&self, now: ClockReading) -> bool {
         !self.quiet_until.is_reached(now) && !self.is_rejected()
     }
 
-    pub(crate) fn is_usable(&self, now: Moment) -> bool {
+    pub(crate) fn is_usable(&self, now: ClockReading) -> bool {
         !self.times.mandatory.is_reached(now) && !self.is_rejected()
     }
 }
@@ -315,7 +319,7 @@ pub(crate) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    fn lay(cell: &'a AtomicI64, planned: i64, now: Moment, again_after: i64) -> Option<Self> {
+    fn lay(cell: &'a AtomicI64, planned: i64, now: ClockReading, again_after: i64) -> Option<Self> {
         let next = now.monotonic_millis().saturating_add(again_after);
         let laid = cell.compare_exchange(planned, next, Ordering::Relaxed, Ordering::Relaxed);
         laid.is_ok().then_some(Self { cell, planned })
@@ -336,17 +340,18 @@ mod tests {
     const FOREVER: i64 = i64::MAX;
 
     fn entry(lifetime: u64, recheck_at: i64, trusted_until: i64) -> Entry {
-        let now = Moment::from_millis(1_000_000, 0);
+        let now = ClockReading::from_millis(1_000_000, 0);
         let token = TokenData::new("t")
             .with_issued_at(now.wall())
             .with_expires_at(now.wall() + Duration::from_secs(lifetime));
-        let stamp = Stamp { version: Version::default(), recheck_at, recheck_after: FOREVER, trusted_until };
+        let stamp =
+            Stamp { version: GenerationStamp::default(), recheck_at, recheck_after: FOREVER, trusted_until };
         let windows = Windows { advisory: Duration::from_secs(300), mandatory: Duration::from_secs(30) };
         Entry::with_jitter(token, stamp, windows, now, 0.0).unwrap()
     }
 
     fn is_quiet_after(entry: &Entry, millis: i64) -> bool {
-        entry.is_quiet(Moment::from_millis(1_000_000 + millis, millis))
+        entry.is_quiet(ClockReading::from_millis(1_000_000 + millis, millis))
     }
 
     #[test]
@@ -363,7 +368,7 @@ mod tests {
     #[test]
     fn inv10_either_clock_ends_the_quiet() {
         let entry = entry(3600, FOREVER, FOREVER);
-        assert!(!entry.is_quiet(Moment::from_millis(1_000_000 + 3_400_000, 0)));
-        assert!(!entry.is_quiet(Moment::from_millis(1_000_000, 3_400_000)));
+        assert!(!entry.is_quiet(ClockReading::from_millis(1_000_000 + 3_400_000, 0)));
+        assert!(!entry.is_quiet(ClockReading::from_millis(1_000_000, 3_400_000)));
     }
 }

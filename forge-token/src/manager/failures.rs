@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, CoolDown, Moment};
+use forge_core::{AuthenticationError, ClockReading, CoolDown};
 
 /// What went wrong last, and how long nothing is tried again because of it. The table stands in the
 /// rustdoc of [`TokenManager`](super::TokenManager).
@@ -38,7 +38,7 @@ struct Failure {
 impl Failure {
     /// The end of the cool-down, in monotonic milliseconds. Race: the cached token may be rejected or
     /// invalidated after the failure, so each call applies the present limits.
-    fn until(&self, limits: CoolDownLimits, now: Moment) -> i64 {
+    fn until(&self, limits: CoolDownLimits, now: ClockReading) -> i64 {
         let elapsed = now.monotonic_millis().saturating_sub(self.since).max(0);
         let heeded = limits.retry_after(Duration::from_millis(elapsed.unsigned_abs()));
         let asked_until = self.since.saturating_add(self.asked_for.min(millis(heeded)));
@@ -99,7 +99,7 @@ impl Failures {
         &mut self,
         error: &AuthenticationError,
         limits: CoolDownLimits,
-        now: Moment,
+        now: ClockReading,
         random: f64,
     ) -> i64 {
         if let Some(left) = error.cool_down() {
@@ -131,7 +131,7 @@ impl Failures {
         error: &AuthenticationError,
         cool_down: &CoolDown,
         limits: CoolDownLimits,
-        now: Moment,
+        now: ClockReading,
     ) -> i64 {
         self.adopt_failure(error, cool_down, limits, now, false, true)
     }
@@ -141,7 +141,7 @@ impl Failures {
         error: &AuthenticationError,
         cool_down: &CoolDown,
         limits: CoolDownLimits,
-        now: Moment,
+        now: ClockReading,
         had_token: bool,
         is_shared: bool,
     ) -> i64 {
@@ -163,7 +163,7 @@ impl Failures {
     }
 
     /// Whether the cool-down of another user of the storage has lasted as long as this manager honours it.
-    pub(crate) fn has_waited_for_others(&self, limits: CoolDownLimits, now: Moment) -> bool {
+    pub(crate) fn has_waited_for_others(&self, limits: CoolDownLimits, now: ClockReading) -> bool {
         let last = self.last.as_ref().filter(|last| last.is_shared);
         last.is_some_and(|last| now.monotonic_millis() >= last.until(limits, now))
     }
@@ -182,14 +182,18 @@ impl Failures {
     }
 
     /// The error that callers are told without a call, while the cool-down lasts.
-    pub(crate) fn cooling_down(&self, limits: CoolDownLimits, now: Moment) -> Option<AuthenticationError> {
+    pub(crate) fn cooling_down(
+        &self,
+        limits: CoolDownLimits,
+        now: ClockReading,
+    ) -> Option<AuthenticationError> {
         let (error, left) = self.last(limits, now).filter(|(_, left)| !left.is_zero())?;
         Some(error.clone().with_cool_down(left))
     }
 
     /// Whether the cool-down may be passed over, for a reason. Three times per step: a secret that is
     /// another one at each reading is no reason to call each time.
-    pub(crate) fn bypass(&mut self, limits: CoolDownLimits, now: Moment) -> bool {
+    pub(crate) fn bypass(&mut self, limits: CoolDownLimits, now: ClockReading) -> bool {
         let until = self.last.as_ref().map(|failure| failure.until(limits, now));
         let now = now.monotonic_millis();
         if self.bypasses.count == 0 || now >= self.bypasses.until {
@@ -204,7 +208,7 @@ impl Failures {
     pub(crate) fn last(
         &self,
         limits: CoolDownLimits,
-        now: Moment,
+        now: ClockReading,
     ) -> Option<(&AuthenticationError, Duration)> {
         let failure = self.last.as_ref()?;
         let left = failure.until(limits, now).saturating_sub(now.monotonic_millis()).max(0);
@@ -222,11 +226,11 @@ mod tests {
 
     fn delays(error: &AuthenticationError, random: f64) -> Vec<i64> {
         let mut failures = Failures::default();
-        (0..10).map(|_| failures.record(error, NO_TOKEN, Moment::from_millis(0, 0), random)).collect()
+        (0..10).map(|_| failures.record(error, NO_TOKEN, ClockReading::from_millis(0, 0), random)).collect()
     }
 
     fn first_delay(error: &AuthenticationError, limits: CoolDownLimits) -> i64 {
-        Failures::default().record(error, limits, Moment::from_millis(0, 0), 0.0)
+        Failures::default().record(error, limits, ClockReading::from_millis(0, 0), 0.0)
     }
 
     #[test]
@@ -285,18 +289,23 @@ mod tests {
         let error = error.with_cool_down(Duration::from_millis(700));
         assert!(delays(&error, 0.0).iter().all(|delay| *delay == 700));
         let mut failures = Failures::default();
-        failures.record(&error, NO_TOKEN, Moment::from_millis(0, 0), 0.0);
-        let told = failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 200)).unwrap();
+        failures.record(&error, NO_TOKEN, ClockReading::from_millis(0, 0), 0.0);
+        let told = failures.cooling_down(NO_TOKEN, ClockReading::from_millis(0, 200)).unwrap();
         assert_eq!(told.cool_down(), Some(Duration::from_millis(500)));
-        failures.record(&error.with_cool_down(Duration::ZERO), NO_TOKEN, Moment::from_millis(0, 200), 0.0);
-        assert!(failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 200)).is_none());
+        failures.record(
+            &error.with_cool_down(Duration::ZERO),
+            NO_TOKEN,
+            ClockReading::from_millis(0, 200),
+            0.0,
+        );
+        assert!(failures.cooling_down(NO_TOKEN, ClockReading::from_millis(0, 200)).is_none());
     }
 
     #[test]
     fn inv08_a_cool_down_is_passed_over_three_times_per_step() {
         let mut failures = Failures::default();
         let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
-        let at = |millis| Moment::from_millis(0, millis);
+        let at = |millis| ClockReading::from_millis(0, millis);
         failures.record(&error, NO_TOKEN, at(0), 0.0);
         for allowed in [true, true, true, false, false] {
             assert_eq!(failures.bypass(NO_TOKEN, at(249)), allowed);
@@ -311,11 +320,11 @@ mod tests {
     fn inv08_nothing_is_remembered_for_ever() {
         let mut failures = Failures::default();
         let error = AuthenticationError::new("s", AuthenticationErrorKind::Connect);
-        failures.record(&error, NO_TOKEN, Moment::from_millis(0, 0), 0.0);
-        assert!(failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 249)).is_some());
-        assert!(failures.cooling_down(NO_TOKEN, Moment::from_millis(0, 250)).is_none());
-        assert!(failures.last(NO_TOKEN, Moment::from_millis(0, 250)).is_some());
+        failures.record(&error, NO_TOKEN, ClockReading::from_millis(0, 0), 0.0);
+        assert!(failures.cooling_down(NO_TOKEN, ClockReading::from_millis(0, 249)).is_some());
+        assert!(failures.cooling_down(NO_TOKEN, ClockReading::from_millis(0, 250)).is_none());
+        assert!(failures.last(NO_TOKEN, ClockReading::from_millis(0, 250)).is_some());
         failures.forget();
-        assert!(failures.last(NO_TOKEN, Moment::from_millis(0, 0)).is_none());
+        assert!(failures.last(NO_TOKEN, ClockReading::from_millis(0, 0)).is_none());
     }
 }

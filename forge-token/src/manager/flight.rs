@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Moment, StorageError, TokenData, TokenId, TokenStorage,
+    AuthenticationError, AuthenticationErrorKind, ClockReading, StorageError, TokenData, TokenId,
+    TokenStorage,
 };
 
 use super::Inner;
@@ -320,7 +321,7 @@ impl Inner {
         self.cool_down_left(now).max(self.slot.renewal_in(now))
     }
 
-    fn cool_down_left(&self, now: Moment) -> Duration {
+    fn cool_down_left(&self, now: ClockReading) -> Duration {
         let limits = self.cool_down_limits();
         self.failures.lock().last(limits, now).map_or(Duration::ZERO, |(_, left)| left)
     }

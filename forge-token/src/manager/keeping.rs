@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use forge_core::{AuthenticationErrorKind, Moment, StorageError, TokenData, TokenId};
+use forge_core::{AuthenticationErrorKind, ClockReading, StorageError, TokenData, TokenId};
 
 use super::Inner;
 use super::flight::{Landed, Result};
@@ -23,7 +23,7 @@ pub(super) struct NewToken {
     pub(super) known: Option<Known>,
     /// When the call began. The lifetime counts from there, so that setting the clock during the call cannot
     /// prolong it.
-    pub(super) begun: Moment,
+    pub(super) begun: ClockReading,
     /// The token that the storage had before.
     pub(super) stored: Option<TokenId>,
     pub(super) turn: Turn,
@@ -33,7 +33,7 @@ pub(super) struct NewToken {
 pub(super) struct Unkept {
     pub(super) renewed: Arc<Renewed>,
     /// When the call began, as in [`NewToken`].
-    pub(super) begun: Moment,
+    pub(super) begun: ClockReading,
 }
 
 impl Inner {
@@ -98,7 +98,7 @@ impl Inner {
     }
 
     /// Made before the token is stored: a token that a header cannot carry must not reach the storage.
-    fn entry_of_new(&self, token: &TokenData, begun: Moment) -> Result<Entry> {
+    fn entry_of_new(&self, token: &TokenData, begun: ClockReading) -> Result<Entry> {
         let now = self.clock.now();
         let entry_of = |token: TokenData| {
             Entry::issued(token, self.slot.stamp(now), self.windows, now)

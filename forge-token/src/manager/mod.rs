@@ -30,12 +30,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Credential, Demand, Moment, TokenData, TokenId,
-    TokenProvider, TokenSource, TokenStorage, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ClockReading, Credential, TokenData, TokenId,
+    TokenProvider, TokenRequirement, TokenSource, TokenStorage, async_trait,
 };
 
 pub use builder::TokenManagerBuilder;
-pub use origin::TokenOrigin;
+pub use origin::TokenProvenance;
 pub use status::TokenStatus;
 
 use crate::rt::{self, Deadline, Mutex};
@@ -126,7 +126,7 @@ pub(crate) struct Inner {
     reports: Reports,
 }
 
-type Obtained = Result<(Arc<Credential>, TokenOrigin), AuthenticationError>;
+type Obtained = Result<(Arc<Credential>, TokenProvenance), AuthenticationError>;
 
 impl TokenManager {
     /// A manager that keeps its token in the process.
@@ -180,7 +180,7 @@ impl TokenManager {
     /// In the background, renews what is in its advisory window, and compares with the storage what was
     /// not for a while.
     #[cold]
-    fn keep_ahead(&self, entry: &Entry, now: Moment) {
+    fn keep_ahead(&self, entry: &Entry, now: ClockReading) {
         let again_after = || i64::try_from(self.0.fetch_timeout().as_millis()).unwrap_or(i64::MAX);
         if let Some(claim) = entry.claim_renewal(now, again_after) {
             self.fly_ahead(Goal::NewerThan(entry.credential().id()), claim);
@@ -217,8 +217,8 @@ impl TokenManager {
         GetToken::new(self)
     }
 
-    /// A token that will do, and where it came from. For the demand [`Valid`](Demand::Valid) as
-    /// [`get_token`](Self::get_token), for [`New`](Demand::New) as [`force_refresh`](Self::force_refresh);
+    /// A token that will do, and where it came from. For the demand [`Valid`](TokenRequirement::Valid) as
+    /// [`get_token`](Self::get_token), for [`New`](TokenRequirement::New) as [`force_refresh`](Self::force_refresh);
     /// for the others a valid token with another identity if slot or storage has one, else a new one.
     ///
     /// After a rejection [`refresh_rejected`](Self::refresh_rejected) says more.
@@ -228,16 +228,16 @@ impl TokenManager {
     /// No such token could be had.
     pub async fn get_token_for(
         &self,
-        demand: Demand,
-    ) -> Result<(Arc<Credential>, TokenOrigin), AuthenticationError> {
+        demand: TokenRequirement,
+    ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
         let goal = match demand {
-            Demand::Valid => Goal::Any,
-            Demand::NewerThan(known) => Goal::NewerThan(known),
-            Demand::OtherThan(rejected) => self.goal_after_rejection(rejected),
+            TokenRequirement::Valid => Goal::Any,
+            TokenRequirement::NewerThan(known) => Goal::NewerThan(known),
+            TokenRequirement::OtherThan(rejected) => self.goal_after_rejection(rejected),
             _ => Goal::Fetched,
         };
         match self.peek(goal).filter(|hit| goal.accepts(hit.id())) {
-            Some(hit) => Ok((hit, TokenOrigin::Cached)),
+            Some(hit) => Ok((hit, TokenProvenance::Cached)),
             None if goal == Goal::Any => self.look_further().await,
             None => self.obtain(goal, self.0.deadline()).await,
         }
@@ -253,7 +253,7 @@ impl TokenManager {
             && let Ok(Some(stored)) = deadline.bound(self.0.read_storage()).await
         {
             self.keep_ahead(&stored, self.0.clock.now());
-            return Ok((Arc::clone(stored.credential()), TokenOrigin::Cached));
+            return Ok((Arc::clone(stored.credential()), TokenProvenance::Cached));
         }
         self.obtain(Goal::Any, deadline).await
     }
@@ -359,12 +359,12 @@ impl TokenManager {
     pub async fn get_token_instead_of(
         &self,
         rejected: &Credential,
-    ) -> Result<Option<(Arc<Credential>, TokenOrigin)>, AuthenticationError> {
+    ) -> Result<Option<(Arc<Credential>, TokenProvenance)>, AuthenticationError> {
         let goal = self.goal_after_rejection(rejected.id());
         let is_another = |credential: &Credential| credential.id() != rejected.id();
         if let Some(current) = self.peek(Goal::OtherThan(rejected.id())).filter(|current| is_another(current))
         {
-            return Ok(Some((current, TokenOrigin::Cached)));
+            return Ok(Some((current, TokenProvenance::Cached)));
         }
         let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
         Ok(obtained.filter(|(credential, _)| is_another(credential)))

@@ -2,7 +2,7 @@
 /// [`TokenManager::get_token_instead_of`](crate::TokenManager::get_token_instead_of).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum TokenOrigin {
+pub enum TokenProvenance {
     /// It was there, in the manager or the storage.
     Cached,
     /// Somebody else had begun to fetch or refresh it.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, Moment, OAuthErrorCode, TokenId};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, ClockReading, OAuthErrorCode, TokenId};
 
 /// What a failed call says of the refresh token that was sent with it (invariant 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ struct Sent {
 impl RefreshHistory {
     /// Records that this refresh token is about to be sent, and so puts it in doubt. Crash: the flight may be
     /// dropped with its runtime during the call, and then `end_call` never runs.
-    pub(super) fn begin_call(&mut self, id: TokenId, now: Moment) {
+    pub(super) fn begin_call(&mut self, id: TokenId, now: ClockReading) {
         let sent = self.sent(id);
         sent.calls_in_doubt += 1;
         sent.begun_at = now.monotonic_millis();
@@ -221,8 +221,8 @@ mod tests {
         assert_eq!(RefreshTokenState::after(&unsent), Unused);
     }
 
-    fn at(millis: i64) -> Moment {
-        Moment::from_millis(0, millis)
+    fn at(millis: i64) -> ClockReading {
+        ClockReading::from_millis(0, millis)
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{Credential, Moment, TokenId};
+use forge_core::{ClockReading, Credential, TokenId};
 
 /// What is known of rejected tokens. It keeps an API that always answers 401 from causing a token call per
 /// request, and a rejected token from coming back with a storage that has lost its replacement.
@@ -51,7 +51,7 @@ impl Rejections {
     ///
     /// Even tokens that are of use are renewed at a bounded rate: else one path that answers 401 to
     /// everybody, among others that do not, would cost a token call per request.
-    pub(crate) fn permit(&mut self, was_accepted: bool, now: Moment) -> bool {
+    pub(crate) fn permit(&mut self, was_accepted: bool, now: ClockReading) -> bool {
         let is_permitted = self.renewal_in(was_accepted, now).is_zero();
         if is_permitted {
             self.count(was_accepted, now);
@@ -60,7 +60,7 @@ impl Rejections {
     }
 
     /// How long until [`permit`](Self::permit) returns `true`, if nothing is renewed or accepted meanwhile.
-    pub(crate) fn renewal_in(&self, was_accepted: bool, now: Moment) -> Duration {
+    pub(crate) fn renewal_in(&self, was_accepted: bool, now: ClockReading) -> Duration {
         let now = now.monotonic_millis();
         let is_of_use = was_accepted || self.was_of_use();
         let backed_off_until = if is_of_use { i64::MIN } else { self.not_before };
@@ -76,13 +76,13 @@ impl Rejections {
     }
 
     /// Counts the renewal of this token, which begins now, if it is not counted yet.
-    pub(crate) fn count_if_owed(&mut self, id: TokenId, was_accepted: bool, now: Moment) {
+    pub(crate) fn count_if_owed(&mut self, id: TokenId, was_accepted: bool, now: ClockReading) {
         if self.owed == Some(id) {
             self.count(was_accepted, now);
         }
     }
 
-    fn count(&mut self, was_accepted: bool, now: Moment) {
+    fn count(&mut self, was_accepted: bool, now: ClockReading) {
         let was_accepted = was_accepted || self.was_of_use();
         let now = now.monotonic_millis();
         self.owed = None;
@@ -144,8 +144,8 @@ mod tests {
 
     use super::*;
 
-    fn at(seconds: i64) -> Moment {
-        Moment::from_millis(0, seconds * 1_000)
+    fn at(seconds: i64) -> ClockReading {
+        ClockReading::from_millis(0, seconds * 1_000)
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
                 while !rejections.renewal_in(was_accepted, now).is_zero() {
                     let left = rejections.renewal_in(was_accepted, now);
                     let after =
-                        |left: Duration| Moment::from_millis(0, now.monotonic_millis() + millis(left));
+                        |left: Duration| ClockReading::from_millis(0, now.monotonic_millis() + millis(left));
                     assert!(
                         !rejections
                             .permit(was_accepted, after(left.saturating_sub(Duration::from_millis(1))))

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Demand, MarkTakeover, Spending, TokenData, TokenId,
+    AuthenticationError, AuthenticationErrorKind, MarkTakeover, RefreshMark, TokenData, TokenId,
+    TokenRequirement,
 };
 
 use super::Inner;
@@ -177,7 +178,7 @@ impl Inner {
     ) -> Result<()> {
         let takeover = if self.refresh_when_contested { MarkTakeover::Once } else { MarkTakeover::Never };
         let Some(mut marked) = self.mark_refresh_token(turn, id, takeover).await else { return Ok(()) };
-        if let (Ok(Spending::Foreign { age }), true) = (&marked, is_last_way) {
+        if let (Ok(RefreshMark::Foreign { age }), true) = (&marked, is_last_way) {
             // Race: the process that set the mark may be paused or cut off from the storage. Its lease has
             // ended, but its call may still be in progress, so wait until the longest call must have ended.
             // If this manager set the mark, it knows that its own call has ended, and need not wait.
@@ -201,9 +202,9 @@ impl Inner {
         }
         let service = self.provider.service_name();
         let reason = match marked {
-            Ok(Spending::Ours) => return Ok(()),
+            Ok(RefreshMark::Ours) => return Ok(()),
             // With `refresh_when_contested`, the mark was taken over before.
-            Ok(Spending::Foreign { .. }) => {
+            Ok(RefreshMark::Foreign { .. }) => {
                 tracing::warn!(service, "an earlier call may have used the refresh token; not sending it");
                 let error = self.error(AuthenticationErrorKind::Other).into_refresh();
                 return Err(error.with_message("an earlier call may have used the refresh token"));
@@ -277,17 +278,17 @@ impl Inner {
 
     /// What the provider is asked for. A provider with tokens of its own must not bring one that is at hand
     /// and will not do.
-    fn demand(&self, goal: Goal) -> Demand {
+    fn demand(&self, goal: Goal) -> TokenRequirement {
         match goal {
-            Goal::NewerThan(known) => Demand::NewerThan(known),
-            Goal::OtherThan(rejected) => Demand::OtherThan(rejected),
-            Goal::Fetched => Demand::New,
+            Goal::NewerThan(known) => TokenRequirement::NewerThan(known),
+            Goal::OtherThan(rejected) => TokenRequirement::OtherThan(rejected),
+            Goal::Fetched => TokenRequirement::New,
             Goal::Any | Goal::Confirmed => match self.slot.entry() {
-                Some(entry) if entry.is_rejected() => Demand::OtherThan(entry.credential().id()),
+                Some(entry) if entry.is_rejected() => TokenRequirement::OtherThan(entry.credential().id()),
                 Some(entry) if !entry.is_usable(self.clock.now()) => {
-                    Demand::NewerThan(entry.credential().id())
+                    TokenRequirement::NewerThan(entry.credential().id())
                 }
-                _ => Demand::Valid,
+                _ => TokenRequirement::Valid,
             },
         }
     }

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use forge_core::{AuthenticationError, Freshness, Generation, Moment, TokenData, TokenId, Version};
+use forge_core::{
+    AuthenticationError, ClockReading, Generation, GenerationStamp, StalenessLimits, TokenData, TokenId,
+};
 
 use super::entry::is_same;
 pub(crate) use super::entry::{Claim, Entry, Stamp};
@@ -53,9 +55,13 @@ impl Slot {
     /// The entry, if it may be handed out now. Tells `attend` of one about which something is due.
     #[expect(clippy::inline_always, reason = "a hit is hardly more than this")]
     #[inline(always)]
-    pub(crate) fn hit(&self, now: Moment, attend: impl FnOnce(&Entry)) -> Option<Guard<Option<Arc<Entry>>>> {
+    pub(crate) fn hit(
+        &self,
+        now: ClockReading,
+        attend: impl FnOnce(&Entry),
+    ) -> Option<Guard<Option<Arc<Entry>>>> {
         let current = match &self.announcements {
-            Announcements::NotNeeded => Version::default(),
+            Announcements::NotNeeded => GenerationStamp::default(),
             Announcements::Counted(generation) => generation.current(),
             Announcements::None => return None,
         };
@@ -112,9 +118,9 @@ impl Slot {
     }
 
     /// For an entry made from now on. Take it before the storage is read.
-    pub(crate) fn stamp(&self, now: Moment) -> Stamp {
+    pub(crate) fn stamp(&self, now: ClockReading) -> Stamp {
         let version = self.version();
-        let Some(Freshness { recheck_after, trusted_for }) = self.freshness() else {
+        let Some(StalenessLimits { recheck_after, trusted_for }) = self.staleness_limits() else {
             return Stamp { version, recheck_at: i64::MAX, recheck_after: i64::MAX, trusted_until: i64::MAX };
         };
         // Up to a quarter more, so that a fleet does not ask as one.
@@ -140,7 +146,7 @@ impl Slot {
         token: TokenData,
         stamp: Stamp,
         windows: Windows,
-        now: Moment,
+        now: ClockReading,
     ) -> Result<Entry, AuthenticationError> {
         match self.entry() {
             Some(known) if is_same(known.credential().token(), &token) => Ok(known.as_stored(stamp)),
@@ -157,16 +163,16 @@ impl Slot {
         Arc::new(entry.stamped(Stamp { version, ..entry.stamp() }).in_doubt())
     }
 
-    fn version(&self) -> Version {
+    fn version(&self) -> GenerationStamp {
         match &self.announcements {
             Announcements::Counted(generation) => generation.current(),
-            Announcements::NotNeeded | Announcements::None => Version::default(),
+            Announcements::NotNeeded | Announcements::None => GenerationStamp::default(),
         }
     }
 
-    fn freshness(&self) -> Option<Freshness> {
+    fn staleness_limits(&self) -> Option<StalenessLimits> {
         match &self.announcements {
-            Announcements::Counted(generation) => generation.freshness(),
+            Announcements::Counted(generation) => generation.staleness_limits(),
             Announcements::NotNeeded | Announcements::None => None,
         }
     }
@@ -253,7 +259,7 @@ impl Slot {
 
     /// Stops handing out this token, if the slot holds it and renewals do not back off. The renewal counts when
     /// it begins.
-    pub(crate) fn withhold(&self, id: TokenId, now: Moment) {
+    pub(crate) fn withhold(&self, id: TokenId, now: ClockReading) {
         // Race: the entry changes only under this lock, so the slot still holds the checked token at the
         // rejection.
         let mut ledger = self.ledger.lock();
@@ -268,7 +274,7 @@ impl Slot {
 
     /// How long until the token in the slot may be renewed if it is rejected. A token that is withheld already may be
     /// renewed now.
-    pub(crate) fn renewal_in(&self, now: Moment) -> Duration {
+    pub(crate) fn renewal_in(&self, now: ClockReading) -> Duration {
         let ledger = self.ledger.lock();
         self.entry().filter(|entry| !entry.is_rejected()).map_or(Duration::ZERO, |entry| {
             ledger.rejections.renewal_in(entry.credential().was_accepted(), now)
@@ -279,7 +285,7 @@ impl Slot {
     ///
     /// Attack: an API that rejects everything would otherwise cost a token call per request. Each request would
     /// withhold its token, and the flight of the next caller would renew it without asking for permission.
-    pub(crate) fn count_renewal(&self, now: Moment) {
+    pub(crate) fn count_renewal(&self, now: ClockReading) {
         let mut ledger = self.ledger.lock();
         if let Some(entry) = self.entry() {
             ledger.rejections.count_if_owed(entry.id(), entry.credential().was_accepted(), now);
@@ -288,7 +294,7 @@ impl Slot {
 
     /// Stops handing out this token, if the slot holds it and renewals do not back off. Says whether the
     /// token may be renewed; a token that the slot does not hold may.
-    pub(crate) fn reject(&self, id: TokenId, now: Moment) -> bool {
+    pub(crate) fn reject(&self, id: TokenId, now: ClockReading) -> bool {
         self.reject_if(id, |rejections, rejected| {
             let was_accepted = rejected.credential().was_accepted();
             // A renewal that was permitted before, and failed. No caller can use the token, and the next one who
@@ -332,7 +338,7 @@ mod tests {
     use super::*;
 
     fn entry(access_token: &str) -> Arc<Entry> {
-        let now = Moment::from_millis(0, 0);
+        let now = ClockReading::from_millis(0, 0);
         let windows = Windows { advisory: Duration::ZERO, mandatory: Duration::ZERO };
         let stamp = Slot::new(Announcements::NotNeeded).stamp(now);
         Arc::new(Entry::new(TokenData::new(access_token), stamp, windows, now).unwrap())
@@ -382,7 +388,7 @@ mod tests {
     fn inv11_what_is_rejected_before_it_comes_into_the_slot_is_no_hit_there() {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::NotNeeded);
-            let now = Moment::from_millis(0, 0);
+            let now = ClockReading::from_millis(0, 0);
             for discard in [true, false] {
                 let late = entry("late");
                 let reject = if discard { Slot::discard } else { Slot::remember_rejection };

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, Moment};
+use forge_core::{AuthenticationError, ClockReading};
 
 use super::slot::Entry;
 
@@ -25,7 +25,7 @@ impl TokenStatus {
     pub(super) fn new(
         entry: Option<&Entry>,
         failure: Option<(&AuthenticationError, Duration)>,
-        now: Moment,
+        now: ClockReading,
     ) -> Self {
         let duration = |millis: i64| Duration::from_millis(millis.max(0).unsigned_abs());
         Self {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use forge_core::{Clock, Moment, SystemClock};
+use forge_core::{Clock, ClockReading, SystemClock};
 
 /// By which clock a manager judges. The machine's is not asked through a pointer: a hit does little more
 /// than reading it.
@@ -12,7 +12,7 @@ pub(crate) enum Time {
 impl Time {
     #[expect(clippy::inline_always, reason = "a hit is hardly more than this")]
     #[inline(always)]
-    pub(crate) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> ClockReading {
         match self {
             Self::OfTheMachine => SystemClock.now(),
             Self::Of(clock) => clock.now(),

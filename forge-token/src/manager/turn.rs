@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    Acquired, AuthenticationError, CoolDown, MarkTakeover, Seen, Spending, StorageError, TokenData, TokenId,
-    TokenLease,
+    AuthenticationError, CoolDown, CoolDownPolicy, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark,
+    StorageError, TokenData, TokenId, TokenLease,
 };
 
 use super::Inner;
@@ -79,18 +79,20 @@ impl Inner {
             let stamp = self.slot.stamp(self.clock.now());
             let has_waited =
                 self.failures.lock().has_waited_for_others(self.cool_down_limits(), self.clock.now());
-            match deadline.bound(lease.acquire(goal != Goal::Fetched && !has_waited)).await {
-                Ok(Ok(Acquired::Held { failures })) => {
+            let respects_cool_downs = goal != Goal::Fetched && !has_waited;
+            let policy = if respects_cool_downs { CoolDownPolicy::Respect } else { CoolDownPolicy::Ignore };
+            match deadline.bound(lease.acquire(policy)).await {
+                Ok(Ok(LeaseOutcome::Held { failures })) => {
                     self.failures.lock().go_on_from(failures);
                     turn.is_ours = true;
-                    turn.told = match lease.seen() {
-                        Seen::Nothing => Some(Told { stored: None, stamp }),
-                        Seen::Token(token) => Some(Told { stored: Some(token), stamp }),
+                    turn.told = match lease.take_read() {
+                        LeaseRead::Missing => Some(Told { stored: None, stamp }),
+                        LeaseRead::Token(token) => Some(Told { stored: Some(token), stamp }),
                         _ => None,
                     };
                     return Waited::Over(turn);
                 }
-                Ok(Ok(Acquired::CoolingDown(cool_down))) => {
+                Ok(Ok(LeaseOutcome::CoolingDown(cool_down))) => {
                     return Waited::CoolingDown(self.wait_with_the_others(&cool_down));
                 }
                 // Of what is found there only a token that will do is of interest: who gets the lease
@@ -119,16 +121,20 @@ impl Inner {
         turn: &mut Turn,
         id: TokenId,
         takeover: MarkTakeover,
-    ) -> Option<Result<Spending, StorageError>> {
+    ) -> Option<Result<RefreshMark, StorageError>> {
         let is_ours = turn.is_ours;
         let lease = turn.lease.as_mut()?;
-        Some(if is_ours { self.bounded(lease.spend(id, takeover)).await } else { Ok(Spending::LeaseLost) })
+        Some(if is_ours {
+            self.bounded(lease.mark_refresh_token(id, takeover)).await
+        } else {
+            Ok(RefreshMark::LeaseLost)
+        })
     }
 
     /// Removes our mark: the server has not used up the refresh token, so another process may send it.
     pub(super) async fn clear_mark(&self, turn: &mut Turn, id: TokenId) {
         let Some(lease) = turn.lease.as_mut().filter(|_| turn.is_ours) else { return };
-        if let Err(error) = self.bounded(lease.unspend(id)).await {
+        if let Err(error) = self.bounded(lease.clear_mark(id)).await {
             tracing::debug!(service = self.provider.service_name(), %error, "a mark stays");
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use forge_core::{Moment, TokenData};
+use forge_core::{ClockReading, TokenData};
 
 /// When a token is to be renewed: first without haste, then before anything else.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +37,19 @@ impl OnBothClocks {
 
     /// Whichever clock says so first.
     #[inline]
-    pub(crate) fn is_reached(&self, now: Moment) -> bool {
+    pub(crate) fn is_reached(&self, now: ClockReading) -> bool {
         now.wall_millis() >= self.wall || now.monotonic_millis() >= self.monotonic
     }
 
     /// How long until then, in milliseconds; `None`: for ever.
-    pub(crate) fn left(&self, now: Moment) -> Option<i64> {
+    pub(crate) fn left(&self, now: ClockReading) -> Option<i64> {
         let left = |at: i64, now: i64| (at != i64::MAX).then(|| at.saturating_sub(now).max(0));
         let wall = left(self.wall, now.wall_millis())?;
         Some(wall.min(left(self.monotonic, now.monotonic_millis())?))
     }
 
     /// The same moment on both clocks, so that a step of one of them cannot stretch a token's life.
-    fn after(millis: i64, now: Moment) -> Self {
+    fn after(millis: i64, now: ClockReading) -> Self {
         Self {
             wall: now.wall_millis().saturating_add(millis),
             monotonic: now.monotonic_millis().saturating_add(millis),
@@ -59,7 +59,7 @@ impl OnBothClocks {
 
 impl Windows {
     /// `random`, from 0 to 1, moves the advisory moment, so that a fleet does not renew as one.
-    pub(crate) fn of(&self, token: &TokenData, now: Moment, random: f64) -> RenewalTimes {
+    pub(crate) fn of(&self, token: &TokenData, now: ClockReading, random: f64) -> RenewalTimes {
         let Some(mandatory_at) = token.usable_until_with(self.mandatory) else {
             return RenewalTimes { advisory: OnBothClocks::NEVER, mandatory: OnBothClocks::NEVER };
         };
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn times(life: u64, random: f64) -> (i64, i64) {
-        let now = Moment::from_millis(1_000_000, 5_000);
+        let now = ClockReading::from_millis(1_000_000, 5_000);
         let expires_at = now.wall() + Duration::from_secs(life);
         let token = TokenData::new("t").with_issued_at(now.wall()).with_expires_at(expires_at);
         let windows = Windows { advisory: Duration::from_secs(300), mandatory: Duration::from_secs(30) };
@@ -113,9 +113,9 @@ mod tests {
     #[test]
     fn a_token_without_expiry_is_never_renewed() {
         let windows = Windows { advisory: Duration::MAX, mandatory: Duration::ZERO };
-        let times = windows.of(&TokenData::new("t"), Moment::from_millis(0, 0), 0.5);
-        assert!(!times.advisory.is_reached(Moment::from_millis(i64::MAX - 1, i64::MAX - 1)));
-        assert_eq!(times.mandatory.left(Moment::from_millis(0, 0)), None);
+        let times = windows.of(&TokenData::new("t"), ClockReading::from_millis(0, 0), 0.5);
+        assert!(!times.advisory.is_reached(ClockReading::from_millis(i64::MAX - 1, i64::MAX - 1)));
+        assert_eq!(times.mandatory.left(ClockReading::from_millis(0, 0)), None);
     }
 
     #[test]
@@ -125,8 +125,8 @@ mod tests {
                 let token =
                     TokenData::new("t").with_issued_at(DateTime::UNIX_EPOCH).with_expires_at(expires_at);
                 let windows = Windows { advisory: span, mandatory: span };
-                let times = windows.of(&token, Moment::from_millis(0, 0), 1.0);
-                assert!(times.mandatory.left(Moment::from_millis(i64::MIN, i64::MIN)).is_some());
+                let times = windows.of(&token, ClockReading::from_millis(0, 0), 1.0);
+                assert!(times.mandatory.left(ClockReading::from_millis(i64::MIN, i64::MIN)).is_some());
             }
         }
     }

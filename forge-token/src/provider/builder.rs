@@ -199,7 +199,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// - a `token_url` that is neither https nor loopback;
     /// - a `query_param`, or a parameter in the query of `token_url`, that
-    ///   [is named like a secret](forge_core::may_name_a_credential);
+    ///   [is named like a secret](forge_core::looks_like_credential_name);
     /// - a `query_param` or `secret_query_param` without a name, or a secret that is empty;
     /// - an empty `client_id`, `client_secret`, `service_name` or `grant_type`;
     /// - a `service_name` with a `:`;

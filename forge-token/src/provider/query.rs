@@ -1,6 +1,6 @@
 //! Parameters in the query of a token URL.
 
-use forge_core::{AuthenticationError, ConfigError, Secret, SecretSource, may_name_a_credential};
+use forge_core::{AuthenticationError, ConfigError, Secret, SecretSource, looks_like_credential_name};
 
 use super::credential_text::{check_client_text, check_known};
 use crate::TokenEndpoint;
@@ -30,7 +30,7 @@ pub(super) fn check(
     secret: &SecretQuery,
 ) -> Result<(), ConfigError> {
     // The error shows neither name nor value: a URL's author may have put the secret in either place.
-    if endpoint.url().query_pairs().any(|(name, _)| may_name_a_credential(&name)) {
+    if endpoint.url().query_pairs().any(|(name, _)| looks_like_credential_name(&name)) {
         return Err(ConfigError::new(
             "token_url",
             "a query without a secret, but a parameter is named like one: pass it with `secret_query_param`, \
@@ -41,7 +41,7 @@ pub(super) fn check(
         if name.is_empty() {
             return Err(ConfigError::new("query_param", "a name that is not empty"));
         }
-        if may_name_a_credential(name) {
+        if looks_like_credential_name(name) {
             let expected = format!(
                 "a name that does not look like a secret's: pass `{name}` with `secret_query_param`, \
                  since a `query_param` is part of the cache key"

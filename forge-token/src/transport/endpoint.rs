@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use forge_core::{ConfigError, is_loopback_host, may_name_a_credential};
+use forge_core::{ConfigError, is_loopback_host, looks_like_credential_name};
 use url::Url;
 
 /// The URL of a token endpoint, checked: secrets may be sent there.
@@ -83,7 +83,7 @@ impl TokenEndpoint {
     #[doc(hidden)] // for our other crates
     pub fn possible_secrets(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.url.query_pairs().filter_map(|(name, value)| {
-            let is_named_secret = may_name_a_credential(&name);
+            let is_named_secret = looks_like_credential_name(&name);
             // In `?AKIA…` the name is the value.
             let value = if value.is_empty() { name } else { value };
             (is_named_secret || value.len() >= MIN_SECRET_LEN).then_some(value)

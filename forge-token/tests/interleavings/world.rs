@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
 use forge_core::{
-    Acquired, AuthenticationError, CompareAndDelete, CoolDown, Credential, Generation, MarkTakeover, Seen,
-    Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage,
-    async_trait,
+    AuthenticationError, CompareAndDelete, CoolDown, CoolDownPolicy, Credential, Generation, LeaseOutcome,
+    LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
+    TokenProvider, TokenStorage, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use shuttle::future::{block_on, spawn, yield_now};
@@ -249,20 +249,24 @@ struct YieldingLease {
 
 #[async_trait]
 impl TokenLease for YieldingLease {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        in_turn(self.inner.acquire(heed_cool_down)).await
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
+        in_turn(self.inner.acquire(policy)).await
     }
 
-    fn seen(&mut self) -> Seen {
-        self.inner.seen()
+    fn take_read(&mut self) -> LeaseRead {
+        self.inner.take_read()
     }
 
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
-        in_turn(self.inner.spend(id, takeover)).await
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
+        in_turn(self.inner.mark_refresh_token(id, takeover)).await
     }
 
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
-        in_turn(self.inner.unspend(id)).await
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
+        in_turn(self.inner.clear_mark(id)).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Moment, TokenData, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, Clock, ClockReading, TokenData, TokenProvider, async_trait,
 };
 use forge_token::TokenManager;
 use proptest::prelude::*;
@@ -14,10 +14,10 @@ use crate::seed;
 
 /// A clock at any moment whatever.
 #[derive(Debug)]
-struct AnyClock(Mutex<Moment>);
+struct AnyClock(Mutex<ClockReading>);
 
 impl Clock for AnyClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         *self.0.lock().expect("unpoisoned")
     }
 }
@@ -54,7 +54,7 @@ proptest! {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
-            let clock = Arc::new(AnyClock(Mutex::new(Moment::from_millis(0, 0))));
+            let clock = Arc::new(AnyClock(Mutex::new(ClockReading::from_millis(0, 0))));
             let provider = Arc::new(Absurd { token, retry_after, failing: Mutex::new(false) });
             let manager = TokenManager::builder(Arc::clone(&provider))
                 .clock(Arc::clone(&clock) as _)
@@ -62,7 +62,7 @@ proptest! {
                 .mandatory_window(Duration::from_secs(mandatory))
                 .build().expect("a manager");
             for (wall, monotonic) in moments {
-                *clock.0.lock().expect("unpoisoned") = Moment::from_millis(wall, monotonic);
+                *clock.0.lock().expect("unpoisoned") = ClockReading::from_millis(wall, monotonic);
                 let panicked = |error: &AuthenticationError| *error.kind() == AuthenticationErrorKind::Panicked;
                 for fails in [false, true] {
                     *provider.failing.lock().expect("unpoisoned") = fails;

@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, missing_docs)]
 
-mod freshness;
 mod refresh_tokens;
+mod staleness_limits;
 mod turns;
 mod world;

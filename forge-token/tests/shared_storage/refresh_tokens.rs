@@ -3,14 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, MarkTakeover, Spending, TokenData};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, MarkTakeover, RefreshMark, TokenData};
 use http::StatusCode;
 
 use crate::world::{FOREIGN, expired, world, world_with};
 
 #[tokio::test]
 async fn inv05_a_contested_refresh_token_is_not_sent() {
-    for (spending, has_leases) in [(FOREIGN, true), (Spending::LeaseLost, true), (Spending::Ours, false)] {
+    for (spending, has_leases) in
+        [(FOREIGN, true), (RefreshMark::LeaseLost, true), (RefreshMark::Ours, false)]
+    {
         let world = world();
         world.remote.put(&expired("old"));
         *world.remote.spending.lock().expect("unpoisoned") = spending;
@@ -106,7 +108,7 @@ async fn inv25_after_an_outage_a_refresh_token_of_which_the_storage_has_no_recor
         // Meanwhile another process may have refreshed, and its record is gone as well. Nobody could say so.
         world.remote.write(None);
         if has_doubt {
-            world.remote.generations.doubt_all();
+            world.remote.generations.mark_all_uncertain();
         }
         let renewed = world.manager.refresh_rejected(&token).await.expect("a renewal").expect("a token");
         let expected = if has_doubt { ("t1", (1, 0)) } else { ("r1", (0, 1)) };
@@ -120,14 +122,14 @@ async fn inv23_without_a_full_grant_a_foreign_mark_is_heeded_while_the_call_may_
     world.provider.has_no_full_grant.store(true, Ordering::SeqCst);
     world.remote.put(&expired("old"));
     *world.remote.spending.lock().expect("unpoisoned") =
-        Spending::Foreign { age: Some(Duration::from_secs(4)) };
+        RefreshMark::Foreign { age: Some(Duration::from_secs(4)) };
     let error = world.manager.get_token().await.expect_err("too early");
     assert!(error.is_transient() && !error.needs_login(), "{error:?}");
     assert_eq!((world.provider.calls(), error.cool_down()), ((0, 0), Some(Duration::from_secs(6))));
 
     world.clock.advance(Duration::from_secs(6));
     *world.remote.spending.lock().expect("unpoisoned") =
-        Spending::Foreign { age: Some(Duration::from_secs(10)) };
+        RefreshMark::Foreign { age: Some(Duration::from_secs(10)) };
     assert_eq!(world.token().await, "r1");
     let takeovers = world.remote.takeovers.lock().expect("unpoisoned").clone();
     assert_eq!(takeovers, [MarkTakeover::Never, MarkTakeover::Never, MarkTakeover::Always]);
@@ -153,7 +155,7 @@ async fn inv25_a_read_that_fails_after_an_outage_does_not_take_the_doubt_away() 
     world.remote.put(&TokenData::new("shared").with_refresh_token("refresh"));
     let token = world.manager.get_token().await.expect("a token");
     token.mark_accepted();
-    world.remote.generations.doubt_all();
+    world.remote.generations.mark_all_uncertain();
     world.goes_down(true);
     assert_eq!(world.token().await, "shared");
     world.goes_down(false);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forge_core::{Acquired, AuthenticationError, AuthenticationErrorKind, CoolDown, TokenData};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, CoolDown, LeaseOutcome, TokenData};
 use http::StatusCode;
 
 use crate::world::{expired, world};
@@ -12,13 +12,14 @@ use crate::world::{expired, world};
 async fn inv04_a_token_that_is_left_while_one_waits_for_the_lease_is_taken() {
     let world = world();
     *world.remote.left_meanwhile.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
-    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::Changed].into();
+    *world.remote.acquired.lock().expect("unpoisoned") = [LeaseOutcome::Changed].into();
     assert_eq!(world.token().await, "theirs");
     assert_eq!(world.provider.calls(), (0, 0));
 
     // A change that leaves no token is no reason to stop waiting.
     let world = self::world();
-    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::Changed, Acquired::Changed].into();
+    *world.remote.acquired.lock().expect("unpoisoned") =
+        [LeaseOutcome::Changed, LeaseOutcome::Changed].into();
     assert_eq!(world.token().await, "t1");
 }
 
@@ -90,7 +91,7 @@ async fn inv04_who_was_overtaken_adopts_the_newer_token() {
 async fn inv08_all_back_off_from_what_one_has_met_with() {
     let world = world();
     let theirs = CoolDown::new(Duration::from_secs(7), 3).with_status(503);
-    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    *world.remote.acquired.lock().expect("unpoisoned") = [LeaseOutcome::CoolingDown(theirs)].into();
     for _ in 0..10 {
         let error = world.manager.get_token().await.expect_err("a cool-down");
         assert!(error.is_transient() && error.status() == Some(StatusCode::SERVICE_UNAVAILABLE), "{error:?}");
@@ -130,7 +131,7 @@ async fn inv08_others_heed_a_cool_down_that_was_adopted_too() {
 async fn inv08_a_cool_down_is_capped_whatever_the_storage_says() {
     let world = world();
     let theirs = CoolDown::new(Duration::MAX, 3);
-    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    *world.remote.acquired.lock().expect("unpoisoned") = [LeaseOutcome::CoolingDown(theirs)].into();
     world.manager.get_token().await.expect_err("a cool-down");
     world.clock.advance(Duration::from_secs(3600));
     assert_eq!(world.token().await, "t1");
@@ -158,7 +159,7 @@ async fn inv08_a_token_from_somebody_else_ends_what_one_has_met_with() {
 async fn inv08_who_asks_for_a_fetch_expressly_gets_one() {
     let world = world();
     let theirs = CoolDown::new(Duration::from_secs(7), 3);
-    *world.remote.acquired.lock().expect("unpoisoned") = [Acquired::CoolingDown(theirs)].into();
+    *world.remote.acquired.lock().expect("unpoisoned") = [LeaseOutcome::CoolingDown(theirs)].into();
     assert_eq!(world.manager.force_refresh().await.expect("a token").access_token(), "t1");
 }
 

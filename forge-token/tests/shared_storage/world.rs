@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_core::{
-    Acquired, AuthenticationError, CoolDown, Freshness, Generation, Generations, ManualClock, MarkTakeover,
-    Seen, Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage,
-    async_trait,
+    AuthenticationError, CoolDown, CoolDownPolicy, Generation, Generations, LeaseOutcome, LeaseRead,
+    ManualClock, MarkTakeover, RefreshMark, StalenessLimits, StorageError, TokenData, TokenId, TokenLease,
+    TokenLeases, TokenProvider, TokenStorage, async_trait,
 };
 use forge_token::{TokenManager, TokenManagerBuilder};
 
@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) reads: AtomicUsize,
     pub(crate) generations: Generations,
     /// Before the lease is given.
-    pub(crate) acquired: Mutex<VecDeque<Acquired>>,
+    pub(crate) acquired: Mutex<VecDeque<LeaseOutcome>>,
     /// Somebody holds the lease and does not give it back.
     pub(crate) is_kept: AtomicBool,
     /// What waiting brings, besides an answer.
@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) is_told: AtomicBool,
     /// Does what it is asked, and does not say so.
     pub(crate) is_silent: AtomicBool,
-    pub(crate) spending: Mutex<Spending>,
+    pub(crate) spending: Mutex<RefreshMark>,
     /// How marks were asked for.
     pub(crate) takeovers: Mutex<Vec<MarkTakeover>>,
     pub(crate) unspent: AtomicUsize,
@@ -54,12 +54,12 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new() -> Arc<Self> {
-        let freshness = Freshness { recheck_after: RECHECK_AFTER, trusted_for: TRUSTED_FOR };
+        let staleness_limits = StalenessLimits { recheck_after: RECHECK_AFTER, trusted_for: TRUSTED_FOR };
         Arc::new(Self {
             token: Mutex::default(),
             is_down: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
-            generations: Generations::with_freshness(freshness),
+            generations: Generations::with_staleness_limits(staleness_limits),
             acquired: Mutex::default(),
             is_kept: AtomicBool::new(false),
             left_meanwhile: Mutex::default(),
@@ -68,7 +68,7 @@ impl State {
             has_leases: AtomicBool::new(true),
             is_told: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
-            spending: Mutex::new(Spending::Ours),
+            spending: Mutex::new(RefreshMark::Ours),
             takeovers: Mutex::default(),
             unspent: AtomicUsize::new(0),
             overtaken_by: Mutex::default(),
@@ -148,7 +148,7 @@ pub(crate) struct Lease {
 
 #[async_trait]
 impl TokenLease for Lease {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
         self.state.up()?;
         if !self.state.has_leases.load(Ordering::SeqCst) {
             return Err(StorageError::new("no leases").with_nothing_sent());
@@ -165,18 +165,18 @@ impl TokenLease for Lease {
         let mut acquired = self.state.acquired.lock().expect("unpoisoned");
         let answer = loop {
             match acquired.pop_front() {
-                Some(Acquired::CoolingDown(_)) if !heed_cool_down => {}
+                Some(LeaseOutcome::CoolingDown(_)) if policy == CoolDownPolicy::Ignore => {}
                 Some(answer) => break answer,
-                None => break Acquired::Held { failures: 0 },
+                None => break LeaseOutcome::Held { failures: 0 },
             }
         };
-        self.is_held = matches!(answer, Acquired::Held { .. });
+        self.is_held = matches!(answer, LeaseOutcome::Held { .. });
         Ok(answer)
     }
 
-    fn seen(&mut self) -> Seen {
+    fn take_read(&mut self) -> LeaseRead {
         if !self.state.is_told.load(Ordering::SeqCst) {
-            return Seen::Untold;
+            return LeaseRead::NotReported;
         }
         let seen = self.state.token.lock().expect("unpoisoned").clone().into();
         if let Some(token) = self.state.left_right_after.lock().expect("unpoisoned").take() {
@@ -185,16 +185,20 @@ impl TokenLease for Lease {
         seen
     }
 
-    async fn spend(&mut self, _id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+    async fn mark_refresh_token(
+        &mut self,
+        _id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
         self.state.up()?;
         assert!(self.is_held, "only who holds the lease asks");
         let spending = *self.state.spending.lock().expect("unpoisoned");
         self.state.takeovers.lock().expect("unpoisoned").push(takeover);
-        let is_taken = takeover != MarkTakeover::Never && matches!(spending, Spending::Foreign { .. });
-        Ok(if is_taken { Spending::Ours } else { spending })
+        let is_taken = takeover != MarkTakeover::Never && matches!(spending, RefreshMark::Foreign { .. });
+        Ok(if is_taken { RefreshMark::Ours } else { spending })
     }
 
-    async fn unspend(&mut self, _id: TokenId) -> Result<(), StorageError> {
+    async fn clear_mark(&mut self, _id: TokenId) -> Result<(), StorageError> {
         self.state.unspent.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -292,7 +296,7 @@ impl TokenProvider for Numbered {
 }
 
 /// The mark of somebody else, of which nobody knows when it was made.
-pub(crate) const FOREIGN: Spending = Spending::Foreign { age: None };
+pub(crate) const FOREIGN: RefreshMark = RefreshMark::Foreign { age: None };
 
 pub(crate) struct World {
     pub(crate) remote: Arc<State>,

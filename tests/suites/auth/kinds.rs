@@ -20,21 +20,21 @@ fn fixed(token: &str) -> TokenAuth {
 /// Each kind, the header that it sets, and what it sends to `/x`. All of them exclude `/open`.
 fn kinds() -> Vec<(&'static str, &'static str, Configure)> {
     vec![
-        ("x-api-key", "k", |builder| builder.with_auth_hook(ApiKeyAuth::new("k").excluded_paths(["/open"]))),
+        ("x-api-key", "k", |builder| builder.with_auth(ApiKeyAuth::new("k").excluded_paths(["/open"]))),
         ("x-odd", "k", |builder| {
             let auth = ApiKeyAuth::new("k").header_name("X-Odd").excluded_path_patterns(["/o*n"]);
-            builder.with_auth_hook(auth)
+            builder.with_auth(auth)
         }),
         ("authorization", "Basic dXNlcjpwOnc=", |builder| {
-            builder.with_auth_hook(BasicAuth::new("user", "p:w").excluded_paths(["/open"]))
+            builder.with_auth(BasicAuth::new("user", "p:w").excluded_paths(["/open"]))
         }),
         ("authorization", "Basic dXNlcjpwOnc=", |builder| {
-            builder.with_auth_hook(BasicAuth::new("user", "p:w").excluded_path_patterns(["*pen"]))
+            builder.with_auth(BasicAuth::new("user", "p:w").excluded_path_patterns(["*pen"]))
         }),
-        ("authorization", "Bearer t", |builder| builder.with_auth_hook(fixed("t").excluded_paths(["/open"]))),
+        ("authorization", "Bearer t", |builder| builder.with_auth(fixed("t").excluded_paths(["/open"]))),
         ("x-api-key", "k", |builder| {
             let inner = CompositeAuth::first().with(ApiKeyAuth::new("k").excluded_paths(["/open"]));
-            builder.with_auth_hook(CompositeAuth::all().with(inner))
+            builder.with_auth(CompositeAuth::all().with(inner))
         }),
     ]
 }
@@ -64,9 +64,7 @@ fn a_token_key_or_login_that_is_none_is_refused_when_the_client_is_built() {
         refused("bearer_token", &|builder| builder.with_bearer_token(text));
         refused("api_key", &|builder| builder.with_api_key(text));
         refused("api_key", &|builder| builder.with_api_key_header(text, "X-Key"));
-        refused("api_key", &|builder| {
-            builder.with_auth_hook(CompositeAuth::all().with(ApiKeyAuth::new(text)))
-        });
+        refused("api_key", &|builder| builder.with_auth(CompositeAuth::all().with(ApiKeyAuth::new(text))));
     }
     refused("basic_auth", &|builder| builder.with_basic_auth("", ""));
     // RFC 7617 2 allows either to be empty, and some APIs want it so.
@@ -105,7 +103,7 @@ async fn a_hook_sees_what_is_sent_each_time_that_it_is() {
     let asked = Arc::clone(&signed.asked);
     let auth = CompositeAuth::all().with(ApiKeyAuth::new("k")).with(signed);
     let retries = SimpleRetryStrategy::new().max_retries(1).delay(Duration::ZERO);
-    let client = client(&server, |builder| builder.with_auth_hook(auth).with_retry_strategy(retries));
+    let client = client(&server, |builder| builder.with_auth(auth).with_retry_strategy(retries));
 
     client.put("/a/../b").query(&[("q", "1")]).body("body").send().await.expect("an answer");
     let signature = format!("PUT {url}/b?q=1 Some(\"k\") Some(\"body\")");
@@ -137,7 +135,7 @@ async fn inv13_a_hook_is_not_asked_at_another_origin() {
     home.set_reply(move |_| RawReply::redirect(302, target.clone()));
     let signed = Signed::default();
     let asked = Arc::clone(&signed.asked);
-    let client = client(&home, |builder| builder.with_auth_hook(signed));
+    let client = client(&home, |builder| builder.with_auth(signed));
     get(&client, &foreign.url()).await;
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     get(&client, "/").await;
@@ -169,7 +167,7 @@ impl AuthHook for Broken {
 async fn inv15_a_hook_that_fails_or_sets_what_it_did_not_name_stops_the_request() {
     for hook in [Broken(""), Broken("x-other"), Broken("authorization")] {
         let server = server().await;
-        let client = client(&server, |builder| builder.with_auth_hook(hook));
+        let client = client(&server, |builder| builder.with_auth(hook));
         let error = client.get("/").send().await.expect_err("no signature");
         assert!(error.is_authentication());
         assert!(!format!("{error} {error:?}").contains("canary"));
@@ -182,7 +180,7 @@ async fn inv15_no_token_is_fetched_for_what_a_hook_stops_before() {
     let server = server().await;
     let (source, fetches) = tokens("t");
     let auth = CompositeAuth::all().with(Broken("")).with(TokenAuth::new(source));
-    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    let client = client(&server, |builder| builder.with_auth(auth));
     for request in [client.get("/"), client.get("/").force_renewal()] {
         assert!(request.send().await.expect_err("no signature").is_authentication());
     }
@@ -195,12 +193,10 @@ async fn inv16_what_a_hook_sets_is_marked_as_a_secret() {
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&seen);
     let client = client(&server, |builder| {
-        builder.with_auth_hook(Signed::default()).with_request_hook(
-            move |request: &mut OutgoingRequest<'_>| {
-                let value = request.headers().get("x-odd").expect("signed");
-                counted.fetch_add(usize::from(value.is_sensitive()), Ordering::SeqCst);
-            },
-        )
+        builder.with_auth(Signed::default()).with_request_hook(move |request: &mut OutgoingRequest<'_>| {
+            let value = request.headers().get("x-odd").expect("signed");
+            counted.fetch_add(usize::from(value.is_sensitive()), Ordering::SeqCst);
+        })
     });
     get(&client, "/").await;
     assert_eq!(seen.load(Ordering::SeqCst), 1);
@@ -219,7 +215,7 @@ async fn the_first_that_applies_and_all_that_apply() {
                 .with(BasicAuth::new("user", "p:w").excluded_paths(["/admin/keyless"]))
                 .with(fixed("never")),
         );
-    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    let client = client(&server, |builder| builder.with_auth(auth));
     for (path, authorization, key, is_signed) in [
         ("/x", "Bearer t", "k", true),
         ("/keyless", "Bearer t", "", true),
@@ -238,7 +234,7 @@ async fn the_first_that_applies_and_all_that_apply() {
 async fn inv15_where_no_token_can_be_had_there_is_no_falling_back() {
     let server = server().await;
     let auth = CompositeAuth::first().with(TokenAuth::new(no_tokens())).with(ApiKeyAuth::new("k"));
-    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    let client = client(&server, |builder| builder.with_auth(auth));
     assert!(client.get("/").send().await.expect_err("no token").is_authentication());
     assert!(server.requests().is_empty());
 }
@@ -280,7 +276,7 @@ async fn inv12_a_401_has_the_token_renewed_that_it_is_about() {
     let auth = CompositeAuth::all()
         .with(ApiKeyAuth::new("k"))
         .with(CompositeAuth::first().with(TokenAuth::new(a).excluded_paths(["/b"])).with(TokenAuth::new(b)));
-    let client = client(&server, |builder| builder.with_auth_hook(auth));
+    let client = client(&server, |builder| builder.with_auth(auth));
     assert_eq!(get(&client, "/a").await.text().await.expect("a body"), "found");
     assert_eq!((fetched_a.load(Ordering::SeqCst), fetched_b.load(Ordering::SeqCst)), (2, 2));
     assert_eq!(server.requests().len(), 4);
@@ -303,9 +299,8 @@ async fn inv11_a_401_to_something_else_than_the_token_renews_nothing() {
 
 #[test]
 fn the_error_for_a_control_character_names_the_user_name_or_the_password() {
-    let build = |auth: BasicAuth| {
-        refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())
-    };
+    let build =
+        |auth: BasicAuth| refused(HttpClient::builder("https://api.example.com").with_auth(auth).build());
     // Secrets from files often end with a line end.
     for ending in ["\n", "\r\n", "\0", "\t", "\u{7f}"] {
         assert_eq!(build(BasicAuth::new("user", format!("canary{ending}"))), "password", "{ending:?}");
@@ -314,16 +309,15 @@ fn the_error_for_a_control_character_names_the_user_name_or_the_password() {
         let short = short.with_basic_auth("user", format!("canary{ending}")).build();
         assert_eq!(refused(short), "password", "{ending:?}");
         let one_of_several = CompositeAuth::all().with(BasicAuth::new("user", format!("canary{ending}")));
-        let client = HttpClient::builder("https://api.example.com").with_auth_hook(one_of_several);
+        let client = HttpClient::builder("https://api.example.com").with_auth(one_of_several);
         assert_eq!(refused(client.build()), "password", "{ending:?}");
     }
 }
 
 #[test]
 fn parts_that_cannot_go_together_are_refused() {
-    let build = |auth: CompositeAuth| {
-        refused(HttpClient::builder("https://api.example.com").with_auth_hook(auth).build())
-    };
+    let build =
+        |auth: CompositeAuth| refused(HttpClient::builder("https://api.example.com").with_auth(auth).build());
     let two_tokens = fixed("b").auth_header_name("x-other");
     assert_eq!(build(CompositeAuth::first()), "auth");
     assert_eq!(build(CompositeAuth::all().with(fixed("a")).with(BasicAuth::new("user", "p"))), "auth");
@@ -339,8 +333,8 @@ fn parts_that_cannot_go_together_are_refused() {
     assert_eq!(with_tokens(fixed("a").auth_cookie("sid").auth_header_name("X-Sid")), "auth_cookie");
     assert_eq!(with_tokens(fixed("a").auth_header_prefix("").auth_cookie("sid")), "auth_cookie");
     let key_twice = HttpClient::builder("https://api.example.com").with_api_key("k");
-    let key_twice = key_twice.with_auth_hook(ApiKeyAuth::new("l")).build();
+    let key_twice = key_twice.with_auth(ApiKeyAuth::new("l")).build();
     assert_eq!(refused(key_twice), "api_key");
-    let homeless = HttpClientConfigBuilder::new().with_auth_hook(ApiKeyAuth::new("k"));
+    let homeless = HttpClientConfigBuilder::new().with_auth(ApiKeyAuth::new("k"));
     assert_eq!(refused(homeless.build()), "base_url");
 }

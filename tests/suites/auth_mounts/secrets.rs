@@ -68,16 +68,16 @@ fn inv16_the_settings_of_adapters_are_named_and_not_told() {
     let auth = BasicAuth::new("user", password.text());
     canaries.add(password);
 
-    let middleware = AuthMiddleware::with_auth_hook(auth.clone()).origin(&url);
+    let middleware = AuthMiddleware::with_auth(auth.clone()).origin(&url);
     canaries.look_at_debug("AuthMiddlewareBuilder", &middleware);
-    let layer = AuthLayer::with_auth_hook(auth.clone()).path_origin(&url);
+    let layer = AuthLayer::with_auth(auth.clone()).path_origin(&url);
     canaries.look_at_debug("AuthLayerBuilder", &layer);
-    let unnamed = AuthMiddleware::with_auth_hook(auth.clone()).build().expect_err("no origin");
+    let unnamed = AuthMiddleware::with_auth(auth.clone()).build().expect_err("no origin");
     let errors = [
         middleware.build().expect_err("user-info"),
         layer.build().expect_err("user-info"),
         unnamed,
-        AuthLayer::with_auth_hook(auth).build().expect_err("no origin"),
+        AuthLayer::with_auth(auth).build().expect_err("no origin"),
     ];
     for error in errors {
         assert_eq!(error.field(), "origin");

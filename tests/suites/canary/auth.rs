@@ -68,7 +68,7 @@ async fn inv16_authentication_of_any_kind_is_not_shown() {
     let auth = Auth::from(all);
     canaries.look_at_debug("Auth", &auth);
     let builder = HttpClient::builder(api.url())
-        .with_auth_hook(auth.clone())
+        .with_auth(auth.clone())
         .with_logging(Logging::new().log_headers(true).log_body(true))
         .with_http(ClientBuilder::no_proxy);
     canaries.look_at_debug("HttpClientBuilder", &builder);
@@ -98,8 +98,7 @@ async fn inv16_authentication_of_any_kind_is_not_shown() {
         BasicAuth::new("x", "x").excluded_path_patterns([&text]).into(),
     ];
     for wrong in secret.into_iter().chain(paths) {
-        let error =
-            HttpClient::builder(api.url()).with_auth_hook(wrong.clone()).build().expect_err("no setting");
+        let error = HttpClient::builder(api.url()).with_auth(wrong.clone()).build().expect_err("no setting");
         canaries.look_at_error("with_auth_hook", &error);
         let error = client.get("/x").auth(wrong).send().await.expect_err("no setting");
         canaries.look_at_error("auth", &error);

@@ -51,9 +51,9 @@ impl std::fmt::Debug for Shown {
 }
 
 impl RetryStrategy for ShowingStrategy {
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         self.1.add("RetryOutcome", debug(outcome));
-        self.0.retry_after(retry, outcome)
+        self.0.delay_before_retry(retry, outcome)
     }
 
     fn reads_body(&self, _status: StatusCode, _headers: &HeaderMap) -> bool {

@@ -46,17 +46,18 @@ impl Secrets {
 }
 
 /// What a server may echo of them: each, all, those that overlap as one text, and one in two forms at once.
-fn echoes(secrets: &[String; 3], [a, b, c]: &[String; 3]) -> Vec<String> {
-    let mut echoes = secrets.to_vec();
-    echoes.push(secrets.join(" "));
-    echoes.push(secrets.concat());
+fn contains_secret(secrets: &[String; 3], [a, b, c]: &[String; 3]) -> Vec<String> {
+    let mut contains_secret = secrets.to_vec();
+    contains_secret.push(secrets.join(" "));
+    contains_secret.push(secrets.concat());
     let longest = secrets.iter().max_by_key(|secret| secret.len()).expect("three secrets");
-    echoes.extend(longest.rsplit_once('-').map(|(start, end)| format!("{start}{}", percent_form(end))));
+    contains_secret
+        .extend(longest.rsplit_once('-').map(|(start, end)| format!("{start}{}", percent_form(end))));
     if secrets.iter().any(|secret| secret.starts_with(a)) && secrets.iter().any(|secret| secret.ends_with(c))
     {
-        echoes.push(format!("{a}-{b}-{c}"));
+        contains_secret.push(format!("{a}-{b}-{c}"));
     }
-    echoes
+    contains_secret
 }
 
 fn percent_form(end: &str) -> String {
@@ -100,7 +101,7 @@ async fn inv34_secrets_that_contain_overlap_or_equal_each_other_are_masked() {
     for kind in [Secrets::Contain, Secrets::Overlap, Secrets::Equal, Secrets::ContainAndShort] {
         let mut parts = Parts::new();
         let secrets = kind.of(&parts.texts);
-        for echo in echoes(&secrets, &parts.texts) {
+        for echo in contains_secret(&secrets, &parts.texts) {
             for (place, answer) in answers(&echo) {
                 server.set_reply(move |_| answer.clone());
                 for (call, error) in refusals(&server.url(), &secrets).await {

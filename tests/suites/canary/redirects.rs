@@ -62,7 +62,7 @@ fn clients(url: &str, secret: &str, seen: &HookRecord) -> Vec<(&'static str, Htt
         ("a token", new().with_token_auth(source(secret))),
         ("a key", new().with_api_key(secret)),
         ("a password", new().with_basic_auth("user", secret)),
-        ("an own hook", new().with_auth_hook(Signature(secret.to_owned(), seen.clone()))),
+        ("an own hook", new().with_auth(Signature(secret.to_owned(), seen.clone()))),
         ("a cookie", new().with_header("Cookie", format!("theme=dark; session={secret}"))),
         (
             "a request hook",

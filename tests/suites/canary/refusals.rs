@@ -218,11 +218,11 @@ async fn inv16_a_request_echoed_in_base64_is_masked() {
     .await;
 }
 
-async fn assert_echoes_masked(echoes: &[Echo]) {
+async fn assert_echoes_masked(contains_secret: &[Echo]) {
     let server = Origin::start(|_| RawReply::status(500)).await.expect("a server");
     let (clients, mut canaries) = clients(&format!("{}/token", server.url()));
     for client in &clients {
-        for &(what, echo) in echoes {
+        for &(what, echo) in contains_secret {
             for place in 0..answers("").len() {
                 server.set_reply(move |request| answers(&echo(request)).swap_remove(place).1);
                 let error = client.refused().await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use forge_tests::{RedisCluster, RedisServer};
 use requestforge::redis::cmd;
 use requestforge::{
-    MarkTakeover, RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenStorage, storage_conformance,
+    CoolDownPolicy, MarkTakeover, RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenStorage,
+    storage_conformance,
 };
 
 use crate::canaries::Canaries;
@@ -66,10 +67,10 @@ async fn inv16_a_dump_of_the_server_holds_no_token() {
     // With a lease, a mark and a cool-down at its side.
     let leases = storage.leases().expect("leases");
     let mut lease = leases.lease(KEY);
-    lease.acquire(true).await.expect("an answer");
-    lease.spend(token.id(), MarkTakeover::Never).await.expect("an answer");
+    lease.acquire(CoolDownPolicy::Respect).await.expect("an answer");
+    lease.mark_refresh_token(token.id(), MarkTakeover::Never).await.expect("an answer");
     let mut failing = leases.lease("failing");
-    failing.acquire(true).await.expect("an answer");
+    failing.acquire(CoolDownPolicy::Respect).await.expect("an answer");
     failing.fail(&requestforge::CoolDown::new(Duration::from_secs(60), 1)).await.expect("an answer");
 
     let dump = dump(&redis.url()).await;

@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{SubsecRound, Utc};
 use requestforge::{
-    Acquired, CompareAndDelete, CoolDown, EncryptedTokenStorage, EncryptionKey, Generation,
-    InMemoryTokenStorage, MarkTakeover, Spending, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
-    TokenManager, TokenStorage, async_trait,
+    CompareAndDelete, CoolDown, CoolDownPolicy, EncryptedTokenStorage, EncryptionKey, Generation,
+    InMemoryTokenStorage, LeaseOutcome, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId,
+    TokenLease, TokenLeases, TokenManager, TokenStorage, async_trait,
 };
 use serde_json::json;
 
@@ -60,9 +60,15 @@ pub(crate) async fn use_it(storage: &EncryptedTokenStorage, token: &TokenData) {
     assert_eq!(storage.get(KEY).await.expect("an answer").as_ref(), Some(token));
     let leases = storage.leases().expect("leases");
     let mut lease = leases.lease(KEY);
-    assert!(matches!(lease.acquire(true).await.expect("an answer"), Acquired::Held { .. }));
-    assert_eq!(lease.spend(token.id(), MarkTakeover::Never).await.expect("an answer"), Spending::Ours);
-    lease.unspend(token.id()).await.expect("an answer");
+    assert!(matches!(
+        lease.acquire(CoolDownPolicy::Respect).await.expect("an answer"),
+        LeaseOutcome::Held { .. }
+    ));
+    assert_eq!(
+        lease.mark_refresh_token(token.id(), MarkTakeover::Never).await.expect("an answer"),
+        RefreshMark::Ours
+    );
+    lease.clear_mark(token.id()).await.expect("an answer");
     assert!(lease.store(token, None).await.expect("an answer"));
     assert!(lease.store(token, Some(token.id())).await.expect("an answer"), "nobody holds it");
     assert!(!lease.store(token, None).await.expect("an answer"), "there is a token");
@@ -223,18 +229,22 @@ struct Overheard {
 
 #[async_trait]
 impl TokenLease for Overheard {
-    async fn acquire(&mut self, heed_cool_down: bool) -> Result<Acquired, StorageError> {
-        self.lease.acquire(heed_cool_down).await
+    async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
+        self.lease.acquire(policy).await
     }
 
-    async fn spend(&mut self, id: TokenId, takeover: MarkTakeover) -> Result<Spending, StorageError> {
+    async fn mark_refresh_token(
+        &mut self,
+        id: TokenId,
+        takeover: MarkTakeover,
+    ) -> Result<RefreshMark, StorageError> {
         self.spy.hear_id(Some(id));
-        self.lease.spend(id, takeover).await
+        self.lease.mark_refresh_token(id, takeover).await
     }
 
-    async fn unspend(&mut self, id: TokenId) -> Result<(), StorageError> {
+    async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
         self.spy.hear_id(Some(id));
-        self.lease.unspend(id).await
+        self.lease.clear_mark(id).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {

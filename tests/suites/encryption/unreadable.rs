@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use forge_tests::RedisServer;
 use requestforge::{
-    AuthenticationError, InMemoryTokenStorage, RedisTokenStorage, TokenData, TokenManager, TokenProvider,
-    TokenStorage, async_trait,
+    AuthenticationError, CoolDownPolicy, InMemoryTokenStorage, RedisTokenStorage, TokenData, TokenManager,
+    TokenProvider, TokenStorage, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ async fn expect_not_stored(
     assert!(error.is_unstorable() && error.is_unsent(), "{name}: {error}");
     if let Some(leases) = storage.leases() {
         let mut lease = leases.lease(name);
-        lease.acquire(true).await.expect("an answer");
+        lease.acquire(CoolDownPolicy::Respect).await.expect("an answer");
         assert!(lease.store(&token(), None).await.expect_err(name).is_unstorable(), "{name}");
     }
 }

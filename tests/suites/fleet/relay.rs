@@ -26,13 +26,13 @@ pub(crate) struct Relay {
 struct Shared {
     to: HttpClient,
     path: String,
-    seen: Mutex<Seen>,
+    seen: Mutex<LeaseRead>,
     /// A permit for each call whose answer was kept back.
     kept_back: Semaphore,
 }
 
 #[derive(Default)]
-struct Seen {
+struct LeaseRead {
     /// Who called, in the order in which they did.
     callers: Vec<usize>,
     /// How often each refresh token was sent.
@@ -100,7 +100,7 @@ impl Relay {
 }
 
 impl Shared {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, LeaseRead> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use forge_tests::fleet::now;
 use fork::{Fork, fork, waitpid};
 use requestforge::redis::cmd;
-use requestforge::{Acquired, CorrelationId, HttpClient, RedisTokenStorage, TokenManager, TokenStorage};
+use requestforge::{
+    CoolDownPolicy, CorrelationId, HttpClient, LeaseOutcome, RedisTokenStorage, TokenManager, TokenStorage,
+};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};
@@ -92,8 +94,8 @@ async fn tell_who_you_are(order: &Order, inherited: &Inherited, number: usize) -
     for (which, storage) in [("inherited", &inherited.storage), ("own", &own)] {
         let key = format!("{which} {number}");
         let mut lease = storage.leases().expect("leases").lease(&key);
-        let acquired = lease.acquire(true).await.expect("Redis is there");
-        assert!(matches!(acquired, Acquired::Held { .. }));
+        let acquired = lease.acquire(CoolDownPolicy::Respect).await.expect("Redis is there");
+        assert!(matches!(acquired, LeaseOutcome::Held { .. }));
         let lease_key = format!("{{{PREFIX}:{key}}}:lease");
         let holder: String = cmd("GET").arg(lease_key).query_async(&mut redis).await.expect("a holder");
         holders.push(holder);

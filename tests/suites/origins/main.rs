@@ -33,15 +33,13 @@ fn credentials() -> Vec<(&'static str, Configure)> {
         ("token in any header", |builder| {
             builder.with_token_auth(tokens().auth_header_name("X-Whatever").auth_header_prefix(""))
         }),
-        ("api key auth", |builder| {
-            builder.with_auth_hook(ApiKeyAuth::new("canary").header_name("X-Whatever"))
-        }),
-        ("basic auth", |builder| builder.with_auth_hook(BasicAuth::new("canary", "canary"))),
+        ("api key auth", |builder| builder.with_auth(ApiKeyAuth::new("canary").header_name("X-Whatever"))),
+        ("basic auth", |builder| builder.with_auth(BasicAuth::new("canary", "canary"))),
         ("several", |builder| {
             let auth = CompositeAuth::all().with(ApiKeyAuth::new("canary")).with(tokens());
-            builder.with_auth_hook(auth.with(CompositeAuth::first().with(Custom)))
+            builder.with_auth(auth.with(CompositeAuth::first().with(Custom)))
         }),
-        ("custom", |builder| builder.with_auth_hook(Custom)),
+        ("custom", |builder| builder.with_auth(Custom)),
         ("default headers", |builder| {
             builder.with_headers([("Authorization", "canary"), ("Cookie", "canary"), ("X-Api-Key", "canary")])
         }),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::undisturbed;
-use requestforge::{Acquired, RedisTokenStorage, TokenData, TokenLeases, TokenStorage};
+use requestforge::{CoolDownPolicy, LeaseOutcome, RedisTokenStorage, TokenData, TokenLeases, TokenStorage};
 use tokio::time::sleep;
 
 use crate::world::{KEY, Outage, World, stored, until};
@@ -18,7 +18,7 @@ fn token(name: &str) -> TokenData {
 async fn know_scripts(world: &World) {
     let near = world.near();
     let mut lease = leases(&near).lease("another key");
-    assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(lease.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     assert!(lease.store(&token("another"), None).await.expect("an answer"));
 }
 
@@ -45,13 +45,13 @@ async fn a_store_that_arrives_late_replaces_nothing_newer() {
     let world = World::start().await;
     let (far, near) = (far(&world).await, world.near());
     let mut late = leases(&far).lease(KEY);
-    assert!(matches!(late.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(late.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     world.proxy.hold();
     late.store(&token("late"), None).await.expect_err("no answer");
 
     // Its lease runs out, and somebody else's turn comes, and goes.
     let mut next = leases(&near).lease(KEY);
-    assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(next.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     assert!(next.store(&token("newer"), None).await.expect("an answer"));
     world.proxy.pass();
     sleep(Duration::from_millis(300)).await;
@@ -71,19 +71,19 @@ async fn what_a_late_holder_says_ends_no_foreign_lease() {
     let world = World::start().await;
     let (far, near) = (far(&world).await, world.near());
     let mut late = leases(&far).lease(KEY);
-    assert!(matches!(late.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(late.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     world.proxy.hold();
     late.store(&token("late"), None).await.expect_err("no answer");
     drop(late);
 
     let mut next = leases(&near).lease(KEY);
-    assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(next.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     world.proxy.pass();
     sleep(Duration::from_millis(300)).await;
     assert_eq!(stored(&near).await, None);
     let third = RedisTokenStorage::new(world.redis.url()).expect("a storage");
     let mut third = leases(&third).lease(KEY);
-    let acquiring = tokio::time::timeout(Duration::from_millis(300), third.acquire(true));
+    let acquiring = tokio::time::timeout(Duration::from_millis(300), third.acquire(CoolDownPolicy::Respect));
     assert!(acquiring.await.is_err(), "the lease is somebody else's");
     assert!(next.store(&token("newer"), None).await.expect("an answer"));
 }
@@ -100,7 +100,7 @@ async fn a_store_that_timed_out_on_a_paused_server_is_found_done() {
     let near = world.near();
     assert_eq!(stored(&paused).await, None);
     let mut lease = leases(&paused).lease(KEY);
-    assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(lease.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     world.redis.pause().await;
     lease.store(&token("late, but ours"), None).await.expect_err("no answer");
     drop(lease);
@@ -123,7 +123,7 @@ async fn a_lease_that_was_given_to_nobody_holds_up_nobody() {
         assert_eq!(stored(&paused).await, None);
         world.redis.pause().await;
         let mut ghost = leases(&paused).lease(KEY);
-        ghost.acquire(true).await.expect_err("no answer");
+        ghost.acquire(CoolDownPolicy::Respect).await.expect_err("no answer");
         drop(ghost);
         sleep(Duration::from_millis(50)).await;
         world.redis.resume().await;
@@ -131,7 +131,7 @@ async fn a_lease_that_was_given_to_nobody_holds_up_nobody() {
 
         let begun = Instant::now();
         let mut next = leases(&near).lease(KEY);
-        assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+        assert!(matches!(next.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
         assert!(begun.elapsed() < Duration::from_secs(1), "the ghost held us up for {:?}", begun.elapsed());
     }
 }
@@ -145,13 +145,13 @@ async fn a_holder_that_is_gone_holds_others_up_for_its_lease_at_most() {
     let world = World::start().await;
     let (far, near) = (far(&world).await, world.near());
     let mut gone = leases(&far).lease(KEY);
-    assert!(matches!(gone.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(gone.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     world.proxy.swallow();
     drop(gone);
 
     let begun = Instant::now();
     let mut next = leases(&near).lease(KEY);
-    assert!(matches!(next.acquire(true).await, Ok(Acquired::Held { .. })));
+    assert!(matches!(next.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     let waited = begun.elapsed();
     println!("taken over after {waited:?}");
     assert!(waited <= LEASE + Duration::from_secs(1));

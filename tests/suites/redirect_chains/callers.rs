@@ -50,7 +50,7 @@ pub(crate) fn callers(world: &World) -> Vec<Caller> {
     marked.set_sensitive(true);
     let with_several = client(world, |builder| {
         let auth = CompositeAuth::all().with(BasicAuth::new("canary-user", "canary-password"));
-        builder.with_auth_hook(auth.with(Signature)).with_header("x-plain", marked)
+        builder.with_auth(auth.with(Signature)).with_header("x-plain", marked)
     });
     let with_nothing = client(world, |builder| builder);
     vec![

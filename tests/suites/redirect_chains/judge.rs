@@ -6,7 +6,7 @@ use crate::world::Origins;
 
 /// What the chains were like.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct LeaseRead {
     pub(crate) trusted: usize,
     pub(crate) foreign: usize,
     pub(crate) own_at_foreign: usize,
@@ -37,7 +37,7 @@ pub(crate) fn judge(
     caller: &Caller,
     requests: &[RecordedRequest],
     origins: &Origins,
-    seen: &mut Seen,
+    seen: &mut LeaseRead,
 ) {
     assert!(!requests.is_empty(), "nothing was sent: {chain:?}");
     let mut hops = Hops::default();

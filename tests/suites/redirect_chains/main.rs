@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use callers::{Caller, callers};
 use chain::Chain;
-use judge::{Seen, judge};
+use judge::{LeaseRead, judge};
 use world::World;
 
 /// The chains whose requests are kept at a time.
@@ -39,7 +39,7 @@ async fn inv13_no_redirect_chain_leads_a_credential_to_a_foreign_origin() {
 
     let world = World::start().await;
     let callers: Arc<[Caller]> = callers(&world).into();
-    let mut seen = Seen::default();
+    let mut seen = LeaseRead::default();
     for batch in 0..chains / BATCH {
         let seeds = (0..BATCH).map(|number| first.wrapping_add((batch * BATCH + number) as u64));
         let chains: Vec<_> = seeds.map(|seed| Chain::random(seed, &world.origins, &callers)).collect();

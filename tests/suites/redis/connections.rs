@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use requestforge::redis::cmd;
-use requestforge::{RedisTokenStorage, TokenData, TokenManager, TokenStorage};
+use requestforge::{CoolDownPolicy, RedisTokenStorage, TokenData, TokenManager, TokenStorage};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::patient;
@@ -61,8 +61,8 @@ fn a_storage_that_is_dropped_leaves_no_task_and_no_connection() {
         // Given back by its end, by a store, and in vain.
         drop(leases.lease("crm"));
         let (mut held, mut stored) = (leases.lease("held"), leases.lease("stored"));
-        held.acquire(true).await.expect("an answer");
-        stored.acquire(true).await.expect("an answer");
+        held.acquire(CoolDownPolicy::Respect).await.expect("an answer");
+        stored.acquire(CoolDownPolicy::Respect).await.expect("an answer");
         stored.store(&TokenData::new("t"), None).await.expect("an answer");
         assert!(Handle::current().metrics().num_alive_tasks() > 0);
         drop((held, stored, storage, generation));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use requestforge::{TokenData, TokenStorage};
+use requestforge::{CoolDownPolicy, TokenData, TokenStorage};
 
 use crate::world::World;
 
@@ -15,8 +15,9 @@ async fn inv04_a_deletion_also_concerns_a_lease_that_was_waited_for_in_vain() {
     for is_deleted in [false, true] {
         let key = format!("deleted-{is_deleted}");
         let (mut holder, mut without) = (leases.lease(&key), leases.lease(&key));
-        holder.acquire(true).await.expect("an answer");
-        let waited = tokio::time::timeout(Duration::from_millis(300), without.acquire(true)).await;
+        holder.acquire(CoolDownPolicy::Respect).await.expect("an answer");
+        let waited =
+            tokio::time::timeout(Duration::from_millis(300), without.acquire(CoolDownPolicy::Respect)).await;
         assert!(waited.is_err(), "the lease is held");
         if is_deleted {
             world.storage().delete(&key).await.expect("an answer");

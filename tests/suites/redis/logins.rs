@@ -9,7 +9,9 @@ use futures_util::stream::{self, Stream};
 use requestforge::redis::aio::MultiplexedConnection;
 use requestforge::redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use requestforge::redis::{RedisResult, cmd};
-use requestforge::{RedisTokenStorage, Secret, SecretSource, TokenData, TokenStorage, storage_conformance};
+use requestforge::{
+    CoolDownPolicy, RedisTokenStorage, Secret, SecretSource, TokenData, TokenStorage, storage_conformance,
+};
 use tokio::sync::watch;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
@@ -49,7 +51,10 @@ async fn inv16_passwords_open_the_door_and_are_seen_by_nobody() {
             canaries.look_at_error("wrong password", &error);
         }
         let mut lease = storage.leases().expect("leases").lease("crm");
-        canaries.look_at_error("wrong password", &lease.acquire(true).await.expect_err("no login"));
+        canaries.look_at_error(
+            "wrong password",
+            &lease.acquire(CoolDownPolicy::Respect).await.expect_err("no login"),
+        );
     }
     for storage in [&good, &bad, &none] {
         canaries.look_at_debug("storage", storage);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use requestforge::redis::cmd;
-use requestforge::{CoolDown, TokenData, TokenStorage};
+use requestforge::{CoolDown, CoolDownPolicy, TokenData, TokenStorage};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -86,10 +86,10 @@ async fn the_keys_are_those_of_the_documents_and_share_a_slot() {
     let leases = storage.leases().expect("leases");
     storage.set("a:b c", &TokenData::new("t")).await.expect("an answer");
     let mut failing = leases.lease("a:b c");
-    failing.acquire(true).await.expect("an answer");
+    failing.acquire(CoolDownPolicy::Respect).await.expect("an answer");
     failing.fail(&CoolDown::new(Duration::from_secs(60), 1)).await.expect("an answer");
     let mut lease = leases.lease("a:b c");
-    lease.acquire(false).await.expect("an answer");
+    lease.acquire(CoolDownPolicy::Ignore).await.expect("an answer");
 
     let keys: BTreeSet<String> = world.run(cmd("KEYS").arg("*")).await;
     let expected = ["token:a:b c", "{token:a:b c}:meta", "{token:a:b c}:lease", "{token:a:b c}:cool-down"];

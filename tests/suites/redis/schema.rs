@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use requestforge::redis::cmd;
-use requestforge::{Acquired, MarkTakeover, Spending, TokenData, TokenStorage};
+use requestforge::{CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark, TokenData, TokenStorage};
 
 use crate::world::{World, soon};
 
@@ -101,8 +101,11 @@ async fn inv20_marks_of_another_version_are_seen_and_its_other_fields_stay() {
     let token = TokenData::new("t").with_refresh_token("r");
     Other::Next.store(&world, &token).await;
     let mut lease = storage.leases().expect("leases").lease("crm");
-    assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })));
-    assert_eq!(lease.spend(token.id(), MarkTakeover::Never).await.expect("an answer"), Spending::Ours);
+    assert!(matches!(lease.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
+    assert_eq!(
+        lease.mark_refresh_token(token.id(), MarkTakeover::Never).await.expect("an answer"),
+        RefreshMark::Ours
+    );
     assert_eq!(world.field(META, "region").await.as_deref(), Some("eu"));
     assert_eq!(world.field(META, "version").await.as_deref(), Some("2"));
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use forge_tests::{Proxy, RedisServer};
 use requestforge::redis::cmd;
-use requestforge::{CoolDown, MarkTakeover, RedisTokenStorage, StorageError, TokenData, TokenStorage};
+use requestforge::{
+    CoolDown, CoolDownPolicy, MarkTakeover, RedisTokenStorage, StorageError, TokenData, TokenStorage,
+};
 use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, percent_forms};
@@ -40,12 +42,12 @@ async fn use_it(canaries: &mut Canaries, what: &str, storage: &RedisTokenStorage
     look(storage.set("crm", token).await.err());
     look(storage.get("crm").await.err());
     look(storage.exists("crm").await.err());
-    look(lease.acquire(false).await.err());
-    look(lease.spend(token.id(), MarkTakeover::Never).await.err());
-    look(lease.unspend(token.id()).await.err());
+    look(lease.acquire(CoolDownPolicy::Ignore).await.err());
+    look(lease.mark_refresh_token(token.id(), MarkTakeover::Never).await.err());
+    look(lease.clear_mark(token.id()).await.err());
     look(lease.store(token, Some(token.id())).await.err());
     let mut failing = leases.lease("crm");
-    look(failing.acquire(false).await.err());
+    look(failing.acquire(CoolDownPolicy::Ignore).await.err());
     look(failing.fail(&CoolDown::new(Duration::from_secs(1), 1)).await.err());
     look(storage.compare_and_delete().expect("it can").delete_if("crm", token.id()).await.err());
     look(storage.delete("crm").await.err());
@@ -78,8 +80,10 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     for side in ["meta", "lease", "cool-down"] {
         world.put(&format!("{{token:crm}}:{side}"), token.access_token()).await;
         let mut lease = storage.leases().expect("leases").lease("crm");
-        let failures =
-            [lease.spend(token.id(), MarkTakeover::Never).await.err(), lease.store(&token, None).await.err()];
+        let failures = [
+            lease.mark_refresh_token(token.id(), MarkTakeover::Never).await.err(),
+            lease.store(&token, None).await.err(),
+        ];
         for error in failures.iter().flatten() {
             canaries.look_at_error("garbage at its side", error);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use requestforge::redis::Client;
-use requestforge::{RedisTokenStorage, TokenData, TokenManager, TokenStorage};
+use requestforge::{CoolDownPolicy, RedisTokenStorage, TokenData, TokenManager, TokenStorage};
 
 use crate::canaries::{Canaries, Canary, percent_forms};
 use crate::connections::others_connected;
@@ -27,7 +27,7 @@ async fn braces_are_refused_where_they_are_set() {
         assert!(storage.set(braced, &TokenData::new("t")).await.is_err());
         assert!(storage.delete(braced).await.is_err());
         let mut lease = storage.leases().expect("leases").lease(braced);
-        assert!(lease.acquire(true).await.is_err());
+        assert!(lease.acquire(CoolDownPolicy::Respect).await.is_err());
     }
     assert_eq!(others_connected(&world).await, 0, "nothing was sent");
 }

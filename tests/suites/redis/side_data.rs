@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{SubsecRound, TimeDelta, Utc};
 use requestforge::redis::cmd;
-use requestforge::{Acquired, MarkTakeover, Spending, TokenData, TokenStorage};
+use requestforge::{CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark, TokenData, TokenStorage};
 
 use crate::world::World;
 
@@ -63,11 +63,14 @@ async fn inv20_side_keys_of_any_other_type_do_no_harm() {
             world.run::<()>(cmd("DEL").arg(format!("{{token:{key}}}:{side}"))).await;
             world.run::<()>(&command).await;
             let mut lease = storage.leases().expect("leases").lease(&key);
-            assert!(matches!(lease.acquire(true).await, Ok(Acquired::Held { .. })), "{name} as {side}");
-            lease.unspend(stored.id()).await.expect("an answer");
+            assert!(
+                matches!(lease.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })),
+                "{name} as {side}"
+            );
+            lease.clear_mark(stored.id()).await.expect("an answer");
             assert_eq!(
-                lease.spend(stored.id(), MarkTakeover::Never).await.expect("an answer"),
-                Spending::Ours
+                lease.mark_refresh_token(stored.id(), MarkTakeover::Never).await.expect("an answer"),
+                RefreshMark::Ours
             );
             storage.delete(&key).await.expect("an answer");
             assert_eq!(world.issuer.token_calls(), calls + 1);

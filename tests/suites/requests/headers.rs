@@ -83,20 +83,16 @@ async fn no_authentication_says_how_long_a_request_is() {
     let origin = origin(RawReply::ok("")).await;
     for name in FRAMING {
         let builder = || HttpClient::builder(origin.url());
-        expect_refusal(builder().with_auth_hook(Sets(name, true)).build(), "auth", name);
-        expect_refusal(
-            builder().with_auth_hook(ApiKeyAuth::new("3").header_name(name)).build(),
-            "auth",
-            name,
-        );
+        expect_refusal(builder().with_auth(Sets(name, true)).build(), "auth", name);
+        expect_refusal(builder().with_auth(ApiKeyAuth::new("3").header_name(name)).build(), "auth", name);
         expect_refusal(builder().with_api_key_header("3", name).build(), "auth", name);
         let tokens = TokenAuth::new(token()).auth_header_name(name).auth_header_prefix("");
         expect_refusal(builder().with_token_auth(tokens.clone()).build(), "auth", name);
         let composite = CompositeAuth::first().with(ApiKeyAuth::new("k")).with(Sets(name, true));
-        expect_refusal(builder().with_auth_hook(composite).build(), "auth", name);
+        expect_refusal(builder().with_auth(composite).build(), "auth", name);
         expect_refusal(client(&origin).get("/").auth(tokens).send().await, "auth", name);
 
-        let client = builder().with_auth_hook(Sets(name, false)).build().expect("a client");
+        let client = builder().with_auth(Sets(name, false)).build().expect("a client");
         let error = client.post("/").body("body").send().await.expect_err("not announced");
         assert!(error.is_authentication(), "{error:?}");
     }

@@ -75,7 +75,7 @@ async fn building_warns_once_of_exclusions_that_match_no_path() {
             "/v1*",
             "/v?/x",
         ]);
-        builder.with_auth_hook(CompositeAuth::all().with(key).with(token))
+        builder.with_auth(CompositeAuth::all().with(key).with(token))
     });
     let [line] = &log[..] else { panic!("one line: {log:?}") };
     assert!(line.starts_with(" WARN "), "{line}");

@@ -7,11 +7,11 @@ use http::{HeaderMap, StatusCode};
 use requestforge::{RetryOutcome, RetryStrategy};
 use tokio::task::JoinSet;
 
-use super::world::{Seen, always, build, in_time, in_turn, retrying};
+use super::world::{LeaseRead, always, build, in_time, in_turn, retrying};
 
 /// Retries while the body says that it is busy.
 #[derive(Clone, Default)]
-struct WhileBusy(Seen<Option<bool>>);
+struct WhileBusy(LeaseRead<Option<bool>>);
 
 impl std::fmt::Debug for WhileBusy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -20,7 +20,7 @@ impl std::fmt::Debug for WhileBusy {
 }
 
 impl RetryStrategy for WhileBusy {
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         let RetryOutcome::Response(response) = outcome else { return None };
         let is_busy = response.json_or_none::<serde_json::Value>().map(|body| body["error"] == "busy");
         self.0.push(is_busy);
@@ -116,7 +116,7 @@ async fn a_body_that_stalls_while_it_is_examined_goes_to_the_caller_as_far_as_it
 struct OfErrors;
 
 impl RetryStrategy for OfErrors {
-    fn retry_after(&self, _retry: u32, _outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, _retry: u32, _outcome: &RetryOutcome<'_>) -> Option<Duration> {
         None
     }
 

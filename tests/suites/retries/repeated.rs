@@ -10,7 +10,7 @@ use requestforge::{
     ConfigError, HttpClient, HttpClientError, NoRetryStrategy, RetryOutcome, RetryStrategy, reqwest::Body,
 };
 
-use super::world::{Seen, always, build, client, in_time, in_turn, quickly, retrying};
+use super::world::{LeaseRead, always, build, client, in_time, in_turn, quickly, retrying};
 
 const ATTEMPTS: usize = 4;
 
@@ -216,7 +216,7 @@ async fn nothing_is_sent_again_unless_it_is_asked_for() {
 /// Tells what it was asked.
 #[derive(Clone)]
 struct Telling {
-    asked: Seen<(u32, Option<u16>, bool)>,
+    asked: LeaseRead<(u32, Option<u16>, bool)>,
     retries: u32,
 }
 
@@ -227,7 +227,7 @@ impl std::fmt::Debug for Telling {
 }
 
 impl RetryStrategy for Telling {
-    fn retry_after(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         let status = outcome.status_code().map(|status| status.as_u16());
         let is_connect = matches!(outcome, RetryOutcome::Error(error) if error.is_connect());
         self.asked.push((retry, status, is_connect));
@@ -237,13 +237,13 @@ impl RetryStrategy for Telling {
 
 #[tokio::test]
 async fn a_strategy_is_asked_after_each_attempt_that_it_may_repeat() {
-    let strategy = Telling { asked: Seen::default(), retries: 9 };
+    let strategy = Telling { asked: LeaseRead::default(), retries: 9 };
     let origin = in_turn([RawReply::status(404), RawReply::hang_up(), RawReply::status(503)]).await;
     let client = build(retrying(&origin).with_retry_strategy(strategy.clone()));
     client.post("/").send().await.expect("an answer");
     assert_eq!(strategy.asked.all(), [], "a POST is not its affair");
 
-    let strategy = Telling { asked: Seen::default(), retries: 2 };
+    let strategy = Telling { asked: LeaseRead::default(), retries: 2 };
     let client = build(retrying(&origin).with_retry_strategy(strategy.clone()));
     assert!(client.get("/").send().await.expect("an answer").is_success());
     assert_eq!(
@@ -254,7 +254,7 @@ async fn a_strategy_is_asked_after_each_attempt_that_it_may_repeat() {
 
     let url = origin.url();
     let _port = origin.stop().await.expect("stopped");
-    let strategy = Telling { asked: Seen::default(), retries: 1 };
+    let strategy = Telling { asked: LeaseRead::default(), retries: 1 };
     let client = build(HttpClient::builder(url).with_retry_strategy(strategy.clone()));
     let error = in_time(client.get("/").send()).await.expect_err("no connection");
     assert!(error.is_connect() && error.is_max_retries(), "{error:?}");
@@ -275,7 +275,7 @@ async fn after_the_last_retry_the_error_says_so_and_what_was_last() {
 
 #[tokio::test]
 async fn an_error_of_our_own_making_is_not_retried() {
-    let strategy = Telling { asked: Seen::default(), retries: 9 };
+    let strategy = Telling { asked: LeaseRead::default(), retries: 9 };
     let origin = always(RawReply::ok("")).await;
     let client = build(retrying(&origin).with_retry_strategy(strategy.clone()));
     assert!(client.get("ftp://x").send().await.expect_err("no http").is_builder());

@@ -45,9 +45,9 @@ pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
 
 /// What a closure has seen, for a strategy that is to tell.
 #[derive(Clone, Default)]
-pub(crate) struct Seen<T>(Arc<std::sync::Mutex<Vec<T>>>);
+pub(crate) struct LeaseRead<T>(Arc<std::sync::Mutex<Vec<T>>>);
 
-impl<T: Clone> Seen<T> {
+impl<T: Clone> LeaseRead<T> {
     pub(crate) fn push(&self, item: T) {
         self.0.lock().expect("no panic").push(item);
     }

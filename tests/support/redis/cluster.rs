@@ -15,7 +15,7 @@ use crate::redis::tls::{Authority, Identity, Tls};
 
 pub use moving::SlotMove;
 
-use view::{Seen, view};
+use view::{LeaseRead, view};
 
 const MASTERS: usize = 3;
 /// Each master has one replica.
@@ -210,7 +210,7 @@ impl RedisCluster {
                     let seen = view(member).await?;
                     let masters = seen.iter().filter(|seen| seen.is_master()).count();
                     let complete =
-                        seen.len() == NODES && masters == MASTERS && seen.iter().all(Seen::is_well);
+                        seen.len() == NODES && masters == MASTERS && seen.iter().all(LeaseRead::is_well);
                     require(complete, || format!("{:?} sees {seen:?}", member.node))?;
                     replicates(member).await?;
                 }
@@ -235,7 +235,7 @@ impl RedisCluster {
     async fn replicas(&self, master: RedisNode) -> io::Result<Vec<RedisNode>> {
         let seen = view(self.group.member(master)?).await?;
         let id = seen.iter().find(|seen| seen.port == master.port()).map(|seen| seen.id.clone());
-        let ours = |seen: &&Seen| seen.master.is_some() && seen.master == id;
+        let ours = |seen: &&LeaseRead| seen.master.is_some() && seen.master == id;
         let ports: Vec<u16> = seen.iter().filter(ours).map(|seen| seen.port).collect();
         Ok(self.nodes().into_iter().filter(|node| ports.contains(&node.port())).collect())
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use forge_bench_kit::{Line, Plot, progress, quantile};
-use forge_core::{Clock, Moment, SystemClock};
+use forge_core::{Clock, ClockReading, SystemClock};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -306,9 +306,9 @@ impl ShiftedClock {
 }
 
 impl Clock for ShiftedClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let (now, by) = (SystemClock.now(), self.0.load(Ordering::Relaxed));
-        Moment::from_millis(now.wall_millis() + by, now.monotonic_millis() + by)
+        ClockReading::from_millis(now.wall_millis() + by, now.monotonic_millis() + by)
     }
 }
 

@@ -1,4 +1,4 @@
-use forge_core::Judgement;
+use forge_core::AuthVerdict;
 use http::response::Parts;
 use http::{HeaderName, StatusCode};
 
@@ -11,21 +11,21 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// credential ("Trailers-Only"). Where it comes after messages, the head says that the request got past the gate.
 ///
 /// ```
-/// use forge_client::{AuthLayer, grpc_judgement};
+/// use forge_client::{AuthLayer, grpc_verdict};
 /// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), forge_core::ConfigError> {
 /// let auth = AuthLayer::with_token_auth(manager)
 ///     .path_origin("https://grpc.example.com")
-///     .judge_with(grpc_judgement)
+///     .judge_with(grpc_verdict)
 ///     .build()?;
 /// # Ok(())
 /// # }
 /// ```
 #[must_use]
-pub fn grpc_judgement(head: &Parts) -> Judgement {
+pub fn grpc_verdict(head: &Parts) -> AuthVerdict {
     match head.headers.get(GRPC_STATUS).map(http::HeaderValue::as_bytes) {
-        Some(b"16") => Judgement::of(StatusCode::UNAUTHORIZED, &head.headers),
-        None | Some(b"0") => Judgement::of(head.status, &head.headers),
-        Some(_) => Judgement::Unknown,
+        Some(b"16") => AuthVerdict::of(StatusCode::UNAUTHORIZED, &head.headers),
+        None | Some(b"0") => AuthVerdict::of(head.status, &head.headers),
+        Some(_) => AuthVerdict::Unknown,
     }
 }
 
@@ -35,26 +35,26 @@ mod tests {
 
     #[test]
     fn unauthenticated_is_rejected_and_what_comes_with_messages_is_accepted() {
-        for (status, headers, judgement) in [
-            (200, &[][..], Judgement::Accepted),
-            (200, &[("grpc-status", "0")], Judgement::Accepted),
-            (200, &[("grpc-status", "16")], Judgement::Rejected),
+        for (status, headers, verdict) in [
+            (200, &[][..], AuthVerdict::Accepted),
+            (200, &[("grpc-status", "0")], AuthVerdict::Accepted),
+            (200, &[("grpc-status", "16")], AuthVerdict::TokenRejected),
             (
                 200,
                 &[("grpc-status", "16"), ("www-authenticate", "Bearer error=\"insufficient_scope\"")],
-                Judgement::Refused,
+                AuthVerdict::AccessDenied,
             ),
-            (200, &[("grpc-status", "7")], Judgement::Unknown),
-            (200, &[("grpc-status", "14")], Judgement::Unknown),
-            (401, &[], Judgement::Rejected),
-            (503, &[], Judgement::Unknown),
+            (200, &[("grpc-status", "7")], AuthVerdict::Unknown),
+            (200, &[("grpc-status", "14")], AuthVerdict::Unknown),
+            (401, &[], AuthVerdict::TokenRejected),
+            (503, &[], AuthVerdict::Unknown),
         ] {
             let mut response = http::Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(*name, *value);
             }
             let (head, ()) = response.body(()).unwrap().into_parts();
-            assert_eq!(grpc_judgement(&head), judgement, "{status} {headers:?}");
+            assert_eq!(grpc_verdict(&head), verdict, "{status} {headers:?}");
         }
     }
 }

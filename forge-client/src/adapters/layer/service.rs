@@ -117,7 +117,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use forge_core::{Judgement, TokenData, token_source_fn};
+    use forge_core::{AuthVerdict, TokenData, token_source_fn};
     use tower_layer::Layer;
 
     use super::super::{AuthLayer, AuthLayerBuilder};
@@ -234,11 +234,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_judge_has_the_last_word() {
-        for (judgement, requests) in [(Judgement::Unknown, 1), (Judgement::Rejected, 2)] {
+        for (verdict, requests) in [(AuthVerdict::Unknown, 1), (AuthVerdict::TokenRejected, 2)] {
             let inner = OneAtATime::breaking_after(9);
-            let mut service = auth().judge_with(move |_| judgement).build().unwrap().layer(inner.clone());
+            let mut service = auth().judge_with(move |_| verdict).build().unwrap().layer(inner.clone());
             send(&mut service, "/x").await.unwrap();
-            assert_eq!(inner.requests(), requests, "{judgement:?}");
+            assert_eq!(inner.requests(), requests, "{verdict:?}");
         }
     }
     #[tokio::test]

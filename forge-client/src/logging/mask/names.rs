@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use forge_core::may_name_a_credential;
+use forge_core::looks_like_credential_name;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -38,7 +38,7 @@ impl Names {
     }
 
     fn mask_field(&self, name: &str) -> bool {
-        may_name_a_credential(name) || self.0.contains(&normalized(name))
+        looks_like_credential_name(name) || self.0.contains(&normalized(name))
     }
 }
 

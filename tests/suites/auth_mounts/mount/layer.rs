@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use requestforge::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, TokenAuth, TokenData, grpc_judgement,
+    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, TokenAuth, TokenData, grpc_verdict,
     token_source_fn,
 };
 use tower::{Layer as _, ServiceExt};
@@ -85,7 +85,7 @@ async fn status_16_of_grpc_is_renewed_and_replayed_if_it_is_asked_for() {
             async move { Ok(TokenData::new(token)) }
         });
         let auth = AuthLayer::with_token_auth(source).origin(api.url());
-        let layer = over_hyper(if judges { auth.judge_with(grpc_judgement) } else { auth });
+        let layer = over_hyper(if judges { auth.judge_with(grpc_verdict) } else { auth });
         let answer = layer.send(Request::get(api.url())).await.expect("an answer");
         assert_eq!(answer.headers["grpc-status"], status);
         assert_eq!(api.requests().len(), sends);

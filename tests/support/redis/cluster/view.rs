@@ -7,7 +7,7 @@ use crate::redis::group::Member;
 
 /// A node, as another one or itself sees it.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct LeaseRead {
     pub(super) id: String,
     pub(super) port: u16,
     /// The id of the one it is a replica of.
@@ -17,7 +17,7 @@ pub(super) struct Seen {
     slots: Vec<RangeInclusive<usize>>,
 }
 
-impl Seen {
+impl LeaseRead {
     pub(super) fn has(&self, slot: usize) -> bool {
         self.slots.iter().any(|slots| slots.contains(&slot))
     }
@@ -34,18 +34,18 @@ impl Seen {
 }
 
 /// All that a node sees, itself included.
-pub(super) async fn view(member: &Member) -> io::Result<Vec<Seen>> {
+pub(super) async fn view(member: &Member) -> io::Result<Vec<LeaseRead>> {
     let told = member.text(&["CLUSTER", "NODES"]).await?;
-    let seen: Option<Vec<Seen>> = told.lines().map(seen).collect();
+    let seen: Option<Vec<LeaseRead>> = told.lines().map(seen).collect();
     seen.ok_or_else(|| io::Error::other(format!("what {:?} sees is not understood: {told}", member.node)))
 }
 
 /// `ID IP:PORT@BUS,NAME FLAGS MASTER PING PONG EPOCH LINK SLOTS…`
-fn seen(told: &str) -> Option<Seen> {
+fn seen(told: &str) -> Option<LeaseRead> {
     let words: Vec<&str> = told.split_whitespace().collect();
     let [id, address, flags, master, _, _, _, link, slots @ ..] = words.as_slice() else { return None };
     let port = address.split('@').next()?.rsplit(':').next()?.parse().ok()?;
-    Some(Seen {
+    Some(LeaseRead {
         id: (*id).to_owned(),
         port,
         master: Some(*master).filter(|master| *master != "-").map(ToOwned::to_owned),

@@ -93,7 +93,7 @@ async fn inv19_after_a_doubt_the_storage_is_asked_and_what_is_at_hand_stands_in_
     let world = world();
     world.remote.put(&TokenData::new("shared"));
     assert_eq!(world.token().await, "shared");
-    world.remote.generations.doubt_all();
+    world.remote.generations.mark_all_uncertain();
     assert!(world.manager.cached().is_none());
     world.goes_down(true);
     assert_eq!(world.token().await, "shared");
@@ -101,7 +101,7 @@ async fn inv19_after_a_doubt_the_storage_is_asked_and_what_is_at_hand_stands_in_
 
     world.goes_down(false);
     world.remote.write(Some(TokenData::new("theirs")));
-    world.remote.generations.doubt_all();
+    world.remote.generations.mark_all_uncertain();
     assert_eq!(world.token().await, "theirs");
     assert_eq!(world.provider.calls(), (0, 0));
 }
@@ -124,7 +124,7 @@ async fn inv18_a_storage_that_is_back_gets_what_was_fetched_without_it() {
         assert_eq!(world.token().await, "t1");
         world.goes_down(false);
         world.remote.write(theirs);
-        world.remote.generations.doubt_all();
+        world.remote.generations.mark_all_uncertain();
         assert_eq!(world.token().await, "t1");
         assert_eq!(world.remote.stored().as_deref(), Some("t1"));
         assert!(world.manager.cached().is_some());
@@ -139,7 +139,7 @@ async fn inv18_but_not_in_place_of_what_others_have_left_there() {
     assert_eq!(world.token().await, "t1");
     world.goes_down(false);
     world.remote.write(Some(TokenData::new("theirs")));
-    world.remote.generations.doubt_all();
+    world.remote.generations.mark_all_uncertain();
     assert_eq!(world.token().await, "theirs");
     assert_eq!(world.remote.stored().as_deref(), Some("theirs"));
 }
@@ -176,7 +176,7 @@ async fn inv11_a_rejected_token_does_not_come_back_with_the_storage() {
     let renewed = world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("a token");
     assert_eq!(renewed.access_token(), "t1");
     world.goes_down(false);
-    world.remote.generations.doubt_all();
+    world.remote.generations.mark_all_uncertain();
     assert_eq!(world.token().await, "t1");
     assert_eq!(world.remote.stored().as_deref(), Some("t1"));
 }
@@ -189,7 +189,7 @@ async fn inv19_a_recheck_does_not_forget_what_is_known_of_a_token() {
     let token = world.manager.get_token().await.expect("a token");
     let rounded = token.token().clone().with_expires_at(chrono::SubsecRound::trunc_subsecs(nanos, 6));
     world.remote.write(Some(rounded));
-    world.remote.generations.doubt_all();
+    world.remote.generations.mark_all_uncertain();
     let again = world.manager.get_token().await.expect("a token");
     assert!(Arc::ptr_eq(&token, &again));
 }
@@ -204,7 +204,7 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_with_the_lease() {
         world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
         // The token is gone when the storage is asked, and the old one is there when the lease is given.
         world.remote.write(None);
-        world.remote.generations.doubt_all();
+        world.remote.generations.mark_all_uncertain();
         *world.remote.left_silently.lock().expect("unpoisoned") = Some(rejected.token().clone());
         assert_ne!(world.token().await, "rejected");
         assert_ne!(world.remote.stored().as_deref(), Some("rejected"));
@@ -224,7 +224,7 @@ async fn inv25_a_storage_that_has_lost_a_renewal_does_not_bring_back_the_refresh
         renewed.mark_accepted();
         world.remote.write(Some(old.token().clone()));
         if has_doubt {
-            world.remote.generations.doubt_all();
+            world.remote.generations.mark_all_uncertain();
         }
         let another = world.manager.refresh_rejected(&renewed).await.expect("a renewal").expect("a token");
         assert_eq!((another.access_token(), refreshed().as_deref()), (token, sent), "doubt: {has_doubt}");

@@ -6,18 +6,18 @@ use crate::challenge::{Challenge, challenges};
 /// What an answer says of the credential that its request carried.
 ///
 /// ```
-/// use forge_core::Judgement;
+/// use forge_core::AuthVerdict;
 /// use http::header::WWW_AUTHENTICATE;
 /// use http::{HeaderMap, HeaderValue, StatusCode};
 ///
 /// let mut headers = HeaderMap::new();
-/// assert_eq!(Judgement::of(StatusCode::UNAUTHORIZED, &headers), Judgement::Rejected);
+/// assert_eq!(AuthVerdict::of(StatusCode::UNAUTHORIZED, &headers), AuthVerdict::TokenRejected);
 /// headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"insufficient_scope\""));
-/// assert_eq!(Judgement::of(StatusCode::UNAUTHORIZED, &headers), Judgement::Refused);
+/// assert_eq!(AuthVerdict::of(StatusCode::UNAUTHORIZED, &headers), AuthVerdict::AccessDenied);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Judgement {
+pub enum AuthVerdict {
     /// It was good: the request got past the gate. Worth
     /// [remembering](crate::Credential::mark_accepted).
     Accepted,
@@ -25,12 +25,12 @@ pub enum Judgement {
     Unknown,
     /// It was rejected, and another token may help: see
     /// [`refresh_rejected`](crate::TokenSource::refresh_rejected).
-    Rejected,
+    TokenRejected,
     /// It was refused, and another token of the same kind will be too.
-    Refused,
+    AccessDenied,
 }
 
-impl Judgement {
+impl AuthVerdict {
     /// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
     /// without any asks for another token; `insufficient_scope` and `invalid_request` do not. Only the `error`
     /// of a `Bearer` or `DPoP` challenge counts, whichever other challenges (RFC 9110 11.6.1) the headers hold.
@@ -43,7 +43,7 @@ impl Judgement {
         if status != StatusCode::UNAUTHORIZED {
             return Self::Unknown;
         }
-        if is_hopeless(headers) { Self::Refused } else { Self::Rejected }
+        if is_hopeless(headers) { Self::AccessDenied } else { Self::TokenRejected }
     }
 }
 
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn inv12_challenges_decide_whether_another_token_may_help() {
-        use Judgement::{Accepted, Refused, Rejected, Unknown};
-        for (status, challenges, judgement) in [
+        use AuthVerdict::{Accepted, AccessDenied, TokenRejected, Unknown};
+        for (status, challenges, verdict) in [
             (200, &[][..], Accepted),
             (304, &[], Accepted),
             (302, &[], Unknown),
@@ -85,54 +85,54 @@ mod tests {
             (403, &["Bearer error=\"insufficient_scope\""], Unknown),
             (500, &[], Unknown),
             (407, &[], Unknown),
-            (401, &[], Rejected),
-            (401, &["Bearer"], Rejected),
-            (401, &["Bearer realm=\"api\""], Rejected),
+            (401, &[], TokenRejected),
+            (401, &["Bearer"], TokenRejected),
+            (401, &["Bearer realm=\"api\""], TokenRejected),
             (
                 401,
                 &["Bearer realm=\"a, b\", error=\"invalid_token\", error_description=\"expired\""],
-                Rejected,
+                TokenRejected,
             ),
-            (401, &["Basic realm=\"x\""], Rejected),
-            (401, &["Bearer error=\"token_expired\""], Rejected),
-            (401, &["bearer ERROR=insufficient_scope, scope=\"admin\""], Refused),
-            (401, &["Bearer error=\"invalid_request\""], Refused),
-            (401, &["Basic realm=\"x\"", "Bearer error=\"insufficient_scope\""], Refused),
-            (401, &["Basic realm=\"x\", Bearer error=\"insufficient_scope\""], Refused),
-            (401, &["Bearer realm=\"error=insufficient_scope\""], Rejected),
-            (401, &["Negotiate YWJjZA==, Bearer error=\"insufficient_scope\""], Refused),
-            (401, &["Bearer realm=\"x\" error=\"insufficient_scope\""], Refused),
-            (401, &["=,\"garbage", "Bearer error=\"unterminated"], Rejected),
+            (401, &["Basic realm=\"x\""], TokenRejected),
+            (401, &["Bearer error=\"token_expired\""], TokenRejected),
+            (401, &["bearer ERROR=insufficient_scope, scope=\"admin\""], AccessDenied),
+            (401, &["Bearer error=\"invalid_request\""], AccessDenied),
+            (401, &["Basic realm=\"x\"", "Bearer error=\"insufficient_scope\""], AccessDenied),
+            (401, &["Basic realm=\"x\", Bearer error=\"insufficient_scope\""], AccessDenied),
+            (401, &["Bearer realm=\"error=insufficient_scope\""], TokenRejected),
+            (401, &["Negotiate YWJjZA==, Bearer error=\"insufficient_scope\""], AccessDenied),
+            (401, &["Bearer realm=\"x\" error=\"insufficient_scope\""], AccessDenied),
+            (401, &["=,\"garbage", "Bearer error=\"unterminated"], TokenRejected),
             // Only the `error` of a token scheme counts.
-            (401, &["Basic error=\"insufficient_scope\", Bearer error=\"invalid_token\""], Rejected),
-            (401, &["Basic error=\"insufficient_scope\"", "Bearer error=\"invalid_token\""], Rejected),
-            (401, &["Bearer error=\"invalid_token\", Custom error=\"invalid_request\""], Rejected),
-            (401, &["Negotiate error=\"insufficient_scope\""], Rejected),
-            (401, &["error=\"insufficient_scope\""], Rejected),
-            (401, &["Negotiate YWJjZA==, Basic error=\"insufficient_scope\", Bearer"], Rejected),
+            (401, &["Basic error=\"insufficient_scope\", Bearer error=\"invalid_token\""], TokenRejected),
+            (401, &["Basic error=\"insufficient_scope\"", "Bearer error=\"invalid_token\""], TokenRejected),
+            (401, &["Bearer error=\"invalid_token\", Custom error=\"invalid_request\""], TokenRejected),
+            (401, &["Negotiate error=\"insufficient_scope\""], TokenRejected),
+            (401, &["error=\"insufficient_scope\""], TokenRejected),
+            (401, &["Negotiate YWJjZA==, Basic error=\"insufficient_scope\", Bearer"], TokenRejected),
             (
                 401,
                 &["Negotiate YWJjZA==,Bearer error=\"invalid_token\" , Basic error=\"invalid_request\""],
-                Rejected,
+                TokenRejected,
             ),
-            (401, &["DPoP error=\"insufficient_scope\", algs=\"ES256 PS256\""], Refused),
-            (401, &["Bearer, dpop algs=\"ES256\", error=\"invalid_request\""], Refused),
+            (401, &["DPoP error=\"insufficient_scope\", algs=\"ES256 PS256\""], AccessDenied),
+            (401, &["Bearer, dpop algs=\"ES256\", error=\"invalid_request\""], AccessDenied),
             (
                 401,
                 &["Basic realm=\"a, Bearer error=\\\"insufficient_scope\\\"\", charset=\"UTF-8\""],
-                Rejected,
+                TokenRejected,
             ),
-            (401, &["Basic realm=\"\\\\\", Bearer error=\"insufficient_scope\""], Refused),
-            (401, &["Basic, Bearer error = \"insufficient\\_scope\""], Refused),
-            (401, &["Basic realm=\"x\" Bearer realm=\"y\" error=\"insufficient_scope\""], Refused),
-            (401, &["Basic realm=\"x\" error=\"insufficient_scope\" Bearer realm=\"y\""], Rejected),
-            (401, &["Basic realm=\"x", "Bearer error=\"insufficient_scope\""], Refused),
+            (401, &["Basic realm=\"\\\\\", Bearer error=\"insufficient_scope\""], AccessDenied),
+            (401, &["Basic, Bearer error = \"insufficient\\_scope\""], AccessDenied),
+            (401, &["Basic realm=\"x\" Bearer realm=\"y\" error=\"insufficient_scope\""], AccessDenied),
+            (401, &["Basic realm=\"x\" error=\"insufficient_scope\" Bearer realm=\"y\""], TokenRejected),
+            (401, &["Basic realm=\"x", "Bearer error=\"insufficient_scope\""], AccessDenied),
         ] {
             let headers =
                 challenges.iter().map(|value| (WWW_AUTHENTICATE, HeaderValue::from_static(value))).collect();
             assert_eq!(
-                Judgement::of(StatusCode::from_u16(status).unwrap(), &headers),
-                judgement,
+                AuthVerdict::of(StatusCode::from_u16(status).unwrap(), &headers),
+                verdict,
                 "{status} {challenges:?}"
             );
         }
