@@ -106,7 +106,7 @@ pub trait TokenProvider: Send + Sync {
 }
 
 /// What a token is wanted for, which says whether one that is cached somewhere will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenRequirement {
     /// Any valid token.

@@ -8,13 +8,13 @@ use forge_core::{
     CacheKey, Clock, ConfigError, TokenData, TokenProvider, TokenStorage, check_positive, check_service_name,
 };
 
+use super::clock::ManagerClock;
 use super::failures::Failures;
-use super::flights::Flights;
 use super::hook::{self, Callback, RefreshTokenHook};
 use super::refresh_history::RefreshHistory;
 use super::reports::Reports;
+use super::single_flight::SingleFlight;
 use super::slot::{Announcements, Slot};
-use super::time::Time;
 use super::windows::Windows;
 use super::{Inner, TokenManager};
 use crate::rt::Mutex;
@@ -44,7 +44,7 @@ pub struct TokenManagerBuilder {
     on_refresh_token: Option<Callback>,
     on_refresh_token_timeout: Duration,
     refresh_when_contested: bool,
-    clock: Time,
+    clock: ManagerClock,
 }
 
 impl TokenManagerBuilder {
@@ -59,7 +59,7 @@ impl TokenManagerBuilder {
             on_refresh_token: None,
             on_refresh_token_timeout: hook::DEFAULT_TIMEOUT,
             refresh_when_contested: false,
-            clock: Time::OfTheMachine,
+            clock: ManagerClock::System,
         }
     }
 
@@ -150,7 +150,7 @@ impl TokenManagerBuilder {
 
     /// The clock by which tokens expire. Give the same one to the provider and to the storage.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Time::Of(clock);
+        self.clock = ManagerClock::Custom(clock);
         self
     }
 
@@ -209,7 +209,7 @@ impl TokenManagerBuilder {
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),
-            flights: Arc::new(Flights::new()),
+            single_flight: Arc::new(SingleFlight::new()),
             reports: Reports::default(),
         }))
     }

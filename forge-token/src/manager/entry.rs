@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use forge_core::{AuthenticationError, ClockReading, Credential, GenerationStamp, TokenData, TokenId};
 
-use super::windows::{OnBothClocks, RenewalTimes, Windows};
+use super::windows::{DualClockTime, RenewalTimes, Windows};
 use crate::rt;
 
 /// A cached token with its deadlines precomputed as integers, so that a hit only compares numbers.
@@ -11,7 +11,7 @@ pub(crate) struct Entry {
     credential: Arc<Credential>,
     times: RenewalTimes,
     /// The first deadline of all. Before it a hit only checks whether the token was rejected.
-    quiet_until: OnBothClocks,
+    quiet_until: DualClockTime,
     /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
     next_attempt: AtomicI64,
     version: GenerationStamp,
@@ -56,8 +56,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    fn quiet_until(&self, times: &RenewalTimes) -> OnBothClocks {
-        let asked_about = OnBothClocks::monotonic(self.recheck_at.min(self.trusted_until));
+    fn quiet_until(&self, times: &RenewalTimes) -> DualClockTime {
+        let asked_about = DualClockTime::monotonic(self.recheck_at.min(self.trusted_until));
         times.advisory.or_sooner(times.mandatory).or_sooner(asked_about)
     }
 }

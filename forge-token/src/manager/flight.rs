@@ -9,20 +9,20 @@ use forge_core::{
 };
 
 use super::Inner;
+use super::catch_panic::{CaughtPanic, catch_panic};
 use super::failures::CoolDownLimits;
-use super::flights::Landing;
-use super::goal::Goal;
-use super::keeping::{NewToken, Unkept};
-use super::lookup::Found;
-use super::renewal::Known;
+use super::goal::RenewalGoal;
+use super::keeping::{TokenToKeep, UnkeptToken};
+use super::lease::LeaseWait;
+use super::lookup::StorageLookup;
+use super::renewal::RenewableToken;
+use super::single_flight::FlightPublisher;
 use super::slot::Entry;
-use super::turn::Waited;
-use super::unwinding::{Panicked, unwinding};
 use crate::rt::{self, Deadline};
 
 /// How a flight ended without a failure of its own.
 #[derive(Clone)]
-pub(crate) enum Landed {
+pub(crate) enum RenewalOutcome {
     /// A new token by the full grant.
     Fetched(Arc<Entry>),
     /// A new token by a refresh token.
@@ -30,16 +30,16 @@ pub(crate) enum Landed {
     /// One that somebody else had put into slot or storage.
     Adopted(Arc<Entry>),
     /// This token was rejected, but renewals back off.
-    Declined(TokenId),
+    RenewalPaused(TokenId),
     /// Nothing was tried: this went wrong lately.
     CoolingDown(AuthenticationError),
 }
 
-impl Landed {
+impl RenewalOutcome {
     fn entry(&self) -> Option<&Arc<Entry>> {
         match self {
             Self::Fetched(entry) | Self::Refreshed(entry) | Self::Adopted(entry) => Some(entry),
-            Self::Declined(_) | Self::CoolingDown(_) => None,
+            Self::RenewalPaused(_) | Self::CoolingDown(_) => None,
         }
     }
 }
@@ -48,9 +48,9 @@ pub(crate) type Result<T> = std::result::Result<T, AuthenticationError>;
 
 /// What the first part of a flight has led to, which the flight's deadline bounds.
 enum Obtained {
-    Landed(Landed),
+    RenewalOutcome(RenewalOutcome),
     /// The issuer has given a token. It is still to be kept, and no deadline may lose it.
-    New(Box<NewToken>),
+    New(Box<TokenToKeep>),
 }
 
 /// What is known of a flight besides its result.
@@ -62,24 +62,29 @@ struct Course {
 }
 
 /// Runs in a task of its own. Whatever the provider does, it lands.
-pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result<Landed>>) {
+pub(crate) async fn run_renewal(
+    manager: Arc<Inner>,
+    goal: RenewalGoal,
+    publisher: FlightPublisher<Result<RenewalOutcome>>,
+) {
     let deadline = Deadline::after(manager.fetch_timeout());
     let mut course = Course { is_answered: true, is_told: false };
     // On the heap: otherwise each wrapping future would reserve space for this one twice.
-    let obtaining = Box::pin(manager.obtain(goal, &landing, &mut course));
-    let flown = deadline.bound(unwinding(rt::within(deadline, obtaining))).await;
+    let obtaining = Box::pin(manager.wait_for_token(goal, &publisher, &mut course));
+    let flown = deadline.bound(catch_panic(rt::within(deadline, obtaining))).await;
     let result = match flown {
-        Ok(Ok(Ok(Obtained::Landed(landed)))) => Ok(landed),
+        Ok(Ok(Ok(Obtained::RenewalOutcome(outcome)))) => Ok(outcome),
         Ok(Ok(Ok(Obtained::New(new)))) => {
             // A storage of the user's may panic. Without this the flight would be lost, and flown again.
-            let kept = unwinding(Box::pin(manager.keep(goal, *new, &landing))).await;
-            let kept =
-                kept.unwrap_or_else(|Panicked| Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)));
-            manager.or_last_resort(goal, kept, &course)
+            let kept = catch_panic(Box::pin(manager.keep_token(goal, *new, &publisher))).await;
+            let kept = kept.unwrap_or_else(|CaughtPanic| {
+                Err(manager.error_without_cool_down(AuthenticationErrorKind::Panicked))
+            });
+            manager.last_resort_or(goal, kept, &course)
         }
         Ok(Ok(Err(error))) => Err(error),
-        Ok(Err(Panicked)) => Err(manager.failed_afresh(AuthenticationErrorKind::Panicked)),
-        Err(_) => Err(manager.failed_afresh(AuthenticationErrorKind::Timeout)),
+        Ok(Err(CaughtPanic)) => Err(manager.error_without_cool_down(AuthenticationErrorKind::Panicked)),
+        Err(_) => Err(manager.error_without_cool_down(AuthenticationErrorKind::Timeout)),
     };
     if let Err(error) = &result {
         let service = manager.provider.service_name();
@@ -97,134 +102,145 @@ pub(crate) async fn fly(manager: Arc<Inner>, goal: Goal, landing: Landing<Result
             tracing::warn!(service, %error, outcome, ?next_attempt_in, "a fetch failed");
         }
     }
-    landing.land(result, |result| {
+    publisher.finish(result, |result| {
         // Crash: if this flight is lost before this line, the next one takes the token from `unkept`. So
         // clear it in the same step in which callers find the token.
         *manager.unkept.lock() = None;
-        if let Some(entry) = result.as_ref().ok().and_then(Landed::entry).filter(|entry| entry.is_for_all()) {
+        if let Some(entry) =
+            result.as_ref().ok().and_then(RenewalOutcome::entry).filter(|entry| entry.is_for_all())
+        {
             manager.slot.fill(entry);
         }
     });
 }
 
 impl Inner {
-    async fn obtain(
+    async fn wait_for_token(
         &self,
-        goal: Goal,
-        landing: &Landing<Result<Landed>>,
+        goal: RenewalGoal,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
         course: &mut Course,
     ) -> Result<Obtained> {
-        let landed = match self.find_or_renew(goal, landing, course).await {
+        let outcome = match self.find_or_renew(goal, publisher, course).await {
             Ok(Obtained::New(new)) => return Ok(Obtained::New(new)),
-            Ok(Obtained::Landed(landed)) => Ok(landed),
+            Ok(Obtained::RenewalOutcome(outcome)) => Ok(outcome),
             Err(error) => Err(error),
         };
-        self.or_last_resort(goal, landed, course).map(Obtained::Landed)
+        self.last_resort_or(goal, outcome, course).map(Obtained::RenewalOutcome)
     }
 
     /// After a failure, the token at hand, if the storage could not be asked either.
-    fn or_last_resort(&self, goal: Goal, landed: Result<Landed>, course: &Course) -> Result<Landed> {
-        let is_failure = matches!(landed, Err(_) | Ok(Landed::CoolingDown(_)));
+    fn last_resort_or(
+        &self,
+        goal: RenewalGoal,
+        outcome: Result<RenewalOutcome>,
+        course: &Course,
+    ) -> Result<RenewalOutcome> {
+        let is_failure = matches!(outcome, Err(_) | Ok(RenewalOutcome::CoolingDown(_)));
         match self.last_resort(goal).filter(|_| is_failure && !course.is_answered) {
-            Some(entry) => Ok(Landed::Adopted(entry)),
-            None => landed,
+            Some(entry) => Ok(RenewalOutcome::Adopted(entry)),
+            None => outcome,
         }
     }
 
     async fn find_or_renew(
         &self,
-        goal: Goal,
-        landing: &Landing<Result<Landed>>,
+        goal: RenewalGoal,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
         course: &mut Course,
     ) -> Result<Obtained> {
-        let done = |landed| Ok(Obtained::Landed(landed));
+        let done = |outcome| Ok(Obtained::RenewalOutcome(outcome));
         // Between a caller's miss and this flight another one may have landed.
-        if goal != Goal::Confirmed
+        if goal != RenewalGoal::Recheck
             && let Some(entry) = self.slot.hit(self.clock.now(), |_| ()).and_then(|hit| hit.clone())
             && goal.accepts(entry.credential().id())
         {
-            return done(Landed::Adopted(entry));
+            return done(RenewalOutcome::Adopted(entry));
         }
         // Crash: an earlier flight got this token and was lost with its runtime before it kept the token.
         let unkept = self.unkept.lock().take();
-        if let Some(Unkept { renewed, begun }) = unkept.map(|unkept| *unkept) {
-            let (stored, turn) = (self.slot.stored(), self.out_of_turn());
-            return Ok(Obtained::New(Box::new(NewToken { renewed, known: None, begun, stored, turn })));
+        if let Some(UnkeptToken { renewed, begun }) = unkept.map(|unkept| *unkept) {
+            let (stored, guard) = (self.slot.stored(), self.unacquired_lease());
+            return Ok(Obtained::New(Box::new(TokenToKeep { renewed, known: None, begun, stored, guard })));
         }
-        let mut stored = match self.look_into_storage(goal).await {
-            Found::Adoptable(entry) => return done(self.adopted(entry)),
-            Found::OnlyHere(entry, instead) => {
-                let turn = self.out_of_turn();
-                return done(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
+        let mut stored = match self.look_up_in_storage(goal).await {
+            StorageLookup::Usable(entry) => return done(self.adopted(entry)),
+            StorageLookup::LocalOnly(entry, instead) => {
+                let guard = self.unacquired_lease();
+                return done(RenewalOutcome::Adopted(
+                    self.offer_to_storage(entry, instead, guard, publisher).await,
+                ));
             }
-            Found::Else(stored) => stored,
-            Found::Unanswered => {
+            StorageLookup::NotUsable(stored) => stored,
+            StorageLookup::Unavailable => {
                 course.is_answered = false;
                 None
             }
         };
         if let Some(error) = self.cooling_down(goal).await {
-            return done(Landed::CoolingDown(error));
+            return done(RenewalOutcome::CoolingDown(error));
         }
-        if let Goal::OtherThan(rejected) = goal
+        if let Some(rejected) = goal.rejected()
             && !self.may_renew(rejected)
         {
-            return done(Landed::Declined(rejected));
+            return done(RenewalOutcome::RenewalPaused(rejected));
         }
-        let mut turn = match self.wait_for_turn(goal).await {
-            Waited::Over(turn) => turn,
-            Waited::Found(entry) => return done(self.adopted(entry)),
-            Waited::CoolingDown(error) => return done(Landed::CoolingDown(error)),
+        let mut guard = match self.acquire_lease(goal).await {
+            LeaseWait::Ended(guard) => guard,
+            LeaseWait::TokenFound(entry) => return done(self.adopted(entry)),
+            LeaseWait::CoolingDown(error) => return done(RenewalOutcome::CoolingDown(error)),
         };
-        if turn.is_ours() {
-            stored = match self.look_in_turn(goal, &mut turn).await {
-                Found::Adoptable(entry) => return done(self.adopted(entry)),
-                Found::OnlyHere(entry, instead) => {
-                    return done(Landed::Adopted(self.offer(entry, instead, turn, landing).await));
+        if guard.is_held() {
+            stored = match self.look_up_under_lease(goal, &mut guard).await {
+                StorageLookup::Usable(entry) => return done(self.adopted(entry)),
+                StorageLookup::LocalOnly(entry, instead) => {
+                    return done(RenewalOutcome::Adopted(
+                        self.offer_to_storage(entry, instead, guard, publisher).await,
+                    ));
                 }
-                Found::Else(stored) => stored,
-                Found::Unanswered => None,
+                StorageLookup::NotUsable(stored) => stored,
+                StorageLookup::Unavailable => None,
             };
         }
 
         // If the storage could not say what it has, it still has what it had.
         let stored_id = stored.as_ref().map(TokenData::id).or_else(|| self.slot.stored());
         let known = self.known(stored);
-        if let Goal::OtherThan(rejected) = goal {
-            self.withdraw(rejected, known.as_ref()).await;
+        if let Some(rejected) = goal.rejected() {
+            self.delete_rejected_from_storage(rejected, known.as_ref()).await;
         }
         // From here the life counts: what happens to a clock during the call must not stretch it.
         let begun = self.clock.now();
         self.slot.count_renewal(begun);
-        match self.renew(goal, known.as_ref(), &mut turn, landing).await {
+        match self.renew(goal, known.as_ref(), &mut guard, publisher).await {
             Ok(renewed) => {
                 let renewed = Arc::new(renewed);
-                Ok(Obtained::New(Box::new(NewToken { renewed, known, begun, stored: stored_id, turn })))
+                Ok(Obtained::New(Box::new(TokenToKeep { renewed, known, begun, stored: stored_id, guard })))
             }
             Err(error) => {
                 course.is_told = error.cool_down().is_some();
-                let until = self.remember(&error);
-                self.give_up_turn(turn, &error, until).await;
-                Err(self.standing_back(error, until))
+                let until = self.record_failure(&error);
+                self.share_failure(guard, &error, until).await;
+                Err(self.with_cool_down_until(error, until))
             }
         }
     }
 
     /// Somebody else has brought this, so what we have met with is over.
-    fn adopted(&self, entry: Arc<Entry>) -> Landed {
+    fn adopted(&self, entry: Arc<Entry>) -> RenewalOutcome {
         let is_news =
-            self.slot.entry().is_none_or(|at_hand| at_hand.credential().id() != entry.credential().id());
+            self.slot.entry().is_none_or(|cached| cached.credential().id() != entry.credential().id());
         if is_news {
             self.failures.lock().forget();
             let given = entry.credential().token().refresh_token().map(TokenId::of);
             self.refresh_history.lock().succeed(None, given);
         }
-        Landed::Adopted(entry)
+        RenewalOutcome::Adopted(entry)
     }
 
     /// The token that may be renewed instead of a full grant.
-    fn known(&self, stored: Option<TokenData>) -> Option<Known> {
-        let known = |entry: Arc<Entry>| Known {
+    fn known(&self, stored: Option<TokenData>) -> Option<RenewableToken> {
+        let known = |entry: Arc<Entry>| RenewableToken {
             token: entry.credential().token().clone(),
             is_shared: !entry.is_private(),
             // The storage has no record, and a change may have been missed: another process may have
@@ -241,28 +257,28 @@ impl Inner {
                 || token.refresh_token().is_some_and(|sent| history.was_replaced(TokenId::of(sent)))
         };
         let fell_back = stored.as_ref().is_some_and(is_older);
-        let at_hand = || {
+        let cached = || {
             let newest = || self.slot.entry().filter(|entry| !is_older(entry.credential().token()));
             if fell_back { newest() } else { self.slot.refreshable() }.map(known)
         };
-        let stored = || stored.map(|token| Known { token, is_shared: true, is_in_doubt: fell_back });
+        let stored = || stored.map(|token| RenewableToken { token, is_shared: true, is_in_doubt: fell_back });
         let unstored = unstored.map(known);
         if fell_back {
-            unstored.or_else(at_hand).or_else(stored)
+            unstored.or_else(cached).or_else(stored)
         } else {
-            unstored.or_else(stored).or_else(at_hand)
+            unstored.or_else(stored).or_else(cached)
         }
     }
 
     /// What went wrong last, while the cool-down of that lasts. Who asks for a fetch expressly gets one,
     /// and so does a provider that was refused and has other credentials now.
-    async fn cooling_down(&self, goal: Goal) -> Option<AuthenticationError> {
+    async fn cooling_down(&self, goal: RenewalGoal) -> Option<AuthenticationError> {
         let now = self.clock.now();
         let error = self
             .failures
             .lock()
             .cooling_down(self.cool_down_limits(), now)
-            .filter(|_| goal != Goal::Fetched)?;
+            .filter(|_| goal != RenewalGoal::NEW)?;
         let is_over = error.is_permanent()
             && self.provider.has_new_credentials().await
             && self.failures.lock().bypass(self.cool_down_limits(), now);
@@ -271,7 +287,7 @@ impl Inner {
 
     /// Begins a cool-down. None for settings: who mends a secret's file is not kept waiting; and none for a
     /// panic. Returns until when it lasts, in monotonic milliseconds.
-    pub(super) fn remember(&self, error: &AuthenticationError) -> i64 {
+    pub(super) fn record_failure(&self, error: &AuthenticationError) -> i64 {
         let now = self.clock.now();
         if matches!(error.kind(), AuthenticationErrorKind::Configuration | AuthenticationErrorKind::Panicked)
         {
@@ -285,12 +301,12 @@ impl Inner {
     }
 
     pub(super) fn cool_down_limits(&self) -> CoolDownLimits {
-        CoolDownLimits { token_lasts: self.usable_at_hand(), max_retry_after: self.max_retry_after }
+        CoolDownLimits { token_lasts: self.usable_time_left(), max_retry_after: self.max_retry_after }
     }
 
     /// How long callers can go on with the token at hand; `None`: they cannot. A token that an API has
     /// rejected, or that may have been invalidated elsewhere, serves nobody.
-    pub(super) fn usable_at_hand(&self) -> Option<Duration> {
+    pub(super) fn usable_time_left(&self) -> Option<Duration> {
         let now = self.clock.now();
         let entry = self.slot.entry().filter(|entry| {
             entry.is_usable(now)
@@ -334,7 +350,7 @@ impl Inner {
 
     /// Takes a rejected token out of the storage, so that nobody picks it up meanwhile. One that
     /// can be refreshed stays until it is replaced: with it the refresh token would be lost.
-    async fn withdraw(&self, rejected: TokenId, known: Option<&Known>) {
+    async fn delete_rejected_from_storage(&self, rejected: TokenId, known: Option<&RenewableToken>) {
         let refreshable =
             known.is_some_and(|known| known.token.id() == rejected && known.token.refresh_token().is_some());
         if !refreshable {

@@ -6,84 +6,89 @@ use std::sync::Arc;
 use forge_core::{AuthenticationErrorKind, ClockReading, StorageError, TokenData, TokenId};
 
 use super::Inner;
-use super::flight::{Landed, Result};
-use super::flights::Landing;
-use super::goal::Goal;
-use super::lookup::Found;
-use super::renewal::{Known, Renewed, giving_way};
+use super::flight::{RenewalOutcome, Result};
+use super::goal::RenewalGoal;
+use super::lease::LeaseGuard;
+use super::lookup::StorageLookup;
+use super::renewal::{IssuedToken, RenewableToken, release_lease_if_detached};
+use super::single_flight::FlightPublisher;
 use super::slot::Entry;
-use super::turn::Turn;
 
 /// A token that the issuer has issued and that is neither stored nor handed out yet, with what storing it
 /// needs.
-pub(super) struct NewToken {
+pub(super) struct TokenToKeep {
     /// Shared with `Inner::unkept`, not copied: a token may be a MiB long.
-    pub(super) renewed: Arc<Renewed>,
+    pub(super) renewed: Arc<IssuedToken>,
     /// The token that it replaces.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<RenewableToken>,
     /// When the call began. The lifetime counts from there, so that setting the clock during the call cannot
     /// prolong it.
     pub(super) begun: ClockReading,
     /// The token that the storage had before.
     pub(super) stored: Option<TokenId>,
-    pub(super) turn: Turn,
+    pub(super) guard: LeaseGuard,
 }
 
 /// A new token that its flight has not kept yet, for the next flight if that one is lost.
-pub(super) struct Unkept {
-    pub(super) renewed: Arc<Renewed>,
-    /// When the call began, as in [`NewToken`].
+pub(super) struct UnkeptToken {
+    pub(super) renewed: Arc<IssuedToken>,
+    /// When the call began, as in [`TokenToKeep`].
     pub(super) begun: ClockReading,
 }
 
 impl Inner {
     /// Tells the hook, stores the token, and makes it what callers get.
-    pub(super) async fn keep(
+    pub(super) async fn keep_token(
         &self,
-        goal: Goal,
-        new: NewToken,
-        landing: &Landing<Result<Landed>>,
-    ) -> Result<Landed> {
-        let NewToken { renewed, known, begun, stored, mut turn } = new;
+        goal: RenewalGoal,
+        new: TokenToKeep,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
+    ) -> Result<RenewalOutcome> {
+        let TokenToKeep { renewed, known, begun, stored, mut guard } = new;
         // Crash: if this flight is lost with its runtime from here on, the next flight keeps the token.
-        landing.while_current(|| {
-            *self.unkept.lock() = Some(Box::new(Unkept { renewed: Arc::clone(&renewed), begun }));
+        publisher.while_current(|| {
+            *self.unkept.lock() = Some(Box::new(UnkeptToken { renewed: Arc::clone(&renewed), begun }));
         });
-        giving_way(self.tell_of_rotation(known.as_ref(), renewed.token()), &mut turn, landing).await;
+        release_lease_if_detached(
+            self.call_refresh_token_hook(known.as_ref(), renewed.token()),
+            &mut guard,
+            publisher,
+        )
+        .await;
         let entry = match self.entry_of_new(renewed.token(), begun) {
             Ok(entry) => entry,
             Err(error) => {
                 // The refresh token that was sent stays in doubt. Keep the new one, if there is an entry for
                 // it.
-                let until = self.remember(&error);
-                self.keep_refresh_token(renewed.token(), None, stored, turn, landing).await;
-                return Err(self.standing_back(error, until));
+                let until = self.record_failure(&error);
+                self.keep_refresh_token(renewed.token(), None, stored, guard, publisher).await;
+                return Err(self.with_cool_down_until(error, until));
             }
         };
         let identity = |token: &TokenData| token.refresh_token().map(TokenId::of);
         let sent = known.as_ref().and_then(|known| identity(&known.token));
-        let sent = sent.filter(|_| matches!(*renewed, Renewed::Refreshed(_)));
+        let sent = sent.filter(|_| matches!(*renewed, IssuedToken::Refreshed(_)));
         self.refresh_history.lock().succeed(sent, identity(renewed.token()));
         if !entry.is_usable(self.clock.now()) {
             let error = self.error(AuthenticationErrorKind::InvalidResponse);
             let error = error.with_message("the token has expired on arrival");
-            let until = self.remember(&error);
-            self.keep_refresh_token(renewed.token(), Some(entry), stored, turn, landing).await;
-            return Err(self.standing_back(error, until));
+            let until = self.record_failure(&error);
+            self.keep_refresh_token(renewed.token(), Some(entry), stored, guard, publisher).await;
+            return Err(self.with_cool_down_until(error, until));
         }
         self.failures.lock().forget();
-        let entry = self.store(goal, entry, stored, turn, landing).await;
+        let entry = self.store(goal, entry, stored, guard, publisher).await;
         Ok(match *renewed {
-            Renewed::Fetched(_) => Landed::Fetched(entry),
-            Renewed::Refreshed(_) => {
-                self.reports.forget_refused_refresh();
-                Landed::Refreshed(entry)
+            IssuedToken::Fetched(_) => RenewalOutcome::Fetched(entry),
+            IssuedToken::Refreshed(_) => {
+                self.reports.rearm_refused_refresh_warning();
+                RenewalOutcome::Refreshed(entry)
             }
         })
     }
 
     /// Lets the user persist a new refresh token before anybody uses what came with it.
-    async fn tell_of_rotation(&self, known: Option<&Known>, token: &TokenData) {
+    async fn call_refresh_token_hook(&self, known: Option<&RenewableToken>, token: &TokenData) {
         let is_new = token.refresh_token().is_some()
             && known.and_then(|known| known.token.refresh_token()) != token.refresh_token();
         let Some(hook) = self.on_refresh_token.as_ref().filter(|_| is_new) else { return };
@@ -123,42 +128,42 @@ impl Inner {
         new: &TokenData,
         late: Option<Entry>,
         stored: Option<TokenId>,
-        turn: Turn,
-        landing: &Landing<Result<Landed>>,
+        guard: LeaseGuard,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
     ) {
         let Some(refresh_token) = new.refresh_token() else { return };
-        let at_hand = self.slot.entry().filter(|entry| late.is_none() || entry.is_usable(self.clock.now()));
-        let kept = at_hand.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
+        let cached = self.slot.entry().filter(|entry| late.is_none() || entry.is_usable(self.clock.now()));
+        let kept = cached.and_then(|entry| entry.with_refresh_token(refresh_token).ok());
         let Some(kept) = kept.or(late) else { return };
-        let kept = self.store(Goal::Fetched, kept, stored, turn, landing).await;
+        let kept = self.store(RenewalGoal::NEW, kept, stored, guard, publisher).await;
         if kept.is_for_all() {
-            landing.while_current(|| self.slot.fill(&kept));
+            publisher.while_current(|| self.slot.fill(&kept));
         }
     }
 
     /// Gives a storage that answers again what it could not take before, if it has nothing better.
-    pub(super) async fn offer(
+    pub(super) async fn offer_to_storage(
         &self,
         entry: Arc<Entry>,
         instead: Option<TokenData>,
-        turn: Turn,
-        landing: &Landing<Result<Landed>>,
+        guard: LeaseGuard,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
     ) -> Arc<Entry> {
-        if !turn.can_compare() {
+        if !guard.stores_conditionally() {
             return entry;
         }
         let offered = entry.as_stored(self.slot.stamp(self.clock.now()));
-        self.store(Goal::Any, offered, instead.map(|token| token.id()), turn, landing).await
+        self.store(RenewalGoal::VALID, offered, instead.map(|token| token.id()), guard, publisher).await
     }
 
     /// Stores a token, with the entry that is to be used from now on: usually the one given.
     async fn store(
         &self,
-        goal: Goal,
+        goal: RenewalGoal,
         mut entry: Entry,
         read: Option<TokenId>,
-        mut turn: Turn,
-        landing: &Landing<Result<Landed>>,
+        mut guard: LeaseGuard,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
     ) -> Arc<Entry> {
         let service = self.provider.service_name();
         if self.storage.is_some() {
@@ -166,9 +171,9 @@ impl Inner {
             // either deletes what is stored here, or `is_current` is false below. The wait has a limit,
             // because the lock's holder may be a task in a runtime that nobody drives any more.
             let writing = self.storage_deadline().bound(self.writing.lock()).await;
-            if landing.is_current() {
+            if publisher.is_current() {
                 let stored = match &writing {
-                    Ok(_) => self.store_in_turn(&mut turn, entry.credential().token(), read).await,
+                    Ok(_) => self.store_through_lease(&mut guard, entry.credential().token(), read).await,
                     Err(_) => Err(StorageError::new("an earlier write to the storage has not finished")),
                 };
                 let stamp = self.slot.stamp(self.clock.now());
@@ -176,7 +181,7 @@ impl Inner {
                     Ok(true) => entry.outlive_own_change(stamp),
                     Ok(false) => {
                         tracing::debug!(service, "not storing: another manager has changed the token");
-                        if let Found::Adoptable(newer) = self.look_into_storage(goal).await {
+                        if let StorageLookup::Usable(newer) = self.look_up_in_storage(goal).await {
                             return newer;
                         }
                         // The storage has no usable token: the key was invalidated, or another manager is

@@ -2,25 +2,25 @@
 
 mod builder;
 mod caller;
+mod catch_panic;
+mod clock;
 mod entry;
 mod failures;
 mod flight;
-mod flights;
 mod get_token;
 mod goal;
 mod hook;
 mod keeping;
+mod lease;
 mod lookup;
-mod origin;
+mod provenance;
 mod refresh_history;
 mod rejections;
 mod renewal;
 mod reports;
+mod single_flight;
 mod slot;
 mod status;
-mod time;
-mod turn;
-mod unwinding;
 mod windows;
 
 use std::fmt;
@@ -35,21 +35,21 @@ use forge_core::{
 };
 
 pub use builder::TokenManagerBuilder;
-pub use origin::TokenProvenance;
+pub use provenance::TokenProvenance;
 pub use status::TokenStatus;
 
 use crate::rt::{self, Deadline, Mutex};
+use clock::ManagerClock;
 use failures::{Failures, INITIAL_COOL_DOWN};
-use flight::Landed;
-use flights::Flights;
+use flight::RenewalOutcome;
 use get_token::GetToken;
-use goal::Goal;
+use goal::RenewalGoal;
 use hook::RefreshTokenHook;
-use keeping::Unkept;
+use keeping::UnkeptToken;
 use refresh_history::RefreshHistory;
 use reports::Reports;
+use single_flight::SingleFlight;
 use slot::{Claim, Entry, Slot};
-use time::Time;
 use windows::Windows;
 
 /// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
@@ -107,7 +107,7 @@ pub(crate) struct Inner {
     /// Held while a flight stores and while an invalidation deletes.
     writing: tokio::sync::Mutex<()>,
     key: String,
-    clock: Time,
+    clock: ManagerClock,
     /// `None`: as long as the provider says.
     fetch_timeout: Option<Duration>,
     windows: Windows,
@@ -118,15 +118,15 @@ pub(crate) struct Inner {
     refresh_history: Mutex<RefreshHistory>,
     /// The token of a flight that has not stored it yet, and when its call began. Crash: if the flight is
     /// lost with its runtime, the next flight takes the token from here.
-    unkept: Mutex<Option<Box<Unkept>>>,
+    unkept: Mutex<Option<Box<UnkeptToken>>>,
     failures: Mutex<Failures>,
     is_shut_down: AtomicBool,
     slot: Slot,
-    flights: Arc<Flights<Result<Landed, AuthenticationError>>>,
+    single_flight: Arc<SingleFlight<Result<RenewalOutcome, AuthenticationError>>>,
     reports: Reports,
 }
 
-type Obtained = Result<(Arc<Credential>, TokenProvenance), AuthenticationError>;
+type TokenResult = Result<(Arc<Credential>, TokenProvenance), AuthenticationError>;
 
 impl TokenManager {
     /// A manager that keeps its token in the process.
@@ -162,8 +162,8 @@ impl TokenManager {
 
     /// As [`cached`](Self::cached), but without starting a background renewal if the goal is not `Any`.
     /// Otherwise the caller would join that renewal, which may end without trying the full grant.
-    fn peek(&self, goal: Goal) -> Option<Arc<Credential>> {
-        if goal == Goal::Any {
+    fn peek(&self, goal: RenewalGoal) -> Option<Arc<Credential>> {
+        if goal == RenewalGoal::VALID {
             return self.cached();
         }
         let hit = self.0.slot.hit(self.0.clock.now(), |_| ())?;
@@ -173,31 +173,34 @@ impl TokenManager {
     #[inline]
     fn look<R>(&self, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         let now = self.0.clock.now();
-        let hit = self.0.slot.hit(now, |entry| self.keep_ahead(entry, now))?;
+        let hit = self.0.slot.hit(now, |entry| self.schedule_upkeep(entry, now))?;
         hit.as_deref().map(look)
     }
 
     /// In the background, renews what is in its advisory window, and compares with the storage what was
     /// not for a while.
     #[cold]
-    fn keep_ahead(&self, entry: &Entry, now: ClockReading) {
+    fn schedule_upkeep(&self, entry: &Entry, now: ClockReading) {
         let again_after = || i64::try_from(self.0.fetch_timeout().as_millis()).unwrap_or(i64::MAX);
         if let Some(claim) = entry.claim_renewal(now, again_after) {
-            self.fly_ahead(Goal::NewerThan(entry.credential().id()), claim);
+            self.start_background_renewal(
+                RenewalGoal::Obtain(TokenRequirement::NewerThan(entry.credential().id())),
+                claim,
+            );
         } else if let Some(claim) = entry.claim_recheck(now) {
-            self.fly_ahead(Goal::Confirmed, claim);
+            self.start_background_renewal(RenewalGoal::Recheck, claim);
         }
     }
 
-    fn fly_ahead(&self, goal: Goal, claim: Claim<'_>) {
+    fn start_background_renewal(&self, goal: RenewalGoal, claim: Claim<'_>) {
         if self.0.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
         // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
-        let ticket = self.0.flights.join(goal, self.0.longest_flight(), |landing| {
-            rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing))
+        let waiter = self.0.single_flight.join(goal, self.0.max_flight_duration(), |publisher| {
+            rt::spawn(flight::run_renewal(Arc::clone(&self.0), goal, publisher))
         });
-        if ticket.is_ok_and(|ticket| !ticket.is_first()) {
+        if waiter.is_ok_and(|waiter| !waiter.is_first()) {
             // Another goal's flight is under way. If it brings no new token, ours is due after it.
             claim.give_back();
         }
@@ -231,20 +234,19 @@ impl TokenManager {
         demand: TokenRequirement,
     ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
         let goal = match demand {
-            TokenRequirement::Valid => Goal::Any,
-            TokenRequirement::NewerThan(known) => Goal::NewerThan(known),
+            TokenRequirement::Valid | TokenRequirement::NewerThan(_) => RenewalGoal::Obtain(demand),
             TokenRequirement::OtherThan(rejected) => self.goal_after_rejection(rejected),
-            _ => Goal::Fetched,
+            _ => RenewalGoal::NEW,
         };
         match self.peek(goal).filter(|hit| goal.accepts(hit.id())) {
             Some(hit) => Ok((hit, TokenProvenance::Cached)),
-            None if goal == Goal::Any => self.look_further().await,
-            None => self.obtain(goal, self.0.deadline()).await,
+            None if goal == RenewalGoal::VALID => self.get_token_slow().await,
+            None => self.wait_for_token(goal, self.0.deadline()).await,
         }
     }
 
     /// What [`get_token`](Self::get_token) does when the slot has nothing.
-    async fn look_further(&self) -> Obtained {
+    async fn get_token_slow(&self) -> TokenResult {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
         }
@@ -252,10 +254,10 @@ impl TokenManager {
         if !self.0.slot.is_announced()
             && let Ok(Some(stored)) = deadline.bound(self.0.read_storage()).await
         {
-            self.keep_ahead(&stored, self.0.clock.now());
+            self.schedule_upkeep(&stored, self.0.clock.now());
             return Ok((Arc::clone(stored.credential()), TokenProvenance::Cached));
         }
-        self.obtain(Goal::Any, deadline).await
+        self.wait_for_token(RenewalGoal::VALID, deadline).await
     }
 
     /// A valid token, if this manager or its storage has one. Fetches nothing.
@@ -295,7 +297,7 @@ impl TokenManager {
     /// same.
     pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
         let forget = || {
-            self.0.flights.detach(|| {
+            self.0.single_flight.detach(|| {
                 self.0.slot.clear();
                 *self.0.unkept.lock() = None;
             });
@@ -330,7 +332,7 @@ impl TokenManager {
     ///
     /// No token could be had; the one at hand stays.
     pub async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        Ok(self.obtain(Goal::Fetched, self.0.deadline()).await?.0)
+        Ok(self.wait_for_token(RenewalGoal::NEW, self.0.deadline()).await?.0)
     }
 
     /// A credential to replay a request with whose own was rejected; see
@@ -362,11 +364,13 @@ impl TokenManager {
     ) -> Result<Option<(Arc<Credential>, TokenProvenance)>, AuthenticationError> {
         let goal = self.goal_after_rejection(rejected.id());
         let is_another = |credential: &Credential| credential.id() != rejected.id();
-        if let Some(current) = self.peek(Goal::OtherThan(rejected.id())).filter(|current| is_another(current))
+        if let Some(current) = self
+            .peek(RenewalGoal::Obtain(TokenRequirement::OtherThan(rejected.id())))
+            .filter(|current| is_another(current))
         {
             return Ok(Some((current, TokenProvenance::Cached)));
         }
-        let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
+        let obtained = self.wait_for_token_unless_paused(goal, self.0.deadline()).await?;
         Ok(obtained.filter(|(credential, _)| is_another(credential)))
     }
 
@@ -385,9 +389,9 @@ impl TokenManager {
         self.0.next_renewal_in()
     }
 
-    fn goal_after_rejection(&self, rejected: TokenId) -> Goal {
+    fn goal_after_rejection(&self, rejected: TokenId) -> RenewalGoal {
         self.0.mark_rejected(rejected);
-        Goal::OtherThan(rejected)
+        RenewalGoal::Obtain(TokenRequirement::OtherThan(rejected))
     }
 
     /// Gets a token before the first request needs it, trying again after transient failures as long
@@ -429,8 +433,8 @@ impl TokenManager {
     /// Tokens are still handed out, and fetched for whoever asks. Says whether all has ended.
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.0.is_shut_down.store(true, Ordering::Relaxed);
-        match self.0.flights.under_way() {
-            Some(ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_ok(),
+        match self.0.single_flight.under_way() {
+            Some(waiter) => Deadline::after(limit).bound(waiter.outcome()).await.is_ok(),
             None => true,
         }
     }
@@ -440,7 +444,7 @@ const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Inner {
     fn no_runtime(&self) -> AuthenticationError {
-        let error = self.failed_afresh(AuthenticationErrorKind::Configuration);
+        let error = self.error_without_cool_down(AuthenticationErrorKind::Configuration);
         error.with_message("call this from within a tokio runtime")
     }
 
@@ -449,12 +453,12 @@ impl Inner {
     }
 
     /// A failure that nobody remembers: the next caller starts afresh.
-    fn failed_afresh(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
+    fn error_without_cool_down(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
         self.error(kind).with_cool_down(Duration::ZERO)
     }
 
     /// The error with the time that is left until this one, in monotonic milliseconds.
-    fn standing_back(&self, error: AuthenticationError, until: i64) -> AuthenticationError {
+    fn with_cool_down_until(&self, error: AuthenticationError, until: i64) -> AuthenticationError {
         let left = until.saturating_sub(self.clock.now().monotonic_millis());
         error.with_cool_down(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
@@ -464,7 +468,7 @@ impl Inner {
     }
 
     /// How long a flight may take: the fetch, and then what keeps its token. See `keeping.rs`.
-    fn longest_flight(&self) -> Duration {
+    fn max_flight_duration(&self) -> Duration {
         let hook = self.on_refresh_token.as_ref().map_or(Duration::ZERO, RefreshTokenHook::timeout);
         let storage = self.storage.as_ref().map_or(Duration::ZERO, |_| self.storage_timeout() * 3);
         self.fetch_timeout().saturating_add(hook).saturating_add(storage)
@@ -472,7 +476,7 @@ impl Inner {
 
     /// A flight ends by its own time-outs; callers allow it a little more to say so.
     fn deadline(&self) -> Deadline {
-        Deadline::after(self.longest_flight().saturating_add(Duration::from_secs(1)))
+        Deadline::after(self.max_flight_duration().saturating_add(Duration::from_secs(1)))
     }
 
     /// An id that no other living manager has.

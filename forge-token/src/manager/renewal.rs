@@ -10,21 +10,21 @@ use forge_core::{
 };
 
 use super::Inner;
-use super::flight::{Landed, Result};
-use super::flights::Landing;
-use super::goal::Goal;
+use super::flight::{RenewalOutcome, Result};
+use super::goal::RenewalGoal;
+use super::lease::LeaseGuard;
 use super::refresh_history::RefreshTokenState;
-use super::turn::Turn;
+use super::single_flight::FlightPublisher;
 use crate::rt::{self, Deadline};
 
 /// A new token, and how it was obtained.
 #[derive(Clone)]
-pub(crate) enum Renewed {
+pub(crate) enum IssuedToken {
     Fetched(TokenData),
     Refreshed(TokenData),
 }
 
-impl Renewed {
+impl IssuedToken {
     pub(super) fn token(&self) -> &TokenData {
         let (Self::Fetched(token) | Self::Refreshed(token)) = self;
         token
@@ -32,7 +32,7 @@ impl Renewed {
 }
 
 /// A token that may be renewed, and whether others have it too.
-pub(super) struct Known {
+pub(super) struct RenewableToken {
     pub(super) token: TokenData,
     pub(super) is_shared: bool,
     /// Whether another process may have used the refresh token without this manager's noticing.
@@ -60,25 +60,25 @@ enum Permission {
 impl Inner {
     pub(super) async fn renew(
         &self,
-        goal: Goal,
-        known: Option<&Known>,
-        turn: &mut Turn,
-        landing: &Landing<Result<Landed>>,
-    ) -> Result<Renewed> {
-        let by_refresh = goal != Goal::Fetched || !self.provider.has_full_grant();
+        goal: RenewalGoal,
+        known: Option<&RenewableToken>,
+        guard: &mut LeaseGuard,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
+    ) -> Result<IssuedToken> {
+        let by_refresh = goal != RenewalGoal::NEW || !self.provider.has_full_grant();
         let mut contested = None;
         if let Some(known) = known.filter(|_| by_refresh)
             && let Some(refresh_token) = known.token.refresh_token()
         {
             let refresh_token = TokenId::of(refresh_token);
-            match self.refresh(goal, known, refresh_token, turn, landing).await? {
-                Refresh::Done(token) => return Ok(Renewed::Refreshed(token)),
+            match self.refresh(goal, known, refresh_token, guard, publisher).await? {
+                Refresh::Done(token) => return Ok(IssuedToken::Refreshed(token)),
                 Refresh::NotSent => contested = Some(refresh_token),
                 Refresh::Failed => {}
             }
         }
-        let fetched = calling(self.provider.fetch_token_for(self.demand(goal)), turn, landing).await;
-        fetched.map(Renewed::Fetched).map_err(|error| {
+        let fetched = call_provider(self.provider.fetch_token_for(self.demand(goal)), guard, publisher).await;
+        fetched.map(IssuedToken::Fetched).map_err(|error| {
             // An error with a step comes from that step's manager, whose service has another name.
             let error = if error.step().is_none() {
                 error.or_service_name(self.provider.service_name())
@@ -101,13 +101,13 @@ impl Inner {
 
     async fn refresh(
         &self,
-        goal: Goal,
-        known: &Known,
+        goal: RenewalGoal,
+        known: &RenewableToken,
         refresh_token: TokenId,
-        turn: &mut Turn,
-        landing: &Landing<Result<Landed>>,
+        guard: &mut LeaseGuard,
+        publisher: &FlightPublisher<Result<RenewalOutcome>>,
     ) -> Result<Refresh> {
-        match self.permission_to_send(goal, known, refresh_token, turn).await {
+        match self.permission_to_send(goal, known, refresh_token, guard).await {
             Permission::Granted => {}
             Permission::Contested => return Ok(Refresh::NotSent),
             Permission::Denied(error) => return Err(error),
@@ -115,7 +115,7 @@ impl Inner {
         // Crash: if the runtime ends during the call, the flight is dropped here and cannot record anything.
         // So record the call before it begins.
         self.refresh_history.lock().begin_call(refresh_token, self.clock.now());
-        let call = calling(self.provider.refresh_token(&known.token), turn, landing);
+        let call = call_provider(self.provider.refresh_token(&known.token), guard, publisher);
         // A hang: end the call a little before the flight's deadline, so that `after_failed_refresh` still
         // runs.
         let answered = match rt::time_left() {
@@ -126,7 +126,7 @@ impl Inner {
             Ok(token) => Ok(Refresh::Done(token)),
             Err(error) => {
                 let error = error.into_refresh().or_service_name(self.provider.service_name());
-                self.after_failed_refresh(goal, known, refresh_token, turn, error).await
+                self.after_failed_refresh(goal, known, refresh_token, guard, error).await
             }
         }
     }
@@ -135,22 +135,23 @@ impl Inner {
     /// this manager or another one may have spent it.
     async fn permission_to_send(
         &self,
-        goal: Goal,
-        known: &Known,
+        goal: RenewalGoal,
+        known: &RenewableToken,
         refresh_token: TokenId,
-        turn: &mut Turn,
+        guard: &mut LeaseGuard,
     ) -> Permission {
         let has_full_grant = self.provider.has_full_grant();
         let (is_in_doubt, is_full_grant_refused) = {
             let history = self.refresh_history.lock();
             (known.is_in_doubt || history.is_in_doubt(refresh_token), history.is_last_way(refresh_token))
         };
-        let is_last_way = (!has_full_grant || is_full_grant_refused) && !self.serves_others_meanwhile(goal);
+        let is_last_way =
+            (!has_full_grant || is_full_grant_refused) && !self.has_usable_token_meanwhile(goal);
         if is_in_doubt && !is_last_way && !self.refresh_when_contested {
             if has_full_grant {
                 return Permission::Contested;
             }
-            let lasts = self.usable_at_hand().unwrap_or_default();
+            let lasts = self.usable_time_left().unwrap_or_default();
             let error = self.error(AuthenticationErrorKind::Other).into_refresh();
             let error = error.with_message(
                 "the refresh token may have been used; it is sent again once the access token has expired",
@@ -160,7 +161,7 @@ impl Inner {
         if !known.is_shared {
             return Permission::Granted;
         }
-        match self.mark(turn, known.token.id(), refresh_token, is_last_way).await {
+        match self.mark(guard, known.token.id(), refresh_token, is_last_way).await {
             Ok(()) => Permission::Granted,
             Err(_) if has_full_grant => Permission::Contested,
             Err(error) => Permission::Denied(error),
@@ -171,13 +172,13 @@ impl Inner {
     /// why it must not be sent.
     async fn mark(
         &self,
-        turn: &mut Turn,
+        guard: &mut LeaseGuard,
         id: TokenId,
         refresh_token: TokenId,
         is_last_way: bool,
     ) -> Result<()> {
         let takeover = if self.refresh_when_contested { MarkTakeover::Once } else { MarkTakeover::Never };
-        let Some(mut marked) = self.mark_refresh_token(turn, id, takeover).await else { return Ok(()) };
+        let Some(mut marked) = self.mark_refresh_token(guard, id, takeover).await else { return Ok(()) };
         if let (Ok(RefreshMark::Foreign { age }), true) = (&marked, is_last_way) {
             // Race: the process that set the mark may be paused or cut off from the storage. Its lease has
             // ended, but its call may still be in progress, so wait until the longest call must have ended.
@@ -196,7 +197,7 @@ impl Inner {
                 service,
                 "sending a refresh token that may have been used: the provider has no other way to a token"
             );
-            if let Some(taken) = self.mark_refresh_token(turn, id, MarkTakeover::Always).await {
+            if let Some(taken) = self.mark_refresh_token(guard, id, MarkTakeover::Always).await {
                 marked = taken;
             }
         }
@@ -239,10 +240,10 @@ impl Inner {
     /// What follows a failed refresh (invariant 23; the table is in ARCHITECTURE.md).
     async fn after_failed_refresh(
         &self,
-        goal: Goal,
-        known: &Known,
+        goal: RenewalGoal,
+        known: &RenewableToken,
         refresh_token: TokenId,
-        turn: &mut Turn,
+        guard: &mut LeaseGuard,
         error: AuthenticationError,
     ) -> Result<Refresh> {
         use RefreshTokenState::{Dead, InDoubt, Refused, Unused};
@@ -250,10 +251,10 @@ impl Inner {
         let state = RefreshTokenState::after(&error);
         let calls_in_doubt = self.refresh_history.lock().end_call(refresh_token, state);
         if matches!(state, Unused | Refused) {
-            self.clear_mark(turn, known.token.id()).await;
+            self.clear_mark(guard, known.token.id()).await;
         }
         if state == Refused {
-            self.reports.tell_of_refused_refresh(self.provider.service_name(), &error);
+            self.reports.warn_refused_refresh_once(self.provider.service_name(), &error);
         }
         if !self.provider.has_full_grant() {
             let needs_login = state == Dead || (state == InDoubt && calls_in_doubt > 1);
@@ -262,7 +263,7 @@ impl Inner {
         if matches!(state, Unused | InDoubt) {
             let asks_for_patience = error.retry_after().is_some_and(|delay| !delay.is_zero());
             let is_patient = asks_for_patience && self.refresh_history.lock().take_patience(refresh_token);
-            if is_patient || self.serves_others_meanwhile(goal) {
+            if is_patient || self.has_usable_token_meanwhile(goal) {
                 return Err(error);
             }
         }
@@ -272,24 +273,22 @@ impl Inner {
     }
 
     /// Whether this renewal runs in the background while callers use a valid token.
-    fn serves_others_meanwhile(&self, goal: Goal) -> bool {
-        goal.is_in_background() && self.usable_at_hand().is_some()
+    fn has_usable_token_meanwhile(&self, goal: RenewalGoal) -> bool {
+        goal.is_in_background() && self.usable_time_left().is_some()
     }
 
     /// What the provider is asked for. A provider with tokens of its own must not bring one that is at hand
     /// and will not do.
-    fn demand(&self, goal: Goal) -> TokenRequirement {
+    fn demand(&self, goal: RenewalGoal) -> TokenRequirement {
         match goal {
-            Goal::NewerThan(known) => TokenRequirement::NewerThan(known),
-            Goal::OtherThan(rejected) => TokenRequirement::OtherThan(rejected),
-            Goal::Fetched => TokenRequirement::New,
-            Goal::Any | Goal::Confirmed => match self.slot.entry() {
+            RenewalGoal::Obtain(TokenRequirement::Valid) | RenewalGoal::Recheck => match self.slot.entry() {
                 Some(entry) if entry.is_rejected() => TokenRequirement::OtherThan(entry.credential().id()),
                 Some(entry) if !entry.is_usable(self.clock.now()) => {
                     TokenRequirement::NewerThan(entry.credential().id())
                 }
                 _ => TokenRequirement::Valid,
             },
+            RenewalGoal::Obtain(requirement) => requirement,
         }
     }
 }
@@ -298,25 +297,29 @@ impl Inner {
 const MARK_TOLERANCE: Duration = Duration::from_millis(5);
 
 /// Records that the provider is being called, and awaits the call.
-async fn calling<T>(call: impl Future<Output = T>, turn: &mut Turn, landing: &Landing<Result<Landed>>) -> T {
-    landing.begin_call();
-    giving_way(call, turn, landing).await
+async fn call_provider<T>(
+    call: impl Future<Output = T>,
+    guard: &mut LeaseGuard,
+    publisher: &FlightPublisher<Result<RenewalOutcome>>,
+) -> T {
+    publisher.mark_provider_called();
+    release_lease_if_detached(call, guard, publisher).await
 }
 
 /// Awaits the work. If the flight is detached meanwhile, gives up its turn, so that the next flight need not
 /// wait for the lease.
-pub(super) async fn giving_way<T>(
+pub(super) async fn release_lease_if_detached<T>(
     work: impl Future<Output = T>,
-    turn: &mut Turn,
-    landing: &Landing<Result<Landed>>,
+    guard: &mut LeaseGuard,
+    publisher: &FlightPublisher<Result<RenewalOutcome>>,
 ) -> T {
     let mut call = pin!(work);
-    let mut detached = pin!(landing.detached());
+    let mut detached = pin!(publisher.detached());
     let mut is_attached = true;
     poll_fn(|context| {
         if is_attached && detached.as_mut().poll(context).is_ready() {
             is_attached = false;
-            turn.give_up();
+            guard.give_up();
         }
         call.as_mut().poll(context)
     })
