@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind, Credential};
 
-use super::flight::{self, RenewalOutcome};
 use super::goal::RenewalGoal;
 use super::hook;
+use super::renewal::{RenewalOutcome, run_renewal};
 use super::slot::Entry;
 use super::{TokenManager, TokenProvenance};
 use crate::rt::{self, Deadline};
@@ -47,8 +47,7 @@ impl TokenManager {
         let mut lost = 0;
         while lost < MAX_LOST_FLIGHTS {
             let waiter = self.0.single_flight.join(goal, self.0.max_flight_duration(), |publisher| {
-                rt::spawn(flight::run_renewal(Arc::clone(&self.0), goal, publisher))
-                    .map_err(|_| self.0.no_runtime())
+                rt::spawn(run_renewal(Arc::clone(&self.0), goal, publisher)).map_err(|_| self.0.no_runtime())
             })?;
             // A flight that was begun here may have called by now, on another thread.
             let began_before = goal == RenewalGoal::NEW

@@ -4,12 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{StorageError, TokenData, is_token_text};
+use forge_core::{StorageError, TokenData, TokenId, TokenStorage, is_token_text};
 
 use super::Inner;
 use super::catch_panic::{CaughtPanic, catch_panic};
 use super::goal::RenewalGoal;
-use super::lease::LeaseGuard;
 use super::slot::{Entry, Stamp};
 use crate::rt::{self, Deadline};
 
@@ -58,7 +57,12 @@ impl Inner {
     }
 
     /// What becomes of what the storage has. The stamp was taken before.
-    fn classify_stored(&self, goal: RenewalGoal, stored: Option<TokenData>, stamp: Stamp) -> StorageLookup {
+    pub(super) fn classify_stored(
+        &self,
+        goal: RenewalGoal,
+        stored: Option<TokenData>,
+        stamp: Stamp,
+    ) -> StorageLookup {
         let Some(token) = stored else { return self.local_only_or_unusable(goal, None) };
         if token.is_sealed() {
             self.reports.warn_sealed_record_once(self.provider.service_name(), &self.key);
@@ -88,25 +92,17 @@ impl Inner {
         }
     }
 
-    /// What the storage has now that our turn has come: who had it before has probably left a token.
-    pub(super) async fn look_up_under_lease(
-        &self,
-        goal: RenewalGoal,
-        guard: &mut LeaseGuard,
-    ) -> StorageLookup {
-        match guard.take_snapshot() {
-            // Nothing has changed since it was asked for, so what was said is what there is.
-            Some(snapshot) if self.slot.is_unchanged(snapshot.stamp) => {
-                self.classify_stored(goal, snapshot.stored, snapshot.stamp)
-            }
-            _ => self.look_up_in_storage(goal).await,
-        }
-    }
-
     /// What is at hand and valid as far as is known, where neither storage nor token endpoint can be asked:
     /// better than no token.
     pub(super) fn last_resort(&self, goal: RenewalGoal) -> Option<Arc<Entry>> {
         self.cached_if(goal, |entry| self.slot.is_current(entry))
+    }
+
+    pub(super) async fn delete_if(&self, id: TokenId) {
+        let Some(storage) = &self.storage else { return };
+        if let Err(error) = self.bounded(delete_if(storage.as_ref(), &self.key, id)).await {
+            tracing::warn!(service = self.provider.service_name(), %error, "a token could not be deleted");
+        }
     }
 
     /// Logs a failure of the storage. An unstorable token is logged once, since each use would repeat the
@@ -166,3 +162,12 @@ impl Inner {
 }
 
 const MAX_STORAGE_CALL: Duration = Duration::from_secs(2);
+
+async fn delete_if(storage: &dyn TokenStorage, key: &str, id: TokenId) -> Result<(), StorageError> {
+    if let Some(comparing) = storage.compare_and_delete() {
+        comparing.delete_if(key, id).await?;
+    } else if storage.get(key).await?.is_some_and(|token| token.id() == id) {
+        storage.delete(key).await?;
+    }
+    Ok(())
+}

@@ -4,14 +4,13 @@ mod builder;
 mod caller;
 mod catch_panic;
 mod clock;
+mod cool_down;
 mod entry;
 mod failures;
-mod flight;
 mod get_token;
 mod goal;
 mod hook;
-mod keeping;
-mod lease;
+mod inner;
 mod lookup;
 mod provenance;
 mod refresh_history;
@@ -26,31 +25,24 @@ mod windows;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, AuthenticationErrorKind, ClockReading, Credential, TokenData, TokenId,
-    TokenProvider, TokenRequirement, TokenSource, TokenStorage, async_trait,
+    TokenProvider, TokenRequirement, TokenSource, async_trait,
 };
 
 pub use builder::TokenManagerBuilder;
 pub use provenance::TokenProvenance;
 pub use status::TokenStatus;
 
-use crate::rt::{self, Deadline, Mutex};
-use clock::ManagerClock;
-use failures::{Failures, INITIAL_COOL_DOWN};
-use flight::RenewalOutcome;
+use crate::rt::{self, Deadline};
+use failures::INITIAL_COOL_DOWN;
 use get_token::GetToken;
 use goal::RenewalGoal;
-use hook::RefreshTokenHook;
-use keeping::UnkeptToken;
-use refresh_history::RefreshHistory;
-use reports::Reports;
-use single_flight::SingleFlight;
-use slot::{Claim, Entry, Slot};
-use windows::Windows;
+use inner::Inner;
+use slot::{Claim, Entry};
 
 /// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
 /// ask. Cheap to clone; clones share everything.
@@ -100,31 +92,6 @@ use windows::Windows;
 /// ```
 #[derive(Clone)]
 pub struct TokenManager(Arc<Inner>);
-
-pub(crate) struct Inner {
-    provider: Arc<dyn TokenProvider>,
-    storage: Option<Arc<dyn TokenStorage>>,
-    /// Held while a flight stores and while an invalidation deletes.
-    writing: tokio::sync::Mutex<()>,
-    key: String,
-    clock: ManagerClock,
-    /// `None`: as long as the provider says.
-    fetch_timeout: Option<Duration>,
-    windows: Windows,
-    on_refresh_token: Option<RefreshTokenHook>,
-    refresh_when_contested: bool,
-    /// `None`: the defaults.
-    max_retry_after: Option<Duration>,
-    refresh_history: Mutex<RefreshHistory>,
-    /// The token of a flight that has not stored it yet, and when its call began. Crash: if the flight is
-    /// lost with its runtime, the next flight takes the token from here.
-    unkept: Mutex<Option<Box<UnkeptToken>>>,
-    failures: Mutex<Failures>,
-    is_shut_down: AtomicBool,
-    slot: Slot,
-    single_flight: Arc<SingleFlight<Result<RenewalOutcome, AuthenticationError>>>,
-    reports: Reports,
-}
 
 type TokenResult = Result<(Arc<Credential>, TokenProvenance), AuthenticationError>;
 
@@ -198,7 +165,7 @@ impl TokenManager {
         }
         // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
         let waiter = self.0.single_flight.join(goal, self.0.max_flight_duration(), |publisher| {
-            rt::spawn(flight::run_renewal(Arc::clone(&self.0), goal, publisher))
+            rt::spawn(renewal::run_renewal(Arc::clone(&self.0), goal, publisher))
         });
         if waiter.is_ok_and(|waiter| !waiter.is_first()) {
             // Another goal's flight is under way. If it brings no new token, ours is due after it.
@@ -437,51 +404,6 @@ impl TokenManager {
             Some(waiter) => Deadline::after(limit).bound(waiter.outcome()).await.is_ok(),
             None => true,
         }
-    }
-}
-
-const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
-
-impl Inner {
-    fn no_runtime(&self) -> AuthenticationError {
-        let error = self.error_without_cool_down(AuthenticationErrorKind::Configuration);
-        error.with_message("call this from within a tokio runtime")
-    }
-
-    fn error(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
-        AuthenticationError::new(self.provider.service_name(), kind)
-    }
-
-    /// A failure that nobody remembers: the next caller starts afresh.
-    fn error_without_cool_down(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
-        self.error(kind).with_cool_down(Duration::ZERO)
-    }
-
-    /// The error with the time that is left until this one, in monotonic milliseconds.
-    fn with_cool_down_until(&self, error: AuthenticationError, until: i64) -> AuthenticationError {
-        let left = until.saturating_sub(self.clock.now().monotonic_millis());
-        error.with_cool_down(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
-    }
-
-    fn fetch_timeout(&self) -> Duration {
-        self.fetch_timeout.or_else(|| self.provider.longest_fetch()).unwrap_or(DEFAULT_FETCH_TIMEOUT)
-    }
-
-    /// How long a flight may take: the fetch, and then what keeps its token. See `keeping.rs`.
-    fn max_flight_duration(&self) -> Duration {
-        let hook = self.on_refresh_token.as_ref().map_or(Duration::ZERO, RefreshTokenHook::timeout);
-        let storage = self.storage.as_ref().map_or(Duration::ZERO, |_| self.storage_timeout() * 3);
-        self.fetch_timeout().saturating_add(hook).saturating_add(storage)
-    }
-
-    /// A flight ends by its own time-outs; callers allow it a little more to say so.
-    fn deadline(&self) -> Deadline {
-        Deadline::after(self.max_flight_duration().saturating_add(Duration::from_secs(1)))
-    }
-
-    /// An id that no other living manager has.
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
     }
 }
 

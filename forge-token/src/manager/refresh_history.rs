@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ClockReading, OAuthErrorCode, TokenId};
 
 /// What a failed call says of the refresh token that was sent with it (invariant 23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RefreshTokenState {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RefreshTokenState {
     /// The server says that the refresh token is no longer valid.
     Dead,
     /// The server refused the call, for another reason.
