@@ -161,6 +161,7 @@ pub(crate) struct RefreshCandidate {
 
 /// What the machine has to know of provider, history and slot when the renewal begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub(crate) struct RenewalFacts {
     pub(crate) has_full_grant: bool,
     /// Whether an earlier call may have used up the candidate's refresh token.

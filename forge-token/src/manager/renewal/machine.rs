@@ -72,6 +72,16 @@ impl RenewalMachine {
             (Action::Finish(ending), _) => Action::Finish(ending),
             (_, Input::TimedOut) => Action::Finish(Ending::TimedOut),
             (_, Input::Panicked) => self.after_panic(),
+            _ => {
+                let next = self.next_of_search(input).or_else(|| self.next_of_renewal(input));
+                next.unwrap_or(Action::Finish(Ending::UnexpectedInput))
+            }
+        }
+    }
+
+    /// First half: looks for a token that another flight or process has brought, and waits for the lease.
+    fn next_of_search(&mut self, input: Input) -> Option<Action> {
+        Some(match (self.pending, input) {
             (Action::CheckSlot, Input::SlotHit(hit)) => {
                 // Race: between a caller's miss and the start of this flight another flight may have filled the slot.
                 let is_accepted = hit.is_some_and(|hit| self.goal.accepts(hit));
@@ -105,6 +115,13 @@ impl RenewalMachine {
                 StorageAnswer::LocalOnly => Action::OfferToStorage,
                 StorageAnswer::NotUsable | StorageAnswer::Unavailable => Action::SelectRenewableToken,
             },
+            _ => return None,
+        })
+    }
+
+    /// Second half: refreshes, or fetches by the full grant, and keeps the new token.
+    fn next_of_renewal(&mut self, input: Input) -> Option<Action> {
+        Some(match (self.pending, input) {
             (Action::SelectRenewableToken, Input::Renewable(candidate)) => self.after_selection(candidate),
             (Action::DeleteRejectedToken(_), Input::Done) => Action::BeginRenewal,
             (Action::BeginRenewal, Input::Begun(facts)) => {
@@ -119,9 +136,10 @@ impl RenewalMachine {
             (Action::ClearMark, Input::Done) => self.after_cleared_mark(),
             (Action::AssessFallback, Input::Fallback { is_first_retry_after, has_usable_token }) => {
                 if is_first_retry_after || (self.goal.is_in_background() && has_usable_token) {
-                    return Action::RecordFailure(Failure::Refresh { needs_login: false });
+                    Action::RecordFailure(Failure::Refresh { needs_login: false })
+                } else {
+                    Action::CallFullGrant(None)
                 }
-                Action::CallFullGrant(None)
             }
             (Action::CallFullGrant(_), Input::TokenIssued) => Action::KeepToken(GrantKind::Full),
             (Action::CallFullGrant(_), Input::FullGrantFailed { state, is_grant_refused }) => {
@@ -136,11 +154,13 @@ impl RenewalMachine {
                 self.fail_with(Ending::Failed)
             }
             (Action::KeepToken(kind), Input::Done) => Action::Finish(Ending::Issued(kind)),
-            (Action::FindStandIn(_), Input::StandIn(true)) => Action::Finish(Ending::Adopted),
-            (Action::FindStandIn(ending), Input::StandIn(false)) => Action::Finish(ending),
-            _ => Action::Finish(Ending::UnexpectedInput),
-        }
+            (Action::FindStandIn(ending), Input::StandIn(is_found)) => {
+                Action::Finish(if is_found { Ending::Adopted } else { ending })
+            }
+            _ => return None,
+        })
     }
+
     /// A failure of the renewal. While the storage does not answer, a cached token can stand in.
     fn fail_with(&self, ending: Ending) -> Action {
         if self.is_storage_unavailable { Action::FindStandIn(ending) } else { Action::Finish(ending) }

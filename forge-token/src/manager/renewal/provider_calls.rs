@@ -13,6 +13,7 @@ use super::super::single_flight::FlightPublisher;
 use super::action::{Failure, GrantKind, Input, RefreshObstacle};
 use super::driver::{Driver, IssuedToken, RenewalResult};
 use super::lease::LeaseGuard;
+use super::renewable::RenewableToken;
 use crate::rt::{self, Deadline};
 
 impl Driver {
@@ -49,7 +50,7 @@ impl Driver {
             .as_ref()
             .and_then(AuthenticationError::retry_after)
             .is_some_and(|delay| !delay.is_zero());
-        let refresh_token = self.renewable.as_ref().and_then(|renewable| renewable.refresh_token_id());
+        let refresh_token = self.renewable.as_ref().and_then(RenewableToken::refresh_token_id);
         let is_first_retry_after = asks_for_delay
             && refresh_token.is_some_and(|id| self.manager.refresh_history.lock().take_patience(id));
         Input::Fallback { is_first_retry_after, has_usable_token: self.manager.usable_time_left().is_some() }
@@ -86,9 +87,7 @@ impl Driver {
     }
 
     pub(super) fn record_full_grant_refusal(&self) -> Input {
-        if let Some(refresh_token) =
-            self.renewable.as_ref().and_then(|renewable| renewable.refresh_token_id())
-        {
+        if let Some(refresh_token) = self.renewable.as_ref().and_then(RenewableToken::refresh_token_id) {
             self.manager.refresh_history.lock().refuse_full_grant(refresh_token);
         }
         Input::Done

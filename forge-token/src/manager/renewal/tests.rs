@@ -27,6 +27,7 @@ fn after_rejection() -> RenewalGoal {
 
 /// What storage, lease and provider answer in one renewal. By default there is no token yet, no lease, no cool-down,
 /// and the full grant brings a token.
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 struct Scenario {
     goal: RenewalGoal,
     refresh_when_contested: bool,
