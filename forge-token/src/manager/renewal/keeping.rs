@@ -14,6 +14,7 @@ use super::super::slot::Entry;
 use super::action::{GrantKind, Input};
 use super::driver::{Driver, IssuedToken};
 use super::provider_calls::release_lease_if_detached;
+use super::renewable::RenewableToken;
 
 impl Driver {
     /// Calls the hook, stores the token, and makes it the one that callers get.
@@ -50,7 +51,7 @@ impl Driver {
     fn record_success(&self, issued: &IssuedToken) {
         let given = issued.token.refresh_token().map(TokenId::of);
         let sent = self.renewable.as_ref().filter(|_| issued.kind == GrantKind::Refresh);
-        let sent = sent.and_then(|renewable| renewable.refresh_token_id());
+        let sent = sent.and_then(RenewableToken::refresh_token_id);
         self.manager.refresh_history.lock().succeed(sent, given);
     }
 
@@ -150,7 +151,11 @@ impl Driver {
                             &error,
                             "the token could not be stored; it stays in the process",
                         );
-                        entry.mark_unstored(read, error.is_unsent(), stamp);
+                        if error.is_unsent() {
+                            entry.mark_private(read, stamp);
+                        } else {
+                            entry.mark_unconfirmed(read, stamp);
+                        }
                     }
                 }
             }
