@@ -6,7 +6,7 @@
 //! use requestforge::{BodyTokenFetcher, TokenFetchPipeline};
 //!
 //! let session = BodyTokenFetcher::builder("session", "https://auth.example.com", "/session")
-//!     .method(HttpMethod::Put)
+//!     .method(HttpMethod::Get)
 //!     .token_field("/data/session")
 //!     .build()?;
 //! let pipeline = TokenFetchPipeline::builder().step(session).cache_key_prefix("crm").build()?;
