@@ -4,6 +4,7 @@ mod arrows;
 mod below_one;
 mod check;
 mod features;
+mod first_command;
 mod migrating;
 mod naming;
 mod packaging;
@@ -48,6 +49,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode, String> {
         Check::new("packaging", || packaging::check(&workspace)),
         Check::new("rust-version", || rust_version::check(&workspace)),
         Check::new("redis only when asked for", || redis::check(&workspace, facade)),
+        Check::new("the first command", || first_command::check(&workspace)),
     ];
     checks.extend(features::clippy(&workspace, facade));
     checks.extend(features::pairs(&workspace, facade));
