@@ -27,6 +27,7 @@ mod fetcher;
 mod header_name;
 mod identity;
 mod loopback;
+mod possession;
 mod provider;
 mod random;
 #[doc(hidden)]
@@ -70,6 +71,7 @@ pub use header_name::{check_cookie_name, check_header_name, is_framing};
 pub use identity::TokenId;
 #[doc(hidden)] // for our other crates
 pub use loopback::is_loopback_host;
+pub use possession::{ClientIdentity, LoadedClientIdentity, NonceStore, ProofOfPossession, ProofRequest};
 pub use provider::{TokenProvider, TokenRequirement};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};
@@ -93,3 +95,6 @@ pub use token_text::{is_token_text, with_prefix};
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.
 pub use async_trait::async_trait;
+
+/// The crates whose types this API shows, in the versions that it uses.
+pub use {chrono, http};

@@ -26,9 +26,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use clap::Parser;
+use requestforge::client::HttpClientBuilder;
 use requestforge::{
-    CircuitBreaker, ClientCredentialsTokenProvider, CorrelationId, HttpClient, HttpClientBuilder,
-    HttpClientError, Logging, SecretSource, TokenAuth, TokenManager,
+    CircuitBreaker, ClientCredentialsTokenProvider, CorrelationId, HttpClient, HttpClientError, Logging,
+    SecretSource, TokenAuth, TokenManager,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -20,8 +20,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use http::request::Parts;
+use requestforge::auth::AuthVerdict;
 use requestforge::reqwest::{self, redirect::Policy};
-use requestforge::{AuthVerdict, AuthenticationError, Credential, TokenSource};
+use requestforge::{AuthenticationError, Credential, TokenSource};
 use serde_json::Value;
 
 /// The SDK's client. Cheap to clone; who uses it need not know where its tokens come from.
@@ -83,7 +84,7 @@ impl Users {
         credential: &Credential,
     ) -> Result<reqwest::Response, UsersError> {
         let mut request = request.clone();
-        credential.apply_to(&mut request);
+        credential.apply_to(&mut request)?;
         let request = http::Request::from_parts(request, body.to_owned());
         Ok(self.http.execute(request.try_into()?).await?)
     }
