@@ -3,7 +3,9 @@
 mod arrows;
 mod below_one;
 mod check;
+mod circles;
 mod features;
+mod file_length;
 mod files;
 mod first_command;
 mod lock_files;
@@ -11,7 +13,9 @@ mod migrating;
 mod naming;
 mod packaging;
 mod redis;
+mod root_names;
 mod rust_version;
+mod use_tree;
 mod work_tree;
 
 use std::process::ExitCode;
@@ -56,6 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
         Check::new("arrows", || arrows::check(&workspace)),
         Check::new("dependencies below 1.0", || below_one::check(&workspace)),
         Check::new("naming", || naming::check(&workspace)),
+        Check::new("length of files", || file_length::check(&workspace)),
+        Check::new("circles of modules", || circles::check(&workspace)),
+        Check::new("names at the root", || root_names::check(&workspace)),
         Check::new("packaging", || packaging::check(&workspace)),
         Check::new("rust-version", || rust_version::check(&workspace)),
         Check::new("redis only when asked for", || redis::check(&workspace, facade)),
