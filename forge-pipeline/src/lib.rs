@@ -35,6 +35,8 @@
 //!
 //! then `manager.get_token().await?`, or hand the manager to a client.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod builder;
 mod fetcher;
 mod graph;
@@ -55,3 +57,7 @@ pub use pipeline::TokenFetchPipeline;
 pub use provider::PipelineTokenProvider;
 #[doc(hidden)]
 pub use renamed::*;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
