@@ -6,8 +6,8 @@ use forge_core::{CacheKey, Clock, ConfigError, SystemClock, TokenFetcher, TokenS
 use crate::TokenFetchPipeline;
 use crate::graph::{Graph, Node};
 use crate::pipeline::Inner;
-use crate::sharing::SharedSteps;
-use crate::step::{Step, Surroundings};
+use crate::sharing::SharedStepRegistry;
+use crate::step::{PipelineContext, Step};
 
 /// Settings of a [`TokenFetchPipeline`].
 ///
@@ -87,20 +87,21 @@ impl TokenFetchPipelineBuilder {
         let graph = Graph::new(&nodes)?;
         check_prefix(&self.prefix)?;
 
-        let around = Surroundings { pipeline: self.prefix, storage: self.storage, clock: self.clock };
-        let mut shared = SharedSteps::lock();
-        let mut made: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
-        for &place in graph.order() {
+        let context = PipelineContext { pipeline: self.prefix, storage: self.storage, clock: self.clock };
+        let mut shared = SharedStepRegistry::lock();
+        let mut steps: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
+        for &index in graph.order() {
             // They come before it.
-            let dependencies = graph.dependencies_of(place).iter().filter_map(|needed| made[*needed].clone());
-            let fetcher = Arc::clone(&self.fetchers[place]);
-            let (name, dependencies) = (&nodes[place].0, dependencies.collect());
-            made[place] = Some(Step::new(fetcher, name, dependencies, &around, &mut shared)?);
+            let dependencies =
+                graph.dependencies_of(index).iter().filter_map(|needed| steps[*needed].clone());
+            let fetcher = Arc::clone(&self.fetchers[index]);
+            let (name, dependencies) = (&nodes[index].0, dependencies.collect());
+            steps[index] = Some(Step::new(fetcher, name, dependencies, &context, &mut shared)?);
         }
         drop(shared);
         Ok(TokenFetchPipeline::of(Inner {
-            name: around.pipeline,
-            steps: made.into_iter().flatten().collect(),
+            name: context.pipeline,
+            steps: steps.into_iter().flatten().collect(),
             fetchers: self.fetchers,
             graph,
         }))

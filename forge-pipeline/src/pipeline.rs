@@ -10,9 +10,9 @@ use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 
 use crate::TokenFetchPipelineBuilder;
-use crate::graph::{Graph, listed};
-use crate::step::{Step, as_fetched};
-use crate::trace::{Obtained, traced};
+use crate::graph::{Graph, quoted_list};
+use crate::step::{Step, without_metadata};
+use crate::trace::{ObtainedToken, traced};
 
 /// Several steps that lead to a token, each with the tokens of those that it depends on. Cheap to clone;
 /// clones share everything.
@@ -101,9 +101,9 @@ impl TokenFetchPipeline {
     ///
     /// There is no such step, or the storage could not be told; here the tokens are forgotten all the same.
     pub async fn invalidate_step(&self, name: &str) -> Result<(), AuthenticationError> {
-        let Some(step) = self.place_of(name) else {
+        let Some(step) = self.index_of(name) else {
             let error = AuthenticationError::new(&self.0.name, AuthenticationErrorKind::Configuration);
-            return Err(error.with_message(self.no_such_step(name)));
+            return Err(error.with_message(self.unknown_step_message(name)));
         };
         self.invalidate_from(step).await
     }
@@ -120,7 +120,7 @@ impl TokenFetchPipeline {
     /// The fetcher of a step.
     #[must_use]
     pub fn get_step(&self, name: &str) -> Option<&dyn TokenFetcher> {
-        Some(&*self.0.fetchers[self.place_of(name)?])
+        Some(&*self.0.fetchers[self.index_of(name)?])
     }
 
     /// The names of all steps, as they were listed.
@@ -139,7 +139,7 @@ impl TokenFetchPipeline {
     /// everything.
     pub(crate) async fn obtain(
         &self,
-        demand: TokenRequirement,
+        requirement: TokenRequirement,
         refresh_from: Option<usize>,
     ) -> Result<TokenData, AuthenticationError> {
         let span = tracing::info_span!(
@@ -149,7 +149,7 @@ impl TokenFetchPipeline {
             duration = tracing::field::Empty,
         );
         let obtained = traced(span, async {
-            match demand {
+            match requirement {
                 TokenRequirement::New => self.fetch_anew().await,
                 TokenRequirement::OtherThan(rejected) => {
                     self.discard(rejected, refresh_from).await;
@@ -158,7 +158,7 @@ impl TokenFetchPipeline {
                 lazily => self.last().obtain(lazily).await,
             }
         });
-        Ok(as_fetched(obtained.await?.0.token()))
+        Ok(without_metadata(obtained.await?.0.token()))
     }
 
     /// How long an execution may take, by the time-outs of its steps.
@@ -173,15 +173,15 @@ impl TokenFetchPipeline {
 
     /// As [`invalidate_step`](Self::invalidate_step), for a step that there is.
     pub(crate) async fn invalidate_from(&self, step: usize) -> Result<(), AuthenticationError> {
-        self.invalidate(&self.0.graph.with_dependants(step)).await
+        self.invalidate(&self.0.graph.with_dependents(step)).await
     }
 
-    pub(crate) fn place_of(&self, name: &str) -> Option<usize> {
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.0.fetchers.iter().position(|fetcher| fetcher.name() == name)
     }
 
-    pub(crate) fn no_such_step(&self, name: &str) -> String {
-        format!("there is no step `{name}`; there are {}", listed(&self.step_names()))
+    pub(crate) fn unknown_step_message(&self, name: &str) -> String {
+        format!("there is no step `{name}`; there are {}", quoted_list(&self.step_names()))
     }
 
     fn last(&self) -> &Step {
@@ -189,18 +189,18 @@ impl TokenFetchPipeline {
     }
 
     /// Fetches every step once, each after those that it needs.
-    async fn fetch_anew(&self) -> Result<Obtained, AuthenticationError> {
+    async fn fetch_anew(&self) -> Result<ObtainedToken, AuthenticationError> {
         let Inner { graph, steps, .. } = &*self.0;
         let mut fetches = vec![None; steps.len()];
-        for &place in graph.order() {
+        for &index in graph.order() {
             let needed: Vec<_> =
-                graph.dependencies_of(place).iter().filter_map(|needed| fetches[*needed].clone()).collect();
+                graph.dependencies_of(index).iter().filter_map(|needed| fetches[*needed].clone()).collect();
             let fetch = async move {
                 let needed: Vec<(Arc<Credential>, _)> = try_join_all(needed).await?;
                 let needed: Vec<_> = needed.iter().map(|(credential, _)| credential.id()).collect();
-                steps[place].obtain_anew(&needed).await
+                steps[index].obtain_anew(&needed).await
             };
-            fetches[place] = Some(fetch.boxed().shared());
+            fetches[index] = Some(fetch.boxed().shared());
         }
         match fetches.pop().flatten() {
             Some(last) => last.await,
@@ -212,12 +212,12 @@ impl TokenFetchPipeline {
     /// renewed meanwhile: of all who were rejected with it one renews.
     async fn discard(&self, rejected: TokenId, refresh_from: Option<usize>) {
         let graph = &self.0.graph;
-        let places = refresh_from.map_or_else(|| graph.order().to_vec(), |step| graph.with_dependants(step));
+        let indexes = refresh_from.map_or_else(|| graph.order().to_vec(), |step| graph.with_dependents(step));
         // The last step's last: as long as it has the rejected token, nobody has begun to fetch the others
         // because of it. Dropped in the same order, so that nobody builds on one that is about to go.
         let mut found = Vec::new();
-        for place in places {
-            let step = &self.0.steps[place];
+        for index in indexes {
+            let step = &self.0.steps[index];
             found.push((step, step.find().await));
         }
         let is =
@@ -232,10 +232,10 @@ impl TokenFetchPipeline {
     }
 
     /// In this order, so that what is fetched meanwhile is not built on what is about to go.
-    async fn invalidate(&self, places: &[usize]) -> Result<(), AuthenticationError> {
+    async fn invalidate(&self, indexes: &[usize]) -> Result<(), AuthenticationError> {
         let mut outcome = Ok(());
-        for place in places {
-            outcome = outcome.and(self.0.steps[*place].invalidate().await);
+        for index in indexes {
+            outcome = outcome.and(self.0.steps[*index].invalidate().await);
         }
         outcome
     }

@@ -61,8 +61,8 @@ impl PipelineTokenProvider {
     ///
     /// There is no such step.
     pub fn refresh_from_step(self, name: &str) -> Result<Self, ConfigError> {
-        let Some(step) = self.pipeline.place_of(name) else {
-            let expected = format!("the name of a step; {}", self.pipeline.no_such_step(name));
+        let Some(step) = self.pipeline.index_of(name) else {
+            let expected = format!("the name of a step; {}", self.pipeline.unknown_step_message(name));
             return Err(ConfigError::new("refresh_from_step", expected));
         };
         Ok(Self { refresh_from: Some(step), ..self })
@@ -91,8 +91,8 @@ impl TokenProvider for PipelineTokenProvider {
     }
 
     /// Without a refresh token: what it renews is up to the pipeline, not to a manager.
-    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
-        let token = self.pipeline.obtain(demand, self.refresh_from).await;
+    async fn fetch_token_for(&self, requirement: TokenRequirement) -> Result<TokenData, AuthenticationError> {
+        let token = self.pipeline.obtain(requirement, self.refresh_from).await;
         token.map(TokenData::without_refresh_token).map_err(|error| error.or_service_name(&self.service_name))
     }
 

@@ -9,9 +9,9 @@ use crate::step::Step;
 
 /// The shared steps of the process, for one pipeline at a time while that is built. So all its steps have its
 /// means at once: taken in turns, half of one graph and half of another could be a cycle.
-pub(crate) struct SharedSteps(MutexGuard<'static, HashMap<GenerationId, Weak<Step>>>);
+pub(crate) struct SharedStepRegistry(MutexGuard<'static, HashMap<GenerationId, Weak<Step>>>);
 
-impl SharedSteps {
+impl SharedStepRegistry {
     pub(crate) fn lock() -> Self {
         static STEPS: LazyLock<Mutex<HashMap<GenerationId, Weak<Step>>>> = LazyLock::new(Mutex::default);
 
@@ -25,16 +25,16 @@ impl SharedSteps {
     pub(crate) fn step<M>(
         &mut self,
         generation: &Generation,
-        means: M,
+        definition: M,
         make: impl FnOnce(M) -> Result<Step, ConfigError>,
-        take_over: impl FnOnce(&Step, M),
+        replace_definition: impl FnOnce(&Step, M),
     ) -> Result<Arc<Step>, ConfigError> {
         let steps = &mut self.0;
         if let Some(step) = steps.get(&generation.id()).and_then(Weak::upgrade) {
-            take_over(&step, means);
+            replace_definition(&step, definition);
             return Ok(step);
         }
-        let step = Arc::new(make(means)?);
+        let step = Arc::new(make(definition)?);
         steps.retain(|_, step| step.strong_count() > 0);
         steps.insert(generation.id(), Arc::downgrade(&step));
         Ok(step)

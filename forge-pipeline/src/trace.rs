@@ -8,27 +8,27 @@ use forge_token::TokenProvenance;
 use tracing::{Instrument, Span};
 
 /// A token, and where it came from.
-pub(crate) type Obtained = (Arc<Credential>, TokenProvenance);
+pub(crate) type ObtainedToken = (Arc<Credential>, TokenProvenance);
 
 /// Work within a span that has the fields `outcome` and `duration`.
-pub(crate) async fn traced<T: Outcome>(
+pub(crate) async fn traced<T: TraceOutcome>(
     span: Span,
     work: impl Future<Output = Result<T, AuthenticationError>>,
 ) -> Result<T, AuthenticationError> {
     let begun = Instant::now();
     let result = work.instrument(span.clone()).await;
-    let outcome = result.as_ref().map_or("failed", Outcome::word);
+    let outcome = result.as_ref().map_or("failed", TraceOutcome::label);
     span.record("outcome", outcome).record("duration", tracing::field::debug(begun.elapsed()));
     result
 }
 
 /// What came of work that did not fail, in a word.
-pub(crate) trait Outcome {
-    fn word(&self) -> &'static str;
+pub(crate) trait TraceOutcome {
+    fn label(&self) -> &'static str;
 }
 
-impl Outcome for Obtained {
-    fn word(&self) -> &'static str {
+impl TraceOutcome for ObtainedToken {
+    fn label(&self) -> &'static str {
         match self.1 {
             TokenProvenance::Cached => "cached",
             TokenProvenance::Joined => "joined",
@@ -37,8 +37,8 @@ impl Outcome for Obtained {
     }
 }
 
-impl Outcome for Option<Obtained> {
-    fn word(&self) -> &'static str {
-        self.as_ref().map_or("none", Outcome::word)
+impl TraceOutcome for Option<ObtainedToken> {
+    fn label(&self) -> &'static str {
+        self.as_ref().map_or("none", TraceOutcome::label)
     }
 }

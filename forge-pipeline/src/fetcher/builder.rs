@@ -11,9 +11,10 @@ use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
 use http::HeaderName;
 use http::header::SET_COOKIE;
 
-use super::place::{HeaderSource, Place};
+use super::location::{HeaderSource, TokenLocation};
 use super::{
-    ContentType, Dynamic, HttpMethod, HttpTokenFetcher, InBody, InHeader, NO_NESTING, Parts, RequestValue,
+    ContentType, FieldsFunction, HttpMethod, HttpTokenFetcher, InBody, InHeader, NO_NESTING, RequestFields,
+    RequestValue,
 };
 
 /// Settings of an [`HttpTokenFetcher`].
@@ -56,8 +57,8 @@ pub struct HttpTokenFetcherBuilder<P> {
     endpoint: String,
     method: HttpMethod,
     content_type: ContentType,
-    headers: Parts<String>,
-    data: Parts<String>,
+    headers: RequestFields<String>,
+    data: RequestFields<String>,
     ttl: Option<Duration>,
     timeout: Option<Duration>,
     depends_on: Vec<String>,
@@ -66,7 +67,7 @@ pub struct HttpTokenFetcherBuilder<P> {
     /// `None`: ours, with default settings.
     transport: Option<Arc<dyn TokenTransport>>,
     clock: Arc<dyn Clock>,
-    place: Result<P, ConfigError>,
+    location: Result<P, ConfigError>,
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -163,7 +164,7 @@ impl HttpTokenFetcherBuilder<InHeader> {
         match token_header(name) {
             Ok(name) => self.with(|header| header.source = HeaderSource::Named(name)),
             Err(error) => {
-                self.place = Err(error);
+                self.location = Err(error);
                 self
             }
         }
@@ -200,7 +201,7 @@ impl HttpTokenFetcherBuilder<InHeader> {
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         if let Err(error) = check_cookie_name("cookie", &name) {
-            self.place = Err(error);
+            self.location = Err(error);
             return self;
         }
         self.with(|header| header.source = HeaderSource::Cookie(name))
@@ -214,15 +215,15 @@ impl HttpTokenFetcherBuilder<InHeader> {
 }
 
 impl<P> HttpTokenFetcherBuilder<P> {
-    fn new(name: String, base_url: String, endpoint: String, place: P) -> Self {
+    fn new(name: String, base_url: String, endpoint: String, location: P) -> Self {
         Self {
             name,
             base_url,
             endpoint,
             method: HttpMethod::default(),
             content_type: ContentType::default(),
-            headers: Parts { fixed: Vec::new(), dynamic: Vec::new() },
-            data: Parts { fixed: Vec::new(), dynamic: Vec::new() },
+            headers: RequestFields { fixed: Vec::new(), dynamic: Vec::new() },
+            data: RequestFields { fixed: Vec::new(), dynamic: Vec::new() },
             ttl: None,
             timeout: None,
             depends_on: Vec::new(),
@@ -230,21 +231,21 @@ impl<P> HttpTokenFetcherBuilder<P> {
             plain_http: false,
             transport: None,
             clock: Arc::new(SystemClock),
-            place: Ok(place),
+            location: Ok(location),
         }
     }
 
     /// What is no word would split the header in which the token is sent.
     fn check_token_type(mut self, field: &'static str, token_type: &str) -> Self {
         if token_type.is_empty() || !token_type.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.place = Err(ConfigError::new(field, "a word of printable ASCII characters"));
+            self.location = Err(ConfigError::new(field, "a word of printable ASCII characters"));
         }
         self
     }
 
     fn with(mut self, change: impl FnOnce(&mut P)) -> Self {
-        if let Ok(place) = &mut self.place {
-            change(place);
+        if let Ok(location) = &mut self.location {
+            change(location);
         }
         self
     }
@@ -372,7 +373,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
     }
 }
 
-impl<P: Place> HttpTokenFetcherBuilder<P> {
+impl<P: TokenLocation> HttpTokenFetcherBuilder<P> {
     /// The fetcher.
     ///
     /// # Errors
@@ -414,9 +415,9 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let transport = self.transport.unwrap_or_else(|| Arc::new(HttpTransport::shared()));
         transport.prepare(&endpoint)?;
-        let place = self.place?;
+        let location = self.location?;
         Ok(HttpTokenFetcher {
-            place: if self.ttl.is_some() { place.without_expiry() } else { place },
+            location: if self.ttl.is_some() { location.without_expiry() } else { location },
             name: self.name,
             endpoint,
             method: self.method,
@@ -438,7 +439,7 @@ fn owned<N: Into<String>, V: Into<RequestValue>>((name, value): (N, V)) -> (Stri
     (name.into(), value.into())
 }
 
-fn dynamic<F, I, N, V>(closure: F) -> Dynamic
+fn dynamic<F, I, N, V>(closure: F) -> FieldsFunction
 where
     F: Fn(&FetchContext) -> I + Send + Sync + 'static,
     I: IntoIterator<Item = (N, V)>,
@@ -471,24 +472,24 @@ fn endpoint(base_url: &str, endpoint: &str, plain_http: bool) -> Result<TokenEnd
     check(&url).map_err(|error| error.with_field("endpoint"))
 }
 
-fn checked_headers(headers: Parts<String>) -> Result<Parts<HeaderName>, ConfigError> {
-    let wrong = |expected: String| ConfigError::new("request_headers", expected);
+fn checked_headers(headers: RequestFields<String>) -> Result<RequestFields<HeaderName>, ConfigError> {
+    let invalid = |expected: String| ConfigError::new("request_headers", expected);
     let check = |(name, value): (String, RequestValue)| {
         let name = HeaderName::try_from(name)
-            .map_err(|error| wrong("names of headers".to_owned()).with_source(error))?;
+            .map_err(|error| invalid("names of headers".to_owned()).with_source(error))?;
         check_header_name("request_headers", &name)?;
         if value.is_missing() || value.is_nested() {
-            return Err(wrong(format!("a text or a number, for `{name}`")));
+            return Err(invalid(format!("a text or a number, for `{name}`")));
         }
         if let Some(text) = value.text().cloned().map(Secret::into_header_value)
             && let Err(error) = text
         {
-            return Err(wrong(format!("a value that fits into a header, for `{name}`")).with_source(error));
+            return Err(invalid(format!("a value that fits into a header, for `{name}`")).with_source(error));
         }
         Ok((name, value))
     };
     let fixed = headers.fixed.into_iter().map(check).collect::<Result<_, _>>()?;
-    Ok(Parts { fixed, dynamic: headers.dynamic })
+    Ok(RequestFields { fixed, dynamic: headers.dynamic })
 }
 
 impl<P> fmt::Debug for HttpTokenFetcherBuilder<P> {

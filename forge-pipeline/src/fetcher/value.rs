@@ -27,17 +27,17 @@ use zeroize::Zeroizing;
 /// # drop(values);
 /// ```
 #[derive(Clone)]
-pub struct RequestValue(Kind);
+pub struct RequestValue(ValueSource);
 
 #[derive(Clone)]
-enum Kind {
+enum ValueSource {
     Text(SecretSource),
     Json(Value),
     Missing,
 }
 
 /// A value as it goes into a request.
-pub(super) enum Read {
+pub(super) enum ResolvedValue {
     Text(Secret),
     Json(Value),
 }
@@ -45,30 +45,33 @@ pub(super) enum Read {
 impl RequestValue {
     /// Whether it can be nothing but nested.
     pub(super) fn is_nested(&self) -> bool {
-        matches!(self.0, Kind::Json(Value::Null | Value::Array(_) | Value::Object(_)))
+        matches!(self.0, ValueSource::Json(Value::Null | Value::Array(_) | Value::Object(_)))
     }
 
     /// Whether there is none, for certain.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(self.0, Kind::Missing)
+        matches!(self.0, ValueSource::Missing)
     }
 
     pub(super) fn text(&self) -> Option<&Secret> {
         match &self.0 {
-            Kind::Text(source) => source.value(),
+            ValueSource::Text(source) => source.value(),
             _ => None,
         }
     }
 
-    pub(super) async fn read(&self, what: impl Fn() -> String) -> Result<Read, AuthenticationError> {
+    pub(super) async fn read(
+        &self,
+        describe: impl Fn() -> String,
+    ) -> Result<ResolvedValue, AuthenticationError> {
         match &self.0 {
-            Kind::Text(source) => Ok(Read::Text(source.read().await?)),
-            Kind::Json(value) => Ok(Read::Json(value.clone())),
-            Kind::Missing => {
+            ValueSource::Text(source) => Ok(ResolvedValue::Text(source.read().await?)),
+            ValueSource::Json(value) => Ok(ResolvedValue::Json(value.clone())),
+            ValueSource::Missing => {
                 let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
-                let what = what();
+                let field = describe();
                 Err(error.with_message(format!(
-                    "{what}: there is no value; if it is the token of a step, that must stand in `depends_on`"
+                    "{field}: there is no value; if it is the token of a step, that must stand in `depends_on`"
                 )))
             }
         }
@@ -77,7 +80,7 @@ impl RequestValue {
 
 impl From<SecretSource> for RequestValue {
     fn from(source: SecretSource) -> Self {
-        Self(Kind::Text(source))
+        Self(ValueSource::Text(source))
     }
 }
 
@@ -107,7 +110,7 @@ impl From<String> for RequestValue {
 
 impl From<Option<Secret>> for RequestValue {
     fn from(secret: Option<Secret>) -> Self {
-        secret.map_or(Self(Kind::Missing), Self::from)
+        secret.map_or(Self(ValueSource::Missing), Self::from)
     }
 }
 
@@ -121,7 +124,7 @@ impl From<Value> for RequestValue {
     fn from(value: Value) -> Self {
         match value {
             Value::String(text) => text.into(),
-            other => Self(Kind::Json(other)),
+            other => Self(ValueSource::Json(other)),
         }
     }
 }
@@ -132,7 +135,7 @@ impl fmt::Debug for RequestValue {
     }
 }
 
-impl Read {
+impl ResolvedValue {
     /// The value where only texts go; `None`: it is nested, or null.
     pub(super) fn into_text(self) -> Option<Secret> {
         match self {
@@ -144,7 +147,7 @@ impl Read {
 }
 
 /// A form of these fields.
-pub(super) fn form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8>> {
+pub(super) fn encode_form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8>> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields {
         form.append_pair(&name, &value);
@@ -153,13 +156,13 @@ pub(super) fn form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8
 }
 
 /// A JSON object of these fields. Written field by field: a `Value` of the whole would leave copies behind.
-pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
+pub(super) fn encode_json(fields: &[(String, ResolvedValue)]) -> Zeroizing<Vec<u8>> {
     let mut body = Zeroizing::new(Vec::with_capacity(512));
     body.push(b'{');
     let mut separator: &[u8] = b"";
-    for (place, (name, value)) in fields.iter().enumerate() {
+    for (index, (name, value)) in fields.iter().enumerate() {
         // Of two with one name the later counts.
-        if fields[place + 1..].iter().any(|(later, _)| later == name) {
+        if fields[index + 1..].iter().any(|(later, _)| later == name) {
             continue;
         }
         body.extend_from_slice(separator);
@@ -167,8 +170,8 @@ pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
         append(&mut body, name);
         body.push(b':');
         match value {
-            Read::Text(text) => append(&mut body, text.expose()),
-            Read::Json(value) => append(&mut body, value),
+            ResolvedValue::Text(text) => append(&mut body, text.expose()),
+            ResolvedValue::Json(value) => append(&mut body, value),
         }
     }
     body.push(b'}');
@@ -182,56 +185,56 @@ fn append(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
 }
 
 /// All that goes out with one call, and so must not come back in an error.
-pub(super) struct Sent(Vec<Zeroizing<String>>);
+pub(super) struct SentTexts(Vec<Zeroizing<String>>);
 
-impl Sent {
+impl SentTexts {
     pub(super) fn new(endpoint: &TokenEndpoint, context: &FetchContext) -> Self {
         let mut sent = Self(Vec::new());
         for value in endpoint.possible_secrets() {
-            sent.text(&value);
+            sent.add_text(&value);
         }
         for (_, token) in context.tokens() {
-            sent.text(token.access_token());
-            sent.text(token.refresh_token().unwrap_or_default());
+            sent.add_text(token.access_token());
+            sent.add_text(token.refresh_token().unwrap_or_default());
         }
         sent
     }
 
-    pub(super) fn header(&mut self, name: &HeaderName, value: &Secret) {
-        self.text(value.expose());
+    pub(super) fn add_header(&mut self, name: &HeaderName, value: &Secret) {
+        self.add_text(value.expose());
         if name == COOKIE {
             // A server may echo a cookie's value without its name.
             let values = value.expose().split(';').filter_map(|pair| pair.split_once('='));
-            values.for_each(|(_, value)| self.text(value.trim().trim_matches('"')));
+            values.for_each(|(_, value)| self.add_text(value.trim().trim_matches('"')));
         }
         // What stands behind a scheme may come back without it, or, of Basic, decoded.
         let Some((_, credentials)) = value.expose().split_once(' ') else { return };
-        self.text(credentials);
+        self.add_text(credentials);
         if let Some(pair) = STANDARD.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok()) {
             let pair = Zeroizing::new(pair);
-            self.text(pair.split_once(':').map_or(&pair, |(_, password)| password));
+            self.add_text(pair.split_once(':').map_or(&pair, |(_, password)| password));
         }
     }
 
-    pub(super) fn data(&mut self, value: &Read) {
+    pub(super) fn add_value(&mut self, value: &ResolvedValue) {
         match value {
-            Read::Text(text) => self.text(text.expose()),
-            Read::Json(value) => self.json(value),
+            ResolvedValue::Text(text) => self.add_text(text.expose()),
+            ResolvedValue::Json(value) => self.add_json(value),
         }
     }
 
-    fn json(&mut self, value: &Value) {
+    fn add_json(&mut self, value: &Value) {
         match value {
-            Value::String(text) => self.text(text),
-            Value::Number(number) => self.text(&number.to_string()),
-            Value::Array(items) => items.iter().for_each(|item| self.json(item)),
-            Value::Object(fields) => fields.values().for_each(|field| self.json(field)),
+            Value::String(text) => self.add_text(text),
+            Value::Number(number) => self.add_text(&number.to_string()),
+            Value::Array(items) => items.iter().for_each(|item| self.add_json(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.add_json(field)),
             Value::Null | Value::Bool(_) => {}
         }
     }
 
     /// As it is, and as JSON writes it, with or without other characters than ASCII.
-    fn text(&mut self, text: &str) {
+    fn add_text(&mut self, text: &str) {
         self.0.push(Zeroizing::new(text.to_owned()));
         let Ok(quoted) = serde_json::to_string(text) else { return };
         let quoted = Zeroizing::new(quoted);
@@ -240,16 +243,16 @@ impl Sent {
             self.0.push(Zeroizing::new(escaped.to_owned()));
         }
         if !escaped.is_ascii() {
-            self.0.push(Zeroizing::new(in_ascii(escaped)));
+            self.0.push(Zeroizing::new(escape_non_ascii(escaped)));
         }
     }
 
-    pub(super) fn texts(&self) -> Vec<&str> {
+    pub(super) fn as_strs(&self) -> Vec<&str> {
         self.0.iter().map(|text| text.as_str()).collect()
     }
 }
 
-fn in_ascii(text: &str) -> String {
+fn escape_non_ascii(text: &str) -> String {
     text.chars().fold(String::with_capacity(6 * text.len()), |mut ascii, c| {
         if c.is_ascii() {
             ascii.push(c);
@@ -271,27 +274,27 @@ mod tests {
 
     #[test]
     fn json_is_written_as_serde_writes_it_and_the_later_of_two_counts() {
-        let text = |text: &str| Read::Text(text.into());
+        let text = |text: &str| ResolvedValue::Text(text.into());
         let fields = [
             ("a".to_owned(), text("1")),
             ("q\"uote".to_owned(), text("l\nine \"é\"")),
-            ("a".to_owned(), Read::Json(json!({"b": [1, null]}))),
+            ("a".to_owned(), ResolvedValue::Json(json!({"b": [1, null]}))),
         ];
-        let written: Value = serde_json::from_slice(&super::json(&fields)).unwrap();
+        let written: Value = serde_json::from_slice(&super::encode_json(&fields)).unwrap();
         assert_eq!(written, json!({"q\"uote": "l\nine \"é\"", "a": {"b": [1, null]}}));
-        assert_eq!(&*super::json(&[]), b"{}");
+        assert_eq!(&*super::encode_json(&[]), b"{}");
     }
 
     #[test]
     fn inv16_all_that_goes_out_is_known() {
         let context = FetchContext::new()
             .with_token("a", forge_core::TokenData::new("token").with_refresh_token("refresh"));
-        let mut sent = Sent::new(&TokenEndpoint::new("https://h/?key=query&v=2").unwrap(), &context);
-        sent.header(&AUTHORIZATION, &"Basic aWQ6cGFzcw==".into());
-        sent.header(&AUTHORIZATION, &"Bearer bare".into());
-        sent.header(&COOKIE, &"a=cookie; b = \"quoted\"".into());
-        sent.data(&Read::Text("text".into()));
-        sent.data(&Read::Json(json!({"deep": ["leaf", 1234, null, true]})));
+        let mut sent = SentTexts::new(&TokenEndpoint::new("https://h/?key=query&v=2").unwrap(), &context);
+        sent.add_header(&AUTHORIZATION, &"Basic aWQ6cGFzcw==".into());
+        sent.add_header(&AUTHORIZATION, &"Bearer bare".into());
+        sent.add_header(&COOKIE, &"a=cookie; b = \"quoted\"".into());
+        sent.add_value(&ResolvedValue::Text("text".into()));
+        sent.add_value(&ResolvedValue::Json(json!({"deep": ["leaf", 1234, null, true]})));
         for secret in [
             "query",
             "token",
@@ -305,11 +308,11 @@ mod tests {
             "leaf",
             "1234",
         ] {
-            assert!(sent.texts().contains(&secret), "{secret}");
+            assert!(sent.as_strs().contains(&secret), "{secret}");
         }
-        sent.data(&Read::Text("\"a\\é😀".into()));
+        sent.add_value(&ResolvedValue::Text("\"a\\é😀".into()));
         for secret in ["\"a\\é😀", "\\\"a\\\\é😀", "\\\"a\\\\\\u00e9\\ud83d\\ude00"] {
-            assert!(sent.texts().contains(&secret), "{secret}");
+            assert!(sent.as_strs().contains(&secret), "{secret}");
         }
     }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use crate::model::Model;
-use crate::world::{Plan, Shared, Step, Trouble, name};
+use crate::world::{Plan, SharedState, Step, Trouble, name};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -61,7 +61,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 struct Run {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     steps: Vec<Arc<Step>>,
     storage: Option<InMemoryTokenStorage>,
     pipeline: TokenFetchPipeline,
@@ -70,7 +70,7 @@ struct Run {
 
 impl Run {
     fn new(plans: &[Plan], is_stored: bool) -> Self {
-        let shared = Shared::new(plans.len());
+        let shared = SharedState::new(plans.len());
         let steps: Vec<_> =
             plans.iter().enumerate().map(|(step, plan)| Step::new(step, plan, &shared)).collect();
         let storage =
@@ -80,7 +80,7 @@ impl Run {
     }
 
     fn pipeline(
-        shared: &Shared,
+        shared: &SharedState,
         steps: &[Arc<Step>],
         storage: Option<&InMemoryTokenStorage>,
     ) -> TokenFetchPipeline {
@@ -102,7 +102,7 @@ impl Run {
             Event::ExecuteAnew => self.execute_anew().await,
             Event::Pass(seconds) => self.shared.clock.advance(Duration::from_secs(*seconds)),
             Event::Fail(step, trouble) => {
-                self.shared.noted()[step % steps].trouble = Some(*trouble);
+                self.shared.records()[step % steps].trouble = Some(*trouble);
                 self.model.trouble[step % steps] = Some(*trouble);
             }
             Event::Invalidate(step) => {
@@ -135,7 +135,7 @@ impl Run {
         for result in results {
             assert_eq!(result.is_ok(), expected.succeeds, "{result:?}");
             let brought = result.ok().map(|token| token.access_token().to_owned());
-            let current = self.shared.noted().last().and_then(|last| last.minted.clone());
+            let current = self.shared.records().last().and_then(|last| last.minted.clone());
             assert!(brought.is_none() || brought == current.map(|minted| minted.value));
         }
         if !expected.succeeds {
@@ -152,8 +152,8 @@ impl Run {
         assert_eq!(result.is_err(), fails, "{result:?}");
         if fails {
             assert!(called.iter().all(|calls| *calls <= 1), "{called:?}");
-            for (step, noted) in self.shared.noted().iter().enumerate() {
-                self.model.trouble[step] = noted.trouble;
+            for (step, record) in self.shared.records().iter().enumerate() {
+                self.model.trouble[step] = record.trouble;
             }
             self.look();
             self.shared.clock.advance(Duration::from_secs(61));
@@ -173,15 +173,15 @@ impl Run {
     }
 
     fn calls(&self) -> Vec<usize> {
-        self.shared.noted().iter().map(|noted| noted.calls).collect()
+        self.shared.records().iter().map(|record| record.calls).collect()
     }
 
     /// Brings the model up to date with what the steps have brought.
     fn look(&mut self) {
-        let noted = self.shared.noted();
-        for (step, noted) in noted.iter().enumerate() {
-            assert!(noted.complaints.is_empty(), "{:?}", noted.complaints);
-            if let Some(minted) = &noted.minted {
+        let records = self.shared.records();
+        for (step, record) in records.iter().enumerate() {
+            assert!(record.complaints.is_empty(), "{:?}", record.complaints);
+            if let Some(minted) = &record.minted {
                 self.model.note(step, minted);
             }
         }

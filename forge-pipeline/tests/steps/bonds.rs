@@ -2,7 +2,7 @@
 
 use forge_storage_memory::InMemoryTokenStorage;
 
-use crate::storage::Told;
+use crate::storage::CountingStorage;
 use crate::world::{World, token, until};
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn each_step_is_looked_at_once_however_many_die_with_it() {
     let world = (1..NAMES.len())
         .fold(World::new().step(NAMES[0], &[]), |world, place| world.dying(NAMES[place], &NAMES[..place]));
     // It is asked each time.
-    let storage = Told::without_announcements();
+    let storage = CountingStorage::without_announcements();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     assert_eq!(world.calls(), [1; NAMES.len()]);

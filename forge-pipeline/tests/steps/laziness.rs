@@ -9,7 +9,7 @@ use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 
-use crate::storage::Told;
+use crate::storage::CountingStorage;
 use crate::world::{World, token, until};
 
 fn storage(clock: &Arc<ManualClock>) -> InMemoryTokenStorage {
@@ -43,7 +43,7 @@ async fn a_valid_final_token_fetches_nothing_even_if_earlier_ones_have_expired()
 #[tokio::test]
 async fn inv19_a_hit_asks_no_storage_that_announces_changes() {
     let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
-    let storage = Told::new();
+    let storage = CountingStorage::new();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     assert!(storage.reads() > 0);
@@ -177,7 +177,7 @@ async fn a_forced_execution_is_not_content_with_what_others_buy_with_the_old_tok
 #[tokio::test]
 async fn nobody_builds_on_what_an_invalidation_is_about_to_drop() {
     let world = World::chain();
-    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    let pipeline = world.builder().storage(CountingStorage::new()).build().unwrap();
     token(&pipeline).await;
     let is_over = Cell::new(false);
     let invalidation = async {
@@ -206,7 +206,7 @@ fn assert_built_on(world: &World, app: &str) {
 #[tokio::test]
 async fn an_invalidation_that_the_storage_did_not_hear_of_says_so() {
     let world = World::chain();
-    let storage = Told::new();
+    let storage = CountingStorage::new();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     storage.refuse_to_delete();

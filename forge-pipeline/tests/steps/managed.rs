@@ -13,7 +13,7 @@ use forge_pipeline::PipelineTokenProvider;
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
-use crate::storage::Told;
+use crate::storage::CountingStorage;
 use crate::world::World;
 
 fn managed(world: &World, refresh_from: Option<&str>) -> TokenManager {
@@ -64,13 +64,13 @@ async fn inv11_managers_that_were_rejected_with_one_token_renew_once() {
 
 /// A storage that may fail to read a session once.
 #[derive(Clone, Debug)]
-struct Unsteady {
+struct UnreliableStorage {
     tokens: InMemoryTokenStorage,
     fails: Arc<AtomicBool>,
 }
 
 #[async_trait]
-impl TokenStorage for Unsteady {
+impl TokenStorage for UnreliableStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         if key == "api:session" && self.fails.swap(false, Ordering::Relaxed) {
             return Err(StorageError::new("not now"));
@@ -96,7 +96,7 @@ impl TokenStorage for Unsteady {
 async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_there() {
     for from in [None, Some("user"), Some("session")] {
         let world = World::chain();
-        let storage = Unsteady { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
+        let storage = UnreliableStorage { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
         let pipeline = || world.builder().storage(storage.clone()).build().unwrap();
         let rejected = pipeline().execute(false).await.unwrap();
         // Another process, which has seen none of the tokens.
@@ -127,7 +127,7 @@ async fn a_rejected_token_does_not_come_back_after_a_renewal_that_failed() {
 #[tokio::test]
 async fn nobody_builds_on_what_a_rejection_is_about_to_drop() {
     let world = World::chain();
-    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    let pipeline = world.builder().storage(CountingStorage::new()).build().unwrap();
     let manager = TokenManager::builder(PipelineTokenProvider::new(pipeline.clone(), "service"));
     let manager = manager.clock(Arc::clone(&world.clock) as _).build().unwrap();
     let first = manager.get_token().await.unwrap();

@@ -12,20 +12,20 @@ use forge_storage_memory::InMemoryTokenStorage;
 use crate::world::{World, token};
 
 /// A storage that does something else first when it is asked for the counter of one step.
-struct Interrupted {
+struct InterruptedStorage {
     tokens: InMemoryTokenStorage,
     key: &'static str,
     first: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
-impl std::fmt::Debug for Interrupted {
+impl std::fmt::Debug for InterruptedStorage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Interrupted")
     }
 }
 
 #[async_trait]
-impl TokenStorage for Interrupted {
+impl TokenStorage for InterruptedStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         self.tokens.get(key).await
     }
@@ -74,7 +74,7 @@ async fn inv03_pipelines_that_are_built_at_once_make_no_steps_that_wait_for_each
         move || *elsewhere.lock().unwrap() = Some(build_elsewhere(other, tokens))
     };
     // In the middle: it has its first step by then.
-    let storage = Interrupted { tokens, key: "api:b", first: Mutex::new(Some(Box::new(first))) };
+    let storage = InterruptedStorage { tokens, key: "api:b", first: Mutex::new(Some(Box::new(first))) };
     let one = one.builder().storage(storage).build().unwrap();
     let other = elsewhere.lock().unwrap().take().unwrap().join().unwrap();
     assert_eq!((token(&one).await, token(&other).await), ("b-1".to_owned(), "a-1".to_owned()));

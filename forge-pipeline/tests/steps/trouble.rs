@@ -11,7 +11,7 @@ use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
-use crate::world::{Outcome, World, token, until};
+use crate::world::{CallOutcome, World, token, until};
 
 #[tokio::test]
 async fn inv02_a_caller_that_goes_away_in_mid_pipeline_takes_nothing_down() {
@@ -56,7 +56,7 @@ async fn inv03_a_step_that_panics_is_an_error_that_names_it_and_the_next_caller_
     let world = World::chain();
     let storage = InMemoryTokenStorage::new();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
-    world.steps[1].then(Outcome::Panic);
+    world.steps[1].then(CallOutcome::Panic);
     let (one, two) = tokio::join!(pipeline.execute(false), pipeline.execute(false));
     for error in [one.unwrap_err(), two.unwrap_err()] {
         assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Panicked, Some("user")));

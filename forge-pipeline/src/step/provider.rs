@@ -12,23 +12,23 @@ use futures_util::future::{join_all, try_join_all};
 use http::StatusCode;
 
 use super::Step;
-use super::note::{self, Note};
+use super::metadata::{self, StepMetadata};
 
 /// How a step gets its token. This is what the step's manager takes for a provider.
-pub(super) struct StepCall {
+pub(super) struct StepProvider {
     pub(super) pipeline: String,
     pub(super) name: String,
     pub(super) key: String,
     pub(super) clock: Arc<dyn Clock>,
-    means: Mutex<Arc<Means>>,
+    definition: Mutex<Arc<StepDefinition>>,
     /// Those with which it failed last.
-    failed: Mutex<Option<Arc<Means>>>,
+    failed_definition: Mutex<Option<Arc<StepDefinition>>>,
     /// Its last token, and those of the dependencies with which it was obtained.
-    obtained: Mutex<Option<(TokenId, Vec<TokenId>)>>,
+    last_obtained: Mutex<Option<(TokenId, Vec<TokenId>)>>,
 }
 
 /// A fetcher, and the steps whose tokens it needs.
-pub(super) struct Means {
+pub(super) struct StepDefinition {
     pub(super) fetcher: Arc<dyn TokenFetcher>,
     pub(super) dependencies: Vec<Arc<Step>>,
     /// How long a fetch takes at most, with all that it needs.
@@ -36,10 +36,10 @@ pub(super) struct Means {
 }
 
 /// The tokens of the dependencies, in their order.
-type Used = Vec<Arc<Credential>>;
+type DependencyTokens = Vec<Arc<Credential>>;
 
 #[async_trait]
-impl TokenProvider for StepCall {
+impl TokenProvider for StepProvider {
     fn service_name(&self) -> &str {
         &self.key
     }
@@ -49,21 +49,21 @@ impl TokenProvider for StepCall {
     }
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        let means = self.means();
-        let fetched = self.fetch_by(&means).await;
+        let definition = self.definition();
+        let fetched = self.fetch_or_renew(&definition).await;
         if fetched.is_err() {
-            *lock(&self.failed) = Some(means);
+            *lock(&self.failed_definition) = Some(definition);
         }
         fetched
     }
 
     fn longest_fetch(&self) -> Option<Duration> {
-        Some(self.means().longest_fetch)
+        Some(self.definition().longest_fetch)
     }
 
     async fn has_new_credentials(&self) -> bool {
-        let failed = lock(&self.failed);
-        failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(failed, &self.means()))
+        let failed = lock(&self.failed_definition);
+        failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(failed, &self.definition()))
     }
 }
 
@@ -71,71 +71,82 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl StepCall {
-    pub(super) fn new(pipeline: &str, name: &str, key: &str, clock: Arc<dyn Clock>, means: Means) -> Self {
+impl StepProvider {
+    pub(super) fn new(
+        pipeline: &str,
+        name: &str,
+        key: &str,
+        clock: Arc<dyn Clock>,
+        definition: StepDefinition,
+    ) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
             name: name.to_owned(),
             key: key.to_owned(),
             clock,
-            means: Mutex::new(Arc::new(means)),
-            failed: Mutex::new(None),
-            obtained: Mutex::new(None),
+            definition: Mutex::new(Arc::new(definition)),
+            failed_definition: Mutex::new(None),
+            last_obtained: Mutex::new(None),
         }
     }
 
-    pub(super) fn means(&self) -> Arc<Means> {
-        Arc::clone(&lock(&self.means))
+    pub(super) fn definition(&self) -> Arc<StepDefinition> {
+        Arc::clone(&lock(&self.definition))
     }
 
     /// From now on it is fetched by these.
-    pub(super) fn take_over(&self, means: Means) {
-        *lock(&self.means) = Arc::new(means);
+    pub(super) fn replace_definition(&self, definition: StepDefinition) {
+        *lock(&self.definition) = Arc::new(definition);
     }
 
     /// Whether the token is the last one, and was obtained with all of these.
     pub(super) fn was_obtained_with(&self, token: TokenId, needed: &[TokenId]) -> bool {
-        let obtained = lock(&self.obtained);
-        let last = obtained.as_ref().filter(|(last, _)| *last == token);
+        let last_obtained = lock(&self.last_obtained);
+        let last = last_obtained.as_ref().filter(|(last, _)| *last == token);
         last.is_some_and(|(_, used)| needed.iter().all(|needed| used.contains(needed)))
     }
 
-    async fn fetch_by(&self, means: &Means) -> Result<TokenData, AuthenticationError> {
-        let used = means.tokens_needed().await?;
-        let first = self.fetch(means, &used).await;
-        let (result, used) = match first {
-            Err(error) if is_rejection(&error) => match means.renewed(&used).await {
-                Ok(Some(renewed)) => (self.fetch(means, &renewed).await, renewed),
-                Ok(None) => (Err(error), used),
+    async fn fetch_or_renew(&self, definition: &StepDefinition) -> Result<TokenData, AuthenticationError> {
+        let tokens = definition.tokens_needed().await?;
+        let (result, tokens) = match self.fetch(definition, &tokens).await {
+            Err(error) if is_rejection(&error) => match definition.renew_rejected(&tokens).await {
+                Ok(Some(renewed)) => (self.fetch(definition, &renewed).await, renewed),
+                Ok(None) => (Err(error), tokens),
                 // They cannot be renewed now: that is why there is no token.
                 Err(cause) => {
-                    self.tell(means, error, &used);
+                    self.report_failure(definition, error, &tokens);
                     return Err(cause);
                 }
             },
-            result => (result, used),
+            result => (result, tokens),
         };
         match result {
             Ok(token) => {
-                for credential in &used {
+                for credential in &tokens {
                     credential.mark_accepted();
                 }
-                let used = used.iter().map(|credential| credential.id()).collect();
-                *lock(&self.obtained) = Some((token.id(), used));
+                let used = tokens.iter().map(|credential| credential.id()).collect();
+                *lock(&self.last_obtained) = Some((token.id(), used));
                 Ok(token)
             }
-            Err(error) => Err(self.tell(means, error, &used)),
+            Err(error) => Err(self.report_failure(definition, error, &tokens)),
         }
     }
 
     /// One call of the fetcher, within its time-out. Whatever it does, this returns.
-    async fn fetch(&self, means: &Means, used: &Used) -> Result<TokenData, AuthenticationError> {
-        let context = self.context(means, used);
+    async fn fetch(
+        &self,
+        definition: &StepDefinition,
+        tokens: &DependencyTokens,
+    ) -> Result<TokenData, AuthenticationError> {
+        let context = self.context(definition, tokens);
         let begun = self.clock.now().wall();
-        let limit = means.fetcher.timeout();
-        let call = AssertUnwindSafe(async { means.fetcher.fetch(&context).await }).catch_unwind();
+        let limit = definition.fetcher.timeout();
+        let call = AssertUnwindSafe(async { definition.fetcher.fetch(&context).await }).catch_unwind();
         match tokio::time::timeout(limit, call).await {
-            Ok(Ok(fetched)) => fetched.map(|token| means.noted(means.with_own_life(token, begun), used)),
+            Ok(Ok(fetched)) => {
+                fetched.map(|token| definition.with_metadata(definition.with_own_ttl(token, begun), tokens))
+            }
             // What it panicked with may be a secret.
             Ok(Err(_payload)) => Err(AuthenticationError::new("", AuthenticationErrorKind::Panicked)),
             Err(_elapsed) => Err(AuthenticationError::new("", AuthenticationErrorKind::Timeout)
@@ -143,20 +154,25 @@ impl StepCall {
         }
     }
 
-    fn context(&self, means: &Means, used: &Used) -> FetchContext {
+    fn context(&self, definition: &StepDefinition, tokens: &DependencyTokens) -> FetchContext {
         let context = FetchContext::new().with_clock(Arc::clone(&self.clock));
-        means.dependencies.iter().zip(used).fold(context, |context, (step, credential)| {
-            context.with_token(step.name(), note::removed(credential.token()))
+        definition.dependencies.iter().zip(tokens).fold(context, |context, (step, credential)| {
+            context.with_token(step.name(), metadata::remove_from(credential.token()))
         })
     }
 
     /// Tells the fetcher of its failure, which is named after the step.
-    fn tell(&self, means: &Means, error: AuthenticationError, used: &Used) -> AuthenticationError {
-        let told = error.clone().or_step(&self.pipeline, &self.name);
-        let context = self.context(means, used);
-        let telling = AssertUnwindSafe(|| means.fetcher.on_fetch_error(&told, &context));
+    fn report_failure(
+        &self,
+        definition: &StepDefinition,
+        error: AuthenticationError,
+        tokens: &DependencyTokens,
+    ) -> AuthenticationError {
+        let named = error.clone().or_step(&self.pipeline, &self.name);
+        let context = self.context(definition, tokens);
+        let report = AssertUnwindSafe(|| definition.fetcher.on_fetch_error(&named, &context));
         // A panic there must not take the place of what went wrong.
-        if catch_unwind(telling).is_err() {
+        if catch_unwind(report).is_err() {
             tracing::warn!(
                 pipeline = self.pipeline,
                 step = self.name,
@@ -167,7 +183,7 @@ impl StepCall {
     }
 }
 
-impl Means {
+impl StepDefinition {
     pub(super) fn new(fetcher: Arc<dyn TokenFetcher>, dependencies: Vec<Arc<Step>>) -> Self {
         // The call, and once more after a 401.
         let own = fetcher.timeout().saturating_mul(2);
@@ -175,26 +191,29 @@ impl Means {
         Self { fetcher, dependencies, longest_fetch: own.saturating_add(before) }
     }
 
-    async fn tokens_needed(&self) -> Result<Used, AuthenticationError> {
+    async fn tokens_needed(&self) -> Result<DependencyTokens, AuthenticationError> {
         let tokens = self.dependencies.iter().map(|step| step.obtain(TokenRequirement::Valid));
         Ok(try_join_all(tokens).await?.into_iter().map(|(credential, _)| credential).collect())
     }
 
     /// The tokens that the endpoint has rejected, each with another one in its place where there is one;
     /// `None`: there is not one.
-    async fn renewed(&self, rejected: &Used) -> Result<Option<Used>, AuthenticationError> {
-        let renewals = self.dependencies.iter().zip(rejected).map(|(step, used)| step.renew_rejected(used));
+    async fn renew_rejected(
+        &self,
+        rejected: &DependencyTokens,
+    ) -> Result<Option<DependencyTokens>, AuthenticationError> {
+        let renewals = self.dependencies.iter().zip(rejected).map(|(step, token)| step.renew_rejected(token));
         let renewals = join_all(renewals).await;
         if renewals.iter().any(|renewal| matches!(renewal, Ok(Some(_)))) {
-            let or_same = |(renewal, used): (Result<Option<_>, _>, &Arc<_>)| {
-                renewal.ok().flatten().unwrap_or_else(|| Arc::clone(used))
+            let or_same = |(renewal, token): (Result<Option<_>, _>, &Arc<_>)| {
+                renewal.ok().flatten().unwrap_or_else(|| Arc::clone(token))
             };
             return Ok(Some(renewals.into_iter().zip(rejected).map(or_same).collect()));
         }
         renewals.into_iter().find(Result::is_err).unwrap_or(Ok(None)).map(|_| None)
     }
 
-    fn with_own_life(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
+    fn with_own_ttl(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
         match self.fetcher.ttl() {
             Some(ttl) => token.with_expires_in_at(ttl, begun),
             None => token,
@@ -202,15 +221,16 @@ impl Means {
     }
 
     /// The token as it is stored: with the tokens that it dies with, if it does, and no longer than they.
-    fn noted(&self, token: TokenData, used: &Used) -> TokenData {
+    fn with_metadata(&self, token: TokenData, tokens: &DependencyTokens) -> TokenData {
         if !self.fetcher.dies_with_dependencies() {
-            return Note::default().beside(token);
+            return StepMetadata::default().attach_to(token);
         }
         let steps = self.dependencies.iter().map(|step| step.name());
-        let note = Note::obtained_with(steps.zip(used.iter().map(|credential| credential.id())));
-        let expiries = used.iter().filter_map(|credential| credential.expires_at());
+        let metadata =
+            StepMetadata::obtained_with(steps.zip(tokens.iter().map(|credential| credential.id())));
+        let expiries = tokens.iter().filter_map(|credential| credential.expires_at());
         let first = expiries.chain(token.expires_at()).min();
-        let token = note.beside(token);
+        let token = metadata.attach_to(token);
         first.map_or(token.clone(), |first| token.with_expires_at(first))
     }
 }

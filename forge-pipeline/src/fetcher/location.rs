@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 use super::cookie::{self, CookieLookup, cookies};
 
 /// Where in an answer a token stands.
-pub trait Place: Send + Sync + 'static {
+pub trait TokenLocation: Send + Sync + 'static {
     /// What the endpoint is asked for, unless a header says otherwise.
     const ACCEPT: &'static str;
 
@@ -29,7 +29,7 @@ pub struct InBody {
     pub(super) fields: ResponseFields,
 }
 
-impl Place for InBody {
+impl TokenLocation for InBody {
     const ACCEPT: &'static str = "application/json";
 
     fn read(
@@ -123,7 +123,7 @@ impl InHeader {
 
 const PRINTABLE_ASCII: &str = "printable ASCII characters only";
 
-impl Place for InHeader {
+impl TokenLocation for InHeader {
     const ACCEPT: &'static str = "*/*";
 
     fn read(
@@ -165,11 +165,11 @@ mod tests {
 
     fn read(headers: &[(&'static str, &str)], body: &str) -> Result<TokenData, AuthenticationError> {
         let source = HeaderSource::Named(HeaderName::from_static("x-token"));
-        read_by(&InHeader { source, ..InHeader::authorization() }, headers, body)
+        read_from(&InHeader { source, ..InHeader::authorization() }, headers, body)
     }
 
-    fn read_by(
-        place: &InHeader,
+    fn read_from(
+        location: &InHeader,
         headers: &[(&'static str, &str)],
         body: &str,
     ) -> Result<TokenData, AuthenticationError> {
@@ -178,7 +178,7 @@ mod tests {
             let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
             response.headers.append(HeaderName::from_static(name), value);
         }
-        place.read(&response, DateTime::UNIX_EPOCH, &["canary"])
+        location.read(&response, DateTime::UNIX_EPOCH, &["canary"])
     }
 
     #[test]
@@ -217,11 +217,11 @@ mod tests {
             ("set-cookie", "route=node1; Path=/"),
             ("set-cookie", "JSESSIONID=s1; Path=/; HttpOnly; Max-Age=60"),
         ];
-        let token = read_by(&cookie(), &headers, "").unwrap();
+        let token = read_from(&cookie(), &headers, "").unwrap();
         assert_eq!(token.access_token(), "s1");
         let expiry = DateTime::from_timestamp(60, 0);
         assert_eq!((token.issued_at(), token.expires_at()), (Some(DateTime::UNIX_EPOCH), expiry));
-        let token = read_by(&cookie().without_expiry(), &headers, "").unwrap();
+        let token = read_from(&cookie().without_expiry(), &headers, "").unwrap();
         assert_eq!((token.issued_at(), token.expires_at()), (Some(DateTime::UNIX_EPOCH), None));
     }
 
@@ -233,14 +233,14 @@ mod tests {
             ("JSESSIONID=canary; Max-Age=0", "found one that has expired"),
             ("JSESSIONID=canary\u{e9}", "printable ASCII characters only"),
         ] {
-            let error = read_by(&cookie(), &[("set-cookie", value)], "{}").unwrap_err();
+            let error = read_from(&cookie(), &[("set-cookie", value)], "{}").unwrap_err();
             let shown = format!("{error} {error:?}");
             assert!(shown.contains("cookie `JSESSIONID`: expected") && shown.contains(why), "{shown}");
             assert!(!shown.contains("canary"), "{shown}");
         }
         for cookie_header in ["JSESSIONID=the-session", "other=\"the-session\"; Path=/"] {
             let body = r#"{"error":"no","error_description":"session the-session is in use"}"#;
-            let refused = read_by(&cookie(), &[("set-cookie", cookie_header)], body).unwrap_err();
+            let refused = read_from(&cookie(), &[("set-cookie", cookie_header)], body).unwrap_err();
             assert!(refused.oauth_error_code().is_some());
             assert!(!refused.to_string().contains("the-session"), "{refused}");
         }
