@@ -25,7 +25,7 @@ pub use forge_storage_memory::{InMemoryTokenStorage, InMemoryTokenStorageBuilder
 #[cfg(feature = "pipeline")]
 pub use forge_pipeline::{
     Body, BodyTokenFetcher, ContentType, Header, HeaderTokenFetcher, HttpMethod, HttpTokenFetcher,
-    HttpTokenFetcherBuilder, PipelineTokenProvider, RequestValue, TokenFetchPipeline,
+    HttpTokenFetcherBuilder, PipelineTokenProvider, RequestValue, SharedSteps, TokenFetchPipeline,
     TokenFetchPipelineBuilder,
 };
 

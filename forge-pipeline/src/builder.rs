@@ -3,31 +3,37 @@ use std::sync::Arc;
 
 use forge_core::{CacheKey, Clock, ConfigError, SystemClock, TokenFetcher, TokenStorage, check_key_word};
 
-use crate::TokenFetchPipeline;
 use crate::graph::{Graph, Node};
 use crate::pipeline::Inner;
-use crate::sharing::SharedStepRegistry;
 use crate::step::{PipelineContext, Step};
+use crate::{SharedSteps, TokenFetchPipeline};
 
 /// Settings of a [`TokenFetchPipeline`].
 ///
 /// | setting | default |
 /// | --- | --- |
 /// | [`step`](Self::step), [`steps`](Self::steps) | none; there must be one |
-/// | [`storage`](Self::storage) | none: tokens stay in this pipeline |
+/// | [`storage`](Self::storage), [`shared_steps`](Self::shared_steps) | none: tokens stay in this pipeline |
 /// | [`cache_key_prefix`](Self::cache_key_prefix) | none |
 /// | [`clock`](Self::clock) | the machine's |
 #[must_use]
 pub struct TokenFetchPipelineBuilder {
     fetchers: Vec<Arc<dyn TokenFetcher>>,
     storage: Option<Arc<dyn TokenStorage>>,
+    shared_steps: Option<SharedSteps>,
     prefix: String,
     clock: Arc<dyn Clock>,
 }
 
 impl TokenFetchPipelineBuilder {
     pub(crate) fn new() -> Self {
-        Self { fetchers: Vec::new(), storage: None, prefix: String::new(), clock: Arc::new(SystemClock) }
+        Self {
+            fetchers: Vec::new(),
+            storage: None,
+            shared_steps: None,
+            prefix: String::new(),
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// Adds a step. The last one's token is that of the pipeline; otherwise their order does not matter.
@@ -44,10 +50,18 @@ impl TokenFetchPipelineBuilder {
         self
     }
 
-    /// Where the steps' tokens are kept besides, to be found by others: each under
-    /// `{cache_key_prefix}:{step}`.
+    /// The storage in which the steps keep their tokens, each under `{cache_key_prefix}:{step}`. Pipelines over one
+    /// storage find each other's tokens. Several pipelines of one process that need the same step fetch its token
+    /// together if they are built with [`shared_steps`](Self::shared_steps) instead.
     pub fn storage(mut self, storage: impl TokenStorage + 'static) -> Self {
         self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Shares steps with other pipelines of this process, and takes the place of [`storage`](Self::storage):
+    /// `SharedSteps` has a storage of its own.
+    pub fn shared_steps(mut self, shared: &SharedSteps) -> Self {
+        self.shared_steps = Some(shared.clone());
         self
     }
 
@@ -77,6 +91,7 @@ impl TokenFetchPipelineBuilder {
     /// - a step depends on a name that is no step, or on itself through other steps;
     /// - the last step does not need one of the others;
     /// - the `cache_key_prefix` contains a `:` or is `auth_token`;
+    /// - there is a `storage` beside `shared_steps`;
     /// - the storage rejects the cache key of a step.
     pub fn build(self) -> Result<TokenFetchPipeline, ConfigError> {
         let node = |fetcher: &Arc<dyn TokenFetcher>| -> Node {
@@ -87,24 +102,55 @@ impl TokenFetchPipelineBuilder {
         let graph = Graph::new(&nodes)?;
         check_prefix(&self.prefix)?;
 
-        let context = PipelineContext { pipeline: self.prefix, storage: self.storage, clock: self.clock };
-        let mut shared = SharedStepRegistry::lock();
-        let mut steps: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
-        for &index in graph.order() {
-            // They come before it.
-            let dependencies =
-                graph.dependencies_of(index).iter().filter_map(|needed| steps[*needed].clone());
-            let fetcher = Arc::clone(&self.fetchers[index]);
-            let (name, dependencies) = (&nodes[index].0, dependencies.collect());
-            steps[index] = Some(Step::new(fetcher, name, dependencies, &context, &mut shared)?);
+        let shared = shared_steps(self.shared_steps, self.storage)?;
+        let context = PipelineContext { pipeline: self.prefix, storage: shared.storage(), clock: self.clock };
+        let steps = steps_of(&nodes, &self.fetchers, &graph, &context, &shared)?;
+        Ok(TokenFetchPipeline::of(Inner { name: context.pipeline, steps, fetchers: self.fetchers, graph }))
+    }
+}
+
+/// The steps of this graph: shared ones where there are, and new ones.
+fn steps_of(
+    nodes: &[Node],
+    fetchers: &[Arc<dyn TokenFetcher>],
+    graph: &Graph,
+    context: &PipelineContext,
+    shared: &SharedSteps,
+) -> Result<Vec<Arc<Step>>, ConfigError> {
+    let mut registry = shared.lock();
+    let mut steps: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
+    for &index in graph.order() {
+        // The order has them before this step.
+        let needed = graph.dependencies_of(index).iter();
+        let dependencies: Vec<_> = needed.filter_map(|needed| steps[*needed].clone()).collect();
+        let name = &nodes[index].0;
+        steps[index] = Some(match registry.find(&context.cache_key(name), &dependencies) {
+            Some(step) => step,
+            None => Arc::new(Step::new(name, Arc::clone(&fetchers[index]), dependencies, context)?),
+        });
+    }
+    let steps: Vec<_> = steps.into_iter().flatten().collect();
+    // Order: after the last error, so that a build that fails changes no step of other pipelines; and each step after
+    // those that it needs, since its longest fetch contains theirs.
+    for &index in graph.order() {
+        steps[index].replace_fetcher(Arc::clone(&fetchers[index]));
+    }
+    registry.register(&steps);
+    Ok(steps)
+}
+
+/// The steps that others share, or steps of the pipeline's own over its storage.
+fn shared_steps(
+    shared: Option<SharedSteps>,
+    storage: Option<Arc<dyn TokenStorage>>,
+) -> Result<SharedSteps, ConfigError> {
+    match (shared, storage) {
+        (Some(_), Some(_)) => {
+            let expected = "no storage beside `shared_steps`, which has a storage of its own";
+            Err(ConfigError::new("storage", expected))
         }
-        drop(shared);
-        Ok(TokenFetchPipeline::of(Inner {
-            name: context.pipeline,
-            steps: steps.into_iter().flatten().collect(),
-            fetchers: self.fetchers,
-            graph,
-        }))
+        (Some(shared), None) => Ok(shared),
+        (None, storage) => Ok(SharedSteps::over(storage)),
     }
 }
 
@@ -124,6 +170,7 @@ impl fmt::Debug for TokenFetchPipelineBuilder {
             .field("cache_key_prefix", &self.prefix)
             .field("steps", &self.fetchers.iter().map(TokenFetcher::name).collect::<Vec<_>>())
             .field("storage", &self.storage)
+            .field("shared_steps", &self.shared_steps)
             .finish_non_exhaustive()
     }
 }

@@ -55,3 +55,4 @@ pub use pipeline::TokenFetchPipeline;
 pub use provider::PipelineTokenProvider;
 #[doc(hidden)]
 pub use renamed::*;
+pub use sharing::SharedSteps;

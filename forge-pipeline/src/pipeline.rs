@@ -36,16 +36,10 @@ use crate::trace::{ObtainedToken, traced};
 ///
 /// # Sharing steps
 ///
-/// In one process pipelines over one storage (or clones of it) whose prefix and step have the same names
-/// mean the same step: it is fetched once for all of them, and by the fetcher of the one that was built
-/// last, so that a configuration that is loaded anew counts from then on. Give another API another prefix. Over
-/// a storage that does not announce changes ([`generation`](forge_core::TokenStorage::generation)) only what is
-/// stored is shared, not a fetch under way.
-///
-/// What the one that was built last says of dependencies counts, too. Should it turn them round, so that `a` now
-/// needs `b` which needed `a`, then a fetch that had begun before may meet one that begins after, and each wait for
-/// the other until the first [time-out](forge_core::TokenFetcher::timeout) with all that it allows for: an
-/// error, once; the next caller is served.
+/// Pipelines over one storage, in one process or in several, find each other's stored tokens. Several pipelines of
+/// one process that need the same step can share the step itself, with its fetches, its failures and its
+/// invalidations: see [`SharedSteps`](crate::SharedSteps). Steps with different prefixes are different steps, so
+/// give each API, client and user a prefix.
 ///
 /// # What is traced
 ///

@@ -9,24 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, Clock, ConfigError, Credential, Generation, TokenData, TokenFetcher, TokenId,
-    TokenProvider, TokenRequirement, TokenStorage,
+    AuthenticationError, Clock, ConfigError, Credential, TokenData, TokenFetcher, TokenId, TokenProvider,
+    TokenRequirement, TokenStorage,
 };
 use forge_token::{TokenManager, TokenProvenance};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::sharing::SharedStepRegistry;
 use crate::trace::{ObtainedToken, TraceOutcome, traced};
 use metadata::StepMetadata;
-use provider::{StepDefinition, StepProvider};
+use provider::StepProvider;
 use storage::StepStorage;
 
 /// One step of a pipeline, or of several that share it.
 pub(crate) struct Step {
     provider: Arc<StepProvider>,
     manager: TokenManager,
-    _generation: Option<Generation>,
 }
 
 /// What steps of one pipeline have in common.
@@ -43,39 +41,52 @@ const MAX_REPETITIONS: usize = 2;
 /// lead to it.
 type TokenLookups = HashMap<String, Option<TokenId>>;
 
+impl PipelineContext {
+    /// The key under which the step of this name keeps its token.
+    pub(crate) fn cache_key(&self, step: &str) -> String {
+        match &*self.pipeline {
+            "" => step.to_owned(),
+            prefix => format!("{prefix}:{step}"),
+        }
+    }
+}
+
 impl Step {
-    /// The step that keeps its token under this name; its dependencies are given.
+    /// # Errors
+    ///
+    /// The storage refuses the cache key.
     pub(crate) fn new(
-        fetcher: Arc<dyn TokenFetcher>,
         name: &str,
+        fetcher: Arc<dyn TokenFetcher>,
         dependencies: Vec<Arc<Self>>,
         context: &PipelineContext,
-        shared: &mut SharedStepRegistry,
-    ) -> Result<Arc<Self>, ConfigError> {
-        let key = match &*context.pipeline {
-            "" => name.to_owned(),
-            prefix => format!("{prefix}:{name}"),
-        };
-        let generation = context.storage.as_ref().and_then(|storage| storage.generation(&key));
-        let make = |definition: StepDefinition| {
-            let clock = Arc::clone(&context.clock);
-            let provider = Arc::new(StepProvider::new(&context.pipeline, name, &key, clock, definition));
-            let mut manager = TokenManager::builder(Arc::clone(&provider))
-                .clock(Arc::clone(&context.clock))
-                // Renewed when it is needed: whoever needs it ahead of time has a window of its own.
-                .advisory_window(Duration::ZERO);
-            if let Some(storage) = &context.storage {
-                manager = manager.storage(StepStorage(Arc::clone(storage)));
-            }
-            Ok(Self { provider, manager: manager.build()?, _generation: generation.clone() })
-        };
-        let definition = StepDefinition::new(fetcher, dependencies);
-        match &generation {
-            Some(generation) => shared.step(generation, definition, make, |step, definition| {
-                step.provider.replace_definition(definition)
-            }),
-            None => make(definition).map(Arc::new),
+    ) -> Result<Self, ConfigError> {
+        let provider = Arc::new(StepProvider::new(name, fetcher, dependencies, context));
+        let mut manager = TokenManager::builder(Arc::clone(&provider))
+            .clock(Arc::clone(&context.clock))
+            // Renewed when it is needed: whoever needs it ahead of time has a window of its own.
+            .advisory_window(Duration::ZERO);
+        if let Some(storage) = &context.storage {
+            manager = manager.storage(StepStorage(Arc::clone(storage)));
         }
+        Ok(Self { provider, manager: manager.build()? })
+    }
+
+    /// From now on this fetcher fetches the step's token.
+    pub(crate) fn replace_fetcher(&self, fetcher: Arc<dyn TokenFetcher>) {
+        self.provider.replace_fetcher(fetcher);
+    }
+
+    /// Whether the step depends on these very steps and on no others.
+    pub(crate) fn depends_exactly_on(&self, steps: &[Arc<Self>]) -> bool {
+        let own = &self.provider.dependencies;
+        let is_own = |step: &Arc<Self>| own.iter().any(|own| Arc::ptr_eq(own, step));
+        // Neither list has a step twice.
+        own.len() == steps.len() && steps.iter().all(is_own)
+    }
+
+    pub(crate) fn cache_key(&self) -> &str {
+        &self.provider.key
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -169,12 +180,11 @@ impl Step {
     }
 
     async fn is_alive_with(&self, token: &TokenData, lookups: &mut TokenLookups) -> bool {
-        let definition = self.provider.definition();
-        if !definition.fetcher.dies_with_dependencies() {
+        if !self.provider.definition().fetcher.dies_with_dependencies() {
             return true;
         }
         let metadata = StepMetadata::of(token);
-        for dependency in &definition.dependencies {
+        for dependency in &self.provider.dependencies {
             let current = dependency.lookup(lookups).await;
             if !current.is_some_and(|current| metadata.was_obtained_with(dependency.name(), current)) {
                 return false;

@@ -11,26 +11,28 @@ use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
 use http::StatusCode;
 
-use super::Step;
 use super::metadata::{self, StepMetadata};
+use super::{PipelineContext, Step};
 
 /// How a step gets its token. This is what the step's manager takes for a provider.
 pub(super) struct StepProvider {
     pub(super) pipeline: String,
     pub(super) name: String,
     pub(super) key: String,
-    pub(super) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
+    /// The steps whose tokens the fetcher needs. They stay the same: a pipeline with other dependencies builds
+    /// another step.
+    pub(super) dependencies: Vec<Arc<Step>>,
     definition: Mutex<Arc<StepDefinition>>,
-    /// Those with which it failed last.
+    /// The definition with which a fetch failed last.
     failed_definition: Mutex<Option<Arc<StepDefinition>>>,
     /// Its last token, and those of the dependencies with which it was obtained.
     last_obtained: Mutex<Option<(TokenId, Vec<TokenId>)>>,
 }
 
-/// A fetcher, and the steps whose tokens it needs.
+/// How a step is fetched, until a pipeline that is built later replaces it.
 pub(super) struct StepDefinition {
     pub(super) fetcher: Arc<dyn TokenFetcher>,
-    pub(super) dependencies: Vec<Arc<Step>>,
     /// How long a fetch takes at most, with all that it needs.
     pub(super) longest_fetch: Duration,
 }
@@ -50,7 +52,7 @@ impl TokenProvider for StepProvider {
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
         let definition = self.definition();
-        let fetched = self.fetch_or_renew(&definition).await;
+        let fetched = self.fetch_with_renewal(&definition).await;
         if fetched.is_err() {
             *lock(&self.failed_definition) = Some(definition);
         }
@@ -73,18 +75,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl StepProvider {
     pub(super) fn new(
-        pipeline: &str,
         name: &str,
-        key: &str,
-        clock: Arc<dyn Clock>,
-        definition: StepDefinition,
+        fetcher: Arc<dyn TokenFetcher>,
+        dependencies: Vec<Arc<Step>>,
+        context: &PipelineContext,
     ) -> Self {
         Self {
-            pipeline: pipeline.to_owned(),
+            pipeline: context.pipeline.clone(),
             name: name.to_owned(),
-            key: key.to_owned(),
-            clock,
-            definition: Mutex::new(Arc::new(definition)),
+            key: context.cache_key(name),
+            clock: Arc::clone(&context.clock),
+            definition: Mutex::new(Arc::new(StepDefinition::new(fetcher, &dependencies))),
+            dependencies,
             failed_definition: Mutex::new(None),
             last_obtained: Mutex::new(None),
         }
@@ -94,9 +96,8 @@ impl StepProvider {
         Arc::clone(&lock(&self.definition))
     }
 
-    /// From now on it is fetched by these.
-    pub(super) fn replace_definition(&self, definition: StepDefinition) {
-        *lock(&self.definition) = Arc::new(definition);
+    pub(super) fn replace_fetcher(&self, fetcher: Arc<dyn TokenFetcher>) {
+        *lock(&self.definition) = Arc::new(StepDefinition::new(fetcher, &self.dependencies));
     }
 
     /// Whether the token is the last one, and was obtained with all of these.
@@ -106,10 +107,13 @@ impl StepProvider {
         last.is_some_and(|(_, used)| needed.iter().all(|needed| used.contains(needed)))
     }
 
-    async fn fetch_or_renew(&self, definition: &StepDefinition) -> Result<TokenData, AuthenticationError> {
-        let tokens = definition.tokens_needed().await?;
+    async fn fetch_with_renewal(
+        &self,
+        definition: &StepDefinition,
+    ) -> Result<TokenData, AuthenticationError> {
+        let tokens = self.tokens_needed().await?;
         let (result, tokens) = match self.fetch(definition, &tokens).await {
-            Err(error) if is_rejection(&error) => match definition.renew_rejected(&tokens).await {
+            Err(error) if is_rejection(&error) => match self.renew_rejected(&tokens).await {
                 Ok(Some(renewed)) => (self.fetch(definition, &renewed).await, renewed),
                 Ok(None) => (Err(error), tokens),
                 // They cannot be renewed now: that is why there is no token.
@@ -139,56 +143,24 @@ impl StepProvider {
         definition: &StepDefinition,
         tokens: &DependencyTokens,
     ) -> Result<TokenData, AuthenticationError> {
-        let context = self.context(definition, tokens);
+        let context = self.context(tokens);
         let begun = self.clock.now().wall();
         let limit = definition.fetcher.timeout();
         let call = AssertUnwindSafe(async { definition.fetcher.fetch(&context).await }).catch_unwind();
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(fetched)) => {
-                fetched.map(|token| definition.with_metadata(definition.with_own_ttl(token, begun), tokens))
+                let token = definition.with_own_ttl(fetched?, begun);
+                Ok(if definition.fetcher.dies_with_dependencies() {
+                    self.bound_to_dependencies(token, tokens)
+                } else {
+                    StepMetadata::default().attach_to(token)
+                })
             }
             // What it panicked with may be a secret.
             Ok(Err(_payload)) => Err(AuthenticationError::new("", AuthenticationErrorKind::Panicked)),
             Err(_elapsed) => Err(AuthenticationError::new("", AuthenticationErrorKind::Timeout)
                 .with_message(format!("the step took longer than {limit:?}"))),
         }
-    }
-
-    fn context(&self, definition: &StepDefinition, tokens: &DependencyTokens) -> FetchContext {
-        let context = FetchContext::new().with_clock(Arc::clone(&self.clock));
-        definition.dependencies.iter().zip(tokens).fold(context, |context, (step, credential)| {
-            context.with_token(step.name(), metadata::remove_from(credential.token()))
-        })
-    }
-
-    /// Tells the fetcher of its failure, which is named after the step.
-    fn report_failure(
-        &self,
-        definition: &StepDefinition,
-        error: AuthenticationError,
-        tokens: &DependencyTokens,
-    ) -> AuthenticationError {
-        let named = error.clone().or_step(&self.pipeline, &self.name);
-        let context = self.context(definition, tokens);
-        let report = AssertUnwindSafe(|| definition.fetcher.on_fetch_error(&named, &context));
-        // A panic there must not take the place of what went wrong.
-        if catch_unwind(report).is_err() {
-            tracing::warn!(
-                pipeline = self.pipeline,
-                step = self.name,
-                "a step panicked when told of its failure"
-            );
-        }
-        error
-    }
-}
-
-impl StepDefinition {
-    pub(super) fn new(fetcher: Arc<dyn TokenFetcher>, dependencies: Vec<Arc<Step>>) -> Self {
-        // The call, and once more after a 401.
-        let own = fetcher.timeout().saturating_mul(2);
-        let before = dependencies.iter().map(|step| step.longest_fetch()).max().unwrap_or_default();
-        Self { fetcher, dependencies, longest_fetch: own.saturating_add(before) }
     }
 
     async fn tokens_needed(&self) -> Result<DependencyTokens, AuthenticationError> {
@@ -213,25 +185,62 @@ impl StepDefinition {
         renewals.into_iter().find(Result::is_err).unwrap_or(Ok(None)).map(|_| None)
     }
 
-    fn with_own_ttl(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
-        match self.fetcher.ttl() {
-            Some(ttl) => token.with_expires_in_at(ttl, begun),
-            None => token,
-        }
-    }
-
-    /// The token as it is stored: with the tokens that it dies with, if it does, and no longer than they.
-    fn with_metadata(&self, token: TokenData, tokens: &DependencyTokens) -> TokenData {
-        if !self.fetcher.dies_with_dependencies() {
-            return StepMetadata::default().attach_to(token);
-        }
+    /// The token with the identities of the tokens that it dies with, and no longer valid than they are.
+    fn bound_to_dependencies(&self, token: TokenData, tokens: &DependencyTokens) -> TokenData {
         let steps = self.dependencies.iter().map(|step| step.name());
         let metadata =
             StepMetadata::obtained_with(steps.zip(tokens.iter().map(|credential| credential.id())));
         let expiries = tokens.iter().filter_map(|credential| credential.expires_at());
         let first = expiries.chain(token.expires_at()).min();
         let token = metadata.attach_to(token);
-        first.map_or(token.clone(), |first| token.with_expires_at(first))
+        match first {
+            Some(first) => token.with_expires_at(first),
+            None => token,
+        }
+    }
+
+    fn context(&self, tokens: &DependencyTokens) -> FetchContext {
+        let context = FetchContext::new().with_clock(Arc::clone(&self.clock));
+        self.dependencies.iter().zip(tokens).fold(context, |context, (step, credential)| {
+            context.with_token(step.name(), metadata::remove_from(credential.token()))
+        })
+    }
+
+    /// Tells the fetcher of its failure, which is named after the step.
+    fn report_failure(
+        &self,
+        definition: &StepDefinition,
+        error: AuthenticationError,
+        tokens: &DependencyTokens,
+    ) -> AuthenticationError {
+        let named = error.clone().or_step(&self.pipeline, &self.name);
+        let context = self.context(tokens);
+        let report = AssertUnwindSafe(|| definition.fetcher.on_fetch_error(&named, &context));
+        // A panic there must not take the place of what went wrong.
+        if catch_unwind(report).is_err() {
+            tracing::warn!(
+                pipeline = self.pipeline,
+                step = self.name,
+                "a step panicked when told of its failure"
+            );
+        }
+        error
+    }
+}
+
+impl StepDefinition {
+    fn new(fetcher: Arc<dyn TokenFetcher>, dependencies: &[Arc<Step>]) -> Self {
+        // The call, and once more after a 401.
+        let own = fetcher.timeout().saturating_mul(2);
+        let before = dependencies.iter().map(|step| step.longest_fetch()).max().unwrap_or_default();
+        Self { fetcher, longest_fetch: own.saturating_add(before) }
+    }
+
+    fn with_own_ttl(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
+        match self.fetcher.ttl() {
+            Some(ttl) => token.with_expires_in_at(ttl, begun),
+            None => token,
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::TokenStorage;
-use forge_pipeline::TokenFetchPipeline;
+use forge_pipeline::{SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -60,37 +60,60 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..24)
 }
 
+/// Where the steps of a pipeline keep their tokens, and what a pipeline that is built anew finds of them.
+#[derive(Clone, Copy, Debug)]
+enum Keeping {
+    InPipeline,
+    InStorage,
+    InSharedSteps,
+}
+
+fn keepings() -> impl Strategy<Value = Keeping> {
+    prop_oneof![Just(Keeping::InPipeline), Just(Keeping::InStorage), Just(Keeping::InSharedSteps)]
+}
+
 struct Run {
     shared: Arc<SharedState>,
     steps: Vec<Arc<Step>>,
     storage: Option<InMemoryTokenStorage>,
+    shared_steps: Option<SharedSteps>,
     pipeline: TokenFetchPipeline,
     model: Model,
 }
 
 impl Run {
-    fn new(plans: &[Plan], is_stored: bool) -> Self {
+    fn new(plans: &[Plan], keeping: Keeping) -> Self {
         let shared = SharedState::new(plans.len());
         let steps: Vec<_> =
             plans.iter().enumerate().map(|(step, plan)| Step::new(step, plan, &shared)).collect();
-        let storage =
-            is_stored.then(|| InMemoryTokenStorage::builder().clock(Arc::clone(&shared.clock) as _).build());
-        let pipeline = Self::pipeline(&shared, &steps, storage.as_ref());
-        Self { shared, steps, storage, pipeline, model: Model::new(plans) }
+        let storage = match keeping {
+            Keeping::InPipeline => None,
+            Keeping::InStorage | Keeping::InSharedSteps => {
+                Some(InMemoryTokenStorage::builder().clock(Arc::clone(&shared.clock) as _).build())
+            }
+        };
+        let shared_steps = match (keeping, &storage) {
+            (Keeping::InSharedSteps, Some(storage)) => Some(SharedSteps::new(storage.clone())),
+            _ => None,
+        };
+        let pipeline = Self::pipeline(&shared, &steps, storage.as_ref(), shared_steps.as_ref());
+        Self { shared, steps, storage, shared_steps, pipeline, model: Model::new(plans) }
     }
 
     fn pipeline(
         shared: &SharedState,
         steps: &[Arc<Step>],
         storage: Option<&InMemoryTokenStorage>,
+        shared_steps: Option<&SharedSteps>,
     ) -> TokenFetchPipeline {
         let builder = TokenFetchPipeline::builder().clock(Arc::clone(&shared.clock) as _);
         // Those who need others before these, as far as the last one stays the last.
         let listed = steps.iter().rev().skip(1).chain(steps.last());
         let builder = builder.steps(listed.map(Arc::clone));
-        let builder = match storage {
-            Some(storage) => builder.storage(storage.clone()),
-            None => builder,
+        let builder = match (shared_steps, storage) {
+            (Some(shared_steps), _) => builder.shared_steps(shared_steps),
+            (None, Some(storage)) => builder.storage(storage.clone()),
+            (None, None) => builder,
         };
         builder.build().expect("a pipeline")
     }
@@ -114,7 +137,8 @@ impl Run {
                 self.model.cached.fill_with(|| None);
             }
             Event::Restart => {
-                self.pipeline = Self::pipeline(&self.shared, &self.steps, self.storage.as_ref());
+                let (storage, shared_steps) = (self.storage.as_ref(), self.shared_steps.as_ref());
+                self.pipeline = Self::pipeline(&self.shared, &self.steps, storage, shared_steps);
                 if self.storage.is_none() {
                     self.model.cached.fill_with(|| None);
                 }
@@ -205,11 +229,11 @@ proptest! {
     fn whatever_happens_what_is_called_is_what_has_to_be(
         plans in plans(),
         events in events(),
-        is_stored in any::<bool>(),
+        keeping in keepings(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let mut run = Run::new(&plans, is_stored);
+            let mut run = Run::new(&plans, keeping);
             for event in &events {
                 run.meet(event).await;
             }

@@ -9,7 +9,7 @@ use forge_core::{
     AuthenticationErrorKind, ConfigError, OAuthErrorCode, StorageError, TokenData, TokenProvider,
     TokenRequirement, TokenStorage, async_trait,
 };
-use forge_pipeline::PipelineTokenProvider;
+use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
@@ -23,6 +23,15 @@ fn managed(world: &World, refresh_from: Option<&str>) -> TokenManager {
 
 fn managed_in(world: &World, refresh_from: Option<&str>, storage: &InMemoryTokenStorage) -> TokenManager {
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    manager_of(world, pipeline, refresh_from, storage)
+}
+
+fn manager_of(
+    world: &World,
+    pipeline: TokenFetchPipeline,
+    refresh_from: Option<&str>,
+    storage: &InMemoryTokenStorage,
+) -> TokenManager {
     let mut provider = PipelineTokenProvider::new(pipeline, "service");
     if let Some(step) = refresh_from {
         provider = provider.refresh_from_step(step).unwrap();
@@ -153,13 +162,15 @@ async fn nobody_builds_on_what_a_rejection_is_about_to_drop() {
 async fn inv08_a_manager_asks_again_at_once_when_a_refused_step_was_built_anew() {
     let (world, mended) = (World::chain(), World::chain());
     let storage = InMemoryTokenStorage::new();
-    let manager = managed_in(&world, None, &storage);
+    let shared = SharedSteps::new(storage.clone());
+    let pipeline = world.builder().shared_steps(&shared).build().unwrap();
+    let manager = manager_of(&world, pipeline, None, &storage);
     world.steps[0].fail(AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient));
     for _ in 0..2 {
         manager.get_token().await.unwrap_err();
     }
     assert_eq!(world.calls(), [1, 0, 0]);
-    let _mended = mended.builder().storage(storage).build().unwrap();
+    let _mended = mended.builder().shared_steps(&shared).build().unwrap();
     assert_eq!(manager.get_token().await.unwrap().access_token(), "session-1");
     assert_eq!(mended.calls(), [1, 1, 1]);
 }

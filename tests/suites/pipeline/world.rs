@@ -7,7 +7,8 @@ use forge_tests::{MultiStepServer, RedisServer, Step};
 use requestforge::{
     Body, BodyTokenFetcher, Clock, ContentType, FetchContext, Header, HeaderTokenFetcher, HttpClient,
     HttpTokenFetcherBuilder, InMemoryTokenStorage, ManualClock, PipelineTokenProvider, RedisTokenStorage,
-    TokenAuth, TokenData, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager, TokenStorage,
+    SharedSteps, TokenAuth, TokenData, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager,
+    TokenStorage,
 };
 use tokio::time::{sleep, timeout};
 
@@ -107,6 +108,15 @@ impl World {
             .storage(Arc::clone(&self.storage))
             .cache_key_prefix(PREFIX)
             .clock(self.clock())
+    }
+
+    /// No step yet; shares those of other pipelines.
+    pub(crate) fn sharing_pipeline(&self, shared: &SharedSteps) -> TokenFetchPipelineBuilder {
+        TokenFetchPipeline::builder().shared_steps(shared).cache_key_prefix(PREFIX).clock(self.clock())
+    }
+
+    pub(crate) fn shared_steps(&self) -> SharedSteps {
+        SharedSteps::new(Arc::clone(&self.storage))
     }
 
     /// Over the same storage as the pipeline.
