@@ -60,16 +60,16 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..24)
 }
 
-/// Where the steps of a pipeline keep their tokens, and what a pipeline that is built anew finds of them.
+/// The place in which the steps keep their tokens; a pipeline that is built anew finds some or all of it.
 #[derive(Clone, Copy, Debug)]
-enum Keeping {
-    InPipeline,
-    InStorage,
-    InSharedSteps,
+enum TokenHome {
+    Pipeline,
+    Storage,
+    SharedSteps,
 }
 
-fn keepings() -> impl Strategy<Value = Keeping> {
-    prop_oneof![Just(Keeping::InPipeline), Just(Keeping::InStorage), Just(Keeping::InSharedSteps)]
+fn token_homes() -> impl Strategy<Value = TokenHome> {
+    prop_oneof![Just(TokenHome::Pipeline), Just(TokenHome::Storage), Just(TokenHome::SharedSteps)]
 }
 
 struct Run {
@@ -82,18 +82,18 @@ struct Run {
 }
 
 impl Run {
-    fn new(plans: &[Plan], keeping: Keeping) -> Self {
+    fn new(plans: &[Plan], token_home: TokenHome) -> Self {
         let shared = SharedState::new(plans.len());
         let steps: Vec<_> =
             plans.iter().enumerate().map(|(step, plan)| Step::new(step, plan, &shared)).collect();
-        let storage = match keeping {
-            Keeping::InPipeline => None,
-            Keeping::InStorage | Keeping::InSharedSteps => {
+        let storage = match token_home {
+            TokenHome::Pipeline => None,
+            TokenHome::Storage | TokenHome::SharedSteps => {
                 Some(InMemoryTokenStorage::builder().clock(Arc::clone(&shared.clock) as _).build())
             }
         };
-        let shared_steps = match (keeping, &storage) {
-            (Keeping::InSharedSteps, Some(storage)) => Some(SharedSteps::new(storage.clone())),
+        let shared_steps = match (token_home, &storage) {
+            (TokenHome::SharedSteps, Some(storage)) => Some(SharedSteps::new(storage.clone())),
             _ => None,
         };
         let pipeline = Self::pipeline(&shared, &steps, storage.as_ref(), shared_steps.as_ref());
@@ -229,11 +229,11 @@ proptest! {
     fn whatever_happens_what_is_called_is_what_has_to_be(
         plans in plans(),
         events in events(),
-        keeping in keepings(),
+        token_home in token_homes(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let mut run = Run::new(&plans, keeping);
+            let mut run = Run::new(&plans, token_home);
             for event in &events {
                 run.meet(event).await;
             }
