@@ -1,20 +1,18 @@
+mod body;
+mod checks;
+mod header;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{
-    Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_cookie_name, check_header_name,
-    check_key_word, check_positive,
-};
+use forge_core::{Clock, ConfigError, FetchContext, SystemClock, check_key_word, check_positive};
 use forge_token::reqwest::ClientBuilder;
-use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
-use http::HeaderName;
-use http::header::SET_COOKIE;
+use forge_token::{HttpTransport, TokenTransport};
 
-use super::location::{HeaderSource, TokenLocation};
+use super::location::TokenLocation;
 use super::{
-    ContentType, FieldsFunction, HttpMethod, HttpTokenFetcher, InBody, InHeader, NO_NESTING, RequestFields,
-    RequestValue,
+    ContentType, FieldsFunction, HttpMethod, HttpTokenFetcher, NO_NESTING, RequestFields, RequestValue,
 };
 
 /// Settings of an [`HttpTokenFetcher`].
@@ -71,148 +69,6 @@ pub struct HttpTokenFetcherBuilder<P> {
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
-impl HttpTokenFetcher<InBody> {
-    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
-    ///
-    /// ```
-    /// use forge_pipeline::BodyTokenFetcher;
-    ///
-    /// let user_token = BodyTokenFetcher::builder("user_token", "https://auth.example.com", "/v1/user/token")
-    ///     .request_data([("username", "user@example.com"), ("password", "password123")])
-    ///     .depends_on(["app_token"])
-    ///     .request_headers_with(|context| [("X-App-Token", context.get_token_value("app_token"))])
-    ///     .token_field("/data/token")
-    ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
-    /// ```
-    pub fn builder(
-        name: impl Into<String>,
-        base_url: impl Into<String>,
-        endpoint: impl Into<String>,
-    ) -> HttpTokenFetcherBuilder<InBody> {
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), InBody::default())
-    }
-}
-
-impl HttpTokenFetcher<InHeader> {
-    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use forge_pipeline::HeaderTokenFetcher;
-    ///
-    /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
-    ///     .depends_on(["user_token"])
-    ///     .request_data_with(|context| [("token", context.get_token_value("user_token"))])
-    ///     .token_header("X-Session-Id")
-    ///     .ttl(Duration::from_secs(1800))
-    ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
-    /// ```
-    pub fn builder(
-        name: impl Into<String>,
-        base_url: impl Into<String>,
-        endpoint: impl Into<String>,
-    ) -> HttpTokenFetcherBuilder<InHeader> {
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), InHeader::authorization())
-    }
-}
-
-impl HttpTokenFetcherBuilder<InBody> {
-    /// Where the token stands: the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901), as
-    /// in `/data/token`. So do the other fields.
-    pub fn token_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.access_token = field.into().into())
-    }
-
-    /// Where the token's type stands.
-    pub fn token_type_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.token_type = field.into().into())
-    }
-
-    /// The type of a token whose answer names none: the first word of the `Authorization` header.
-    pub fn default_token_type(self, token_type: impl Into<String>) -> Self {
-        let token_type = token_type.into();
-        self.check_token_type("default_token_type", &token_type)
-            .with(|body| body.fields.default_token_type = token_type.into())
-    }
-
-    /// Where the lifetime in seconds stands. A missing one means that the token does not expire.
-    pub fn expires_in_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.expires_in = field.into().into())
-    }
-
-    /// Where the moment of expiry stands, and how it is written, for answers that state no lifetime. Then
-    /// `expires_in_field` is not looked at.
-    pub fn expires_at_field(self, field: impl Into<String>, format: TimeFormat) -> Self {
-        self.with(|body| body.fields.expires_at = Some((field.into().into(), format)))
-    }
-
-    /// Where the refresh token stands. Pipelines send none: it is for later steps, and for who gets the
-    /// token.
-    pub fn refresh_token_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.refresh_token = field.into().into())
-    }
-}
-
-impl HttpTokenFetcherBuilder<InHeader> {
-    /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that is
-    /// no part of the token. The builder refuses `Set-Cookie`; use [`cookie`](Self::cookie) instead. Of the two
-    /// settings the last one counts.
-    pub fn token_header(mut self, name: &str) -> Self {
-        match token_header(name) {
-            Ok(name) => self.with(|header| header.source = HeaderSource::Named(name)),
-            Err(error) => {
-                self.location = Err(error);
-                self
-            }
-        }
-    }
-
-    /// The cookie whose value is the token. Any of several `Set-Cookie` headers may set it (RFC 6265 5.2). The
-    /// name is case-sensitive, and the attributes are not part of the token. The token lives as long as the
-    /// cookie (`Max-Age`, else `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has
-    /// expired is an error.
-    ///
-    /// A client sends the token with `TokenAuth::auth_cookie`, and a later step with
-    /// [`cookie_header`](forge_core::TokenData::cookie_header). Neither checks `Domain`, `Path` and `Secure`: the
-    /// token goes to the URLs of its client or step, like any other token.
-    ///
-    /// ```
-    /// use forge_core::FetchContext;
-    /// use forge_pipeline::{BodyTokenFetcher, HeaderTokenFetcher};
-    ///
-    /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
-    ///     .request_data([("username", "user@example.com"), ("password", "password123")])
-    ///     .cookie("JSESSIONID")
-    ///     .build()?;
-    ///
-    /// fn jsessionid(context: &FetchContext) -> Option<String> {
-    ///     context.get_token("session").map(|session| session.cookie_header("JSESSIONID"))
-    /// }
-    ///
-    /// let api_token = BodyTokenFetcher::builder("api_token", "https://api.example.com", "/token")
-    ///     .depends_on(["session"])
-    ///     .request_headers_with(|context| [("Cookie", jsessionid(context))])
-    ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
-    /// ```
-    pub fn cookie(mut self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        if let Err(error) = check_cookie_name("cookie", &name) {
-            self.location = Err(error);
-            return self;
-        }
-        self.with(|header| header.source = HeaderSource::Cookie(name))
-    }
-
-    /// The token's type: the first word of the `Authorization` header in which it is sent.
-    pub fn token_type(self, token_type: impl Into<String>) -> Self {
-        let token_type = token_type.into();
-        self.check_token_type("token_type", &token_type).with(|header| header.token_type = token_type)
-    }
-}
 
 impl<P> HttpTokenFetcherBuilder<P> {
     fn new(name: String, base_url: String, endpoint: String, location: P) -> Self {
@@ -400,8 +256,8 @@ impl<P: TokenLocation> HttpTokenFetcherBuilder<P> {
         if self.method == HttpMethod::Get && self.content_type != ContentType::Form {
             return Err(ConfigError::new("content_type", "none for a GET, whose data goes into the query"));
         }
-        let endpoint = endpoint(&self.base_url, &self.endpoint, self.plain_http)?;
-        let headers = checked_headers(self.headers)?;
+        let endpoint = checks::endpoint(&self.base_url, &self.endpoint, self.plain_http)?;
+        let headers = checks::checked_headers(self.headers)?;
         for (name, value) in &self.data.fixed {
             let expected = match () {
                 () if value.is_missing() => "a value",
@@ -447,49 +303,6 @@ where
     V: Into<RequestValue>,
 {
     Box::new(move |context| closure(context).into_iter().map(owned).collect())
-}
-
-fn token_header(name: &str) -> Result<HeaderName, ConfigError> {
-    let name = HeaderName::try_from(name)
-        .map_err(|error| ConfigError::new("token_header", "a header name").with_source(error))?;
-    if name == SET_COOKIE {
-        let expected = "another header than `set-cookie`: the setting `cookie` reads the token from a cookie";
-        return Err(ConfigError::new("token_header", expected));
-    }
-    Ok(name)
-}
-
-/// The endpoint always stays below the base URL.
-fn endpoint(base_url: &str, endpoint: &str, plain_http: bool) -> Result<TokenEndpoint, ConfigError> {
-    let check = if plain_http { TokenEndpoint::accepting_plain_http } else { TokenEndpoint::new };
-    let base = base_url.trim_end_matches('/');
-    check(base).map_err(|error| error.with_field("base_url"))?;
-    if base.contains('?') {
-        return Err(ConfigError::new("base_url", "a URL without a query"));
-    }
-    let path = endpoint.trim_start_matches('/');
-    let url = if path.is_empty() { base.to_owned() } else { format!("{base}/{path}") };
-    check(&url).map_err(|error| error.with_field("endpoint"))
-}
-
-fn checked_headers(headers: RequestFields<String>) -> Result<RequestFields<HeaderName>, ConfigError> {
-    let invalid = |expected: String| ConfigError::new("request_headers", expected);
-    let check = |(name, value): (String, RequestValue)| {
-        let name = HeaderName::try_from(name)
-            .map_err(|error| invalid("names of headers".to_owned()).with_source(error))?;
-        check_header_name("request_headers", &name)?;
-        if value.is_missing() || value.is_nested() {
-            return Err(invalid(format!("a text or a number, for `{name}`")));
-        }
-        if let Some(text) = value.text().cloned().map(Secret::into_header_value)
-            && let Err(error) = text
-        {
-            return Err(invalid(format!("a value that fits into a header, for `{name}`")).with_source(error));
-        }
-        Ok((name, value))
-    };
-    let fixed = headers.fixed.into_iter().map(check).collect::<Result<_, _>>()?;
-    Ok(RequestFields { fixed, dynamic: headers.dynamic })
 }
 
 impl<P> fmt::Debug for HttpTokenFetcherBuilder<P> {
