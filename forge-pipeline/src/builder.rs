@@ -15,7 +15,7 @@ use crate::{SharedSteps, TokenFetchPipeline};
 /// | [`step`](Self::step), [`steps`](Self::steps) | none; there must be one |
 /// | [`storage`](Self::storage), [`shared_steps`](Self::shared_steps) | none: tokens stay in this pipeline |
 /// | [`cache_key_prefix`](Self::cache_key_prefix) | none |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`clock`](Self::clock) | the system's |
 #[must_use]
 pub struct TokenFetchPipelineBuilder {
     fetchers: Vec<Arc<dyn TokenFetcher>>,
@@ -36,13 +36,14 @@ impl TokenFetchPipelineBuilder {
         }
     }
 
-    /// Adds a step. The last one's token is that of the pipeline; otherwise their order does not matter.
+    /// Adds a step. The token of the step that is added last is the result of the pipeline. The order of the other
+    /// steps does not matter.
     pub fn step(mut self, fetcher: impl TokenFetcher + 'static) -> Self {
         self.fetchers.push(Arc::new(fetcher));
         self
     }
 
-    /// Adds several steps: of one type, or as `Arc<dyn TokenFetcher>`.
+    /// Adds several steps of one type. Steps of different types fit as `Arc<dyn TokenFetcher>`.
     pub fn steps(mut self, fetchers: impl IntoIterator<Item = impl TokenFetcher + 'static>) -> Self {
         for fetcher in fetchers {
             self = self.step(fetcher);
@@ -65,34 +66,36 @@ impl TokenFetchPipelineBuilder {
         self
     }
 
-    /// What the steps' cache keys begin with, and how errors and spans name the pipeline. It must tell the
-    /// API, the client and the user apart from others in the same storage. The prefix must not contain a `:`
-    /// and must not be `auth_token`, which begins the keys of token managers. Default: empty, so that a
-    /// step's key is its name.
+    /// The beginning of the steps' cache keys, and the name of the pipeline in errors and spans. Choose one prefix
+    /// for each API, client and user that has tokens in the same storage. The prefix must not contain a `:` and
+    /// must not be `auth_token`, which begins the keys of token managers. Default: empty, so that the key of a step
+    /// is its name.
     pub fn cache_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// The clock by which tokens expire. Give the same one to the fetchers, the storage and the manager.
+    /// The clock by which tokens expire. Give the same clock to the fetchers, the storage and the manager. A shared
+    /// step keeps the clock of the pipeline that was built first.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The pipeline. Nothing is fetched before somebody asks.
+    /// Builds the pipeline, without a fetch.
     ///
     /// # Errors
     ///
     /// Names what is invalid:
     ///
-    /// - there is no step;
-    /// - the name of a step is empty, contains a `:`, or is used twice;
-    /// - a step depends on a name that is no step, or on itself through other steps;
-    /// - the last step does not need one of the others;
+    /// - the pipeline has no step;
+    /// - the name of a step is empty, contains a `:`, or is the name of another step;
+    /// - a step depends on a name that no step has, or on itself, directly or through other steps;
+    /// - the last step does not need one of the other steps;
     /// - the `cache_key_prefix` contains a `:` or is `auth_token`;
-    /// - there is a `storage` beside `shared_steps`;
-    /// - the storage rejects the cache key of a step.
+    /// - both `storage` and `shared_steps` are set;
+    /// - the storage refuses the cache key of a step.
+    #[doc(alias = "validate_dependencies")]
     pub fn build(self) -> Result<TokenFetchPipeline, ConfigError> {
         let node = |fetcher: &Arc<dyn TokenFetcher>| -> Node {
             let dependencies = fetcher.depends_on().into_iter().map(str::to_owned);
@@ -105,11 +108,11 @@ impl TokenFetchPipelineBuilder {
         let shared = shared_steps(self.shared_steps, self.storage)?;
         let context = PipelineContext { pipeline: self.prefix, storage: shared.storage(), clock: self.clock };
         let steps = steps_of(&nodes, &self.fetchers, &graph, &context, &shared)?;
-        Ok(TokenFetchPipeline::of(Inner { name: context.pipeline, steps, fetchers: self.fetchers, graph }))
+        Ok(TokenFetchPipeline::new(Inner { name: context.pipeline, steps, fetchers: self.fetchers, graph }))
     }
 }
 
-/// The steps of this graph: shared ones where there are, and new ones.
+/// The shared steps that fit this graph, and new steps for the rest of it.
 fn steps_of(
     nodes: &[Node],
     fetchers: &[Arc<dyn TokenFetcher>],
@@ -120,7 +123,7 @@ fn steps_of(
     let mut registry = shared.lock();
     let mut steps: Vec<Option<Arc<Step>>> = vec![None; nodes.len()];
     for &index in graph.order() {
-        // The order has them before this step.
+        // The order of the graph has each step after those that it needs, so none of them is missing here.
         let needed = graph.dependencies_of(index).iter();
         let dependencies: Vec<_> = needed.filter_map(|needed| steps[*needed].clone()).collect();
         let name = &nodes[index].0;
@@ -130,8 +133,8 @@ fn steps_of(
         });
     }
     let steps: Vec<_> = steps.into_iter().flatten().collect();
-    // Order: after the last error, so that a build that fails changes no step of other pipelines; and each step after
-    // those that it needs, since its longest fetch contains theirs.
+    // Order: nothing below can fail, so a build that fails leaves the steps of other pipelines as they are. A step
+    // comes after those that it needs, because its longest fetch is computed from theirs.
     for &index in graph.order() {
         steps[index].replace_fetcher(Arc::clone(&fetchers[index]));
     }
@@ -139,7 +142,7 @@ fn steps_of(
     Ok(steps)
 }
 
-/// The steps that others share, or steps of the pipeline's own over its storage.
+/// The steps that other pipelines share, or an empty set over the pipeline's own storage.
 fn shared_steps(
     shared: Option<SharedSteps>,
     storage: Option<Arc<dyn TokenStorage>>,
@@ -154,7 +157,7 @@ fn shared_steps(
     }
 }
 
-/// Refuses a prefix with which the key of a step could be that of another one, or of a manager.
+/// Refuses a prefix with which the key of a step could equal the key of another step or of a manager.
 fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
     check_key_word("cache_key_prefix", prefix)?;
     if prefix == CacheKey::FIRST_SEGMENT {

@@ -1,4 +1,4 @@
-//! Steps that are one HTTP call each.
+//! Steps that make one HTTP call each.
 
 mod builder;
 mod cookie;
@@ -26,22 +26,25 @@ pub use value::RequestValue;
 use location::TokenLocation;
 use value::{ResolvedValue, SentTexts};
 
-/// A step whose token stands in the JSON of an answer.
+/// A step that reads its token from the JSON body of the response.
 pub type BodyTokenFetcher = HttpTokenFetcher<InBody>;
 
-/// A step that reads its token from a header of the answer, or from a cookie that the answer sets.
+/// A step that reads its token from a header of the response, or from a cookie that the response sets.
 pub type HeaderTokenFetcher = HttpTokenFetcher<InHeader>;
 
-/// What [`BodyTokenFetcher`] and [`HeaderTokenFetcher`] share: one call, whose headers and data may hold
-/// the tokens of other steps.
+/// A step that makes one HTTP call. Its headers and data may contain the tokens of other steps. Programs name the type
+/// [`BodyTokenFetcher`] or [`HeaderTokenFetcher`].
 ///
-/// The URL must be `https`, or name this machine; no redirect is followed; an answer is limited to 1 MiB
-/// and to the step's time-out. The fetcher repeats a call once within that time-out if the call ended without
-/// an answer, or failed fast and transiently; it reads all values again for the second attempt: see
-/// [`call_repeatably`]. It sends a call with a refresh token only once, over a new connection. That is a call
-/// whose `grant_type` is `refresh_token`, that has a field or header named so, or that contains the refresh
-/// token of another step. An error shows nothing that was sent, even if the server echoes it. Of the answer
-/// it shows at most an error code and its description (RFC 6749 5.2).
+/// The URL must be `https`, or name this machine. The fetcher follows no redirect. It reads at most 1 MiB of a
+/// response, and waits for it at most as long as the step's time-out.
+///
+/// The fetcher repeats a call once within the time-out if the call ended without a response, or failed fast and
+/// transiently. It reads all values again for the second attempt: see [`call_repeatably`]. It sends a call with a
+/// refresh token only once, over a new connection. Such a call has the `grant_type` `refresh_token`, has a field or
+/// header with that name, or contains the refresh token of another step.
+///
+/// An error shows nothing that the fetcher has sent, even if the server echoes it. It shows at most the error code and
+/// the error description of the response (RFC 6749 5.2).
 pub struct HttpTokenFetcher<P> {
     name: String,
     endpoint: TokenEndpoint,
@@ -51,7 +54,7 @@ pub struct HttpTokenFetcher<P> {
     data: RequestFields<String>,
     ttl: Option<Duration>,
     timeout: Duration,
-    /// How long the transport is to take; `None`: as it is set up.
+    /// The limit that the transport gets for a call. `None`: the transport has its own.
     call_timeout: Option<Duration>,
     depends_on: Vec<String>,
     dies_with_dependencies: bool,
@@ -64,25 +67,25 @@ pub struct HttpTokenFetcher<P> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpMethod {
-    /// `GET`, with the data in the query. Servers and proxies log queries.
+    /// `GET`, with the data in the query. Servers and proxies log queries, so a secret does not belong there.
     Get,
     /// `POST`, with the data in the body. The default.
     #[default]
     Post,
 }
 
-/// How the data of a `POST` is written.
+/// The encoding of the data of a `POST`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContentType {
-    /// As `application/x-www-form-urlencoded`. The default.
+    /// `application/x-www-form-urlencoded`. The default.
     #[default]
     Form,
-    /// As a JSON object.
+    /// A JSON object.
     Json,
 }
 
-/// Named values of a request: those that are always the same, and those that depend on other steps' tokens.
+/// Names and values of a request. Some are always the same, others are computed from the tokens of other steps.
 struct RequestFields<N> {
     fixed: Vec<(N, RequestValue)>,
     dynamic: Vec<FieldsFunction>,
@@ -91,7 +94,7 @@ struct RequestFields<N> {
 type FieldsFunction = Box<dyn Fn(&FetchContext) -> Vec<(String, RequestValue)> + Send + Sync>;
 
 impl<N: Clone + PartialEq> RequestFields<N> {
-    /// All of them. A later dynamic one takes the place of all before that have its name.
+    /// All names and values for one request. A computed value takes the place of earlier values with the same name.
     fn for_request(
         &self,
         context: &FetchContext,
@@ -111,7 +114,8 @@ impl<N: Clone + PartialEq> RequestFields<N> {
 }
 
 impl<P: TokenLocation> HttpTokenFetcher<P> {
-    /// Whether the call holds a refresh token: by its grant, by a name, or since it is that of another step.
+    /// Whether the call contains a refresh token: by its grant, by the name of a field or header, or because a value
+    /// contains the refresh token of another step.
     fn sends_refresh_token(&self, context: &FetchContext) -> Result<bool, AuthenticationError> {
         let is_of_context = |text: &Secret| {
             let mut refresh_tokens = context.tokens().filter_map(|(_, token)| token.refresh_token());
@@ -135,12 +139,12 @@ impl<P: TokenLocation> HttpTokenFetcher<P> {
         attempt: TokenAttempt,
         context: &FetchContext,
     ) -> Result<TokenData, AuthenticationError> {
-        // Some endpoints are given a key in the query.
+        // Attack: a server may echo what it receives, also a key in the query of the endpoint. No error shows these.
         let mut sent = SentTexts::new(&self.endpoint, context);
         let mut request = self.request(context, &mut sent).await?;
         request.connection = attempt.connection;
         request.timeout = self.call_timeout.map(|limit| attempt.timeout.unwrap_or(limit));
-        // The lifetime counts from here: a slow answer must not stretch it.
+        // Order: before the call. The lifetime counts from the request, so a slow response does not prolong it.
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;
         let token = self.location.read(&response, sent_at, &sent.as_strs())?;
@@ -193,13 +197,13 @@ impl<P: TokenLocation> HttpTokenFetcher<P> {
     }
 }
 
-/// As `refresh_token`, `refreshToken` and `X-Refresh-Token` do.
+/// Whether a name means a refresh token, as `refresh_token`, `refreshToken` and `X-Refresh-Token` do.
 fn names_refresh_token(name: &str) -> bool {
     let letters: String = name.chars().filter(char::is_ascii_alphabetic).collect();
     letters.to_ascii_lowercase().contains("refreshtoken")
 }
 
-/// What forms and queries can hold.
+/// The values as texts, for a form or a query.
 fn into_texts(
     data: Vec<(String, ResolvedValue)>,
 ) -> Result<Vec<(String, Zeroizing<String>)>, AuthenticationError> {
@@ -221,7 +225,7 @@ fn header_name(name: String) -> Result<HeaderName, AuthenticationError> {
     Ok(name)
 }
 
-/// The request cannot be made.
+/// The error of a setting or a value that no request can contain.
 fn invalid_request(what: &str, expected: &str) -> AuthenticationError {
     AuthenticationError::new("", AuthenticationErrorKind::Configuration)
         .with_message(format!("{what}: expected {expected}"))
@@ -251,7 +255,8 @@ impl<P: TokenLocation> TokenFetcher for HttpTokenFetcher<P> {
 
     async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError> {
         if self.sends_refresh_token(context)? {
-            // The server may have used it up, whatever became of the answer.
+            // Crash: if the connection ends before the response, the server may have used the refresh token up. A
+            // second call with it could revoke the whole family of tokens.
             return self.attempt(TokenAttempt::only(), context).await;
         }
         call_repeatably(Some(self.timeout), |attempt| self.attempt(attempt, context)).await

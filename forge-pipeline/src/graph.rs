@@ -1,17 +1,17 @@
 use forge_core::{ConfigError, check_key_word};
 
-/// Which step needs which others. Steps are numbers here: their places in the list.
+/// The dependencies between steps. A step is a number here: its index in the list of steps.
 #[derive(Debug)]
 pub(crate) struct Graph {
     dependencies: Vec<Vec<usize>>,
     order: Vec<usize>,
 }
 
-/// A step and the names of those that it needs.
+/// The name of a step, and the names of the steps that it needs.
 pub(crate) type Node = (String, Vec<String>);
 
 impl Graph {
-    /// Checks that the last step can be reached, and all the others are needed for it.
+    /// Checks the names and the dependencies, and that the last step needs all the others.
     pub(crate) fn new(steps: &[Node]) -> Result<Self, ConfigError> {
         let Some(last) = steps.len().checked_sub(1) else {
             return Err(invalid_steps("at least one step".to_owned()));
@@ -38,7 +38,7 @@ impl Graph {
         }))
     }
 
-    /// The step that needs all the others, directly or not, if there is one.
+    /// The step that needs all the others, directly or through other steps, if there is one.
     fn needs_all(&self) -> Option<usize> {
         let needs_all = |step: &usize| {
             let needed = self.reachable(*step, |step| &self.dependencies[step]);
@@ -48,17 +48,17 @@ impl Graph {
         self.order.last().copied().filter(needs_all)
     }
 
-    /// All steps, each after those that it needs.
+    /// All steps. Each comes after the steps that it needs.
     pub(crate) fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// The steps that this one needs itself.
+    /// The steps that this step needs directly.
     pub(crate) fn dependencies_of(&self, step: usize) -> &[usize] {
         &self.dependencies[step]
     }
 
-    /// This step and all that need it, directly or not, in order.
+    /// This step and all steps that need it, directly or through other steps, in [`order`](Self::order).
     pub(crate) fn with_dependents(&self, step: usize) -> Vec<usize> {
         let mut dependants = vec![Vec::new(); self.dependencies.len()];
         for (dependant, dependencies) in self.dependencies.iter().enumerate() {
@@ -107,7 +107,8 @@ struct DepthFirstWalk<'a> {
 }
 
 impl DepthFirstWalk<'_> {
-    /// Puts a step in order, after all that it needs; fails with a cycle, whose ends are the same.
+    /// Appends a step to the order, after all steps that it needs. An error is a cycle: its first step is also its
+    /// last.
     fn visit(&mut self, step: usize) -> Result<(), Vec<usize>> {
         if self.done[step] {
             return Ok(());
@@ -126,7 +127,7 @@ impl DepthFirstWalk<'_> {
     }
 }
 
-/// The dependencies by number, where all names are good.
+/// The dependencies of each step as numbers. Fails if a name is invalid, used twice or unknown.
 fn resolve_dependencies(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
     for (index, (name, _)) in steps.iter().enumerate() {
         if name.is_empty() {
@@ -165,7 +166,7 @@ fn invalid_steps(expected: String) -> ConfigError {
     ConfigError::new("steps", expected)
 }
 
-/// Names, for people.
+/// The names in backticks, for an error message.
 pub(crate) fn quoted_list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -25,10 +25,9 @@ use crate::step::Step;
 /// A step lives as long as a pipeline that contains it. `SharedSteps` itself keeps no step alive.
 ///
 /// ```
-/// use forge_pipeline::{BodyTokenFetcher, SharedSteps, TokenFetchPipeline};
-/// use forge_storage_memory::InMemoryTokenStorage;
+/// use requestforge::{BodyTokenFetcher, InMemoryTokenStorage, SharedSteps, TokenFetchPipeline};
 ///
-/// # fn run() -> Result<(), forge_core::ConfigError> {
+/// # fn run() -> Result<(), requestforge::ConfigError> {
 /// let app_token = || {
 ///     BodyTokenFetcher::builder("app_token", "https://auth.example.com", "/v1/app/token")
 ///         .request_data([("client_id", "app-id"), ("client_secret", "app-secret")])

@@ -21,24 +21,24 @@ use metadata::StepMetadata;
 use provider::StepProvider;
 use storage::StepStorage;
 
-/// One step of a pipeline, or of several that share it.
+/// One step of a pipeline, or of several pipelines that share it.
 pub(crate) struct Step {
     provider: Arc<StepProvider>,
     manager: TokenManager,
 }
 
-/// What steps of one pipeline have in common.
+/// The settings that all steps of one pipeline have in common.
 pub(crate) struct PipelineContext {
     pub(crate) pipeline: String,
     pub(crate) storage: Option<Arc<dyn TokenStorage>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// How often a token is fetched anew because its dependencies have changed meanwhile.
+/// How often a caller fetches a token again because the tokens that it was obtained with were replaced meanwhile.
 const MAX_REPETITIONS: usize = 2;
 
-/// What was found under the keys of steps while one was looked at: each is looked at once, however many ways
-/// lead to it.
+/// The tokens that one check has found so far, by the cache keys of their steps. A step that several others depend on
+/// is read once.
 type TokenLookups = HashMap<String, Option<TokenId>>;
 
 impl PipelineContext {
@@ -64,7 +64,8 @@ impl Step {
         let provider = Arc::new(StepProvider::new(name, fetcher, dependencies, context));
         let mut manager = TokenManager::builder(Arc::clone(&provider))
             .clock(Arc::clone(&context.clock))
-            // Renewed when it is needed: whoever needs it ahead of time has a window of its own.
+            // The manager around the pipeline has an advisory window and renews ahead of expiry. A window here would
+            // renew tokens that no caller needs.
             .advisory_window(Duration::ZERO);
         if let Some(storage) = &context.storage {
             manager = manager.storage(StepStorage(Arc::clone(storage)));
@@ -93,7 +94,7 @@ impl Step {
         &self.provider.name
     }
 
-    /// A token that will do, and where it came from.
+    /// A token that meets the requirement, and whether it was cached, joined or fetched.
     pub(crate) async fn obtain(
         &self,
         requirement: TokenRequirement,
@@ -104,8 +105,10 @@ impl Step {
         .await
     }
 
-    /// A token fetched anew with these of the dependencies, not with older ones by somebody who has begun
-    /// before.
+    /// A new token that was obtained with these tokens of the dependencies.
+    ///
+    /// Race: another caller may have begun a fetch with older tokens of the dependencies, and this call joins it. Then
+    /// this call fetches once more.
     pub(crate) async fn obtain_anew(
         &self,
         needed: &[TokenId],
@@ -118,7 +121,8 @@ impl Step {
         Ok(obtained)
     }
 
-    /// Another token than the one that the next step's endpoint has rejected, if there is one to be had.
+    /// Another token in place of one that the endpoint of a dependent step has rejected. `None` if the step cannot get
+    /// one now.
     pub(crate) async fn renew_rejected(
         &self,
         rejected: &Credential,
@@ -132,34 +136,34 @@ impl Step {
         Ok(renewed.await?.map(|(credential, _)| credential))
     }
 
-    /// The valid token that is cached, if there is one.
+    /// The cached token, if it is valid. Fetches nothing.
     pub(crate) async fn find(&self) -> Option<Arc<Credential>> {
         let found = self.manager.find_token().await?;
         self.is_alive(found.token()).await.then_some(found)
     }
 
-    /// How long a fetch takes at most, with all that it needs.
+    /// The longest time that a fetch can take, with the fetches of the dependencies before it.
     pub(crate) fn longest_fetch(&self) -> Duration {
         self.provider.definition().longest_fetch
     }
 
-    /// Whether it is fetched by another fetcher than when it failed last.
+    /// Whether the step has another fetcher than when it failed last.
     pub(crate) async fn has_new_credentials(&self) -> bool {
         self.provider.has_new_credentials().await
     }
 
-    /// Forgets a token, if it still is this one.
+    /// Forgets the token, unless another one has taken its place.
     pub(crate) async fn discard(&self, credential: &Credential) {
         self.manager.discard_token(credential.id()).await;
     }
 
-    /// Forgets the token, whichever it is.
+    /// Forgets the token.
     pub(crate) async fn invalidate(&self) -> Result<(), AuthenticationError> {
         let invalidated = self.manager.invalidate_token().await;
         invalidated.map_err(|error| error.or_step(&self.provider.pipeline, self.name()))
     }
 
-    /// This token, or a newer one where its dependencies have changed since it was obtained.
+    /// This token, or a newer one if it has died with its dependencies.
     async fn alive_or_renewed(
         &self,
         mut obtained: ObtainedToken,
@@ -173,8 +177,8 @@ impl Step {
         Ok(obtained)
     }
 
-    /// Whether the tokens with which this one was obtained still are those of today, where it dies with
-    /// them. Fetches nothing.
+    /// Whether the token does not die with its dependencies, or was obtained with the tokens that these have now.
+    /// Fetches nothing.
     async fn is_alive(&self, token: &TokenData) -> bool {
         self.is_alive_with(token, &mut TokenLookups::new()).await
     }
@@ -193,7 +197,7 @@ impl Step {
         true
     }
 
-    /// The identity of what [`find`](Self::find) brings, if that is not known yet.
+    /// The identity of the token that [`find`](Self::find) would return, read at most once for all steps of a check.
     fn lookup<'a>(&'a self, lookups: &'a mut TokenLookups) -> BoxFuture<'a, Option<TokenId>> {
         if let Some(known) = lookups.get(&self.provider.key) {
             return std::future::ready(*known).boxed();
@@ -225,7 +229,7 @@ impl Step {
     }
 }
 
-/// The token as its fetcher brought it, without what we wrote beside it.
+/// The token as its fetcher returned it, without the metadata of the pipeline.
 pub(crate) fn without_metadata(token: &TokenData) -> TokenData {
     metadata::remove_from(token)
 }

@@ -25,12 +25,12 @@ use super::{
 /// | [`request_data`](Self::request_data), [`request_data_with`](Self::request_data_with) | none |
 /// | [`depends_on`](Self::depends_on) | no other step |
 /// | [`dies_with_dependencies`](Self::dies_with_dependencies) | no |
-/// | [`ttl`](Self::ttl) | what the answer says |
+/// | [`ttl`](Self::ttl) | the lifetime in the response |
 /// | [`timeout`](Self::timeout) | 30 s |
-/// | [`http`](Self::http), [`transport`](Self::transport) | 5 s for connecting |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`http`](Self::http), [`transport`](Self::transport) | a shared client, 5 s for connecting |
+/// | [`clock`](Self::clock) | the system's |
 ///
-/// Of a token in the body:
+/// For a token in the body:
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -41,7 +41,7 @@ use super::{
 /// | [`expires_at_field`](HttpTokenFetcherBuilder::<InBody>::expires_at_field) | none |
 /// | [`refresh_token_field`](HttpTokenFetcherBuilder::<InBody>::refresh_token_field) | `refresh_token` |
 ///
-/// Of a token in a header:
+/// For a token in a header:
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -62,7 +62,7 @@ pub struct HttpTokenFetcherBuilder<P> {
     depends_on: Vec<String>,
     dies_with_dependencies: bool,
     plain_http: bool,
-    /// `None`: ours, with default settings.
+    /// `None`: the shared [`HttpTransport`].
     transport: Option<Arc<dyn TokenTransport>>,
     clock: Arc<dyn Clock>,
     location: Result<P, ConfigError>,
@@ -91,7 +91,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         }
     }
 
-    /// What is no word would split the header in which the token is sent.
+    /// Refuses a token type that is not one word: it would split the `Authorization` header.
     fn check_token_type(mut self, field: &'static str, token_type: &str) -> Self {
         if token_type.is_empty() || !token_type.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.location = Err(ConfigError::new(field, "a word of printable ASCII characters"));
@@ -106,20 +106,20 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// How the endpoint is called.
+    /// The HTTP method.
     pub fn method(mut self, method: HttpMethod) -> Self {
         self.method = method;
         self
     }
 
-    /// How the data of a `POST` is written.
+    /// The encoding of the data of a `POST`.
     pub fn content_type(mut self, content_type: ContentType) -> Self {
         self.content_type = content_type;
         self
     }
 
-    /// Headers that are always the same. Called again, it adds more. `Content-Length` and
-    /// `Transfer-Encoding` are refused, here and in those with tokens: they follow from the body.
+    /// Adds headers that are always the same. The builder refuses `Content-Length` and `Transfer-Encoding`, which
+    /// follow from the body.
     pub fn request_headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<String>,
@@ -129,8 +129,10 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Headers that depend on the tokens of other steps, which must be named in
-    /// [`depends_on`](Self::depends_on). They are added to the others; one of the same name wins.
+    /// Adds headers that the closure computes from the tokens of other steps. Name these steps in
+    /// [`depends_on`](Self::depends_on). A computed header takes the place of earlier headers with the same name. The
+    /// step fails if the closure returns `Content-Length` or `Transfer-Encoding`.
+    #[doc(alias = "_build_request_headers")]
     pub fn request_headers_with<F, I, N, V>(mut self, headers: F) -> Self
     where
         F: Fn(&FetchContext) -> I + Send + Sync + 'static,
@@ -142,8 +144,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Data that is always the same: fields of the body, or of the query of a `GET`. Called again, it adds
-    /// more.
+    /// Adds data that is always the same: fields of the body, or of the query of a `GET`.
     pub fn request_data<N, V>(mut self, data: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<String>,
@@ -153,8 +154,9 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Data that depends on the tokens of other steps; as
+    /// Adds data that the closure computes from the tokens of other steps. The rules are those of
     /// [`request_headers_with`](Self::request_headers_with).
+    #[doc(alias = "_build_request_data")]
     pub fn request_data_with<F, I, N, V>(mut self, data: F) -> Self
     where
         F: Fn(&FetchContext) -> I + Send + Sync + 'static,
@@ -166,63 +168,62 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// How long the token lives, from when the request is sent, whatever the answer says; that is not read.
+    /// The lifetime of the token, counted from the request. The step then ignores the lifetime in the response.
     pub fn ttl(mut self, lifetime: Duration) -> Self {
         self.ttl = Some(lifetime);
         self
     }
 
-    /// How long the call may take. Default: 30 s.
+    /// The limit for the call. Default: 30 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// The steps whose tokens the request needs. Called again, it adds more.
+    /// Adds steps whose tokens the request needs.
     pub fn depends_on<S: Into<String>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {
         self.depends_on.extend(steps.into_iter().map(Into::into));
         self
     }
 
-    /// Whether the token is of no use any more as soon as one that it was obtained with is replaced; see
+    /// Whether the token is of no use any more as soon as a token that it was obtained with is replaced or expires. See
     /// [`TokenFetcher::dies_with_dependencies`](forge_core::TokenFetcher::dies_with_dependencies).
     pub fn dies_with_dependencies(mut self, dies: bool) -> Self {
         self.dies_with_dependencies = dies;
         self
     }
 
-    /// Accepts a base URL of plain `http` that is not on this machine. Whoever listens on the way reads all
-    /// that is sent.
+    /// Accepts a base URL of plain `http` that is not on this machine. Anyone on the network path can then read the
+    /// credentials and the token.
     pub fn danger_accept_plain_http(mut self, accept: bool) -> Self {
         self.plain_http = accept;
         self
     }
 
-    /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries
-    /// and referer stay off; see [`HttpTransport::with`].
+    /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries and the
+    /// referer stay off; see [`HttpTransport::with`].
     ///
-    /// These settings are not part of the cache key. Two steps that differ only in their client certificate
-    /// therefore share one token in a shared storage, unless the
-    /// [`cache_key_prefix`](crate::TokenFetchPipelineBuilder::cache_key_prefix) of their pipelines tells them
-    /// apart.
+    /// These settings are not part of the cache key. Two steps that differ only in their client certificate therefore
+    /// share one token in a shared storage. Give their pipelines different
+    /// [prefixes](crate::TokenFetchPipelineBuilder::cache_key_prefix) to keep the tokens apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
     ) -> Self {
-        // What they say about the time of a call holds, unless it is set here.
+        // Order: the default limit first, so that a limit in the settings of the user wins.
         let limit = DEFAULT_TIMEOUT;
         self.transport = Some(Arc::new(HttpTransport::with(move |http| configure(http.timeout(limit)))));
         self
     }
 
-    /// Another transport for the calls, or one that the step shares with other steps and providers. The
-    /// transport is not part of the cache key; see [`http`](Self::http).
+    /// The transport of the calls, instead of the default one. Steps and providers can share a transport. It is not
+    /// part of the cache key; see [`http`](Self::http).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// The clock from which the token's lifetime counts.
+    /// The clock by which the token's lifetime counts.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -230,18 +231,18 @@ impl<P> HttpTokenFetcherBuilder<P> {
 }
 
 impl<P: TokenLocation> HttpTokenFetcherBuilder<P> {
-    /// The fetcher.
+    /// Builds the fetcher, without a call.
     ///
     /// # Errors
     ///
-    /// Names the invalid field:
+    /// The error names the invalid field:
     ///
     /// - a `name` that is empty or contains a `:`;
     /// - a `base_url` that is neither https nor loopback, or that has a query;
     /// - a token type that is not one word;
-    /// - a `token_header` that is no header name, or is `Set-Cookie`;
-    /// - a `cookie` that is no name of a cookie;
-    /// - a name or value in `request_headers` that a header cannot carry;
+    /// - a `token_header` that is not a header name, or is `Set-Cookie`;
+    /// - a `cookie` that is not the name of a cookie;
+    /// - a name or a value in `request_headers` that does not fit into a header;
     /// - nested `request_data` with another `content_type` than JSON, or JSON with `GET`;
     /// - a `ttl` or `timeout` of zero;
     /// - `http` settings that `reqwest` rejects.
@@ -266,7 +267,7 @@ impl<P: TokenLocation> HttpTokenFetcherBuilder<P> {
             };
             return Err(ConfigError::new("request_data", format!("{expected}, for `{name}`")));
         }
-        // The time-out of a transport of the user's holds, unless one was set here.
+        // A transport of the user keeps its own limit, unless the step has a `timeout`.
         let is_default = self.transport.is_none();
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let transport = self.transport.unwrap_or_else(|| Arc::new(HttpTransport::shared()));

@@ -6,12 +6,12 @@ use http::{HeaderMap, HeaderName};
 
 use super::cookie::{self, CookieLookup, cookies};
 
-/// Where in an answer a token stands.
+/// The part of a response that contains the token.
 pub trait TokenLocation: Send + Sync + 'static {
-    /// What the endpoint is asked for, unless a header says otherwise.
+    /// The value of `Accept`, unless a header of the step sets it.
     const ACCEPT: &'static str;
 
-    /// The token in an answer, whose lifetime counts from `sent_at`. None of `secrets` gets into an error.
+    /// Reads the token from a response. Its lifetime counts from `sent_at`. No error contains one of `secrets`.
     fn read(
         &self,
         response: &TokenResponse,
@@ -19,11 +19,11 @@ pub trait TokenLocation: Send + Sync + 'static {
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError>;
 
-    /// The same, for tokens whose lifetime is known: what the answer says of it is not read.
+    /// The same location, for a step with a lifetime of its own. It ignores the expiry in the response.
     fn without_expiry(self) -> Self;
 }
 
-/// The token stands in the JSON of the answer.
+/// The token is in the JSON body of the response.
 #[derive(Clone, Debug, Default)]
 pub struct InBody {
     pub(super) fields: ResponseFields,
@@ -43,13 +43,13 @@ impl TokenLocation for InBody {
 
     fn without_expiry(mut self) -> Self {
         self.fields.expires_at = None;
-        // No answer has a field without a name.
+        // No response has a field with an empty name.
         self.fields.expires_in = "".into();
         self
     }
 }
 
-/// The token stands in a header of the answer.
+/// The token is in a header of the response.
 #[derive(Clone, Debug)]
 pub struct InHeader {
     pub(super) source: HeaderSource,
@@ -62,7 +62,7 @@ pub struct InHeader {
 pub(super) enum HeaderSource {
     /// The value of this header.
     Named(HeaderName),
-    /// The value of the cookie of this name, which any of several `Set-Cookie` headers may set.
+    /// The value of the cookie with this name. Any of several `Set-Cookie` headers may set it.
     Cookie(String),
 }
 
@@ -73,7 +73,7 @@ impl InHeader {
         Self { source, token_type: "Bearer".to_owned(), reads_expiry: true }
     }
 
-    /// The texts in an answer that may be the token, also in an answer that is not a success.
+    /// The texts that may be the token, also in the response of a failure.
     fn tokens_in(&self, headers: &HeaderMap) -> Vec<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match &self.source {
@@ -132,7 +132,7 @@ impl TokenLocation for InHeader {
         sent_at: DateTime<Utc>,
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError> {
-        // What it sends along with an error may be a token, and may be in its words too.
+        // Attack: the response of a failure may carry a token in its headers and repeat it in its error description.
         let tokens = self.tokens_in(&response.headers);
         let secrets: Vec<&str> = secrets.iter().copied().chain(tokens.iter().map(String::as_str)).collect();
         response.check(sent_at, &secrets)?;
@@ -148,7 +148,7 @@ impl TokenLocation for InHeader {
     }
 }
 
-/// A token whose type stands before it, as in `Authorization`.
+/// The token without its type in front, as in `Authorization: Bearer …`.
 fn without_type<'a>(value: &'a str, token_type: &str) -> &'a str {
     match value.split_once(' ') {
         Some((first, rest)) if first.eq_ignore_ascii_case(token_type) => rest.trim_start(),

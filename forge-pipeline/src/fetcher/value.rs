@@ -10,18 +10,16 @@ use serde_json::Value;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// The value of a header or of a field of a request. Texts are treated as secrets: none appears in any
-/// output.
+/// The value of a header or of a field of a request. No output shows it.
 ///
-/// It is made of a text, a [`Secret`], a [`SecretSource`] (read before each call), a JSON value (lists and
-/// objects go into JSON bodies only), or of what
-/// [`get_token_value`](forge_core::FetchContext::get_token_value) brings. If that is `None`, the step fails
-/// and says which value is missing. So is `context.get_token("user_token").map(TokenData::authorization_header)`
-/// good for a header.
+/// These types convert into a value: a text, a [`Secret`], a [`SecretSource`] (the step reads it before each call), a
+/// JSON value (lists and objects fit into JSON bodies only), and the option that
+/// [`get_token_value`](forge_core::FetchContext::get_token_value) returns. If the option is `None`, the step fails, and
+/// its error names the missing value. A header can be
+/// `context.get_token("user_token").map(TokenData::authorization_header)`.
 ///
 /// ```
-/// use forge_core::SecretSource;
-/// use forge_pipeline::RequestValue;
+/// use requestforge::{RequestValue, SecretSource};
 ///
 /// let values: [RequestValue; 2] = ["app-id".into(), SecretSource::env("APP_SECRET").into()];
 /// # drop(values);
@@ -36,23 +34,24 @@ enum ValueSource {
     Missing,
 }
 
-/// A value as it goes into a request.
+/// The value that a request contains, after the source of a secret was read.
 pub(super) enum ResolvedValue {
     Text(Secret),
     Json(Value),
 }
 
 impl RequestValue {
-    /// Whether it can be nothing but nested.
+    /// Whether only a JSON body can contain the value.
     pub(super) fn is_nested(&self) -> bool {
         matches!(self.0, ValueSource::Json(Value::Null | Value::Array(_) | Value::Object(_)))
     }
 
-    /// Whether there is none, for certain.
+    /// Whether the value is an option without a value.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self.0, ValueSource::Missing)
     }
 
+    /// The text, if it is known without reading a source.
     pub(super) fn text(&self) -> Option<&Secret> {
         match &self.0 {
             ValueSource::Text(source) => source.value(),
@@ -60,6 +59,7 @@ impl RequestValue {
         }
     }
 
+    /// Reads the value. `describe` names it in an error.
     pub(super) async fn read(
         &self,
         describe: impl Fn() -> String,
@@ -71,7 +71,7 @@ impl RequestValue {
                 let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
                 let field = describe();
                 Err(error.with_message(format!(
-                    "{field}: there is no value; if it is the token of a step, that must stand in `depends_on`"
+                    "{field}: expected a value, found none; if it is the token of a step, name the step in `depends_on`"
                 )))
             }
         }
@@ -136,7 +136,7 @@ impl fmt::Debug for RequestValue {
 }
 
 impl ResolvedValue {
-    /// The value where only texts go; `None`: it is nested, or null.
+    /// The value as a text. `None` if it is null, a list or an object.
     pub(super) fn into_text(self) -> Option<Secret> {
         match self {
             Self::Text(text) => Some(text),
@@ -146,7 +146,7 @@ impl ResolvedValue {
     }
 }
 
-/// A form of these fields.
+/// A form with these fields.
 pub(super) fn encode_form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8>> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields {
@@ -155,13 +155,14 @@ pub(super) fn encode_form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing
     Zeroizing::new(form.finish().into_bytes())
 }
 
-/// A JSON object of these fields. Written field by field: a `Value` of the whole would leave copies behind.
+/// A JSON object with these fields. It is written field by field: a `Value` of the whole object would leave copies of
+/// the secrets in memory.
 pub(super) fn encode_json(fields: &[(String, ResolvedValue)]) -> Zeroizing<Vec<u8>> {
     let mut body = Zeroizing::new(Vec::with_capacity(512));
     body.push(b'{');
     let mut separator: &[u8] = b"";
     for (index, (name, value)) in fields.iter().enumerate() {
-        // Of two with one name the later counts.
+        // Of two fields with one name, the later one counts.
         if fields[index + 1..].iter().any(|(later, _)| later == name) {
             continue;
         }
@@ -179,12 +180,12 @@ pub(super) fn encode_json(fields: &[(String, ResolvedValue)]) -> Zeroizing<Vec<u
 }
 
 fn append(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    // Texts and values can always be written, and memory as well.
+    // Texts and JSON values have a JSON form, and writing to memory does not fail.
     let written = serde_json::to_writer(body, value);
     debug_assert!(written.is_ok());
 }
 
-/// All that goes out with one call, and so must not come back in an error.
+/// All texts that one call sends. No error of the call may contain one of them.
 pub(super) struct SentTexts(Vec<Zeroizing<String>>);
 
 impl SentTexts {
@@ -203,11 +204,11 @@ impl SentTexts {
     pub(super) fn add_header(&mut self, name: &HeaderName, value: &Secret) {
         self.add_text(value.expose());
         if name == COOKIE {
-            // A server may echo a cookie's value without its name.
+            // Attack: a server may echo the value of a cookie without its name.
             let values = value.expose().split(';').filter_map(|pair| pair.split_once('='));
             values.for_each(|(_, value)| self.add_text(value.trim().trim_matches('"')));
         }
-        // What stands behind a scheme may come back without it, or, of Basic, decoded.
+        // Attack: a server may echo the credentials without their scheme, and those of Basic in decoded form.
         let Some((_, credentials)) = value.expose().split_once(' ') else { return };
         self.add_text(credentials);
         if let Some(pair) = STANDARD.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok()) {
@@ -233,7 +234,7 @@ impl SentTexts {
         }
     }
 
-    /// As it is, and as JSON writes it, with or without other characters than ASCII.
+    /// Adds the text itself and the forms that JSON gives it, with characters beyond ASCII as they are and escaped.
     fn add_text(&mut self, text: &str) {
         self.0.push(Zeroizing::new(text.to_owned()));
         let Ok(quoted) = serde_json::to_string(text) else { return };

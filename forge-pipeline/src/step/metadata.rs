@@ -3,9 +3,9 @@ use std::fmt::Write;
 use forge_core::{TokenData, TokenId};
 use serde_json::{Map, Value};
 
-/// What a pipeline writes beside a step's token, in one field of `extra`, so that it goes wherever the token
-/// goes: with which tokens it was obtained, if it dies with them; and the refresh token, which no manager is
-/// to take for one that it can send.
+/// The metadata that a pipeline stores with the token of a step, in one field of `extra`, so that a storage keeps both
+/// together. It has the identities of the tokens that the token dies with. It also has the refresh token: the field
+/// for refresh tokens stays empty, because the step's manager would send one that stands there.
 #[derive(Default)]
 pub(super) struct StepMetadata(Map<String, Value>);
 
@@ -18,7 +18,7 @@ impl StepMetadata {
         token.extra().get(FIELD).and_then(Value::as_object).cloned().map(Self).unwrap_or_default()
     }
 
-    /// A note on the tokens of these steps.
+    /// Metadata of a token that dies with these tokens of these steps.
     pub(super) fn obtained_with<'a>(steps: impl Iterator<Item = (&'a str, TokenId)>) -> Self {
         let steps = steps.map(|(step, id)| (step.to_owned(), Value::from(hex(id))));
         Self([(OBTAINED_WITH.to_owned(), Value::Object(steps.collect()))].into_iter().collect())
@@ -29,13 +29,13 @@ impl StepMetadata {
         recorded.and_then(Value::as_str) == Some(&*hex(id))
     }
 
-    /// The token with this note, and with its refresh token in it.
+    /// The token with this metadata, which takes the token's refresh token along.
     pub(super) fn attach_to(mut self, token: TokenData) -> TokenData {
         if let Some(refresh_token) = token.refresh_token() {
             self.0.insert(REFRESH_TOKEN.to_owned(), refresh_token.into());
         }
         let mut extra = token.extra().clone();
-        // An issuer has no say in it.
+        // Attack: an issuer could send this field, and so say which tokens the token was obtained with.
         extra.remove(FIELD);
         if !self.0.is_empty() {
             extra.insert(FIELD.to_owned(), Value::Object(self.0));
@@ -44,7 +44,7 @@ impl StepMetadata {
     }
 }
 
-/// The token without its note.
+/// The token without metadata, and with its refresh token again.
 pub(super) fn remove_from(token: &TokenData) -> TokenData {
     let Some(metadata) = token.extra().get(FIELD) else { return token.clone() };
     let mut extra = token.extra().clone();

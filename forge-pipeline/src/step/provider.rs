@@ -14,7 +14,7 @@ use http::StatusCode;
 use super::metadata::{self, StepMetadata};
 use super::{PipelineContext, Step};
 
-/// How a step gets its token. This is what the step's manager takes for a provider.
+/// The provider of a step's manager. It gets the tokens of the dependencies, and then calls the step's fetcher.
 pub(super) struct StepProvider {
     pub(super) pipeline: String,
     pub(super) name: String,
@@ -26,18 +26,18 @@ pub(super) struct StepProvider {
     definition: Mutex<Arc<StepDefinition>>,
     /// The definition with which a fetch failed last.
     failed_definition: Mutex<Option<Arc<StepDefinition>>>,
-    /// Its last token, and those of the dependencies with which it was obtained.
+    /// The token that was fetched last, and the tokens of the dependencies that it was obtained with.
     last_obtained: Mutex<Option<(TokenId, Vec<TokenId>)>>,
 }
 
 /// How a step is fetched, until a pipeline that is built later replaces it.
 pub(super) struct StepDefinition {
     pub(super) fetcher: Arc<dyn TokenFetcher>,
-    /// How long a fetch takes at most, with all that it needs.
+    /// The longest time that a fetch can take, with the fetches of the dependencies before it.
     pub(super) longest_fetch: Duration,
 }
 
-/// The tokens of the dependencies, in their order.
+/// The tokens of the dependencies, in the order of the dependencies.
 type DependencyTokens = Vec<Arc<Credential>>;
 
 #[async_trait]
@@ -100,13 +100,14 @@ impl StepProvider {
         *lock(&self.definition) = Arc::new(StepDefinition::new(fetcher, &self.dependencies));
     }
 
-    /// Whether the token is the last one, and was obtained with all of these.
+    /// Whether this token was fetched last, and was obtained with all of these tokens.
     pub(super) fn was_obtained_with(&self, token: TokenId, needed: &[TokenId]) -> bool {
         let last_obtained = lock(&self.last_obtained);
         let last = last_obtained.as_ref().filter(|(last, _)| *last == token);
         last.is_some_and(|(_, used)| needed.iter().all(|needed| used.contains(needed)))
     }
 
+    /// Calls the fetcher. After a 401 it renews the tokens of the dependencies and calls the fetcher once more.
     async fn fetch_with_renewal(
         &self,
         definition: &StepDefinition,
@@ -116,7 +117,8 @@ impl StepProvider {
             Err(error) if is_rejection(&error) => match self.renew_rejected(&tokens).await {
                 Ok(Some(renewed)) => (self.fetch(definition, &renewed).await, renewed),
                 Ok(None) => (Err(error), tokens),
-                // They cannot be renewed now: that is why there is no token.
+                // The renewal failed. Its error is the reason why there is no token, and it may be transient, so the
+                // caller gets it in place of the 401.
                 Err(cause) => {
                     self.report_failure(definition, error, &tokens);
                     return Err(cause);
@@ -137,7 +139,7 @@ impl StepProvider {
         }
     }
 
-    /// One call of the fetcher, within its time-out. Whatever it does, this returns.
+    /// Calls the fetcher once, within its time-out. A panic of the fetcher becomes an error.
     async fn fetch(
         &self,
         definition: &StepDefinition,
@@ -156,7 +158,7 @@ impl StepProvider {
                     StepMetadata::default().attach_to(token)
                 })
             }
-            // What it panicked with may be a secret.
+            // The payload of a panic may contain a secret.
             Ok(Err(_payload)) => Err(AuthenticationError::new("", AuthenticationErrorKind::Panicked)),
             Err(_elapsed) => Err(AuthenticationError::new("", AuthenticationErrorKind::Timeout)
                 .with_message(format!("the step took longer than {limit:?}"))),
@@ -168,8 +170,8 @@ impl StepProvider {
         Ok(try_join_all(tokens).await?.into_iter().map(|(credential, _)| credential).collect())
     }
 
-    /// The tokens that the endpoint has rejected, each with another one in its place where there is one;
-    /// `None`: there is not one.
+    /// The tokens of the dependencies after an endpoint has rejected them. A dependency that cannot get another token
+    /// keeps its token. `None` if no dependency can get another one.
     async fn renew_rejected(
         &self,
         rejected: &DependencyTokens,
@@ -206,7 +208,7 @@ impl StepProvider {
         })
     }
 
-    /// Tells the fetcher of its failure, which is named after the step.
+    /// Reports the failure to the fetcher, with the names of the pipeline and the step.
     fn report_failure(
         &self,
         definition: &StepDefinition,
@@ -216,12 +218,12 @@ impl StepProvider {
         let named = error.clone().or_step(&self.pipeline, &self.name);
         let context = self.context(tokens);
         let report = AssertUnwindSafe(|| definition.fetcher.on_fetch_error(&named, &context));
-        // A panic there must not take the place of what went wrong.
+        // A panic of the fetcher must not replace the error that it is called with.
         if catch_unwind(report).is_err() {
             tracing::warn!(
                 pipeline = self.pipeline,
                 step = self.name,
-                "a step panicked when told of its failure"
+                "`on_fetch_error` of a step panicked; the pipeline goes on with the error of the fetch"
             );
         }
         error
@@ -230,7 +232,7 @@ impl StepProvider {
 
 impl StepDefinition {
     fn new(fetcher: Arc<dyn TokenFetcher>, dependencies: &[Arc<Step>]) -> Self {
-        // The call, and once more after a 401.
+        // One call, and one more after a 401.
         let own = fetcher.timeout().saturating_mul(2);
         let before = dependencies.iter().map(|step| step.longest_fetch()).max().unwrap_or_default();
         Self { fetcher, longest_fetch: own.saturating_add(before) }
@@ -244,7 +246,7 @@ impl StepDefinition {
     }
 }
 
-/// Whether the endpoint may have refused the tokens that it was shown.
+/// Whether the endpoint may have rejected the tokens of the dependencies.
 fn is_rejection(error: &AuthenticationError) -> bool {
     error.status() == Some(StatusCode::UNAUTHORIZED)
 }

@@ -6,10 +6,10 @@ use super::HttpTokenFetcherBuilder;
 use crate::fetcher::{HttpTokenFetcher, InBody};
 
 impl HttpTokenFetcher<InBody> {
-    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
+    /// A step with this name that calls an endpoint below a base URL. All other settings have a default.
     ///
     /// ```
-    /// use forge_pipeline::BodyTokenFetcher;
+    /// use requestforge::BodyTokenFetcher;
     ///
     /// let user_token = BodyTokenFetcher::builder("user_token", "https://auth.example.com", "/v1/user/token")
     ///     .request_data([("username", "user@example.com"), ("password", "password123")])
@@ -17,7 +17,7 @@ impl HttpTokenFetcher<InBody> {
     ///     .request_headers_with(|context| [("X-App-Token", context.get_token_value("app_token"))])
     ///     .token_field("/data/token")
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn builder(
         name: impl Into<String>,
@@ -29,37 +29,37 @@ impl HttpTokenFetcher<InBody> {
 }
 
 impl HttpTokenFetcherBuilder<InBody> {
-    /// Where the token stands: the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901), as
-    /// in `/data/token`. So do the other fields.
+    /// The field with the token. A text that begins with `/` is a JSON pointer (RFC 6901), such as `/data/token`; any
+    /// other text is the name of a field. The other settings of fields follow the same rule.
     pub fn token_field(self, field: impl Into<String>) -> Self {
         self.with(|body| body.fields.access_token = field.into().into())
     }
 
-    /// Where the token's type stands.
+    /// The field with the token's type.
     pub fn token_type_field(self, field: impl Into<String>) -> Self {
         self.with(|body| body.fields.token_type = field.into().into())
     }
 
-    /// The type of a token whose answer names none: the first word of the `Authorization` header.
+    /// The token's type if the response has none. It is the first word of the `Authorization` header.
     pub fn default_token_type(self, token_type: impl Into<String>) -> Self {
         let token_type = token_type.into();
         self.check_token_type("default_token_type", &token_type)
             .with(|body| body.fields.default_token_type = token_type.into())
     }
 
-    /// Where the lifetime in seconds stands. A missing one means that the token does not expire.
+    /// The field with the lifetime in seconds. If the response has no lifetime, the token does not expire.
     pub fn expires_in_field(self, field: impl Into<String>) -> Self {
         self.with(|body| body.fields.expires_in = field.into().into())
     }
 
-    /// Where the moment of expiry stands, and how it is written, for answers that state no lifetime. Then
-    /// `expires_in_field` is not looked at.
+    /// The field with the time of expiry, and the format of that time, for responses without a lifetime. The step then
+    /// ignores `expires_in_field`.
     pub fn expires_at_field(self, field: impl Into<String>, format: TimeFormat) -> Self {
         self.with(|body| body.fields.expires_at = Some((field.into().into(), format)))
     }
 
-    /// Where the refresh token stands. Pipelines send none: it is for later steps, and for who gets the
-    /// token.
+    /// The field with the refresh token. The pipeline does not send it. Later steps and the caller of
+    /// [`execute`](crate::TokenFetchPipeline::execute) receive it.
     pub fn refresh_token_field(self, field: impl Into<String>) -> Self {
         self.with(|body| body.fields.refresh_token = field.into().into())
     }

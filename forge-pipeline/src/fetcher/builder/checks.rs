@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use crate::fetcher::{RequestFields, RequestValue};
 
-/// The endpoint always stays below the base URL.
+/// The URL of the call. It is always below the base URL, even if `endpoint` looks like a URL itself.
 pub(super) fn endpoint(
     base_url: &str,
     endpoint: &str,

@@ -9,11 +9,11 @@ use crate::fetcher::location::HeaderSource;
 use crate::fetcher::{HttpTokenFetcher, InHeader};
 
 impl HttpTokenFetcher<InHeader> {
-    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
+    /// A step with this name that calls an endpoint below a base URL. All other settings have a default.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use forge_pipeline::HeaderTokenFetcher;
+    /// use requestforge::HeaderTokenFetcher;
     ///
     /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
     ///     .depends_on(["user_token"])
@@ -21,7 +21,7 @@ impl HttpTokenFetcher<InHeader> {
     ///     .token_header("X-Session-Id")
     ///     .ttl(Duration::from_secs(1800))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn builder(
         name: impl Into<String>,
@@ -33,9 +33,9 @@ impl HttpTokenFetcher<InHeader> {
 }
 
 impl HttpTokenFetcherBuilder<InHeader> {
-    /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that is
-    /// no part of the token. The builder refuses `Set-Cookie`; use [`cookie`](Self::cookie) instead. Of the two
-    /// settings the last one counts.
+    /// The header with the token. The token's type in front of it, as in `Authorization: Bearer …`, is not part of
+    /// the token. The builder refuses `Set-Cookie`; use [`cookie`](Self::cookie) instead. Of the two settings the last
+    /// one counts.
     pub fn token_header(mut self, name: &str) -> Self {
         match token_header(name) {
             Ok(name) => self.with(|header| header.source = HeaderSource::Named(name)),
@@ -46,18 +46,16 @@ impl HttpTokenFetcherBuilder<InHeader> {
         }
     }
 
-    /// The cookie whose value is the token. Any of several `Set-Cookie` headers may set it (RFC 6265 5.2). The
-    /// name is case-sensitive, and the attributes are not part of the token. The token lives as long as the
-    /// cookie (`Max-Age`, else `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has
-    /// expired is an error.
+    /// The cookie whose value is the token. Any of several `Set-Cookie` headers may set it (RFC 6265 5.2). The name is
+    /// case-sensitive, and the attributes are not part of the token. The token lives as long as the cookie (`Max-Age`,
+    /// else `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has expired is an error.
     ///
     /// A client sends the token with `TokenAuth::auth_cookie`, and a later step with
-    /// [`cookie_header`](forge_core::TokenData::cookie_header). Neither checks `Domain`, `Path` and `Secure`: the
-    /// token goes to the URLs of its client or step, like any other token.
+    /// [`cookie_header`](forge_core::TokenData::cookie_header). Neither checks `Domain`, `Path` and `Secure`: they send
+    /// the token to the URLs of the client or the step, like any other token.
     ///
     /// ```
-    /// use forge_core::FetchContext;
-    /// use forge_pipeline::{BodyTokenFetcher, HeaderTokenFetcher};
+    /// use requestforge::{BodyTokenFetcher, FetchContext, HeaderTokenFetcher};
     ///
     /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
     ///     .request_data([("username", "user@example.com"), ("password", "password123")])
@@ -72,7 +70,7 @@ impl HttpTokenFetcherBuilder<InHeader> {
     ///     .depends_on(["session"])
     ///     .request_headers_with(|context| [("Cookie", jsessionid(context))])
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -83,7 +81,7 @@ impl HttpTokenFetcherBuilder<InHeader> {
         self.with(|header| header.source = HeaderSource::Cookie(name))
     }
 
-    /// The token's type: the first word of the `Authorization` header in which it is sent.
+    /// The token's type. It is the first word of the `Authorization` header that sends the token.
     pub fn token_type(self, token_type: impl Into<String>) -> Self {
         let token_type = token_type.into();
         self.check_token_type("token_type", &token_type).with(|header| header.token_type = token_type)
