@@ -186,10 +186,11 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Whether the token is of no use any more as soon as a token that it was obtained with is replaced or expires. See
+    /// The token is of no use any more as soon as a token that it was obtained with is replaced or expires. Default: it
+    /// outlives them. See
     /// [`TokenFetcher::dies_with_dependencies`](forge_core::TokenFetcher::dies_with_dependencies).
-    pub fn dies_with_dependencies(mut self, dies: bool) -> Self {
-        self.dies_with_dependencies = dies;
+    pub fn dies_with_dependencies(mut self) -> Self {
+        self.dies_with_dependencies = true;
         self
     }
 
