@@ -15,6 +15,6 @@
 //! ```
 
 pub use forge_pipeline::{
-    HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder, InBody, InHeader, RequestValue,
+    HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder, InBody, InHeader, RequestValue, SharedSteps,
     TokenFetchPipelineBuilder,
 };
