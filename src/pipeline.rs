@@ -29,6 +29,6 @@
 //! - Names of steps and the prefix of the keys must not contain `:`.
 
 pub use forge_pipeline::{
-    HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder, InBody, InHeader, RequestValue,
+    HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder, InBody, InHeader, RequestValue, SharedSteps,
     TokenFetchPipelineBuilder,
 };

@@ -12,6 +12,8 @@
 //! | move time in a test | `ManualClock` (feature `test-util`) |
 //! | check a storage of your own | `storage_conformance` (feature `test-util`) |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod auth_verdict;
 mod basic;
 mod cache_key;
@@ -98,3 +100,7 @@ pub use async_trait::async_trait;
 
 /// The crates whose types this API shows, in the versions that it uses.
 pub use {chrono, http};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
