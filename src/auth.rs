@@ -12,16 +12,16 @@
 //! | several of these | [`CompositeAuth`](crate::CompositeAuth) |
 //! | anything else | an [`AuthHook`] of your own, with `with_auth` |
 //!
-//! The client adds the credential only at the origin of the base URL, and at the origins that `with_credential_origin`
-//! names. If it gets no credential, it does not send the request.
+//! The client adds the credential only at the origin of the base URL, and at the origins that
+//! `with_credential_origin` names. If it gets no credential, it does not send the request.
 //!
 //! # After a 401
 //!
-//! A response with `invalid_token`, with another error or without a challenge rejects the token. The token source then
-//! renews the token once for all requests that carried it. The client sends each of them once more, if its body can be
-//! sent again. `insufficient_scope` and `invalid_request` never cause a renewal: a new token has the same rights. An
-//! [`AuthRetryStrategy`] decides how often and after which delay the client replays a request. The default is once, at
-//! once.
+//! A response with `invalid_token`, with another error or without a challenge rejects the token. The token source
+//! then renews the token once for all requests that carried it. The client sends each of them once more, if its
+//! body can be sent again. `insufficient_scope` and `invalid_request` never cause a renewal: a new token has the
+//! same rights. An [`AuthRetryStrategy`] decides how often and after which delay the client replays a request. The
+//! default is once, at once.
 //!
 //! # Without `HttpClient`
 //!

@@ -11,10 +11,11 @@
 //! # Ok::<_, serde_json::Error>(())
 //! ```
 //!
-//! `services.get("crm")?` returns the service. Its `client()` is a client, its `client_builder()` a builder for more
-//! settings, and its `token_manager()` the manager that the client uses.
+//! `services.get("crm")?` returns the service. Its `client()` is a client, its `client_builder()` a builder for
+//! more settings, and its `token_manager()` the manager that the client uses.
 //!
-//! The environment has the same fields as variables, in capitals behind a prefix. `HttpClient::from_env()` reads these:
+//! The environment has the same fields as variables, in capitals behind a prefix. `HttpClient::from_env()` reads
+//! these:
 //!
 //! ```sh
 //! REQUESTFORGE_BASE_URL=https://api.example.com
@@ -25,9 +26,9 @@
 //!
 //! # Secrets
 //!
-//! A file of settings contains no secret. It refers to one: `{ file = "…" }` or `{ env = "…" }`. A variable with `_FILE` at
-//! its end names the file of a secret. A secret in a file may rotate: the program reads it before each token call and
-//! before each connection to Redis, and it reads tokens, keys and logins again after a 401.
+//! A file of settings contains no secret. It refers to one: `{ file = "…" }` or `{ env = "…" }`. A variable with
+//! `_FILE` at its end names the file of a secret. A secret in a file may rotate: the program reads it before each
+//! token call and before each connection to Redis, and it reads tokens, keys and logins again after a 401.
 //!
 //! # Errors
 //!

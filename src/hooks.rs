@@ -6,8 +6,8 @@
 //! | [`ResponseHook`] | each response that the client does not retry, redirects included | [`RateLimitReader`](crate::RateLimitReader) |
 //! | [`ErrorHook`] | the error with which a call ends | |
 //!
-//! A request or response hook that fails stops the call. Wrap it in [`IgnoringFailures`] if the call must go on. The log
-//! of a client is no hook: see [`Logging`](crate::Logging).
+//! A request or response hook that fails stops the call. Wrap it in [`IgnoringFailures`] if the call must go on.
+//! The log of a client is no hook: see [`Logging`](crate::Logging).
 //!
 //! ```
 //! use requestforge::HttpClient;

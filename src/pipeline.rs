@@ -1,5 +1,5 @@
-//! The parts of a [`TokenFetchPipeline`](crate::TokenFetchPipeline): steps that are one HTTP call, and the places in their
-//! answers that hold the token.
+//! The parts of a [`TokenFetchPipeline`](crate::TokenFetchPipeline): steps that are one HTTP call, and the places
+//! in their answers that hold the token.
 //!
 //! ```
 //! use requestforge::pipeline::HttpMethod;
@@ -23,8 +23,8 @@
 //!   [`HeaderTokenFetcher`](crate::HeaderTokenFetcher) from a header or a cookie. For any other step implement
 //!   [`TokenFetcher`](crate::TokenFetcher).
 //! - If an API's token is a session cookie, send it with `TokenAuth::auth_cookie("JSESSIONID")`.
-//! - `depends_on` defines the order. The pipeline fetches steps that do not need each other at the same time. The last
-//!   step's token is the result, and `build()` rejects a step that the last one does not need.
+//! - `depends_on` defines the order. The pipeline fetches steps that do not need each other at the same time. The
+//!   last step's token is the result, and `build()` rejects a step that the last one does not need.
 //! - If the pipeline has a shared storage, give that to the manager around it too: then one process of all fetches.
 //! - Names of steps and the prefix of the keys must not contain `:`.
 

@@ -1,5 +1,5 @@
-//! Storages: the ones here, and the capabilities that a [`TokenStorage`](crate::TokenStorage) of your own may offer beyond
-//! its four methods.
+//! Storages: the ones here, and the capabilities that a [`TokenStorage`](crate::TokenStorage) of your own may offer
+//! beyond its four methods.
 //!
 //! # Redis
 //!
@@ -12,15 +12,16 @@
 //! | invalidations reach all processes | in milliseconds | in milliseconds; one that was missed in a failover, within seconds | as with Sentinel |
 //! | a refresh token is sent once | yes | unless a failover loses the mark on it | as with Sentinel |
 //!
-//! - A Redis that fails stops no program. The storage logs a warning (`tracing`, level WARN), so install a subscriber.
+//! - A Redis that fails stops no program. The storage logs a warning (`tracing`, level WARN), so install a
+//!   subscriber.
 //! - Users, passwords that rotate and certificates are settings of the builder.
 //! - Raise `command_timeout` above its 100 ms if the way to Redis is long, or the machine is crowded.
-//! - Processes share refresh tokens too. A process does not send a refresh token that another one may have sent: it uses
-//!   the full grant (`refresh_when_contested` changes that).
-//! - Let each region have its own Redis: then there is one token call per expiry and region. Never share rotating refresh
-//!   tokens across regions: an issuer takes a second use for theft.
-//! - The record is the JSON that the documentation of the Python library of the same name proposes, so that programs of
-//!   that library can share tokens with yours.
+//! - Processes share refresh tokens too. A process does not send a refresh token that another one may have sent: it
+//!   uses the full grant (`refresh_when_contested` changes that).
+//! - Let each region have its own Redis: then there is one token call per expiry and region. Never share rotating
+//!   refresh tokens across regions: an issuer takes a second use for theft.
+//! - The record is the JSON that the documentation of the Python library of the same name proposes, so that
+//!   programs of that library can share tokens with yours.
 //!
 //! # Encryption
 //!
@@ -44,17 +45,17 @@
 //! # }
 //! ```
 //!
-//! One key writes, and others may read. Let a new key read everywhere before it writes anywhere: then no rotation costs a
-//! token call. A record that no key opens is a miss. Give encrypted records a prefix of their own. The documentation of
-//! `EncryptedTokenStorage` lists all that stays in the clear.
+//! One key writes, and others may read. Let a new key read everywhere before it writes anywhere: then no rotation
+//! costs a token call. A record that no key opens is a miss. Give encrypted records a prefix of their own. The
+//! documentation of `EncryptedTokenStorage` lists all that stays in the clear.
 //!
 //! # A storage of your own
 //!
 //! A storage without capabilities works. [`TokenLeases`] lets one process at a time fetch, [`CompareAndDelete`]
-//! removes a rejected token and nothing newer, and [`Generations`] announces changes, so that hits need no read. If your
-//! storage holds text, [`TokenData::to_record`](crate::TokenData::to_record) returns the text to keep. In its tests
-//! `storage_conformance::check(storage, "prefix:").await` (feature `test-util`) tells whether the storage keeps its
-//! promises.
+//! removes a rejected token and nothing newer, and [`Generations`] announces changes, so that hits need no read. If
+//! your storage holds text, [`TokenData::to_record`](crate::TokenData::to_record) returns the text to keep. In its
+//! tests `storage_conformance::check(storage, "prefix:").await` (feature `test-util`) tells whether the storage
+//! keeps its promises.
 //!
 //! ```
 //! use std::collections::HashMap;

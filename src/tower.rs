@@ -23,8 +23,8 @@
 //!
 //! # gRPC
 //!
-//! Over gRPC a rejection is a status of its own, which [`grpc_verdict`] reads. The bodies of tonic cannot be copied, so the
-//! layer does not replay a rejected call. The next call has the new token:
+//! Over gRPC a rejection is a status of its own, which [`grpc_verdict`] reads. The bodies of tonic cannot be
+//! copied, so the layer does not replay a rejected call. The next call has the new token:
 //!
 //! ```
 //! use requestforge::TokenManager;
