@@ -25,7 +25,7 @@ use crate::rt::Mutex;
 /// | --- | --- |
 /// | [`storage`](Self::storage) | none: the token stays in this manager |
 /// | [`cache_key`](Self::cache_key) | the provider's |
-/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](TokenProvider::longest_fetch), else 30 s |
+/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](forge_core::CachingProvider::max_fetch_duration), else 30 s |
 /// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
 /// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
 /// | [`max_retry_after`](Self::max_retry_after) | 5 min without a valid token, up to an hour with one |

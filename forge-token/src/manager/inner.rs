@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, TokenProvider, TokenStorage};
+use forge_core::{
+    AuthenticationError, AuthenticationErrorKind, CachingProvider, TokenData, TokenProvider,
+    TokenRequirement, TokenStorage,
+};
 
 use super::clock::ManagerClock;
 use super::failures::Failures;
@@ -66,7 +69,8 @@ impl Inner {
     }
 
     pub(super) fn fetch_timeout(&self) -> Duration {
-        self.fetch_timeout.or_else(|| self.provider.longest_fetch()).unwrap_or(DEFAULT_FETCH_TIMEOUT)
+        let of_provider = || self.provider.caching().and_then(CachingProvider::max_fetch_duration);
+        self.fetch_timeout.or_else(of_provider).unwrap_or(DEFAULT_FETCH_TIMEOUT)
     }
 
     /// How long a flight may take: the fetch, and then what keeps its token. See `keeping.rs`.
@@ -84,5 +88,23 @@ impl Inner {
     /// An id that no other living manager has.
     pub(super) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
+    }
+
+    /// Calls the provider for a token by the full grant.
+    pub(super) async fn fetch_from_provider(
+        &self,
+        requirement: TokenRequirement,
+    ) -> Result<TokenData, AuthenticationError> {
+        match self.provider.caching() {
+            Some(caching) => caching.fetch_token_for(requirement).await,
+            None => self.provider.fetch_token().await,
+        }
+    }
+
+    pub(super) async fn forget_provider_token(&self) -> Result<(), AuthenticationError> {
+        match self.provider.caching() {
+            Some(caching) => caching.forget_token().await,
+            None => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ mod caller;
 mod catch_panic;
 mod clock;
 mod cool_down;
+mod dependency;
 mod entry;
 mod failures;
 mod get_token;
@@ -29,11 +30,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, ClockReading, Credential, TokenData, TokenId,
-    TokenProvider, TokenRequirement, TokenSource, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ClockReading, Credential, TokenData, TokenProvider,
+    TokenRequirement, TokenSource, async_trait,
 };
 
 pub use builder::TokenManagerBuilder;
+pub use dependency::TokenDependency;
 pub use provenance::TokenProvenance;
 pub use status::TokenStatus;
 
@@ -54,7 +56,7 @@ use slot::{Claim, Entry};
 /// A token is renewed in the background before it expires, by the first use within its
 /// [advisory window](TokenManagerBuilder::advisory_window); a failure leaves it where it is. Callers
 /// wait only when no valid token is at hand. After a failure nothing is fetched for a while, and who
-/// needs a token is told at once:
+/// needs a token is forgotten at once:
 ///
 /// | failure (see [`AuthenticationError::is_transient`]) | cool-down |
 /// | --- | --- |
@@ -127,16 +129,6 @@ impl TokenManager {
         self.look(|entry| look(entry.credential().token()))
     }
 
-    /// As [`cached`](Self::cached), but without starting a background renewal if the goal is not `Any`.
-    /// Otherwise the caller would join that renewal, which may end without trying the full grant.
-    fn peek(&self, goal: RenewalGoal) -> Option<Arc<Credential>> {
-        if goal == RenewalGoal::VALID {
-            return self.cached();
-        }
-        let hit = self.0.slot.hit(self.0.clock.now(), |_| ())?;
-        hit.as_deref().map(|entry| Arc::clone(entry.credential()))
-    }
-
     #[inline]
     fn look<R>(&self, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         let now = self.0.clock.now();
@@ -187,31 +179,6 @@ impl TokenManager {
         GetToken::new(self)
     }
 
-    /// A token that will do, and where it came from. For the demand [`Valid`](TokenRequirement::Valid) as
-    /// [`get_token`](Self::get_token), for [`New`](TokenRequirement::New) as [`force_refresh`](Self::force_refresh);
-    /// for the others a valid token with another identity if slot or storage has one, else a new one.
-    ///
-    /// After a rejection [`refresh_rejected`](Self::refresh_rejected) says more.
-    ///
-    /// # Errors
-    ///
-    /// No such token could be had.
-    pub async fn get_token_for(
-        &self,
-        demand: TokenRequirement,
-    ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
-        let goal = match demand {
-            TokenRequirement::Valid | TokenRequirement::NewerThan(_) => RenewalGoal::Obtain(demand),
-            TokenRequirement::OtherThan(rejected) => self.goal_after_rejection(rejected),
-            _ => RenewalGoal::NEW,
-        };
-        match self.peek(goal).filter(|hit| goal.accepts(hit.id())) {
-            Some(hit) => Ok((hit, TokenProvenance::Cached)),
-            None if goal == RenewalGoal::VALID => self.get_token_slow().await,
-            None => self.wait_for_token(goal, self.0.deadline()).await,
-        }
-    }
-
     /// What [`get_token`](Self::get_token) does when the slot has nothing.
     async fn get_token_slow(&self) -> TokenResult {
         if !rt::is_running() {
@@ -227,32 +194,6 @@ impl TokenManager {
         self.wait_for_token(RenewalGoal::VALID, deadline).await
     }
 
-    /// A valid token, if this manager or its storage has one. Fetches nothing.
-    pub async fn find_token(&self) -> Option<Arc<Credential>> {
-        if let Some(hit) = self.cached() {
-            return Some(hit);
-        }
-        if !rt::is_running() {
-            return None;
-        }
-        let stored = self.0.deadline().bound(self.0.read_storage()).await.ok()??;
-        Some(Arc::clone(stored.credential()))
-    }
-
-    /// Forgets this token, here and in the storage, if that still is the one they have. For a token that
-    /// is known to be of no use, before anybody has sent it.
-    pub async fn discard_token(&self, id: TokenId) {
-        let is_last_way = !self.0.provider.has_full_grant()
-            && self.0.slot.entry().is_some_and(|entry| {
-                entry.id() == id && entry.credential().token().refresh_token().is_some()
-            });
-        self.0.slot.discard(id);
-        // Deleting the record would lose the refresh token, which is the only way to a token.
-        if !is_last_way {
-            self.0.delete_if(id).await;
-        }
-    }
-
     /// Forgets the token, here and in the storage, so that the next call of
     /// [`get_token`](Self::get_token) fetches one. Its refresh token is forgotten as well: a provider without
     /// a [full grant](TokenProvider::has_full_grant) needs a new login after this. A fetch that is under way
@@ -260,8 +201,7 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// The storage, or a provider that keeps tokens, could not be told; here the token is forgotten all the
-    /// same.
+    /// The storage, or a provider that keeps tokens, did not forget the token. This manager forgets it all the same.
     pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
         let forget = || {
             self.0.single_flight.detach(|| {
@@ -274,8 +214,8 @@ impl TokenManager {
             return Err(self.0.no_runtime());
         }
         // Before the storage: whoever fetches in between must not store what the provider kept.
-        let told = self.0.deadline().bound(self.0.provider.forget_token()).await;
-        let told = told.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
+        let forgotten = self.0.deadline().bound(self.0.forget_provider_token()).await;
+        let forgotten = forgotten.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
         let deleted = match &self.0.storage {
             Some(storage) => {
                 // Not while a flight stores: what it fetched before this call must not outlive it.
@@ -287,7 +227,7 @@ impl TokenManager {
         // A flight that began meanwhile may have read the storage, or asked the provider, before.
         forget();
         deleted.map_err(|error| self.0.error(AuthenticationErrorKind::Storage).with_source(error))?;
-        told.map_err(|error| error.or_service_name(self.0.provider.service_name()))
+        forgotten.map_err(|error| error.or_service_name(self.0.provider.service_name()))
     }
 
     /// Fetches a new token by the full grant, whatever is cached, or by the refresh token if the provider has
@@ -317,28 +257,7 @@ impl TokenManager {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        Ok(self.get_token_instead_of(rejected).await?.map(|(credential, _)| credential))
-    }
-
-    /// As [`refresh_rejected`](Self::refresh_rejected), and where the credential came from.
-    ///
-    /// # Errors
-    ///
-    /// The renewal failed.
-    pub async fn get_token_instead_of(
-        &self,
-        rejected: &Credential,
-    ) -> Result<Option<(Arc<Credential>, TokenProvenance)>, AuthenticationError> {
-        let goal = self.goal_after_rejection(rejected.id());
-        let is_another = |credential: &Credential| credential.id() != rejected.id();
-        if let Some(current) = self
-            .peek(RenewalGoal::Obtain(TokenRequirement::OtherThan(rejected.id())))
-            .filter(|current| is_another(current))
-        {
-            return Ok(Some((current, TokenProvenance::Cached)));
-        }
-        let obtained = self.wait_for_token_unless_paused(goal, self.0.deadline()).await?;
-        Ok(obtained.filter(|(credential, _)| is_another(credential)))
+        Ok(self.as_dependency().get_token_instead_of(rejected).await?.map(|(credential, _)| credential))
     }
 
     /// Tells the manager that an API has rejected this credential; see [`TokenSource::mark_rejected`]. While
@@ -354,11 +273,6 @@ impl TokenManager {
     #[must_use]
     pub fn next_renewal_in(&self) -> Duration {
         self.0.next_renewal_in()
-    }
-
-    fn goal_after_rejection(&self, rejected: TokenId) -> RenewalGoal {
-        self.0.mark_rejected(rejected);
-        RenewalGoal::Obtain(TokenRequirement::OtherThan(rejected))
     }
 
     /// Gets a token before the first request needs it, trying again after transient failures as long

@@ -1,14 +1,13 @@
-/// Where a token came from; see [`TokenManager::get_token_for`](crate::TokenManager::get_token_for) and
-/// [`TokenManager::get_token_instead_of`](crate::TokenManager::get_token_instead_of).
+/// Where a token came from; see [`TokenDependency`](crate::TokenDependency).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenProvenance {
-    /// It was there, in the manager or the storage.
+    /// The manager or the storage had it.
     Cached,
-    /// Somebody else had begun to fetch or refresh it.
+    /// A fetch or a refresh brought it that another caller had begun.
     Joined,
-    /// It was fetched for this caller.
+    /// A fetch for this caller brought it.
     Fetched,
-    /// It was refreshed for this caller.
+    /// A refresh for this caller brought it.
     Refreshed,
 }

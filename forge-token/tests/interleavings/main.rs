@@ -359,7 +359,7 @@ fn inv11_what_was_read_before_an_invalidation_does_not_stand_in_for_the_storage_
                     spawn(async move {
                         world::pause().await;
                         if is_found {
-                            manager.find_token().await;
+                            manager.as_dependency().find_token().await;
                         } else {
                             manager.get_token().await.expect("a token");
                         }
@@ -401,7 +401,7 @@ fn inv11_what_was_discarded_while_it_was_compared_with_the_storage_is_not_handed
                 }
             });
             world::pause().await;
-            manager.discard_token(discarded.id()).await;
+            manager.as_dependency().discard_token(discarded.id()).await;
             for _ in 0..2 {
                 assert_ne!(manager.get_token().await.expect("a token").id(), discarded.id());
                 world::pause().await;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
 use forge_core::{
-    AuthenticationError, CompareAndDelete, CoolDown, CoolDownPolicy, Credential, Generation, LeaseOutcome,
-    LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
-    TokenProvider, TokenStorage, async_trait,
+    AuthenticationError, CachingProvider, CompareAndDelete, CoolDown, CoolDownPolicy, Credential, Generation,
+    LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId, TokenLease,
+    TokenLeases, TokenProvider, TokenStorage, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use shuttle::future::{block_on, spawn, yield_now};
@@ -135,6 +135,13 @@ impl TokenProvider for HoardingProvider {
         Ok(TokenData::new(format!("t{number}")))
     }
 
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CachingProvider for HoardingProvider {
     async fn forget_token(&self) -> Result<(), AuthenticationError> {
         yield_now().await;
         *self.at_hand.lock().expect("no panic") = None;

@@ -67,8 +67,7 @@ impl Driver {
             tracing::debug!(service, %error, ?state, "the refresh failed; falling back to the full grant");
         }
         let requirement = manager.requirement_for_provider(*goal);
-        let error = match call_provider(manager.provider.fetch_token_for(requirement), lease, publisher).await
-        {
+        let error = match call_provider(manager.fetch_from_provider(requirement), lease, publisher).await {
             Ok(token) => return self.take_issued(token, GrantKind::Full),
             // An error with a step comes from that step's manager, whose service has another name.
             Err(error) if error.step().is_some() => error,
