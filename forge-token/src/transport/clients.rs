@@ -16,13 +16,13 @@ use super::TokenConnection;
 /// waits until its time-out. So each runtime has a pool of its own.
 #[derive(Default)]
 pub(super) struct Clients {
-    keeping: Mutex<Vec<Keeping>>,
+    keeping: Mutex<Vec<PooledClient>>,
     /// A client that pools nothing: each call opens a connection, so all runtimes can share the client.
     opening: OnceLock<Client>,
 }
 
 /// A client that keeps its connections.
-struct Keeping {
+struct PooledClient {
     /// The runtime that drives the connections; `None`: there was no call yet.
     runtime: Option<Id>,
     client: Client,
@@ -43,7 +43,7 @@ impl Clients {
     ) -> Result<(), ConfigError> {
         if self.keeping().is_empty() {
             let client = build()?;
-            self.keeping().push(Keeping { runtime: None, client, used_at: Instant::now() });
+            self.keeping().push(PooledClient { runtime: None, client, used_at: Instant::now() });
         }
         Ok(())
     }
@@ -99,17 +99,17 @@ impl Clients {
             keeping.swap_remove(unused);
         }
         if keeping.len() < MAX_KEEPING {
-            keeping.push(Keeping { runtime: Some(runtime), client: client.clone(), used_at: now });
+            keeping.push(PooledClient { runtime: Some(runtime), client: client.clone(), used_at: now });
         }
         client
     }
 
-    fn keeping(&self) -> MutexGuard<'_, Vec<Keeping>> {
+    fn keeping(&self) -> MutexGuard<'_, Vec<PooledClient>> {
         self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Keeping {
+impl PooledClient {
     fn is_unused(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.used_at) > MAX_UNUSED
     }

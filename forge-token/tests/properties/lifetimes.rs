@@ -22,15 +22,15 @@ use crate::{at_once, seed};
 
 /// What is known of a token by true time.
 #[derive(Clone, Copy, Debug)]
-struct Issued {
+struct IssuedToken {
     lifetime: Option<i64>,
-    sent: Reading,
-    landed: Reading,
+    sent: ClockDrift,
+    answered: ClockDrift,
 }
 
 /// True time, and how far the clocks have gone away from it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Reading {
+struct ClockDrift {
     truth: i64,
     /// Sum of all suspends so far: how far the monotonic clock is behind.
     asleep: i64,
@@ -41,19 +41,19 @@ struct Reading {
 }
 
 struct Outside {
-    now: Reading,
+    now: ClockDrift,
     lifetime: Option<i64>,
     say_when: bool,
     refreshable: bool,
     health: Health,
     call: (i64, i64, i64),
     refresh_token: Option<String>,
-    issued: HashMap<String, Issued>,
+    issued: HashMap<String, IssuedToken>,
     last: Option<Outcome>,
     failures_in_a_row: u32,
     calls: usize,
     /// The token that was issued last.
-    at_hand: Option<Issued>,
+    at_hand: Option<IssuedToken>,
     /// A refresh token that was sent, and of which nobody knows whether the server has replaced it.
     in_doubt: Option<String>,
     /// A refresh token with which an attempt has ended because of `Retry-After`.
@@ -62,7 +62,7 @@ struct Outside {
 
 /// How long the token at hand can be handed out.
 #[derive(Clone, Copy)]
-enum Lasts {
+enum TokenLifetime {
     /// There is none.
     Not,
     /// So many milliseconds.
@@ -74,10 +74,10 @@ enum Lasts {
 /// How the last call ended.
 #[derive(Clone, Copy)]
 enum Outcome {
-    Token(Issued),
+    Token(IssuedToken),
     /// With how long the manager has to stand back at least, in monotonic time; `None`: the same
     /// attempt may go on.
-    Failure(Reading, Option<i64>),
+    Failure(ClockDrift, Option<i64>),
 }
 
 struct World {
@@ -92,7 +92,7 @@ impl World {
         Arc::new(Self {
             clock: Arc::new(ManualClock::new()),
             outside: Mutex::new(Outside {
-                now: Reading::default(),
+                now: ClockDrift::default(),
                 lifetime: Some(HOUR),
                 say_when: true,
                 refreshable: false,
@@ -122,7 +122,7 @@ impl World {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Reading {
+    fn now(&self) -> ClockDrift {
         self.outside().now
     }
 
@@ -175,7 +175,7 @@ impl World {
         let asleep = outside.now.asleep - issued.sent.asleep;
         let set_back = (issued.sent.stepped - outside.now.stepped).max(0);
         // A call that takes time may be counted from its end by the monotonic clock.
-        let call = issued.landed.truth - issued.sent.truth;
+        let call = issued.answered.truth - issued.sent.truth;
         let skew = asleep.min(set_back) + call;
         prop_assert!(
             overdue < skew.max(1),
@@ -199,7 +199,7 @@ impl World {
     /// No call comes before its time: neither a renewal nor a repetition.
     fn check_call(&self) {
         let outside = self.outside();
-        let monotonic = |reading: Reading| reading.truth - reading.asleep;
+        let monotonic = |reading: ClockDrift| reading.truth - reading.asleep;
         let (since, at_least) = match outside.last {
             Some(Outcome::Failure(at, Some(stand_back))) => (monotonic(at), stand_back),
             Some(Outcome::Token(issued)) if issued.sent.jolts == outside.now.jolts => {
@@ -252,7 +252,7 @@ impl Server {
 
         let mut outside = world.outside();
         outside.calls += 1;
-        let landed = outside.now;
+        let answered = outside.now;
         if outside.health == Health::Well && refresh_token.is_some() && outside.refresh_token.is_none() {
             // Dead. The same attempt goes on with the full grant.
             outside.last = Some(Outcome::Failure(sent, None));
@@ -263,7 +263,7 @@ impl Server {
             world.break_with("inv25: a refresh token in doubt is sent again".to_owned());
         }
         if outside.health != Health::Well {
-            return Err(outside.fail(landed, refresh_token));
+            return Err(outside.fail(answered, refresh_token));
         }
         if refresh_token.is_some_and(|given| outside.refresh_token.as_deref() != Some(given)) {
             world.break_with("not the last refresh token".to_owned());
@@ -277,7 +277,7 @@ impl Server {
             sent.jolts = u32::MAX;
         }
         let name = format!("t{}", outside.calls);
-        let issued = Issued { lifetime: outside.lifetime, sent, landed };
+        let issued = IssuedToken { lifetime: outside.lifetime, sent, answered };
         outside.issued.insert(name.clone(), issued);
         outside.last = Some(Outcome::Token(issued));
         outside.at_hand = Some(issued);
@@ -298,7 +298,7 @@ impl Server {
 }
 
 impl Outside {
-    fn fail(&mut self, now: Reading, refresh_token: Option<&str>) -> AuthenticationError {
+    fn fail(&mut self, now: ClockDrift, refresh_token: Option<&str>) -> AuthenticationError {
         let is_permanent = self.health == Health::Permanent;
         let lasts = self.lasts(now);
         let error = match self.health {
@@ -314,18 +314,18 @@ impl Outside {
         };
         let stand_back = if let Health::RetryAfter(seconds) = self.health {
             let heeded = match lasts {
-                Lasts::Millis(millis) => millis.clamp(5 * MINUTE, HOUR),
-                Lasts::Not | Lasts::Unknown => 5 * MINUTE,
+                TokenLifetime::Millis(millis) => millis.clamp(5 * MINUTE, HOUR),
+                TokenLifetime::Not | TokenLifetime::Unknown => 5 * MINUTE,
             };
             (seconds * SECOND).min(heeded)
         } else {
             let first = if is_permanent { 10 * SECOND } else { SECOND / 4 };
             let backed_off = (first << self.failures_in_a_row.min(8)).min(MINUTE) / 2;
             match lasts {
-                Lasts::Not => backed_off,
+                TokenLifetime::Not => backed_off,
                 // A back-off ends with the token at hand.
-                Lasts::Millis(millis) => backed_off.min(millis),
-                Lasts::Unknown => 0,
+                TokenLifetime::Millis(millis) => backed_off.min(millis),
+                TokenLifetime::Unknown => 0,
             }
         };
         if let Some(refresh_token) = refresh_token
@@ -341,7 +341,7 @@ impl Outside {
 
     /// What follows a refresh that has failed: the same attempt goes on, unless there is a valid token, or the
     /// server has asked for patience for the first time.
-    fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: Lasts) -> bool {
+    fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: TokenLifetime) -> bool {
         if self.health == Health::Permanent {
             return true;
         }
@@ -349,9 +349,9 @@ impl Outside {
         let asks_for_patience = matches!(self.health, Health::RetryAfter(_));
         let was_patient = self.was_patient_with.as_deref() == Some(refresh_token);
         match lasts {
-            Lasts::Millis(_) => return false,
-            Lasts::Unknown => return true,
-            Lasts::Not => {}
+            TokenLifetime::Millis(_) => return false,
+            TokenLifetime::Unknown => return true,
+            TokenLifetime::Not => {}
         }
         if asks_for_patience {
             self.was_patient_with = Some(refresh_token.to_owned());
@@ -359,20 +359,20 @@ impl Outside {
         !asks_for_patience || was_patient
     }
 
-    fn lasts(&self, now: Reading) -> Lasts {
-        let Some(issued) = self.at_hand else { return Lasts::Not };
-        let Some(lifetime) = issued.lifetime else { return Lasts::Millis(i64::MAX) };
+    fn lasts(&self, now: ClockDrift) -> TokenLifetime {
+        let Some(issued) = self.at_hand else { return TokenLifetime::Not };
+        let Some(lifetime) = issued.lifetime else { return TokenLifetime::Millis(i64::MAX) };
         let usable = lifetime - (30 * SECOND).min(lifetime / 2);
         // A slow call may be counted from its end.
-        let slack = issued.landed.truth - issued.sent.truth + 2;
+        let slack = issued.answered.truth - issued.sent.truth + 2;
         let left = usable - (now.truth - issued.sent.truth);
         if issued.sent.jolts != now.jolts
-            || issued.landed.stepped != issued.sent.stepped
+            || issued.answered.stepped != issued.sent.stepped
             || left.abs() <= slack
         {
-            return Lasts::Unknown;
+            return TokenLifetime::Unknown;
         }
-        if left > 0 { Lasts::Millis(left - slack) } else { Lasts::Not }
+        if left > 0 { TokenLifetime::Millis(left - slack) } else { TokenLifetime::Not }
     }
 }
 
@@ -528,10 +528,10 @@ async fn inv08_tokens_that_have_expired_on_arrival_are_no_loop_of_calls() {
 }
 
 /// Says the same token again and again, as caches in front of a token endpoint do.
-struct SameAgain(Mutex<usize>, TokenData);
+struct SameTokenProvider(Mutex<usize>, TokenData);
 
 #[async_trait]
-impl TokenProvider for SameAgain {
+impl TokenProvider for SameTokenProvider {
     fn service_name(&self) -> &'static str {
         "the same again"
     }
@@ -551,7 +551,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
         TokenData::new("t").with_expires_at(now + Duration::from_secs(3600)),
     ] {
         let clock = Arc::new(ManualClock::new());
-        let provider = Arc::new(SameAgain(Mutex::new(0), token));
+        let provider = Arc::new(SameTokenProvider(Mutex::new(0), token));
         let manager = TokenManager::builder(Arc::clone(&provider))
             .clock(Arc::clone(&clock) as _)
             .build()
@@ -569,7 +569,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
 
 #[tokio::test]
 async fn inv08_a_token_that_no_header_can_carry_is_no_loop_of_calls() {
-    let provider = Arc::new(SameAgain(Mutex::new(0), TokenData::new("a\r\nb")));
+    let provider = Arc::new(SameTokenProvider(Mutex::new(0), TokenData::new("a\r\nb")));
     let clock = Arc::new(ManualClock::new());
     let manager = TokenManager::builder(Arc::clone(&provider)).clock(clock).build().expect("a manager");
     for _ in 0..1_000 {
