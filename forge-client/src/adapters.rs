@@ -12,48 +12,48 @@ use forge_core::{AuthVerdict, AuthenticationError, ConfigError};
 use url::Url;
 
 use crate::ExaminedResponse;
-use crate::auth::{Auth, CallAuth, Next, Scheme};
+use crate::auth::{Auth, AuthPlan, CallAuth, Next};
 use crate::target::{Origin, absolute};
-use crate::warnings::{warn_of_exclusions, warn_of_plain_http};
+use crate::warnings::{warn_about_exclusions, warn_about_plain_http};
 
 /// What authenticates, and at which origins: what both adapters are told.
-pub(crate) struct Settings {
+pub(crate) struct AdapterSettings {
     auth: Auth,
     origins: Vec<String>,
     plain_http_credentials: bool,
 }
 
-impl Settings {
+impl AdapterSettings {
     fn new(auth: Auth) -> Self {
         Self { auth, origins: Vec::new(), plain_http_credentials: false }
     }
 
-    fn build(self) -> Result<(Scheme, Vec<Url>), ConfigError> {
+    fn build(self) -> Result<(AuthPlan, Vec<Url>), ConfigError> {
         if self.origins.is_empty() {
             return Err(ConfigError::new("origin", "at least one: credentials belong to an origin"));
         }
         let origins: Vec<Url> =
             self.origins.iter().map(|origin| absolute("origin", origin)).collect::<Result<_, _>>()?;
-        let scheme = self.auth.build()?;
+        let plan = self.auth.build()?;
         if !self.plain_http_credentials {
             let origins: Vec<Origin> = origins.iter().map(Origin::of).collect();
-            warn_of_plain_http(&origins, "`plain_http_credentials`");
+            warn_about_plain_http(&origins, "`plain_http_credentials`");
         }
-        warn_of_exclusions(&scheme, None);
-        Ok((scheme, origins))
+        warn_about_exclusions(&plan, None);
+        Ok((plan, origins))
     }
 }
 
 /// Without the origins, which were not checked yet: one may hold a password.
-impl fmt::Debug for Settings {
+impl fmt::Debug for AdapterSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("auth", &self.auth).finish_non_exhaustive()
+        f.debug_struct("AdapterSettings").field("auth", &self.auth).finish_non_exhaustive()
     }
 }
 
 /// Has the token source renew a rejected credential, after the schedule's first delay. Returns the delay before
 /// the replay; `None` if the request is not replayed.
-async fn settle(
+async fn decide_replay(
     auth: &mut CallAuth<'_>,
     verdict: AuthVerdict,
     response: &ExaminedResponse<'_>,

@@ -4,27 +4,27 @@ mod bare;
 mod call;
 mod composite;
 mod exclusions;
-mod fixed;
+mod fixed_header;
 mod hook;
-mod scheme;
+mod plan;
 mod session;
 mod strategy;
 mod token_auth;
 
 pub(crate) use bare::BareRequest;
-pub(crate) use call::{CallAuth, CallAuthOptions, Instead};
-pub(crate) use fixed::Fixed;
-pub(crate) use scheme::Scheme;
+pub(crate) use call::{AuthOverride, CallAuth, CallAuthOptions};
+pub(crate) use fixed_header::FixedHeader;
+pub(crate) use plan::AuthPlan;
 pub(crate) use session::{Next, ReplaySchedule};
 
 pub use composite::CompositeAuth;
-pub use fixed::{ApiKeyAuth, BasicAuth};
+pub use fixed_header::{ApiKeyAuth, BasicAuth};
 pub use hook::{AuthHook, AuthRequest};
-pub use scheme::Auth;
+pub use plan::Auth;
 pub use strategy::{
     AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
 };
 pub use token_auth::TokenAuth;
 
 use session::AuthSession;
-use token_auth::BoundTokenAuth;
+use token_auth::CheckedTokenAuth;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use crate::auth::Scheme;
+use crate::auth::AuthPlan;
 use crate::breaker::CircuitBreaker;
 use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hooks::Hooks;
@@ -58,7 +58,7 @@ pub(crate) struct Inner {
     pub(crate) base_url: BaseUrl,
     pub(crate) default_headers: HeaderMap,
     pub(crate) trust: Trust,
-    pub(crate) authentication: Option<Arc<Scheme>>,
+    pub(crate) authentication: Option<Arc<AuthPlan>>,
     pub(crate) max_redirects: Option<u32>,
     pub(crate) timeout: Duration,
     pub(crate) hooks: Hooks,

@@ -13,7 +13,7 @@ use forge_core::ConfigError;
 use http::{HeaderName, HeaderValue};
 
 use self::settings::Settings;
-use crate::auth::{ApiKeyAuth, Auth, Scheme};
+use crate::auth::{ApiKeyAuth, Auth, AuthPlan};
 use crate::client::Inner;
 use crate::header::header;
 use crate::target::{BaseUrl, Origin, absolute};
@@ -64,7 +64,7 @@ pub struct HttpClientConfigBuilder<T = HttpClientConfig> {
     credential_origins: Vec<String>,
     auth: Option<Auth>,
     api_key: Option<ApiKeyAuth>,
-    invalid: Option<ConfigError>,
+    first_error: Option<ConfigError>,
     makes: PhantomData<fn() -> T>,
 }
 
@@ -83,7 +83,7 @@ impl HttpClientConfigBuilder {
     ///
     /// Names the setting that cannot be.
     pub fn build(self) -> Result<HttpClientConfig, HttpClientError> {
-        self.finish()
+        self.build_config()
     }
 }
 
@@ -96,7 +96,7 @@ impl<T> Clone for HttpClientConfigBuilder<T> {
             credential_origins: self.credential_origins.clone(),
             auth: self.auth.clone(),
             api_key: self.api_key.clone(),
-            invalid: self.invalid.clone(),
+            first_error: self.first_error.clone(),
             makes: PhantomData,
         }
     }
@@ -115,7 +115,7 @@ impl HttpClientBuilder {
     ///
     /// Names the setting that cannot be.
     pub fn build(self) -> Result<HttpClient, HttpClientError> {
-        HttpClient::new(self.finish()?)
+        HttpClient::new(self.build_config()?)
     }
 }
 
@@ -131,7 +131,7 @@ impl<T> HttpClientConfigBuilder<T> {
             credential_origins: Vec::new(),
             auth: None,
             api_key: None,
-            invalid: None,
+            first_error: None,
             makes: PhantomData,
         }
     }
@@ -154,7 +154,7 @@ impl<T> HttpClientConfigBuilder<T> {
     {
         match header(name, value) {
             Ok((name, value)) => _ = self.settings.default_headers.insert(name, value),
-            Err(error) => self.refuse(error),
+            Err(error) => self.record_error(error),
         }
         self
     }
@@ -195,19 +195,19 @@ impl<T> HttpClientConfigBuilder<T> {
     {
         match name.try_into() {
             Ok(name) => self.settings.public_names.push(name),
-            Err(_) => self.refuse(ConfigError::new("public_header", "a name that fits into a header")),
+            Err(_) => self.record_error(ConfigError::new("public_header", "a name that fits into a header")),
         }
         self
     }
 
     /// The first mistake is the one to be told.
-    fn refuse(&mut self, error: ConfigError) {
-        self.invalid.get_or_insert(error);
+    fn record_error(&mut self, error: ConfigError) {
+        self.first_error.get_or_insert(error);
     }
 
-    pub(crate) fn finish(self) -> Result<HttpClientConfig, HttpClientError> {
-        if let Some(invalid) = self.invalid {
-            return Err(invalid.into());
+    pub(crate) fn build_config(self) -> Result<HttpClientConfig, HttpClientError> {
+        if let Some(first_error) = self.first_error {
+            return Err(first_error.into());
         }
         let mut settings = self.settings;
         if let Some(base_url) = self.base_url {
@@ -221,7 +221,7 @@ impl<T> HttpClientConfigBuilder<T> {
         for origin in &self.credential_origins {
             settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));
         }
-        settings.authentication = scheme(self.auth, self.api_key)?.map(Arc::new);
+        settings.authentication = combined_plan(self.auth, self.api_key)?.map(Arc::new);
         settings.collect_public_names()?;
         if settings.authentication.is_some() && settings.origins.is_empty() {
             let expected = "a base URL or a credential origin: credentials belong to an origin";
@@ -232,17 +232,17 @@ impl<T> HttpClientConfigBuilder<T> {
         if settings.breaker.is_some() && has_second_breaker {
             return Err(HttpClientError::builder("circuit_breaker", "one: this, or the retry strategy's"));
         }
-        settings.warn();
+        settings.log_warnings();
         Ok(HttpClientConfig(settings))
     }
 }
 
 /// The API key, and whatever else there is.
-fn scheme(auth: Option<Auth>, api_key: Option<ApiKeyAuth>) -> Result<Option<Scheme>, ConfigError> {
+fn combined_plan(auth: Option<Auth>, api_key: Option<ApiKeyAuth>) -> Result<Option<AuthPlan>, ConfigError> {
     let auth = auth.map(Auth::build).transpose()?;
     let api_key = api_key.map(|api_key| Auth::from(api_key).build()).transpose()?;
     match (api_key, auth) {
-        (Some(api_key), Some(auth)) => Scheme::all(vec![api_key, auth]).map(Some).map_err(|_| {
+        (Some(api_key), Some(auth)) => AuthPlan::all(vec![api_key, auth]).map(Some).map_err(|_| {
             ConfigError::new("api_key", "a header other than the one of the other authentication")
         }),
         (api_key, auth) => Ok(api_key.or(auth)),

@@ -18,11 +18,11 @@ use crate::multipart::{parameter, parts};
 /// `Display` writes it, quoted for a POSIX shell; `Debug` writes it too, and never with secrets.
 #[must_use]
 pub struct Curl<'a> {
-    request: Result<Shown<'a>, &'a HttpClientError>,
+    request: Result<ShownRequest<'a>, &'a HttpClientError>,
     with_secrets: bool,
 }
 
-struct Shown<'a> {
+struct ShownRequest<'a> {
     client: &'a Inner,
     hop: Hop<'a>,
     headers: HeaderMap,
@@ -39,7 +39,7 @@ impl<'a> Curl<'a> {
         timeout: Option<Duration>,
     ) -> Self {
         hop.url.remove_fragment();
-        Self { request: Ok(Shown { client, hop, headers, timeout }), with_secrets: false }
+        Self { request: Ok(ShownRequest { client, hop, headers, timeout }), with_secrets: false }
     }
 
     pub(crate) fn failed(error: &'a HttpClientError) -> Self {
@@ -60,7 +60,7 @@ impl<'a> Curl<'a> {
     }
 }
 
-impl Shown<'_> {
+impl ShownRequest<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, with_secrets: bool) -> fmt::Result {
         let (hop, trust) = (&self.hop, &self.client.trust);
         let mask = (!with_secrets).then(|| {
@@ -113,7 +113,7 @@ impl Shown<'_> {
 
     /// The body as `curl` options for a multipart form; `None` if it is none, or `curl` has no options for it.
     fn form(&self, mask: Option<&Mask>) -> Option<String> {
-        let body = self.hop.body.at_hand().filter(|body| body.len() <= MAX_FORM)?;
+        let body = self.hop.body.bytes().filter(|body| body.len() <= MAX_FORM)?;
         let content_type = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let essence = content_type.split(';').next().unwrap_or_default();
         if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -136,7 +136,7 @@ fn seconds(timeout: Duration) -> f64 {
 
 /// The body, if it can be shown; else it has to come from elsewhere.
 fn data(body: &RequestBody, content_type: Option<&HeaderValue>, mask: Option<&Mask>) -> String {
-    let text = body.at_hand().and_then(|body| std::str::from_utf8(body).ok());
+    let text = body.bytes().and_then(|body| std::str::from_utf8(body).ok());
     let text = text.filter(|text| text.len() <= MAX_SHOWN && !text.contains('\0'));
     let shown = text.and_then(|text| match mask {
         None => Some(text.to_owned()),

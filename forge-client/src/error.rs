@@ -20,7 +20,7 @@ use crate::target::RequestUrl;
 pub struct HttpClientError(Box<Inner>);
 
 struct Inner {
-    kind: Kind,
+    kind: ErrorKind,
     request: Option<(Method, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
     /// How many requests were sent.
@@ -30,7 +30,7 @@ struct Inner {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     Builder,
     Authentication,
     Timeout,
@@ -55,7 +55,7 @@ impl HttpClientError {
     /// A setting or an argument cannot be; nothing was sent.
     #[must_use]
     pub fn is_builder(&self) -> bool {
-        self.0.kind == Kind::Builder
+        self.0.kind == ErrorKind::Builder
     }
 
     /// No token could be had; [`authentication_error`](Self::authentication_error) says why.
@@ -65,46 +65,46 @@ impl HttpClientError {
     /// gets its 401.
     #[must_use]
     pub fn is_authentication(&self) -> bool {
-        self.cause() == Kind::Authentication
+        self.cause() == ErrorKind::Authentication
     }
 
     /// No answer in time, neither that of an attempt nor that of the
     /// [whole call](crate::HttpClientConfigBuilder::with_total_timeout).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.cause() == Kind::Timeout
+        self.cause() == ErrorKind::Timeout
     }
 
     /// No connection; TLS failures among it.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.cause(), Kind::Connect | Kind::Tls)
+        matches!(self.cause(), ErrorKind::Connect | ErrorKind::Tls)
     }
 
     /// The TLS handshake failed, as with a certificate that nobody vouches for.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.cause() == Kind::Tls
+        self.cause() == ErrorKind::Tls
     }
 
     /// A redirect was refused: too many of them, from https to http, or with a body to another
     /// origin.
     #[must_use]
     pub fn is_redirect(&self) -> bool {
-        matches!(self.0.kind, Kind::Redirect(_))
+        matches!(self.0.kind, ErrorKind::Redirect(_))
     }
 
     /// A hook failed, and stopped the call; what it said is the [`source`](Error::source).
     #[must_use]
     pub fn is_hook(&self) -> bool {
-        self.0.kind == Kind::Hook
+        self.0.kind == ErrorKind::Hook
     }
 
     /// The error is from [`error_for_status`](crate::HttpResponse::error_for_status) or
     /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body).
     #[must_use]
     pub fn is_status(&self) -> bool {
-        matches!(self.0.kind, Kind::Status(_))
+        matches!(self.0.kind, ErrorKind::Status(_))
     }
 
     /// There was no answer, or no token, also after retries. The [`source`](Error::source) is the error of the
@@ -112,7 +112,7 @@ impl HttpClientError {
     /// [`is_connect`](Self::is_connect), …
     #[must_use]
     pub fn is_max_retries(&self) -> bool {
-        matches!(self.0.kind, Kind::MaxRetries(_))
+        matches!(self.0.kind, ErrorKind::MaxRetries(_))
     }
 
     /// Nothing was sent, as the server has been failing; or a redirect led to such a server. It may be well
@@ -122,34 +122,34 @@ impl HttpClientError {
     /// the last answer or error goes to the caller.
     #[must_use]
     pub fn is_circuit_open(&self) -> bool {
-        matches!(self.0.kind, Kind::CircuitOpen(_))
+        matches!(self.0.kind, ErrorKind::CircuitOpen(_))
     }
 
     /// The stream that was to be the request's body failed, which says nothing of the server. What it said is
     /// the [`source`](Error::source), as it came: it is the caller's own.
     #[must_use]
     pub fn is_request_body(&self) -> bool {
-        self.0.kind == Kind::RequestBody
+        self.0.kind == ErrorKind::RequestBody
     }
 
     /// The body is larger than the client's
     /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body) allows to be kept in memory.
     #[must_use]
     pub fn is_body_too_large(&self) -> bool {
-        matches!(self.0.kind, Kind::BodyTooLarge(_))
+        matches!(self.0.kind, ErrorKind::BodyTooLarge(_))
     }
 
     /// The body is not what it was read as.
     #[must_use]
     pub fn is_parse(&self) -> bool {
-        self.0.kind == Kind::Parse
+        self.0.kind == ErrorKind::Parse
     }
 
     /// The status, where [`is_status`](Self::is_status).
     #[must_use]
     pub fn status_code(&self) -> Option<StatusCode> {
         match self.0.kind {
-            Kind::Status(status) => Some(status),
+            ErrorKind::Status(status) => Some(status),
             _ => None,
         }
     }
@@ -218,18 +218,18 @@ impl HttpClientError {
 
     /// Whether the request may have been sent, and no answer came: what a retry strategy is asked about.
     pub(crate) fn is_of_the_exchange(&self) -> bool {
-        matches!(self.0.kind, Kind::Timeout | Kind::Connect | Kind::Tls | Kind::Exchange)
+        matches!(self.0.kind, ErrorKind::Timeout | ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Exchange)
     }
 
     /// Whether the client sent nothing because it got no token, and may get one later. The client asks the retry
     /// strategy about such an error, too.
     pub(crate) fn is_transient_lack_of_token(&self) -> bool {
-        self.0.kind == Kind::Authentication
+        self.0.kind == ErrorKind::Authentication
             && self.authentication_error().is_some_and(AuthenticationError::is_transient)
     }
 
     /// What went wrong, in the last attempt if there were several.
-    fn cause(&self) -> Kind {
+    fn cause(&self) -> ErrorKind {
         self.last().0.kind
     }
 
@@ -240,7 +240,7 @@ impl HttpClientError {
     }
 
     #[cold]
-    fn new(kind: Kind) -> Self {
+    fn new(kind: ErrorKind) -> Self {
         Self(Box::new(Inner { kind, request: None, source: None, attempts: 0, body: None }))
     }
 
@@ -272,55 +272,55 @@ impl HttpClientError {
     }
 
     pub(crate) fn redirect(refused: &'static str) -> Self {
-        Self::new(Kind::Redirect(refused))
+        Self::new(ErrorKind::Redirect(refused))
     }
 
     pub(crate) fn hook(source: Box<dyn Error + Send + Sync>) -> Self {
-        Self::new(Kind::Hook).with_source(source)
+        Self::new(ErrorKind::Hook).with_source(source)
     }
 
     pub(crate) fn status(status: StatusCode) -> Self {
-        Self::new(Kind::Status(status))
+        Self::new(ErrorKind::Status(status))
     }
 
     pub(crate) fn parse(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Parse).with_source(source)
+        Self::new(ErrorKind::Parse).with_source(source)
     }
 
     pub(crate) fn body_too_large(limit: usize) -> Self {
-        Self::new(Kind::BodyTooLarge(limit))
+        Self::new(ErrorKind::BodyTooLarge(limit))
     }
 
     pub(crate) fn refused(open: CircuitOpen, attempts: u32) -> Self {
-        Self::new(Kind::CircuitOpen(attempts)).with_source(open)
+        Self::new(ErrorKind::CircuitOpen(attempts)).with_source(open)
     }
 
     pub(crate) fn request_body(error: reqwest::Error) -> Self {
-        Self::new(Kind::RequestBody).with_source(error)
+        Self::new(ErrorKind::RequestBody).with_source(error)
     }
 
     pub(crate) fn total_timeout() -> Self {
-        Self::new(Kind::Timeout)
+        Self::new(ErrorKind::Timeout)
     }
 
     pub(crate) fn max_retries(retries: u32, last: Self) -> Self {
-        Self::new(Kind::MaxRetries(retries)).with_source(last)
+        Self::new(ErrorKind::MaxRetries(retries)).with_source(last)
     }
 
     #[cold]
     pub(crate) fn exchange(error: &reqwest::Error) -> Self {
         let kind = match () {
-            () if error.is_timeout() => Kind::Timeout,
-            () if is_tls(error) => Kind::Tls,
-            () if error.is_connect() => Kind::Connect,
-            () if error.is_builder() => Kind::Builder,
-            () => Kind::Exchange,
+            () if error.is_timeout() => ErrorKind::Timeout,
+            () if is_tls(error) => ErrorKind::Tls,
+            () if error.is_connect() => ErrorKind::Connect,
+            () if error.is_builder() => ErrorKind::Builder,
+            () => ErrorKind::Exchange,
         };
         let failure = Self::new(kind);
         let is_https = error.url().is_some_and(|url| url.scheme() == "https");
         match kind {
-            Kind::Timeout => failure,
-            Kind::Connect if is_https && !HAS_TLS => failure.with_source(ExchangeError::without_tls()),
+            ErrorKind::Timeout => failure,
+            ErrorKind::Connect if is_https && !HAS_TLS => failure.with_source(ExchangeError::without_tls()),
             _ => failure.with_source(ExchangeError::of(error)),
         }
     }
@@ -355,13 +355,13 @@ fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
 
 impl From<ConfigError> for HttpClientError {
     fn from(error: ConfigError) -> Self {
-        Self::new(Kind::Builder).with_source(error)
+        Self::new(ErrorKind::Builder).with_source(error)
     }
 }
 
 impl From<AuthenticationError> for HttpClientError {
     fn from(error: AuthenticationError) -> Self {
-        Self::new(Kind::Authentication).with_source(error)
+        Self::new(ErrorKind::Authentication).with_source(error)
     }
 }
 
@@ -372,24 +372,24 @@ impl fmt::Display for HttpClientError {
         }
         match &self.0.kind {
             // These name the field; a person who sees no more than this line needs it.
-            Kind::Builder => match &self.0.source {
+            ErrorKind::Builder => match &self.0.source {
                 Some(error) => error.fmt(f),
                 None => f.write_str("a setting cannot be"),
             },
-            Kind::Authentication => f.write_str("no token could be had"),
-            Kind::Timeout => f.write_str("no answer in time"),
-            Kind::Connect => f.write_str("no connection"),
-            Kind::Tls => f.write_str("no TLS connection"),
-            Kind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
-            Kind::Hook => f.write_str("a hook stopped the call"),
-            Kind::Status(status) => write!(f, "status {status}"),
-            Kind::Parse => f.write_str("the body is not what was expected"),
-            Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
-            Kind::Exchange => f.write_str("the exchange failed"),
-            Kind::RequestBody => f.write_str("the request's body could not be read"),
-            Kind::CircuitOpen(0) => f.write_str("nothing was sent, as the server has been failing"),
-            Kind::CircuitOpen(_) => f.write_str("nothing more was sent, as the server has been failing"),
-            Kind::MaxRetries(retries) => {
+            ErrorKind::Authentication => f.write_str("no token could be had"),
+            ErrorKind::Timeout => f.write_str("no answer in time"),
+            ErrorKind::Connect => f.write_str("no connection"),
+            ErrorKind::Tls => f.write_str("no TLS connection"),
+            ErrorKind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
+            ErrorKind::Hook => f.write_str("a hook stopped the call"),
+            ErrorKind::Status(status) => write!(f, "status {status}"),
+            ErrorKind::Parse => f.write_str("the body is not what was expected"),
+            ErrorKind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            ErrorKind::Exchange => f.write_str("the exchange failed"),
+            ErrorKind::RequestBody => f.write_str("the request's body could not be read"),
+            ErrorKind::CircuitOpen(0) => f.write_str("nothing was sent, as the server has been failing"),
+            ErrorKind::CircuitOpen(_) => f.write_str("nothing more was sent, as the server has been failing"),
+            ErrorKind::MaxRetries(retries) => {
                 let lacking = if self.is_authentication() { "token" } else { "answer" };
                 let times = if *retries == 1 { "retry" } else { "retries" };
                 write!(f, "no {lacking} after {retries} {times}")
@@ -449,10 +449,10 @@ mod tests {
     #[test]
     fn after_retries_an_error_still_is_what_the_last_one_was() {
         for (kind, expected) in [
-            (Kind::Timeout, [true, false, false]),
-            (Kind::Connect, [false, true, false]),
-            (Kind::Tls, [false, true, true]),
-            (Kind::Exchange, [false, false, false]),
+            (ErrorKind::Timeout, [true, false, false]),
+            (ErrorKind::Connect, [false, true, false]),
+            (ErrorKind::Tls, [false, true, true]),
+            (ErrorKind::Exchange, [false, false, false]),
         ] {
             let last = HttpClientError::new(kind);
             assert_eq!(is(&last), [expected[0], expected[1], expected[2], false], "{kind:?}");
@@ -468,10 +468,10 @@ mod tests {
         use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
         let lack_of_token = |kind| HttpClientError::from(AuthenticationError::new("crm", kind));
         let failure = |error| match error {
-            Connect => HttpClientError::new(Kind::Connect),
-            Tls => HttpClientError::new(Kind::Tls),
-            Timeout => HttpClientError::new(Kind::Timeout),
-            Interrupted => HttpClientError::new(Kind::Exchange),
+            Connect => HttpClientError::new(ErrorKind::Connect),
+            Tls => HttpClientError::new(ErrorKind::Tls),
+            Timeout => HttpClientError::new(ErrorKind::Timeout),
+            Interrupted => HttpClientError::new(ErrorKind::Exchange),
             NoToken => lack_of_token(AuthenticationErrorKind::Connect),
         };
         let all = [Connect, Tls, Timeout, Interrupted, NoToken];
@@ -481,7 +481,8 @@ mod tests {
             for chosen in all {
                 let simple = SimpleRetryStrategy::new().retryable_errors([chosen]);
                 let exponential = ExponentialBackoffRetryStrategy::new().retryable_errors([chosen]);
-                let wants = [simple.delay_before_retry(1, &outcome), exponential.retry_after(1, &outcome)];
+                let wants =
+                    [simple.delay_before_retry(1, &outcome), exponential.delay_before_retry(1, &outcome)];
                 assert_eq!(
                     wants.map(|delay| delay.is_some()),
                     [error == chosen; 2],
@@ -507,7 +508,9 @@ mod tests {
 
     #[test]
     fn a_tls_failure_is_not_retried() {
-        for (kind, retried) in [(Kind::Tls, false), (Kind::Connect, true), (Kind::Timeout, true)] {
+        for (kind, retried) in
+            [(ErrorKind::Tls, false), (ErrorKind::Connect, true), (ErrorKind::Timeout, true)]
+        {
             let error = HttpClientError::new(kind);
             let delay = SimpleRetryStrategy::new().delay_before_retry(1, &RetryOutcome::Error(&error));
             assert_eq!(delay.is_some(), retried, "{kind:?}");

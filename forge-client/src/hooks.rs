@@ -70,13 +70,13 @@ mod tests {
     use crate::target::RequestUrl;
 
     /// A request that hooks see. Trusted at `https://a.example`.
-    pub(super) struct Sent {
+    pub(super) struct HookedRequest {
         url: RequestUrl,
         headers: HeaderMap,
         trust: Trust,
     }
 
-    impl Sent {
+    impl HookedRequest {
         pub(super) fn to(url: &str) -> Self {
             let trust = Trust {
                 origins: vec![Origin::of(&Url::parse("https://a.example").unwrap())],
@@ -105,7 +105,7 @@ mod tests {
         }
 
         fn seen<'a>(&'a mut self, attempt: u32, extensions: &'a mut Extensions) -> OutgoingRequest<'a> {
-            let is_trusted = self.trust.origins.iter().any(|origin| origin.holds(&self.url));
+            let is_trusted = self.trust.origins.iter().any(|origin| origin.contains(&self.url));
             let Self { url, headers, trust } = self;
             let (method, body) = (&Method::GET, None);
             OutgoingRequest { method, url, headers, body, attempt, is_trusted, trust, extensions }
@@ -137,7 +137,7 @@ mod tests {
         let names =
             ["authorization", "x-api-key", "x-odd", "cookie", "jenkins-crumb", "x-request-id", "x-plain"];
         for (url, set) in [("https://a.example/x", &names[..]), ("https://b.example/x", &["x-plain"])] {
-            let mut sent = Sent::to(url).with("accept", "x");
+            let mut sent = HookedRequest::to(url).with("accept", "x");
             sent.apply(&hook, 1, &mut Extensions::new()).unwrap();
             for name in names {
                 assert_eq!(sent.header(name).is_some(), set.contains(&name), "{name} at {url}");
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(sent.header("accept"), Some("x"));
         }
         // What the caller said goes where the caller says: a hook does not change it.
-        let mut sent = Sent::to("https://b.example/x").with("authorization", "own");
+        let mut sent = HookedRequest::to("https://b.example/x").with("authorization", "own");
         sent.apply(&hook, 1, &mut Extensions::new()).unwrap();
         assert_eq!(sent.header("authorization"), Some("own"));
     }
@@ -177,7 +177,7 @@ mod tests {
             ],
             error: Vec::new(),
         };
-        let mut sent = Sent::to("https://a.example/x");
+        let mut sent = HookedRequest::to("https://a.example/x");
         let error = hooks.before_request(&mut sent.seen(1, &mut Extensions::new())).unwrap_err();
         assert!(error.is_hook(), "{error:?}");
         assert_eq!(error.source().unwrap().to_string(), "no");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn debug_shows_names_and_no_values() {
-        let mut sent = Sent::to("https://a.example/x?canary=1#canary").with("x-a", "canary");
+        let mut sent = HookedRequest::to("https://a.example/x?canary=1#canary").with("x-a", "canary");
         let mut extensions = Extensions::new();
         extensions.insert("canary");
         let shown = format!("{:?}", sent.seen(2, &mut extensions));

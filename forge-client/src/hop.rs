@@ -9,8 +9,8 @@ use url::Url;
 use crate::auth::BareRequest;
 use crate::logging::BodyContent;
 use crate::public_headers::{is_harmless, is_public};
+use crate::stream_watch::StreamWatch;
 use crate::target::{Origin, RequestUrl};
-use crate::upload::Watch;
 
 /// One request of a call: the first, or what a redirect made of it.
 pub(crate) struct Hop<'a> {
@@ -36,8 +36,8 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    fn holds(&self, url: &Url) -> bool {
-        self.origins.iter().any(|origin| origin.holds(url))
+    fn trusts(&self, url: &Url) -> bool {
+        self.origins.iter().any(|origin| origin.contains(url))
     }
 
     /// Whether a header may go to an origin that must not see the client's credentials.
@@ -76,7 +76,7 @@ impl<'a> Hop<'a> {
         body: RequestBody,
         trust: &Trust,
     ) -> Self {
-        let trusted = trust.holds(&url);
+        let trusted = trust.trusts(&url);
         let mut headers = Cow::Borrowed(defaults);
         if !trusted {
             trust.strip(headers.to_mut());
@@ -88,14 +88,14 @@ impl<'a> Hop<'a> {
     }
 
     /// What authentication sees of it.
-    pub(crate) fn bare(&self) -> BareRequest<'_> {
+    pub(crate) fn bare_request(&self) -> BareRequest<'_> {
         BareRequest {
             method: &self.method,
             url: &self.url,
             shown_url: self.url.shown(),
             path: self.url.path(),
             own: &self.headers,
-            body: if self.body.is_empty() { Some(&[]) } else { self.body.at_hand() },
+            body: if self.body.is_empty() { Some(&[]) } else { self.body.bytes() },
         }
     }
 
@@ -106,8 +106,8 @@ impl<'a> Hop<'a> {
     /// Turns this hop into the one to another URL.
     pub(crate) fn move_to(&mut self, url: RequestUrl, trust: &Trust) {
         let was_trusted = self.trusted;
-        let stays = Origin::of(&self.url).holds(&url);
-        self.trusted = was_trusted && trust.holds(&url);
+        let stays = Origin::of(&self.url).contains(&url);
+        self.trusted = was_trusted && trust.trusts(&url);
         if !stays {
             self.headers.to_mut().remove(HOST);
         }
@@ -174,7 +174,7 @@ impl RequestBody {
     }
 
     /// The body itself, where it is no stream.
-    pub(crate) fn at_hand(&self) -> Option<&[u8]> {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::Empty | Self::Stream(_) => None,
@@ -182,7 +182,7 @@ impl RequestBody {
     }
 
     /// The same for being looked at: a stream that was sent.
-    pub(crate) fn shown(&self) -> Self {
+    pub(crate) fn without_stream(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,
             Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
@@ -191,11 +191,11 @@ impl RequestBody {
     }
 
     /// What goes into a request, and who tells whether it failed by itself.
-    pub(crate) fn send(&mut self) -> (Option<reqwest::Body>, Option<Watch>) {
+    pub(crate) fn take_for_sending(&mut self) -> (Option<reqwest::Body>, Option<StreamWatch>) {
         match self {
             Self::Empty => (None, None),
             Self::Bytes(bytes) => (Some(bytes.clone().into()), None),
-            Self::Stream(stream) => stream.take().map(Watch::over).unzip(),
+            Self::Stream(stream) => stream.take().map(StreamWatch::over).unzip(),
         }
     }
 }

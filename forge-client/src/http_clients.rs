@@ -45,7 +45,7 @@ impl HttpClients {
     /// `reqwest` rejects the settings, or the TLS library could not be set up.
     pub(crate) fn new(settings: HttpSettings, url: Option<&Url>) -> Result<Self, ConfigError> {
         let clients = Self { settings, direct: OnceLock::new(), remote: OnceLock::new() };
-        clients.by(url.map_or(Route::AsConfigured, Route::to))?;
+        clients.for_route(url.map_or(Route::AsConfigured, Route::to))?;
         Ok(clients)
     }
 
@@ -55,10 +55,10 @@ impl HttpClients {
     ///
     /// This call has to build the second client, and `reqwest` rejects the settings.
     pub(crate) fn for_url(&self, url: &Url) -> Result<&Client, ConfigError> {
-        self.by(Route::to(url))
+        self.for_route(Route::to(url))
     }
 
-    fn by(&self, route: Route) -> Result<&Client, ConfigError> {
+    fn for_route(&self, route: Route) -> Result<&Client, ConfigError> {
         let client = match route {
             Route::Direct => &self.direct,
             Route::AsConfigured => &self.remote,

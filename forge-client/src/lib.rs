@@ -45,8 +45,8 @@ mod response;
 mod retry;
 mod rt;
 mod send;
+mod stream_watch;
 mod target;
-mod upload;
 mod warnings;
 
 pub use forge_core::looks_like_credential_name;

@@ -11,9 +11,9 @@ use tracing::Level;
 use crate::hop::Trust;
 use crate::target::RequestUrl;
 
-use entry::Attempt;
+use entry::AttemptInfo;
 
-pub(crate) use entry::Entry;
+pub(crate) use entry::LogEntry;
 pub(crate) use mask::{BodyContent, Mask, RequestContent, Secrets};
 
 /// What a client tells through `tracing` of each request that it sends.
@@ -135,10 +135,10 @@ impl Logging {
         attempt: u32,
         extensions: &Extensions,
         earlier: Option<&Secrets>,
-    ) -> Option<Entry<'a>> {
+    ) -> Option<LogEntry<'a>> {
         let is_wanted = tracing::enabled!(target: TARGET, Level::WARN);
-        let attempt = || Attempt::of(request.method(), url, attempt, extensions);
-        is_wanted.then(|| Entry::new(self, request, trust, attempt(), earlier))
+        let attempt = || AttemptInfo::of(request.method(), url, attempt, extensions);
+        is_wanted.then(|| LogEntry::new(self, request, trust, attempt(), earlier))
     }
 
     /// The names that [`sensitive_keys`](Self::sensitive_keys) added.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::deadline::within;
 
 /// A response that was looked into, and is whole all the same.
-pub(crate) struct Peeked {
+pub(crate) struct PeekedResponse {
     pub(crate) response: Response,
     /// The body, if all of it could be read.
     pub(crate) body: Option<Bytes>,
@@ -18,7 +18,7 @@ pub(crate) struct Peeked {
 /// Reads a body, or a little more than this much of it, or as much as comes until then, and puts it back.
 /// One that breaks off breaks off for whoever reads it, after the bytes that came; one that stalls goes on
 /// where it stalls.
-pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Instant>) -> Peeked {
+pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Instant>) -> PeekedResponse {
     let mut read = BytesMut::new();
     let end = loop {
         match within(until, response.chunk()).await {
@@ -28,26 +28,26 @@ pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Inst
                     break None;
                 }
             }
-            Ok(Ok(None)) => break Some(Rest::Ended),
-            Ok(Err(error)) => break Some(Rest::Broken(Some(error))),
+            Ok(Ok(None)) => break Some(Remainder::Ended),
+            Ok(Err(error)) => break Some(Remainder::Broken(Some(error))),
             Err(_) => break None,
         }
     };
     let read = read.freeze();
-    let body = matches!(end, Some(Rest::Ended)).then(|| read.clone());
+    let body = matches!(end, Some(Remainder::Ended)).then(|| read.clone());
     let mut url = http::Response::builder().url(response.url().clone());
     let (mut parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
     if let Some(url) = url.extensions_mut() {
         // Else the response would not know it any more.
         parts.extensions.extend(std::mem::take(url));
     }
-    let whole = put_back(read, end.unwrap_or(Rest::Unread(rest)), None);
-    Peeked { response: http::Response::from_parts(parts, whole).into(), body }
+    let whole = put_back(read, end.unwrap_or(Remainder::Unread(rest)), None);
+    PeekedResponse { response: http::Response::from_parts(parts, whole).into(), body }
 }
 
 /// The whole of a body that takes no waiting and no more memory than this; else the body, unchanged. How
 /// long it is, if that is known, is told to the server.
-pub(crate) fn at_hand(
+pub(crate) fn read_ready(
     mut body: reqwest::Body,
     length: Option<u64>,
     most: usize,
@@ -60,37 +60,37 @@ pub(crate) fn at_hand(
             Poll::Ready(Some(Ok(frame))) => {
                 read.extend_from_slice(frame.data_ref().map_or(&[], |piece| piece));
                 if read.len() > most {
-                    break Rest::Unread(body);
+                    break Remainder::Unread(body);
                 }
             }
             Poll::Ready(None) => return Ok(read.freeze()),
-            Poll::Ready(Some(Err(error))) => break Rest::Broken(Some(error)),
-            Poll::Pending => break Rest::Unread(body),
+            Poll::Ready(Some(Err(error))) => break Remainder::Broken(Some(error)),
+            Poll::Pending => break Remainder::Unread(body),
         }
     };
     Err(put_back(read.freeze(), rest, length))
 }
 
-fn put_back(read: Bytes, rest: Rest, length: Option<u64>) -> reqwest::Body {
-    reqwest::Body::wrap(PutBack { first: Some(read), rest, left: length })
+fn put_back(read: Bytes, rest: Remainder, length: Option<u64>) -> reqwest::Body {
+    reqwest::Body::wrap(PrependedBody { first: Some(read), rest, left: length })
 }
 
 /// A body of which the first part was read already.
-struct PutBack {
+struct PrependedBody {
     first: Option<Bytes>,
-    rest: Rest,
+    rest: Remainder,
     /// How much is still to come, if that is known.
     left: Option<u64>,
 }
 
-enum Rest {
+enum Remainder {
     Unread(reqwest::Body),
     /// Nothing. Whoever asked once more might hear of a time-out.
     Ended,
     Broken(Option<reqwest::Error>),
 }
 
-impl Body for PutBack {
+impl Body for PrependedBody {
     type Data = Bytes;
     type Error = reqwest::Error;
 
@@ -100,9 +100,9 @@ impl Body for PutBack {
     ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
         let frame = match (self.first.take().filter(|first| !first.is_empty()), &mut self.rest) {
             (Some(first), _) => Some(Ok(Frame::data(first))),
-            (None, Rest::Unread(body)) => ready!(Pin::new(body).poll_frame(context)),
-            (None, Rest::Ended) => None,
-            (None, Rest::Broken(error)) => error.take().map(Err),
+            (None, Remainder::Unread(body)) => ready!(Pin::new(body).poll_frame(context)),
+            (None, Remainder::Ended) => None,
+            (None, Remainder::Broken(error)) => error.take().map(Err),
         };
         if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
             *left = left.saturating_sub(frame.data_ref().map_or(0, |piece| piece.len() as u64));
@@ -190,8 +190,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_at_hand_is_taken_and_the_rest_is_left_as_it_was() {
         let at_once = [Some("ab"), Some(""), Some("cd")];
-        assert_eq!(at_hand(body(&at_once), Some(4), 4).unwrap(), "abcd");
-        assert_eq!(at_hand(body(&[]), None, 0).unwrap(), "");
+        assert_eq!(read_ready(body(&at_once), Some(4), 4).unwrap(), "abcd");
+        assert_eq!(read_ready(body(&[]), None, 0).unwrap(), "");
         for (pieces, most) in [
             (&at_once[..], 3),
             (&at_once[..], 0),
@@ -199,10 +199,10 @@ mod tests {
             (&[None, Some("abcd")], 9),
             (&[Some("abcd"), None], 9),
         ] {
-            let rest = at_hand(body(pieces), Some(4), most).unwrap_err();
+            let rest = read_ready(body(pieces), Some(4), most).unwrap_err();
             assert_eq!(rest.size_hint().exact(), Some(4), "{pieces:?}");
             assert_eq!(text(rest).await, "abcd", "{pieces:?}");
-            assert_eq!(at_hand(body(pieces), None, most).unwrap_err().size_hint().exact(), None);
+            assert_eq!(read_ready(body(pieces), None, most).unwrap_err().size_hint().exact(), None);
         }
     }
 

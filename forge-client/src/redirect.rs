@@ -13,12 +13,12 @@ pub(crate) struct Redirects {
 
 impl Redirects {
     /// At most so many; `None`: answers that redirect go to the caller.
-    pub(crate) fn at_most(limit: Option<u32>) -> Self {
+    pub(crate) fn with_limit(limit: Option<u32>) -> Self {
         Self { left: limit }
     }
 
     /// Whether the client follows redirects at all.
-    pub(crate) fn are_followed(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.left.is_some()
     }
 
@@ -53,7 +53,7 @@ impl Redirects {
             _ => true,
         };
         if keeps_method {
-            if !hop.body.is_empty() && !Origin::of(&hop.url).holds(&target) {
+            if !hop.body.is_empty() && !Origin::of(&hop.url).contains(&target) {
                 return refuse("with a body, to another origin");
             }
             if !hop.body.can_be_sent() {

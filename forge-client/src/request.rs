@@ -11,13 +11,13 @@ use reqwest::multipart::Form;
 use serde::Serialize;
 use url::Url;
 
-use crate::auth::{Auth, Instead};
+use crate::auth::{Auth, AuthOverride};
 use crate::client::Inner;
 use crate::header::header;
 use crate::hop::{Hop, RequestBody};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::send::{Call, CallOptions};
-use crate::target::presentable;
+use crate::target::without_query;
 use crate::{Curl, HttpClientError, HttpResponse};
 use body::TypedBody;
 
@@ -41,8 +41,8 @@ struct Parts {
 impl Parts {
     /// What is sent first, if it may be.
     fn first_hop(mut self: Box<Self>, client: &Inner) -> Result<(Hop<'_>, CallOptions), HttpClientError> {
-        mark_credentials(&self.options, &mut self.headers);
-        let (headers, body) = self.body.under(self.headers);
+        mark_own_credentials(&self.options, &mut self.headers);
+        let (headers, body) = self.body.with_content_type(self.headers);
         let hop =
             Hop::first(self.method, self.url.into(), &client.default_headers, headers, body, &client.trust);
         match self.options.auth.check(client.authentication.as_deref(), hop.is_trusted()) {
@@ -231,7 +231,7 @@ impl RequestBuilder {
     /// ```
     pub fn auth(self, auth: impl Into<Auth>) -> Self {
         self.with(|parts| {
-            parts.options.auth.instead = Instead::Other(Box::new(auth.into().build()?));
+            parts.options.auth.auth_override = AuthOverride::Replace(Box::new(auth.into().build()?));
             Ok(())
         })
     }
@@ -240,7 +240,7 @@ impl RequestBuilder {
     /// the client's defaults, stay.
     pub fn no_auth(self) -> Self {
         self.with(|parts| {
-            parts.options.auth.instead = Instead::Nothing;
+            parts.options.auth.auth_override = AuthOverride::Disable;
             Ok(())
         })
     }
@@ -283,7 +283,7 @@ impl RequestBuilder {
                     elapsed: call.started.elapsed(),
                     max_body: client.max_body,
                 }),
-                Err(error) => Err(call.failed(error)),
+                Err(error) => Err(call.report_error(error)),
             }
         })
     }
@@ -318,15 +318,15 @@ impl RequestBuilder {
         };
         let client = &*self.client;
         let mut own = parts.headers.clone();
-        mark_credentials(&parts.options, &mut own);
-        let (headers, body) = parts.body.shown().under(own);
+        mark_own_credentials(&parts.options, &mut own);
+        let (headers, body) = parts.body.without_stream().with_content_type(own);
         let (method, url) = (parts.method.clone(), parts.url.clone());
         let hop = Hop::first(method, url.into(), &client.default_headers, headers, body, &client.trust);
         let mut headers = HeaderMap::clone(&hop.headers);
-        if let Some(scheme) = parts.options.auth.scheme(client.authentication.as_deref())
+        if let Some(plan) = parts.options.auth.plan(client.authentication.as_deref())
             && hop.is_trusted()
         {
-            scheme.show(&hop.bare(), &mut headers);
+            plan.show(&hop.bare_request(), &mut headers);
         }
         let timeout = parts.options.timeout.into_iter().chain(parts.options.total_timeout).min();
         Curl::of(client, hop, headers, timeout)
@@ -344,9 +344,9 @@ impl RequestBuilder {
 
 /// Marks what stands where the request's own authentication would put something: the client does not know that
 /// this is a credential.
-fn mark_credentials(options: &CallOptions, headers: &mut HeaderMap) {
-    let Instead::Other(scheme) = &options.auth.instead else { return };
-    for name in scheme.header_names() {
+fn mark_own_credentials(options: &CallOptions, headers: &mut HeaderMap) {
+    let AuthOverride::Replace(plan) = &options.auth.auth_override else { return };
+    for name in plan.header_names() {
         if let Some(value) = headers.get_mut(name) {
             value.set_sensitive(true);
         }
@@ -357,7 +357,7 @@ impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RequestBuilder");
         match &self.request {
-            Ok(parts) => debug.field("method", &parts.method).field("url", &presentable(&parts.url)),
+            Ok(parts) => debug.field("method", &parts.method).field("url", &without_query(&parts.url)),
             Err(error) => debug.field("error", error),
         };
         debug.finish_non_exhaustive()

@@ -19,14 +19,14 @@ use crate::{HttpClient, HttpClientError, HttpResponse, RequestBuilder};
 #[must_use = "a stream does nothing until it is read"]
 pub struct RequestMany<I> {
     waiting: Fuse<Enumerate<I>>,
-    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
+    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = IndexedResult> + Send>>>,
     max_workers: usize,
     fail_fast: bool,
     on_progress: Option<Box<dyn FnMut(usize) + Send>>,
-    answered: usize,
+    completed: usize,
 }
 
-type Answered = (usize, Result<HttpResponse, HttpClientError>);
+type IndexedResult = (usize, Result<HttpResponse, HttpClientError>);
 
 impl HttpClient {
     /// Sends many requests, a few of them at a time, and hands out what comes of each as it comes: a stream
@@ -60,7 +60,7 @@ impl HttpClient {
             max_workers: 5,
             fail_fast: false,
             on_progress: None,
-            answered: 0,
+            completed: 0,
         }
     }
 }
@@ -90,44 +90,44 @@ impl<I> Stream for RequestMany<I>
 where
     I: Iterator<Item = RequestBuilder> + Unpin,
 {
-    type Item = Answered;
+    type Item = IndexedResult;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answered>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<IndexedResult>> {
         let this = self.get_mut();
         while this.max_workers > this.under_way.len() {
             let Some((index, request)) = this.waiting.next() else { break };
             this.under_way.push(Box::pin(async move { (index, request.send().await) }));
         }
-        let Some(answered) = ready!(Pin::new(&mut this.under_way).poll_next(context)) else {
+        let Some(completed) = ready!(Pin::new(&mut this.under_way).poll_next(context)) else {
             return Poll::Ready(None);
         };
-        Poll::Ready(Some(this.hand_out(answered)))
+        Poll::Ready(Some(this.complete(completed)))
     }
 }
 
 impl<I> RequestMany<I> {
-    fn hand_out(&mut self, answered: Answered) -> Answered {
-        self.answered += 1;
+    fn complete(&mut self, completed: IndexedResult) -> IndexedResult {
+        self.completed += 1;
         if let Some(progress) = &mut self.on_progress {
-            progress(self.answered);
+            progress(self.completed);
         }
-        if self.fail_fast && answered.1.is_err() {
+        if self.fail_fast && completed.1.is_err() {
             self.under_way.clear();
             self.max_workers = 0;
         }
-        answered
+        completed
     }
 }
 
 #[cfg(feature = "blocking")]
 impl<I: Iterator<Item = RequestBuilder>> RequestMany<I> {
     /// Drops the next request unsent, and returns this error as its result. Requests under way are not affected.
-    pub(crate) fn refuse_next(&mut self, error: HttpClientError) -> Option<Answered> {
+    pub(crate) fn refuse_next(&mut self, error: HttpClientError) -> Option<IndexedResult> {
         if self.max_workers == 0 {
             return None;
         }
         let (index, _) = self.waiting.next()?;
-        Some(self.hand_out((index, Err(error))))
+        Some(self.complete((index, Err(error))))
     }
 }
 
@@ -137,7 +137,7 @@ impl<I> fmt::Debug for RequestMany<I> {
             .field("max_workers", &self.max_workers)
             .field("fail_fast", &self.fail_fast)
             .field("under_way", &self.under_way.len())
-            .field("answered", &self.answered)
+            .field("answered", &self.completed)
             .finish_non_exhaustive()
     }
 }

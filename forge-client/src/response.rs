@@ -129,9 +129,9 @@ impl HttpResponse {
     ///
     /// As [`bytes`](Self::bytes).
     pub async fn text(mut self) -> Result<String, HttpClientError> {
-        let mut at_hand = reqwest::Response::from(http::Response::new(self.whole().await?));
-        *at_hand.headers_mut() = std::mem::take(self.inner.headers_mut());
-        let text = at_hand.text().await;
+        let mut response = reqwest::Response::from(http::Response::new(self.whole().await?));
+        *response.headers_mut() = std::mem::take(self.inner.headers_mut());
+        let text = response.text().await;
         text.map_err(|error| self.failed(HttpClientError::exchange(&error)))
     }
 

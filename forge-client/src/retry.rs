@@ -76,12 +76,12 @@ impl RetryPolicy {
     }
 
     /// Whether the budget has a retry left. Takes it.
-    pub(crate) fn withdraw(&self) -> bool {
-        self.budget.withdraw()
+    pub(crate) fn try_withdraw(&self) -> bool {
+        self.budget.try_withdraw()
     }
 
     /// A call has ended with an answer of this status.
-    pub(crate) fn settle(&self, status: StatusCode) {
+    pub(crate) fn deposit(&self, status: StatusCode) {
         if !status.is_server_error() && !RetryableOutcomes::TRANSIENT.contains_status(status) {
             self.budget.deposit();
         }

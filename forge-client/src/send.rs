@@ -1,9 +1,10 @@
 //! The loop: credential, request, answer, and what follows of it.
 
-mod again;
+mod carried;
 mod exchange;
-mod trail;
+mod repeat;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +18,10 @@ use crate::client::Inner;
 use crate::examined::MAX_EXAMINED;
 use crate::hooks::{FailedCall, ReceivedResponse};
 use crate::hop::Hop;
-use crate::peek::{Peeked, peek};
+use crate::peek::{PeekedResponse, peek};
 use crate::redirect::Redirects;
 use crate::{ExaminedResponse, HttpClientError};
-use trail::Trail;
+use carried::CarriedSecrets;
 
 /// What a request says of its call.
 #[derive(Default)]
@@ -38,7 +39,7 @@ pub(crate) struct Call<'a> {
     options: &'a CallOptions,
     auth: Option<CallAuth<'a>>,
     redirects: Redirects,
-    trail: Trail,
+    carried: CarriedSecrets,
     pub(crate) started: Instant,
     deadline: Option<Instant>,
     /// Requests sent.
@@ -46,35 +47,31 @@ pub(crate) struct Call<'a> {
     /// Of these, those that a retry strategy asked for.
     retries: u32,
     /// What the last attempt came to, until the next one is begun.
-    so_far: Option<Box<SoFar>>,
+    previous: Option<Box<PreviousAttempt>>,
     extensions: Extensions,
     /// How long the last exchange took, if anybody asks.
-    took: Duration,
+    exchange_time: Duration,
 }
 
-struct SoFar {
+struct PreviousAttempt {
     outcome: Outcome,
     /// Retries up to there.
     retries: u32,
 }
 
-/// What to do after a step of the loop.
-enum Step<T> {
-    /// Begin another attempt.
-    Again,
-    /// Go on with this.
-    On(T),
-}
+/// After a step of the loop: go on with another attempt, or leave the loop with this response.
+type LoopStep = ControlFlow<Box<Response>>;
 
 /// What an outcome asks for.
-enum Follows {
-    Nothing,
+enum NextAction {
+    /// The call ends with it.
+    Finish,
     /// That depends on its body.
-    FromBody,
+    ReadBody,
     /// A renewal of the credential, and another attempt if the renewal brings another credential.
-    Renewal(ReplaySchedule),
+    Renew(ReplaySchedule),
     /// Another attempt after this delay.
-    Again(Duration),
+    Retry(Duration),
 }
 
 /// Boxed, as it is handed on from one to the next.
@@ -82,8 +79,8 @@ type Outcome = Result<Box<Response>, HttpClientError>;
 
 impl<'a> Call<'a> {
     pub(crate) fn new(client: &'a Inner, hop: Hop<'a>, options: &'a CallOptions) -> Self {
-        let scheme = options.auth.scheme(client.authentication.as_deref());
-        let auth = scheme.map(|scheme| CallAuth::new(scheme, options.auth.force_renewal));
+        let plan = options.auth.plan(client.authentication.as_deref());
+        let auth = plan.map(|plan| CallAuth::new(plan, options.auth.force_renewal));
         let started = Instant::now();
         // A time-out that no clock can express is none.
         let deadline =
@@ -93,30 +90,30 @@ impl<'a> Call<'a> {
             hop,
             options,
             auth,
-            redirects: Redirects::at_most(client.max_redirects),
-            trail: Trail::default(),
+            redirects: Redirects::with_limit(client.max_redirects),
+            carried: CarriedSecrets::default(),
             started,
             deadline,
             attempts: 0,
             retries: 0,
-            so_far: None,
+            previous: None,
             extensions: Extensions::new(),
-            took: Duration::ZERO,
+            exchange_time: Duration::ZERO,
         }
     }
 
     /// Sends it. Whatever happens on the way, only this loop sleeps.
     pub(crate) async fn run(&mut self) -> Outcome {
         loop {
-            let Step::On(mut response) = self.attempt().await? else { continue };
+            let ControlFlow::Break(mut response) = self.attempt().await? else { continue };
             if !self.client.hooks.response.is_empty() {
-                self.show(&response)?;
+                self.run_response_hooks(&response)?;
             }
-            if self.redirect(&response)? {
+            if self.follow_redirect(&response)? {
                 continue;
             }
             if let Some(policy) = &self.client.retries {
-                policy.settle(response.status());
+                policy.deposit(response.status());
             }
             response.extensions_mut().extend(std::mem::take(&mut self.extensions));
             return Ok(response);
@@ -124,109 +121,109 @@ impl<'a> Call<'a> {
     }
 
     /// Sends, and looks what follows of the outcome.
-    async fn attempt(&mut self) -> Result<Step<Box<Response>>, HttpClientError> {
+    async fn attempt(&mut self) -> Result<LoopStep, HttpClientError> {
         let outcome = match self.exchange().await {
             Ok(outcome) => outcome,
-            Err(refusal) => return self.after_refusal(refusal).await,
+            Err(refusal) => return self.handle_refusal(refusal).await,
         };
-        let so_far = SoFar { retries: self.retries, outcome };
-        match self.look_at(&so_far.outcome) {
-            Follows::Nothing => self.last(so_far.outcome).map(Step::On),
-            follows => self.follow(so_far, follows).await,
+        let previous = PreviousAttempt { retries: self.retries, outcome };
+        match self.classify(&previous.outcome) {
+            NextAction::Finish => self.final_outcome(previous.outcome).map(ControlFlow::Break),
+            action => self.act_on(previous, action).await,
         }
     }
 
     /// What follows of an outcome, as far as that can be told without waiting.
-    fn look_at(&mut self, outcome: &Outcome) -> Follows {
-        if self.reads_body(outcome) { Follows::FromBody } else { self.judge(outcome, None) }
+    fn classify(&mut self, outcome: &Outcome) -> NextAction {
+        if self.needs_body(outcome) { NextAction::ReadBody } else { self.classify_with_body(outcome, None) }
     }
 
-    fn judge(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Follows {
+    fn classify_with_body(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> NextAction {
         if let (Ok(response), Some(auth)) = (outcome, &self.auth)
             && let Next::Renew(schedule) = auth.after(&ExaminedResponse::of(response, body))
         {
-            return Follows::Renewal(schedule);
+            return NextAction::Renew(schedule);
         }
-        self.retry_after(outcome, body).map_or(Follows::Nothing, Follows::Again)
+        self.retry_delay(outcome, body).map_or(NextAction::Finish, NextAction::Retry)
     }
 
     /// Does what follows of an outcome.
     // Apart and boxed: most calls end without it, and would have it in their future and on their stack.
     #[inline(never)]
-    fn follow(
+    fn act_on(
         &mut self,
-        SoFar { mut outcome, retries }: SoFar,
-        mut follows: Follows,
-    ) -> BoxFuture<'_, Result<Step<Box<Response>>, HttpClientError>> {
+        PreviousAttempt { mut outcome, retries }: PreviousAttempt,
+        mut action: NextAction,
+    ) -> BoxFuture<'_, Result<LoopStep, HttpClientError>> {
         Box::pin(async move {
             let mut body = None;
-            if matches!(follows, Follows::FromBody) {
-                (outcome, body) = examine(outcome).await;
-                follows = self.judge(&outcome, body.as_deref());
+            if matches!(action, NextAction::ReadBody) {
+                (outcome, body) = read_body(outcome).await;
+                action = self.classify_with_body(&outcome, body.as_deref());
             }
-            let again = match follows {
-                Follows::Again(delay) => Some(delay),
-                Follows::Renewal(schedule) => {
+            let again = match action {
+                NextAction::Retry(delay) => Some(delay),
+                NextAction::Renew(schedule) => {
                     let replays;
                     (outcome, replays) = self.renew(outcome, schedule).await?;
                     if replays {
                         Some(schedule.before_replay)
                     } else {
-                        self.retry_after(&outcome, body.as_deref())
+                        self.retry_delay(&outcome, body.as_deref())
                     }
                 }
-                Follows::Nothing | Follows::FromBody => None,
+                NextAction::Finish | NextAction::ReadBody => None,
             };
-            let Some(delay) = again else { return self.last(outcome).map(Step::On) };
-            self.pause(SoFar { outcome, retries }, delay).await;
-            Ok(Step::Again)
+            let Some(delay) = again else { return self.final_outcome(outcome).map(ControlFlow::Break) };
+            self.pause(PreviousAttempt { outcome, retries }, delay).await;
+            Ok(ControlFlow::Continue(()))
         })
     }
 
     /// Handles an attempt that did not begin. If the client got no token and a retry may get one, begins another
     /// attempt; else ends the call.
-    // Apart and boxed, as `follow` is.
+    // Apart and boxed, as `act_on` is.
     #[inline(never)]
-    fn after_refusal(
+    fn handle_refusal(
         &mut self,
         refusal: HttpClientError,
-    ) -> BoxFuture<'_, Result<Step<Box<Response>>, HttpClientError>> {
+    ) -> BoxFuture<'_, Result<LoopStep, HttpClientError>> {
         Box::pin(async move {
-            if let Some(delay) = self.delay_until_token(&refusal) {
-                self.pause(SoFar { retries: self.retries - 1, outcome: Err(refusal) }, delay).await;
-                return Ok(Step::Again);
+            if let Some(delay) = self.token_retry_delay(&refusal) {
+                self.pause(PreviousAttempt { retries: self.retries - 1, outcome: Err(refusal) }, delay).await;
+                return Ok(ControlFlow::Continue(()));
             }
-            self.instead_of(self.after_retries_for_token(refusal)).map(Step::On)
+            self.previous_outcome_or(self.final_error_without_token(refusal)).map(ControlFlow::Break)
         })
     }
 
     /// What is handed on where the next attempt was not begun: what came so far, if there is no time or the
     /// breaker refuses.
-    fn instead_of(&mut self, error: HttpClientError) -> Outcome {
-        match self.so_far.take() {
-            Some(so_far) if error.is_circuit_open() || error.is_timeout() => {
-                self.retries = so_far.retries;
-                self.last(so_far.outcome)
+    fn previous_outcome_or(&mut self, error: HttpClientError) -> Outcome {
+        match self.previous.take() {
+            Some(previous) if error.is_circuit_open() || error.is_timeout() => {
+                self.retries = previous.retries;
+                self.final_outcome(previous.outcome)
             }
             _ => Err(error),
         }
     }
 
     /// Lets hooks see an answer that counts.
-    fn show(&mut self, response: &Response) -> Result<(), HttpClientError> {
+    fn run_response_hooks(&mut self, response: &Response) -> Result<(), HttpClientError> {
         self.client.hooks.after_response(&mut ReceivedResponse {
             method: &self.hop.method,
             url: &self.hop.url,
             status: response.status(),
             headers: response.headers(),
             attempt: self.attempts,
-            elapsed: self.took,
+            elapsed: self.exchange_time,
             extensions: &mut self.extensions,
         })
     }
 
     /// Whether the body must be at hand before it is known what follows.
-    fn reads_body(&self, outcome: &Outcome) -> bool {
+    fn needs_body(&self, outcome: &Outcome) -> bool {
         let Ok(response) = outcome else { return false };
         let (status, headers) = (response.status(), response.headers());
         self.auth.as_ref().is_some_and(|auth| auth.reads_body(status, headers))
@@ -235,22 +232,22 @@ impl<'a> Call<'a> {
     }
 
     /// The outcome of the last attempt, as the caller gets it.
-    fn last(&self, outcome: Outcome) -> Outcome {
-        outcome.map_err(|error| self.last_error(error))
+    fn final_outcome(&self, outcome: Outcome) -> Outcome {
+        outcome.map_err(|error| self.final_error(error))
     }
 
-    fn last_error(&self, error: HttpClientError) -> HttpClientError {
+    fn final_error(&self, error: HttpClientError) -> HttpClientError {
         if self.retries > 0 { HttpClientError::max_retries(self.retries, error) } else { error }
     }
 
     /// The error of an attempt that did not begin, as the caller gets it. It counts the retries only if the
     /// client got no token: no other such error is retried.
-    fn after_retries_for_token(&self, error: HttpClientError) -> HttpClientError {
-        if error.is_transient_lack_of_token() { self.last_error(error) } else { error }
+    fn final_error_without_token(&self, error: HttpClientError) -> HttpClientError {
+        if error.is_transient_lack_of_token() { self.final_error(error) } else { error }
     }
 
     /// The error with which the call ends. Hooks have seen it.
-    pub(crate) fn failed(&self, error: HttpClientError) -> HttpClientError {
+    pub(crate) fn report_error(&self, error: HttpClientError) -> HttpClientError {
         let error = error.at(&self.hop.method, &self.hop.url).after(self.attempts);
         self.client.hooks.on_error(&FailedCall {
             method: &self.hop.method,
@@ -265,10 +262,10 @@ impl<'a> Call<'a> {
 }
 
 /// An answer with its body, where that comes in time: that of the attempt, which is within the call's.
-async fn examine(outcome: Outcome) -> (Outcome, Option<Bytes>) {
+async fn read_body(outcome: Outcome) -> (Outcome, Option<Bytes>) {
     match outcome {
         Ok(response) => {
-            let Peeked { response, body } = peek(*response, MAX_EXAMINED, None).await;
+            let PeekedResponse { response, body } = peek(*response, MAX_EXAMINED, None).await;
             (Ok(response.into()), body)
         }
         Err(error) => (Err(error), None),
@@ -276,7 +273,7 @@ async fn examine(outcome: Outcome) -> (Outcome, Option<Bytes>) {
 }
 
 /// Whether nothing is left of a call's time after this delay. One that leaves nothing is not begun.
-fn is_over(deadline: Option<Instant>, delay: Duration) -> bool {
+fn leaves_no_time(deadline: Option<Instant>, delay: Duration) -> bool {
     deadline
         .is_some_and(|deadline| Instant::now().checked_add(delay).is_none_or(|resumed| resumed >= deadline))
 }

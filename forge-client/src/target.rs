@@ -126,7 +126,7 @@ impl RequestUrl {
     }
 
     pub(crate) fn shown(&self) -> &str {
-        self.masked.as_deref().unwrap_or_else(|| presentable(&self.url))
+        self.masked.as_deref().unwrap_or_else(|| without_query(&self.url))
     }
 
     /// The origin as errors and logs show it.
@@ -157,7 +157,7 @@ impl Deref for RequestUrl {
 }
 
 /// A URL as errors and `Debug` may show it: the query may hold secrets.
-pub(crate) fn presentable(url: &Url) -> &str {
+pub(crate) fn without_query(url: &Url) -> &str {
     &url[..url::Position::AfterPath]
 }
 
@@ -183,7 +183,7 @@ impl Origin {
         }
     }
 
-    pub(crate) fn holds(&self, url: &Url) -> bool {
+    pub(crate) fn contains(&self, url: &Url) -> bool {
         self.port == url.port_or_known_default()
             && url.host_str() == Some(self.host.as_str())
             && url.scheme() == self.scheme
@@ -236,7 +236,7 @@ mod tests {
             let joined = BaseUrl::new(base.clone()).join(&reference).unwrap();
             prop_assert_eq!(joined.as_str(), whole.as_str());
             prop_assert_eq!(&joined, &whole);
-            prop_assert!(Origin::of(&base).holds(&joined));
+            prop_assert!(Origin::of(&base).contains(&joined));
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
             let joined = base().join(reference).unwrap();
             assert_eq!(joined.as_str(), url, "{reference:?}");
             let home = Origin::of(&Url::parse("https://api.example.com").unwrap());
-            assert_eq!(home.holds(&joined), !url.starts_with("https://evil"), "{reference:?}");
+            assert_eq!(home.contains(&joined), !url.starts_with("https://evil"), "{reference:?}");
         }
     }
 
@@ -307,7 +307,7 @@ mod tests {
             ("https://example.com", false),
             ("https://api.example.com.evil.com", false),
         ] {
-            assert_eq!(origin.holds(&Url::parse(url).unwrap()), same, "{url}");
+            assert_eq!(origin.contains(&Url::parse(url).unwrap()), same, "{url}");
         }
     }
 }

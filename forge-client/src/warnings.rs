@@ -1,11 +1,11 @@
 //! The warnings that a builder logs for settings that are valid, but most likely a mistake.
 
-use crate::auth::Scheme;
+use crate::auth::AuthPlan;
 use crate::target::Origin;
 
 /// Logs one warning if credentials go to one of these origins over plain http. `setting` names the setting that
 /// silences the warning.
-pub(crate) fn warn_of_plain_http<'a>(origins: impl IntoIterator<Item = &'a Origin>, setting: &str) {
+pub(crate) fn warn_about_plain_http<'a>(origins: impl IntoIterator<Item = &'a Origin>, setting: &str) {
     let plain: Vec<String> =
         origins.into_iter().filter(|origin| origin.is_plain_http()).map(ToString::to_string).collect();
     if !plain.is_empty() {
@@ -19,8 +19,8 @@ pub(crate) fn warn_of_plain_http<'a>(origins: impl IntoIterator<Item = &'a Origi
 
 /// Logs one warning if some excluded paths or patterns match no path: requests to the paths that the user meant
 /// would carry credentials. If there is a `directory`, all paths that are sent begin with it.
-pub(crate) fn warn_of_exclusions(scheme: &Scheme, directory: Option<&str>) {
-    let excluded = scheme.never_excluded(directory);
+pub(crate) fn warn_about_exclusions(plan: &AuthPlan, directory: Option<&str>) {
+    let excluded = plan.ineffective_exclusions(directory);
     if !excluded.is_empty() {
         tracing::warn!(
             ?excluded,

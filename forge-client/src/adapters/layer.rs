@@ -19,8 +19,8 @@ pub use self::grpc::grpc_verdict;
 pub use self::service::AuthService;
 
 use self::destination::Destinations;
-use super::Settings;
-use crate::auth::{Auth, Scheme, TokenAuth};
+use super::AdapterSettings;
+use crate::auth::{Auth, AuthPlan, TokenAuth};
 
 /// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of
 /// hyper and tonic, at origins that are expressly named: attaches a token, has it renewed when it is rejected,
@@ -62,7 +62,7 @@ pub struct AuthLayer<C = CloneBody> {
 
 /// Who may see what, and what answers mean.
 struct Guard {
-    scheme: Scheme,
+    plan: AuthPlan,
     destinations: Destinations,
     judge: Option<Judge>,
 }
@@ -81,7 +81,7 @@ impl Guard {
 /// Collects the settings of an [`AuthLayer`].
 #[must_use]
 pub struct AuthLayerBuilder<C = CloneBody> {
-    settings: Settings,
+    settings: AdapterSettings,
     path_origin: Option<String>,
     judge: Option<Judge>,
     copy: C,
@@ -99,7 +99,7 @@ impl AuthLayer {
     /// [`AuthHook`](crate::AuthHook) does not see bodies here.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthLayerBuilder {
         AuthLayerBuilder {
-            settings: Settings::new(auth.into()),
+            settings: AdapterSettings::new(auth.into()),
             path_origin: None,
             judge: None,
             copy: CloneBody,
@@ -174,9 +174,9 @@ impl<C> AuthLayerBuilder<C> {
         let Self { mut settings, path_origin, judge, copy } = self;
         let has_path_origin = path_origin.is_some();
         settings.origins.extend(path_origin);
-        let (scheme, origins) = settings.build()?;
+        let (plan, origins) = settings.build()?;
         let destinations = Destinations::new(origins, has_path_origin);
-        Ok(AuthLayer { guard: Arc::new(Guard { scheme, destinations, judge }), copy })
+        Ok(AuthLayer { guard: Arc::new(Guard { plan, destinations, judge }), copy })
     }
 }
 

@@ -9,12 +9,12 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
 use url::Url;
 
-use super::{Settings, pause, settle};
+use super::{AdapterSettings, decide_replay, pause};
 use crate::ExaminedResponse;
-use crate::auth::{Auth, BareRequest, CallAuth, Scheme, TokenAuth};
+use crate::auth::{Auth, AuthPlan, BareRequest, CallAuth, TokenAuth};
 use crate::examined::MAX_EXAMINED;
 use crate::peek::peek;
-use crate::target::{Origin, presentable};
+use crate::target::{Origin, without_query};
 
 /// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
 /// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.
@@ -54,14 +54,14 @@ use crate::target::{Origin, presentable};
 pub struct AuthMiddleware(Arc<Inner>);
 
 struct Inner {
-    scheme: Scheme,
+    plan: AuthPlan,
     origins: Vec<Origin>,
 }
 
 /// Collects the settings of an [`AuthMiddleware`].
 #[derive(Debug)]
 #[must_use]
-pub struct AuthMiddlewareBuilder(Settings);
+pub struct AuthMiddlewareBuilder(AdapterSettings);
 
 impl AuthMiddleware {
     /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
@@ -73,7 +73,7 @@ impl AuthMiddleware {
     /// Authentication of any kind, as
     /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
-        AuthMiddlewareBuilder(Settings::new(auth.into()))
+        AuthMiddlewareBuilder(AdapterSettings::new(auth.into()))
     }
 
     /// The former name of [`with_auth`](Self::with_auth).
@@ -103,8 +103,8 @@ impl AuthMiddlewareBuilder {
     ///
     /// Names the setting that cannot be; no origin was named, for example.
     pub fn build(self) -> Result<AuthMiddleware, ConfigError> {
-        let (scheme, origins) = self.0.build()?;
-        Ok(AuthMiddleware(Arc::new(Inner { scheme, origins: origins.iter().map(Origin::of).collect() })))
+        let (plan, origins) = self.0.build()?;
+        Ok(AuthMiddleware(Arc::new(Inner { plan, origins: origins.iter().map(Origin::of).collect() })))
     }
 }
 
@@ -116,18 +116,18 @@ impl Middleware for AuthMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
-        let Some(origin) = self.0.origins.iter().find(|origin| origin.holds(request.url())) else {
+        let Some(origin) = self.0.origins.iter().find(|origin| origin.contains(request.url())) else {
             return next.run(request, extensions).await;
         };
-        let mut auth = CallAuth::new(&self.0.scheme, false);
+        let mut auth = CallAuth::new(&self.0.plan, false);
         loop {
             auth.start();
             let mut headers = request.headers().clone();
-            auth.apply(&bare(&request), &mut headers).await.map_err(Error::middleware)?;
-            let spare = if auth.is_carried() { request.try_clone() } else { None };
+            auth.apply(&bare_request(&request), &mut headers).await.map_err(Error::middleware)?;
+            let spare = if auth.has_credential() { request.try_clone() } else { None };
             *request.headers_mut() = headers;
             let mut response = next.clone().run(request, extensions).await?;
-            if !origin.holds(response.url()) && response.url() != &*UNKNOWN {
+            if !origin.contains(response.url()) && response.url() != &*UNKNOWN {
                 // Of another one behind a redirect, which says nothing of the credential.
                 return Ok(response);
             }
@@ -139,7 +139,7 @@ impl Middleware for AuthMiddleware {
             }
             let verdict = AuthVerdict::of(response.status(), response.headers());
             let examined = ExaminedResponse::of(&response, body.as_deref());
-            let replay = settle(&mut auth, verdict, &examined, spare.is_some()).await;
+            let replay = decide_replay(&mut auth, verdict, &examined, spare.is_some()).await;
             let (Some(delay), Some(spare)) = (replay.map_err(Error::middleware)?, spare) else {
                 return Ok(response);
             };
@@ -153,11 +153,11 @@ impl Middleware for AuthMiddleware {
 /// What reqwest says of an answer that did not come from it: from a cache, say.
 static UNKNOWN: LazyLock<Url> = LazyLock::new(|| Response::from(http::Response::new("")).url().clone());
 
-fn bare(request: &Request) -> BareRequest<'_> {
+fn bare_request(request: &Request) -> BareRequest<'_> {
     BareRequest {
         method: request.method(),
         url: request.url(),
-        shown_url: presentable(request.url()),
+        shown_url: without_query(request.url()),
         path: request.url().path(),
         own: request.headers(),
         body: request.body().map_or(Some(&[]), reqwest::Body::as_bytes),

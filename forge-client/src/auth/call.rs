@@ -4,69 +4,69 @@ use forge_core::{AuthVerdict, AuthenticationError, ConfigError, Credential};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::bare::BareRequest;
-use super::scheme::{Scheme, Single, apply_hook};
-use super::{AuthSession, BoundTokenAuth, Next};
+use super::plan::{AuthPart, AuthPlan, apply_hook};
+use super::{AuthSession, CheckedTokenAuth, Next};
 use crate::ExaminedResponse;
 
 /// What a request says of its authentication.
 #[derive(Default)]
 pub(crate) struct CallAuthOptions {
-    pub(crate) instead: Instead,
+    pub(crate) auth_override: AuthOverride,
     /// A new token is fetched for it.
     pub(crate) force_renewal: bool,
 }
 
 /// What authenticates a request instead of the client's authentication.
 #[derive(Default)]
-pub(crate) enum Instead {
+pub(crate) enum AuthOverride {
     #[default]
-    Same,
-    Nothing,
-    Other(Box<Scheme>),
+    Inherit,
+    Disable,
+    Replace(Box<AuthPlan>),
 }
 
 impl CallAuthOptions {
     /// What must hold before anything is sent.
-    pub(crate) fn check(&self, clients: Option<&Scheme>, is_trusted: bool) -> Result<(), ConfigError> {
-        if matches!(self.instead, Instead::Other(_)) && !is_trusted {
+    pub(crate) fn check(&self, clients: Option<&AuthPlan>, is_trusted: bool) -> Result<(), ConfigError> {
+        if matches!(self.auth_override, AuthOverride::Replace(_)) && !is_trusted {
             let expected = "a URL at the base URL's origin, or at one named by `with_credential_origin`";
             return Err(ConfigError::new("auth", expected));
         }
-        if self.force_renewal && self.scheme(clients).is_none_or(|scheme| scheme.most_tokens() == 0) {
+        if self.force_renewal && self.plan(clients).is_none_or(|plan| plan.max_tokens() == 0) {
             return Err(ConfigError::new("force_renewal", "authentication with tokens from a source"));
         }
         Ok(())
     }
 
     /// How a call is authenticated, if at all.
-    pub(crate) fn scheme<'a>(&'a self, clients: Option<&'a Scheme>) -> Option<&'a Scheme> {
-        match &self.instead {
-            Instead::Same => clients,
-            Instead::Nothing => None,
-            Instead::Other(scheme) => Some(scheme),
+    pub(crate) fn plan<'a>(&'a self, clients: Option<&'a AuthPlan>) -> Option<&'a AuthPlan> {
+        match &self.auth_override {
+            AuthOverride::Inherit => clients,
+            AuthOverride::Disable => None,
+            AuthOverride::Replace(plan) => Some(plan),
         }
     }
 }
 
 /// What authenticates a request, in its order.
-pub(crate) struct Chosen<'a> {
-    parts: Parts<'a>,
+pub(crate) struct ChosenParts<'a> {
+    parts: PartList<'a>,
     /// How many of them have been added.
     added: usize,
 }
 
-enum Parts<'a> {
+enum PartList<'a> {
     // Most are, and need no list.
-    One(Option<&'a Single>),
-    Several(Vec<&'a Single>),
+    One(Option<&'a AuthPart>),
+    Several(Vec<&'a AuthPart>),
 }
 
-impl<'a> Chosen<'a> {
+impl<'a> ChosenParts<'a> {
     /// What is to be added next.
-    fn next(&self) -> Option<&'a Single> {
+    fn next(&self) -> Option<&'a AuthPart> {
         let parts = match &self.parts {
-            Parts::One(single) => single.as_slice(),
-            Parts::Several(singles) => singles,
+            PartList::One(part) => part.as_slice(),
+            PartList::Several(parts) => parts,
         };
         parts.get(self.added).copied()
     }
@@ -74,17 +74,17 @@ impl<'a> Chosen<'a> {
 
 /// The authentication of one call: asks the token source what the session wants to be asked.
 pub(crate) struct CallAuth<'a> {
-    scheme: &'a Scheme,
+    plan: &'a AuthPlan,
     /// The token auth that was chosen last, and what it remembers.
-    tokens: Option<(&'a BoundTokenAuth, AuthSession<'a>)>,
+    tokens: Option<(&'a CheckedTokenAuth, AuthSession<'a>)>,
     /// What the attempt under way carries.
     sent: Option<Arc<Credential>>,
     force_renewal: bool,
 }
 
 impl<'a> CallAuth<'a> {
-    pub(crate) fn new(scheme: &'a Scheme, force_renewal: bool) -> Self {
-        Self { scheme, tokens: None, sent: None, force_renewal }
+    pub(crate) fn new(plan: &'a AuthPlan, force_renewal: bool) -> Self {
+        Self { plan, tokens: None, sent: None, force_renewal }
     }
 
     /// Begins an attempt. It carries nothing so far.
@@ -108,44 +108,45 @@ impl<'a> CallAuth<'a> {
     }
 
     /// What authenticates a request.
-    pub(crate) fn choose(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> Chosen<'a> {
+    pub(crate) fn choose(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> ChosenParts<'a> {
         let request = request.with(headers);
-        let parts = match self.scheme {
-            Scheme::Single(single) => Parts::One(Some(single).filter(|single| single.applies_to(&request))),
-            scheme => {
+        let parts = match self.plan {
+            AuthPlan::Part(part) => PartList::One(Some(part).filter(|part| part.applies_to(&request))),
+            plan => {
                 let mut chosen = Vec::new();
-                scheme.choose(&request, &mut chosen);
-                Parts::Several(chosen)
+                plan.choose(&request, &mut chosen);
+                PartList::Several(chosen)
             }
         };
-        Chosen { parts, added: 0 }
+        ChosenParts { parts, added: 0 }
     }
 
     /// Adds what was chosen, up to where a token has to be [fetched](Self::fetch) first; from there it goes on
     /// when called again. Headers that the caller has set stay as they are.
     pub(crate) fn add(
         &mut self,
-        chosen: &mut Chosen<'a>,
+        chosen: &mut ChosenParts<'a>,
         request: &BareRequest<'_>,
         headers: &mut HeaderMap,
-    ) -> Result<Option<&'a BoundTokenAuth>, AuthenticationError> {
-        while let Some(single) = chosen.next() {
-            match single {
-                Single::Fixed { name, value, .. } => {
+    ) -> Result<Option<&'a CheckedTokenAuth>, AuthenticationError> {
+        while let Some(part) = chosen.next() {
+            match part {
+                AuthPart::Fixed { name, value, .. } => {
                     if !request.own.contains_key(name) {
                         headers.insert(name, value.clone());
                     }
                 }
-                Single::Hook(hook) => {
+                AuthPart::Hook(hook) => {
                     let mut set = apply_hook(&**hook, &request.with(headers))?;
                     for name in request.own.keys() {
                         set.remove(name);
                     }
                     headers.extend(set);
                 }
-                Single::Tokens(auth) => {
+                AuthPart::Tokens(auth) => {
                     if !request.own.contains_key(auth.header_name()) {
-                        let Some(credential) = self.sent.take().or_else(|| self.at_hand(auth)) else {
+                        let Some(credential) = self.sent.take().or_else(|| self.cached_credential(auth))
+                        else {
                             return Ok(Some(auth));
                         };
                         auth.apply(&credential, request, headers)?;
@@ -160,18 +161,18 @@ impl<'a> CallAuth<'a> {
 
     /// Whether an `AuthHook` of the caller authenticates this call.
     pub(crate) fn has_hook(&self) -> bool {
-        self.scheme.has_hook()
+        self.plan.has_hook()
     }
 
     /// Adds once more the headers that authenticated this attempt, except for those that an auth hook set.
     pub(crate) fn add_sent(&self, request: &BareRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = self.choose(request, headers);
-        while let Some(single) = chosen.next() {
-            match (single, &self.sent) {
-                (Single::Fixed { name, value, .. }, _) if !request.own.contains_key(name) => {
+        while let Some(part) = chosen.next() {
+            match (part, &self.sent) {
+                (AuthPart::Fixed { name, value, .. }, _) if !request.own.contains_key(name) => {
                     headers.insert(name, value.clone());
                 }
-                (Single::Tokens(auth), Some(credential)) => {
+                (AuthPart::Tokens(auth), Some(credential)) => {
                     // `add` applied the same credential to this request before, so this does not fail.
                     let _ = auth.apply(credential, request, headers);
                 }
@@ -182,7 +183,7 @@ impl<'a> CallAuth<'a> {
     }
 
     /// A credential for which nobody has to wait.
-    fn at_hand(&mut self, auth: &'a BoundTokenAuth) -> Option<Arc<Credential>> {
+    fn cached_credential(&mut self, auth: &'a CheckedTokenAuth) -> Option<Arc<Credential>> {
         let session = match &mut self.tokens {
             Some((last, session)) if std::ptr::eq(*last, auth) => session,
             // What another one remembers, as on the way here through a redirect, is not about these.
@@ -192,7 +193,7 @@ impl<'a> CallAuth<'a> {
     }
 
     /// Fetches the token that [`add`](Self::add) goes on with. There is one source at most among what is chosen.
-    pub(crate) async fn fetch(&mut self, auth: &BoundTokenAuth) -> Result<(), AuthenticationError> {
+    pub(crate) async fn fetch(&mut self, auth: &CheckedTokenAuth) -> Result<(), AuthenticationError> {
         let fetched =
             if self.force_renewal { auth.source().force_refresh() } else { auth.source().get_token() };
         self.sent = Some(fetched.await?);
@@ -202,14 +203,14 @@ impl<'a> CallAuth<'a> {
     }
 
     /// The header that carries the credential of this attempt, if there is one.
-    pub(crate) fn carrying<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+    pub(crate) fn credential_header<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
         let (auth, _) = self.sent.as_ref().and(self.tokens.as_ref())?;
         headers.get(auth.header_name())
     }
 
     /// Whether this attempt carries a credential that could be rejected.
     #[cfg(any(feature = "middleware", feature = "tower"))]
-    pub(crate) fn is_carried(&self) -> bool {
+    pub(crate) fn has_credential(&self) -> bool {
         self.sent.is_some()
     }
 

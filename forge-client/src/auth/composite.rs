@@ -1,7 +1,7 @@
 use forge_core::ConfigError;
 
 use super::Auth;
-use super::scheme::Scheme;
+use super::plan::AuthPlan;
 
 /// Several kinds of authentication: the first that applies to a request, or all that do.
 ///
@@ -28,11 +28,11 @@ use super::scheme::Scheme;
 #[must_use]
 pub struct CompositeAuth {
     parts: Vec<Auth>,
-    how: How,
+    combination: Combination,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum How {
+enum Combination {
     First,
     All,
 }
@@ -40,13 +40,13 @@ enum How {
 impl CompositeAuth {
     /// The first part that applies authenticates a request, and no other.
     pub fn first() -> Self {
-        Self { parts: Vec::new(), how: How::First }
+        Self { parts: Vec::new(), combination: Combination::First }
     }
 
     /// All parts that apply do, in their order. Each has headers of its own, and no more than one of them
     /// takes tokens from a source: it is the one to be asked for another after a 401.
     pub fn all() -> Self {
-        Self { parts: Vec::new(), how: How::All }
+        Self { parts: Vec::new(), combination: Combination::All }
     }
 
     /// One more part.
@@ -55,12 +55,12 @@ impl CompositeAuth {
         self
     }
 
-    pub(super) fn build(self) -> Result<Scheme, ConfigError> {
+    pub(super) fn build(self) -> Result<AuthPlan, ConfigError> {
         let parts: Vec<_> = self.parts.into_iter().map(Auth::build).collect::<Result<_, _>>()?;
-        match self.how {
+        match self.combination {
             _ if parts.is_empty() => Err(ConfigError::new("auth", "at least one part of a `CompositeAuth`")),
-            How::First => Ok(Scheme::First(parts)),
-            How::All => Scheme::all(parts),
+            Combination::First => Ok(AuthPlan::First(parts)),
+            Combination::All => AuthPlan::all(parts),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Exclusions {
     }
 
     /// Decides on the path that is really sent, after joining and normalising.
-    pub(crate) fn hold(&self, path: &str) -> bool {
+    pub(crate) fn contains(&self, path: &str) -> bool {
         // Most calls have no exclusions, and so do not read the path.
         if self.all.is_empty() {
             return false;
@@ -83,7 +83,7 @@ impl Exclusions {
 
     /// The exclusions that match no path, as a log shows them. With a `directory`, those that match no path below
     /// it.
-    pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
+    pub(crate) fn ineffective(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
         let directory = directory.map(with_upper_escapes);
         let never = move |exclusion: &&Exclusion| {
             !exclusion.can_match
@@ -170,7 +170,7 @@ mod tests {
         let held = |pattern: &str| {
             let exclusions = Exclusions::new(&[], &[pattern.to_owned()]).unwrap();
             let base = BaseUrl::new(Url::parse("https://api.example.com").unwrap());
-            ["/a/x", "/b/x", "/{a,b}/x"].map(|path| exclusions.hold(base.join(path).unwrap().path()))
+            ["/a/x", "/b/x", "/{a,b}/x"].map(|path| exclusions.contains(base.join(path).unwrap().path()))
         };
         assert_eq!(held("/{a,b}/*"), [true, true, false]);
         assert_eq!(held("/%7Ba,b%7D/*"), [false, false, true]);
@@ -223,7 +223,7 @@ mod tests {
             let url = BaseUrl::new(Url::parse(&base).unwrap()).join(&reference).unwrap();
             assert_eq!(url.path(), sent, "{reference} below {base}");
             assert_eq!(
-                !exclusions.hold(url.path()),
+                !exclusions.contains(url.path()),
                 has_token,
                 "{excluded} excluded, {reference} below {base}"
             );
@@ -243,7 +243,7 @@ mod tests {
             ("/public/..", false),
             ("/public/..a", true),
         ] {
-            assert_eq!(exclusions.hold(path), excluded, "{path}");
+            assert_eq!(exclusions.contains(path), excluded, "{path}");
         }
     }
 

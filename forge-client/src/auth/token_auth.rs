@@ -185,16 +185,16 @@ impl TokenAuth {
         self
     }
 
-    pub(crate) fn build(self) -> Result<BoundTokenAuth, ConfigError> {
+    pub(crate) fn build(self) -> Result<CheckedTokenAuth, ConfigError> {
         let header = match self.cookie {
             Some(_) if self.header_name.is_some() || self.header_prefix.is_some() => {
                 let expected = "a client that sets neither `auth_header_name` nor `auth_header_prefix`";
                 return Err(ConfigError::new("auth_cookie", expected));
             }
-            Some(name) => CarryingHeader::cookie(name)?,
-            None => CarryingHeader::new(self.header_name.unwrap_or(Ok(AUTHORIZATION))?, self.header_prefix)?,
+            Some(name) => TokenHeader::cookie(name)?,
+            None => TokenHeader::new(self.header_name.unwrap_or(Ok(AUTHORIZATION))?, self.header_prefix)?,
         };
-        Ok(BoundTokenAuth {
+        Ok(CheckedTokenAuth {
             source: self.source,
             exclusions: self.excluded.build()?,
             strategy: self.strategy,
@@ -220,14 +220,14 @@ impl fmt::Debug for TokenAuth {
 }
 
 /// A [`TokenAuth`] whose settings were checked.
-pub(crate) struct BoundTokenAuth {
+pub(crate) struct CheckedTokenAuth {
     source: Arc<dyn TokenSource>,
     exclusions: Exclusions,
     strategy: Arc<dyn AuthRetryStrategy>,
-    header: CarryingHeader,
+    header: TokenHeader,
 }
 
-impl BoundTokenAuth {
+impl CheckedTokenAuth {
     pub(crate) fn source(&self) -> &dyn TokenSource {
         &*self.source
     }
@@ -252,15 +252,15 @@ impl BoundTokenAuth {
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
         match &self.header.form {
-            Form::TokenType if self.header.name == AUTHORIZATION => {
+            TokenForm::TokenType if self.header.name == AUTHORIZATION => {
                 credential.apply(request.method, request.url.as_str(), headers);
             }
-            Form::TokenType => _ = headers.insert(&self.header.name, credential.header_value().clone()),
-            Form::Prefix(prefix) => {
+            TokenForm::TokenType => _ = headers.insert(&self.header.name, credential.header_value().clone()),
+            TokenForm::Prefix(prefix) => {
                 let value = self.header.value(credential, || credential.header_value_with_prefix(prefix))?;
                 headers.insert(&self.header.name, value);
             }
-            Form::Cookie(name) => {
+            TokenForm::Cookie(name) => {
                 let value = self.header.value(credential, || credential.cookie_header_value(name))?;
                 headers.insert(&self.header.name, value);
             }
@@ -270,14 +270,14 @@ impl BoundTokenAuth {
 }
 
 /// A header of the client's own choice, with the value that was formatted last.
-struct CarryingHeader {
+struct TokenHeader {
     name: HeaderName,
-    form: Form,
-    last: ArcSwapOption<(TokenId, HeaderValue)>,
+    form: TokenForm,
+    last_formatted: ArcSwapOption<(TokenId, HeaderValue)>,
 }
 
 /// The form of the header that carries the token.
-enum Form {
+enum TokenForm {
     /// The token's type, then the token.
     TokenType,
     /// This prefix, then the token.
@@ -286,20 +286,20 @@ enum Form {
     Cookie(String),
 }
 
-impl CarryingHeader {
+impl TokenHeader {
     fn new(name: HeaderName, prefix: Option<String>) -> Result<Self, ConfigError> {
         if let Some(prefix) = &prefix {
             HeaderValue::try_from(prefix).map_err(|error| {
                 ConfigError::new("auth_header_prefix", "a value that fits into a header").with_source(error)
             })?;
         }
-        let form = prefix.map_or(Form::TokenType, Form::Prefix);
-        Ok(Self { name, form, last: ArcSwapOption::empty() })
+        let form = prefix.map_or(TokenForm::TokenType, TokenForm::Prefix);
+        Ok(Self { name, form, last_formatted: ArcSwapOption::empty() })
     }
 
     fn cookie(name: String) -> Result<Self, ConfigError> {
         check_cookie_name("auth_cookie", &name)?;
-        Ok(Self { name: COOKIE, form: Form::Cookie(name), last: ArcSwapOption::empty() })
+        Ok(Self { name: COOKIE, form: TokenForm::Cookie(name), last_formatted: ArcSwapOption::empty() })
     }
 
     /// The value that was formatted for this credential before, or a new one.
@@ -308,7 +308,7 @@ impl CarryingHeader {
         credential: &Credential,
         make: impl FnOnce() -> Result<HeaderValue, AuthenticationError>,
     ) -> Result<HeaderValue, AuthenticationError> {
-        if let Some((id, value)) = self.last.load().as_deref()
+        if let Some((id, value)) = self.last_formatted.load().as_deref()
             && *id == credential.id()
         {
             return Ok(value.clone());
@@ -316,7 +316,7 @@ impl CarryingHeader {
         let value = make()?;
         // Race: two calls with different credentials may overwrite each other's value here. Each still returns
         // its own, and a later call compares the id.
-        self.last.store(Some(Arc::new((credential.id(), value.clone()))));
+        self.last_formatted.store(Some(Arc::new((credential.id(), value.clone()))));
         Ok(value)
     }
 }

@@ -27,7 +27,7 @@ impl HttpClientBuilder {
     ///
     /// Names the setting that cannot be; `blocking` [within a runtime](super#where-it-is-refused).
     pub fn build(self) -> Result<HttpClient, HttpClientError> {
-        HttpClient::new(self.finish()?)
+        HttpClient::new(self.build_config()?)
     }
 }
 
@@ -38,7 +38,7 @@ impl HttpClient {
     ///
     /// As [`crate::HttpClient::new`], and [within a runtime](super#where-it-is-refused).
     pub fn new(config: HttpClientConfig) -> Result<Self, HttpClientError> {
-        runtime::check()?;
+        runtime::check_thread()?;
         crate::HttpClient::new(config).map(Self)
     }
 

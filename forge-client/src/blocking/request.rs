@@ -121,7 +121,7 @@ impl RequestBuilder {
     /// As [`send`](crate::RequestBuilder::send), and [within a runtime](super#where-it-is-refused), where
     /// nothing is sent.
     pub fn send(self) -> Result<HttpResponse, HttpClientError> {
-        runtime::wait(self.0.send())?.map(HttpResponse::new)
+        runtime::block_on(self.0.send())?.map(HttpResponse::new)
     }
 
     /// As [`to_curl`](crate::RequestBuilder::to_curl).

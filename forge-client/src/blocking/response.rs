@@ -90,7 +90,7 @@ impl HttpResponse {
     ///
     /// [`is_status`](HttpClientError::is_status).
     pub fn error_for_status_with_body(self) -> Result<Self, HttpClientError> {
-        runtime::wait(self.0.error_for_status_with_body())?.map(Self)
+        runtime::block_on(self.0.error_for_status_with_body())?.map(Self)
     }
 
     /// The body as text, in the charset that the answer names, else UTF-8.
@@ -99,7 +99,7 @@ impl HttpResponse {
     ///
     /// As [`bytes`](crate::HttpResponse::bytes).
     pub fn text(self) -> Result<String, HttpClientError> {
-        runtime::wait(self.0.text())?
+        runtime::block_on(self.0.text())?
     }
 
     /// The body, whole.
@@ -108,7 +108,7 @@ impl HttpResponse {
     ///
     /// As [`bytes`](crate::HttpResponse::bytes).
     pub fn bytes(self) -> Result<Bytes, HttpClientError> {
-        runtime::wait(self.0.bytes())?
+        runtime::block_on(self.0.bytes())?
     }
 
     /// The body read as JSON.
@@ -117,7 +117,7 @@ impl HttpResponse {
     ///
     /// As [`json`](crate::HttpResponse::json).
     pub fn json<T: DeserializeOwned>(self) -> Result<T, HttpClientError> {
-        runtime::wait(self.0.json())?
+        runtime::block_on(self.0.json())?
     }
 
     /// The body read as JSON, or `None` if it is not that, did not arrive whole, is too large, or cannot be waited
@@ -158,7 +158,7 @@ impl Read for BodyReader {
 
 impl BodyReader {
     fn next_piece(&mut self) -> Result<Option<Bytes>, HttpClientError> {
-        runtime::wait(self.response.chunk())?
+        runtime::block_on(self.response.chunk())?
     }
 }
 

@@ -45,7 +45,7 @@ impl<S: TokenSource> Tokens<S> {
     ///
     /// No token could be had.
     pub fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        runtime::wait(self.source.get_token())?
+        runtime::block_on(self.source.get_token())?
     }
 
     /// As [`TokenSource::invalidate_token`].
@@ -54,7 +54,7 @@ impl<S: TokenSource> Tokens<S> {
     ///
     /// The shared storage could not be told.
     pub fn invalidate_token(&self) -> Result<(), AuthenticationError> {
-        runtime::wait(self.source.invalidate_token())?
+        runtime::block_on(self.source.invalidate_token())?
     }
 
     /// As [`TokenSource::force_refresh`].
@@ -63,7 +63,7 @@ impl<S: TokenSource> Tokens<S> {
     ///
     /// No token could be had.
     pub fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        runtime::wait(self.source.force_refresh())?
+        runtime::block_on(self.source.force_refresh())?
     }
 
     /// As [`TokenSource::refresh_rejected`].
@@ -75,7 +75,7 @@ impl<S: TokenSource> Tokens<S> {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        runtime::wait(self.source.refresh_rejected(rejected))?
+        runtime::block_on(self.source.refresh_rejected(rejected))?
     }
 
     /// As [`TokenSource::mark_rejected`].

@@ -19,7 +19,7 @@ pub(super) struct Announcer {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<CircuitTransition>,
-    is_being_told: bool,
+    is_delivering: bool,
 }
 
 impl Announcer {
@@ -34,7 +34,7 @@ impl Announcer {
     /// Tells of all that is queued, unless somebody is at it: then they will.
     pub(super) fn deliver(&self) {
         while let Some(transition) = self.next() {
-            let _telling = Telling(self);
+            let _telling = DeliveryGuard(self);
             log(&transition);
             if let Some(listener) = &self.listener {
                 listener(&transition);
@@ -44,21 +44,21 @@ impl Announcer {
 
     fn next(&self) -> Option<CircuitTransition> {
         let mut queue = self.queue.lock();
-        if queue.is_being_told {
+        if queue.is_delivering {
             return None;
         }
         let next = queue.waiting.pop_front();
-        queue.is_being_told = next.is_some();
+        queue.is_delivering = next.is_some();
         next
     }
 }
 
 /// Also where the listener panics.
-struct Telling<'a>(&'a Announcer);
+struct DeliveryGuard<'a>(&'a Announcer);
 
-impl Drop for Telling<'_> {
+impl Drop for DeliveryGuard<'_> {
     fn drop(&mut self) {
-        self.0.queue.lock().is_being_told = false;
+        self.0.queue.lock().is_delivering = false;
     }
 }
 

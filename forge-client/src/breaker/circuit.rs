@@ -73,11 +73,11 @@ impl Circuit {
         let round = self.round;
         match &mut self.phase {
             Phase::Closed { .. } => Ok(Ticket { round, probe: None }),
-            Phase::Open { until } => Err(Some(between(now, *until))),
+            Phase::Open { until } => Err(Some(time_until(now, *until))),
             Phase::HalfOpen { successes, under_way } => {
                 under_way.retain(|probe| probe.lost_at > now);
                 // A success keeps its place: no more are sent than are needed.
-                if !has_place(*successes, under_way.len(), rules) {
+                if !has_free_place(*successes, under_way.len(), rules) {
                     return Err(None);
                 }
                 self.probes_so_far += 1;
@@ -98,7 +98,7 @@ impl Circuit {
         ticket.round == self.round && matches!(self.phase, Phase::Closed { .. })
     }
 
-    /// Whether [`settle`](Self::settle) would change nothing, whatever the time.
+    /// Whether [`record`](Self::record) would change nothing, whatever the time.
     pub(super) fn is_unmoved_by(&self, ticket: Ticket, verdict: Verdict) -> bool {
         verdict == Verdict::Success
             && ticket.round == self.round
@@ -131,13 +131,13 @@ impl Circuit {
             Phase::Open { until } => now < *until,
             Phase::HalfOpen { successes, under_way } => {
                 let under_way = under_way.iter().filter(|probe| probe.lost_at > now).count();
-                !has_place(*successes, under_way, rules)
+                !has_free_place(*successes, under_way, rules)
             }
         }
     }
 
     /// Something was heard of a request.
-    pub(super) fn settle(&mut self, ticket: Ticket, verdict: Verdict, now: i64, rules: &Rules) {
+    pub(super) fn record(&mut self, ticket: Ticket, verdict: Verdict, now: i64, rules: &Rules) {
         if ticket.round != self.round {
             return;
         }
@@ -153,7 +153,7 @@ impl Circuit {
             // Also one that had lost its place.
             (Phase::HalfOpen { .. }, Verdict::Failure) => self.open(now, rules),
             (Phase::HalfOpen { successes, under_way }, Verdict::Success) => {
-                if take(under_way, ticket) {
+                if remove_probe(under_way, ticket) {
                     *successes += 1;
                     if *successes >= rules.half_open_probes {
                         self.reset(rules);
@@ -168,7 +168,7 @@ impl Circuit {
     /// Nothing will be heard of a request.
     pub(super) fn give_back(&mut self, ticket: Ticket) {
         if let Phase::HalfOpen { under_way, .. } = &mut self.phase {
-            take(under_way, ticket);
+            remove_probe(under_way, ticket);
         }
     }
 
@@ -179,7 +179,7 @@ impl Circuit {
     }
 
     fn open(&mut self, now: i64, rules: &Rules) {
-        self.enter(Phase::Open { until: now.saturating_add(millis(rules.open_for)) });
+        self.enter(Phase::Open { until: now.saturating_add(to_millis(rules.open_for)) });
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -197,26 +197,26 @@ impl Phase {
 /// When nothing will be heard any more of a probe that is sent now: its own time-out should have ended it.
 /// Where that is none to speak of, the circuit does not wait for it.
 fn lost_at(now: i64, timeout: Duration) -> i64 {
-    now.saturating_add(millis(timeout.saturating_mul(2).min(MAX_PROBE_TIME)))
+    now.saturating_add(to_millis(timeout.saturating_mul(2).min(MAX_PROBE_TIME)))
 }
 
 const MAX_PROBE_TIME: Duration = Duration::from_secs(600);
 
-fn has_place(successes: u32, under_way: usize, rules: &Rules) -> bool {
+fn has_free_place(successes: u32, under_way: usize, rules: &Rules) -> bool {
     let taken = usize::try_from(successes).unwrap_or(usize::MAX).saturating_add(under_way);
     usize::try_from(rules.half_open_probes).is_ok_and(|probes| taken < probes)
 }
 
-fn take(under_way: &mut Vec<Probe>, ticket: Ticket) -> bool {
+fn remove_probe(under_way: &mut Vec<Probe>, ticket: Ticket) -> bool {
     let place = under_way.iter().position(|probe| Some(probe.number) == ticket.probe);
     place.map(|place| under_way.swap_remove(place)).is_some()
 }
 
-pub(super) fn millis(duration: Duration) -> i64 {
+pub(super) fn to_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn between(now: i64, then: i64) -> Duration {
+fn time_until(now: i64, then: i64) -> Duration {
     Duration::from_millis(u64::try_from(then.saturating_sub(now)).unwrap_or_default())
 }
 

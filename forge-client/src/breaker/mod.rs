@@ -121,7 +121,7 @@ impl CircuitBreaker {
         };
         let now = self.0.now();
         // The end of an open circuit's time is noticed by whoever looks first.
-        self.0.change(&entry, |circuit| circuit.tick(now));
+        self.0.change_and_announce(&entry, |circuit| circuit.tick(now));
         let state = entry.circuit.lock().state();
         Ok(state)
     }
@@ -140,7 +140,7 @@ impl CircuitBreaker {
     pub fn reset(&self) {
         let shared = &self.0;
         for entry in shared.origins.all() {
-            shared.queueing(&entry, |circuit| circuit.reset(&shared.rules));
+            shared.change_and_queue(&entry, |circuit| circuit.reset(&shared.rules));
         }
         // Order: tell listeners only when all circuits are closed. A listener that panics must not leave some
         // open.
@@ -148,7 +148,7 @@ impl CircuitBreaker {
     }
 
     /// Asks for leave to send one request, which may take this long. Whoever gets it [asks once
-    /// more](Permit::renew) when it is ready, says [what became of it](Permit::settle), or drops the permit.
+    /// more](Permit::renew) when it is ready, says [what became of it](Permit::record), or drops the permit.
     pub(crate) fn admit(&self, url: &RequestUrl, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;
         let now = shared.now();
@@ -167,7 +167,7 @@ impl CircuitBreaker {
 
     /// Whether a request would be refused after this delay, if nothing happened meanwhile. Takes no place.
     pub(crate) fn refuses_after(&self, delay: Duration, url: &Url) -> bool {
-        let then = self.0.now().saturating_add(circuit::millis(delay));
+        let then = self.0.now().saturating_add(circuit::to_millis(delay));
         let entry = self.0.origins.find(target::origin(url));
         entry.is_some_and(|entry| entry.circuit.lock().refuses(then, &self.0.rules))
     }
@@ -179,18 +179,18 @@ impl Shared {
     }
 
     fn admit(&self, entry: &Entry, now: i64, timeout: Duration) -> circuit::Admission {
-        self.queueing(entry, |circuit| circuit.admit(now, timeout, &self.rules))
+        self.change_and_queue(entry, |circuit| circuit.admit(now, timeout, &self.rules))
     }
 
     /// Changes a circuit, and tells who wants to know.
-    fn change(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit)) {
-        self.queueing(entry, change);
+    fn change_and_announce(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit)) {
+        self.change_and_queue(entry, change);
         self.announcer.deliver();
     }
 
     /// Transitions are queued under the circuit's lock, in their order, and told outside it: who is told
     /// may ask for the state.
-    fn queueing<T>(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit) -> T) -> T {
+    fn change_and_queue<T>(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit) -> T) -> T {
         let mut circuit = entry.circuit.lock();
         let from = circuit.state();
         let result = change(&mut circuit);

@@ -10,7 +10,7 @@ use super::window::FailureRate;
 /// The circuits of all origins that were used lately. Mostly there are a few, which are found sooner in order
 /// than by a hash.
 #[derive(Debug, Default)]
-pub(super) struct Origins(Mutex<BTreeMap<Arc<str>, Used>>);
+pub(super) struct Origins(Mutex<BTreeMap<Arc<str>, StoredEntry>>);
 
 /// An origin with its circuit.
 #[derive(Debug)]
@@ -21,13 +21,13 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-struct Used {
+struct StoredEntry {
     entry: Arc<Entry>,
-    last: i64,
+    last_used: i64,
 }
 
 /// Redirects may lead to any number of origins.
-const MOST: usize = 1_000;
+const MAX_ORIGINS: usize = 1_000;
 
 impl Origins {
     pub(super) fn find(&self, origin: &str) -> Option<Arc<Entry>> {
@@ -44,18 +44,18 @@ impl Origins {
         let origin = target::origin(url);
         let mut origins = self.0.lock();
         if let Some(used) = origins.get_mut(origin) {
-            used.last = now;
+            used.last_used = now;
             return Arc::clone(&used.entry);
         }
-        if origins.len() >= MOST {
-            let longest_ago = origins.iter().min_by_key(|(_, used)| used.last);
+        if origins.len() >= MAX_ORIGINS {
+            let longest_ago = origins.iter().min_by_key(|(_, used)| used.last_used);
             if let Some(origin) = longest_ago.map(|(origin, _)| Arc::clone(origin)) {
                 origins.remove(&origin);
             }
         }
         let circuit = Mutex::new(Circuit::new(failure_rate));
         let entry = Arc::new(Entry { origin: url.shown_origin().into(), circuit });
-        origins.insert(origin.into(), Used { entry: Arc::clone(&entry), last: now });
+        origins.insert(origin.into(), StoredEntry { entry: Arc::clone(&entry), last_used: now });
         entry
     }
 }

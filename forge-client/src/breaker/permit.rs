@@ -38,8 +38,8 @@ impl Permit {
             return Ok(());
         }
         let (shared, now) = (&self.shared, self.shared.now());
-        let renewed =
-            shared.queueing(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
+        let renewed = shared
+            .change_and_queue(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
         // The ticket first: if the announcement panics, its place is given back.
         if let Ok(ticket) = renewed {
             self.ticket = Some(ticket);
@@ -49,14 +49,15 @@ impl Permit {
     }
 
     /// Says what became of the request.
-    pub(crate) fn settle(mut self, verdict: Verdict) {
+    pub(crate) fn record(mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
             // The usual case, in which the time does not matter.
             if self.entry.circuit.lock().is_unmoved_by(ticket, verdict) {
                 return;
             }
             let (now, rules) = (self.shared.now(), &self.shared.rules);
-            self.shared.change(&self.entry, |circuit| circuit.settle(ticket, verdict, now, rules));
+            self.shared
+                .change_and_announce(&self.entry, |circuit| circuit.record(ticket, verdict, now, rules));
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::circuit::millis;
+use super::circuit::to_millis;
 
 /// Which share of failures is too much.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Window {
 
     /// Counts a call, and says whether too many fail.
     pub(super) fn record(&mut self, failed: bool, now: i64) -> bool {
-        self.move_to(now / (millis(self.limit.window) / TENTHS).max(1));
+        self.move_to(now / (to_millis(self.limit.window) / TENTHS).max(1));
         let tenth = self.tenth(self.current);
         tenth.calls = tenth.calls.saturating_add(1);
         tenth.failures = tenth.failures.saturating_add(u32::from(failed));

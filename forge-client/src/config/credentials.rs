@@ -3,7 +3,7 @@
 use forge_core::Secret;
 
 use super::HttpClientConfigBuilder;
-use crate::auth::{ApiKeyAuth, Auth, BasicAuth, Fixed, TokenAuth};
+use crate::auth::{ApiKeyAuth, Auth, BasicAuth, FixedHeader, TokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
     /// A token that never changes (RFC 6750). The token must be printable ASCII and not empty. The last of
@@ -30,7 +30,7 @@ impl<T> HttpClientConfigBuilder<T> {
     /// # }
     /// ```
     pub fn with_bearer_token(self, token: impl Into<Secret>) -> Self {
-        self.with_auth(Fixed::bearer(&token.into()))
+        self.with_auth(FixedHeader::bearer(&token.into()))
     }
 
     /// HTTP Basic authentication (RFC 7617). A [`BasicAuth`] has more settings.

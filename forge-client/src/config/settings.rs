@@ -5,7 +5,7 @@ use std::time::Duration;
 use forge_core::{ConfigError, looks_like_credential_name};
 use http::{HeaderMap, HeaderName};
 
-use crate::auth::Scheme;
+use crate::auth::AuthPlan;
 use crate::client::Inner;
 use crate::hooks::Hooks;
 use crate::hop::Trust;
@@ -14,7 +14,7 @@ use crate::logging::Logging;
 use crate::public_headers::check_public;
 use crate::retry::{RetryPolicy, RetryStrategy, WaitLimits};
 use crate::target::{BaseUrl, Origin};
-use crate::warnings::{warn_of_exclusions, warn_of_plain_http};
+use crate::warnings::{warn_about_exclusions, warn_about_plain_http};
 use crate::{CircuitBreaker, HttpClientError};
 
 /// What a builder has collected.
@@ -28,7 +28,7 @@ pub(super) struct Settings {
     pub(super) default_headers: HeaderMap,
     pub(super) public_names: Vec<HeaderName>,
     pub(super) plain_http_credentials: bool,
-    pub(super) authentication: Option<Arc<Scheme>>,
+    pub(super) authentication: Option<Arc<AuthPlan>>,
     pub(super) max_redirects: Option<u32>,
     pub(super) hooks: Hooks,
     pub(super) logging: Option<Logging>,
@@ -77,19 +77,19 @@ impl Settings {
 
     /// The headers of the client's authentication.
     fn sensitive_names(&self) -> Vec<HeaderName> {
-        self.authentication.as_ref().map(|scheme| scheme.header_names()).unwrap_or_default()
+        self.authentication.as_ref().map(|plan| plan.header_names()).unwrap_or_default()
     }
 
     /// Logs settings that are valid, but most likely a mistake.
-    pub(super) fn warn(&self) {
+    pub(super) fn log_warnings(&self) {
         if !self.plain_http_credentials && self.has_credentials() {
             let setting = "`with_plain_http_credentials` (`plain_http_credentials` in a configuration)";
-            warn_of_plain_http(&self.origins, setting);
+            warn_about_plain_http(&self.origins, setting);
         }
-        if let Some(scheme) = &self.authentication {
+        if let Some(plan) = &self.authentication {
             // A request to a second credential origin may have any path.
             let directory = self.base_url.directory().filter(|_| self.origins.len() == 1);
-            warn_of_exclusions(scheme, directory.as_deref());
+            warn_about_exclusions(plan, directory.as_deref());
         }
     }
 

@@ -83,7 +83,7 @@ impl<T> HttpClientConfigBuilder<T> {
 
     fn check_timeout(&mut self, field: &'static str, timeout: Duration) {
         if let Err(error) = check_positive(field, timeout) {
-            self.refuse(error);
+            self.record_error(error);
         }
     }
 

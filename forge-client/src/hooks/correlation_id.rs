@@ -136,7 +136,7 @@ impl fmt::Debug for CorrelationId {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Sent;
+    use super::super::tests::HookedRequest;
     use super::*;
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         for _ in 0..100 {
             let mut call = Extensions::new();
             for attempt in 1..4 {
-                let mut sent = Sent::to("https://a.example/x");
+                let mut sent = HookedRequest::to("https://a.example/x");
                 sent.apply(&hook, attempt, &mut call).unwrap();
                 assert_eq!(sent.header("x-correlation-id"), CorrelationId::of(&call));
                 ids.push(CorrelationId::of(&call).unwrap().to_owned());
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_given_one_is_kept() {
         let mut call = Extensions::new();
-        let mut sent = Sent::to("https://a.example/x").with("x-correlation-id", "given");
+        let mut sent = HookedRequest::to("https://a.example/x").with("x-correlation-id", "given");
         sent.apply(&CorrelationId::new(), 1, &mut call).unwrap();
         assert_eq!(
             (sent.header("x-correlation-id"), CorrelationId::of(&call)),
@@ -176,7 +176,7 @@ mod tests {
         let mut call = Extensions::new();
         let mut ids = Vec::new();
         for attempt in 1..3 {
-            let mut sent = Sent::to("https://a.example/x");
+            let mut sent = HookedRequest::to("https://a.example/x");
             sent.apply(&first, attempt, &mut call).unwrap();
             sent.apply(&second, attempt, &mut call).unwrap();
             ids.extend(["x-correlation-id", "x-request-id"].map(|name| sent.header(name).map(str::to_owned)));
@@ -186,7 +186,7 @@ mod tests {
 
         let mut call = Extensions::new();
         for attempt in 1..3 {
-            let mut sent = Sent::to("https://a.example/x").with("x-request-id", "given");
+            let mut sent = HookedRequest::to("https://a.example/x").with("x-request-id", "given");
             sent.apply(&first, attempt, &mut call).unwrap();
             sent.apply(&second, attempt, &mut call).unwrap();
             assert_eq!(sent.header("x-correlation-id"), CorrelationId::of(&call));
@@ -210,7 +210,7 @@ mod tests {
     fn what_cannot_stand_in_a_header_is_refused_and_not_shown() {
         assert_eq!(CorrelationId::in_header("no name").unwrap_err().field(), "header_name");
         let hook = CorrelationId::new().generate_with(|| "canary\r\nx: y".into());
-        let mut sent = Sent::to("https://a.example/x");
+        let mut sent = HookedRequest::to("https://a.example/x");
         let error = sent.apply(&hook, 1, &mut Extensions::new()).unwrap_err();
         assert!(error.to_string().contains("correlation_id"), "{error}");
         assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");

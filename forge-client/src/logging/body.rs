@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 
 use super::TARGET;
-use super::entry::Attempt;
+use super::entry::AttemptInfo;
 use super::mask::Mask;
 
 /// The body of an answer, told when the caller has read it, or will read no more of it. So a stream stays
@@ -22,7 +22,7 @@ pub(super) struct LoggedBody {
     is_whole: bool,
     max: usize,
     mask: Mask,
-    attempt: Attempt,
+    attempt: AttemptInfo,
 }
 
 impl LoggedBody {
@@ -31,7 +31,7 @@ impl LoggedBody {
         content_type: Option<HeaderValue>,
         max: usize,
         mask: Mask,
-        attempt: Attempt,
+        attempt: AttemptInfo,
     ) -> Self {
         let (announced, is_whole) = (inner.size_hint().exact(), inner.is_end_stream());
         let read = BytesMut::new();
@@ -82,7 +82,7 @@ impl Drop for LoggedBody {
         if self.length == 0 {
             return;
         }
-        let Attempt { method, url, number, correlation_id } = &self.attempt;
+        let AttemptInfo { method, url, number, correlation_id } = &self.attempt;
         let body = if self.is_whole && self.read.len() == self.length {
             self.mask.answer_body(self.content_type.as_ref(), &self.read, self.max)
         } else if self.is_whole {

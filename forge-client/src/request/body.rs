@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::hop::RequestBody;
 use crate::multipart::parameter;
-use crate::peek::at_hand;
+use crate::peek::read_ready;
 
 /// A body, and what it says of itself.
 pub(super) struct TypedBody {
@@ -41,7 +41,7 @@ impl TypedBody {
         let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let is_short = |length| usize::try_from(length).is_ok_and(|length| length <= MAX_FORM);
         let body = encoded.body_mut().take().unwrap_or_default();
-        let body = if length.is_some_and(is_short) { at_hand(body, length, MAX_FORM) } else { Err(body) };
+        let body = if length.is_some_and(is_short) { read_ready(body, length, MAX_FORM) } else { Err(body) };
         let body = body.map_or_else(|stream| RequestBody::Stream(Some(stream)), RequestBody::Bytes);
         Ok(Self { body, content_type, boundary })
     }
@@ -69,7 +69,7 @@ impl TypedBody {
     }
 
     /// What is sent: the caller's headers win over what the body says of itself.
-    pub(super) fn under(self, mut headers: HeaderMap) -> (HeaderMap, RequestBody) {
+    pub(super) fn with_content_type(self, mut headers: HeaderMap) -> (HeaderMap, RequestBody) {
         if let Some(content_type) = self.content_type {
             headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
@@ -77,8 +77,8 @@ impl TypedBody {
     }
 
     /// The same for being looked at.
-    pub(super) fn shown(&self) -> Self {
-        Self { body: self.body.shown(), content_type: self.content_type.clone(), boundary: None }
+    pub(super) fn without_stream(&self) -> Self {
+        Self { body: self.body.without_stream(), content_type: self.content_type.clone(), boundary: None }
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(super) struct RetryBudget(AtomicU32);
 
 const CAPACITY: u32 = 500;
-const RETRY: u32 = 5;
-const SUCCESS: u32 = 1;
+const RETRY_COST: u32 = 5;
+const SUCCESS_REFUND: u32 = 1;
 
 impl RetryBudget {
     pub(super) fn new() -> Self {
@@ -21,14 +21,16 @@ impl RetryBudget {
     }
 
     /// Takes what a retry costs, if it is there.
-    pub(super) fn withdraw(&self) -> bool {
+    pub(super) fn try_withdraw(&self) -> bool {
         // Nothing is read on the strength of this number, so no ordering is needed.
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| tokens.checked_sub(RETRY)).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| tokens.checked_sub(RETRY_COST))
+            .is_ok()
     }
 
     /// Gives back what a call that ended well does.
     pub(super) fn deposit(&self) {
-        let more = |tokens: u32| (tokens < CAPACITY).then(|| (tokens + SUCCESS).min(CAPACITY));
+        let more = |tokens: u32| (tokens < CAPACITY).then(|| (tokens + SUCCESS_REFUND).min(CAPACITY));
         // A full bucket, the usual case, is not written to.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
@@ -50,7 +52,7 @@ mod tests {
                 budget.deposit();
                 return sent;
             }
-            if sent > max_retries || !budget.withdraw() {
+            if sent > max_retries || !budget.try_withdraw() {
                 return sent;
             }
         }
@@ -59,7 +61,7 @@ mod tests {
     /// The most that `calls` calls in a row may cause.
     fn bound(calls: usize) -> u32 {
         let calls = u32::try_from(calls).unwrap();
-        calls + calls / (RETRY / SUCCESS) + CAPACITY / RETRY
+        calls + calls / (RETRY_COST / SUCCESS_REFUND) + CAPACITY / RETRY_COST
     }
 
     fn sends(answers: impl IntoIterator<Item = bool>, calls: usize, max_retries: u32) -> Vec<u32> {
@@ -86,17 +88,17 @@ mod tests {
     #[test]
     fn what_was_spent_comes_back_with_calls_that_end_well_and_no_further() {
         let budget = RetryBudget::new();
-        while budget.withdraw() {}
-        for _ in 0..RETRY - 1 {
+        while budget.try_withdraw() {}
+        for _ in 0..RETRY_COST - 1 {
             budget.deposit();
-            assert!(!budget.withdraw());
+            assert!(!budget.try_withdraw());
         }
         budget.deposit();
-        assert!(budget.withdraw());
+        assert!(budget.try_withdraw());
         for _ in 0..10 * CAPACITY {
             budget.deposit();
         }
-        assert_eq!((0..1_000).take_while(|_| budget.withdraw()).count(), 100);
+        assert_eq!((0..1_000).take_while(|_| budget.try_withdraw()).count(), 100);
     }
 
     proptest! {
@@ -134,7 +136,7 @@ mod tests {
             for is_good in answers {
                 if is_good {
                     budget.deposit();
-                } else if budget.withdraw() {
+                } else if budget.try_withdraw() {
                     requests += 1;
                     continue;
                 }

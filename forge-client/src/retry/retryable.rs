@@ -57,7 +57,7 @@ impl RetryableOutcomes {
     pub(super) fn with_statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.statuses = [0; 16];
         for status in statuses {
-            let (word, bit) = place(status);
+            let (word, bit) = bit_position(status);
             self.statuses[word] |= bit;
         }
         self
@@ -77,13 +77,13 @@ impl RetryableOutcomes {
     }
 
     pub(super) fn contains_status(&self, status: StatusCode) -> bool {
-        let (word, bit) = place(status);
+        let (word, bit) = bit_position(status);
         self.statuses[word] & bit != 0
     }
 }
 
 /// The word and the bit that stand for a status. A `StatusCode` is below 1000.
-fn place(status: StatusCode) -> (usize, u64) {
+fn bit_position(status: StatusCode) -> (usize, u64) {
     let code = usize::from(status.as_u16()) % 1024;
     (code / 64, 1 << (code % 64))
 }

@@ -7,13 +7,13 @@ use reqwest::{Request, Response};
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Call, Outcome, is_over};
+use super::{Call, Outcome, leaves_no_time};
 use crate::HttpClientError;
 use crate::breaker::{CircuitBreaker, Permit, Verdict};
 use crate::deadline::within;
 use crate::hooks::OutgoingRequest;
-use crate::logging::Entry;
-use crate::upload::Watch;
+use crate::logging::LogEntry;
+use crate::stream_watch::StreamWatch;
 
 impl<'a> Call<'a> {
     /// Sends one request, unless it is refused before.
@@ -21,56 +21,56 @@ impl<'a> Call<'a> {
         // First of all: no token is fetched for a request that is not sent.
         let permit = self.client.breaker.as_ref().map(|breaker| self.admit(breaker)).transpose()?;
         let mut headers = HeaderMap::clone(&self.hop.headers);
-        self.credential(&mut headers).await?;
-        let (sent, exchange) = self.begin(headers, permit)?;
-        let (outcome, took) = exchange.settle(sent.await);
-        self.took = took;
+        self.add_credential(&mut headers).await?;
+        let (sent, exchange) = self.start(headers, permit)?;
+        let (outcome, took) = exchange.finish(sent.await);
+        self.exchange_time = took;
         Ok(outcome)
     }
 
     /// Puts a request on its way that has its credential.
     // Apart, as a future would go on holding all that is put together here.
-    fn begin(
+    fn start(
         &mut self,
         mut headers: HeaderMap,
         mut permit: Option<Permit>,
     ) -> Result<(impl Future<Output = reqwest::Result<Response>> + use<'a>, Exchange<'a>), HttpClientError>
     {
         if !self.client.hooks.request.is_empty() {
-            self.alter(&mut headers)?;
+            self.run_request_hooks(&mut headers)?;
         }
         // Tokens and hooks have had their time.
         let timeout = self.attempt_timeout()?;
         if let Some(permit) = &mut permit {
             permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
         }
-        let had_time = self.has_time_to_judge(timeout);
-        if is_over(self.deadline, Duration::ZERO) {
+        let is_timeout_conclusive = self.is_timeout_conclusive(timeout);
+        if leaves_no_time(self.deadline, Duration::ZERO) {
             // Which says nothing of the server: the permit is given back.
             return Err(HttpClientError::total_timeout());
         }
         let client = self.client;
         let http = client.http.for_url(&self.hop.url)?;
-        self.so_far = None;
+        self.previous = None;
         self.attempts += 1;
-        self.keep(&headers);
+        self.remember_headers(&headers);
         let mut request = Request::new(self.hop.method.clone(), Url::clone(&self.hop.url));
         *request.headers_mut() = headers;
         if self.options.timeout.is_some() || self.deadline.is_some() {
             *request.timeout_mut() = Some(timeout);
         }
-        let (body, stream) = self.hop.body.send();
+        let (body, stream) = self.hop.body.take_for_sending();
         *request.body_mut() = body;
         let logging = client.logging.as_ref();
         let entry = logging
             .and_then(|logging| {
-                let (number, earlier) = (self.attempts, self.trail.earlier());
+                let (number, earlier) = (self.attempts, self.carried.earlier());
                 logging.begin(&request, &self.hop.url, &client.trust, number, &self.extensions, earlier)
             })
             .map(Box::new);
         let is_timed = entry.is_some() || !client.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);
-        Ok((http.execute(request), Exchange { permit, had_time, stream, entry, begun }))
+        Ok((http.execute(request), Exchange { permit, is_timeout_conclusive, stream, entry, begun }))
     }
 
     /// Leave to send.
@@ -88,16 +88,16 @@ impl<'a> Call<'a> {
     }
 
     /// Adds what authenticates an attempt.
-    async fn credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+    async fn add_credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
         let Some(auth) = &mut self.auth else { return Ok(()) };
         auth.start();
         if !self.hop.is_trusted() {
             return Ok(());
         }
         // As `apply` does for the adapters; here only the wait is a future, and the deadline's.
-        let bare = self.hop.bare();
-        let mut chosen = auth.choose(&bare, headers);
-        while let Some(tokens) = auth.add(&mut chosen, &bare, headers)? {
+        let bare_request = self.hop.bare_request();
+        let mut chosen = auth.choose(&bare_request, headers);
+        while let Some(tokens) = auth.add(&mut chosen, &bare_request, headers)? {
             let fetched = within(self.deadline, auth.fetch(tokens)).await;
             fetched.map_err(|_| HttpClientError::total_timeout())??;
         }
@@ -105,13 +105,13 @@ impl<'a> Call<'a> {
     }
 
     /// Lets hooks alter a request.
-    fn alter(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
-        let carrying = self.auth.as_ref().and_then(|auth| auth.carrying(headers)).cloned();
+    fn run_request_hooks(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
+        let carrying = self.auth.as_ref().and_then(|auth| auth.credential_header(headers)).cloned();
         self.client.hooks.before_request(&mut OutgoingRequest {
             method: &self.hop.method,
             url: &self.hop.url,
             headers,
-            body: self.hop.body.at_hand(),
+            body: self.hop.body.bytes(),
             attempt: self.attempts + 1,
             is_trusted: self.hop.is_trusted(),
             trust: &self.client.trust,
@@ -119,7 +119,7 @@ impl<'a> Call<'a> {
         })?;
         // Where a hook has put something else into the credential's place, an answer says nothing of it.
         if let Some(auth) = &mut self.auth
-            && auth.carrying(headers) != carrying.as_ref()
+            && auth.credential_header(headers) != carrying.as_ref()
         {
             auth.start();
         }
@@ -128,7 +128,7 @@ impl<'a> Call<'a> {
 
     /// Whether no answer within this time says something of the server: it is at least half of what the
     /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
-    fn has_time_to_judge(&self, timeout: Duration) -> bool {
+    fn is_timeout_conclusive(&self, timeout: Duration) -> bool {
         let Some(deadline) = self.deadline else { return true };
         let attempt = self.options.timeout.unwrap_or(self.client.timeout);
         timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
@@ -139,17 +139,17 @@ impl<'a> Call<'a> {
 struct Exchange<'a> {
     permit: Option<Permit>,
     /// Whether no answer in time says something of the server.
-    had_time: bool,
-    stream: Option<Watch>,
+    is_timeout_conclusive: bool,
+    stream: Option<StreamWatch>,
     // Boxed, as what most calls do without would be moved with each of them.
-    entry: Option<Box<Entry<'a>>>,
+    entry: Option<Box<LogEntry<'a>>>,
     /// If anybody asks.
     begun: Option<Instant>,
 }
 
 impl Exchange<'_> {
     /// Tells them. Says also how long it took, if anybody asked.
-    fn settle(self, sent: reqwest::Result<Response>) -> (Outcome, Duration) {
+    fn finish(self, sent: reqwest::Result<Response>) -> (Outcome, Duration) {
         let took = self.begun.map(|begun| begun.elapsed()).unwrap_or_default();
         let outcome =
             sent.map(Box::new).map_err(|error| match self.stream.and_then(|stream| stream.failure()) {
@@ -158,15 +158,15 @@ impl Exchange<'_> {
             });
         if let Some(permit) = self.permit
             && let Some(verdict) = verdict(&outcome)
-            && (self.had_time || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
+            && (self.is_timeout_conclusive || !outcome.as_ref().is_err_and(HttpClientError::is_timeout))
         {
-            permit.settle(verdict);
+            permit.record(verdict);
         }
         let outcome = match (self.entry, outcome) {
             (None, outcome) => outcome,
-            (Some(entry), Ok(response)) => Ok(Box::new(entry.answered(*response, took))),
+            (Some(entry), Ok(response)) => Ok(Box::new(entry.log_response(*response, took))),
             (Some(entry), Err(error)) => {
-                entry.failed(&error, took);
+                entry.log_error(&error, took);
                 Err(error)
             }
         };

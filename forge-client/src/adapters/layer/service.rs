@@ -9,9 +9,9 @@ use tower_service::Service;
 
 use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
-use crate::adapters::{pause, settle};
+use crate::adapters::{decide_replay, pause};
 use crate::auth::{BareRequest, CallAuth};
-use crate::target::presentable;
+use crate::target::without_query;
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
 pub struct AuthService<S, C = CloneBody> {
@@ -64,25 +64,25 @@ where
         return service.call(request).await.map_err(AuthServiceError::Service);
     };
     let (head, mut body) = request.into_parts();
-    let bare = BareRequest {
+    let bare_request = BareRequest {
         method: &head.method,
         url: &url,
-        shown_url: presentable(&url),
+        shown_url: without_query(&url),
         path: head.uri.path(),
         own: &head.headers,
         body: None,
     };
-    let mut auth = CallAuth::new(&guard.scheme, false);
+    let mut auth = CallAuth::new(&guard.plan, false);
     loop {
         auth.start();
         let mut attempt = head.clone();
-        auth.apply(&bare, &mut attempt.headers).await.map_err(AuthServiceError::Authentication)?;
-        let spare = if auth.is_carried() { copy.copy(&body) } else { None };
+        auth.apply(&bare_request, &mut attempt.headers).await.map_err(AuthServiceError::Authentication)?;
+        let spare = if auth.has_credential() { copy.copy(&body) } else { None };
         let sent = service.call(Request::from_parts(attempt, body));
         let (answer, content) = sent.await.map_err(AuthServiceError::Service)?.into_parts();
 
         let examined = ExaminedResponse { status: answer.status, headers: &answer.headers, body: None };
-        let replay = settle(&mut auth, guard.judge(&answer), &examined, spare.is_some()).await;
+        let replay = decide_replay(&mut auth, guard.judge(&answer), &examined, spare.is_some()).await;
         let (Some(delay), Some(spare)) = (replay.map_err(AuthServiceError::Authentication)?, spare) else {
             return Ok(Response::from_parts(answer, content));
         };

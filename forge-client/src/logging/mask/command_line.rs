@@ -3,8 +3,8 @@
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::fields::{Kind, Pair, pairs};
-use super::{MASKED, Mask, Place};
+use super::fields::{BodyKind, Pair, pairs};
+use super::{MASKED, Mask, TextPosition};
 use crate::hop::Trust;
 use crate::multipart::Part;
 
@@ -30,7 +30,7 @@ impl Mask {
 
     /// A body of which the names tell what is secret: JSON, or a form.
     pub(crate) fn known_body(&self, content_type: Option<&HeaderValue>, body: &[u8]) -> Option<String> {
-        Kind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
+        BodyKind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
     }
 
     /// The masked values of the parts of a multipart form; `None` for each value that is not text.
@@ -39,8 +39,8 @@ impl Mask {
         let siblings = self.names.of_pairs(&pairs);
         let shown = |(part, pair): (&Part<'_>, &Pair)| {
             let text = part.text()?;
-            let is_secret = pair.value.is_none() || siblings.hold_secret(&pair.name);
-            Some(if is_secret { MASKED.to_owned() } else { self.text(text, Place::Named) })
+            let is_secret = pair.value.is_none() || siblings.is_secret(&pair.name);
+            Some(if is_secret { MASKED.to_owned() } else { self.text(text, TextPosition::Named) })
         };
         parts.iter().zip(&pairs).map(shown).collect()
     }

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use reqwest::Request;
 use url::Url;
 
-use super::{Names, Secrets};
+use super::{Secrets, SensitiveNames};
 use crate::hop::Trust;
 use crate::target::RequestUrl;
 
@@ -36,14 +36,14 @@ impl<'a> RequestContent<'a> {
 impl Secrets {
     /// Learns the secrets of a request that was redirected to `target`. Returns the target and how to show it:
     /// its host or path may repeat a secret of this hop or of an earlier one.
-    pub(crate) fn redirect(
+    pub(crate) fn mask_redirect_target(
         &mut self,
         content: &RequestContent<'_>,
         target: Url,
         trust: &Trust,
         keys: Arc<[String]>,
     ) -> RequestUrl {
-        self.learn(content, &Names::new(keys), trust);
+        self.learn(content, &SensitiveNames::new(keys), trust);
         match self.masked_redirect(content.url, &target) {
             Some(shown) => RequestUrl::masked(target, shown),
             None => target.into(),

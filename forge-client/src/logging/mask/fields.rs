@@ -21,7 +21,7 @@ pub(super) struct Pair {
 }
 
 /// The kind of a body in which values have names.
-pub(super) enum Kind {
+pub(super) enum BodyKind {
     Json,
     Form,
     Multipart { boundary: String },
@@ -80,7 +80,7 @@ impl Pair {
     }
 }
 
-impl Kind {
+impl BodyKind {
     /// The kind that a `Content-Type` names; `None` for a body whose values have no names.
     pub(super) fn of(content_type: Option<&HeaderValue>) -> Option<Self> {
         let content_type = content_type?.to_str().ok()?;

@@ -1,15 +1,15 @@
 use url::Url;
 
-use crate::target::presentable;
+use crate::target::without_query;
 
 /// A text in which references, absolute or relative, stand without user-info, query and fragment.
-pub(super) fn bare(text: &str) -> String {
+pub(super) fn without_queries(text: &str) -> String {
     if let Ok(mut url) = Url::parse(text)
         && url.has_host()
     {
         // Cannot fail for a URL with a host.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
-        return presentable(&url).to_owned();
+        return without_query(&url).to_owned();
     }
     text.split_inclusive(ends_reference)
         .map(|piece| match piece.strip_suffix(ends_reference) {
@@ -65,7 +65,7 @@ mod tests {
             ("Ada@b.example", "Ada@b.example"),
             ("", ""),
         ] {
-            assert_eq!(bare(text), shown, "{text}");
+            assert_eq!(without_queries(text), shown, "{text}");
         }
     }
 }

@@ -11,8 +11,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::content::{BodyContent, RequestContent};
-use super::fields::{Fields, Kind, Pair, json_in, pairs};
-use super::names::Names;
+use super::fields::{BodyKind, Fields, Pair, json_in, pairs};
+use super::names::SensitiveNames;
 use super::{MASKED, MAX_SEARCHED};
 use crate::hop::Trust;
 use crate::target::origin;
@@ -39,8 +39,8 @@ impl Secrets {
     }
 
     /// Adds the values that the log masks in a request.
-    pub(super) fn learn(&mut self, content: &RequestContent<'_>, names: &Names, trust: &Trust) {
-        self.learn_headers(content.headers, |name, value| names.mask_header(name, value, trust));
+    pub(super) fn learn(&mut self, content: &RequestContent<'_>, names: &SensitiveNames, trust: &Trust) {
+        self.learn_headers(content.headers, |name, value| names.is_secret_header(name, value, trust));
         if let Some(query) = content.url.query() {
             self.learn_pairs(&pairs(query.as_bytes()), names);
         }
@@ -74,24 +74,24 @@ impl Secrets {
 
     /// Adds the secrets of a body. In JSON and forms the names of values tell which are secret; any other body
     /// counts as one secret.
-    fn learn_body(&mut self, content_type: Option<&HeaderValue>, body: &[u8], names: &Names) {
-        let Some(kind) = Kind::of(content_type) else {
+    fn learn_body(&mut self, content_type: Option<&HeaderValue>, body: &[u8], names: &SensitiveNames) {
+        let Some(kind) = BodyKind::of(content_type) else {
             self.learn_unnamed(&beginning(body), names);
             return;
         };
         let is_short = body.len() <= MAX_SEARCHED;
         match is_short.then(|| kind.read(body)).flatten() {
-            Some(Fields::Json(value)) => self.learn_json(&value, Within::Unnamed, names),
+            Some(Fields::Json(value)) => self.learn_json(&value, JsonPosition::Unnamed, names),
             Some(Fields::Form(pairs) | Fields::Multipart(pairs)) => self.learn_pairs(&pairs, names),
             None => self.are_incomplete = true,
         }
     }
 
     /// Adds a value that has no name, and all values in it if it is JSON.
-    fn learn_unnamed(&mut self, value: &str, names: &Names) {
+    fn learn_unnamed(&mut self, value: &str, names: &SensitiveNames) {
         self.add(value.trim());
         if let Some(json) = json_in(value) {
-            self.learn_json(&json, Within::Secret, names);
+            self.learn_json(&json, JsonPosition::Secret, names);
         }
     }
 
@@ -133,44 +133,48 @@ impl Secrets {
         }
     }
 
-    fn learn_pairs(&mut self, pairs: &[Pair], names: &Names) {
+    fn learn_pairs(&mut self, pairs: &[Pair], names: &SensitiveNames) {
         let siblings = names.of_pairs(pairs);
         for Pair { name, value } in pairs {
             let Some(value) = value else {
                 self.learn_unnamed(name, names);
                 continue;
             };
-            if siblings.hold_secret(name) {
+            if siblings.is_secret(name) {
                 self.add(value);
             }
             if let Some(json) = json_in(value) {
-                self.learn_json(&json, Within::Text, names);
+                self.learn_json(&json, JsonPosition::Text, names);
             }
         }
     }
 
-    fn learn_json(&mut self, value: &Value, within: Within, names: &Names) {
+    fn learn_json(&mut self, value: &Value, position: JsonPosition, names: &SensitiveNames) {
         match value {
             Value::Object(fields) => {
                 let siblings = names.of_object(fields);
                 for (name, value) in fields {
-                    let is_secret = siblings.hold_secret(name);
-                    self.learn_json(value, if is_secret { Within::Secret } else { within.named() }, names);
+                    let is_secret = siblings.is_secret(name);
+                    self.learn_json(
+                        value,
+                        if is_secret { JsonPosition::Secret } else { position.named() },
+                        names,
+                    );
                 }
             }
             Value::Array(items) => {
                 for item in items {
-                    self.learn_json(item, within, names);
+                    self.learn_json(item, position, names);
                 }
             }
-            Value::String(text) if within == Within::Secret => self.add(text),
-            Value::Number(number) if matches!(within, Within::Secret | Within::Unnamed) => {
+            Value::String(text) if position == JsonPosition::Secret => self.add(text),
+            Value::Number(number) if matches!(position, JsonPosition::Secret | JsonPosition::Unnamed) => {
                 self.add(&number.to_string());
             }
-            Value::String(text) if within == Within::Unnamed => self.learn_unnamed(text, names),
-            Value::String(text) if within == Within::Named => {
+            Value::String(text) if position == JsonPosition::Unnamed => self.learn_unnamed(text, names),
+            Value::String(text) if position == JsonPosition::Named => {
                 if let Some(json) = json_in(text) {
-                    self.learn_json(&json, Within::Text, names);
+                    self.learn_json(&json, JsonPosition::Text, names);
                 }
             }
             Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
@@ -187,7 +191,7 @@ impl Secrets {
 
 /// Where a piece of JSON is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum JsonPosition {
     /// Outside of any object, so the value has no name.
     Unnamed,
     Named,
@@ -196,7 +200,7 @@ enum Within {
     Secret,
 }
 
-impl Within {
+impl JsonPosition {
     fn named(self) -> Self {
         if self == Self::Unnamed { Self::Named } else { self }
     }

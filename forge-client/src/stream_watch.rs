@@ -10,15 +10,15 @@ use http_body::{Body, Frame, SizeHint};
 
 /// Tells whether a stream has failed by itself. What the client underneath makes of that looks like any
 /// other exchange that was cut.
-pub(crate) struct Watch(Failure);
+pub(crate) struct StreamWatch(Failure);
 
 type Failure = Arc<Mutex<Option<reqwest::Error>>>;
 
-impl Watch {
+impl StreamWatch {
     /// Watches a stream that is about to be sent.
     pub(crate) fn over(stream: reqwest::Body) -> (reqwest::Body, Self) {
         let failure = Failure::default();
-        let watched = Watched { stream, failure: Arc::clone(&failure) };
+        let watched = WatchedStream { stream, failure: Arc::clone(&failure) };
         (reqwest::Body::wrap(watched), Self(failure))
     }
 
@@ -28,12 +28,12 @@ impl Watch {
     }
 }
 
-struct Watched {
+struct WatchedStream {
     stream: reqwest::Body,
     failure: Failure,
 }
 
-impl Body for Watched {
+impl Body for WatchedStream {
     type Data = Bytes;
     type Error = StreamFailed;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Call, Outcome, SoFar, is_over};
+use super::{Call, Outcome, PreviousAttempt, leaves_no_time};
 use crate::auth::ReplaySchedule;
 use crate::deadline::within;
 use crate::examined::MAX_EXAMINED;
@@ -20,34 +20,37 @@ impl Call<'_> {
     ) -> Result<(Outcome, bool), HttpClientError> {
         let before_renewal = schedule.before_renewal;
         // The call may have waited for the answer's body until the deadline.
-        if is_over(self.deadline, before_renewal) {
+        if leaves_no_time(self.deadline, before_renewal) {
             return Ok((outcome, false));
         }
         if !before_renewal.is_zero() {
-            if !self.hop.body.can_be_sent() || self.is_refused_after(before_renewal) {
+            if !self.hop.body.can_be_sent() || self.would_be_refused_after(before_renewal) {
                 return Ok((outcome, false));
             }
-            outcome = keep(outcome, before_renewal).await;
+            outcome = sleep_and_buffer(outcome, before_renewal).await;
         }
         let replays = loop {
-            let error = match self.renew_now().await {
+            let error = match self.renew_once().await {
                 Ok(replays) => break replays,
                 Err(error) => error,
             };
-            let Some(delay) = self.delay_until_token(&error) else {
-                return Err(self.after_retries_for_token(error));
+            let Some(delay) = self.token_retry_delay(&error) else {
+                return Err(self.final_error_without_token(error));
             };
-            outcome = keep(outcome, delay).await;
+            outcome = sleep_and_buffer(outcome, delay).await;
         };
         let before_replay = schedule.before_replay;
-        if !replays || is_over(self.deadline, before_replay) || self.is_refused_after(before_replay) {
+        if !replays
+            || leaves_no_time(self.deadline, before_replay)
+            || self.would_be_refused_after(before_replay)
+        {
             return Ok((outcome, false));
         }
         tracing::debug!(method = %self.hop.method, "replaying with another token after a 401");
         Ok((outcome, true))
     }
 
-    async fn renew_now(&mut self) -> Result<bool, HttpClientError> {
+    async fn renew_once(&mut self) -> Result<bool, HttpClientError> {
         let can_be_sent = self.hop.body.can_be_sent();
         let Some(auth) = &mut self.auth else { return Ok(false) };
         match within(self.deadline, auth.renew(can_be_sent)).await {
@@ -59,7 +62,7 @@ impl Call<'_> {
 
     /// The delay before a retry; `None` if the strategy wants none, or the deadline, the breaker, the budget or
     /// the request itself forbids one (invariant 21).
-    pub(super) fn retry_after(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
+    pub(super) fn retry_delay(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
         let examined = match outcome {
             Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
             Err(error) if error.is_of_the_exchange() => RetryOutcome::Error(error),
@@ -70,7 +73,7 @@ impl Call<'_> {
 
     /// The delay before the client asks for a token again after it got none. That is a retry like any other,
     /// except that it waits for the cool-down of the token source.
-    pub(super) fn delay_until_token(&mut self, error: &HttpClientError) -> Option<Duration> {
+    pub(super) fn token_retry_delay(&mut self, error: &HttpClientError) -> Option<Duration> {
         error.is_transient_lack_of_token().then_some(())?;
         self.begin_retry(&RetryOutcome::Error(error))
     }
@@ -82,7 +85,10 @@ impl Call<'_> {
         }
         let retry = self.retries + 1;
         let delay = policy.delay(retry, outcome)?;
-        if is_over(self.deadline, delay) || self.is_refused_after(delay) || !policy.withdraw() {
+        if leaves_no_time(self.deadline, delay)
+            || self.would_be_refused_after(delay)
+            || !policy.try_withdraw()
+        {
             return None;
         }
         tracing::debug!(method = %self.hop.method, retry, ?delay, "trying again");
@@ -92,14 +98,14 @@ impl Call<'_> {
 
     /// Waits before another attempt. If the deadline or the breaker may still refuse that attempt, keeps the
     /// answer for the caller; else drops it at once and so frees its connection.
-    pub(super) async fn pause(&mut self, so_far: SoFar, delay: Duration) {
-        let SoFar { outcome, retries } = so_far;
+    pub(super) async fn pause(&mut self, previous: PreviousAttempt, delay: Duration) {
+        let PreviousAttempt { outcome, retries } = previous;
         if outcome.is_ok() && self.client.breaker.is_none() && self.deadline.is_none() {
             drop(outcome);
             tokio::time::sleep(delay).await;
         } else {
-            let outcome = keep(outcome, delay).await;
-            self.so_far = Some(Box::new(SoFar { outcome, retries }));
+            let outcome = sleep_and_buffer(outcome, delay).await;
+            self.previous = Some(Box::new(PreviousAttempt { outcome, retries }));
         }
     }
 
@@ -112,14 +118,14 @@ impl Call<'_> {
     }
 
     /// Whether the breaker would refuse a request after this delay. If so, the call does not wait for it.
-    fn is_refused_after(&self, delay: Duration) -> bool {
+    fn would_be_refused_after(&self, delay: Duration) -> bool {
         self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
     }
 }
 
 /// Waits, and keeps an outcome. Meanwhile it reads the beginning of an answer's body: most bodies are complete
 /// then and hold no connection.
-async fn keep(outcome: Outcome, delay: Duration) -> Outcome {
+async fn sleep_and_buffer(outcome: Outcome, delay: Duration) -> Outcome {
     let pause = tokio::time::sleep(delay);
     let kept = match outcome {
         Ok(response) => Ok(peek(*response, MAX_EXAMINED, Some(pause.deadline())).await.response.into()),

@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::bare::BareRequest;
 use super::composite::CompositeAuth;
 use super::exclusions::Exclusions;
-use super::fixed::Fixed;
+use super::fixed_header::FixedHeader;
 use super::hook::{AuthHook, AuthRequest};
-use super::{BoundTokenAuth, TokenAuth};
+use super::{CheckedTokenAuth, TokenAuth};
 
 /// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
 /// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
@@ -18,78 +18,78 @@ use super::{BoundTokenAuth, TokenAuth};
 /// Whichever it is, the headers that it sets go to the origins only that may see the client's credentials;
 /// a header that the caller sets on a request stays as it is.
 #[derive(Clone)]
-pub struct Auth(Kind);
+pub struct Auth(AuthKind);
 
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum AuthKind {
     Tokens(TokenAuth),
-    Fixed(Fixed),
+    Fixed(FixedHeader),
     Hook(Arc<dyn AuthHook>),
     Composite(CompositeAuth),
 }
 
 impl Auth {
-    pub(super) fn fixed(fixed: Fixed) -> Self {
-        Self(Kind::Fixed(fixed))
+    pub(super) fn fixed(fixed: FixedHeader) -> Self {
+        Self(AuthKind::Fixed(fixed))
     }
 
-    pub(crate) fn build(self) -> Result<Scheme, ConfigError> {
-        let scheme = match self.0 {
-            Kind::Tokens(auth) => Scheme::Single(Single::Tokens(auth.build()?)),
-            Kind::Fixed(auth) => Scheme::Single(auth.build()?),
-            Kind::Hook(hook) => Scheme::Single(Single::Hook(hook)),
-            Kind::Composite(auth) => auth.build()?,
+    pub(crate) fn build(self) -> Result<AuthPlan, ConfigError> {
+        let plan = match self.0 {
+            AuthKind::Tokens(auth) => AuthPlan::Part(AuthPart::Tokens(auth.build()?)),
+            AuthKind::Fixed(auth) => AuthPlan::Part(auth.build()?),
+            AuthKind::Hook(hook) => AuthPlan::Part(AuthPart::Hook(hook)),
+            AuthKind::Composite(auth) => auth.build()?,
         };
-        scheme.header_names().iter().try_for_each(|name| check_header_name("auth", name))?;
-        Ok(scheme)
+        plan.header_names().iter().try_for_each(|name| check_header_name("auth", name))?;
+        Ok(plan)
     }
 }
 
 impl From<TokenAuth> for Auth {
     fn from(auth: TokenAuth) -> Self {
-        Self(Kind::Tokens(auth))
+        Self(AuthKind::Tokens(auth))
     }
 }
 
 impl From<CompositeAuth> for Auth {
     fn from(auth: CompositeAuth) -> Self {
-        Self(Kind::Composite(auth))
+        Self(AuthKind::Composite(auth))
     }
 }
 
 impl<H: AuthHook + 'static> From<H> for Auth {
     fn from(hook: H) -> Self {
-        Self(Kind::Hook(Arc::new(hook)))
+        Self(AuthKind::Hook(Arc::new(hook)))
     }
 }
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Tokens(auth) => auth.fmt(f),
-            Kind::Fixed(auth) => auth.fmt(f),
-            Kind::Hook(hook) => hook.fmt(f),
-            Kind::Composite(auth) => auth.fmt(f),
+            AuthKind::Tokens(auth) => auth.fmt(f),
+            AuthKind::Fixed(auth) => auth.fmt(f),
+            AuthKind::Hook(hook) => hook.fmt(f),
+            AuthKind::Composite(auth) => auth.fmt(f),
         }
     }
 }
 
 /// An [`Auth`] whose settings were checked.
-pub(crate) enum Scheme {
-    Single(Single),
+pub(crate) enum AuthPlan {
+    Part(AuthPart),
     /// The first of them that applies.
-    First(Vec<Scheme>),
+    First(Vec<AuthPlan>),
     /// All of them that apply.
-    All(Vec<Scheme>),
+    All(Vec<AuthPlan>),
 }
 
-pub(crate) enum Single {
-    Tokens(BoundTokenAuth),
+pub(crate) enum AuthPart {
+    Tokens(CheckedTokenAuth),
     Fixed { name: HeaderName, value: HeaderValue, exclusions: Exclusions },
     Hook(Arc<dyn AuthHook>),
 }
 
-impl Scheme {
+impl AuthPlan {
     /// Those that go together: each with headers of its own, and one source of tokens among them, so that
     /// a 401 says which one to ask for another.
     pub(crate) fn all(parts: Vec<Self>) -> Result<Self, ConfigError> {
@@ -103,7 +103,7 @@ impl Scheme {
             names.extend(others);
         }
         let all = Self::All(parts);
-        if all.most_tokens() > 1 {
+        if all.max_tokens() > 1 {
             let expected = "one source of tokens among those that are sent together";
             return Err(ConfigError::new("auth", expected));
         }
@@ -113,47 +113,47 @@ impl Scheme {
     /// The headers that it may set, in no order.
     pub(crate) fn header_names(&self) -> Vec<HeaderName> {
         match self {
-            Self::Single(Single::Tokens(auth)) => vec![auth.header_name().clone()],
-            Self::Single(Single::Fixed { name, .. }) => vec![name.clone()],
-            Self::Single(Single::Hook(hook)) => hook.header_names(),
+            Self::Part(AuthPart::Tokens(auth)) => vec![auth.header_name().clone()],
+            Self::Part(AuthPart::Fixed { name, .. }) => vec![name.clone()],
+            Self::Part(AuthPart::Hook(hook)) => hook.header_names(),
             Self::First(parts) | Self::All(parts) => parts.iter().flat_map(Self::header_names).collect(),
         }
     }
 
     /// How many tokens a request may carry.
-    pub(crate) fn most_tokens(&self) -> usize {
+    pub(crate) fn max_tokens(&self) -> usize {
         match self {
-            Self::Single(single) => usize::from(matches!(single, Single::Tokens(_))),
-            Self::First(parts) => parts.iter().map(Self::most_tokens).max().unwrap_or_default(),
-            Self::All(parts) => parts.iter().map(Self::most_tokens).sum(),
+            Self::Part(part) => usize::from(matches!(part, AuthPart::Tokens(_))),
+            Self::First(parts) => parts.iter().map(Self::max_tokens).max().unwrap_or_default(),
+            Self::All(parts) => parts.iter().map(Self::max_tokens).sum(),
         }
     }
 
-    /// Whether the caller's own auth hook is part of the scheme.
+    /// Whether the caller's own auth hook is part of the plan.
     pub(crate) fn has_hook(&self) -> bool {
         match self {
-            Self::Single(single) => matches!(single, Single::Hook(_)),
+            Self::Part(part) => matches!(part, AuthPart::Hook(_)),
             Self::First(parts) | Self::All(parts) => parts.iter().any(Self::has_hook),
         }
     }
 
-    /// The excluded paths and patterns that [match no path](Exclusions::never_matching), as a log shows them.
-    pub(crate) fn never_excluded(&self, directory: Option<&str>) -> Vec<String> {
+    /// The excluded paths and patterns that [match no path](Exclusions::ineffective), as a log shows them.
+    pub(crate) fn ineffective_exclusions(&self, directory: Option<&str>) -> Vec<String> {
         match self {
-            Self::Single(single) => {
-                single.exclusions().map(|given| given.never_matching(directory).collect()).unwrap_or_default()
+            Self::Part(part) => {
+                part.exclusions().map(|given| given.ineffective(directory).collect()).unwrap_or_default()
             }
             Self::First(parts) | Self::All(parts) => {
-                parts.iter().flat_map(|part| part.never_excluded(directory)).collect()
+                parts.iter().flat_map(|part| part.ineffective_exclusions(directory)).collect()
             }
         }
     }
 
     /// What authenticates this request, in its order.
-    pub(crate) fn choose<'a>(&'a self, request: &AuthRequest<'_>, chosen: &mut Vec<&'a Single>) {
+    pub(crate) fn choose<'a>(&'a self, request: &AuthRequest<'_>, chosen: &mut Vec<&'a AuthPart>) {
         match self {
-            Self::Single(single) if single.applies_to(request) => chosen.push(single),
-            Self::Single(_) => {}
+            Self::Part(part) if part.applies_to(request) => chosen.push(part),
+            Self::Part(_) => {}
             Self::First(parts) => {
                 if let Some(first) = parts.iter().find(|part| part.applies_to(request)) {
                     first.choose(request, chosen);
@@ -168,8 +168,8 @@ impl Scheme {
     pub(crate) fn show(&self, request: &BareRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = Vec::new();
         self.choose(&request.with(headers), &mut chosen);
-        for single in chosen {
-            let set = single.shown(request, headers);
+        for part in chosen {
+            let set = part.shown(request, headers);
             for (name, value) in set.iter().filter(|(name, _)| !request.own.contains_key(*name)) {
                 headers.insert(name, value.clone());
             }
@@ -178,13 +178,13 @@ impl Scheme {
 
     fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         match self {
-            Self::Single(single) => single.applies_to(request),
+            Self::Part(part) => part.applies_to(request),
             Self::First(parts) | Self::All(parts) => parts.iter().any(|part| part.applies_to(request)),
         }
     }
 }
 
-impl Single {
+impl AuthPart {
     fn shown(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> HeaderMap {
         let mut set = HeaderMap::new();
         let complete = match self {
@@ -211,8 +211,8 @@ impl Single {
 
     pub(super) fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         match self {
-            Self::Tokens(auth) => !auth.exclusions().hold(request.path),
-            Self::Fixed { exclusions, .. } => !exclusions.hold(request.path),
+            Self::Tokens(auth) => !auth.exclusions().contains(request.path),
+            Self::Fixed { exclusions, .. } => !exclusions.contains(request.path),
             Self::Hook(hook) => hook.applies_to(request),
         }
     }

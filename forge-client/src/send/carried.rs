@@ -13,14 +13,14 @@ use crate::target::RequestUrl;
 
 /// The secrets of a call so far. Empty until the first redirect, which most calls do not meet.
 #[derive(Default)]
-pub(super) struct Trail {
-    /// The headers of the last attempt, if hooks took part in them; else [`Call::redirect`] builds them again.
+pub(super) struct CarriedSecrets {
+    /// The headers of the last attempt, if hooks took part in them; else [`Call::follow_redirect`] builds them again.
     sent: Option<Box<HeaderMap>>,
     /// The secrets of the hops before this one.
     secrets: Option<Box<Secrets>>,
 }
 
-impl Trail {
+impl CarriedSecrets {
     /// The secrets of earlier hops.
     pub(super) fn earlier(&self) -> Option<&Secrets> {
         self.secrets.as_deref()
@@ -30,24 +30,24 @@ impl Trail {
 impl Call<'_> {
     /// Keeps the headers of an attempt, if the client follows redirects and hooks took part in the headers: a
     /// second call of a hook may set others.
-    pub(super) fn keep(&mut self, headers: &HeaderMap) {
+    pub(super) fn remember_headers(&mut self, headers: &HeaderMap) {
         let is_altered =
             !self.client.hooks.request.is_empty() || self.auth.as_ref().is_some_and(CallAuth::has_hook);
-        if is_altered && self.redirects.are_followed() {
-            self.trail.sent = Some(Box::new(headers.clone()));
+        if is_altered && self.redirects.is_enabled() {
+            self.carried.sent = Some(Box::new(headers.clone()));
         }
     }
 
     /// Turns the hop into the next one, if the answer is a redirect; returns whether it is.
-    pub(super) fn redirect(&mut self, response: &Response) -> Result<bool, HttpClientError> {
-        let Self { redirects, hop, trail, client, auth, .. } = self;
+    pub(super) fn follow_redirect(&mut self, response: &Response) -> Result<bool, HttpClientError> {
+        let Self { redirects, hop, carried, client, auth, .. } = self;
         let trust = &client.trust;
         let shown = |hop: &Hop<'_>, target: Url| -> RequestUrl {
-            let headers = trail.sent.take().map_or_else(
+            let headers = carried.sent.take().map_or_else(
                 || {
                     let mut headers = HeaderMap::clone(&hop.headers);
                     if let (Some(auth), true) = (auth, hop.is_trusted()) {
-                        auth.add_sent(&hop.bare(), &mut headers);
+                        auth.add_sent(&hop.bare_request(), &mut headers);
                     }
                     headers
                 },
@@ -55,7 +55,7 @@ impl Call<'_> {
             );
             let content = RequestContent { url: &hop.url, headers: &headers, body: hop.body.content() };
             let names = client.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
-            trail.secrets.get_or_insert_default().redirect(&content, target, trust, names)
+            carried.secrets.get_or_insert_default().mask_redirect_target(&content, target, trust, names)
         };
         redirects.follow(hop, response, trust, shown)
     }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::Auth;
 use super::exclusions::ExcludedPaths;
-use super::scheme::Single;
+use super::plan::AuthPart;
 
 /// Authenticates requests with an API key in a header.
 ///
@@ -21,7 +21,7 @@ use super::scheme::Single;
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct ApiKeyAuth(Fixed);
+pub struct ApiKeyAuth(FixedHeader);
 
 /// Authenticates requests with a user name and a password (RFC 7617).
 ///
@@ -34,11 +34,11 @@ pub struct ApiKeyAuth(Fixed);
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct BasicAuth(Fixed);
+pub struct BasicAuth(FixedHeader);
 
 /// A header with a value, for all paths but some.
 #[derive(Clone)]
-pub(crate) struct Fixed {
+pub(crate) struct FixedHeader {
     name: Result<HeaderName, ConfigError>,
     value: Result<HeaderValue, ConfigError>,
     excluded: ExcludedPaths,
@@ -47,7 +47,7 @@ pub(crate) struct Fixed {
 impl ApiKeyAuth {
     /// Sends this key in the header `X-API-Key`. The key must be printable ASCII and not empty.
     pub fn new(key: impl Into<Secret>) -> Self {
-        Self(Fixed::token(HeaderName::from_static("x-api-key"), "api_key", "", &key.into()))
+        Self(FixedHeader::token(HeaderName::from_static("x-api-key"), "api_key", "", &key.into()))
     }
 
     /// The header that carries the key. Default: `X-API-Key`.
@@ -85,7 +85,7 @@ impl BasicAuth {
             basic_credentials(username, &password)
         };
         let value = credentials.and_then(|pair| header_value("basic_auth", "Basic", &pair));
-        Self(Fixed { name: Ok(AUTHORIZATION), value, excluded: ExcludedPaths::default() })
+        Self(FixedHeader { name: Ok(AUTHORIZATION), value, excluded: ExcludedPaths::default() })
     }
 
     /// Paths to which requests go without them; see [`TokenAuth::excluded_paths`].
@@ -105,7 +105,7 @@ impl BasicAuth {
     }
 }
 
-impl Fixed {
+impl FixedHeader {
     /// A token that never changes.
     pub(crate) fn bearer(token: &Secret) -> Self {
         Self::token(AUTHORIZATION, "bearer_token", "Bearer", token)
@@ -125,9 +125,9 @@ impl Fixed {
         Self { name: Ok(name), value, excluded: ExcludedPaths::default() }
     }
 
-    pub(super) fn build(self) -> Result<Single, ConfigError> {
+    pub(super) fn build(self) -> Result<AuthPart, ConfigError> {
         let (name, value) = (self.name?, self.value?);
-        Ok(Single::Fixed { name, value, exclusions: self.excluded.build()? })
+        Ok(AuthPart::Fixed { name, value, exclusions: self.excluded.build()? })
     }
 }
 
@@ -149,15 +149,15 @@ impl From<BasicAuth> for Auth {
     }
 }
 
-impl From<Fixed> for Auth {
-    fn from(fixed: Fixed) -> Self {
+impl From<FixedHeader> for Auth {
+    fn from(fixed: FixedHeader) -> Self {
         Self::fixed(fixed)
     }
 }
 
-impl fmt::Debug for Fixed {
+impl fmt::Debug for FixedHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fixed")
+        f.debug_struct("FixedHeader")
             .field("name", &self.name.as_ref().ok())
             .field("excluded", &self.excluded)
             .finish_non_exhaustive()
