@@ -13,8 +13,8 @@ use url::Url;
 
 use crate::ExaminedResponse;
 use crate::auth::{Auth, AuthPlan, CallAuth, Next};
-use crate::target::{Origin, absolute};
-use crate::warnings::{warn_about_exclusions, warn_about_plain_http};
+use crate::origin::{Origin, absolute};
+use crate::settings::{warn_about_exclusions, warn_about_plain_http};
 
 /// What authenticates, and at which origins: what both adapters are told.
 pub(crate) struct AdapterSettings {

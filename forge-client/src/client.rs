@@ -1,19 +1,31 @@
+//! The client as its users see it: settings, requests and responses.
+
+mod config;
+mod curl;
+mod request;
+mod request_many;
+mod response;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
+use crate::HttpClientError;
 use crate::auth::AuthPlan;
 use crate::breaker::CircuitBreaker;
-use crate::config::{HttpClientBuilder, HttpClientConfig};
 use crate::hooks::Hooks;
-use crate::hop::Trust;
-use crate::http_clients::HttpClients;
 use crate::logging::Logging;
+use crate::origin::{BaseUrl, Trust};
 use crate::retry::RetryPolicy;
-use crate::target::BaseUrl;
-use crate::{HttpClientError, RequestBuilder};
+use crate::settings::HttpClients;
+
+pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
+pub use curl::Curl;
+pub use request::RequestBuilder;
+pub use request_many::RequestMany;
+pub use response::{BodyStream, HttpResponse};
 
 /// Sends requests to one API, and now and then elsewhere, with its credentials where they belong.
 /// Cheap to clone; clones share connections.

@@ -6,7 +6,7 @@ use forge_core::{AuthenticationError, ConfigError, ExchangeError, write_chain};
 use http::{Method, StatusCode};
 
 use crate::CircuitOpen;
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// A request that brought no usable answer, and why.
 ///

@@ -65,9 +65,9 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::hop::Trust;
-    use crate::target::Origin;
-    use crate::target::RequestUrl;
+    use crate::origin::Origin;
+    use crate::origin::RequestUrl;
+    use crate::origin::Trust;
 
     /// A request that hooks see. Trusted at `https://a.example`.
     pub(super) struct HookedRequest {

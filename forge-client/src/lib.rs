@@ -13,41 +13,27 @@
 #[cfg(any(feature = "middleware", feature = "tower"))]
 mod adapters;
 mod auth;
-mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod body;
 mod breaker;
 // Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
 #[cfg(test)]
 #[path = "breaker/tests.rs"]
 mod breaker_tests;
+mod call;
 mod client;
-mod config;
-mod curl;
-mod deadline;
 mod error;
-mod examined;
-mod header;
 mod hooks;
-mod hop;
-mod http_clients;
 mod logging;
-mod multipart;
-mod peek;
-mod public_headers;
-mod redirect;
+mod origin;
 #[cfg(feature = "tower")]
 #[doc(hidden)]
 pub mod renamed;
-mod request;
-mod request_many;
-mod response;
 mod retry;
 mod rt;
-mod send;
-mod stream_watch;
-mod target;
-mod warnings;
+mod settings;
+mod timing;
 
 pub use forge_core::looks_like_credential_name;
 
@@ -61,12 +47,13 @@ pub use auth::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,
     ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy, TokenAuth,
 };
+pub use body::ExaminedResponse;
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
-pub use client::HttpClient;
-pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
-pub use curl::Curl;
+pub use client::{
+    BodyStream, Curl, HttpClient, HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpResponse,
+    RequestBuilder, RequestMany,
+};
 pub use error::HttpClientError;
-pub use examined::ExaminedResponse;
 pub use hooks::{
     CorrelationId, ErrorHook, FailedCall, HookResult, IgnoringFailures, IntoHookResult, OutgoingRequest,
     RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
@@ -75,9 +62,6 @@ pub use logging::Logging;
 #[cfg(feature = "tower")]
 #[doc(hidden)]
 pub use renamed::*;
-pub use request::RequestBuilder;
-pub use request_many::RequestMany;
-pub use response::{BodyStream, HttpResponse};
 pub use retry::{
     CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
     RetryStrategy, RetryableError, SimpleRetryStrategy,

@@ -8,13 +8,12 @@ use http::Extensions;
 use reqwest::Request;
 use tracing::Level;
 
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::origin::{RequestUrl, Trust};
 
 use entry::AttemptInfo;
 
 pub(crate) use entry::LogEntry;
-pub(crate) use mask::{BodyContent, Mask, RequestContent, Secrets};
+pub(crate) use mask::{Mask, RequestContent, Secrets};
 
 /// What a client tells through `tracing` of each request that it sends.
 ///

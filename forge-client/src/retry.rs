@@ -18,7 +18,7 @@ pub use self::strategy::{
 
 use self::budget::RetryBudget;
 use self::retryable::RetryableOutcomes;
-use crate::backoff::until_over;
+use crate::timing::until_over;
 
 /// Has a request that is not idempotent by its method repeated safely, where the server knows it
 /// (draft-ietf-httpapi-idempotency-key-header).

@@ -12,9 +12,8 @@ use url::Url;
 use super::{AdapterSettings, decide_replay, pause};
 use crate::ExaminedResponse;
 use crate::auth::{Auth, AuthPlan, BareRequest, CallAuth, TokenAuth};
-use crate::examined::MAX_EXAMINED;
-use crate::peek::peek;
-use crate::target::{Origin, without_query};
+use crate::body::{MAX_EXAMINED, peek};
+use crate::origin::{Origin, without_query};
 
 /// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
 /// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.

@@ -163,7 +163,7 @@ fn invalid_pattern() -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::BaseUrl;
+    use crate::origin::BaseUrl;
 
     #[test]
     fn braces_in_a_pattern_are_alternatives_and_in_a_path_they_are_encoded() {

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::AuthRetryStrategy;
 use crate::ExaminedResponse;
-use crate::backoff::until_over;
+use crate::timing::until_over;
 
 /// What token auth remembers of one call, and what it makes of each answer. No I/O: whoever sends
 /// asks it, and does what it says.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ExaminedResponse;
-use crate::backoff::Backoff;
+use crate::timing::Backoff;
 
 /// Decides whether, and after what delay, a request that was answered with 401 is sent again with
 /// another token. It only decides: the client renews, sleeps and sends.

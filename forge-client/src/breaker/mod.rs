@@ -19,7 +19,7 @@ pub use permit::CircuitOpen;
 
 pub(crate) use permit::{Permit, Verdict};
 
-use crate::target::{self, RequestUrl, absolute};
+use crate::origin::{RequestUrl, absolute, origin_text};
 use announcer::Announcer;
 use circuit::Rules;
 use origins::{Entry, Origins};
@@ -116,7 +116,7 @@ impl CircuitBreaker {
     /// It is no absolute http or https URL, or has a user name.
     pub fn state(&self, url: &str) -> Result<CircuitState, ConfigError> {
         let url = absolute("url", url)?;
-        let Some(entry) = self.0.origins.find(target::origin(&url)) else {
+        let Some(entry) = self.0.origins.find(origin_text(&url)) else {
             return Ok(CircuitState::Closed);
         };
         let now = self.0.now();
@@ -168,7 +168,7 @@ impl CircuitBreaker {
     /// Whether a request would be refused after this delay, if nothing happened meanwhile. Takes no place.
     pub(crate) fn refuses_after(&self, delay: Duration, url: &Url) -> bool {
         let then = self.0.now().saturating_add(circuit::to_millis(delay));
-        let entry = self.0.origins.find(target::origin(url));
+        let entry = self.0.origins.find(origin_text(url));
         entry.is_some_and(|entry| entry.circuit.lock().refuses(then, &self.0.rules))
     }
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::origin::{RequestUrl, origin_text};
 use crate::rt::Mutex;
-use crate::target::{self, RequestUrl};
 
 use super::circuit::Circuit;
 use super::window::FailureRate;
@@ -41,7 +41,7 @@ impl Origins {
 
     /// The circuit of a URL's origin, which is closed if it is a new one.
     pub(super) fn of(&self, url: &RequestUrl, now: i64, failure_rate: Option<FailureRate>) -> Arc<Entry> {
-        let origin = target::origin(url);
+        let origin = origin_text(url);
         let mut origins = self.0.lock();
         if let Some(used) = origins.get_mut(origin) {
             used.last_used = now;

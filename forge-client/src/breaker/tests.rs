@@ -5,7 +5,7 @@ use forge_core::{Clock, ManualClock};
 
 use crate::breaker::CircuitState::{Closed, HalfOpen, Open};
 use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, Verdict};
-use crate::target::{RequestUrl, absolute};
+use crate::origin::{RequestUrl, absolute};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -5,7 +5,7 @@ use http::{Extensions, Method};
 use url::Url;
 
 use crate::HttpClientError;
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// Sees the error with which a call ends, once.
 ///

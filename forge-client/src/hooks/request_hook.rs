@@ -5,9 +5,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use super::{HookResult, IntoHookResult};
-use crate::header::header;
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::origin::{RequestUrl, Trust, header};
 
 /// Sees each request before it is sent, and may change its headers.
 ///

@@ -5,7 +5,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::{HookResult, IntoHookResult};
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// Sees each answer that counts: not one after which the request is sent again, but one that redirects.
 ///

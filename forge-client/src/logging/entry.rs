@@ -10,8 +10,7 @@ use super::mask::{Mask, RequestContent, Secrets};
 use super::{Logging, TARGET};
 use crate::HttpClientError;
 use crate::hooks::CorrelationId;
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::origin::{RequestUrl, Trust};
 
 /// The event of an attempt that is under way.
 pub(crate) struct LogEntry<'a> {

@@ -14,13 +14,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::hop::Trust;
+use crate::origin::Trust;
 
 use fields::{BodyKind, Fields, Pair, byte_list, json_in};
 use names::SensitiveNames;
 use references::without_queries;
 
-pub(crate) use content::{BodyContent, RequestContent};
+pub(crate) use content::RequestContent;
 pub(super) use names::normalized;
 pub(crate) use secrets::Secrets;
 

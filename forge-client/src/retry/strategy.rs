@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::retryable::{RetryableError, RetryableOutcomes};
-use crate::backoff::Backoff;
+use crate::timing::Backoff;
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
 /// Decides whether, and after what delay, a request that failed is sent again. It only decides: the

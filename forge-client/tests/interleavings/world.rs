@@ -11,7 +11,7 @@ use shuttle::thread::{self, yield_now};
 use url::Url;
 
 use crate::breaker::{CircuitBreaker, CircuitState, Permit, Verdict};
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// Runs the scenario in about this many orders: random ones, and with few but nasty preemptions. The same
 /// ones at each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.

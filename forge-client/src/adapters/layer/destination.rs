@@ -1,7 +1,7 @@
 use http::Uri;
 use url::Url;
 
-use crate::target::origin;
+use crate::origin::origin_text;
 
 /// The origins that may see the credentials, as those find them who go by URIs.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Destinations {
         let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         // What would be appended to the host is no path: `*`.
         let named = named.filter(|_| path.starts_with('/'))?;
-        Url::parse(&[origin(named), &path].concat()).ok()
+        Url::parse(&[origin_text(named), &path].concat()).ok()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
 use crate::adapters::{decide_replay, pause};
 use crate::auth::{BareRequest, CallAuth};
-use crate::target::without_query;
+use crate::origin::without_query;
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
 pub struct AuthService<S, C = CloneBody> {

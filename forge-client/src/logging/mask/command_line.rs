@@ -5,8 +5,8 @@ use url::Url;
 
 use super::fields::{BodyKind, Pair, pairs};
 use super::{MASKED, Mask, TextPosition};
-use crate::hop::Trust;
-use crate::multipart::Part;
+use crate::body::Part;
+use crate::origin::Trust;
 
 impl Mask {
     /// With its query, as far as the names in there are harmless.

@@ -5,21 +5,14 @@ use reqwest::Request;
 use url::Url;
 
 use super::{Secrets, SensitiveNames};
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::body::BodyContent;
+use crate::origin::{RequestUrl, Trust};
 
 /// The parts of a request that may hold secrets.
 pub(crate) struct RequestContent<'a> {
     pub(crate) url: &'a Url,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: BodyContent<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum BodyContent<'a> {
-    /// The whole body; empty if the request has none.
-    Bytes(&'a [u8]),
-    Stream,
 }
 
 impl<'a> RequestContent<'a> {

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::fields::Pair;
-use crate::hop::Trust;
+use crate::origin::Trust;
 
 /// Which names say that a value is secret.
 pub(super) struct SensitiveNames(Arc<[String]>);

@@ -1,6 +1,6 @@
 use url::Url;
 
-use crate::target::without_query;
+use crate::origin::without_query;
 
 /// A text in which references, absolute or relative, stand without user-info, query and fragment.
 pub(super) fn without_queries(text: &str) -> String {

@@ -10,12 +10,12 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::content::{BodyContent, RequestContent};
+use super::content::RequestContent;
 use super::fields::{BodyKind, Fields, Pair, json_in, pairs};
 use super::names::SensitiveNames;
 use super::{MASKED, MAX_SEARCHED};
-use crate::hop::Trust;
-use crate::target::origin;
+use crate::body::BodyContent;
+use crate::origin::{Trust, origin_text};
 
 /// Values that are secret wherever they are, and in whatever form.
 #[derive(Clone, Default)]
@@ -54,10 +54,10 @@ impl Secrets {
     /// How to show the `target` of a redirect; `None`: as any URL. If its path repeats one of these secrets, the
     /// whole path is masked. If it has another origin that repeats one, everything is masked.
     pub(super) fn masked_redirect(&self, from: &Url, target: &Url) -> Option<String> {
-        let (origin_of_target, path) = (origin(target), target.path());
+        let (origin_of_target, path) = (origin_text(target), target.path());
         // `Url` writes a host in lower case, and the backslashes of a path as slashes.
         let is_in_host = || self.is_in(origin_of_target, str::to_ascii_lowercase);
-        if origin(from) != origin_of_target && is_in_host() {
+        if origin_text(from) != origin_of_target && is_in_host() {
             return Some(MASKED.to_owned());
         }
         let is_masked = path.len() > MAX_SEARCHED

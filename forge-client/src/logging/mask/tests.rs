@@ -1,7 +1,8 @@
 use reqwest::Request;
 
 use super::*;
-use crate::target::Origin;
+use crate::body::BodyContent;
+use crate::origin::Origin;
 
 fn trust() -> Trust {
     Trust {

@@ -1,3 +1,8 @@
+//! The settings of a client, and what follows of them.
+
+mod http_clients;
+mod warnings;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,37 +13,36 @@ use http::{HeaderMap, HeaderName};
 use crate::auth::AuthPlan;
 use crate::client::Inner;
 use crate::hooks::Hooks;
-use crate::hop::Trust;
-use crate::http_clients::{ConfigureHttp, HttpClients, HttpSettings};
 use crate::logging::Logging;
-use crate::public_headers::check_public;
+use crate::origin::{BaseUrl, Origin, Trust, check_public};
 use crate::retry::{RetryPolicy, RetryStrategy, WaitLimits};
-use crate::target::{BaseUrl, Origin};
-use crate::warnings::{warn_about_exclusions, warn_about_plain_http};
 use crate::{CircuitBreaker, HttpClientError};
+
+pub(crate) use http_clients::{ConfigureHttp, HttpClients, HttpSettings};
+pub(crate) use warnings::{warn_about_exclusions, warn_about_plain_http};
 
 /// What a builder has collected.
 #[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) base_url: BaseUrl,
-    pub(super) origins: Vec<Origin>,
-    pub(super) timeout: Duration,
-    pub(super) total_timeout: Option<Duration>,
-    pub(super) connect_timeout: Duration,
-    pub(super) default_headers: HeaderMap,
-    pub(super) public_names: Vec<HeaderName>,
-    pub(super) plain_http_credentials: bool,
-    pub(super) authentication: Option<Arc<AuthPlan>>,
-    pub(super) max_redirects: Option<u32>,
-    pub(super) hooks: Hooks,
-    pub(super) logging: Option<Logging>,
-    pub(super) max_body: usize,
-    pub(super) retry_strategy: Option<Arc<dyn RetryStrategy>>,
-    pub(super) wait_limits: WaitLimits,
-    pub(super) breaker: Option<CircuitBreaker>,
-    pub(super) pool_idle_timeout: Option<Duration>,
-    pub(super) pool_max_idle_per_host: Option<usize>,
-    pub(super) configure_http: Option<ConfigureHttp>,
+pub(crate) struct Settings {
+    pub(crate) base_url: BaseUrl,
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) timeout: Duration,
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) default_headers: HeaderMap,
+    pub(crate) public_names: Vec<HeaderName>,
+    pub(crate) plain_http_credentials: bool,
+    pub(crate) authentication: Option<Arc<AuthPlan>>,
+    pub(crate) max_redirects: Option<u32>,
+    pub(crate) hooks: Hooks,
+    pub(crate) logging: Option<Logging>,
+    pub(crate) max_body: usize,
+    pub(crate) retry_strategy: Option<Arc<dyn RetryStrategy>>,
+    pub(crate) wait_limits: WaitLimits,
+    pub(crate) breaker: Option<CircuitBreaker>,
+    pub(crate) pool_idle_timeout: Option<Duration>,
+    pub(crate) pool_max_idle_per_host: Option<usize>,
+    pub(crate) configure_http: Option<ConfigureHttp>,
 }
 
 impl Default for Settings {
@@ -69,7 +73,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Adds the public headers that hooks name, and checks all public headers.
-    pub(super) fn collect_public_names(&mut self) -> Result<(), ConfigError> {
+    pub(crate) fn collect_public_names(&mut self) -> Result<(), ConfigError> {
         self.public_names.extend(self.hooks.request.iter().flat_map(|hook| hook.public_headers()));
         let credentials = self.sensitive_names();
         self.public_names.iter().try_for_each(|name| check_public(name, &credentials))
@@ -81,7 +85,7 @@ impl Settings {
     }
 
     /// Logs settings that are valid, but most likely a mistake.
-    pub(super) fn log_warnings(&self) {
+    pub(crate) fn log_warnings(&self) {
         if !self.plain_http_credentials && self.has_credentials() {
             let setting = "`with_plain_http_credentials` (`plain_http_credentials` in a configuration)";
             warn_about_plain_http(&self.origins, setting);
@@ -101,7 +105,7 @@ impl Settings {
             || headers.any(|(name, value)| value.is_sensitive() || looks_like_credential_name(name.as_str()))
     }
 
-    pub(super) fn into_client(self) -> Result<Inner, HttpClientError> {
+    pub(crate) fn into_client(self) -> Result<Inner, HttpClientError> {
         let settings = self;
         let http = HttpClients::new(
             HttpSettings {

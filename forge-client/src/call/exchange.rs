@@ -9,11 +9,11 @@ use url::Url;
 
 use super::{Call, Outcome, leaves_no_time};
 use crate::HttpClientError;
+use crate::body::StreamWatch;
 use crate::breaker::{CircuitBreaker, Permit, Verdict};
-use crate::deadline::within;
 use crate::hooks::OutgoingRequest;
 use crate::logging::LogEntry;
-use crate::stream_watch::StreamWatch;
+use crate::timing::within;
 
 impl<'a> Call<'a> {
     /// Sends one request, unless it is refused before.

@@ -1,5 +1,3 @@
-mod body;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +10,12 @@ use serde::Serialize;
 use url::Url;
 
 use crate::auth::{Auth, AuthOverride};
+use crate::body::{RequestBody, TypedBody};
+use crate::call::{Call, CallOptions};
 use crate::client::Inner;
-use crate::header::header;
-use crate::hop::{Hop, RequestBody};
+use crate::origin::{Hop, header, without_query};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
-use crate::send::{Call, CallOptions};
-use crate::target::without_query;
 use crate::{Curl, HttpClientError, HttpResponse};
-use body::TypedBody;
 
 /// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
 #[must_use = "a request does nothing until it is sent"]

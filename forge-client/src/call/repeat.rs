@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::{Call, Outcome, PreviousAttempt, leaves_no_time};
 use crate::auth::ReplaySchedule;
-use crate::deadline::within;
-use crate::examined::MAX_EXAMINED;
-use crate::peek::peek;
+use crate::body::{MAX_EXAMINED, peek};
 use crate::retry::{IDEMPOTENCY_KEY, RetryOutcome, is_blank};
+use crate::timing::within;
 use crate::{ExaminedResponse, HttpClientError};
 
 impl Call<'_> {

@@ -2,7 +2,6 @@ mod credentials;
 mod getters;
 mod hooks;
 mod retries;
-mod settings;
 mod transport;
 
 use std::fmt;
@@ -12,11 +11,10 @@ use std::sync::Arc;
 use forge_core::ConfigError;
 use http::{HeaderName, HeaderValue};
 
-use self::settings::Settings;
 use crate::auth::{ApiKeyAuth, Auth, AuthPlan};
 use crate::client::Inner;
-use crate::header::header;
-use crate::target::{BaseUrl, Origin, absolute};
+use crate::origin::{BaseUrl, Origin, absolute, header};
+use crate::settings::Settings;
 use crate::{HttpClient, HttpClientError};
 
 /// Settings of an [`HttpClient`], complete and checked.

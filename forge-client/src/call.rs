@@ -1,7 +1,8 @@
 //! The loop: credential, request, answer, and what follows of it.
 
-mod carried;
+mod carried_secrets;
 mod exchange;
+mod redirect;
 mod repeat;
 
 use std::ops::ControlFlow;
@@ -14,14 +15,13 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use crate::auth::{CallAuth, CallAuthOptions, Next, ReplaySchedule};
+use crate::body::{MAX_EXAMINED, PeekedResponse, peek};
 use crate::client::Inner;
-use crate::examined::MAX_EXAMINED;
 use crate::hooks::{FailedCall, ReceivedResponse};
-use crate::hop::Hop;
-use crate::peek::{PeekedResponse, peek};
-use crate::redirect::Redirects;
+use crate::origin::Hop;
 use crate::{ExaminedResponse, HttpClientError};
-use carried::CarriedSecrets;
+use carried_secrets::CarriedSecrets;
+use redirect::Redirects;
 
 /// What a request says of its call.
 #[derive(Default)]

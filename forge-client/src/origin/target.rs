@@ -69,7 +69,7 @@ fn append(base: &Url, slash: &str, reference: &str) -> Result<Url, ParseError> {
     };
     if path.starts_with("//") || path.starts_with("/\\") {
         // Read alone, it would begin with a host.
-        return Url::parse(&[origin(base), &path].concat());
+        return Url::parse(&[origin_text(base), &path].concat());
     }
     if path.contains(['?', '#', ' ']) {
         return base.join(&path);
@@ -131,7 +131,7 @@ impl RequestUrl {
 
     /// The origin as errors and logs show it.
     pub(crate) fn shown_origin(&self) -> &str {
-        let origin = origin(&self.url);
+        let origin = origin_text(&self.url);
         // If the host repeats a secret, all of the URL is masked.
         self.masked.as_deref().filter(|masked| !masked.starts_with(origin)).unwrap_or(origin)
     }
@@ -162,7 +162,7 @@ pub(crate) fn without_query(url: &Url) -> &str {
 }
 
 /// The origin of a URL without user-info, as text: scheme, host and, unless it is the scheme's own, port.
-pub(crate) fn origin(url: &Url) -> &str {
+pub(crate) fn origin_text(url: &Url) -> &str {
     &url[..url::Position::BeforePath]
 }
 

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::quoted;
-use crate::multipart::Part;
+use crate::body::Part;
 
 /// A multipart form as options of `curl`, which chooses the boundary itself. `values` are the texts to show for
 /// the values of the parts. `None` if `curl` has no option that sends one of the parts.
@@ -67,11 +67,11 @@ fn in_quotes(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::multipart::parts;
+    use crate::body::multipart_parts;
 
     fn shown(head: &str) -> Option<String> {
         let body = format!("--b\r\n{head}\r\n\r\nx\r\n--b--\r\n");
-        let parts = parts(body.as_bytes(), "b").unwrap();
+        let parts = multipart_parts(body.as_bytes(), "b").unwrap();
         options(&parts, &[Some("x".to_owned())])
     }
 

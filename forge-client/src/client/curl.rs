@@ -8,10 +8,10 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::HttpClientError;
+use crate::body::{RequestBody, multipart_parts, parameter};
 use crate::client::Inner;
-use crate::hop::{Hop, RequestBody};
 use crate::logging::{Mask, RequestContent};
-use crate::multipart::{parameter, parts};
+use crate::origin::Hop;
 
 /// A request as a command line for `curl`: see [`RequestBuilder::to_curl`](crate::RequestBuilder::to_curl).
 ///
@@ -119,7 +119,7 @@ impl ShownRequest<'_> {
         if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
             return None;
         }
-        let parts = parts(body, &parameter(content_type, "boundary")?)?;
+        let parts = multipart_parts(body, &parameter(content_type, "boundary")?)?;
         let values = match mask {
             Some(mask) => mask.part_values(&parts),
             None => parts.iter().map(|part| part.text().map(ToOwned::to_owned)).collect(),

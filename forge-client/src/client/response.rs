@@ -11,8 +11,8 @@ use url::Url;
 pub use self::stream::BodyStream;
 
 use crate::HttpClientError;
-use crate::examined::MAX_EXAMINED;
-use crate::target::RequestUrl;
+use crate::body::MAX_EXAMINED;
+use crate::origin::RequestUrl;
 
 /// An answer. Any status is one: see [`error_for_status`](Self::error_for_status).
 ///

@@ -7,7 +7,7 @@ pub(crate) struct Part<'a> {
 }
 
 /// The parts of a multipart body (RFC 2046 5.1, RFC 7578); `None` if the body is not multipart.
-pub(crate) fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
+pub(crate) fn multipart_parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
     let mut rest = match body.strip_prefix(&delimiter[2..]) {
         Some(rest) => rest,
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Option<Vec<(Option<String>, &[u8])>> {
-        let parts = parts(body.as_bytes(), "b")?;
+        let parts = multipart_parts(body.as_bytes(), "b")?;
         Some(parts.into_iter().map(|part| (part.name(), part.value)).collect())
     }
 

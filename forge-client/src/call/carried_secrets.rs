@@ -7,9 +7,8 @@ use url::Url;
 use super::Call;
 use crate::HttpClientError;
 use crate::auth::CallAuth;
-use crate::hop::Hop;
 use crate::logging::{Logging, RequestContent, Secrets};
-use crate::target::RequestUrl;
+use crate::origin::{Hop, RequestUrl};
 
 /// The secrets of a call so far. Empty until the first redirect, which most calls do not meet.
 #[derive(Default)]

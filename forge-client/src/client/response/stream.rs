@@ -8,7 +8,7 @@ use http::Method;
 use http_body::Body;
 
 use crate::HttpClientError;
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// The body of a response, piece by piece: see [`bytes_stream`](crate::HttpResponse::bytes_stream).
 #[must_use = "a stream does nothing until it is read"]

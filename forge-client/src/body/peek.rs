@@ -6,7 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use reqwest::{Response, ResponseBuilderExt};
 use tokio::time::Instant;
 
-use crate::deadline::within;
+use crate::timing::within;
 
 /// A response that was looked into, and is whole all the same.
 pub(crate) struct PeekedResponse {

@@ -1,7 +1,7 @@
 //! The warnings that a builder logs for settings that are valid, but most likely a mistake.
 
 use crate::auth::AuthPlan;
-use crate::target::Origin;
+use crate::origin::Origin;
 
 /// Logs one warning if credentials go to one of these origins over plain http. `setting` names the setting that
 /// silences the warning.

@@ -5,14 +5,14 @@ use http::{HeaderMap, HeaderValue, Method};
 use reqwest::multipart::Form;
 use url::Url;
 
-use crate::hop::RequestBody;
-use crate::multipart::parameter;
-use crate::peek::read_ready;
+use super::multipart::parameter;
+use super::peek::read_ready;
+use super::request_body::RequestBody;
 
 /// A body, and what it says of itself.
-pub(super) struct TypedBody {
-    pub(super) body: RequestBody,
-    pub(super) content_type: Option<HeaderValue>,
+pub(crate) struct TypedBody {
+    pub(crate) body: RequestBody,
+    pub(crate) content_type: Option<HeaderValue>,
     /// What separates the parts of a form, which its content type has to name.
     boundary: Option<String>,
 }
@@ -21,17 +21,17 @@ pub(super) struct TypedBody {
 const MAX_FORM: usize = 64 * 1024 * 1024;
 
 impl TypedBody {
-    pub(super) fn untyped(body: RequestBody) -> Self {
+    pub(crate) fn untyped(body: RequestBody) -> Self {
         Self { body, content_type: None, boundary: None }
     }
 
-    pub(super) fn of(body: impl Into<Bytes>, content_type: &'static str) -> Self {
+    pub(crate) fn of(body: impl Into<Bytes>, content_type: &'static str) -> Self {
         let content_type = Some(HeaderValue::from_static(content_type));
         Self { content_type, ..Self::untyped(RequestBody::Bytes(body.into())) }
     }
 
     /// A form, as this client encodes it for any URL.
-    pub(super) fn form(form: Form, http: &reqwest::Client, url: &Url) -> Result<Self, ConfigError> {
+    pub(crate) fn form(form: Form, http: &reqwest::Client, url: &Url) -> Result<Self, ConfigError> {
         let boundary = Some(form.boundary().to_owned());
         let encoded = http.post(url.clone()).multipart(form).build();
         let mut encoded = encoded.map_err(|_| ConfigError::new("multipart", "parts that can be sent"))?;
@@ -48,7 +48,7 @@ impl TypedBody {
 
     /// Refuses a stream of unknown length with `GET`, `HEAD` and `CONNECT`: `hyper` sends no chunks with these
     /// methods, so the server would not get the body.
-    pub(super) fn check_length(&self, field: &'static str, method: &Method) -> Result<(), ConfigError> {
+    pub(crate) fn check_length(&self, field: &'static str, method: &Method) -> Result<(), ConfigError> {
         if self.body.has_unknown_length() && [Method::GET, Method::HEAD, Method::CONNECT].contains(method) {
             let expected =
                 format!("a body of known length: with `{method}` a stream of unknown length is not sent");
@@ -58,7 +58,7 @@ impl TypedBody {
     }
 
     /// Refuses the caller's headers if they hide where the parts of a form begin.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), ConfigError> {
         match (&self.boundary, headers.get(CONTENT_TYPE)) {
             (Some(boundary), Some(content_type)) if !names_boundary(content_type, boundary) => {
                 let expected = "a Content-Type with the form's own `boundary`, or none: a form brings one";
@@ -69,7 +69,7 @@ impl TypedBody {
     }
 
     /// What is sent: the caller's headers win over what the body says of itself.
-    pub(super) fn with_content_type(self, mut headers: HeaderMap) -> (HeaderMap, RequestBody) {
+    pub(crate) fn with_content_type(self, mut headers: HeaderMap) -> (HeaderMap, RequestBody) {
         if let Some(content_type) = self.content_type {
             headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
@@ -77,7 +77,7 @@ impl TypedBody {
     }
 
     /// The same for being looked at.
-    pub(super) fn without_stream(&self) -> Self {
+    pub(crate) fn without_stream(&self) -> Self {
         Self { body: self.body.without_stream(), content_type: self.content_type.clone(), boundary: None }
     }
 }

@@ -3,8 +3,7 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use crate::HttpClientError;
-use crate::hop::{Hop, Trust};
-use crate::target::{Origin, RequestUrl};
+use crate::origin::{Hop, Origin, RequestUrl, Trust};
 
 /// The redirects that a call may still follow.
 pub(crate) struct Redirects {

@@ -1,16 +1,12 @@
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use http_body::Body as _;
-use url::Url;
+use http::{HeaderMap, Method};
 
+use super::target::{Origin, RequestUrl};
+use super::trust::Trust;
 use crate::auth::BareRequest;
-use crate::logging::BodyContent;
-use crate::public_headers::{is_harmless, is_public};
-use crate::stream_watch::StreamWatch;
-use crate::target::{Origin, RequestUrl};
+use crate::body::RequestBody;
 
 /// One request of a call: the first, or what a redirect made of it.
 pub(crate) struct Hop<'a> {
@@ -22,47 +18,6 @@ pub(crate) struct Hop<'a> {
     /// Whether this hop and all before it are at an origin that may see the client's credentials.
     /// Never again true once it was false: what was stripped is not restored.
     trusted: bool,
-}
-
-/// Which origins may see which headers.
-#[derive(Debug)]
-pub(crate) struct Trust {
-    /// The base URL's origin, and those expressly named.
-    pub(crate) origins: Vec<Origin>,
-    /// The headers of the client's authentication.
-    pub(crate) sensitive_names: Vec<HeaderName>,
-    /// The headers that a setting or a request hook names as public.
-    pub(crate) public_names: Vec<HeaderName>,
-}
-
-impl Trust {
-    fn trusts(&self, url: &Url) -> bool {
-        self.origins.iter().any(|origin| origin.contains(url))
-    }
-
-    /// Whether a header may go to an origin that must not see the client's credentials.
-    pub(crate) fn is_public(&self, name: &HeaderName, value: &HeaderValue) -> bool {
-        !self.is_sensitive(name, value) && (is_public(name) || self.public_names.contains(name))
-    }
-
-    /// Whether a log shows the value of a header.
-    pub(crate) fn is_shown(&self, name: &HeaderName, value: &HeaderValue) -> bool {
-        self.is_public(name, value) || (is_harmless(name) && !self.is_sensitive(name, value))
-    }
-
-    fn is_sensitive(&self, name: &HeaderName, value: &HeaderValue) -> bool {
-        value.is_sensitive() || self.sensitive_names.contains(name)
-    }
-
-    /// Removes all headers that are not public.
-    fn strip(&self, headers: &mut HeaderMap) {
-        let is_public =
-            |name: &HeaderName| headers.get_all(name).iter().all(|value| self.is_public(name, value));
-        let stripped: Vec<HeaderName> = headers.keys().filter(|name| !is_public(name)).cloned().collect();
-        for name in stripped {
-            headers.remove(name);
-        }
-    }
 }
 
 impl<'a> Hop<'a> {
@@ -140,69 +95,12 @@ fn replace(headers: &mut HeaderMap, own: HeaderMap) {
     headers.extend(own);
 }
 
-/// A body, and how often it can be sent.
-pub(crate) enum RequestBody {
-    Empty,
-    /// Any number of times.
-    Bytes(Bytes),
-    /// Once; `None` when that has happened.
-    Stream(Option<reqwest::Body>),
-}
-
-impl RequestBody {
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Empty)
-    }
-
-    /// Whether the body is a stream without an exact size hint.
-    pub(crate) fn has_unknown_length(&self) -> bool {
-        matches!(self, Self::Stream(Some(stream)) if stream.size_hint().exact().is_none())
-    }
-
-    /// Whether it can be sent now: the first time, or once more.
-    pub(crate) fn can_be_sent(&self) -> bool {
-        !matches!(self, Self::Stream(None))
-    }
-
-    /// The body in the form in which [`Mask`](crate::logging::Mask) searches it for secrets.
-    pub(crate) fn content(&self) -> BodyContent<'_> {
-        match self {
-            Self::Empty => BodyContent::Bytes(&[]),
-            Self::Bytes(bytes) => BodyContent::Bytes(bytes),
-            Self::Stream(_) => BodyContent::Stream,
-        }
-    }
-
-    /// The body itself, where it is no stream.
-    pub(crate) fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            Self::Empty | Self::Stream(_) => None,
-        }
-    }
-
-    /// The same for being looked at: a stream that was sent.
-    pub(crate) fn without_stream(&self) -> Self {
-        match self {
-            Self::Empty => Self::Empty,
-            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
-            Self::Stream(_) => Self::Stream(None),
-        }
-    }
-
-    /// What goes into a request, and who tells whether it failed by itself.
-    pub(crate) fn take_for_sending(&mut self) -> (Option<reqwest::Body>, Option<StreamWatch>) {
-        match self {
-            Self::Empty => (None, None),
-            Self::Bytes(bytes) => (Some(bytes.clone().into()), None),
-            Self::Stream(stream) => stream.take().map(StreamWatch::over).unzip(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
+
+    use http::{HeaderName, HeaderValue};
+    use url::Url;
 
     use super::*;
 
