@@ -1,7 +1,9 @@
 //! The loop: credential, request, answer, and what follows of it.
 
 mod carried_secrets;
+mod client_core;
 mod exchange;
+mod http_clients;
 mod redirect;
 mod repeat;
 
@@ -16,10 +18,12 @@ use tokio::time::Instant;
 
 use crate::auth::{CallAuth, CallAuthOptions, Next, ReplaySchedule};
 use crate::body::{MAX_EXAMINED, PeekedResponse, peek};
-use crate::client::Inner;
+
 use crate::hooks::{FailedCall, ReceivedResponse};
 use crate::origin::Hop;
 use crate::{ExaminedResponse, HttpClientError};
+pub(crate) use client_core::ClientCore;
+
 use carried_secrets::CarriedSecrets;
 use redirect::Redirects;
 
@@ -34,7 +38,7 @@ pub(crate) struct CallOptions {
 
 /// A call under way: what has become of it so far.
 pub(crate) struct Call<'a> {
-    client: &'a Inner,
+    client: &'a ClientCore,
     pub(crate) hop: Hop<'a>,
     options: &'a CallOptions,
     auth: Option<CallAuth<'a>>,
@@ -78,19 +82,21 @@ enum NextAction {
 type Outcome = Result<Box<Response>, HttpClientError>;
 
 impl<'a> Call<'a> {
-    pub(crate) fn new(client: &'a Inner, hop: Hop<'a>, options: &'a CallOptions) -> Self {
-        let plan = options.auth.plan(client.authentication.as_deref());
+    pub(crate) fn new(client: &'a ClientCore, hop: Hop<'a>, options: &'a CallOptions) -> Self {
+        let plan = options.auth.plan(client.settings.authentication.as_deref());
         let auth = plan.map(|plan| CallAuth::new(plan, options.auth.force_renewal));
         let started = Instant::now();
         // A time-out that no clock can express is none.
-        let deadline =
-            options.total_timeout.or(client.total_timeout).and_then(|timeout| started.checked_add(timeout));
+        let deadline = options
+            .total_timeout
+            .or(client.settings.total_timeout)
+            .and_then(|timeout| started.checked_add(timeout));
         Self {
             client,
             hop,
             options,
             auth,
-            redirects: Redirects::with_limit(client.max_redirects),
+            redirects: Redirects::with_limit(client.settings.max_redirects),
             carried: CarriedSecrets::default(),
             started,
             deadline,
@@ -106,7 +112,7 @@ impl<'a> Call<'a> {
     pub(crate) async fn run(&mut self) -> Outcome {
         loop {
             let ControlFlow::Break(mut response) = self.attempt().await? else { continue };
-            if !self.client.hooks.response.is_empty() {
+            if !self.client.settings.hooks.response.is_empty() {
                 self.run_response_hooks(&response)?;
             }
             if self.follow_redirect(&response)? {
@@ -211,7 +217,7 @@ impl<'a> Call<'a> {
 
     /// Lets hooks see an answer that counts.
     fn run_response_hooks(&mut self, response: &Response) -> Result<(), HttpClientError> {
-        self.client.hooks.after_response(&mut ReceivedResponse {
+        self.client.settings.hooks.after_response(&mut ReceivedResponse {
             method: &self.hop.method,
             url: &self.hop.url,
             status: response.status(),
@@ -249,7 +255,7 @@ impl<'a> Call<'a> {
     /// The error with which the call ends. Hooks have seen it.
     pub(crate) fn report_error(&self, error: HttpClientError) -> HttpClientError {
         let error = error.at(&self.hop.method, &self.hop.url).after(self.attempts);
-        self.client.hooks.on_error(&FailedCall {
+        self.client.settings.hooks.on_error(&FailedCall {
             method: &self.hop.method,
             url: &self.hop.url,
             attempts: self.attempts,

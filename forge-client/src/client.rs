@@ -8,18 +8,11 @@ mod response;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use crate::HttpClientError;
-use crate::auth::AuthPlan;
-use crate::breaker::CircuitBreaker;
-use crate::hooks::Hooks;
-use crate::logging::Logging;
-use crate::origin::{BaseUrl, Trust};
-use crate::retry::RetryPolicy;
-use crate::settings::HttpClients;
+use crate::call::ClientCore;
 
 pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
 pub use curl::Curl;
@@ -63,23 +56,7 @@ pub use response::{BodyStream, HttpResponse};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct HttpClient(Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) http: HttpClients,
-    pub(crate) base_url: BaseUrl,
-    pub(crate) default_headers: HeaderMap,
-    pub(crate) trust: Trust,
-    pub(crate) authentication: Option<Arc<AuthPlan>>,
-    pub(crate) max_redirects: Option<u32>,
-    pub(crate) timeout: Duration,
-    pub(crate) hooks: Hooks,
-    pub(crate) logging: Option<Logging>,
-    pub(crate) total_timeout: Option<Duration>,
-    pub(crate) breaker: Option<CircuitBreaker>,
-    pub(crate) retries: Option<RetryPolicy>,
-    pub(crate) max_body: usize,
-}
+pub struct HttpClient(Arc<ClientCore>);
 
 impl HttpClient {
     /// A client with these settings.
@@ -88,7 +65,7 @@ impl HttpClient {
     ///
     /// `reqwest` does not accept them, or the TLS library could not be set up.
     pub fn new(config: HttpClientConfig) -> Result<Self, HttpClientError> {
-        Ok(Self(Arc::new(config.into_client()?)))
+        Ok(Self(Arc::new(ClientCore::new(config.0)?)))
     }
 
     /// Short for a [configuration](crate::HttpClientConfigBuilder) with this base URL, of which
@@ -147,6 +124,6 @@ impl HttpClient {
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient").field("base_url", &self.0.base_url).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("base_url", &self.0.settings.base_url).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
-//! The settings of a client, and what follows of them.
+//! The settings of a client. The builder collects them, and the configuration and the client hold them.
 
-mod http_clients;
 mod warnings;
 
 use std::fmt;
@@ -8,29 +7,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{ConfigError, looks_like_credential_name};
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
+use reqwest::ClientBuilder;
 
+use crate::CircuitBreaker;
 use crate::auth::AuthPlan;
-use crate::client::Inner;
 use crate::hooks::Hooks;
 use crate::logging::Logging;
-use crate::origin::{BaseUrl, Origin, Trust, check_public};
-use crate::retry::{RetryPolicy, RetryStrategy, WaitLimits};
-use crate::{CircuitBreaker, HttpClientError};
+use crate::origin::{BaseUrl, Trust, check_public};
+use crate::retry::{RetryStrategy, WaitLimits};
 
-pub(crate) use http_clients::{ConfigureHttp, HttpClients, HttpSettings};
 pub(crate) use warnings::{warn_about_exclusions, warn_about_plain_http};
 
-/// What a builder has collected.
+/// A caller's changes to the `reqwest` clients underneath.
+pub(crate) type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;
+
+/// The settings of a client.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) base_url: BaseUrl,
-    pub(crate) origins: Vec<Origin>,
+    /// The origins that may see credentials, and the headers that carry them.
+    pub(crate) trust: Trust,
     pub(crate) timeout: Duration,
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
     pub(crate) default_headers: HeaderMap,
-    pub(crate) public_names: Vec<HeaderName>,
     pub(crate) plain_http_credentials: bool,
     pub(crate) authentication: Option<Arc<AuthPlan>>,
     pub(crate) max_redirects: Option<u32>,
@@ -49,12 +50,11 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             base_url: BaseUrl::none(),
-            origins: Vec::new(),
+            trust: Trust::default(),
             timeout: Duration::from_secs(30),
             total_timeout: None,
             connect_timeout: Duration::from_secs(10),
             default_headers: HeaderMap::new(),
-            public_names: Vec::new(),
             plain_http_credentials: false,
             authentication: None,
             max_redirects: Some(10),
@@ -72,27 +72,25 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Adds the public headers that hooks name, and checks all public headers.
-    pub(crate) fn collect_public_names(&mut self) -> Result<(), ConfigError> {
-        self.public_names.extend(self.hooks.request.iter().flat_map(|hook| hook.public_headers()));
-        let credentials = self.sensitive_names();
-        self.public_names.iter().try_for_each(|name| check_public(name, &credentials))
-    }
-
-    /// The headers of the client's authentication.
-    fn sensitive_names(&self) -> Vec<HeaderName> {
-        self.authentication.as_ref().map(|plan| plan.header_names()).unwrap_or_default()
+    /// Adds to [`trust`](Self::trust) the headers of the authentication and the public headers that hooks name,
+    /// and checks all public headers.
+    pub(crate) fn complete_trust(&mut self) -> Result<(), ConfigError> {
+        let trust = &mut self.trust;
+        trust.sensitive_names =
+            self.authentication.as_ref().map(|plan| plan.header_names()).unwrap_or_default();
+        trust.public_names.extend(self.hooks.request.iter().flat_map(|hook| hook.public_headers()));
+        trust.public_names.iter().try_for_each(|name| check_public(name, &trust.sensitive_names))
     }
 
     /// Logs settings that are valid, but most likely a mistake.
     pub(crate) fn log_warnings(&self) {
         if !self.plain_http_credentials && self.has_credentials() {
             let setting = "`with_plain_http_credentials` (`plain_http_credentials` in a configuration)";
-            warn_about_plain_http(&self.origins, setting);
+            warn_about_plain_http(&self.trust.origins, setting);
         }
         if let Some(plan) = &self.authentication {
             // A request to a second credential origin may have any path.
-            let directory = self.base_url.directory().filter(|_| self.origins.len() == 1);
+            let directory = self.base_url.directory().filter(|_| self.trust.origins.len() == 1);
             warn_about_exclusions(plan, directory.as_deref());
         }
     }
@@ -104,38 +102,6 @@ impl Settings {
         self.authentication.is_some()
             || headers.any(|(name, value)| value.is_sensitive() || looks_like_credential_name(name.as_str()))
     }
-
-    pub(crate) fn into_client(self) -> Result<Inner, HttpClientError> {
-        let settings = self;
-        let http = HttpClients::new(
-            HttpSettings {
-                timeout: settings.timeout,
-                connect_timeout: settings.connect_timeout,
-                pool_idle_timeout: settings.pool_idle_timeout,
-                pool_max_idle_per_host: settings.pool_max_idle_per_host,
-                configure: settings.configure_http.clone(),
-            },
-            settings.base_url.url(),
-        )?;
-        let sensitive_names = settings.sensitive_names();
-        let strategys_breaker =
-            settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
-        Ok(Inner {
-            http,
-            base_url: settings.base_url,
-            default_headers: settings.default_headers,
-            trust: Trust { origins: settings.origins, sensitive_names, public_names: settings.public_names },
-            authentication: settings.authentication,
-            max_redirects: settings.max_redirects,
-            timeout: settings.timeout,
-            hooks: settings.hooks,
-            logging: settings.logging,
-            total_timeout: settings.total_timeout,
-            breaker: settings.breaker.or(strategys_breaker),
-            retries: settings.retry_strategy.map(|strategy| RetryPolicy::new(strategy, settings.wait_limits)),
-            max_body: settings.max_body,
-        })
-    }
 }
 
 impl fmt::Debug for Settings {
@@ -146,7 +112,7 @@ impl fmt::Debug for Settings {
             .field("total_timeout", &self.total_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("default_headers", &self.default_headers.keys().collect::<Vec<_>>())
-            .field("public_names", &self.public_names)
+            .field("public_names", &self.trust.public_names)
             .field("plain_http_credentials", &self.plain_http_credentials)
             .field("max_redirects", &self.max_redirects)
             .field("hooks", &self.hooks)

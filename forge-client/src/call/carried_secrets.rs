@@ -30,8 +30,8 @@ impl Call<'_> {
     /// Keeps the headers of an attempt, if the client follows redirects and hooks took part in the headers: a
     /// second call of a hook may set others.
     pub(super) fn remember_headers(&mut self, headers: &HeaderMap) {
-        let is_altered =
-            !self.client.hooks.request.is_empty() || self.auth.as_ref().is_some_and(CallAuth::has_hook);
+        let is_altered = !self.client.settings.hooks.request.is_empty()
+            || self.auth.as_ref().is_some_and(CallAuth::has_hook);
         if is_altered && self.redirects.is_enabled() {
             self.carried.sent = Some(Box::new(headers.clone()));
         }
@@ -40,7 +40,7 @@ impl Call<'_> {
     /// Turns the hop into the next one, if the answer is a redirect; returns whether it is.
     pub(super) fn follow_redirect(&mut self, response: &Response) -> Result<bool, HttpClientError> {
         let Self { redirects, hop, carried, client, auth, .. } = self;
-        let trust = &client.trust;
+        let trust = &client.settings.trust;
         let shown = |hop: &Hop<'_>, target: Url| -> RequestUrl {
             let headers = carried.sent.take().map_or_else(
                 || {
@@ -53,7 +53,7 @@ impl Call<'_> {
                 |sent| *sent,
             );
             let content = RequestContent { url: &hop.url, headers: &headers, body: hop.body.content() };
-            let names = client.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
+            let names = client.settings.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
             carried.secrets.get_or_insert_default().mask_redirect_target(&content, target, trust, names)
         };
         redirects.follow(hop, response, trust, shown)

@@ -19,7 +19,7 @@ impl<'a> Call<'a> {
     /// Sends one request, unless it is refused before.
     pub(super) async fn exchange(&mut self) -> Result<Outcome, HttpClientError> {
         // First of all: no token is fetched for a request that is not sent.
-        let permit = self.client.breaker.as_ref().map(|breaker| self.admit(breaker)).transpose()?;
+        let permit = self.client.settings.breaker.as_ref().map(|breaker| self.admit(breaker)).transpose()?;
         let mut headers = HeaderMap::clone(&self.hop.headers);
         self.add_credential(&mut headers).await?;
         let (sent, exchange) = self.start(headers, permit)?;
@@ -36,7 +36,7 @@ impl<'a> Call<'a> {
         mut permit: Option<Permit>,
     ) -> Result<(impl Future<Output = reqwest::Result<Response>> + use<'a>, Exchange<'a>), HttpClientError>
     {
-        if !self.client.hooks.request.is_empty() {
+        if !self.client.settings.hooks.request.is_empty() {
             self.run_request_hooks(&mut headers)?;
         }
         // Tokens and hooks have had their time.
@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
             return Err(HttpClientError::total_timeout());
         }
         let client = self.client;
-        let http = client.http.for_url(&self.hop.url)?;
+        let http = client.http_for(&self.hop.url)?;
         self.previous = None;
         self.attempts += 1;
         self.remember_headers(&headers);
@@ -61,14 +61,21 @@ impl<'a> Call<'a> {
         }
         let (body, stream) = self.hop.body.take_for_sending();
         *request.body_mut() = body;
-        let logging = client.logging.as_ref();
+        let logging = client.settings.logging.as_ref();
         let entry = logging
             .and_then(|logging| {
                 let (number, earlier) = (self.attempts, self.carried.earlier());
-                logging.begin(&request, &self.hop.url, &client.trust, number, &self.extensions, earlier)
+                logging.begin(
+                    &request,
+                    &self.hop.url,
+                    &client.settings.trust,
+                    number,
+                    &self.extensions,
+                    earlier,
+                )
             })
             .map(Box::new);
-        let is_timed = entry.is_some() || !client.hooks.response.is_empty();
+        let is_timed = entry.is_some() || !client.settings.hooks.response.is_empty();
         let begun = is_timed.then(Instant::now);
         Ok((http.execute(request), Exchange { permit, is_timeout_conclusive, stream, entry, begun }))
     }
@@ -81,7 +88,7 @@ impl<'a> Call<'a> {
 
     /// How long an attempt may take that begins now, its body included.
     fn attempt_timeout(&self) -> Result<Duration, HttpClientError> {
-        let timeout = self.options.timeout.unwrap_or(self.client.timeout);
+        let timeout = self.options.timeout.unwrap_or(self.client.settings.timeout);
         let Some(deadline) = self.deadline else { return Ok(timeout) };
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
@@ -107,14 +114,14 @@ impl<'a> Call<'a> {
     /// Lets hooks alter a request.
     fn run_request_hooks(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
         let carrying = self.auth.as_ref().and_then(|auth| auth.credential_header(headers)).cloned();
-        self.client.hooks.before_request(&mut OutgoingRequest {
+        self.client.settings.hooks.before_request(&mut OutgoingRequest {
             method: &self.hop.method,
             url: &self.hop.url,
             headers,
             body: self.hop.body.bytes(),
             attempt: self.attempts + 1,
             is_trusted: self.hop.is_trusted(),
-            trust: &self.client.trust,
+            trust: &self.client.settings.trust,
             extensions: &mut self.extensions,
         })?;
         // Where a hook has put something else into the credential's place, an answer says nothing of it.
@@ -130,7 +137,7 @@ impl<'a> Call<'a> {
     /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
     fn is_timeout_conclusive(&self, timeout: Duration) -> bool {
         let Some(deadline) = self.deadline else { return true };
-        let attempt = self.options.timeout.unwrap_or(self.client.timeout);
+        let attempt = self.options.timeout.unwrap_or(self.client.settings.timeout);
         timeout >= attempt.min(deadline.saturating_duration_since(self.started)) / 2
     }
 }

@@ -99,7 +99,7 @@ impl Call<'_> {
     /// answer for the caller; else drops it at once and so frees its connection.
     pub(super) async fn pause(&mut self, previous: PreviousAttempt, delay: Duration) {
         let PreviousAttempt { outcome, retries } = previous;
-        if outcome.is_ok() && self.client.breaker.is_none() && self.deadline.is_none() {
+        if outcome.is_ok() && self.client.settings.breaker.is_none() && self.deadline.is_none() {
             drop(outcome);
             tokio::time::sleep(delay).await;
         } else {
@@ -118,7 +118,11 @@ impl Call<'_> {
 
     /// Whether the breaker would refuse a request after this delay. If so, the call does not wait for it.
     fn would_be_refused_after(&self, delay: Duration) -> bool {
-        self.client.breaker.as_ref().is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
+        self.client
+            .settings
+            .breaker
+            .as_ref()
+            .is_some_and(|breaker| breaker.refuses_after(delay, &self.hop.url))
     }
 }
 

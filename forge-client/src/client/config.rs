@@ -12,14 +12,13 @@ use forge_core::ConfigError;
 use http::{HeaderName, HeaderValue};
 
 use crate::auth::{ApiKeyAuth, Auth, AuthPlan};
-use crate::client::Inner;
 use crate::origin::{BaseUrl, Origin, absolute, header};
 use crate::settings::Settings;
 use crate::{HttpClient, HttpClientError};
 
 /// Settings of an [`HttpClient`], complete and checked.
 #[derive(Clone)]
-pub struct HttpClientConfig(Settings);
+pub struct HttpClientConfig(pub(super) Settings);
 
 /// Collects the settings of an [`HttpClient`]. Copies share token sources, hooks and a circuit breaker; each
 /// client has a retry budget of its own.
@@ -192,7 +191,7 @@ impl<T> HttpClientConfigBuilder<T> {
         N: TryInto<HeaderName>,
     {
         match name.try_into() {
-            Ok(name) => self.settings.public_names.push(name),
+            Ok(name) => self.settings.trust.public_names.push(name),
             Err(_) => self.record_error(ConfigError::new("public_header", "a name that fits into a header")),
         }
         self
@@ -213,23 +212,24 @@ impl<T> HttpClientConfigBuilder<T> {
             if url.query().is_some() || url.fragment().is_some() {
                 return Err(HttpClientError::builder("base_url", "a URL without query and fragment"));
             }
-            settings.origins.push(Origin::of(&url));
+            settings.trust.origins.push(Origin::of(&url));
             settings.base_url = BaseUrl::new(url);
         }
         for origin in &self.credential_origins {
-            settings.origins.push(Origin::of(&absolute("credential_origin", origin)?));
+            settings.trust.origins.push(Origin::of(&absolute("credential_origin", origin)?));
         }
         settings.authentication = combined_plan(self.auth, self.api_key)?.map(Arc::new);
-        settings.collect_public_names()?;
-        if settings.authentication.is_some() && settings.origins.is_empty() {
+        settings.complete_trust()?;
+        if settings.authentication.is_some() && settings.trust.origins.is_empty() {
             let expected = "a base URL or a credential origin: credentials belong to an origin";
             return Err(HttpClientError::builder("base_url", expected));
         }
-        let has_second_breaker =
-            settings.retry_strategy.as_ref().is_some_and(|strategy| strategy.circuit_breaker().is_some());
-        if settings.breaker.is_some() && has_second_breaker {
+        let breaker_of_strategy =
+            settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
+        if settings.breaker.is_some() && breaker_of_strategy.is_some() {
             return Err(HttpClientError::builder("circuit_breaker", "one: this, or the retry strategy's"));
         }
+        settings.breaker = settings.breaker.or(breaker_of_strategy);
         settings.log_warnings();
         Ok(HttpClientConfig(settings))
     }
@@ -244,12 +244,6 @@ fn combined_plan(auth: Option<Auth>, api_key: Option<ApiKeyAuth>) -> Result<Opti
             ConfigError::new("api_key", "a header other than the one of the other authentication")
         }),
         (api_key, auth) => Ok(api_key.or(auth)),
-    }
-}
-
-impl HttpClientConfig {
-    pub(crate) fn into_client(self) -> Result<Inner, HttpClientError> {
-        self.0.into_client()
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::HttpClientError;
 use crate::body::{RequestBody, multipart_parts, parameter};
-use crate::client::Inner;
+use crate::call::ClientCore;
 use crate::logging::{Mask, RequestContent};
 use crate::origin::Hop;
 
@@ -23,7 +23,7 @@ pub struct Curl<'a> {
 }
 
 struct ShownRequest<'a> {
-    client: &'a Inner,
+    client: &'a ClientCore,
     hop: Hop<'a>,
     headers: HeaderMap,
     /// The request's own time-out; the client's is not shown.
@@ -33,7 +33,7 @@ struct ShownRequest<'a> {
 impl<'a> Curl<'a> {
     /// `headers`: those of the hop, and those that authenticate it. `timeout`: the request's own, if it has one.
     pub(crate) fn of(
-        client: &'a Inner,
+        client: &'a ClientCore,
         mut hop: Hop<'a>,
         headers: HeaderMap,
         timeout: Option<Duration>,
@@ -62,7 +62,7 @@ impl<'a> Curl<'a> {
 
 impl ShownRequest<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, with_secrets: bool) -> fmt::Result {
-        let (hop, trust) = (&self.hop, &self.client.trust);
+        let (hop, trust) = (&self.hop, &self.client.settings.trust);
         let mask = (!with_secrets).then(|| {
             let content = RequestContent { url: &hop.url, headers: &self.headers, body: hop.body.content() };
             Mask::of(&content, trust, [].into(), None)

@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::auth::{Auth, AuthOverride};
 use crate::body::{RequestBody, TypedBody};
+use crate::call::ClientCore;
 use crate::call::{Call, CallOptions};
-use crate::client::Inner;
 use crate::origin::{Hop, header, without_query};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::{Curl, HttpClientError, HttpResponse};
@@ -20,7 +20,7 @@ use crate::{Curl, HttpClientError, HttpResponse};
 /// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
-    client: Arc<Inner>,
+    client: Arc<ClientCore>,
     /// Boxed, as each setter moves it.
     request: Result<Box<Parts>, HttpClientError>,
 }
@@ -36,12 +36,21 @@ struct Parts {
 
 impl Parts {
     /// What is sent first, if it may be.
-    fn first_hop(mut self: Box<Self>, client: &Inner) -> Result<(Hop<'_>, CallOptions), HttpClientError> {
+    fn first_hop(
+        mut self: Box<Self>,
+        client: &ClientCore,
+    ) -> Result<(Hop<'_>, CallOptions), HttpClientError> {
         mark_own_credentials(&self.options, &mut self.headers);
         let (headers, body) = self.body.with_content_type(self.headers);
-        let hop =
-            Hop::first(self.method, self.url.into(), &client.default_headers, headers, body, &client.trust);
-        match self.options.auth.check(client.authentication.as_deref(), hop.is_trusted()) {
+        let hop = Hop::first(
+            self.method,
+            self.url.into(),
+            &client.settings.default_headers,
+            headers,
+            body,
+            &client.settings.trust,
+        );
+        match self.options.auth.check(client.settings.authentication.as_deref(), hop.is_trusted()) {
             Ok(()) => Ok((hop, self.options)),
             Err(error) => Err(HttpClientError::from(error).at(&hop.method, &hop.url)),
         }
@@ -49,7 +58,7 @@ impl Parts {
 }
 
 impl RequestBuilder {
-    pub(crate) fn new(client: Arc<Inner>, method: Method, reference: &str) -> Self {
+    pub(crate) fn new(client: Arc<ClientCore>, method: Method, reference: &str) -> Self {
         let parts = |url| Parts {
             method,
             url,
@@ -57,7 +66,7 @@ impl RequestBuilder {
             body: TypedBody::untyped(RequestBody::Empty),
             options: CallOptions::default(),
         };
-        let request = match client.base_url.join(reference) {
+        let request = match client.settings.base_url.join(reference) {
             Ok(url) => Ok(Box::new(parts(url))),
             Err(error) => Err(error.into()),
         };
@@ -135,7 +144,7 @@ impl RequestBuilder {
     pub fn multipart(self, form: Form) -> Self {
         let client = Arc::clone(&self.client);
         self.with(|parts| {
-            let body = TypedBody::form(form, client.http.for_url(&parts.url)?, &parts.url)?;
+            let body = TypedBody::form(form, client.http_for(&parts.url)?, &parts.url)?;
             body.check_length("multipart", &parts.method)?;
             parts.body = body;
             parts.body.check(&parts.headers)
@@ -277,7 +286,7 @@ impl RequestBuilder {
                     inner: response,
                     attempts: call.attempts,
                     elapsed: call.started.elapsed(),
-                    max_body: client.max_body,
+                    max_body: client.settings.max_body,
                 }),
                 Err(error) => Err(call.report_error(error)),
             }
@@ -317,9 +326,16 @@ impl RequestBuilder {
         mark_own_credentials(&parts.options, &mut own);
         let (headers, body) = parts.body.without_stream().with_content_type(own);
         let (method, url) = (parts.method.clone(), parts.url.clone());
-        let hop = Hop::first(method, url.into(), &client.default_headers, headers, body, &client.trust);
+        let hop = Hop::first(
+            method,
+            url.into(),
+            &client.settings.default_headers,
+            headers,
+            body,
+            &client.settings.trust,
+        );
         let mut headers = HeaderMap::clone(&hop.headers);
-        if let Some(plan) = parts.options.auth.plan(client.authentication.as_deref())
+        if let Some(plan) = parts.options.auth.plan(client.settings.authentication.as_deref())
             && hop.is_trusted()
         {
             plan.show(&hop.bare_request(), &mut headers);

@@ -5,7 +5,7 @@ use super::public_headers::{is_harmless, is_public};
 use super::target::Origin;
 
 /// Which origins may see which headers.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     /// The base URL's origin, and those expressly named.
     pub(crate) origins: Vec<Origin>,

@@ -81,8 +81,7 @@ impl HttpClientConfig {
     /// request: the one of this setting, else the retry strategy's.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
-        let of_strategy = || self.0.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker());
-        self.0.breaker.as_ref().or_else(of_strategy)
+        self.0.breaker.as_ref()
     }
 
     /// How long the client keeps an [unused connection](crate::HttpClientConfigBuilder::with_pool_idle_timeout);
