@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ExaminedResponse;
-use crate::timing::Backoff;
+use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setters};
 
 /// Decides whether, and after what delay, a request that was answered with 401 is sent again with
 /// another token. It only decides: the client renews, sleeps and sends.
@@ -55,30 +55,17 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleAuthRetryStrategy {
-    max_retries: u32,
-    delay: Duration,
+    schedule: RepeatSchedule<Duration>,
 }
 
 impl SimpleAuthRetryStrategy {
     /// Once, at once.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 1, delay: Duration::ZERO }
+        Self { schedule: RepeatSchedule { max_retries: 1, delays: Duration::ZERO } }
     }
 
-    /// How often a request is replayed at most. Default: 1.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// How long to wait before each replay. Default: not at all.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
+    fixed_delay_setters!("1", "no wait");
 }
 
 impl Default for SimpleAuthRetryStrategy {
@@ -89,7 +76,7 @@ impl Default for SimpleAuthRetryStrategy {
 
 impl AuthRetryStrategy for SimpleAuthRetryStrategy {
     fn delay_before_replay(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries).then_some(self.delay)
+        self.schedule.delay_before(replay)
     }
 }
 
@@ -108,58 +95,23 @@ impl AuthRetryStrategy for SimpleAuthRetryStrategy {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialAuthRetryStrategy {
-    max_retries: u32,
-    backoff: Backoff,
+    schedule: RepeatSchedule<Backoff>,
 }
 
 impl ExponentialAuthRetryStrategy {
     /// Twice, after 0.5 s and 1 s, jittered.
     #[must_use]
     pub fn new() -> Self {
-        let backoff = Backoff {
+        let delays = Backoff {
             base_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(5),
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 2, backoff }
+        Self { schedule: RepeatSchedule { max_retries: 2, delays } }
     }
 
-    /// How often a request is replayed at most. Default: 2.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// The first delay. Default: 0.5 s.
-    #[must_use]
-    pub fn base_delay(mut self, delay: Duration) -> Self {
-        self.backoff.base_delay = delay;
-        self
-    }
-
-    /// The longest delay. Default: 5 s.
-    #[must_use]
-    pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.backoff.max_delay = delay;
-        self
-    }
-
-    /// By what each delay grows. Default: 2. Below 1, or no number: 1.
-    #[must_use]
-    pub fn multiplier(mut self, multiplier: f64) -> Self {
-        self.backoff.multiplier = multiplier;
-        self
-    }
-
-    /// Whether each delay is drawn from its upper half instead of being exact, so that many who were
-    /// rejected together do not come back together. Default: yes.
-    #[must_use]
-    pub fn jitter(mut self, jitter: bool) -> Self {
-        self.backoff.jitter = jitter;
-        self
-    }
+    backoff_setters!("2", "0.5 s", "5 s");
 }
 
 impl Default for ExponentialAuthRetryStrategy {
@@ -170,7 +122,7 @@ impl Default for ExponentialAuthRetryStrategy {
 
 impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
     fn delay_before_replay(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries).then(|| self.backoff.delay(replay))
+        self.schedule.delay_before(replay)
     }
 }
 
@@ -187,8 +139,7 @@ impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
 /// ```
 #[derive(Clone)]
 pub struct ConditionalAuthRetryStrategy {
-    max_retries: u32,
-    delay: Duration,
+    schedule: RepeatSchedule<Duration>,
     condition: Condition,
 }
 
@@ -198,27 +149,17 @@ impl ConditionalAuthRetryStrategy {
     /// Replays once and without a delay, if the closure returns `true`.
     #[must_use]
     pub fn new(condition: impl Fn(&ExaminedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self { max_retries: 1, delay: Duration::ZERO, condition: Arc::new(condition) }
+        let schedule = RepeatSchedule { max_retries: 1, delays: Duration::ZERO };
+        Self { schedule, condition: Arc::new(condition) }
     }
 
-    /// How long to wait before each replay. Default: not at all.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// How often a request is replayed at most. Default: 1.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
+    fixed_delay_setters!("1", "no wait");
 }
 
 impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
     fn delay_before_replay(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries && (self.condition)(response)).then_some(self.delay)
+        let delay = self.schedule.delay_before(replay)?;
+        (self.condition)(response).then_some(delay)
     }
 
     fn reads_body(&self) -> bool {
@@ -229,8 +170,7 @@ impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
 impl fmt::Debug for ConditionalAuthRetryStrategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConditionalAuthRetryStrategy")
-            .field("max_retries", &self.max_retries)
-            .field("delay", &self.delay)
+            .field("schedule", &self.schedule)
             .finish_non_exhaustive()
     }
 }

@@ -105,6 +105,47 @@ fn reason(error: &HttpClientError) -> Option<RetryableError> {
     })
 }
 
+/// Setters of a strategy that has [`RetryableOutcomes`]. The argument is the strategy, for the examples.
+macro_rules! retryable_setters {
+    ($strategy:ident) => {
+        /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
+        ///
+        /// ```
+        #[doc = concat!("use forge_client::{", stringify!($strategy), ", reqwest::StatusCode};")]
+        ///
+        #[doc = concat!("let strategy = ", stringify!($strategy), "::new()")]
+        ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
+        /// ```
+        #[must_use]
+        pub fn retryable_status_codes(
+            mut self,
+            statuses: impl IntoIterator<Item = ::http::StatusCode>,
+        ) -> Self {
+            self.retryable = self.retryable.with_statuses(statuses);
+            self
+        }
+
+        /// The errors that the strategy retries, instead of all but
+        /// [`RetryableError::Tls`](crate::RetryableError::Tls).
+        ///
+        /// ```
+        #[doc = concat!("use forge_client::{", stringify!($strategy), ", RetryableError};")]
+        ///
+        /// // Retries only requests that did not reach the server.
+        #[doc = concat!("let strategy = ", stringify!($strategy), "::new()")]
+        ///     .retryable_errors([RetryableError::Connect])
+        ///     .retryable_status_codes([]);
+        /// ```
+        #[must_use]
+        pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = $crate::RetryableError>) -> Self {
+            self.retryable = self.retryable.with_errors(errors);
+            self
+        }
+    };
+}
+
+pub(super) use retryable_setters;
+
 impl fmt::Debug for RetryableOutcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::retryable::{RetryableError, RetryableOutcomes};
-use crate::timing::Backoff;
+use super::retryable::{RetryableOutcomes, retryable_setters};
+use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setters};
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
 /// Decides whether, and after what delay, a request that failed is sent again. It only decides: the
@@ -152,8 +152,7 @@ impl RetryStrategy for NoRetryStrategy {
 /// 1 s each.
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleRetryStrategy {
-    max_retries: u32,
-    delay: Duration,
+    schedule: RepeatSchedule<Duration>,
     retryable: RetryableOutcomes,
 }
 
@@ -161,52 +160,12 @@ impl SimpleRetryStrategy {
     /// 3 times, after 1 s each.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: RetryableOutcomes::TRANSIENT }
+        let schedule = RepeatSchedule { max_retries: 3, delays: Duration::from_secs(1) };
+        Self { schedule, retryable: RetryableOutcomes::TRANSIENT }
     }
 
-    /// How often a request is sent again at most. Default: 3.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// How long to wait before each retry. Default: 1 s.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
-    ///
-    /// ```
-    /// use forge_client::{SimpleRetryStrategy, reqwest::StatusCode};
-    ///
-    /// let strategy = SimpleRetryStrategy::new()
-    ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
-    /// ```
-    #[must_use]
-    pub fn retryable_status_codes(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.retryable = self.retryable.with_statuses(statuses);
-        self
-    }
-
-    /// The errors that the strategy retries, instead of all but [`RetryableError::Tls`].
-    ///
-    /// ```
-    /// use forge_client::{SimpleRetryStrategy, RetryableError};
-    ///
-    /// // Retries only requests that did not reach the server.
-    /// let strategy = SimpleRetryStrategy::new()
-    ///     .retryable_errors([RetryableError::Connect])
-    ///     .retryable_status_codes([]);
-    /// ```
-    #[must_use]
-    pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
-        self.retryable = self.retryable.with_errors(errors);
-        self
-    }
+    fixed_delay_setters!("3", "1 s");
+    retryable_setters!(SimpleRetryStrategy);
 }
 
 impl Default for SimpleRetryStrategy {
@@ -217,7 +176,7 @@ impl Default for SimpleRetryStrategy {
 
 impl RetryStrategy for SimpleRetryStrategy {
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        (retry <= self.max_retries && self.retryable.contains(outcome)).then_some(self.delay)
+        if self.retryable.contains(outcome) { self.schedule.delay_before(retry) } else { None }
     }
 }
 
@@ -235,8 +194,7 @@ impl RetryStrategy for SimpleRetryStrategy {
 /// | [`retryable_errors`](Self::retryable_errors) | all but those of TLS |
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialBackoffRetryStrategy {
-    max_retries: u32,
-    backoff: Backoff,
+    schedule: RepeatSchedule<Backoff>,
     retryable: RetryableOutcomes,
 }
 
@@ -244,80 +202,18 @@ impl ExponentialBackoffRetryStrategy {
     /// 3 times, after 1 s, 2 s and 4 s, jittered.
     #[must_use]
     pub fn new() -> Self {
-        let backoff = Backoff {
+        let delays = Backoff {
             base_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(60),
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 3, backoff, retryable: RetryableOutcomes::TRANSIENT }
+        let schedule = RepeatSchedule { max_retries: 3, delays };
+        Self { schedule, retryable: RetryableOutcomes::TRANSIENT }
     }
 
-    /// How often a request is sent again at most. Default: 3.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// The first delay. Default: 1 s.
-    #[must_use]
-    pub fn base_delay(mut self, delay: Duration) -> Self {
-        self.backoff.base_delay = delay;
-        self
-    }
-
-    /// The longest delay. Default: 60 s.
-    #[must_use]
-    pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.backoff.max_delay = delay;
-        self
-    }
-
-    /// By what each delay grows. Default: 2. Below 1, or no number: 1.
-    #[must_use]
-    pub fn multiplier(mut self, multiplier: f64) -> Self {
-        self.backoff.multiplier = multiplier;
-        self
-    }
-
-    /// Whether each delay is drawn from its upper half instead of being exact, so that many who failed
-    /// together do not come back together. Default: yes.
-    #[must_use]
-    pub fn jitter(mut self, jitter: bool) -> Self {
-        self.backoff.jitter = jitter;
-        self
-    }
-
-    /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
-    ///
-    /// ```
-    /// use forge_client::{ExponentialBackoffRetryStrategy, reqwest::StatusCode};
-    ///
-    /// let strategy = ExponentialBackoffRetryStrategy::new()
-    ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
-    /// ```
-    #[must_use]
-    pub fn retryable_status_codes(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.retryable = self.retryable.with_statuses(statuses);
-        self
-    }
-
-    /// The errors that the strategy retries, instead of all but [`RetryableError::Tls`].
-    ///
-    /// ```
-    /// use forge_client::{ExponentialBackoffRetryStrategy, RetryableError};
-    ///
-    /// // Retries only requests that did not reach the server.
-    /// let strategy = ExponentialBackoffRetryStrategy::new()
-    ///     .retryable_errors([RetryableError::Connect])
-    ///     .retryable_status_codes([]);
-    /// ```
-    #[must_use]
-    pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
-        self.retryable = self.retryable.with_errors(errors);
-        self
-    }
+    backoff_setters!("3", "1 s", "60 s");
+    retryable_setters!(ExponentialBackoffRetryStrategy);
 }
 
 impl Default for ExponentialBackoffRetryStrategy {
@@ -328,7 +224,7 @@ impl Default for ExponentialBackoffRetryStrategy {
 
 impl RetryStrategy for ExponentialBackoffRetryStrategy {
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        (retry <= self.max_retries && self.retryable.contains(outcome)).then(|| self.backoff.delay(retry))
+        if self.retryable.contains(outcome) { self.schedule.delay_before(retry) } else { None }
     }
 }
 
