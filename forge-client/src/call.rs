@@ -3,7 +3,9 @@
 mod carried_secrets;
 mod client_core;
 mod exchange;
+mod hop;
 mod http_clients;
+mod options;
 mod redirect;
 mod repeat;
 
@@ -16,32 +18,24 @@ use http::Extensions;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use crate::auth::{CallAuth, CallAuthOptions, Next, ReplaySchedule};
+use crate::auth::{AuthSession, NextStep, ReplaySchedule};
 use crate::body::{MAX_EXAMINED, PeekedResponse, peek};
 
 use crate::hooks::{FailedCall, ReceivedResponse};
-use crate::origin::Hop;
 use crate::{ExaminedResponse, HttpClientError};
 pub(crate) use client_core::ClientCore;
+pub(crate) use hop::Hop;
+pub(crate) use options::{AuthOverride, CallOptions};
 
 use carried_secrets::CarriedSecrets;
 use redirect::Redirects;
-
-/// What a request says of its call.
-#[derive(Default)]
-pub(crate) struct CallOptions {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) total_timeout: Option<Duration>,
-    pub(crate) retry_any_method: bool,
-    pub(crate) auth: CallAuthOptions,
-}
 
 /// A call under way: what has become of it so far.
 pub(crate) struct Call<'a> {
     client: &'a ClientCore,
     pub(crate) hop: Hop<'a>,
     options: &'a CallOptions,
-    auth: Option<CallAuth<'a>>,
+    auth: Option<AuthSession<'a>>,
     redirects: Redirects,
     carried: CarriedSecrets,
     pub(crate) started: Instant,
@@ -84,7 +78,7 @@ type Outcome = Result<Box<Response>, HttpClientError>;
 impl<'a> Call<'a> {
     pub(crate) fn new(client: &'a ClientCore, hop: Hop<'a>, options: &'a CallOptions) -> Self {
         let plan = options.auth.plan(client.settings.authentication.as_deref());
-        let auth = plan.map(|plan| CallAuth::new(plan, options.auth.force_renewal));
+        let auth = plan.map(|plan| AuthSession::with_plan(plan, options.auth.force_renewal));
         let started = Instant::now();
         // A time-out that no clock can express is none.
         let deadline = options
@@ -146,7 +140,7 @@ impl<'a> Call<'a> {
 
     fn classify_with_body(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> NextAction {
         if let (Ok(response), Some(auth)) = (outcome, &self.auth)
-            && let Next::Renew(schedule) = auth.after(&ExaminedResponse::of(response, body))
+            && let NextStep::Renew(schedule) = auth.after_response(&ExaminedResponse::of(response, body))
         {
             return NextAction::Renew(schedule);
         }
@@ -173,7 +167,7 @@ impl<'a> Call<'a> {
                     let replays;
                     (outcome, replays) = self.renew(outcome, schedule).await?;
                     if replays {
-                        Some(schedule.before_replay)
+                        Some(schedule.delay_before_replay())
                     } else {
                         self.retry_delay(&outcome, body.as_deref())
                     }

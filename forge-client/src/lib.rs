@@ -44,8 +44,10 @@ pub use adapters::layer::{
 #[cfg(feature = "middleware")]
 pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};
 pub use auth::{
-    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,
-    ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy, TokenAuth,
+    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, AuthSession, AuthSessionConfig,
+    AuthSessionConfigBuilder, BasicAuth, CompositeAuth, ConditionalAuthRetryStrategy,
+    ExponentialAuthRetryStrategy, NextStep, ReplaySchedule, SimpleAuthRetryStrategy, TokenAuth, TokenFetch,
+    TokenRenewal,
 };
 pub use body::ExaminedResponse;
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};

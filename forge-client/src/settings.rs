@@ -1,7 +1,5 @@
 //! The settings of a client. The builder collects them, and the configuration and the client hold them.
 
-mod warnings;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +9,11 @@ use http::HeaderMap;
 use reqwest::ClientBuilder;
 
 use crate::CircuitBreaker;
-use crate::auth::AuthPlan;
+use crate::auth::{AuthPlan, warn_about_exclusions, warn_about_plain_http};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
 use crate::origin::{BaseUrl, Trust, check_public};
 use crate::retry::{RetryStrategy, WaitLimits};
-
-pub(crate) use warnings::{warn_about_exclusions, warn_about_plain_http};
 
 /// A caller's changes to the `reqwest` clients underneath.
 pub(crate) type ConfigureHttp = Arc<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>;

@@ -19,8 +19,7 @@ pub use self::grpc::grpc_verdict;
 pub use self::service::AuthService;
 
 use self::destination::Destinations;
-use super::AdapterSettings;
-use crate::auth::{Auth, AuthPlan, TokenAuth};
+use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, TokenAuth};
 
 /// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of
 /// hyper and tonic, at origins that are expressly named: attaches a token, has it renewed when it is rejected,
@@ -62,7 +61,7 @@ pub struct AuthLayer<C = CloneBody> {
 
 /// Who may see what, and what answers mean.
 struct Guard {
-    plan: AuthPlan,
+    config: AuthSessionConfig,
     destinations: Destinations,
     judge: Option<Judge>,
 }
@@ -81,7 +80,7 @@ impl Guard {
 /// Collects the settings of an [`AuthLayer`].
 #[must_use]
 pub struct AuthLayerBuilder<C = CloneBody> {
-    settings: AdapterSettings,
+    config: AuthSessionConfigBuilder,
     path_origin: Option<String>,
     judge: Option<Judge>,
     copy: C,
@@ -99,7 +98,7 @@ impl AuthLayer {
     /// [`AuthHook`](crate::AuthHook) does not see bodies here.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthLayerBuilder {
         AuthLayerBuilder {
-            settings: AdapterSettings::new(auth.into()),
+            config: AuthSessionConfig::with_auth(auth),
             path_origin: None,
             judge: None,
             copy: CloneBody,
@@ -118,7 +117,7 @@ impl<C> AuthLayerBuilder<C> {
     /// request, in absolute form, to the letter: a host that is written in another way than here, but for
     /// case, is another host.
     pub fn origin(mut self, url: impl Into<String>) -> Self {
-        self.settings.origins.push(url.into());
+        self.config = self.config.origin(url);
         self
     }
 
@@ -154,14 +153,14 @@ impl<C> AuthLayerBuilder<C> {
     where
         F: Fn(&B) -> Option<B>,
     {
-        let Self { settings, path_origin, judge, copy: _ } = self;
-        AuthLayerBuilder { settings, path_origin, judge, copy }
+        let Self { config, path_origin, judge, copy: _ } = self;
+        AuthLayerBuilder { config, path_origin, judge, copy }
     }
 
     /// Accepts that the credentials go over plain `http` to other machines, so that anybody on the network path
     /// can read them. The setting only silences the warning that [`build`](Self::build) logs.
     pub fn plain_http_credentials(mut self) -> Self {
-        self.settings.plain_http_credentials = true;
+        self.config = self.config.plain_http_credentials();
         self
     }
 
@@ -171,12 +170,14 @@ impl<C> AuthLayerBuilder<C> {
     ///
     /// Names the setting that cannot be; no origin was named, for example.
     pub fn build(self) -> Result<AuthLayer<C>, ConfigError> {
-        let Self { mut settings, path_origin, judge, copy } = self;
+        let Self { mut config, path_origin, judge, copy } = self;
         let has_path_origin = path_origin.is_some();
-        settings.origins.extend(path_origin);
-        let (plan, origins) = settings.build()?;
+        if let Some(url) = path_origin {
+            config = config.origin(url);
+        }
+        let (config, origins) = config.build_with_urls()?;
         let destinations = Destinations::new(origins, has_path_origin);
-        Ok(AuthLayer { guard: Arc::new(Guard { plan, destinations, judge }), copy })
+        Ok(AuthLayer { guard: Arc::new(Guard { config, destinations, judge }), copy })
     }
 }
 
@@ -202,6 +203,6 @@ impl<C> fmt::Debug for AuthLayer<C> {
 
 impl<C> fmt::Debug for AuthLayerBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthLayerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("AuthLayerBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }

@@ -9,11 +9,10 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
 use url::Url;
 
-use super::{AdapterSettings, decide_replay, pause};
+use super::{add_credentials, decide_replay, pause};
 use crate::ExaminedResponse;
-use crate::auth::{Auth, AuthPlan, BareRequest, CallAuth, TokenAuth};
+use crate::auth::{Auth, AuthRequest, AuthSessionConfig, AuthSessionConfigBuilder, TokenAuth};
 use crate::body::{MAX_EXAMINED, peek};
-use crate::origin::{Origin, without_query};
 
 /// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
 /// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.
@@ -50,17 +49,12 @@ use crate::origin::{Origin, without_query};
 /// handed on: its 401 renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such
 /// limits.
 #[derive(Clone)]
-pub struct AuthMiddleware(Arc<Inner>);
-
-struct Inner {
-    plan: AuthPlan,
-    origins: Vec<Origin>,
-}
+pub struct AuthMiddleware(Arc<AuthSessionConfig>);
 
 /// Collects the settings of an [`AuthMiddleware`].
 #[derive(Debug)]
 #[must_use]
-pub struct AuthMiddlewareBuilder(AdapterSettings);
+pub struct AuthMiddlewareBuilder(AuthSessionConfigBuilder);
 
 impl AuthMiddleware {
     /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
@@ -72,7 +66,7 @@ impl AuthMiddleware {
     /// Authentication of any kind, as
     /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
-        AuthMiddlewareBuilder(AdapterSettings::new(auth.into()))
+        AuthMiddlewareBuilder(AuthSessionConfig::with_auth(auth))
     }
 
     /// The former name of [`with_auth`](Self::with_auth).
@@ -85,14 +79,14 @@ impl AuthMiddleware {
 impl AuthMiddlewareBuilder {
     /// An origin (scheme, host, port of this URL) that may see the credentials. At least one is needed.
     pub fn origin(mut self, url: impl Into<String>) -> Self {
-        self.0.origins.push(url.into());
+        self.0 = self.0.origin(url);
         self
     }
 
     /// Accepts that the credentials go over plain `http` to other machines, so that anybody on the network path
     /// can read them. The setting only silences the warning that [`build`](Self::build) logs.
     pub fn plain_http_credentials(mut self) -> Self {
-        self.0.plain_http_credentials = true;
+        self.0 = self.0.plain_http_credentials();
         self
     }
 
@@ -102,8 +96,7 @@ impl AuthMiddlewareBuilder {
     ///
     /// Names the setting that cannot be; no origin was named, for example.
     pub fn build(self) -> Result<AuthMiddleware, ConfigError> {
-        let (plan, origins) = self.0.build()?;
-        Ok(AuthMiddleware(Arc::new(Inner { plan, origins: origins.iter().map(Origin::of).collect() })))
+        Ok(AuthMiddleware(Arc::new(self.0.build()?)))
     }
 }
 
@@ -118,12 +111,13 @@ impl Middleware for AuthMiddleware {
         let Some(origin) = self.0.origins.iter().find(|origin| origin.contains(request.url())) else {
             return next.run(request, extensions).await;
         };
-        let mut auth = CallAuth::new(&self.0.plan, false);
+        let mut session = self.0.session();
         loop {
-            auth.start();
+            session.start(request.url());
             let mut headers = request.headers().clone();
-            auth.apply(&bare_request(&request), &mut headers).await.map_err(Error::middleware)?;
-            let spare = if auth.has_credential() { request.try_clone() } else { None };
+            let added = add_credentials(&mut session, &auth_request(&request), &mut headers).await;
+            added.map_err(Error::middleware)?;
+            let spare = if session.carries_token() { request.try_clone() } else { None };
             *request.headers_mut() = headers;
             let mut response = next.clone().run(request, extensions).await?;
             if !origin.contains(response.url()) && response.url() != &*UNKNOWN {
@@ -132,13 +126,13 @@ impl Middleware for AuthMiddleware {
             }
 
             let mut body = None;
-            if auth.reads_body(response.status(), response.headers()) {
+            if session.reads_body(response.status(), response.headers()) {
                 let peeked = peek(response, MAX_EXAMINED, None).await;
                 (response, body) = (peeked.response, peeked.body);
             }
             let verdict = AuthVerdict::of(response.status(), response.headers());
             let examined = ExaminedResponse::of(&response, body.as_deref());
-            let replay = decide_replay(&mut auth, verdict, &examined, spare.is_some()).await;
+            let replay = decide_replay(&mut session, verdict, &examined, spare.is_some()).await;
             let (Some(delay), Some(spare)) = (replay.map_err(Error::middleware)?, spare) else {
                 return Ok(response);
             };
@@ -152,15 +146,9 @@ impl Middleware for AuthMiddleware {
 /// What reqwest says of an answer that did not come from it: from a cache, say.
 static UNKNOWN: LazyLock<Url> = LazyLock::new(|| Response::from(http::Response::new("")).url().clone());
 
-fn bare_request(request: &Request) -> BareRequest<'_> {
-    BareRequest {
-        method: request.method(),
-        url: request.url(),
-        shown_url: without_query(request.url()),
-        path: request.url().path(),
-        own: request.headers(),
-        body: request.body().map_or(Some(&[]), reqwest::Body::as_bytes),
-    }
+fn auth_request(request: &Request) -> AuthRequest<'_> {
+    let body = request.body().map_or(Some(&[][..]), reqwest::Body::as_bytes);
+    AuthRequest::new(request.method(), request.url(), request.headers()).with_body(body)
 }
 
 impl fmt::Debug for AuthMiddleware {

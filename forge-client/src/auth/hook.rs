@@ -4,6 +4,8 @@ use forge_core::AuthenticationError;
 use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
+use crate::origin::without_query;
+
 /// Authentication of one's own: a signature over the request, say, or a header whose value changes.
 ///
 /// It is asked for each request at an origin that may see the client's credentials: for the first one, for
@@ -54,19 +56,41 @@ pub trait AuthHook: Send + Sync + fmt::Debug {
     fn authenticate(&self, request: &AuthRequest<'_>) -> Result<HeaderMap, AuthenticationError>;
 }
 
-/// A request that is about to be sent, as an [`AuthHook`] sees it.
+/// A request that is about to be sent, as an [`AuthHook`] and an [`AuthSession`](crate::AuthSession) see it.
 #[derive(Clone, Copy)]
 pub struct AuthRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) shown_url: &'a str,
-    /// As it is sent.
+    /// The path as it is sent. It differs from the URL's where a client does not normalise it.
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Option<&'a [u8]>,
 }
 
 impl<'a> AuthRequest<'a> {
+    /// A request to this URL, with the caller's own headers and no body.
+    #[must_use]
+    pub fn new(method: &'a Method, url: &'a Url, headers: &'a HeaderMap) -> Self {
+        let (shown_url, path) = (without_query(url), url.path());
+        Self { method, url, shown_url, path, headers, body: Some(&[]) }
+    }
+
+    /// The same request with this body; `None` for a stream.
+    #[must_use]
+    pub fn with_body(mut self, body: Option<&'a [u8]>) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The same request with the headers that it has by now.
+    pub(super) fn with_headers<'b>(&self, headers: &'b HeaderMap) -> AuthRequest<'b>
+    where
+        'a: 'b,
+    {
+        AuthRequest { headers, ..*self }
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &'a Method {

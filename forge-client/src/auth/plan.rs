@@ -4,7 +4,6 @@ use std::sync::Arc;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ConfigError, check_header_name, is_framing};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::bare::BareRequest;
 use super::composite::CompositeAuth;
 use super::exclusions::Exclusions;
 use super::fixed_header::FixedHeader;
@@ -165,12 +164,12 @@ impl AuthPlan {
 
     /// Adds what would authenticate this request, as far as it is at hand; where a token has to be fetched,
     /// or a hook fails, a mask stands for it.
-    pub(crate) fn show(&self, request: &BareRequest<'_>, headers: &mut HeaderMap) {
+    pub(crate) fn show(&self, request: &AuthRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = Vec::new();
-        self.choose(&request.with(headers), &mut chosen);
+        self.choose(&request.with_headers(headers), &mut chosen);
         for part in chosen {
             let set = part.shown(request, headers);
-            for (name, value) in set.iter().filter(|(name, _)| !request.own.contains_key(*name)) {
+            for (name, value) in set.iter().filter(|(name, _)| !request.headers.contains_key(*name)) {
                 headers.insert(name, value.clone());
             }
         }
@@ -185,7 +184,7 @@ impl AuthPlan {
 }
 
 impl AuthPart {
-    fn shown(&self, request: &BareRequest<'_>, headers: &HeaderMap) -> HeaderMap {
+    fn shown(&self, request: &AuthRequest<'_>, headers: &HeaderMap) -> HeaderMap {
         let mut set = HeaderMap::new();
         let complete = match self {
             Self::Tokens(auth) => match auth.source().cached() {
@@ -196,7 +195,9 @@ impl AuthPart {
                 set.insert(name, value.clone());
                 true
             }
-            Self::Hook(hook) => apply_hook(&**hook, &request.with(headers)).map(|shown| set = shown).is_ok(),
+            Self::Hook(hook) => {
+                apply_hook(&**hook, &request.with_headers(headers)).map(|shown| set = shown).is_ok()
+            }
         };
         if !complete {
             let names = match self {

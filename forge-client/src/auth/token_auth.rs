@@ -8,9 +8,8 @@ use forge_core::{
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::bare::BareRequest;
 use super::exclusions::{ExcludedPaths, Exclusions};
-use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
+use super::{AuthRequest, AuthRetryStrategy, SimpleAuthRetryStrategy};
 
 /// Authenticates requests with tokens from a source, and says what happens when one is rejected.
 ///
@@ -232,9 +231,8 @@ impl CheckedTokenAuth {
         &*self.source
     }
 
-    /// What is remembered of one call.
-    pub(crate) fn session(&self) -> AuthSession<'_> {
-        AuthSession::new(&*self.strategy)
+    pub(super) fn strategy(&self) -> &dyn AuthRetryStrategy {
+        &*self.strategy
     }
 
     pub(crate) fn header_name(&self) -> &HeaderName {
@@ -248,7 +246,7 @@ impl CheckedTokenAuth {
     pub(crate) fn apply(
         &self,
         credential: &Credential,
-        request: &BareRequest<'_>,
+        request: &AuthRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
         match &self.header.form {

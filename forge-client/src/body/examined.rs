@@ -15,6 +15,19 @@ pub struct ExaminedResponse<'a> {
 }
 
 impl<'a> ExaminedResponse<'a> {
+    /// A response without its body, for the loop that drives an [`AuthSession`](crate::AuthSession).
+    #[must_use]
+    pub fn new(status: StatusCode, headers: &'a HeaderMap) -> Self {
+        Self { status, headers, body: None }
+    }
+
+    /// The same response with its whole body.
+    #[must_use]
+    pub fn with_body(mut self, body: &'a [u8]) -> Self {
+        self.body = Some(body);
+        self
+    }
+
     pub(crate) fn of(response: &'a reqwest::Response, body: Option<&'a [u8]>) -> Self {
         Self { status: response.status(), headers: response.headers(), body }
     }

@@ -5,10 +5,11 @@ use reqwest::Response;
 use url::Url;
 
 use super::Call;
+use super::Hop;
 use crate::HttpClientError;
-use crate::auth::CallAuth;
+use crate::auth::AuthSession;
 use crate::logging::{Logging, RequestContent, Secrets};
-use crate::origin::{Hop, RequestUrl};
+use crate::origin::RequestUrl;
 
 /// The secrets of a call so far. Empty until the first redirect, which most calls do not meet.
 #[derive(Default)]
@@ -31,7 +32,7 @@ impl Call<'_> {
     /// second call of a hook may set others.
     pub(super) fn remember_headers(&mut self, headers: &HeaderMap) {
         let is_altered = !self.client.settings.hooks.request.is_empty()
-            || self.auth.as_ref().is_some_and(CallAuth::has_hook);
+            || self.auth.as_ref().is_some_and(AuthSession::has_hook);
         if is_altered && self.redirects.is_enabled() {
             self.carried.sent = Some(Box::new(headers.clone()));
         }
@@ -46,7 +47,7 @@ impl Call<'_> {
                 || {
                     let mut headers = HeaderMap::clone(&hop.headers);
                     if let (Some(auth), true) = (auth, hop.is_trusted()) {
-                        auth.add_sent(&hop.bare_request(), &mut headers);
+                        auth.add_sent(&hop.auth_request(), &mut headers);
                     }
                     headers
                 },

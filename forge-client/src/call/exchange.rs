@@ -96,17 +96,12 @@ impl<'a> Call<'a> {
 
     /// Adds what authenticates an attempt.
     async fn add_credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
-        let Some(auth) = &mut self.auth else { return Ok(()) };
-        auth.start();
-        if !self.hop.is_trusted() {
-            return Ok(());
-        }
-        // As `apply` does for the adapters; here only the wait is a future, and the deadline's.
-        let bare_request = self.hop.bare_request();
-        let mut chosen = auth.choose(&bare_request, headers);
-        while let Some(tokens) = auth.add(&mut chosen, &bare_request, headers)? {
-            let fetched = within(self.deadline, auth.fetch(tokens)).await;
-            fetched.map_err(|_| HttpClientError::total_timeout())??;
+        let Some(session) = &mut self.auth else { return Ok(()) };
+        session.start_at(self.hop.is_trusted());
+        let request = self.hop.auth_request();
+        while let Some(fetch) = session.add_credentials(&request, headers)? {
+            let fetched = within(self.deadline, fetch.run()).await;
+            session.supply_token(fetched.map_err(|_| HttpClientError::total_timeout())??);
         }
         Ok(())
     }
@@ -128,7 +123,7 @@ impl<'a> Call<'a> {
         if let Some(auth) = &mut self.auth
             && auth.credential_header(headers) != carrying.as_ref()
         {
-            auth.start();
+            auth.forget_sent();
         }
         Ok(())
     }

@@ -2,8 +2,9 @@ use http::header::LOCATION;
 use http::{Method, StatusCode};
 use url::Url;
 
+use super::Hop;
 use crate::HttpClientError;
-use crate::origin::{Hop, Origin, RequestUrl, Trust};
+use crate::origin::{Origin, RequestUrl, Trust};
 
 /// The redirects that a call may still follow.
 pub(crate) struct Redirects {

@@ -17,7 +17,7 @@ impl Call<'_> {
         mut outcome: Outcome,
         schedule: ReplaySchedule,
     ) -> Result<(Outcome, bool), HttpClientError> {
-        let before_renewal = schedule.before_renewal;
+        let before_renewal = schedule.delay_before_renewal();
         // The call may have waited for the answer's body until the deadline.
         if leaves_no_time(self.deadline, before_renewal) {
             return Ok((outcome, false));
@@ -38,7 +38,7 @@ impl Call<'_> {
             };
             outcome = sleep_and_buffer(outcome, delay).await;
         };
-        let before_replay = schedule.before_replay;
+        let before_replay = schedule.delay_before_replay();
         if !replays
             || leaves_no_time(self.deadline, before_replay)
             || self.would_be_refused_after(before_replay)
@@ -51,9 +51,9 @@ impl Call<'_> {
 
     async fn renew_once(&mut self) -> Result<bool, HttpClientError> {
         let can_be_sent = self.hop.body.can_be_sent();
-        let Some(auth) = &mut self.auth else { return Ok(false) };
-        match within(self.deadline, auth.renew(can_be_sent)).await {
-            Ok(renewed) => Ok(renewed?),
+        let Some(session) = &mut self.auth else { return Ok(false) };
+        match within(self.deadline, session.renew(can_be_sent)).await {
+            Ok(replays) => Ok(replays?),
             Err(_) if can_be_sent => Err(HttpClientError::total_timeout()),
             Err(_) => Ok(false),
         }

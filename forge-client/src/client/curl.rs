@@ -9,9 +9,8 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::HttpClientError;
 use crate::body::{RequestBody, multipart_parts, parameter};
-use crate::call::ClientCore;
+use crate::call::{ClientCore, Hop};
 use crate::logging::{Mask, RequestContent};
-use crate::origin::Hop;
 
 /// A request as a command line for `curl`: see [`RequestBuilder::to_curl`](crate::RequestBuilder::to_curl).
 ///

@@ -9,11 +9,10 @@ use reqwest::multipart::Form;
 use serde::Serialize;
 use url::Url;
 
-use crate::auth::{Auth, AuthOverride};
+use crate::auth::Auth;
 use crate::body::{RequestBody, TypedBody};
-use crate::call::ClientCore;
-use crate::call::{Call, CallOptions};
-use crate::origin::{Hop, header, without_query};
+use crate::call::{AuthOverride, Call, CallOptions, ClientCore, Hop};
+use crate::origin::{header, without_query};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::{Curl, HttpClientError, HttpResponse};
 
@@ -338,7 +337,7 @@ impl RequestBuilder {
         if let Some(plan) = parts.options.auth.plan(client.settings.authentication.as_deref())
             && hop.is_trusted()
         {
-            plan.show(&hop.bare_request(), &mut headers);
+            plan.show(&hop.auth_request(), &mut headers);
         }
         let timeout = parts.options.timeout.into_iter().chain(parts.options.total_timeout).min();
         Curl::of(client, hop, headers, timeout)

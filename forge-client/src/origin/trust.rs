@@ -16,7 +16,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    pub(super) fn trusts(&self, url: &Url) -> bool {
+    pub(crate) fn trusts(&self, url: &Url) -> bool {
         self.origins.iter().any(|origin| origin.contains(url))
     }
 
@@ -35,7 +35,7 @@ impl Trust {
     }
 
     /// Removes all headers that are not public.
-    pub(super) fn strip(&self, headers: &mut HeaderMap) {
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
         let is_public =
             |name: &HeaderName| headers.get_all(name).iter().all(|value| self.is_public(name, value));
         let stripped: Vec<HeaderName> = headers.keys().filter(|name| !is_public(name)).cloned().collect();

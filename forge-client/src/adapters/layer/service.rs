@@ -9,9 +9,8 @@ use tower_service::Service;
 
 use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
-use crate::adapters::{decide_replay, pause};
-use crate::auth::{BareRequest, CallAuth};
-use crate::origin::without_query;
+use crate::adapters::{add_credentials, decide_replay, pause};
+use crate::auth::AuthRequest;
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
 pub struct AuthService<S, C = CloneBody> {
@@ -64,25 +63,23 @@ where
         return service.call(request).await.map_err(AuthServiceError::Service);
     };
     let (head, mut body) = request.into_parts();
-    let bare_request = BareRequest {
-        method: &head.method,
-        url: &url,
-        shown_url: without_query(&url),
+    let request = AuthRequest {
         path: head.uri.path(),
-        own: &head.headers,
         body: None,
+        ..AuthRequest::new(&head.method, &url, &head.headers)
     };
-    let mut auth = CallAuth::new(&guard.plan, false);
+    let mut session = guard.config.session();
     loop {
-        auth.start();
+        session.start(&url);
         let mut attempt = head.clone();
-        auth.apply(&bare_request, &mut attempt.headers).await.map_err(AuthServiceError::Authentication)?;
-        let spare = if auth.has_credential() { copy.copy(&body) } else { None };
+        let added = add_credentials(&mut session, &request, &mut attempt.headers).await;
+        added.map_err(AuthServiceError::Authentication)?;
+        let spare = if session.carries_token() { copy.copy(&body) } else { None };
         let sent = service.call(Request::from_parts(attempt, body));
         let (answer, content) = sent.await.map_err(AuthServiceError::Service)?.into_parts();
 
         let examined = ExaminedResponse { status: answer.status, headers: &answer.headers, body: None };
-        let replay = decide_replay(&mut auth, guard.judge(&answer), &examined, spare.is_some()).await;
+        let replay = decide_replay(&mut session, guard.judge(&answer), &examined, spare.is_some()).await;
         let (Some(delay), Some(spare)) = (replay.map_err(AuthServiceError::Authentication)?, spare) else {
             return Ok(Response::from_parts(answer, content));
         };

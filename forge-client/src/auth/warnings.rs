@@ -1,6 +1,6 @@
 //! The warnings that a builder logs for settings that are valid, but most likely a mistake.
 
-use crate::auth::AuthPlan;
+use super::plan::AuthPlan;
 use crate::origin::Origin;
 
 /// Logs one warning if credentials go to one of these origins over plain http. `setting` names the setting that

@@ -3,10 +3,9 @@ use std::borrow::Cow;
 use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method};
 
-use super::target::{Origin, RequestUrl};
-use super::trust::Trust;
-use crate::auth::BareRequest;
+use crate::auth::AuthRequest;
 use crate::body::RequestBody;
+use crate::origin::{Origin, RequestUrl, Trust};
 
 /// One request of a call: the first, or what a redirect made of it.
 pub(crate) struct Hop<'a> {
@@ -42,14 +41,14 @@ impl<'a> Hop<'a> {
         Self { method, url, headers, body, trusted }
     }
 
-    /// What authentication sees of it.
-    pub(crate) fn bare_request(&self) -> BareRequest<'_> {
-        BareRequest {
+    /// The hop as authentication sees it.
+    pub(crate) fn auth_request(&self) -> AuthRequest<'_> {
+        AuthRequest {
             method: &self.method,
             url: &self.url,
             shown_url: self.url.shown(),
             path: self.url.path(),
-            own: &self.headers,
+            headers: &self.headers,
             body: if self.body.is_empty() { Some(&[]) } else { self.body.bytes() },
         }
     }
