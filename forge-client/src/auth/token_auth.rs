@@ -251,9 +251,12 @@ impl CheckedTokenAuth {
     ) -> Result<(), AuthenticationError> {
         match &self.header.form {
             TokenForm::TokenType if self.header.name == AUTHORIZATION => {
-                credential.apply(request.method, request.url.as_str(), headers);
+                credential.apply(request.method, request.url.as_str(), headers)?;
             }
-            TokenForm::TokenType => _ = headers.insert(&self.header.name, credential.header_value().clone()),
+            TokenForm::TokenType => {
+                credential.check_bearer()?;
+                headers.insert(&self.header.name, credential.header_value().clone());
+            }
             TokenForm::Prefix(prefix) => {
                 let value = self.header.value(credential, || credential.header_value_with_prefix(prefix))?;
                 headers.insert(&self.header.name, value);
