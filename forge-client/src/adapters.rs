@@ -1,4 +1,4 @@
-//! Authentication for clients that are not ours. They drive the state machine that our client drives.
+//! Authentication for other clients than ours. They drive the same [`AuthSession`] as our client.
 
 #[cfg(feature = "tower")]
 pub(crate) mod layer;

@@ -1,4 +1,7 @@
-//! The loop: credential, request, answer, and what follows of it.
+//! A call: the loop that sends a request, and decides after each response or error whether to send it again.
+//!
+//! One attempt is [`exchange`](Call::exchange): credential, hooks, request, response. [`repeat`] has the two reasons
+//! for another attempt, renewals and retries. [`redirect`] and [`carried_secrets`] make the next hop.
 
 mod carried_secrets;
 mod client_core;
@@ -30,7 +33,7 @@ pub(crate) use options::{AuthOverride, CallOptions};
 use carried_secrets::CarriedSecrets;
 use redirect::Redirects;
 
-/// A call under way: what has become of it so far.
+/// A call under way.
 pub(crate) struct Call<'a> {
     client: &'a ClientCore,
     pub(crate) hop: Hop<'a>,
@@ -40,39 +43,40 @@ pub(crate) struct Call<'a> {
     carried: CarriedSecrets,
     pub(crate) started: Instant,
     deadline: Option<Instant>,
-    /// Requests sent.
+    /// How many requests were sent.
     pub(crate) attempts: u32,
-    /// Of these, those that a retry strategy asked for.
+    /// How many of them are retries.
     retries: u32,
-    /// What the last attempt came to, until the next one is begun.
+    /// The outcome of the last attempt, until the next request is sent. If the deadline or the breaker prevents that
+    /// request, the caller gets this outcome.
     previous: Option<Box<PreviousAttempt>>,
     extensions: Extensions,
-    /// How long the last exchange took, if anybody asks.
+    /// How long the last exchange took, if there are response hooks or a log.
     exchange_time: Duration,
 }
 
 struct PreviousAttempt {
     outcome: Outcome,
-    /// Retries up to there.
+    /// How many retries the call had made by then.
     retries: u32,
 }
 
-/// After a step of the loop: go on with another attempt, or leave the loop with this response.
+/// `Continue` with another attempt, or `Break` with the response that ends the attempts of this hop.
 type LoopStep = ControlFlow<Box<Response>>;
 
-/// What an outcome asks for.
+/// What the loop does after an outcome.
 enum NextAction {
-    /// The call ends with it.
+    /// It ends the attempts.
     Finish,
-    /// That depends on its body.
+    /// It reads the beginning of the body, and then decides.
     ReadBody,
-    /// A renewal of the credential, and another attempt if the renewal brings another credential.
+    /// It has the token renewed, and begins another attempt if the renewal brings another token.
     Renew(ReplaySchedule),
-    /// Another attempt after this delay.
+    /// It begins another attempt after this delay.
     Retry(Duration),
 }
 
-/// Boxed, as it is handed on from one to the next.
+/// The result of an attempt. The response is boxed, because several functions return it in turn.
 type Outcome = Result<Box<Response>, HttpClientError>;
 
 impl<'a> Call<'a> {
@@ -80,7 +84,7 @@ impl<'a> Call<'a> {
         let plan = options.auth.plan(client.settings.authentication.as_deref());
         let auth = plan.map(|plan| AuthSession::with_plan(plan, options.auth.force_renewal));
         let started = Instant::now();
-        // A time-out that no clock can express is none.
+        // A time-out so long that the clock cannot express its end counts as none.
         let deadline = options
             .total_timeout
             .or(client.settings.total_timeout)
@@ -102,7 +106,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sends it. Whatever happens on the way, only this loop sleeps.
+    /// Runs the call. Strategies, breaker and session only decide; this loop sleeps and sends.
     pub(crate) async fn run(&mut self) -> Outcome {
         loop {
             let ControlFlow::Break(mut response) = self.attempt().await? else { continue };
@@ -120,7 +124,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sends, and looks what follows of the outcome.
+    /// Makes one attempt, and does what follows from its outcome.
     async fn attempt(&mut self) -> Result<LoopStep, HttpClientError> {
         let outcome = match self.exchange().await {
             Ok(outcome) => outcome,
@@ -133,7 +137,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What follows of an outcome, as far as that can be told without waiting.
+    /// Decides what to do after an outcome, without a wait.
     fn classify(&mut self, outcome: &Outcome) -> NextAction {
         if self.needs_body(outcome) { NextAction::ReadBody } else { self.classify_with_body(outcome, None) }
     }
@@ -147,8 +151,8 @@ impl<'a> Call<'a> {
         self.retry_delay(outcome, body).map_or(NextAction::Finish, NextAction::Retry)
     }
 
-    /// Does what follows of an outcome.
-    // Apart and boxed: most calls end without it, and would have it in their future and on their stack.
+    /// Does what [`classify`](Self::classify) has decided.
+    // Speed: most calls end without this. As a boxed future of its own it adds nothing to their future and stack.
     #[inline(never)]
     fn act_on(
         &mut self,
@@ -182,7 +186,7 @@ impl<'a> Call<'a> {
 
     /// Handles an attempt that did not begin. If the client got no token and a retry may get one, begins another
     /// attempt; else ends the call.
-    // Apart and boxed, as `act_on` is.
+    // Speed: boxed for the same reason as `act_on`.
     #[inline(never)]
     fn handle_refusal(
         &mut self,
@@ -197,8 +201,8 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// What is handed on where the next attempt was not begun: what came so far, if there is no time or the
-    /// breaker refuses.
+    /// If the deadline or the breaker prevents another attempt, returns the previous attempt's outcome; else the
+    /// error.
     fn previous_outcome_or(&mut self, error: HttpClientError) -> Outcome {
         match self.previous.take() {
             Some(previous) if error.is_circuit_open() || error.is_timeout() => {
@@ -209,7 +213,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Lets hooks see an answer that counts.
+    /// Runs the response hooks on a response that no further attempt replaces.
     fn run_response_hooks(&mut self, response: &Response) -> Result<(), HttpClientError> {
         self.client.settings.hooks.after_response(&mut ReceivedResponse {
             method: &self.hop.method,
@@ -222,7 +226,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Whether the body must be at hand before it is known what follows.
+    /// Whether the session or the retry strategy must see the body before it can decide.
     fn needs_body(&self, outcome: &Outcome) -> bool {
         let Ok(response) = outcome else { return false };
         let (status, headers) = (response.status(), response.headers());
@@ -231,7 +235,7 @@ impl<'a> Call<'a> {
                 && self.may_be_repeated())
     }
 
-    /// The outcome of the last attempt, as the caller gets it.
+    /// The outcome of the last attempt as the caller gets it: after retries an error counts them.
     fn final_outcome(&self, outcome: Outcome) -> Outcome {
         outcome.map_err(|error| self.final_error(error))
     }
@@ -246,7 +250,7 @@ impl<'a> Call<'a> {
         if error.is_transient_lack_of_token() { self.final_error(error) } else { error }
     }
 
-    /// The error with which the call ends. Hooks have seen it.
+    /// Completes the error with which the call ends, and runs the error hooks on it.
     pub(crate) fn report_error(&self, error: HttpClientError) -> HttpClientError {
         let error = error.at(&self.hop.method, &self.hop.url).after(self.attempts);
         self.client.settings.hooks.on_error(&FailedCall {
@@ -261,7 +265,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// An answer with its body, where that comes in time: that of the attempt, which is within the call's.
+/// Reads the beginning of a response's body, and puts it back. The time-out of the attempt bounds the read, and ends
+/// before the call's deadline. The body is `None` if it is too long or did not arrive whole.
 async fn read_body(outcome: Outcome) -> (Outcome, Option<Bytes>) {
     match outcome {
         Ok(response) => {
@@ -272,7 +277,8 @@ async fn read_body(outcome: Outcome) -> (Outcome, Option<Bytes>) {
     }
 }
 
-/// Whether nothing is left of a call's time after this delay. One that leaves nothing is not begun.
+/// Whether this delay leaves no time for another attempt before the deadline. If so, the call does not begin the
+/// delay.
 fn leaves_no_time(deadline: Option<Instant>, delay: Duration) -> bool {
     deadline
         .is_some_and(|deadline| Instant::now().checked_add(delay).is_none_or(|resumed| resumed >= deadline))

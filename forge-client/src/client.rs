@@ -20,13 +20,13 @@ pub use request::RequestBuilder;
 pub use request_many::RequestMany;
 pub use response::{BodyStream, HttpResponse};
 
-/// Sends requests to one API, and now and then elsewhere, with its credentials where they belong.
-/// Cheap to clone; clones share connections.
+/// An HTTP client for one API. It sends the API's credentials with each request to the API, and nowhere else. Cheap to
+/// clone; clones share connections.
 ///
 /// Credentials go to the origin (scheme, host, port) of the base URL, and to
-/// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute URL and no
-/// redirect carries them anywhere else, and what a redirect chain has lost it does not get back. The same rule
-/// holds for default headers, and on a redirect for a request's own headers, unless they are
+/// [credential origins](crate::HttpClientConfigBuilder::with_credential_origin). Requests with an absolute URL and
+/// redirects carry them to no other origin. A redirect chain that has left these origins does not get the credentials
+/// back. The same rule holds for default headers, and on a redirect for a request's own headers, unless they are
 /// [known to carry no credential](crate::HttpClientConfigBuilder::with_public_header).
 ///
 /// The client calls this machine (`localhost`, 127.0.0.0/8, `[::1]`) without a proxy.
@@ -59,17 +59,16 @@ pub use response::{BodyStream, HttpResponse};
 pub struct HttpClient(Arc<ClientCore>);
 
 impl HttpClient {
-    /// A client with these settings.
+    /// Makes a client with these settings.
     ///
     /// # Errors
     ///
-    /// `reqwest` does not accept them, or the TLS library could not be set up.
+    /// `reqwest` rejects the settings, or the TLS library could not be set up.
     pub fn new(config: HttpClientConfig) -> Result<Self, HttpClientError> {
         Ok(Self(Arc::new(ClientCore::new(config.0)?)))
     }
 
-    /// Short for a [configuration](crate::HttpClientConfigBuilder) with this base URL, of which
-    /// `build()` makes a client at once.
+    /// A [builder](crate::HttpClientConfigBuilder) with this base URL, whose `build()` makes a client at once.
     ///
     /// ```
     /// use forge_client::HttpClient;

@@ -1,4 +1,4 @@
-//! What users have done with each request, each answer and each failure.
+//! Hooks: code of users that sees each request, each response and each failure.
 
 mod correlation_id;
 mod error_hook;
@@ -28,12 +28,12 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// The first that fails ends it.
+    /// Runs the hooks in order; the first one that fails ends the call.
     pub(crate) fn before_request(&self, request: &mut OutgoingRequest<'_>) -> Result<(), HttpClientError> {
         self.request.iter().try_for_each(|hook| hook.before_request(request)).map_err(HttpClientError::hook)
     }
 
-    /// The first that fails ends it.
+    /// Runs the hooks in order; the first one that fails ends the call.
     pub(crate) fn after_response(&self, response: &mut ReceivedResponse<'_>) -> Result<(), HttpClientError> {
         self.response.iter().try_for_each(|hook| hook.after_response(response)).map_err(HttpClientError::hook)
     }
@@ -45,7 +45,7 @@ impl Hooks {
     }
 }
 
-/// A hook is code, of which nothing can be shown.
+/// Only the numbers of hooks: a hook may be a closure, which has no `Debug`.
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")

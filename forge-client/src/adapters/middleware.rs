@@ -14,8 +14,8 @@ use crate::ExaminedResponse;
 use crate::auth::{Auth, AuthRequest, AuthSessionConfig, AuthSessionConfigBuilder, TokenAuth};
 use crate::body::{MAX_EXAMINED, peek};
 
-/// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
-/// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.
+/// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). At the named
+/// origins the middleware adds a token to each request, has it renewed after a rejection, and replays the request.
 ///
 /// ```
 /// use forge_client::{AuthMiddleware, TokenAuth, reqwest, reqwest_middleware};
@@ -29,25 +29,24 @@ use crate::body::{MAX_EXAMINED, peek};
 /// # }
 /// ```
 ///
-/// - A request to any other origin is passed on as it is, and so is a header that the caller has set. Such a
-///   header also wins over those of the client's own `default_headers`, which reqwest adds last.
-/// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
-///   once more, or as the [strategy](TokenAuth::auth_retry_strategy) has it. A body that
-///   [`Request::try_clone`] cannot copy is sent once; the token is renewed all the same.
-/// - A strategy that looks into bodies waits for that of a rejection as long as the time-outs of the client have
-///   it, and a reqwest client has none unless it is told.
-/// - If no token can be had nothing is sent. The error is a [`reqwest_middleware::Error::Middleware`] that
-///   holds an [`AuthenticationError`](forge_core::AuthenticationError): `error.downcast_ref()` has it.
-/// - Add it after a middleware that retries, so that each retry has a token that is good then.
+/// - The middleware does not change requests to other origins, and no header that the caller has set. Such a header also
+///   wins over the client's own `default_headers`, which reqwest adds last.
+/// - After a rejection all requests with the same token share one renewal. The middleware then sends the request once more,
+///   or as the [strategy](TokenAuth::auth_retry_strategy) says. If [`Request::try_clone`] cannot copy the body, it sends
+///   the request once. It renews the token all the same.
+/// - If the strategy reads bodies, the middleware waits for the body of a rejection, as long as the time-outs of the client
+///   allow. A reqwest client has no time-outs by default.
+/// - Without a token the middleware sends nothing. The error is a [`reqwest_middleware::Error::Middleware`] that holds an
+///   [`AuthenticationError`](forge_core::AuthenticationError), which `error.downcast_ref()` returns.
+/// - Add the middleware after one that retries, so that each retry has a valid token.
 ///
 /// # Redirects
 ///
-/// Redirects never reach a middleware: reqwest follows them below it. So what is promised of origins holds
-/// **for the first request only**, unless the client follows none (`redirect(Policy::none())`, as above). When
-/// reqwest follows a redirect to another host, it takes `Authorization` away, but a header of another name
-/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key) goes along. What the other host answers is
-/// handed on: its 401 renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such
-/// limits.
+/// A middleware never sees redirects: reqwest follows them below it. So the promises about origins hold **for the first
+/// request only**, unless the client follows no redirects (`redirect(Policy::none())`, as above). When reqwest follows a
+/// redirect to another host, it removes `Authorization`, but not a header of another name
+/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key). The caller gets the response of the other host; its 401
+/// renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such limits.
 #[derive(Clone)]
 pub struct AuthMiddleware(Arc<AuthSessionConfig>);
 
@@ -57,14 +56,12 @@ pub struct AuthMiddleware(Arc<AuthSessionConfig>);
 pub struct AuthMiddlewareBuilder(AuthSessionConfigBuilder);
 
 impl AuthMiddleware {
-    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
-    /// [`TokenSource`](forge_core::TokenSource), or a provider.
+    /// Authenticates with tokens from a source: a [`TokenAuth`] with settings, or only the source.
     pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
         Self::with_auth(auth.into())
     }
 
-    /// Authentication of any kind, as
-    /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it.
+    /// Authenticates in any way that [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
         AuthMiddlewareBuilder(AuthSessionConfig::with_auth(auth))
     }
@@ -77,24 +74,24 @@ impl AuthMiddleware {
 }
 
 impl AuthMiddlewareBuilder {
-    /// An origin (scheme, host, port of this URL) that may see the credentials. At least one is needed.
+    /// Names an origin (scheme, host, port of this URL) that may see the credentials. At least one is needed.
     pub fn origin(mut self, url: impl Into<String>) -> Self {
         self.0 = self.0.origin(url);
         self
     }
 
-    /// Accepts that the credentials go over plain `http` to other machines, so that anybody on the network path
+    /// Accepts that the credentials go over plain `http` to other machines, so that others on the network path
     /// can read them. The setting only silences the warning that [`build`](Self::build) logs.
     pub fn plain_http_credentials(mut self) -> Self {
         self.0 = self.0.plain_http_credentials();
         self
     }
 
-    /// The middleware.
+    /// Builds the middleware.
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be; no origin was named, for example.
+    /// Names the invalid setting, for example that no origin was named.
     pub fn build(self) -> Result<AuthMiddleware, ConfigError> {
         Ok(AuthMiddleware(Arc::new(self.0.build()?)))
     }
@@ -121,7 +118,7 @@ impl Middleware for AuthMiddleware {
             *request.headers_mut() = headers;
             let mut response = next.clone().run(request, extensions).await?;
             if !origin.contains(response.url()) && response.url() != &*UNKNOWN {
-                // Of another one behind a redirect, which says nothing of the credential.
+                // Another origin behind a redirect sent it, so it says nothing of the credential.
                 return Ok(response);
             }
 
@@ -143,7 +140,7 @@ impl Middleware for AuthMiddleware {
     }
 }
 
-/// What reqwest says of an answer that did not come from it: from a cache, say.
+/// The URL of a response that reqwest has not received itself, but a cache for example.
 static UNKNOWN: LazyLock<Url> = LazyLock::new(|| Response::from(http::Response::new("")).url().clone());
 
 fn auth_request(request: &Request) -> AuthRequest<'_> {

@@ -5,9 +5,8 @@ use super::plan::AuthPlan;
 
 /// Several kinds of authentication: the first that applies to a request, or all that do.
 ///
-/// Whether one applies is a matter of its excluded paths, or of
-/// [`AuthHook::applies_to`](crate::AuthHook::applies_to). If no token can be had from the one that does,
-/// the request is not sent: there is no falling back to the next.
+/// Excluded paths, or [`AuthHook::applies_to`](crate::AuthHook::applies_to), decide whether a part applies. If the part
+/// that applies gets no token, the client does not send the request, and does not try the next part.
 ///
 /// ```
 /// use forge_client::{ApiKeyAuth, BasicAuth, CompositeAuth, HttpClient, TokenAuth};
@@ -38,18 +37,18 @@ enum Combination {
 }
 
 impl CompositeAuth {
-    /// The first part that applies authenticates a request, and no other.
+    /// Only the first part that applies authenticates a request.
     pub fn first() -> Self {
         Self { parts: Vec::new(), combination: Combination::First }
     }
 
-    /// All parts that apply do, in their order. Each has headers of its own, and no more than one of them
-    /// takes tokens from a source: it is the one to be asked for another after a 401.
+    /// All parts that apply authenticate a request, in their order. Each must have headers of its own. At most one may
+    /// take tokens from a source, because a 401 does not say which token the server rejected.
     pub fn all() -> Self {
         Self { parts: Vec::new(), combination: Combination::All }
     }
 
-    /// One more part.
+    /// Adds a part.
     pub fn with(mut self, auth: impl Into<Auth>) -> Self {
         self.parts.push(auth.into());
         self

@@ -69,15 +69,15 @@ impl Exclusions {
         Ok(exclusions)
     }
 
-    /// Decides on the path that is really sent, after joining and normalising.
+    /// Whether this path is excluded: the path that the client really sends, after it has joined and normalised the URL.
     pub(crate) fn contains(&self, path: &str) -> bool {
-        // Most calls have no exclusions, and so do not read the path.
+        // Speed: most clients have no exclusions, so most calls end here.
         if self.all.is_empty() {
             return false;
         }
         let path = &*with_upper_escapes(path);
         self.paths.contains(path)
-            // Without patterns, `GlobSet` would still prepare the path for a match.
+            // Speed: even without patterns, `GlobSet` would prepare the path for a match.
             || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
     }
 
@@ -116,9 +116,10 @@ impl Exclusion {
     }
 }
 
-/// Whether a server that decodes a path before it looks for `..` may find one, or one that does not count
-/// what follows a semicolon: `/public/..%2fusers`, `/public/..;/users`. Or one that is sent a path which
-/// nobody has normalised: `/public/../users`, `/public/..\users`.
+/// Whether some server may find a `..` in this path. Attack: a path such as `/public/..%2fusers` would match
+/// `/public/*`, and a server that decodes the path first would treat it as `/users`. Others ignore what follows a
+/// semicolon (`/public/..;/users`), or get a path that no client has normalised (`/public/../users`,
+/// `/public/..\users`).
 fn may_climb(path: &str) -> bool {
     let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%3b", ";");
     let decoded = decoded.replace("%2f", "/").replace('\\', "/").replace("%5c", "/");

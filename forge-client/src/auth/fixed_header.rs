@@ -1,4 +1,4 @@
-//! Credentials that never change: one header each.
+//! Credentials that never change. Each is one header.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub struct ApiKeyAuth(FixedHeader);
 #[must_use]
 pub struct BasicAuth(FixedHeader);
 
-/// A header with a value, for all paths but some.
+/// A header that authenticates all requests but those to excluded paths.
 #[derive(Clone)]
 pub(crate) struct FixedHeader {
     name: Result<HeaderName, ConfigError>,
@@ -106,7 +106,7 @@ impl BasicAuth {
 }
 
 impl FixedHeader {
-    /// A token that never changes.
+    /// A bearer token that never changes.
     pub(crate) fn bearer(token: &Secret) -> Self {
         Self::token(AUTHORIZATION, "bearer_token", "Bearer", token)
     }

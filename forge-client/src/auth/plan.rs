@@ -10,12 +10,12 @@ use super::fixed_header::FixedHeader;
 use super::hook::{AuthHook, AuthRequest};
 use super::{CheckedTokenAuth, TokenAuth};
 
-/// How requests are authenticated: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
-/// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of one's own.
+/// The authentication of requests: [`TokenAuth`], [`ApiKeyAuth`](crate::ApiKeyAuth),
+/// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of your own.
 /// All of these convert into it.
 ///
-/// Whichever it is, the headers that it sets go to the origins only that may see the client's credentials;
-/// a header that the caller sets on a request stays as it is.
+/// Only origins that may see the client's credentials get the headers of any of them. A header that the caller sets on a
+/// request stays as it is.
 #[derive(Clone)]
 pub struct Auth(AuthKind);
 
@@ -89,27 +89,27 @@ pub(crate) enum AuthPart {
 }
 
 impl AuthPlan {
-    /// Those that go together: each with headers of its own, and one source of tokens among them, so that
-    /// a 401 says which one to ask for another.
+    /// Parts that authenticate a request together. Each must have headers of its own. At most one of them may take tokens
+    /// from a source, because a 401 does not say which token the server rejected.
     pub(crate) fn all(parts: Vec<Self>) -> Result<Self, ConfigError> {
         let mut names: Vec<HeaderName> = Vec::new();
         for part in &parts {
             let others = part.header_names();
             if others.iter().any(|name| names.contains(name)) {
-                let expected = "a header of its own for each of those that are sent together";
+                let expected = "a header of its own for each part of the authentication";
                 return Err(ConfigError::new("auth", expected));
             }
             names.extend(others);
         }
         let all = Self::All(parts);
         if all.max_tokens() > 1 {
-            let expected = "one source of tokens among those that are sent together";
+            let expected = "at most one part with tokens from a source";
             return Err(ConfigError::new("auth", expected));
         }
         Ok(all)
     }
 
-    /// The headers that it may set, in no order.
+    /// The headers that the plan may set, in no order.
     pub(crate) fn header_names(&self) -> Vec<HeaderName> {
         match self {
             Self::Part(AuthPart::Tokens(auth)) => vec![auth.header_name().clone()],
@@ -148,7 +148,7 @@ impl AuthPlan {
         }
     }
 
-    /// What authenticates this request, in its order.
+    /// Adds the parts that authenticate this request to `chosen`, in their order.
     pub(crate) fn choose<'a>(&'a self, request: &AuthRequest<'_>, chosen: &mut Vec<&'a AuthPart>) {
         match self {
             Self::Part(part) if part.applies_to(request) => chosen.push(part),
@@ -162,8 +162,8 @@ impl AuthPlan {
         }
     }
 
-    /// Adds what would authenticate this request, as far as it is at hand; where a token has to be fetched,
-    /// or a hook fails, a mask stands for it.
+    /// Adds the headers that would authenticate this request. A mask stands for a token that is not cached, and for the
+    /// headers of a hook that fails.
     pub(crate) fn show(&self, request: &AuthRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = Vec::new();
         self.choose(&request.with_headers(headers), &mut chosen);
@@ -227,7 +227,7 @@ impl AuthPart {
     }
 }
 
-/// What a hook sets: under the names it has told only, and the caller's own headers stay.
+/// The headers that a hook sets, marked as sensitive. It must have announced their names.
 pub(super) fn apply_hook(
     hook: &dyn AuthHook,
     request: &AuthRequest<'_>,
@@ -236,7 +236,7 @@ pub(super) fn apply_hook(
     let names = hook.header_names();
     if set.keys().any(|name| !names.contains(name) || is_framing(name)) {
         return Err(AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(
-            "an authentication hook set a header that is not among its `header_names`, or may not be",
+            "an authentication hook set a header that is not among its `header_names`, or that no hook may set",
         ));
     }
     for value in set.values_mut() {

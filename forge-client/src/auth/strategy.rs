@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::ExaminedResponse;
 use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setters};
 
-/// Decides whether, and after what delay, a request that was answered with 401 is sent again with
-/// another token. It only decides: the client renews, sleeps and sends.
+/// Decides whether the client sends a request again with another token after a 401, and after what delay. A strategy
+/// only decides: the client renews, sleeps and sends.
 ///
 /// For the first replay the client renews the token at once, waits for the strategy's delay, and sends. For each
 /// later one it waits first, and then renews the token and sends at once. It waits for the strategy's delay, or
@@ -14,10 +14,10 @@ use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setter
 /// later. After renewals that do not help, a `TokenManager` backs off, for 1, 2, 4, … 60 s. If the source renews
 /// nothing for longer than 60 s, the caller gets the 401 at once.
 ///
-/// Some things are not up to a strategy: after `insufficient_scope` nothing is replayed, no token
-/// that was rejected is sent again, and a body that cannot be replayed is sent once.
+/// The client keeps some rules whatever the strategy says. It replays nothing after `insufficient_scope`, it sends no
+/// rejected token again, and it sends a body once that it cannot send again.
 pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
-    /// The delay before replay number `replay` (from 1 on); `None`: the answer goes to the caller.
+    /// The delay before replay number `replay` (from 1 on); `None`: the caller gets the response.
     fn delay_before_replay(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration>;
 
     /// The former name of [`delay_before_replay`](Self::delay_before_replay), for callers.
@@ -28,13 +28,13 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
     }
 
     /// Whether the body must be read before [`delay_before_replay`](Self::delay_before_replay) can decide.
-    /// Default: no. It stays readable for the caller either way.
+    /// Default: no. The caller can read the body either way.
     fn reads_body(&self) -> bool {
         false
     }
 }
 
-/// Replays after a fixed delay. Default: once, at once.
+/// Replays after a fixed delay. Default: once, without a delay.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +59,7 @@ pub struct SimpleAuthRetryStrategy {
 }
 
 impl SimpleAuthRetryStrategy {
-    /// Once, at once.
+    /// One replay, without a delay.
     #[must_use]
     pub fn new() -> Self {
         Self { schedule: RepeatSchedule { max_retries: 1, delays: Duration::ZERO } }
@@ -99,7 +99,7 @@ pub struct ExponentialAuthRetryStrategy {
 }
 
 impl ExponentialAuthRetryStrategy {
-    /// Twice, after 0.5 s and 1 s, jittered.
+    /// Two replays, after 0.5 s and 1 s, with jitter.
     #[must_use]
     pub fn new() -> Self {
         let delays = Backoff {
@@ -126,7 +126,7 @@ impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
     }
 }
 
-/// Replays when a closure says so, which sees status, headers and JSON body. Default: once.
+/// Replays if a closure says so. The closure sees the status, the headers and the JSON body. Default: once.
 ///
 /// ```
 /// use forge_client::ConditionalAuthRetryStrategy;

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::exclusions::{ExcludedPaths, Exclusions};
 use super::{AuthRequest, AuthRetryStrategy, SimpleAuthRetryStrategy};
 
-/// Authenticates requests with tokens from a source, and says what happens when one is rejected.
+/// Authenticates requests with tokens from a source, and says what happens after a server rejects one.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -44,8 +44,8 @@ pub struct TokenAuth {
 }
 
 impl TokenAuth {
-    /// Tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider, which gets a
-    /// manager of its own.
+    /// Takes tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider of this project, which
+    /// gets a manager of its own. For a provider of your own, pass `TokenManager::new(provider)`.
     pub fn new(source: impl IntoTokenSource) -> Self {
         Self {
             source: source.into_token_source(),
@@ -142,7 +142,7 @@ impl TokenAuth {
         self
     }
 
-    /// What happens after a 401.
+    /// Decides about replays after a 401.
     pub fn auth_retry_strategy(mut self, strategy: impl AuthRetryStrategy + 'static) -> Self {
         self.strategy = Arc::new(strategy);
         self
@@ -156,7 +156,7 @@ impl TokenAuth {
         self
     }
 
-    /// What stands before the token in the header; empty: nothing.
+    /// The text before the token in the header. An empty prefix: only the token.
     pub fn auth_header_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.header_prefix = Some(prefix.into());
         self
@@ -202,7 +202,7 @@ impl TokenAuth {
     }
 }
 
-/// Any source will do where settings are not needed.
+/// A source alone, if no settings are needed.
 impl<S: IntoTokenSource> From<S> for TokenAuth {
     fn from(source: S) -> Self {
         Self::new(source)
@@ -270,7 +270,7 @@ impl CheckedTokenAuth {
     }
 }
 
-/// A header of the client's own choice, with the value that was formatted last.
+/// The header that carries the token, with the value that was formatted last.
 struct TokenHeader {
     name: HeaderName,
     form: TokenForm,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{HttpResponse, runtime};
 use crate::{Auth, Curl, HttpClientError};
 
-/// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
+/// Builds a request, which [`send`](Self::send) sends. The first mistake in it is the error of `send`.
 ///
 /// ```no_run
 /// # fn run(client: forge_client::blocking::HttpClient) -> Result<(), forge_client::HttpClientError> {
@@ -113,7 +113,7 @@ impl RequestBuilder {
         Self(self.0.force_renewal())
     }
 
-    /// Sends the request and waits for the answer. One of any status is a response; see
+    /// Sends the request and waits for the response. A response is no error, whatever its status: see
     /// [`HttpResponse::error_for_status`].
     ///
     /// # Errors

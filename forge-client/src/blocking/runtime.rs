@@ -10,13 +10,13 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::HttpClientError;
 
-/// What comes of this. It is polled on this thread; timers, sockets and what it spawns are the runtime's.
+/// Waits for a future, which is polled on this thread. Its timers, sockets and tasks belong to the runtime.
 pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, BlockingRefusal> {
     check_thread()?;
     Ok(handle()?.block_on(future))
 }
 
-/// Whether this thread may wait.
+/// Refuses a thread that must not wait.
 pub(super) fn check_thread() -> Result<(), BlockingRefusal> {
     match Handle::try_current() {
         Ok(_) => Err(BlockingRefusal::WrongThread(IN_A_RUNTIME)),
@@ -30,10 +30,10 @@ const IN_A_RUNTIME: &str = "a thread that no async runtime has entered: there us
 const ENDING: &str = "a thread that is not about to end";
 const FORKED: &str = "the process that made the first blocking call, not one that was forked off later";
 
-/// Why nothing can be waited for.
+/// Why this thread cannot wait.
 #[derive(Debug)]
 pub(super) enum BlockingRefusal {
-    /// What was expected instead.
+    /// The calls belong on another thread or process, which this text describes.
     WrongThread(&'static str),
     NoThread(io::Error),
 }
@@ -43,7 +43,7 @@ struct Runtime {
     process: u32,
 }
 
-/// Never dropped: where that were done, waiting might not be allowed.
+/// The runtime of the process. Nothing drops it: that would have to wait, on a thread that may not.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
 
@@ -60,13 +60,14 @@ fn start_once() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    // Not within the cell, which would have to keep an error that may pass.
+    // Order: start it before the cell is set. A cell would keep an error that may be gone at the next call.
     let runtime = start()?;
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
 impl Runtime {
-    /// A fork has the memory, but not the thread: whoever waits there waits for ever.
+    /// Refuses a forked process. It has a copy of the memory but not the thread of the runtime, so a call would wait for
+    /// ever.
     fn handle_in(&self, process: u32) -> Result<&Handle, BlockingRefusal> {
         if self.process == process { Ok(&self.handle) } else { Err(BlockingRefusal::WrongThread(FORKED)) }
     }

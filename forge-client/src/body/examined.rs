@@ -3,10 +3,10 @@ use std::fmt;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
-/// How much of a body is read for a strategy.
+/// The maximum length in bytes of a body that a strategy sees.
 pub(crate) const MAX_EXAMINED: usize = 64 * 1024;
 
-/// A response as a strategy sees it. What is looked at here stays unread for the caller.
+/// A response as a strategy sees it. The caller can still read a body that the strategy has seen.
 #[derive(Clone, Copy)]
 pub struct ExaminedResponse<'a> {
     pub(crate) status: StatusCode,
@@ -44,8 +44,8 @@ impl<'a> ExaminedResponse<'a> {
         self.headers
     }
 
-    /// The body as JSON; `None` if it is no such JSON, did not arrive whole, is larger than 64 KiB, or
-    /// no strategy asked for it (`reads_body`).
+    /// The body as JSON. `None` if it is not such JSON, did not arrive whole, is larger than 64 KiB, or if no strategy
+    /// asked for it (`reads_body`).
     #[must_use]
     pub fn json_or_none<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(self.body?).ok()

@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use crate::timing::within;
 
-/// A response that was looked into, and is whole all the same.
+/// A response whose body was read and put back.
 pub(crate) struct PeekedResponse {
     pub(crate) response: Response,
     /// The body, if all of it could be read.
     pub(crate) body: Option<Bytes>,
 }
 
-/// Reads a body, or a little more than this much of it, or as much as comes until then, and puts it back.
-/// One that breaks off breaks off for whoever reads it, after the bytes that came; one that stalls goes on
-/// where it stalls.
+/// Reads a body and puts it back: the whole body, or a little more than `most` bytes of it, or the part that comes
+/// until `until`. If the body breaks off, its later reader gets the bytes that came, and then the error. If it stalls,
+/// the reader goes on where it stalls.
 pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Instant>) -> PeekedResponse {
     let mut read = BytesMut::new();
     let end = loop {
@@ -38,22 +38,22 @@ pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Inst
     let mut url = http::Response::builder().url(response.url().clone());
     let (mut parts, rest) = http::Response::<reqwest::Body>::from(response).into_parts();
     if let Some(url) = url.extensions_mut() {
-        // Else the response would not know it any more.
+        // The conversion to an `http::Response` loses the URL, so this puts it back.
         parts.extensions.extend(std::mem::take(url));
     }
     let whole = put_back(read, end.unwrap_or(Remainder::Unread(rest)), None);
     PeekedResponse { response: http::Response::from_parts(parts, whole).into(), body }
 }
 
-/// The whole of a body that takes no waiting and no more memory than this; else the body, unchanged. How
-/// long it is, if that is known, is told to the server.
+/// The whole of a body that is ready without a wait and has at most `most` bytes; else the body, unchanged. `length`
+/// is the length to announce to the server, if it is known.
 pub(crate) fn read_ready(
     mut body: reqwest::Body,
     length: Option<u64>,
     most: usize,
 ) -> Result<Bytes, reqwest::Body> {
     let mut read = BytesMut::new();
-    // Who reads on after `Pending` brings a waker that wakes somebody.
+    // The next reader polls with a waker of its own, so no wake-up is lost here.
     let mut context = Context::from_waker(Waker::noop());
     let rest = loop {
         match Pin::new(&mut body).poll_frame(&mut context) {
@@ -75,17 +75,17 @@ fn put_back(read: Bytes, rest: Remainder, length: Option<u64>) -> reqwest::Body 
     reqwest::Body::wrap(PrependedBody { first: Some(read), rest, left: length })
 }
 
-/// A body of which the first part was read already.
+/// A body whose first part was read already, and comes first again.
 struct PrependedBody {
     first: Option<Bytes>,
     rest: Remainder,
-    /// How much is still to come, if that is known.
+    /// How many bytes are still to come, if that is known.
     left: Option<u64>,
 }
 
 enum Remainder {
     Unread(reqwest::Body),
-    /// Nothing. Whoever asked once more might hear of a time-out.
+    /// The body has ended. Polling it once more might return a time-out.
     Ended,
     Broken(Option<reqwest::Error>),
 }

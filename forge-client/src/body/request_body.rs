@@ -37,7 +37,7 @@ impl RequestBody {
         }
     }
 
-    /// The body itself, where it is no stream.
+    /// The bytes of the body; `None` for a stream, or without a body.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -45,7 +45,7 @@ impl RequestBody {
         }
     }
 
-    /// The same for being looked at: a stream that was sent.
+    /// A copy to show. A stream cannot be copied; one that was sent stands for it.
     pub(crate) fn without_stream(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,
@@ -54,7 +54,7 @@ impl RequestBody {
         }
     }
 
-    /// What goes into a request, and who tells whether it failed by itself.
+    /// The body to send, and for a stream the watch that says whether the stream itself failed.
     pub(crate) fn take_for_sending(&mut self) -> (Option<reqwest::Body>, Option<StreamWatch>) {
         match self {
             Self::Empty => (None, None),

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Tells whether a stream has failed by itself. What the client underneath makes of that looks like any
-/// other exchange that was cut.
+/// Says whether the caller's stream itself has failed. Without it, such a failure would look like an interrupted
+/// exchange, and the breaker would count it against the server.
 pub(crate) struct StreamWatch(Failure);
 
 type Failure = Arc<Mutex<Option<reqwest::Error>>>;
@@ -59,7 +59,7 @@ impl Body for WatchedStream {
     }
 }
 
-/// All that HTTP needs to know.
+/// The error that `reqwest` gets; the watch keeps the stream's own.
 #[derive(Debug)]
 struct StreamFailed;
 

@@ -9,15 +9,15 @@ use super::multipart::parameter;
 use super::peek::read_ready;
 use super::request_body::RequestBody;
 
-/// A body, and what it says of itself.
+/// A body with its content type.
 pub(crate) struct TypedBody {
     pub(crate) body: RequestBody,
     pub(crate) content_type: Option<HeaderValue>,
-    /// What separates the parts of a form, which its content type has to name.
+    /// The text that separates the parts of a form. The content type must name it.
     boundary: Option<String>,
 }
 
-/// The most of a form that is kept in memory.
+/// The maximum length in bytes of a form that is kept in memory.
 const MAX_FORM: usize = 64 * 1024 * 1024;
 
 impl TypedBody {
@@ -34,7 +34,8 @@ impl TypedBody {
     pub(crate) fn form(form: Form, http: &reqwest::Client, url: &Url) -> Result<Self, ConfigError> {
         let boundary = Some(form.boundary().to_owned());
         let encoded = http.post(url.clone()).multipart(form).build();
-        let mut encoded = encoded.map_err(|_| ConfigError::new("multipart", "parts that can be sent"))?;
+        let mut encoded =
+            encoded.map_err(|_| ConfigError::new("multipart", "parts that reqwest can send"))?;
         let content_type = encoded.headers_mut().remove(CONTENT_TYPE);
         // Goes with the body, if it is known.
         let length = encoded.headers_mut().remove(CONTENT_LENGTH);
@@ -68,7 +69,7 @@ impl TypedBody {
         }
     }
 
-    /// What is sent: the caller's headers win over what the body says of itself.
+    /// The headers and the body to send. The caller's `Content-Type` wins over the body's own.
     pub(crate) fn with_content_type(self, mut headers: HeaderMap) -> (HeaderMap, RequestBody) {
         if let Some(content_type) = self.content_type {
             headers.entry(CONTENT_TYPE).or_insert(content_type);
@@ -76,7 +77,7 @@ impl TypedBody {
         (headers, self.body)
     }
 
-    /// The same for being looked at.
+    /// A copy to show.
     pub(crate) fn without_stream(&self) -> Self {
         Self { body: self.body.without_stream(), content_type: self.content_type.clone(), boundary: None }
     }

@@ -8,8 +8,8 @@ use super::{CircuitState, CircuitTransition};
 
 pub(super) type Listener = Arc<dyn Fn(&CircuitTransition) + Send + Sync>;
 
-/// Tells of transitions, in their order and one at a time, with no lock held: who is told may use the
-/// breaker, and cause the next one.
+/// Announces transitions to the listener and the log: in their order, one at a time, and with no lock held. So a
+/// listener may use the breaker, and even cause the next transition.
 #[derive(Default)]
 pub(super) struct Announcer {
     listener: Option<Listener>,
@@ -31,7 +31,8 @@ impl Announcer {
         self.queue.lock().waiting.push_back(transition);
     }
 
-    /// Tells of all that is queued, unless somebody is at it: then they will.
+    /// Delivers all queued transitions. Race: another thread may be delivering. It then delivers these, too: it looks at
+    /// the queue again after each listener call.
     pub(super) fn deliver(&self) {
         while let Some(transition) = self.next() {
             let _telling = DeliveryGuard(self);
@@ -53,7 +54,7 @@ impl Announcer {
     }
 }
 
-/// Also where the listener panics.
+/// Ends a delivery, also if the listener panics. Otherwise no later transition would ever be delivered.
 struct DeliveryGuard<'a>(&'a Announcer);
 
 impl Drop for DeliveryGuard<'_> {
@@ -65,9 +66,13 @@ impl Drop for DeliveryGuard<'_> {
 fn log(transition: &CircuitTransition) {
     let origin = transition.origin();
     match transition.to() {
-        CircuitState::Open => tracing::warn!(origin, "circuit opened: nothing is sent there for a while"),
-        CircuitState::HalfOpen => tracing::info!(origin, "circuit half-open: probes are sent"),
-        CircuitState::Closed => tracing::info!(origin, "circuit closed: requests are sent again"),
+        CircuitState::Open => {
+            tracing::warn!(origin, "circuit opened: no requests are sent to this origin for a while")
+        }
+        CircuitState::HalfOpen => tracing::info!(origin, "circuit half-open: probes are sent to this origin"),
+        CircuitState::Closed => {
+            tracing::info!(origin, "circuit closed: requests are sent to this origin again")
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use crate::rt::Mutex;
 use super::circuit::Circuit;
 use super::window::FailureRate;
 
-/// The circuits of all origins that were used lately. Mostly there are a few, which are found sooner in order
-/// than by a hash.
+/// The circuits of all origins that were used lately. Speed: most programs have a few origins, which an ordered map
+/// finds sooner than a hash map.
 #[derive(Debug, Default)]
 pub(super) struct Origins(Mutex<BTreeMap<Arc<str>, StoredEntry>>);
 
@@ -26,7 +26,7 @@ struct StoredEntry {
     last_used: i64,
 }
 
-/// Redirects may lead to any number of origins.
+/// The maximum number of circuits. Attack: redirects may lead to any number of origins, and would fill the memory.
 const MAX_ORIGINS: usize = 1_000;
 
 impl Origins {

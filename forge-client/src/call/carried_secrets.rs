@@ -38,7 +38,7 @@ impl Call<'_> {
         }
     }
 
-    /// Turns the hop into the next one, if the answer is a redirect; returns whether it is.
+    /// Turns the hop into the next one, if the response is a redirect; returns whether it is.
     pub(super) fn follow_redirect(&mut self, response: &Response) -> Result<bool, HttpClientError> {
         let Self { redirects, hop, carried, client, auth, .. } = self;
         let trust = &client.settings.trust;

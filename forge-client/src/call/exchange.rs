@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! One request and its response.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::logging::LogEntry;
 use crate::timing::within;
 
 impl<'a> Call<'a> {
-    /// Sends one request, unless it is refused before.
+    /// Makes one attempt. The error is the reason why the client did not send the request.
     pub(super) async fn exchange(&mut self) -> Result<Outcome, HttpClientError> {
-        // First of all: no token is fetched for a request that is not sent.
+        // Order: the breaker first. No token is fetched for a request that the breaker refuses.
         let permit = self.client.settings.breaker.as_ref().map(|breaker| self.admit(breaker)).transpose()?;
         let mut headers = HeaderMap::clone(&self.hop.headers);
         self.add_credential(&mut headers).await?;
@@ -28,8 +28,8 @@ impl<'a> Call<'a> {
         Ok(outcome)
     }
 
-    /// Puts a request on its way that has its credential.
-    // Apart, as a future would go on holding all that is put together here.
+    /// Starts to send a request that has its credential.
+    // Speed: not `async`. A future would hold all local variables of this function while it waits for the response.
     fn start(
         &mut self,
         mut headers: HeaderMap,
@@ -39,14 +39,14 @@ impl<'a> Call<'a> {
         if !self.client.settings.hooks.request.is_empty() {
             self.run_request_hooks(&mut headers)?;
         }
-        // Tokens and hooks have had their time.
+        // Order: only after the token and the hooks, because both take time of the call.
         let timeout = self.attempt_timeout()?;
         if let Some(permit) = &mut permit {
             permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
         }
         let is_timeout_conclusive = self.is_timeout_conclusive(timeout);
         if leaves_no_time(self.deadline, Duration::ZERO) {
-            // Which says nothing of the server: the permit is given back.
+            // This says nothing of the server, so the permit is dropped without a verdict.
             return Err(HttpClientError::total_timeout());
         }
         let client = self.client;
@@ -80,13 +80,13 @@ impl<'a> Call<'a> {
         Ok((http.execute(request), Exchange { permit, is_timeout_conclusive, stream, entry, begun }))
     }
 
-    /// Leave to send.
+    /// Asks the breaker for a permit.
     fn admit(&self, breaker: &CircuitBreaker) -> Result<Permit, HttpClientError> {
         let admitted = breaker.admit(&self.hop.url, self.attempt_timeout()?);
         admitted.map_err(|open| HttpClientError::refused(open, self.attempts))
     }
 
-    /// How long an attempt may take that begins now, its body included.
+    /// How long an attempt that begins now may take, with its body: its time-out, or less if the deadline is near.
     fn attempt_timeout(&self) -> Result<Duration, HttpClientError> {
         let timeout = self.options.timeout.unwrap_or(self.client.settings.timeout);
         let Some(deadline) = self.deadline else { return Ok(timeout) };
@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
         if left.is_zero() { Err(HttpClientError::total_timeout()) } else { Ok(timeout.min(left)) }
     }
 
-    /// Adds what authenticates an attempt.
+    /// Adds the credentials of an attempt, and fetches the token that is missing.
     async fn add_credential(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
         let Some(session) = &mut self.auth else { return Ok(()) };
         session.start_at(self.hop.is_trusted());
@@ -106,7 +106,7 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Lets hooks alter a request.
+    /// Runs the request hooks, which may change headers.
     fn run_request_hooks(&mut self, headers: &mut HeaderMap) -> Result<(), HttpClientError> {
         let carrying = self.auth.as_ref().and_then(|auth| auth.credential_header(headers)).cloned();
         self.client.settings.hooks.before_request(&mut OutgoingRequest {
@@ -119,7 +119,7 @@ impl<'a> Call<'a> {
             trust: &self.client.settings.trust,
             extensions: &mut self.extensions,
         })?;
-        // Where a hook has put something else into the credential's place, an answer says nothing of it.
+        // A hook may have replaced the token. Then a response says nothing of the token that the session chose.
         if let Some(auth) = &mut self.auth
             && auth.credential_header(headers) != carrying.as_ref()
         {
@@ -128,8 +128,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Whether no answer within this time says something of the server: it is at least half of what the
-    /// first attempt of a call has. What tokens and back-offs leave of a call may be too little.
+    /// Whether a time-out after this time says something of the server: only if it is at least half of the time that
+    /// the first attempt of the call has. Tokens and back-offs may leave a later attempt too little.
     fn is_timeout_conclusive(&self, timeout: Duration) -> bool {
         let Some(deadline) = self.deadline else { return true };
         let attempt = self.options.timeout.unwrap_or(self.client.settings.timeout);
@@ -137,20 +137,21 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A request on its way: who wants to know what becomes of it.
+/// A request under way, with the breaker, the stream and the log that learn its outcome.
 struct Exchange<'a> {
     permit: Option<Permit>,
-    /// Whether no answer in time says something of the server.
+    /// Whether a time-out says something of the server.
     is_timeout_conclusive: bool,
     stream: Option<StreamWatch>,
-    // Boxed, as what most calls do without would be moved with each of them.
+    // Speed: boxed, because every call moves this struct and most have no log.
     entry: Option<Box<LogEntry<'a>>>,
-    /// If anybody asks.
+    /// When the request was sent, if a response hook or the log needs it.
     begun: Option<Instant>,
 }
 
 impl Exchange<'_> {
-    /// Tells them. Says also how long it took, if anybody asked.
+    /// Reports the outcome to the breaker and the log. Returns it with the time that the exchange took; zero if
+    /// nothing needs it.
     fn finish(self, sent: reqwest::Result<Response>) -> (Outcome, Duration) {
         let took = self.begun.map(|begun| begun.elapsed()).unwrap_or_default();
         let outcome =
@@ -176,7 +177,7 @@ impl Exchange<'_> {
     }
 }
 
-/// What an outcome says of the server; nothing where the request did not leave us.
+/// What an outcome says of the server; `None` if the request did not leave this machine.
 fn verdict(outcome: &Outcome) -> Option<Verdict> {
     match outcome {
         Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),

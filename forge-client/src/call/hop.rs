@@ -20,8 +20,8 @@ pub(crate) struct Hop<'a> {
 }
 
 impl<'a> Hop<'a> {
-    /// The first hop. To an origin that is not trusted it takes only the public ones of the client's default
-    /// headers. The request's own headers go to any origin: the caller chose the URL.
+    /// The first hop. An origin that is not trusted gets only the public ones of the client's default headers. The
+    /// request's own headers go to any origin: the caller chose the URL.
     pub(crate) fn first(
         method: Method,
         url: RequestUrl,

@@ -12,7 +12,7 @@ pub(crate) struct Redirects {
 }
 
 impl Redirects {
-    /// At most so many; `None`: answers that redirect go to the caller.
+    /// Follows at most this many redirects. `None`: the caller gets responses that redirect.
     pub(crate) fn with_limit(limit: Option<u32>) -> Self {
         Self { left: limit }
     }
@@ -22,7 +22,7 @@ impl Redirects {
         self.left.is_some()
     }
 
-    /// Turns the hop into the next one, if the answer is a redirect; returns whether it is. `shown` says how
+    /// Turns the hop into the next one, if the response is a redirect; returns whether it is. `shown` says how
     /// errors and logs show the target.
     pub(crate) fn follow(
         &mut self,
@@ -36,10 +36,10 @@ impl Redirects {
         let Some(target) = target(&hop.url, response) else { return Ok(false) };
         let refuse = |why| Err(HttpClientError::redirect(why));
         if *left == 0 {
-            return refuse("there were too many already");
+            return refuse("too many redirects");
         }
         if !matches!(target.scheme(), "http" | "https") {
-            return refuse("to something other than http");
+            return refuse("its target is not an http URL");
         }
         if hop.url.scheme() == "https" && target.scheme() == "http" {
             return refuse("from https to http");
@@ -48,7 +48,7 @@ impl Redirects {
         let target = shown(hop, target);
         let keeps_method = match status {
             StatusCode::SEE_OTHER => hop.method == Method::GET || hop.method == Method::HEAD,
-            // What browsers do, and RFC 9110 15.4.2 and 15.4.3 allow for that reason.
+            // Browsers turn a POST into a GET here; RFC 9110 15.4.2 and 15.4.3 allow it for that reason.
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => hop.method != Method::POST,
             _ => true,
         };
@@ -68,8 +68,8 @@ impl Redirects {
     }
 }
 
-/// Where a redirect leads, if the answer is one. User-info in it is dropped: nobody but the caller
-/// says who we are.
+/// The target of a redirect; `None` if the response is no redirect. Attack: a target with user-info would make the
+/// client send credentials of the server's choice, so the user-info is removed.
 fn target(current: &Url, response: &reqwest::Response) -> Option<Url> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -77,7 +77,7 @@ fn target(current: &Url, response: &reqwest::Response) -> Option<Url> {
     let location = response.headers().get(LOCATION)?;
     let mut target = current.join(std::str::from_utf8(location.as_bytes()).ok()?).ok()?;
     let no_user_info = target.set_username("").and_then(|()| target.set_password(None));
-    // Fails for URLs that cannot have any.
+    // This fails for URLs that cannot have user-info.
     let _ = no_user_info;
     if target.fragment().is_none() {
         target.set_fragment(current.fragment());

@@ -10,15 +10,15 @@ use crate::timing::within;
 use crate::{ExaminedResponse, HttpClientError};
 
 impl Call<'_> {
-    /// Has the token source renew a rejected credential, after the schedule's delay. Returns the answer, and
-    /// whether to replay the request with another credential; if not, the caller gets that answer.
+    /// Has the token source renew a rejected token, after the schedule's delay. Returns the response, and whether to
+    /// replay the request with another token. If not, the caller gets that response.
     pub(super) async fn renew(
         &mut self,
         mut outcome: Outcome,
         schedule: ReplaySchedule,
     ) -> Result<(Outcome, bool), HttpClientError> {
         let before_renewal = schedule.delay_before_renewal();
-        // The call may have waited for the answer's body until the deadline.
+        // The call may have waited for the response's body until the deadline.
         if leaves_no_time(self.deadline, before_renewal) {
             return Ok((outcome, false));
         }
@@ -126,8 +126,8 @@ impl Call<'_> {
     }
 }
 
-/// Waits, and keeps an outcome. Meanwhile it reads the beginning of an answer's body: most bodies are complete
-/// then and hold no connection.
+/// Sleeps. Meanwhile reads the beginning of the response's body and puts it back. Most bodies are complete then, so
+/// they hold no connection during the wait.
 async fn sleep_and_buffer(outcome: Outcome, delay: Duration) -> Outcome {
     let pause = tokio::time::sleep(delay);
     let kept = match outcome {

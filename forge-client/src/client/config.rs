@@ -16,7 +16,7 @@ use crate::origin::{BaseUrl, Origin, absolute, header};
 use crate::settings::Settings;
 use crate::{HttpClient, HttpClientError};
 
-/// Settings of an [`HttpClient`], complete and checked.
+/// The settings of an [`HttpClient`], complete and checked.
 #[derive(Clone)]
 pub struct HttpClientConfig(pub(super) Settings);
 
@@ -69,16 +69,16 @@ pub struct HttpClientConfigBuilder<T = HttpClientConfig> {
 pub type HttpClientBuilder = HttpClientConfigBuilder<HttpClient>;
 
 impl HttpClientConfigBuilder {
-    /// The defaults.
+    /// A builder with the defaults.
     pub fn new() -> Self {
         Self::with_defaults()
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be.
+    /// Names the invalid setting.
     pub fn build(self) -> Result<HttpClientConfig, HttpClientError> {
         self.build_config()
     }
@@ -106,11 +106,11 @@ impl Default for HttpClientConfigBuilder {
 }
 
 impl HttpClientBuilder {
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be.
+    /// Names the invalid setting.
     pub fn build(self) -> Result<HttpClient, HttpClientError> {
         HttpClient::new(self.build_config()?)
     }
@@ -133,9 +133,9 @@ impl<T> HttpClientConfigBuilder<T> {
         }
     }
 
-    /// Where requests go, and whose credentials these are. Relative URLs are appended to its path:
-    /// `users` and `/users` below `https://api.example.com/v1` both mean
-    /// `https://api.example.com/v1/users`. Only a URL with a scheme of its own leaves the base.
+    /// The URL to which the client appends relative URLs, and whose origin may see the credentials. Below
+    /// `https://api.example.com/v1`, both `users` and `/users` mean `https://api.example.com/v1/users`. Only a URL with a
+    /// scheme of its own leaves the base URL.
     pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
         self.base_url = Some(base_url.into());
         self
@@ -197,7 +197,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// The first mistake is the one to be told.
+    /// Keeps the first error, which `build` returns.
     fn record_error(&mut self, error: ConfigError) {
         self.first_error.get_or_insert(error);
     }
@@ -227,7 +227,10 @@ impl<T> HttpClientConfigBuilder<T> {
         let breaker_of_strategy =
             settings.retry_strategy.as_ref().and_then(|strategy| strategy.circuit_breaker().cloned());
         if settings.breaker.is_some() && breaker_of_strategy.is_some() {
-            return Err(HttpClientError::builder("circuit_breaker", "one: this, or the retry strategy's"));
+            return Err(HttpClientError::builder(
+                "circuit_breaker",
+                "at most one breaker: this one, or that of the retry strategy",
+            ));
         }
         settings.breaker = settings.breaker.or(breaker_of_strategy);
         settings.log_warnings();
@@ -235,7 +238,7 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 }
 
-/// The API key, and whatever else there is.
+/// The plan with the API key and the other authentication.
 fn combined_plan(auth: Option<Auth>, api_key: Option<ApiKeyAuth>) -> Result<Option<AuthPlan>, ConfigError> {
     let auth = auth.map(Auth::build).transpose()?;
     let api_key = api_key.map(|api_key| Auth::from(api_key).build()).transpose()?;
@@ -255,7 +258,7 @@ impl fmt::Debug for HttpClientConfig {
 
 impl<T> fmt::Debug for HttpClientConfigBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The base URL was not checked yet: it may hold a password.
+        // Without the base URL, which was not checked yet: it may hold a password.
         f.debug_struct("HttpClientConfigBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

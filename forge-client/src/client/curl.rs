@@ -45,7 +45,7 @@ impl<'a> Curl<'a> {
         Self { request: Err(error), with_secrets: false }
     }
 
-    /// Writes out what is masked otherwise: for a terminal of one's own, not for a log.
+    /// Shows secrets instead of masking them: for a terminal of your own, not for a log.
     pub fn with_secrets(mut self) -> Self {
         self.with_secrets = true;
         self
@@ -144,7 +144,7 @@ fn data(body: &RequestBody, content_type: Option<&HeaderValue>, mask: Option<&Ma
     shown.map_or_else(|| "--data-binary @-".to_owned(), |text| format!("--data-raw {}", quoted(&text)))
 }
 
-/// More does not fit into a command line everywhere.
+/// The maximum length in bytes of a shown body. Some systems do not accept longer command lines.
 const MAX_SHOWN: usize = 64 * 1024;
 
 /// The maximum length in bytes of a form that is split into its parts. It is larger than [`MAX_SHOWN`], because
@@ -154,7 +154,8 @@ const MAX_FORM: usize = 4 * 1024 * 1024;
 /// The maximum time-out that `curl` accepts: on some machines it counts milliseconds in 32 bits.
 const MAX_TIME: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// A method may be any token (RFC 9110 5.6.2), and most of what a shell acts on may stand in one.
+/// Quotes a method if needed. A method may be any token (RFC 9110 5.6.2), and a token may contain most characters that a
+/// shell acts on.
 fn word(text: &str) -> Cow<'_, str> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if is_plain { text.into() } else { quoted(text).into() }

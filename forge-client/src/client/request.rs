@@ -16,11 +16,11 @@ use crate::origin::{header, without_query};
 use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::{Curl, HttpClientError, HttpResponse};
 
-/// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
+/// Builds a request, which [`send`](Self::send) sends. The first mistake in it is the error of `send`.
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Arc<ClientCore>,
-    /// Boxed, as each setter moves it.
+    /// Speed: boxed, because each setter moves it.
     request: Result<Box<Parts>, HttpClientError>,
 }
 
@@ -34,7 +34,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// What is sent first, if it may be.
+    /// The first hop, if the options are valid for it.
     fn first_hop(
         mut self: Box<Self>,
         client: &ClientCore,
@@ -72,7 +72,7 @@ impl RequestBuilder {
         Self { client, request }
     }
 
-    /// Appends to the query: pairs, a map, or a struct.
+    /// Appends pairs, a map or a struct to the query.
     pub fn query<T: Serialize + ?Sized>(self, query: &T) -> Self {
         self.with(|parts| {
             let mut pairs = parts.url.query_pairs_mut();
@@ -86,10 +86,10 @@ impl RequestBuilder {
         })
     }
 
-    /// Sets a header, instead of the client's default of that name.
+    /// Sets a header, which replaces the client's default header of that name.
     ///
-    /// A `Content-Type` that is set so is that of the body, whatever the body is and whenever it is set.
-    /// `Content-Length` and `Transfer-Encoding` are refused: they follow from the body.
+    /// A `Content-Type` set here wins over that of the body, before or after the body is set. `Content-Length` and
+    /// `Transfer-Encoding` are errors: they follow from the body.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -102,17 +102,17 @@ impl RequestBuilder {
         })
     }
 
-    /// The body, encoded as JSON. Of several bodies the last one counts, with its content type.
+    /// Sets the body, encoded as JSON. Of several bodies the last one counts, with its content type.
     pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
         self.with(|parts| {
-            let encoded =
-                serde_json::to_vec(body).map_err(|_| ConfigError::new("json", "what JSON can express"))?;
+            let encoded = serde_json::to_vec(body)
+                .map_err(|_| ConfigError::new("json", "a value that JSON can express"))?;
             parts.body = TypedBody::of(encoded, "application/json");
             Ok(())
         })
     }
 
-    /// The body, encoded as a form.
+    /// Sets the body, encoded as a form.
     pub fn form<T: Serialize + ?Sized>(self, body: &T) -> Self {
         self.with(|parts| {
             let encoded = serde_urlencoded::to_string(body)
@@ -122,12 +122,11 @@ impl RequestBuilder {
         })
     }
 
-    /// The body, as a multipart form (RFC 7578), for files among other things.
+    /// Sets the body to a multipart form (RFC 7578), for files for example.
     ///
-    /// What it is made of decides whether it can be sent again, as retries and replays after a 401 ask
-    /// for: yes if all of it is at hand, and not more than 64 MiB; no with a part that is a stream of which
-    /// something has to be waited for, or of unknown length. A stream that says how long it is, and takes no
-    /// waiting, counts as at hand, and is read here.
+    /// For a retry or a replay after a 401 the client must be able to send the form again. It can, if the form has at most
+    /// 64 MiB and all its parts are ready. A part is not ready if it is a stream of unknown length, or one that has to be
+    /// waited for. This method reads streams that are ready.
     ///
     /// The form's content type names its boundary. Another one
     /// (`multipart/related; boundary=…`, with [`Form::boundary`]) has to name the same, or the form is refused.
@@ -150,7 +149,7 @@ impl RequestBuilder {
         })
     }
 
-    /// The body, as it is.
+    /// Sets the body to these bytes.
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         self.with(|parts| {
             parts.body = TypedBody::untyped(RequestBody::Bytes(body.into()));
@@ -158,8 +157,8 @@ impl RequestBuilder {
         })
     }
 
-    /// A body that is read while it is sent. It can be sent once: it is not retried, and after a 401 the
-    /// token is renewed for the next request, and the 401 goes to the caller.
+    /// Sets the body to a stream, which the client reads while it sends. The client can send it once, so it does not retry
+    /// the request. After a 401 it renews the token for the next request, and the caller gets the 401.
     ///
     /// With `GET`, `HEAD` and `CONNECT` the stream must know its length (its size hint is exact). HTTP/1.1 sends
     /// a body of unknown length in chunks, and `hyper` does not do so for these methods. With them any other
@@ -173,7 +172,7 @@ impl RequestBuilder {
         })
     }
 
-    /// How long each attempt may take, reading its body included, instead of the client's
+    /// How long each attempt may take, with the reading of its body, instead of the client's
     /// [time-out](crate::HttpClientConfigBuilder::with_timeout).
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|parts| {
@@ -193,9 +192,9 @@ impl RequestBuilder {
         })
     }
 
-    /// Names the operation, so that a server that knows the header `Idempotency-Key` carries it out
-    /// once, however often it comes. With it, also a `POST` or `PATCH` is retried, each time with this
-    /// key. A random one for each operation (a UUID, say) is what servers expect.
+    /// Sets the header `Idempotency-Key`, which names the operation. A server that knows the header carries the operation
+    /// out once, however often the request comes. So the client retries also a `POST` or a `PATCH` with a key. Servers
+    /// expect a random key for each operation, such as a UUID.
     pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
         self.with(|parts| {
             let refused =
@@ -209,8 +208,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Has this request retried whatever its method is, as if it were idempotent: a server may carry
-    /// it out several times.
+    /// Lets the client retry this request whatever its method is. The server may carry it out several times.
     pub fn retry_any_method(self) -> Self {
         self.with(|parts| {
             parts.options.retry_any_method = true;
@@ -218,9 +216,9 @@ impl RequestBuilder {
         })
     }
 
-    /// Authenticates this request so, instead of as the client does; its API key is left out, too. As
-    /// always, only an origin that may see the client's credentials gets to see these: a request to another
-    /// one is not sent. A client without a base URL has such origins only if they are named
+    /// Authenticates this request in this way instead of the client's; the client's API key is left out, too. Only an
+    /// origin that may see the client's credentials may see these: a request to another origin is an error. A client
+    /// without a base URL has such origins only if they are named
     /// ([`with_credential_origin`](crate::HttpClientConfigBuilder::with_credential_origin)).
     ///
     /// ```no_run
@@ -240,8 +238,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends this request without the client's authentication. Headers that were set by hand, here or as
-    /// the client's defaults, stay.
+    /// Sends this request without the client's authentication. Headers stay that were set here or as the client's default
+    /// headers.
     pub fn no_auth(self) -> Self {
         self.with(|parts| {
             parts.options.auth.auth_override = AuthOverride::Disable;
@@ -249,13 +247,13 @@ impl RequestBuilder {
         })
     }
 
-    /// Has a new token fetched for this request, whatever is cached
-    /// ([`force_refresh`](forge_core::TokenSource::force_refresh)): after rights were granted, say, that
-    /// the token at hand does not have yet.
+    /// Fetches a new token for this request, also if one is cached
+    /// ([`force_refresh`](forge_core::TokenSource::force_refresh)). Use it for example after rights were granted that the
+    /// cached token does not have yet.
     ///
-    /// Once for the call, and only where a token is sent: nothing is fetched for a path that is excluded, at
-    /// an origin that may not see the token, or if the request has the token's header already. Where no token
-    /// of a source authenticates the request at all, this is an error of [`send`](Self::send).
+    /// The client fetches once for the call, and only if it sends a token: not for an excluded path, not to an origin that
+    /// may not see the token, and not if the request has the token's header already. If the request is not authenticated
+    /// with tokens from a source at all, this is an error of [`send`](Self::send).
     pub fn force_renewal(self) -> Self {
         self.with(|parts| {
             parts.options.auth.force_renewal = true;
@@ -263,22 +261,20 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends the request. An answer of any status is a response; see
-    /// [`HttpResponse::error_for_status`].
+    /// Sends the request. A response is no error, whatever its status: see [`HttpResponse::error_for_status`].
     ///
     /// # Errors
     ///
-    /// There was no answer, no token could be had (without one nothing is sent, and after a 401
-    /// nothing is sent again), a redirect was refused,
-    /// or the request could not be built.
-    // Boxed, as whoever awaits it would move it, and hold it once more for each function in between.
+    /// The request is invalid, the client got no token or no response, or it refused a redirect. Without a token it sends
+    /// nothing, and after a 401 it sends nothing again.
+    // Speed: boxed. Each async function between here and the task would hold the future in its own, and move it.
     pub fn send(self) -> impl Future<Output = Result<HttpResponse, HttpClientError>> + Send {
         let Self { client, request } = self;
         Box::pin(async move {
             let (hop, options) = request?.first_hop(&client)?;
             let mut call = Call::new(&client, hop, &options);
             match call.run().await {
-                // Piece by piece: as a whole the call would be copied.
+                // Speed: takes the fields one by one. To move the call as a whole would copy it.
                 Ok(response) => Ok(HttpResponse {
                     method: call.hop.method,
                     url: call.hop.url,
@@ -353,8 +349,8 @@ impl RequestBuilder {
     }
 }
 
-/// Marks what stands where the request's own authentication would put something: the client does not know that
-/// this is a credential.
+/// Marks the headers as sensitive that the caller has set in place of the request's own authentication. The client knows
+/// only the headers of its own authentication as credentials.
 fn mark_own_credentials(options: &CallOptions, headers: &mut HeaderMap) {
     let AuthOverride::Replace(plan) = &options.auth.auth_override else { return };
     for name in plan.header_names() {

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::{HttpClient, HttpClientError, HttpResponse, RequestBuilder};
 
-/// Many requests, some at a time: see [`HttpClient::request_many`].
+/// Many requests, a few of them at a time: see [`HttpClient::request_many`].
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -29,11 +29,11 @@ pub struct RequestMany<I> {
 type IndexedResult = (usize, Result<HttpResponse, HttpClientError>);
 
 impl HttpClient {
-    /// Sends many requests, a few of them at a time, and hands out what comes of each as it comes: a stream
-    /// of pairs of the request's index and its result. A request is taken from the iterator when its turn
-    /// has come, so there may be any number of them.
+    /// Sends many requests, a few of them at a time. Returns a stream of pairs: the index of a request, and its result as
+    /// soon as it is there. The client takes a request from the iterator only when it can send it, so there may be any
+    /// number of them.
     ///
-    /// They are under way while the stream is polled. Dropping it ends those that are, and sends no other.
+    /// Requests make progress only while the stream is polled. Dropping the stream cancels the requests under way.
     ///
     /// ```no_run
     /// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
@@ -66,20 +66,20 @@ impl HttpClient {
 }
 
 impl<I> RequestMany<I> {
-    /// How many requests are under way at a time, at most. Default: 5. Zero counts as one.
+    /// The maximum number of requests under way at a time. Default: 5. Zero counts as one.
     pub fn max_workers(mut self, requests: usize) -> Self {
         self.max_workers = requests.max(1);
         self
     }
 
-    /// Whether the first error is the last thing to come: requests that are under way end then, and no
-    /// other is sent. An answer of any status is no error. Default: no.
+    /// Whether the stream ends after the first error. The client then cancels the requests under way and sends no others.
+    /// A response is no error, whatever its status. Default: no.
     pub fn fail_fast(mut self, fail_fast: bool) -> Self {
         self.fail_fast = fail_fast;
         self
     }
 
-    /// Called with how many results have come so far, before each of them is handed out.
+    /// Calls this closure before each result, with the number of results so far.
     pub fn on_progress(mut self, progress: impl FnMut(usize) + Send + 'static) -> Self {
         self.on_progress = Some(Box::new(progress));
         self

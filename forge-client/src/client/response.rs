@@ -14,7 +14,7 @@ use crate::HttpClientError;
 use crate::body::MAX_EXAMINED;
 use crate::origin::RequestUrl;
 
-/// An answer. Any status is one: see [`error_for_status`](Self::error_for_status).
+/// A response, of any status: see [`error_for_status`](Self::error_for_status).
 ///
 /// ```no_run
 /// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
@@ -54,27 +54,26 @@ impl HttpResponse {
         self.inner.headers()
     }
 
-    /// The URL that answered, after all redirects.
+    /// The URL of the response, after all redirects.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// How many requests were sent for it: one, and one more for each retry, each replay after a 401 and
+    /// How many requests the client sent for this response: one, and one more for each retry, each replay after a 401 and
     /// each redirect.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How long the call took up to this response, waiting for tokens and back-offs included; not its
-    /// body.
+    /// How long the call took up to the head of this response, with the waits for tokens and back-offs.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// What hooks have left for the caller.
+    /// Values that hooks have kept for the caller.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.inner.extensions()
@@ -123,7 +122,7 @@ impl HttpResponse {
         error.at(&self.method, &self.url).after(self.attempts)
     }
 
-    /// The body as text, in the charset that the answer names, else UTF-8.
+    /// Reads the body as text, in the charset that the response names, else UTF-8.
     ///
     /// # Errors
     ///
@@ -135,25 +134,25 @@ impl HttpResponse {
         text.map_err(|error| self.failed(HttpClientError::exchange(&error)))
     }
 
-    /// The body, whole.
+    /// Reads the whole body.
     ///
     /// # Errors
     ///
-    /// The connection was cut, no more came in time, or it is larger than the client's
+    /// The connection was cut, the body did not come in time, or it is larger than the client's
     /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body)
     /// ([`is_body_too_large`](HttpClientError::is_body_too_large)).
     pub async fn bytes(mut self) -> Result<Bytes, HttpClientError> {
         self.whole().await
     }
 
-    /// The body as it arrives, of any size: a `futures` stream of its pieces.
+    /// Reads a body of any size: a `futures` stream of the pieces as they arrive.
     ///
-    /// Each item may be an error: the connection was cut, or no more came in time.
+    /// An item is an error if the connection was cut, or if no more came in time.
     pub fn bytes_stream(self) -> BodyStream {
         BodyStream::new(self.method, self.url, self.attempts, *self.inner)
     }
 
-    /// The next piece of the body, as it arrives; `None` at its end.
+    /// Reads the next piece of the body; `None` at its end.
     ///
     /// # Errors
     ///
@@ -163,13 +162,13 @@ impl HttpResponse {
         chunk.map_err(|error| self.failed(HttpClientError::exchange(&error)))
     }
 
-    /// What is left of the body.
+    /// The rest of the body.
     async fn whole(&mut self) -> Result<Bytes, HttpClientError> {
         let is_too_large = |size: u64| u64::try_from(self.max_body).is_ok_and(|most| size > most);
         if self.inner.content_length().is_some_and(is_too_large) {
             return Err(self.too_large());
         }
-        // Most bodies come in one piece, which is not copied.
+        // Speed: most bodies come in one piece, which is not copied.
         let Some(first) = self.chunk_after(0).await? else { return Ok(Bytes::new()) };
         let Some(second) = self.chunk_after(first.len()).await? else { return Ok(first) };
         let mut whole = BytesMut::from(first);
@@ -192,23 +191,23 @@ impl HttpResponse {
         self.failed(HttpClientError::body_too_large(self.max_body))
     }
 
-    /// The body read as JSON.
+    /// Reads the body as JSON.
     ///
     /// # Errors
     ///
-    /// It is not that JSON ([`is_parse`](HttpClientError::is_parse)); else as [`bytes`](Self::bytes).
+    /// The body is not such JSON ([`is_parse`](HttpClientError::is_parse)); else as [`bytes`](Self::bytes).
     pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, HttpClientError> {
         let body = self.whole().await?;
         serde_json::from_slice(&body).map_err(|error| self.failed(HttpClientError::parse(masked(&error))))
     }
 
-    /// The body read as JSON, or `None` if it is not that, did not arrive whole, or is too large.
+    /// Reads the body as JSON. `None` if it is not such JSON, did not arrive whole, or is too large.
     pub async fn json_or_none<T: DeserializeOwned>(self) -> Option<T> {
         self.json().await.ok()
     }
 }
 
-/// Where a body stops being what was expected. `serde_json`'s own words may quote it.
+/// Where the JSON is wrong. Attack: the message of `serde_json` may quote the body, so this has its own words.
 fn masked(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "the JSON ends early",

@@ -22,7 +22,7 @@ pub(crate) struct LogEntry<'a> {
     request_body: Option<String>,
 }
 
-/// Which attempt an event tells of.
+/// The attempt that an event is about.
 #[derive(Clone)]
 pub(super) struct AttemptInfo {
     pub(super) method: Method,
@@ -68,7 +68,7 @@ impl<'a> LogEntry<'a> {
         }
     }
 
-    /// Tells what came. The body is told, if asked for, when it was read.
+    /// Logs the head of a response. If bodies are logged, wraps the body, so that it is logged when it was read.
     pub(crate) fn log_response(self, response: Response, elapsed: Duration) -> Response {
         let Logging { log_headers, log_body, max_body, .. } = self.logging;
         let headers =
@@ -83,7 +83,7 @@ impl<'a> LogEntry<'a> {
         http::Response::from_parts(parts, reqwest::Body::wrap(body)).into()
     }
 
-    /// Tells that nothing came.
+    /// Logs that no response came.
     pub(crate) fn log_error(self, error: &HttpClientError, elapsed: Duration) {
         let AttemptInfo { method, url, number, correlation_id } = &self.attempt;
         tracing::warn!(
@@ -96,7 +96,7 @@ impl<'a> LogEntry<'a> {
             request_headers = self.request_headers,
             request_body = self.request_body,
             error = error as &dyn std::error::Error,
-            "no answer"
+            "no response"
         );
     }
 
@@ -116,7 +116,7 @@ impl<'a> LogEntry<'a> {
                     request_headers = self.request_headers,
                     request_body = self.request_body,
                     response_headers,
-                    "answered"
+                    "response received"
                 )
             };
         }

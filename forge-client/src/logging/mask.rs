@@ -24,10 +24,10 @@ pub(crate) use content::RequestContent;
 pub(super) use names::normalized;
 pub(crate) use secrets::Secrets;
 
-/// What takes the place of a secret.
+/// The text in place of a secret.
 const MASKED: &str = "***";
 
-/// How many bytes of a body, or of an answer's headers, are searched for secrets, so that no server keeps a
+/// How many bytes of a body, or of a response's headers, are searched for secrets, so that no server keeps a
 /// thread of the runtime busy.
 pub(super) const MAX_SEARCHED: usize = 64 * 1024;
 
@@ -40,7 +40,7 @@ pub(crate) struct Mask {
 }
 
 impl Mask {
-    /// A mask for one request and its answer. It masks values under the known names and under `keys`, which are
+    /// A mask for one request and its response. It masks values under the known names and under `keys`, which are
     /// [normalized], and the secrets of this request and of the `earlier` hops wherever a server echoes them.
     pub(crate) fn of(
         content: &RequestContent<'_>,
@@ -55,13 +55,13 @@ impl Mask {
         Self { names, secrets: secrets.into_finder(), is_incomplete }
     }
 
-    /// One that has nothing to mask.
+    /// A mask that masks nothing.
     pub(super) fn none() -> Self {
         let (names, secrets) = (SensitiveNames::new(Arc::new([])), Secrets::default().into_finder());
         Self { names, secrets, is_incomplete: false }
     }
 
-    /// Names and values, in one line. Of values beyond [`MAX_SEARCHED`] in all the length.
+    /// Names and values in one line. After [`MAX_SEARCHED`] bytes of values, only their lengths.
     pub(super) fn headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
         let mut line = String::new();
         let mut searched: usize = 0;
@@ -83,7 +83,7 @@ impl Mask {
         line
     }
 
-    /// A body that is JSON or a form and not longer than `max`; of others the length.
+    /// A body that is JSON or a form and not longer than `max`; of other bodies the length.
     pub(super) fn body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         let is_short = body.len() <= max;
         let fields = BodyKind::of(content_type).filter(|_| is_short).and_then(|kind| kind.read(body));
@@ -93,7 +93,7 @@ impl Mask {
         shown.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
     }
 
-    /// As [`headers`](Self::headers), of an answer. If the mask does not know all secrets of the request, it
+    /// As [`headers`](Self::headers), of a response. If the mask does not know all secrets of the request, it
     /// shows only headers in which no server echoes a request.
     pub(super) fn answer_headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
         if !self.is_incomplete {
@@ -108,7 +108,7 @@ impl Mask {
         self.headers(&shown, url, trust)
     }
 
-    /// As [`body`](Self::body), of an answer. If the mask does not know all secrets of the request: only the
+    /// As [`body`](Self::body), of a response. If the mask does not know all secrets of the request: only the
     /// length.
     pub(super) fn answer_body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         self.body(content_type, body, if self.is_incomplete { 0 } else { max })
@@ -133,7 +133,7 @@ impl Mask {
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_reference = [LOCATION, CONTENT_LOCATION].contains(name);
         Some(if is_reference {
-            // First as it came: `Url` writes a host in lower case, and backslashes as slashes.
+            // Order: search the text before `Url` parses it: `Url` writes a host in lower case, and backslashes as slashes.
             if self.secrets.is_in(&text) {
                 return None;
             }
@@ -191,8 +191,8 @@ impl Mask {
         masked.finish()
     }
 
-    /// What its name does not tell to be secret: it may be all the same, or be JSON in which something is, and
-    /// the references in it are shown without user-info and query.
+    /// A text whose name is not that of a secret. It may still repeat a secret, or be JSON with a secret in it. References
+    /// in it lose their user-info and query.
     fn text(&self, text: &str, position: TextPosition) -> String {
         if self.secrets.is_in(text) {
             return MASKED.to_owned();
@@ -213,7 +213,7 @@ impl Mask {
 enum TextPosition {
     Unnamed,
     Named,
-    /// Within a text that is JSON. What is deeper is masked: a server could nest it until the stack is used up.
+    /// Within a text that is JSON. Attack: a server could nest texts until the stack is used up, so deeper ones are masked.
     InText,
 }
 

@@ -3,7 +3,7 @@
 use forge_core::{ConfigError, check_header_name};
 use http::{HeaderName, HeaderValue};
 
-/// A header that may be set.
+/// A header that the caller may set.
 pub(crate) fn header<N, V>(name: N, value: V) -> Result<(HeaderName, HeaderValue), ConfigError>
 where
     N: TryInto<HeaderName>,

@@ -44,7 +44,7 @@ impl BaseUrl {
         let unreadable =
             |error| ConfigError::new("url", "a path, or an absolute http or https URL").with_source(error);
         match &self.0 {
-            // The usual case, in which there is no scheme to be looked for.
+            // Speed: the usual case. Such a reference has no scheme.
             Some(base) if reference.starts_with('/') => append(base, "", reference).map_err(unreadable),
             base => match (Url::parse(reference), base) {
                 (Ok(absolute), _) => check_http("url", &absolute).map(|()| absolute),
@@ -60,28 +60,28 @@ impl BaseUrl {
     }
 }
 
-/// The URL below a base. Where it can be told that only the path has to be read, that saves a good part of the
-/// time that a whole URL takes.
+/// The URL below a base.
+// Speed: most references are only a path. To parse a path takes much less time than to parse a URL.
 fn append(base: &Url, slash: &str, reference: &str) -> Result<Url, ParseError> {
     let path = match base.path().trim_end_matches('/') {
         "" if slash.is_empty() => Cow::Borrowed(reference),
         below => Cow::Owned([below, slash, reference].concat()),
     };
     if path.starts_with("//") || path.starts_with("/\\") {
-        // Read alone, it would begin with a host.
+        // Attack: parsed alone, such a path would begin with a host.
         return Url::parse(&[origin_text(base), &path].concat());
     }
     if path.contains(['?', '#', ' ']) {
         return base.join(&path);
     }
-    // Nothing but a path, which is less to read.
+    // Only a path, which is faster to parse.
     let mut url = base.clone();
     url.set_path(&path);
     Ok(url)
 }
 
-/// Refuses control characters. `url` would leave some out and encode others, so what is sent would not be
-/// what was read here; who needs one encodes it.
+/// Refuses control characters. Attack: `url` removes some of them and encodes others, so the client would send
+/// another URL than the one that was checked here. A caller who needs one encodes it.
 fn check_characters(field: &'static str, reference: &str) -> Result<(), ConfigError> {
     let is_refused = reference.bytes().any(|byte| byte.is_ascii_control())
         || (!reference.is_ascii() && reference.contains(char::is_control));
@@ -91,7 +91,7 @@ fn check_characters(field: &'static str, reference: &str) -> Result<(), ConfigEr
     Ok(())
 }
 
-/// A URL that is a setting or an argument by itself.
+/// An absolute URL in a setting or an argument.
 pub(crate) fn absolute(field: &'static str, url: &str) -> Result<Url, ConfigError> {
     check_characters(field, url)?;
     let url = Url::parse(url)
@@ -100,7 +100,7 @@ pub(crate) fn absolute(field: &'static str, url: &str) -> Result<Url, ConfigErro
     Ok(url)
 }
 
-/// Refuses what is no http URL, and user-info: that is a credential, and has settings of its own.
+/// Refuses URLs of other schemes, and user-info: it is a credential, and credentials have settings of their own.
 fn check_http(field: &'static str, url: &Url) -> Result<(), ConfigError> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(ConfigError::new(field, "an http or https URL"));
@@ -166,7 +166,7 @@ pub(crate) fn origin_text(url: &Url) -> &str {
     &url[..url::Position::BeforePath]
 }
 
-/// Scheme, host and port: to whom a credential belongs (RFC 6454 4).
+/// An origin: scheme, host and port (RFC 6454 4). A credential belongs to an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     scheme: String,
@@ -189,7 +189,7 @@ impl Origin {
             && url.scheme() == self.scheme
     }
 
-    /// Whether everybody on the network path can read the requests. There is no such path to this machine.
+    /// Whether others on the network path can read the requests. Requests to this machine take no such path.
     pub(crate) fn is_plain_http(&self) -> bool {
         self.scheme == "http" && !is_loopback_host(&self.host)
     }

@@ -4,10 +4,10 @@ use url::Url;
 use super::public_headers::{is_harmless, is_public};
 use super::target::Origin;
 
-/// Which origins may see which headers.
+/// The origins that may see credentials, and the headers that count as credentials.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
-    /// The base URL's origin, and those expressly named.
+    /// The origin of the base URL, and the credential origins.
     pub(crate) origins: Vec<Origin>,
     /// The headers of the client's authentication.
     pub(crate) sensitive_names: Vec<HeaderName>,

@@ -1,13 +1,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What bounds the retries of a client, whatever its strategy: a token bucket.
+/// A token bucket that bounds the retries of a client, whatever its strategy.
 ///
-/// It holds 500 tokens at first, and at most. A retry costs 5; a call that ends well gives 1 back. So in
-/// any stretch of time there are at most 100 retries more than a fifth of the calls, whatever mixture of
-/// answers the server gives.
+/// The bucket begins with 500 tokens, and holds no more. A retry costs 5; a call that ends well returns 1. So in any
+/// stretch of time there are at most 100 retries more than a fifth of the calls, whatever mixture of responses the
+/// server gives.
 ///
-/// The AWS SDKs' standard mode, whence the numbers are, gives a retry's cost back when it succeeds. There
-/// a server that fails every other request sees twice the traffic, for ever.
+/// The numbers are those of the AWS SDKs' standard mode. That mode returns a retry's cost when the retry succeeds, so
+/// a server that fails every other request gets twice the traffic, for ever. This bucket does not do so.
 #[derive(Debug)]
 pub(super) struct RetryBudget(AtomicU32);
 
@@ -20,18 +20,18 @@ impl RetryBudget {
         Self(AtomicU32::new(CAPACITY))
     }
 
-    /// Takes what a retry costs, if it is there.
+    /// Takes the cost of a retry. Returns whether the bucket held it.
     pub(super) fn try_withdraw(&self) -> bool {
-        // Nothing is read on the strength of this number, so no ordering is needed.
+        // No other memory depends on this number, so `Relaxed` is enough.
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| tokens.checked_sub(RETRY_COST))
             .is_ok()
     }
 
-    /// Gives back what a call that ended well does.
+    /// Returns a token after a call that ended well.
     pub(super) fn deposit(&self) {
         let more = |tokens: u32| (tokens < CAPACITY).then(|| (tokens + SUCCESS_REFUND).min(CAPACITY));
-        // A full bucket, the usual case, is not written to.
+        // Speed: a full bucket, the usual case, is not written to, so its cache line stays shared.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 }

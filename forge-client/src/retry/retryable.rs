@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::RetryOutcome;
 use crate::HttpClientError;
 
-/// The reasons for which a request gets no answer, as retry strategies distinguish them: see
+/// The reasons for which a request gets no response, as retry strategies distinguish them: see
 /// [`retryable_errors`](crate::ExponentialBackoffRetryStrategy::retryable_errors).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -16,9 +16,9 @@ pub enum RetryableError {
     Connect,
     /// The client could not set up TLS ([`is_tls`](HttpClientError::is_tls)). A later attempt rarely succeeds.
     Tls,
-    /// A connection or an answer did not come in time ([`is_timeout`](HttpClientError::is_timeout)).
+    /// A connection or a response did not come in time ([`is_timeout`](HttpClientError::is_timeout)).
     Timeout,
-    /// The connection was cut, or the answer was not HTTP.
+    /// The connection was cut, or the response was not HTTP.
     Interrupted,
     /// The client sent nothing, because it got no token
     /// ([`authentication_error`](HttpClientError::authentication_error)), and may get one later. Strategies do
@@ -36,8 +36,8 @@ pub(super) struct RetryableOutcomes {
 }
 
 impl RetryableOutcomes {
-    /// The outcomes that may be better in a moment. It is a constant because the end of every call compares with
-    /// it.
+    /// The outcomes after which a later attempt may succeed. Speed: a constant, because the end of every call
+    /// compares with it.
     pub(super) const TRANSIENT: Self = {
         let mut statuses = [0; 16];
         let codes = [408, 429, 500, 502, 503, 504];

@@ -7,15 +7,17 @@ use super::retryable::{RetryableOutcomes, retryable_setters};
 use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setters};
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
-/// Decides whether, and after what delay, a request that failed is sent again. It only decides: the
+/// Decides whether the client sends a failed request again, and after what delay. A strategy only decides: the
 /// client sleeps and sends.
 ///
-/// Some things are not up to a strategy. It is asked only about requests that may be repeated: those of
-/// an idempotent method (RFC 9110 9.2.2), with an `Idempotency-Key`, or of which
-/// [`retry_any_method`](crate::RequestBuilder::retry_any_method) says so, and only where the body can be
-/// sent again. What a server says in `Retry-After` is waited for, if that is longer. And no retry is made
-/// that the client's budget has nothing left for, or that would begin after the call's
-/// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
+/// The client keeps some rules whatever the strategy says:
+///
+/// - It asks the strategy only about requests that it may repeat: those with an idempotent method (RFC 9110 9.2.2),
+///   with an `Idempotency-Key`, or with [`retry_any_method`](crate::RequestBuilder::retry_any_method), and only if it
+///   can send the body again.
+/// - It waits as long as the server asks for in `Retry-After`, if that is longer than the strategy's delay.
+/// - It makes no retry if its budget is used up, or if the retry would begin after the call's
+///   [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
 ///
 /// The client also asks the strategy if it sent nothing because it got no token, and may get one later. The retry
 /// then asks the token source again. If the source has a cool-down, the retry waits for that instead of the
@@ -42,7 +44,7 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait RetryStrategy: Send + Sync + fmt::Debug {
-    /// The delay before retry number `retry` (from 1 on); `None`: the outcome goes to the caller.
+    /// The delay before retry number `retry` (from 1 on); `None`: the caller gets the outcome.
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration>;
 
     /// The former name of [`delay_before_retry`](Self::delay_before_retry), for callers.
@@ -53,8 +55,8 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     }
 
     /// Whether the body of a response with this status and these headers must be read before
-    /// [`delay_before_retry`](Self::delay_before_retry) can decide, up to 64 KiB of it. Default: no. It stays readable for
-    /// the caller either way, who has to wait for it, though: for one that never ends until the time-out.
+    /// [`delay_before_retry`](Self::delay_before_retry) can decide, up to 64 KiB of it. Default: no. The caller can
+    /// read the body either way. But the caller then waits for the body: if it never ends, until the time-out.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -82,8 +84,8 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
         false
     }
 
-    /// A breaker that the client is to ask before it sends anything: see [`CircuitBreakerRetryStrategy`].
-    /// Asked once, when the client is made. Default: none.
+    /// A breaker that the client asks before it sends anything: see [`CircuitBreakerRetryStrategy`]. The builder of
+    /// the client calls this once. Default: none.
     ///
     /// [`CircuitBreakerRetryStrategy`]: crate::CircuitBreakerRetryStrategy
     fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
@@ -91,20 +93,20 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     }
 }
 
-/// What came of a request, as a strategy sees it.
+/// The outcome of a request, as a strategy sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum RetryOutcome<'a> {
-    /// An answer, of any status.
+    /// A response of any status.
     Response(ExaminedResponse<'a>),
-    /// No answer came: the client could not connect, the answer did not come in time, or the connection was cut.
+    /// No response came: the client could not connect, the response did not come in time, or the connection was cut.
     /// Or the client sent nothing, because it got no token
     /// ([`authentication_error`](HttpClientError::authentication_error)) and may get one later.
     Error(&'a HttpClientError),
 }
 
 impl<'a> RetryOutcome<'a> {
-    /// The status, if there was an answer.
+    /// The status, if there was a response.
     #[must_use]
     pub fn status_code(&self) -> Option<StatusCode> {
         match self {
@@ -113,7 +115,7 @@ impl<'a> RetryOutcome<'a> {
         }
     }
 
-    /// The headers, if there was an answer.
+    /// The headers, if there was a response.
     #[must_use]
     pub fn headers(&self) -> Option<&'a HeaderMap> {
         match self {
@@ -122,9 +124,8 @@ impl<'a> RetryOutcome<'a> {
         }
     }
 
-    /// Whether it may be better in a moment: status 408, 429, 500, 502, 503 or 504, no connection, no
-    /// answer in time, an exchange that was cut, or a [transient](forge_core::AuthenticationError::is_transient)
-    /// lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
+    /// Whether a later attempt may succeed: status 408, 429, 500, 502, 503 or 504, no connection, no response in
+    /// time, an interrupted exchange, or a [transient](forge_core::AuthenticationError::is_transient) lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         RetryableOutcomes::TRANSIENT.contains(self)
@@ -138,7 +139,7 @@ impl<'a> RetryOutcome<'a> {
     }
 }
 
-/// Retries nothing: what a client does that is told nothing else.
+/// Retries nothing. This is the default of a client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoRetryStrategy;
 

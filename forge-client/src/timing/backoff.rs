@@ -8,7 +8,8 @@ pub(crate) struct Backoff {
     pub(crate) base_delay: Duration,
     pub(crate) max_delay: Duration,
     pub(crate) multiplier: f64,
-    /// Draws each delay from its upper half, so that many who failed together do not come back together.
+    /// Whether each delay is drawn at random from its upper half. So clients that failed together do not come back
+    /// together.
     pub(crate) jitter: bool,
 }
 
@@ -23,7 +24,7 @@ impl Backoff {
     }
 }
 
-/// How long to wait until the back-off of a token source is over.
+/// The wait until the back-off of a token source is over.
 pub(crate) fn until_over(back_off: Duration) -> Duration {
     if back_off.is_zero() { back_off } else { back_off.saturating_add(MAX_CLOCK_TICK) }
 }

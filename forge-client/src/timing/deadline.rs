@@ -5,8 +5,8 @@ use futures_util::future::Either;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-/// What comes of this by then. What is there at once comes also when it is late.
-// An `async fn` would hold the future twice.
+/// Awaits a future until the deadline. A future that is ready at once wins, also after the deadline.
+// Speed: not an `async fn`, which would hold the future twice.
 pub(crate) fn within<F: Future>(
     deadline: Option<Instant>,
     future: F,

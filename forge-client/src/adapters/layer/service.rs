@@ -42,7 +42,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The one that is ready goes with the request; its clone has yet to be asked.
+        // Order: only `self.inner` was polled ready, so the request takes it, and its clone stays here.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
         Box::pin(send(ready, Arc::clone(&self.guard), self.copy.clone(), request))
@@ -83,7 +83,7 @@ where
         let (Some(delay), Some(spare)) = (replay.map_err(AuthServiceError::Authentication)?, spare) else {
             return Ok(Response::from_parts(answer, content));
         };
-        // A connection that an answer still is on would not be ready.
+        // Order: drop the body first. A connection that still carries a response would not become ready.
         drop(content);
         pause(delay).await;
         poll_fn(|context| service.poll_ready(context)).await.map_err(AuthServiceError::Service)?;

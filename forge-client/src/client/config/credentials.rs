@@ -1,4 +1,4 @@
-//! Settings that say who sends.
+//! Credentials.
 
 use forge_core::Secret;
 
@@ -6,9 +6,8 @@ use super::HttpClientConfigBuilder;
 use crate::auth::{ApiKeyAuth, Auth, BasicAuth, FixedHeader, TokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// A token that never changes (RFC 6750). The token must be printable ASCII and not empty. The last of
-    /// this, [`with_basic_auth`], [`with_token_auth`]
-    /// and [`with_auth`] counts.
+    /// Authenticates with a bearer token that never changes (RFC 6750). The token must be printable ASCII and not empty.
+    /// Of this setting, [`with_basic_auth`], [`with_token_auth`] and [`with_auth`], the last one counts.
     ///
     /// [`with_basic_auth`]: Self::with_basic_auth
     /// [`with_token_auth`]: Self::with_token_auth
@@ -33,7 +32,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(FixedHeader::bearer(&token.into()))
     }
 
-    /// HTTP Basic authentication (RFC 7617). A [`BasicAuth`] has more settings.
+    /// Authenticates with a user name and a password (RFC 7617). A [`BasicAuth`] has more settings.
     ///
     /// ```
     /// use forge_client::HttpClientConfigBuilder;
@@ -48,8 +47,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(BasicAuth::new(username, password))
     }
 
-    /// Tokens from a source, renewed when they are rejected: a [`TokenAuth`] with settings, or just
-    /// the source: a `TokenManager`, any other [`TokenSource`](forge_core::TokenSource), or a provider.
+    /// Authenticates with tokens from a source, and has them renewed after a server rejects them. Takes a [`TokenAuth`]
+    /// with settings, or only the source: a `TokenManager`, any other [`TokenSource`](forge_core::TokenSource), or a
+    /// provider of this project. For a provider of your own, pass `TokenManager::new(provider)`.
     ///
     /// ```no_run
     /// use forge_client::{HttpClient, HttpClientConfigBuilder, TokenAuth};
@@ -63,7 +63,7 @@ impl<T> HttpClientConfigBuilder<T> {
     ///     .build()?;
     /// let client = HttpClient::new(config)?;
     ///
-    /// // The first request has a token fetched, further ones use it, and when it expires it is renewed.
+    /// // The first request fetches a token. Further requests use it, until it expires and is renewed.
     /// let response = client.get("/protected-resource").send().await?;
     /// let response = client.get("/another-resource").send().await?;
     /// # Ok(())
@@ -73,8 +73,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(auth.into())
     }
 
-    /// Authentication of any kind: a [`TokenAuth`], [`ApiKeyAuth`] or [`BasicAuth`], several of them as a
-    /// [`CompositeAuth`](crate::CompositeAuth), or an [`AuthHook`](crate::AuthHook) of one's own.
+    /// Authenticates in any way: with a [`TokenAuth`], an [`ApiKeyAuth`] or a [`BasicAuth`], with several of them as a
+    /// [`CompositeAuth`](crate::CompositeAuth), or with an [`AuthHook`](crate::AuthHook) of your own.
     pub fn with_auth(mut self, auth: impl Into<Auth>) -> Self {
         self.auth = Some(auth.into());
         self
@@ -85,7 +85,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(auth)
     }
 
-    /// An API key in the header `X-API-Key`, besides whatever else authenticates: printable ASCII, and not empty.
+    /// Sends an API key in the header `X-API-Key`, besides other authentication. The key must be printable ASCII and not
+    /// empty.
     ///
     /// ```
     /// use forge_client::HttpClientConfigBuilder;
@@ -101,7 +102,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// An API key in a header of this name.
+    /// Sends an API key in the header of this name.
     ///
     /// ```
     /// use forge_client::HttpClientConfigBuilder;
@@ -117,7 +118,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Accepts that the client's credentials go over plain `http` to other machines, so that anybody on the
+    /// Accepts that the client's credentials go over plain `http` to other machines, so that others on the
     /// network path can read them. The setting only silences the warning that
     /// [`build`](HttpClientConfigBuilder::build) logs.
     pub fn with_plain_http_credentials(mut self) -> Self {
@@ -125,7 +126,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// One more origin (scheme, host, port of this URL) that may see the client's credentials.
+    /// Adds an origin (scheme, host, port of this URL) that may see the client's credentials.
     pub fn with_credential_origin(mut self, url: impl Into<String>) -> Self {
         self.credential_origins.push(url.into());
         self

@@ -43,7 +43,7 @@ impl HttpClientConfig {
     }
 
     /// How many [redirects](crate::HttpClientConfigBuilder::with_max_redirects) a call follows at most; `None`:
-    /// it follows none, and the caller gets the redirect as an answer.
+    /// it follows none, and the caller gets the redirect as a response.
     #[must_use]
     pub fn max_redirects(&self) -> Option<u32> {
         self.0.max_redirects

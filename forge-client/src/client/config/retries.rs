@@ -1,4 +1,4 @@
-//! Settings of retries.
+//! Retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,12 @@ use crate::CircuitBreaker;
 use crate::retry::{ExponentialBackoffRetryStrategy, RetryStrategy};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// Retries what is [transient](crate::RetryOutcome::is_transient) up to so many times, after delays
-    /// that grow: an [`ExponentialBackoffRetryStrategy`] with its defaults otherwise.
+    /// Retries [transient](crate::RetryOutcome::is_transient) failures at most this many times, after delays that grow: an
+    /// [`ExponentialBackoffRetryStrategy`] whose other settings have their defaults.
     ///
-    /// Only what may be repeated is: see [`RetryStrategy`] for what stands above any strategy. All
-    /// clones of a client draw on one budget. It allows for 100 retries at first, each call that ends
-    /// well brings back a fifth of one, and 100 is the most that it holds: so a server that is down is
-    /// not sent a multiple of its traffic.
+    /// The client retries only requests that it may repeat: see [`RetryStrategy`] for the rules that no strategy can
+    /// change. All clones of a client share one budget of 100 retries. Each call that ends well returns a fifth of a
+    /// retry to it. So a server that is down does not get a multiple of its usual traffic.
     ///
     /// ```
     /// use forge_client::HttpClient;
@@ -26,15 +25,15 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_retry_strategy(ExponentialBackoffRetryStrategy::new().max_retries(max_retries))
     }
 
-    /// Whether and when a request that failed is sent again. Default: never. The last of this and
-    /// [`with_retry`](Self::with_retry) counts.
+    /// Decides whether and when the client sends a failed request again. Default: never. Of this setting and
+    /// [`with_retry`](Self::with_retry), the last one counts.
     pub fn with_retry_strategy(mut self, strategy: impl RetryStrategy + 'static) -> Self {
         self.settings.retry_strategy = Some(Arc::new(strategy));
         self
     }
 
-    /// The longest that a retry waits because a server says so (`Retry-After`). One that asks for more
-    /// is asked again after this. Default: 60 s.
+    /// The maximum time that a retry waits because the server asks for it (`Retry-After`). If the server asks for more,
+    /// the client retries after this time. Default: 60 s.
     pub fn with_max_retry_after(mut self, delay: Duration) -> Self {
         self.settings.wait_limits.retry_after = delay;
         self
@@ -50,9 +49,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Asked before each request, also for retries, replays and redirects: while the circuit of an origin
-    /// is open, nothing is sent there ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)).
-    /// Several clients may share one. Default: none.
+    /// Asks this breaker before each request, also before retries, replays and hops of redirects. While the circuit of an
+    /// origin is open, the client sends nothing there
+    /// ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)). Several clients may share a breaker. Default: none.
     ///
     /// ```
     /// use forge_client::{CircuitBreaker, HttpClient};

@@ -1,4 +1,4 @@
-//! Settings of connections, and of how they are used.
+//! Connections, time-outs and redirects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use reqwest::ClientBuilder;
 use super::HttpClientConfigBuilder;
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// How long each attempt may take, reading its body included; more than nothing. Default: 30 s.
+    /// How long each attempt may take, with the reading of its body. Must be more than zero. Default: 30 s.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.check_timeout("timeout", timeout);
         self.settings.timeout = timeout;
         self
     }
 
-    /// How long a call may take in all, and more than nothing: waiting for tokens, every attempt, back-offs,
-    /// redirects, and reading the response's body. A back-off that would leave no time is not begun: the
-    /// last outcome goes to the caller. Default: no bound.
+    /// How long a whole call may take: the waits for tokens, all attempts, back-offs and redirects, and the reading of the
+    /// body. Must be more than zero. The client begins no back-off that would leave no time: the caller gets the last
+    /// outcome. Default: no limit.
     pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.check_timeout("total_timeout", timeout);
         self.settings.total_timeout = Some(timeout);
         self
     }
 
-    /// How long connecting may take, and more than nothing. Default: 10 s.
+    /// How long connecting may take. Must be more than zero. Default: 10 s.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.check_timeout("connect_timeout", timeout);
         self.settings.connect_timeout = timeout;
         self
     }
 
-    /// Whether redirects are followed. Default: yes. Where not, they go to the caller as they came.
+    /// Whether the client follows redirects. Default: yes. If not, the caller gets the redirect as a response.
     pub fn with_redirects(self, follow: bool) -> Self {
         let limit = self.settings.max_redirects.unwrap_or(10);
         self.redirects(follow.then_some(limit))
@@ -49,15 +49,15 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// How many connections that nobody uses are kept for each host. It does not bound how many are in
-    /// use. Default: any number.
+    /// How many unused connections the client keeps for each host. This does not limit the connections in use. Default:
+    /// any number.
     pub fn with_pool_max_idle_per_host(mut self, connections: usize) -> Self {
         self.settings.pool_max_idle_per_host = Some(connections);
         self
     }
 
-    /// The most bytes of a body that [`bytes`], [`text`] and [`json`] keep in memory; more is an error.
-    /// What is read piece by piece is not bounded. Default: 64 MiB.
+    /// The maximum length in bytes of a body that [`bytes`], [`text`] and [`json`] keep in memory. A longer body is an
+    /// error. There is no limit for bodies that the caller reads piece by piece. Default: 64 MiB.
     ///
     /// [`bytes`]: crate::HttpResponse::bytes
     /// [`text`]: crate::HttpResponse::text

@@ -1,4 +1,4 @@
-//! What else is masked where a whole request is shown, not told of.
+//! What a `curl` command line masks: it shows a whole request, while the log describes one.
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
@@ -9,7 +9,7 @@ use crate::body::Part;
 use crate::origin::Trust;
 
 impl Mask {
-    /// With its query, as far as the names in there are harmless.
+    /// The URL with its query, in which values with sensitive names are masked.
     pub(crate) fn url(&self, url: &Url) -> String {
         let mut shown = url.clone();
         if let Some(query) = url.query() {
@@ -28,7 +28,7 @@ impl Mask {
         self.header(name, value, url, trust).unwrap_or_else(|| MASKED.to_owned())
     }
 
-    /// A body of which the names tell what is secret: JSON, or a form.
+    /// A body in which names tell which values are secret: JSON, or a form.
     pub(crate) fn known_body(&self, content_type: Option<&HeaderValue>, body: &[u8]) -> Option<String> {
         BodyKind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
     }

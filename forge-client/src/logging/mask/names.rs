@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use super::fields::Pair;
 use crate::origin::Trust;
 
-/// Which names say that a value is secret.
+/// The names whose values are secret.
 pub(super) struct SensitiveNames(Arc<[String]>);
 
 impl SensitiveNames {
-    /// With these, [normalized], besides those that are known.
+    /// The built-in names, and these [normalized] ones.
     pub(super) fn new(keys: Arc<[String]>) -> Self {
         Self(keys)
     }
@@ -42,12 +42,12 @@ impl SensitiveNames {
     }
 }
 
-/// Which of the fields that stand side by side are secret: by their names, and by what the others say.
+/// The fields of one object or form. Their names, and sometimes their neighbours, tell which of them are secret.
 pub(super) struct Siblings<'a> {
     names: &'a SensitiveNames,
-    /// Parameters of OAuth, of which `state` is a secret (RFC 6749 10.12).
+    /// Whether these are parameters of OAuth, among which `state` is a secret (RFC 6749 10.12).
     are_of_oauth: bool,
-    /// One says that the one called `value` is secret: `{"name":"password","value":"…"}`.
+    /// Whether one field says that the field `value` is secret: `{"name":"password","value":"…"}`.
     name_a_secret: bool,
 }
 

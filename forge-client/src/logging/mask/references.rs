@@ -2,7 +2,7 @@ use url::Url;
 
 use crate::origin::without_query;
 
-/// A text in which references, absolute or relative, stand without user-info, query and fragment.
+/// The text, in which absolute and relative references lose user-info, query and fragment.
 pub(super) fn without_queries(text: &str) -> String {
     if let Ok(mut url) = Url::parse(text)
         && url.has_host()
@@ -19,7 +19,7 @@ pub(super) fn without_queries(text: &str) -> String {
         .collect()
 }
 
-/// What cannot stand in a URL (RFC 3986 appendix C).
+/// Whether a character ends a reference, because no URL contains it (RFC 3986 appendix C).
 fn ends_reference(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '<' | '>')
 }

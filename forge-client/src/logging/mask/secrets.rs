@@ -17,7 +17,7 @@ use super::{MASKED, MAX_SEARCHED};
 use crate::body::BodyContent;
 use crate::origin::{Trust, origin_text};
 
-/// Values that are secret wherever they are, and in whatever form.
+/// The secrets of one or several requests, by their values.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     values: Vec<Zeroizing<String>>,
@@ -181,7 +181,7 @@ impl Secrets {
         }
     }
 
-    /// What is shorter is in every other text.
+    /// Adds a secret. Shorter values than this would be found in many harmless texts.
     fn add(&mut self, secret: &str) {
         if secret.len() >= 6 {
             self.values.push(Zeroizing::new(secret.to_owned()));
@@ -223,7 +223,7 @@ const MAX_UNNAMED: usize = 1_024;
 /// Parameters that are no secret even in a credential, and that the rest of a log is full of (RFC 7616 3.4).
 const PUBLIC: [&str; 3] = ["algorithm", "realm", "uri"];
 
-/// What a `Basic` credential (RFC 7617 2) hides.
+/// The password in a `Basic` credential (RFC 7617 2).
 fn password(credentials: &str) -> Option<Zeroizing<String>> {
     let pair = Zeroizing::new(STANDARD.decode(credentials).ok()?);
     let (_, password) = str::from_utf8(&pair).ok()?.split_once(':')?;
