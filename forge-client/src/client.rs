@@ -76,6 +76,7 @@ impl HttpClient {
     /// let client = HttpClient::builder("https://api.example.com").with_api_key("your-key").build()?;
     /// # Ok::<_, forge_client::HttpClientError>(())
     /// ```
+    #[doc(alias = "create_client")]
     pub fn builder(base_url: impl Into<String>) -> HttpClientBuilder {
         HttpClientBuilder::for_client(base_url)
     }

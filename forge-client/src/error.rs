@@ -18,6 +18,7 @@ use crate::CircuitOpen;
 /// The error shows the path, except when a redirect leads to a path that repeats a secret of the call. If an API takes a
 /// secret in the path (`/bot<token>/…`), log neither the error nor its sources, but the results of the predicates
 /// and of [`status_code`](Self::status_code).
+#[doc(alias = "HttpClientException")]
 pub struct HttpClientError(Box<Inner>);
 
 struct Inner {
@@ -52,6 +53,7 @@ enum ErrorKind {
 
 impl HttpClientError {
     /// Whether a setting or an argument is invalid. The client sent nothing.
+    #[doc(alias = "RequestBuildException")]
     #[must_use]
     pub fn is_builder(&self) -> bool {
         self.0.kind == ErrorKind::Builder
@@ -61,6 +63,7 @@ impl HttpClientError {
     ///
     /// A call also ends so after a 401, if the renewal of the token fails: its error says more than the 401. Only
     /// if the client [cannot send the body again](crate::RequestBuilder::body_stream) does the caller get the 401.
+    #[doc(alias = "AuthenticationException")]
     #[must_use]
     pub fn is_authentication(&self) -> bool {
         self.cause() == ErrorKind::Authentication
@@ -68,18 +71,21 @@ impl HttpClientError {
 
     /// Whether no response came in time: neither in that of an attempt, nor in that of the
     /// [whole call](crate::HttpClientConfigBuilder::with_total_timeout).
+    #[doc(alias = "TimeoutException")]
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.cause() == ErrorKind::Timeout
     }
 
     /// Whether the client could not connect. Failures of TLS are among these errors.
+    #[doc(alias = "ConnectionException")]
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.cause(), ErrorKind::Connect | ErrorKind::Tls)
     }
 
     /// Whether the TLS handshake failed, for example because no trusted authority signed the certificate.
+    #[doc(alias = "SSLException")]
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.cause() == ErrorKind::Tls
@@ -99,6 +105,7 @@ impl HttpClientError {
 
     /// Whether the error is from [`error_for_status`](crate::HttpResponse::error_for_status) or
     /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body).
+    #[doc(alias = "HttpStatusException")]
     #[must_use]
     pub fn is_status(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Status(_))
@@ -107,6 +114,7 @@ impl HttpClientError {
     /// Whether retries brought no response, or no token. The [`source`](Error::source) is the error of the last
     /// attempt. The other predicates answer for that error: [`is_timeout`](Self::is_timeout),
     /// [`is_connect`](Self::is_connect), …
+    #[doc(alias = "MaxRetryException")]
     #[must_use]
     pub fn is_max_retries(&self) -> bool {
         matches!(self.0.kind, ErrorKind::MaxRetries(_))
@@ -137,6 +145,7 @@ impl HttpClientError {
     }
 
     /// Whether the response's body could not be parsed, as JSON for example.
+    #[doc(alias = "ResponseParseException")]
     #[must_use]
     pub fn is_parse(&self) -> bool {
         self.0.kind == ErrorKind::Parse
@@ -178,6 +187,7 @@ impl HttpClientError {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "response_body")]
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
         self.0.body.as_deref()

@@ -1,14 +1,35 @@
-//! An HTTP client that sends each request with the right credential, to the right host, once.
+//! The HTTP client of `requestforge`. It sends each request with the right credential to the right origin, and nowhere
+//! else. After a 401 it has the token renewed and replays the request.
+//!
+//! Applications depend on `requestforge`, which shows this crate together with the token managers. Depend on
+//! `forge-client` directly if your tokens come from a [`TokenSource`](forge_core::TokenSource) of your own and you need no
+//! OAuth 2.0.
 //!
 //! ```no_run
 //! use forge_client::HttpClient;
 //! # async fn run(source: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
-//! let client = HttpClient::builder("https://api.example.com").with_token_auth(source).build()?;
+//! let client = HttpClient::builder("https://api.example.com").with_token_auth(source).with_retry(3).build()?;
 //! let response = client.get("/users").send().await?;
 //! println!("{}", response.text().await?);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! | to | see |
+//! | --- | --- |
+//! | make a client, and send requests | [`HttpClient`], [`HttpClientConfigBuilder`], [`RequestBuilder`] |
+//! | authenticate with tokens, a key, a login or a signature | [`TokenAuth`], [`ApiKeyAuth`], [`BasicAuth`], [`AuthHook`], [`CompositeAuth`] |
+//! | retry, and stop requests to a failing server | [`RetryStrategy`], [`CircuitBreaker`] |
+//! | see or change each request | [`RequestHook`], [`ResponseHook`], [`ErrorHook`], [`Logging`] |
+//! | authenticate in another client than this one | `AuthMiddleware` (feature `middleware`), `AuthLayer` (feature `tower`), [`AuthSession`] |
+//! | call it without `async` | `blocking` (feature `blocking`) |
+//!
+//! # Limits
+//!
+//! - The client is built on `reqwest` and runs on tokio.
+//! - It has no cookie store and no cache. It decompresses responses only if you turn that on in `reqwest`.
+//! - Retries and replays need a body that can be sent again: a stream is sent once.
+//! - One circuit breaker and one retry budget belong to one process. Processes share tokens, but not these.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -23,6 +23,7 @@ use super::plan::AuthPlan;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CompositeAuthHook")]
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CompositeAuth {

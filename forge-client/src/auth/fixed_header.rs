@@ -19,6 +19,7 @@ use super::plan::AuthPart;
 /// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
+#[doc(alias = "ApiKeyAuthHook")]
 #[derive(Clone)]
 #[must_use]
 pub struct ApiKeyAuth(FixedHeader);
@@ -32,6 +33,7 @@ pub struct ApiKeyAuth(FixedHeader);
 /// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
+#[doc(alias = "BasicAuthHook")]
 #[derive(Clone)]
 #[must_use]
 pub struct BasicAuth(FixedHeader);

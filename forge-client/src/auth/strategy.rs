@@ -53,6 +53,7 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
 /// # }
 /// # run(forge_core::StaticTokenSource::new(forge_core::TokenData::new("t")).unwrap()).unwrap();
 /// ```
+#[doc(alias = "NoAuthRetryStrategy")]
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleAuthRetryStrategy {
     schedule: RepeatSchedule<Duration>,
@@ -147,6 +148,7 @@ type Condition = Arc<dyn Fn(&ExaminedResponse<'_>) -> bool + Send + Sync>;
 
 impl ConditionalAuthRetryStrategy {
     /// Replays once and without a delay, if the closure returns `true`.
+    #[doc(alias = "should_retry_func")]
     #[must_use]
     pub fn new(condition: impl Fn(&ExaminedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
         let schedule = RepeatSchedule { max_retries: 1, delays: Duration::ZERO };

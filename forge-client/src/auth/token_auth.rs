@@ -32,6 +32,7 @@ use super::{AuthRequest, AuthRetryStrategy, SimpleAuthRetryStrategy};
 ///     .auth_retry_strategy(SimpleAuthRetryStrategy::new().max_retries(2));
 /// # Ok::<_, forge_core::AuthenticationError>(())
 /// ```
+#[doc(alias = "TokenAuthHook")]
 #[derive(Clone)]
 #[must_use]
 pub struct TokenAuth {

@@ -17,6 +17,7 @@ use crate::retry::{IDEMPOTENCY_KEY, is_blank};
 use crate::{Curl, HttpClientError, HttpResponse};
 
 /// Builds a request, which [`send`](Self::send) sends. The first mistake in it is the error of `send`.
+#[doc(alias = "HttpRequest")]
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Arc<ClientCore>,
@@ -73,6 +74,7 @@ impl RequestBuilder {
     }
 
     /// Appends pairs, a map or a struct to the query.
+    #[doc(alias = "params")]
     pub fn query<T: Serialize + ?Sized>(self, query: &T) -> Self {
         self.with(|parts| {
             let mut pairs = parts.url.query_pairs_mut();
@@ -103,6 +105,7 @@ impl RequestBuilder {
     }
 
     /// Sets the body, encoded as JSON. Of several bodies the last one counts, with its content type.
+    #[doc(alias = "json_data")]
     pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
         self.with(|parts| {
             let encoded = serde_json::to_vec(body)
@@ -139,6 +142,7 @@ impl RequestBuilder {
     /// client.put("/reports/q3").multipart(form)
     /// # }
     /// ```
+    #[doc(alias = "files")]
     pub fn multipart(self, form: Form) -> Self {
         let client = Arc::clone(&self.client);
         self.with(|parts| {

@@ -141,6 +141,7 @@ impl HttpResponse {
     /// The connection was cut, the body did not come in time, or it is larger than the client's
     /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body)
     /// ([`is_body_too_large`](HttpClientError::is_body_too_large)).
+    #[doc(alias = "content")]
     pub async fn bytes(mut self) -> Result<Bytes, HttpClientError> {
         self.whole().await
     }

@@ -34,6 +34,7 @@ use super::{HookResult, OutgoingRequest, RequestHook};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CorrelationIdHook")]
 #[derive(Clone)]
 pub struct CorrelationId {
     header_name: HeaderName,

@@ -91,6 +91,7 @@ impl RateLimit {
 ///
 /// It is that of the response that the caller gets: the newest word. A response before it, such as a 429 that
 /// was retried, leaves nothing behind; its `Retry-After` was heeded by the retry.
+#[doc(alias = "RateLimitResponseHook")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateLimitReader;
 

@@ -101,7 +101,7 @@ fn an_answer_is_told_in_one_line() {
         }
     });
     let expected = [("INFO", 200), ("INFO", 302), ("WARN", 404), ("WARN", 503)].map(|(level, status)| {
-        format!("{level} message=answered method=POST url=\"https://a.example/x\" attempt=2 status={status} elapsed_ms=12.0")
+        format!("{level} message=response received method=POST url=\"https://a.example/x\" attempt=2 status={status} elapsed_ms=12.0")
     });
     assert_eq!(lines, expected);
 }
@@ -113,7 +113,7 @@ fn a_failure_is_told_with_its_causes() {
         begin(&complete(), Some(r#"{"a":1}"#)).unwrap().log_error(&error, Duration::ZERO);
     });
     assert_eq!(lines.len(), 1);
-    for part in ["WARN message=no answer", "a hook stopped the call", "request_body=\"{\\\"a\\\":1}\""] {
+    for part in ["WARN message=no response", "a hook stopped the call", "request_body=\"{\\\"a\\\":1}\""] {
         assert!(lines[0].contains(part), "{part} in {lines:?}");
     }
 }
@@ -126,7 +126,7 @@ fn inv16_headers_and_bodies_are_told_if_asked_for_and_masked() {
     });
     assert_eq!(
         lines.iter().map(|line| timeless(line)).collect::<Vec<_>>(),
-        ["INFO message=answered method=POST url=\"https://a.example/x\" attempt=2 status=200 \
+        ["INFO message=response received method=POST url=\"https://a.example/x\" attempt=2 status=200 \
          request_headers=\"content-type: \\\"application/json\\\", x-api-key: ***\" \
          request_body=\"{\\\"a\\\":1,\\\"password\\\":\\\"***\\\"}\" \
          response_headers=\"content-type: \\\"application/json\\\", x-echo: ***\"",]

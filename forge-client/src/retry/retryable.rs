@@ -136,6 +136,7 @@ macro_rules! retryable_setters {
         ///     .retryable_errors([RetryableError::Connect])
         ///     .retryable_status_codes([]);
         /// ```
+        #[doc(alias = "retryable_exceptions")]
         #[must_use]
         pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = $crate::RetryableError>) -> Self {
             self.retryable = self.retryable.with_errors(errors);

@@ -113,6 +113,7 @@ impl<T> HttpClientConfigBuilder<T> {
     ///     .build()?;
     /// # Ok::<_, forge_client::HttpClientError>(())
     /// ```
+    #[doc(alias = "with_api_key_auth")]
     pub fn with_api_key_header(mut self, key: impl Into<Secret>, header_name: &str) -> Self {
         self.api_key = Some(ApiKeyAuth::new(key).header_name(header_name));
         self

@@ -18,12 +18,14 @@ impl HttpClientConfig {
 
     /// The [headers of every request](crate::HttpClientConfigBuilder::with_header), without those that
     /// authenticate. A value may still be a secret, and the `Debug` of a `HeaderMap` shows it.
+    #[doc(alias = "default_headers")]
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.0.default_headers
     }
 
     /// How long an [attempt](crate::HttpClientConfigBuilder::with_timeout) may take.
+    #[doc(alias = "default_timeout")]
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.0.timeout

@@ -39,6 +39,7 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// How many redirects a call follows at most; one more is an error. Default: 10.
+    #[doc(alias = "max_redirects")]
     pub fn with_max_redirects(self, limit: u32) -> Self {
         self.redirects(Some(limit))
     }
@@ -51,6 +52,8 @@ impl<T> HttpClientConfigBuilder<T> {
 
     /// How many unused connections the client keeps for each host. This does not limit the connections in use. Default:
     /// any number.
+    #[doc(alias = "with_pool_maxsize")]
+    #[doc(alias = "with_pool_connection")]
     pub fn with_pool_max_idle_per_host(mut self, connections: usize) -> Self {
         self.settings.pool_max_idle_per_host = Some(connections);
         self
@@ -73,6 +76,7 @@ impl<T> HttpClientConfigBuilder<T> {
     /// counts. The time-out is [`with_timeout`](Self::with_timeout)'s. Redirects, retries and referer stay off
     /// there: this client follows redirects itself, and sends no referer. Default headers set there go to every
     /// origin, and nothing checks them.
+    #[doc(alias = "with_verify_ssl")]
     pub fn with_http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
