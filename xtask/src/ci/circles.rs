@@ -51,7 +51,7 @@ pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
     if offenders.is_empty() { Ok(()) } else { Err(offenders.join("\n").replace(&root, "")) }
 }
 
-/// What is wrong with the circles of a crate.
+/// The offences in the circles of a crate.
 fn judge(name: &str, uses: &Uses, allowed: &[Circle]) -> Vec<String> {
     let name = name.replace('_', "-");
     let allowed: Vec<BTreeSet<&str>> = allowed

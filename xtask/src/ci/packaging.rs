@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     /// A crate of this workspace in all that the check looks at, with some fields changed.
-    fn package(changes: Value) -> Package {
+    fn package(changes: &Value) -> Package {
         let mut package = json!({
             "name": "forge-x", "version": "0.1.0", "id": "forge-x", "dependencies": [], "targets": [],
             "features": {}, "manifest_path": concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"),
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_a_published_crate_lacks_is_named() {
-        assert_eq!(missing(&package(json!({}))), [""; 0]);
+        assert_eq!(missing(&package(&json!({}))), [""; 0]);
         for (changes, expected) in [
             (json!({ "description": null }), "a description"),
             (json!({ "license": null }), "a license"),
@@ -91,9 +91,9 @@ mod tests {
             (json!({ "readme": "GONE.md" }), "a readme"),
             (json!({ "metadata": { "docs": { "rs": {} } } }), "rustdoc-args for docs.rs"),
         ] {
-            assert_eq!(missing(&package(changes)), [expected]);
+            assert_eq!(missing(&package(&changes)), [expected]);
         }
         let elsewhere = json!({ "manifest_path": concat!(env!("CARGO_MANIFEST_DIR"), "/src/Cargo.toml") });
-        assert_eq!(missing(&package(elsewhere)), ["a readme", "LICENSE-APACHE", "LICENSE-MIT"]);
+        assert_eq!(missing(&package(&elsewhere)), ["a readme", "LICENSE-APACHE", "LICENSE-MIT"]);
     }
 }
