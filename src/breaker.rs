@@ -9,8 +9,8 @@
 //! let client = HttpClient::builder("https://api.example.com")
 //!     .with_circuit_breaker(breaker.clone()) // clones share their circuits
 //!     .build()?;
-//! assert_eq!(breaker.state("https://api.example.com"), CircuitState::Closed);
-//! # Ok::<_, requestforge::HttpClientError>(())
+//! assert_eq!(breaker.state("https://api.example.com")?, CircuitState::Closed);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
 pub use forge_client::{CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};

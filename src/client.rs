@@ -1,16 +1,19 @@
-//! The types around an [`HttpClient`](crate::HttpClient): builders, requests, bodies.
+//! The types around an [`HttpClient`](crate::HttpClient): builders, requests and bodies.
 //!
 //! ```
-//! use futures_util::StreamExt;
+//! use std::time::Duration;
 //! use requestforge::HttpClient;
+//! use requestforge::client::RequestBuilder;
+//!
+//! /// What several calls have in common.
+//! fn traced(request: RequestBuilder) -> RequestBuilder {
+//!     request.header("x-team", "billing").timeout(Duration::from_secs(2))
+//! }
 //!
 //! # async fn run() -> Result<(), requestforge::HttpClientError> {
 //! let client = HttpClient::builder("https://api.example.com").build()?;
-//! let requests = ["/users/1", "/users/2"].map(|path| client.get(path));
-//! let mut responses = client.request_many(requests).max_workers(5).send();
-//! while let Some((index, response)) = responses.next().await {
-//!     println!("{index}: {}", response?.status_code());
-//! }
+//! let response = traced(client.get("/users/1")).send().await?;
+//! println!("{}", response.status_code());
 //! # Ok(())
 //! # }
 //! ```

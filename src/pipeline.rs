@@ -6,7 +6,7 @@
 //! use requestforge::{BodyTokenFetcher, TokenFetchPipeline};
 //!
 //! let session = BodyTokenFetcher::builder("session", "https://auth.example.com", "/session")
-//!     .method(HttpMethod::Put)
+//!     .method(HttpMethod::Get)
 //!     .token_field("/data/session")
 //!     .build()?;
 //! let pipeline = TokenFetchPipeline::builder().step(session).cache_key_prefix("crm").build()?;
@@ -15,6 +15,6 @@
 //! ```
 
 pub use forge_pipeline::{
-    HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder, InBody, InHeader, RequestValue,
+    HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder, InBody, InHeader, RequestValue, SharedSteps,
     TokenFetchPipelineBuilder,
 };

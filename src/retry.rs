@@ -19,7 +19,7 @@ struct Overload;
 impl RetryStrategy for Overload {
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         let RetryOutcome::Response(response) = outcome else { return None };
-        (retry <= 2 && response.status == 503).then_some(Duration::from_secs(1))
+        (retry <= 2 && response.status_code() == 503).then_some(Duration::from_secs(1))
     }
 }
 

@@ -30,6 +30,10 @@
 //!         tokens.remove(key);
 //!         Ok(())
 //!     }
+//!
+//!     async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+//!         Ok(self.get(key).await?.is_some())
+//!     }
 //! }
 //! # drop(MyStorage::default());
 //! ```
