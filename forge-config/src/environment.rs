@@ -34,7 +34,7 @@ impl ServiceConfig {
             let names = variables.iter().map(|name| (*name).to_owned()).collect();
             ServiceConfigError::new(None, names, ConfigError::new("variable", expected))
         };
-        let unknown = |name: &str, expected| invalid(&[name], expected).as_unknown_variable();
+        let unknown = |name: &str, expected| invalid(&[name], expected).into_unknown_variable();
         if prefix.is_empty() {
             return Err(invalid(&["prefix"], "what the names of variables begin with".into()));
         }
