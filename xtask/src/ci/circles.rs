@@ -16,7 +16,6 @@ const ALLOWED: &[Circle] = &[
     ("forge-client", &["hooks", "hop", "logging"]),
     ("forge-config", &["credentials", "environment", "service"]),
     ("forge-pipeline", &["builder", "pipeline"]),
-    ("forge-pipeline", &["sharing", "step"]),
     ("forge-storage-encrypted", &["builder", "lease", "storage"]),
     ("forge-storage-memory", &["lease", "storage"]),
     ("forge-storage-redis", &["builder", "lease", "storage"]),
