@@ -92,7 +92,7 @@ pub enum CoolDownPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseOutcome {
-    /// The lease is ours. Read the storage again, unless the lease has [seen](TokenLease::seen) what is there:
+    /// The lease is ours. Read the storage again, unless the lease [reported](TokenLease::take_read) its token:
     /// whoever had it before has probably left a token.
     Held {
         /// How many attempts by whomever have failed in a row so far.
