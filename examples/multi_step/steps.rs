@@ -1,9 +1,10 @@
 //! What a service of yours would do.
 
 use forge_tests::MultiStepServer;
+use requestforge::pipeline::{HttpTokenFetcherBuilder, InBody};
 use requestforge::{
-    Body, BodyTokenFetcher, ConfigError, ContentType, HeaderTokenFetcher, HttpTokenFetcherBuilder,
-    PipelineTokenProvider, TokenData, TokenFetchPipeline, TokenManager,
+    BodyTokenFetcher, ConfigError, ContentType, HeaderTokenFetcher, PipelineTokenProvider, TokenData,
+    TokenFetchPipeline, TokenManager,
 };
 
 /// Each step has the tokens of those that it depends on in its context. The last one is what requests carry.
@@ -38,7 +39,7 @@ pub(super) fn users_of_a_device(server: &MultiStepServer) -> Result<TokenFetchPi
     TokenFetchPipeline::builder().steps([app_token(server).build()?, device_token, user_token]).build()
 }
 
-fn app_token(server: &MultiStepServer) -> HttpTokenFetcherBuilder<Body> {
+fn app_token(server: &MultiStepServer) -> HttpTokenFetcherBuilder<InBody> {
     BodyTokenFetcher::builder("app_token", server.base_url(), "/v1/app/token").request_data([
         ("grant_type", "client_credentials"),
         ("client_id", server.client_id()),
@@ -46,7 +47,7 @@ fn app_token(server: &MultiStepServer) -> HttpTokenFetcherBuilder<Body> {
     ])
 }
 
-fn user_token(server: &MultiStepServer, password: &str) -> HttpTokenFetcherBuilder<Body> {
+fn user_token(server: &MultiStepServer, password: &str) -> HttpTokenFetcherBuilder<InBody> {
     BodyTokenFetcher::builder("user_token", server.base_url(), "/v1/user/token")
         .content_type(ContentType::Json)
         .request_data([("username", server.username()), ("password", password)])

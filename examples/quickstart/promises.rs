@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
+use requestforge::client::HttpClientBuilder;
 use requestforge::reqwest::ClientBuilder;
 use requestforge::{
-    ClientCredentialsTokenProvider, ConfigError, HttpClient, HttpClientBuilder, HttpClientError, TokenAuth,
-    TokenManager,
+    ClientCredentialsTokenProvider, ConfigError, HttpClient, HttpClientError, TokenAuth, TokenManager,
 };
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;

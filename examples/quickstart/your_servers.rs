@@ -10,10 +10,11 @@ use std::time::SystemTime;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, ValueEnum};
+use requestforge::oauth2::OAuthErrorCode;
 use requestforge::reqwest::Url;
 use requestforge::{
     AuthMethod, AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, ConfigError,
-    Credential, HttpClient, HttpClientError, OAuthErrorCode, Secret, TokenManager,
+    Credential, HttpClient, HttpClientError, Secret, TokenManager,
 };
 
 use crate::chain::causes;

@@ -481,7 +481,8 @@ mod tests {
             for chosen in all {
                 let simple = SimpleRetryStrategy::new().retryable_errors([chosen]);
                 let exponential = ExponentialBackoffRetryStrategy::new().retryable_errors([chosen]);
-                let wants = [simple.delay_before_retry(1, &outcome), exponential.retry_after(1, &outcome)];
+                let wants =
+                    [simple.delay_before_retry(1, &outcome), exponential.delay_before_retry(1, &outcome)];
                 assert_eq!(
                     wants.map(|delay| delay.is_some()),
                     [error == chosen; 2],

@@ -46,7 +46,7 @@ pub trait FromEnv: Sized {
     ///
     /// let billing = HttpClient::from_env_with_prefix("BILLING_")?; // BILLING_BASE_URL, …
     /// let search = HttpClient::from_env_with_prefix("SEARCH_")?;
-    /// # Ok::<_, requestforge::ServiceConfigError>(())
+    /// # Ok::<_, requestforge::config::ServiceConfigError>(())
     /// ```
     ///
     /// # Errors

@@ -34,6 +34,8 @@
 //! - Nothing watches the configuration: a changed field takes effect when the program builds a new client. A secret in
 //!   a file may change at any time.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod credentials;
 mod environment;
 mod error;
@@ -51,3 +53,7 @@ pub use error::ServiceConfigError;
 pub use from_env::FromEnv;
 pub use service::ServiceConfig;
 pub use services::Services;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

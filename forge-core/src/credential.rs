@@ -21,7 +21,7 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, Tok
 ///
 /// let credential = Credential::new(TokenData::new("abc"))?;
 /// let mut headers = HeaderMap::new();
-/// credential.apply(&Method::GET, "https://api.example.com/users", &mut headers);
+/// credential.apply(&Method::GET, "https://api.example.com/users", &mut headers)?;
 /// assert_eq!(headers["authorization"], "Bearer abc");
 /// # Ok::<_, forge_core::AuthenticationError>(())
 /// ```
@@ -29,6 +29,7 @@ pub struct Credential {
     token: TokenData,
     id: TokenId,
     header_value: HeaderValue,
+    needs_proof: bool,
     accepted: AtomicBool,
 }
 
@@ -48,7 +49,8 @@ impl Credential {
             return Err(invalid("the token's type contains more than printable ASCII"));
         }
         let header_value = header_value(token.authorization_header())?;
-        Ok(Self { id: token.id(), token, header_value, accepted: AtomicBool::new(false) })
+        let needs_proof = token.token_type().eq_ignore_ascii_case("DPoP");
+        Ok(Self { id: token.id(), token, header_value, needs_proof, accepted: AtomicBool::new(false) })
     }
 
     /// The token.
@@ -75,7 +77,15 @@ impl Credential {
         self.id
     }
 
-    /// The ready value of the `Authorization` header, marked sensitive. Cloning it copies nothing.
+    /// Whether the issuer has bound the token to a key, so that each request must carry a proof that the sender
+    /// holds that key (token type `DPoP`, RFC 9449 5).
+    #[must_use]
+    pub fn needs_proof(&self) -> bool {
+        self.needs_proof
+    }
+
+    /// The ready value of the `Authorization` header, marked sensitive. Cloning it copies nothing. The value is
+    /// not enough for a token that [needs a proof](Self::needs_proof).
     #[must_use]
     pub fn header_value(&self) -> &HeaderValue {
         &self.header_value
@@ -86,9 +96,10 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::InvalidResponse`] where the prefix or the token has characters
-    /// that cannot stand in a header.
+    /// [`AuthenticationErrorKind::InvalidResponse`]: a header cannot contain a character of the prefix or of the
+    /// token. [`AuthenticationErrorKind::Configuration`]: the token [needs a proof](Self::needs_proof).
     pub fn header_value_with_prefix(&self, prefix: &str) -> Result<HeaderValue, AuthenticationError> {
+        self.check_bearer()?;
         header_value(with_prefix(prefix, self.access_token()))
     }
 
@@ -98,43 +109,76 @@ impl Credential {
     /// # Errors
     ///
     /// [`AuthenticationErrorKind::InvalidResponse`]: the token contains a `;`, which would end the cookie, or the
-    /// name contains a character that no header can contain.
+    /// name contains a character that no header can contain. [`AuthenticationErrorKind::Configuration`]: the token
+    /// [needs a proof](Self::needs_proof).
     pub fn cookie_header_value(&self, name: &str) -> Result<HeaderValue, AuthenticationError> {
+        self.check_bearer()?;
         if self.access_token().contains(';') {
             return Err(invalid("the token contains a `;`, which would end the cookie"));
         }
         header_value(self.token.cookie_header(name))
     }
 
-    /// Sets the headers that carry this credential on one request. A Bearer token is one header,
-    /// whatever the request; a sender-constrained one (RFC 9449) is bound to method and URL, hence
-    /// the arguments.
-    pub fn apply(&self, method: &Method, url: &str, headers: &mut HeaderMap) {
+    /// Sets the headers that carry this credential on one request.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationErrorKind::Configuration`]: the token [needs a proof](Self::needs_proof), which depends on
+    /// the method and the URL. The headers stay as they are: without its proof such a token is of no use, and the
+    /// credential never falls back to `Bearer`.
+    pub fn apply(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &mut HeaderMap,
+    ) -> Result<(), AuthenticationError> {
         let _ = (method, url);
-        self.set(headers);
+        self.set(headers)
     }
 
     /// As [`apply`](Self::apply), for a request of the `http` crate whose URI is absolute.
     ///
-    /// Whether its origin may see the credential is for the caller to know.
+    /// The caller decides whether the request's origin may see the credential.
     ///
     /// ```
     /// # fn send(_: http::Request<()>) {}
     /// # let credential = forge_core::Credential::new(forge_core::TokenData::new("abc"))?;
     /// let request = http::Request::get("https://api.example.com/users").body(()).unwrap();
     /// let (mut parts, body) = request.into_parts();
-    /// credential.apply_to(&mut parts);
+    /// credential.apply_to(&mut parts)?;
     /// # assert_eq!(parts.headers["authorization"], "Bearer abc");
     /// send(http::Request::from_parts(parts, body));
     /// # Ok::<_, forge_core::AuthenticationError>(())
     /// ```
-    pub fn apply_to(&self, request: &mut Parts) {
-        // Not by way of `apply`: the text of the URI, which it wants, would be made for nothing.
-        self.set(&mut request.headers);
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn apply_to(&self, request: &mut Parts) -> Result<(), AuthenticationError> {
+        // Not through `apply`, which takes the URI as text: nothing reads that text yet.
+        self.set(&mut request.headers)
     }
 
-    fn set(&self, headers: &mut HeaderMap) {
+    /// Checks that the token can be sent as it is, without a proof.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationErrorKind::Configuration`]: the token [needs a proof](Self::needs_proof).
+    #[doc(hidden)] // for our other crates
+    pub fn check_bearer(&self) -> Result<(), AuthenticationError> {
+        if !self.needs_proof {
+            return Ok(());
+        }
+        let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
+        Err(error.with_message(
+            "the token is bound to a key (DPoP): each request needs a proof, which an `AuthSession` adds",
+        ))
+    }
+
+    fn set(&self, headers: &mut HeaderMap) -> Result<(), AuthenticationError> {
+        self.check_bearer()?;
         headers.insert(AUTHORIZATION, self.header_value.clone());
+        Ok(())
     }
 
     /// Remembers that a request which carried this credential was accepted. A manager renews a
@@ -182,6 +226,29 @@ mod tests {
         assert!(credential.header_value().is_sensitive());
         assert!(credential.header_value_with_prefix("Token").unwrap().is_sensitive());
         assert!(!format!("{credential:?} {:?}", credential.header_value()).contains("canary"));
+    }
+
+    #[test]
+    fn inv28_a_token_that_needs_a_proof_is_set_on_no_request_without_one() {
+        for token_type in ["DPoP", "dpop"] {
+            let credential = Credential::new(TokenData::new("canary").with_token_type(token_type)).unwrap();
+            assert!(credential.needs_proof());
+            let mut request = http::Request::get("https://api.example.com/").body(()).unwrap().into_parts().0;
+            let mut headers = HeaderMap::new();
+            for refused in [
+                credential.apply(&Method::GET, "https://api.example.com/", &mut headers),
+                credential.apply_to(&mut request),
+                credential.header_value_with_prefix("Bearer").map(drop),
+                credential.cookie_header_value("session").map(drop),
+            ] {
+                let error = refused.unwrap_err();
+                assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
+                let text = format!("{error} {error:?}");
+                assert!(text.contains("AuthSession") && !text.contains("canary"), "{text}");
+            }
+            assert!(headers.is_empty() && request.headers.is_empty());
+        }
+        assert!(!Credential::new(TokenData::new("abc")).unwrap().needs_proof());
     }
 
     #[test]

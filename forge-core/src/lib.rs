@@ -12,6 +12,8 @@
 //! | move time in a test | `ManualClock` (feature `test-util`) |
 //! | check a storage of your own | `storage_conformance` (feature `test-util`) |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod auth_verdict;
 mod basic;
 mod cache_key;
@@ -27,6 +29,7 @@ mod fetcher;
 mod header_name;
 mod identity;
 mod loopback;
+mod possession;
 mod provider;
 mod random;
 #[doc(hidden)]
@@ -70,6 +73,7 @@ pub use header_name::{check_cookie_name, check_header_name, is_framing};
 pub use identity::TokenId;
 #[doc(hidden)] // for our other crates
 pub use loopback::is_loopback_host;
+pub use possession::{ClientIdentity, LoadedClientIdentity, NonceStore, ProofOfPossession, ProofRequest};
 pub use provider::{TokenProvider, TokenRequirement};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};
@@ -93,3 +97,10 @@ pub use token_text::{is_token_text, with_prefix};
 
 /// `#[async_trait]`, re-exported for those who implement the traits of this crate.
 pub use async_trait::async_trait;
+
+/// The crates whose types this API shows, in the versions that it uses.
+pub use {chrono, http};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,13 +16,14 @@ use crate::token_text::{is_printable_ascii, is_token_text};
 /// use forge_core::{ResponseFields, TokenData};
 /// use serde_json::json;
 ///
-/// let fields = ResponseFields { access_token: "jwt".into(), ..ResponseFields::default() };
+/// let fields = ResponseFields::default().with_access_token("jwt");
 /// let token = TokenData::from_response(&json!({"jwt": "abc", "tenant": 7}), &fields)?;
 /// assert_eq!(token.access_token(), "abc");
 /// assert_eq!(token.extra()["tenant"], 7);
 /// # Ok::<_, forge_core::InvalidTokenResponse>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResponseFields {
     /// Default: `access_token`.
     pub access_token: Cow<'static, str>,
@@ -66,6 +67,55 @@ impl Default for ResponseFields {
 }
 
 impl ResponseFields {
+    /// Reads the access token from this field.
+    #[must_use]
+    pub fn with_access_token(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.access_token = field.into();
+        self
+    }
+
+    /// Reads the token type from this field.
+    #[must_use]
+    pub fn with_token_type(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.token_type = field.into();
+        self
+    }
+
+    /// Reads the lifetime in seconds from this field.
+    #[must_use]
+    pub fn with_expires_in(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.expires_in = field.into();
+        self
+    }
+
+    /// Reads the refresh token from this field.
+    #[must_use]
+    pub fn with_refresh_token(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.refresh_token = field.into();
+        self
+    }
+
+    /// Reads the scope from this field.
+    #[must_use]
+    pub fn with_scope(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.scope = field.into();
+        self
+    }
+
+    /// Reads the expiry from this field, which holds a moment in this format, instead of reading `expires_in`.
+    #[must_use]
+    pub fn with_expires_at(mut self, field: impl Into<Cow<'static, str>>, format: TimeFormat) -> Self {
+        self.expires_at = Some((field.into(), format));
+        self
+    }
+
+    /// Gives this type to a token whose answer names none.
+    #[must_use]
+    pub fn with_default_token_type(mut self, token_type: impl Into<Cow<'static, str>>) -> Self {
+        self.default_token_type = token_type.into();
+        self
+    }
+
     /// The texts of an answer in the places of the access token and the refresh token, also where it is no
     /// answer of success.
     pub fn tokens_in<'a>(&self, answer: &'a Value) -> impl Iterator<Item = &'a str> {
@@ -419,29 +469,23 @@ mod tests {
 
     #[test]
     fn fields_may_lie_deeper_and_are_not_kept_twice() {
-        let fields = ResponseFields {
-            access_token: "/data/token".into(),
-            expires_in: "/data/life/seconds".into(),
-            refresh_token: "/a~1b".into(),
-            default_token_type: "Token".into(),
-            ..ResponseFields::default()
-        };
+        let fields = ResponseFields::default()
+            .with_access_token("/data/token")
+            .with_expires_in("/data/life/seconds")
+            .with_refresh_token("/a~1b")
+            .with_default_token_type("Token");
         let answer = json!({"data": {"token": "abc", "life": {"seconds": 60}, "tenant": 7}, "a/b": "r"});
         let token = TokenData::from_response_at(&answer, &fields, DateTime::UNIX_EPOCH).unwrap();
         assert_eq!((token.access_token(), token.token_type()), ("abc", "Token"));
         assert_eq!((token.refresh_token(), token.expires_at().unwrap().timestamp()), (Some("r"), 60));
         assert_eq!(Value::from(token.extra().clone()), json!({"data": {"life": {}, "tenant": 7}}));
 
-        let in_lists = ResponseFields {
-            access_token: "/tokens/1".into(),
-            refresh_token: "/tokens/0/r".into(),
-            ..fields
-        };
+        let in_lists = fields.with_access_token("/tokens/1").with_refresh_token("/tokens/0/r");
         let answer = json!({"tokens": [{"r": "refresh"}, "abc", "more"]});
         let token = TokenData::from_response_at(&answer, &in_lists, DateTime::UNIX_EPOCH).unwrap();
         assert_eq!((token.access_token(), token.refresh_token()), ("abc", Some("refresh")));
         assert_eq!(Value::from(token.extra().clone()), json!({"tokens": [{}, null, "more"]}));
-        let fields = ResponseFields { access_token: "/data/token".into(), ..ResponseFields::default() };
+        let fields = ResponseFields::default().with_access_token("/data/token");
 
         let error =
             TokenData::from_response_at(&json!({"data": []}), &fields, DateTime::UNIX_EPOCH).unwrap_err();
@@ -451,8 +495,7 @@ mod tests {
     #[test]
     fn an_expiry_may_be_a_moment() {
         let expiry = |format, value: &Value| {
-            let fields =
-                ResponseFields { expires_at: Some(("until".into(), format)), ..ResponseFields::default() };
+            let fields = ResponseFields::default().with_expires_at("until", format);
             let answer = json!({"access_token": "a", "expires_in": "soon", "until": value});
             TokenData::from_response_at(&answer, &fields, DateTime::UNIX_EPOCH)
                 .map(|token| token.expires_at())

@@ -60,6 +60,8 @@
 //! - Two pipelines of one process that miss a token at the same moment fetch it once each, unless they share their
 //!   steps ([`SharedSteps`]).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod builder;
 mod fetcher;
 mod graph;
@@ -81,3 +83,7 @@ pub use provider::PipelineTokenProvider;
 #[doc(hidden)]
 pub use renamed::*;
 pub use sharing::SharedSteps;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -25,7 +25,8 @@ use crate::step::Step;
 /// A step lives as long as a pipeline that contains it. `SharedSteps` itself keeps no step alive.
 ///
 /// ```
-/// use requestforge::{BodyTokenFetcher, InMemoryTokenStorage, SharedSteps, TokenFetchPipeline};
+/// use requestforge::pipeline::SharedSteps;
+/// use requestforge::{BodyTokenFetcher, InMemoryTokenStorage, TokenFetchPipeline};
 ///
 /// # fn run() -> Result<(), requestforge::ConfigError> {
 /// let app_token = || {

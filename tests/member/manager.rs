@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forge_tests::fleet::{Failure, Outcome, Settings, State, What, name, now};
+use requestforge::oauth2::{Grant, OAuth2TokenProviderBuilder};
+use requestforge::token::{Clock, ClockReading, SystemClock};
 use requestforge::{
-    AuthenticationError, ClientCredentialsTokenProvider, Clock, ClockReading, Credential, Grant,
-    OAuth2TokenProviderBuilder, PasswordGrantTokenProvider, RedisTokenStorage, SystemClock, TokenManager,
-    TokenProvider,
+    AuthenticationError, ClientCredentialsTokenProvider, Credential, PasswordGrantTokenProvider,
+    RedisTokenStorage, TokenManager, TokenProvider,
 };
 
 use crate::steps::Steps;

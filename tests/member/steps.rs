@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use forge_tests::Step;
 use forge_tests::fleet::Settings;
+use requestforge::token::Clock;
 use requestforge::{
-    BodyTokenFetcher, Clock, ContentType, HeaderTokenFetcher, PipelineTokenProvider, RedisTokenStorage,
-    TokenData, TokenFetchPipeline, TokenProvider,
+    BodyTokenFetcher, ContentType, HeaderTokenFetcher, PipelineTokenProvider, RedisTokenStorage, TokenData,
+    TokenFetchPipeline, TokenProvider,
 };
 
 /// Makes pipelines.

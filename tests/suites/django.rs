@@ -6,9 +6,10 @@ mod django_short_lived;
 
 use std::sync::LazyLock;
 
+use requestforge::oauth2::OAuth2TokenProviderBuilder;
 use requestforge::{
-    AuthMethod, ClientCredentialsTokenProvider, HttpClient, OAuth2TokenProviderBuilder,
-    PasswordGrantTokenProvider, TokenAuth, TokenManager, TokenProvider,
+    AuthMethod, ClientCredentialsTokenProvider, HttpClient, PasswordGrantTokenProvider, TokenAuth,
+    TokenManager, TokenProvider,
 };
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
@@ -36,7 +37,7 @@ fn told_by(server: &'static Value, pointer: &str) -> &'static str {
     server.pointer(pointer).and_then(Value::as_str).expect("the server tells of it")
 }
 
-fn confidential() -> OAuth2TokenProviderBuilder<requestforge::ClientCredentials> {
+fn confidential() -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCredentials> {
     ClientCredentialsTokenProvider::builder(
         told("/token_url"),
         told("/clients/confidential/client_id"),
@@ -44,11 +45,11 @@ fn confidential() -> OAuth2TokenProviderBuilder<requestforge::ClientCredentials>
     )
 }
 
-fn password() -> OAuth2TokenProviderBuilder<requestforge::Password> {
+fn password() -> OAuth2TokenProviderBuilder<requestforge::oauth2::Password> {
     password_at(&SERVER)
 }
 
-fn password_at(server: &'static Value) -> OAuth2TokenProviderBuilder<requestforge::Password> {
+fn password_at(server: &'static Value) -> OAuth2TokenProviderBuilder<requestforge::oauth2::Password> {
     PasswordGrantTokenProvider::builder(
         told_by(server, "/token_url"),
         told_by(server, "/clients/password/client_id"),

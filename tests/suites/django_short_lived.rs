@@ -10,9 +10,10 @@ use std::sync::{Arc, LazyLock, Mutex as StdMutex, MutexGuard as StdMutexGuard, P
 use std::time::{Duration, Instant};
 
 use requestforge::reqwest::StatusCode;
+use requestforge::storage::TokenId;
 use requestforge::{
-    AuthenticationError, Credential, HttpClient, HttpClientError, TokenAuth, TokenId, TokenManager,
-    TokenSource, async_trait,
+    AuthenticationError, Credential, HttpClient, HttpClientError, TokenAuth, TokenManager, TokenSource,
+    async_trait,
 };
 use serde_json::Value;
 use tokio::sync::{Barrier, Mutex, MutexGuard};

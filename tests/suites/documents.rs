@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
+use requestforge::auth::ExaminedResponse;
+use requestforge::testing::ManualClock;
 use requestforge::{
     AuthMethod, AuthenticationError, ClientCredentialsTokenProvider, ConditionalAuthRetryStrategy,
-    ExaminedResponse, ExponentialAuthRetryStrategy, HttpClient, HttpClientConfigBuilder, HttpClientError,
-    InMemoryTokenStorage, ManualClock, PasswordGrantTokenProvider, SimpleAuthRetryStrategy, TokenAuth,
-    TokenManager, TokenProvider,
+    ExponentialAuthRetryStrategy, HttpClient, HttpClientConfigBuilder, HttpClientError, InMemoryTokenStorage,
+    PasswordGrantTokenProvider, SimpleAuthRetryStrategy, TokenAuth, TokenManager, TokenProvider,
 };
 use serde_json::Value;
 

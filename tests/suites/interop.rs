@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use forge_tests::{AuthorizationServer, RedisServer};
-use requestforge::storage_conformance::sample_tokens;
+use requestforge::storage::RedisTokenStorageBuilder;
+use requestforge::testing::storage_conformance::sample_tokens;
 use requestforge::{
-    ClientCredentialsTokenProvider, Credential, RedisTokenStorage, RedisTokenStorageBuilder, TokenData,
-    TokenManager, TokenStorage,
+    ClientCredentialsTokenProvider, Credential, RedisTokenStorage, TokenData, TokenManager, TokenStorage,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};

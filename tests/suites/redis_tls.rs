@@ -13,9 +13,10 @@ mod logs;
 use std::time::Duration;
 
 use forge_tests::{Authority, AuthorizationServer, Identity, RedisCluster, RedisSentinel, RedisServer};
+use requestforge::storage::RedisTokenStorageBuilder;
+use requestforge::testing::storage_conformance;
 use requestforge::{
-    ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, StorageError, TokenManager,
-    TokenStorage, storage_conformance,
+    ClientCredentialsTokenProvider, RedisTokenStorage, StorageError, TokenManager, TokenStorage,
 };
 
 use canaries::{Canaries, Canary};

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply, StatusCode};
+use requestforge::testing::ManualClock;
+use requestforge::token::{Clock, SystemClock};
 use requestforge::{
-    ClientCredentialsTokenProvider, Clock, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy,
-    HttpClient, HttpClientError, HttpResponse, InMemoryTokenStorage, ManualClock, SimpleAuthRetryStrategy,
-    SystemClock, TokenAuth, TokenManager,
+    ClientCredentialsTokenProvider, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, HttpClient,
+    HttpClientError, HttpResponse, InMemoryTokenStorage, SimpleAuthRetryStrategy, TokenAuth, TokenManager,
 };
 
 struct World {

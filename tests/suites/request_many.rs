@@ -15,10 +15,11 @@ use std::time::Duration;
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply, RecordedRequest};
 use futures_util::StreamExt;
 use futures_util::task::noop_waker;
+use requestforge::client::RequestBuilder;
 use requestforge::reqwest::multipart::{Form, Part};
 use requestforge::{
-    ApiKeyAuth, ClientCredentialsTokenProvider, HttpClient, RequestBuilder, StaticTokenSource, TokenAuth,
-    TokenData, TokenManager, reqwest,
+    ApiKeyAuth, ClientCredentialsTokenProvider, HttpClient, StaticTokenSource, TokenAuth, TokenData,
+    TokenManager, reqwest,
 };
 
 /// An API whose answers are held back until a test lets them go, and a client of it. Without a token, each

@@ -7,13 +7,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use forge_tests::{AuthorizationServer, Origin, RawReply, StatusCode};
+use requestforge::oauth2::OAuth2TokenProviderBuilder;
+use requestforge::testing::ManualClock;
 use requestforge::{
     AuthMethod, AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider,
-    InMemoryTokenStorage, ManualClock, OAuth2TokenProviderBuilder, PasswordGrantTokenProvider, TokenManager,
-    TokenProvider, async_trait, reqwest,
+    InMemoryTokenStorage, PasswordGrantTokenProvider, TokenManager, TokenProvider, async_trait, reqwest,
 };
 
-fn client(server: &AuthorizationServer) -> OAuth2TokenProviderBuilder<requestforge::ClientCredentials> {
+fn client(
+    server: &AuthorizationServer,
+) -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCredentials> {
     ClientCredentialsTokenProvider::builder(server.token_url(), server.client_id(), server.client_secret())
         .service_name("test")
 }

@@ -6,7 +6,7 @@ mod topology;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use requestforge::TokenId;
+use requestforge::storage::TokenId;
 use serde::{Deserialize, Serialize};
 
 pub use topology::Topology;

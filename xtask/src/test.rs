@@ -129,6 +129,8 @@ fn run_stage(
     if stage.requires(&NEED_REDIS) {
         let leave_out = |why| format!("{why}; or leave this suite out with `--without {name}`");
         command.env(redis::VARIABLE, redis.for_suite().map_err(leave_out)?);
+        // For the example `fleet`, which runs `cargo xtask redis` itself.
+        command.env(redis::KIND_VARIABLE, redis.kind().name());
     }
     if name == interop::SUITE {
         command.env(interop::VARIABLE, interop::python(workspace)?);

@@ -253,9 +253,12 @@ impl BoundTokenAuth {
     ) -> Result<(), AuthenticationError> {
         match &self.header.form {
             Form::TokenType if self.header.name == AUTHORIZATION => {
-                credential.apply(request.method, request.url.as_str(), headers);
+                credential.apply(request.method, request.url.as_str(), headers)?;
             }
-            Form::TokenType => _ = headers.insert(&self.header.name, credential.header_value().clone()),
+            Form::TokenType => {
+                credential.check_bearer()?;
+                headers.insert(&self.header.name, credential.header_value().clone());
+            }
             Form::Prefix(prefix) => {
                 let value = self.header.value(credential, || credential.header_value_with_prefix(prefix))?;
                 headers.insert(&self.header.name, value);

@@ -29,6 +29,13 @@ impl Generation {
     pub fn staleness_limits(&self) -> Option<StalenessLimits> {
         self.staleness_limits
     }
+
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `staleness_limits`")]
+    #[must_use]
+    pub fn freshness(&self) -> Option<StalenessLimits> {
+        self.staleness_limits()
+    }
 }
 
 /// Which [`Generation`] it is. When nobody holds that any more, another one may get the same identity.

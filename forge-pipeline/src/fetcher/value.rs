@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 /// `context.get_token("user_token").map(TokenData::authorization_header)`.
 ///
 /// ```
-/// use requestforge::{RequestValue, SecretSource};
+/// use requestforge::pipeline::RequestValue;
+/// use requestforge::SecretSource;
 ///
 /// let values: [RequestValue; 2] = ["app-id".into(), SecretSource::env("APP_SECRET").into()];
 /// # drop(values);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
-use requestforge::{AuthenticationErrorKind as Kind, OAuthErrorCode};
+use requestforge::AuthenticationErrorKind as Kind;
+use requestforge::oauth2::OAuthErrorCode;
 
 use super::gzip;
 use super::wire::Script;

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use forge_tests::{Origin, RawReply};
 use requestforge::reqwest::ClientBuilder;
+use requestforge::testing::ManualClock;
+use requestforge::token::Clock;
 use requestforge::{
-    AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, Clock, Credential,
-    ManualClock, TokenManager,
+    AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, Credential, TokenManager,
 };
 
 use cases::{Accepted, Answer, Case, Expected, GOOD, Http, Refused};

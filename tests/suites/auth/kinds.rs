@@ -3,10 +3,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_tests::RawReply;
+use requestforge::auth::{AuthHook, AuthRequest};
+use requestforge::client::HttpClientBuilder;
+use requestforge::hooks::OutgoingRequest;
 use requestforge::{
-    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, AuthenticationErrorKind, BasicAuth,
-    CompositeAuth, HttpClient, HttpClientBuilder, HttpClientConfigBuilder, OutgoingRequest,
-    SimpleRetryStrategy, StaticTokenSource, TokenAuth, TokenData, reqwest, token_source_fn,
+    ApiKeyAuth, AuthenticationError, AuthenticationErrorKind, BasicAuth, CompositeAuth, HttpClient,
+    HttpClientConfigBuilder, SimpleRetryStrategy, StaticTokenSource, TokenAuth, TokenData, reqwest,
+    token_source_fn,
 };
 
 use crate::world::{Signed, client, get, last, no_tokens, refused, server, some, tokens, values};

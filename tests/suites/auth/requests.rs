@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forge_tests::RawReply;
+use requestforge::client::RequestBuilder;
 use requestforge::{
-    ApiKeyAuth, AuthenticationError, BasicAuth, HttpClient, HttpClientConfigBuilder, RequestBuilder,
-    TokenAuth, TokenData, TokenManager, TokenProvider, async_trait,
+    ApiKeyAuth, AuthenticationError, BasicAuth, HttpClient, HttpClientConfigBuilder, TokenAuth, TokenData,
+    TokenManager, TokenProvider, async_trait,
 };
 
 use crate::world::{Signed, client, get, last, refused, server, some, tokens, values};

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forge_tests::{Origin, RawReply, RecordedRequest};
+use requestforge::auth::{AuthHook, AuthRequest};
+use requestforge::client::HttpClientBuilder;
 use requestforge::{
-    AuthHook, AuthRequest, AuthenticationError, AuthenticationErrorKind, HttpClient, HttpClientBuilder,
-    TokenData, TokenSource, token_source_fn,
+    AuthenticationError, AuthenticationErrorKind, HttpClient, TokenData, TokenSource, token_source_fn,
 };
 use requestforge::{HttpClientError, HttpResponse};
 

@@ -1,9 +1,9 @@
 //! What is shown and logged.
 
 use forge_tests::{Origin, RawReply};
-use requestforge::{
-    AuthLayer, AuthMiddleware, BasicAuth, ClientCredentialsTokenProvider, TokenAuth, TokenManager,
-};
+use requestforge::middleware::AuthMiddleware;
+use requestforge::tower::AuthLayer;
+use requestforge::{BasicAuth, ClientCredentialsTokenProvider, TokenAuth, TokenManager};
 
 use crate::canaries::{Canaries, Canary};
 use crate::logs;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use requestforge::ManualClock;
+use requestforge::testing::ManualClock;
 
 use crate::world::World;
 

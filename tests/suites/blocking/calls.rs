@@ -166,7 +166,7 @@ fn a_body_that_breaks_off_or_does_not_come_is_an_error() {
 fn what_hooks_left_and_headers_are_there() {
     let (origin, _runtime) = origin(|_| RawReply::ok("").with_header("x-word", "yes"));
     let client = HttpClient::builder(origin.url())
-        .with_request_hook(|request: &mut requestforge::OutgoingRequest<'_>| {
+        .with_request_hook(|request: &mut requestforge::hooks::OutgoingRequest<'_>| {
             request.extensions_mut().insert(HashMap::from([("who", "a hook")]));
         })
         .build()

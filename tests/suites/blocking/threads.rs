@@ -78,7 +78,7 @@ fn a_hook_that_panics_ends_its_own_call_only() {
     let client = requestforge::blocking::HttpClient::builder(world.api.base_url())
         .with_logging(Logging::new())
         .with_token_auth(world.manager.clone())
-        .with_request_hook(|request: &mut requestforge::OutgoingRequest<'_>| {
+        .with_request_hook(|request: &mut requestforge::hooks::OutgoingRequest<'_>| {
             assert!(request.url().path() != "/bad", "a hook's panic");
         })
         .build()

@@ -2,7 +2,8 @@ use std::future::Future;
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply, RecordedRequest};
 use requestforge::blocking::{HttpClient, Tokens};
-use requestforge::{ClientCredentialsTokenProvider, TokenManager, TokenManagerBuilder};
+use requestforge::token::TokenManagerBuilder;
+use requestforge::{ClientCredentialsTokenProvider, TokenManager};
 use tokio::runtime::Runtime;
 
 /// Servers on threads of their own, and a client on none that a runtime has entered.

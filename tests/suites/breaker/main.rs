@@ -12,10 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
+use requestforge::breaker::{CircuitBreakerBuilder, CircuitState};
+use requestforge::client::HttpClientBuilder;
+use requestforge::testing::ManualClock;
+use requestforge::token::Clock;
 use requestforge::{
-    AuthenticationError, AuthenticationErrorKind, CircuitBreaker, CircuitBreakerBuilder,
-    CircuitBreakerRetryStrategy, CircuitState, Clock, HttpClient, HttpClientBuilder, HttpClientError,
-    HttpResponse, ManualClock, SimpleRetryStrategy, TokenData, token_source_fn,
+    AuthenticationError, AuthenticationErrorKind, CircuitBreaker, CircuitBreakerRetryStrategy, HttpClient,
+    HttpClientError, HttpResponse, SimpleRetryStrategy, TokenData, token_source_fn,
 };
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};

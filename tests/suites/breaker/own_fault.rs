@@ -8,7 +8,8 @@ use bytes::Bytes;
 use forge_tests::{Origin, RawReply};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use requestforge::{CircuitBreaker, CircuitState, HttpClient, SimpleRetryStrategy, reqwest};
+use requestforge::breaker::CircuitState;
+use requestforge::{CircuitBreaker, HttpClient, SimpleRetryStrategy, reqwest};
 
 #[derive(Debug)]
 struct DiskFull;

@@ -6,9 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
+use requestforge::breaker::CircuitState;
+use requestforge::client::HttpClientBuilder;
+use requestforge::testing::ManualClock;
+use requestforge::token::Clock;
 use requestforge::{
-    CircuitBreaker, CircuitState, Clock, HttpClient, HttpClientBuilder, ManualClock, SimpleAuthRetryStrategy,
-    SimpleRetryStrategy, TokenAuth, TokenData, TokenSource, token_source_fn,
+    CircuitBreaker, HttpClient, SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth, TokenData,
+    TokenSource, token_source_fn,
 };
 
 use super::server::LIMIT;

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use forge_tests::{Origin, RawReply};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use requestforge::auth::{Auth, AuthHook, AuthRequest};
 use requestforge::reqwest::ClientBuilder;
 use requestforge::{
-    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthenticationError, AuthenticationErrorKind, BasicAuth,
-    CompositeAuth, HttpClient, Logging,
+    ApiKeyAuth, AuthenticationError, AuthenticationErrorKind, BasicAuth, CompositeAuth, HttpClient, Logging,
 };
 
 use crate::canaries::{Canaries, Canary, debug};

@@ -2,8 +2,9 @@
 //! command line shows it.
 
 use forge_tests::{Origin, RawReply};
+use requestforge::client::RequestBuilder;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{HttpClient, Logging, RequestBuilder};
+use requestforge::{HttpClient, Logging};
 use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, percent_forms};

@@ -8,12 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forge_tests::{Origin, RawReply, RecordedRequest};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use requestforge::client::HttpClientBuilder;
+use requestforge::hooks::{FailedCall, IgnoringFailures, OutgoingRequest, RateLimit, ReceivedResponse};
 use requestforge::reqwest::ClientBuilder;
+use requestforge::retry::{RetryOutcome, RetryStrategy};
 use requestforge::{
-    CircuitBreaker, CorrelationId, ExponentialBackoffRetryStrategy, FailedCall, HttpClient,
-    HttpClientBuilder, HttpClientConfigBuilder, HttpClientError, IgnoringFailures, Logging, OutgoingRequest,
-    RateLimit, RateLimitReader, ReceivedResponse, RetryOutcome, RetryStrategy, SimpleRetryStrategy,
-    StaticTokenSource, TokenAuth, TokenData,
+    CircuitBreaker, CorrelationId, ExponentialBackoffRetryStrategy, HttpClient, HttpClientConfigBuilder,
+    HttpClientError, Logging, RateLimitReader, SimpleRetryStrategy, StaticTokenSource, TokenAuth, TokenData,
 };
 use serde_json::json;
 

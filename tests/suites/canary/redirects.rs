@@ -8,11 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forge_tests::{Origin, RawReply};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use requestforge::auth::{AuthHook, AuthRequest};
+use requestforge::client::{HttpClientBuilder, RequestBuilder};
+use requestforge::hooks::{FailedCall, OutgoingRequest, ReceivedResponse};
 use requestforge::reqwest::multipart::Form;
-use requestforge::{
-    AuthHook, AuthRequest, AuthenticationError, FailedCall, HttpClient, HttpClientBuilder, Logging,
-    OutgoingRequest, ReceivedResponse, RequestBuilder, StaticTokenSource, TokenAuth, TokenData,
-};
+use requestforge::{AuthenticationError, HttpClient, Logging, StaticTokenSource, TokenAuth, TokenData};
 use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, debug, percent_forms};

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply, StatusCode};
+use requestforge::testing::ManualClock;
+use requestforge::token::{Clock, SystemClock};
 use requestforge::{
-    AuthMethod, ClientCredentialsTokenProvider, Clock, HttpClient, InMemoryTokenStorage, ManualClock,
-    PasswordGrantTokenProvider, SecretSource, StorageError, SystemClock, TokenData, TokenManager,
-    TokenStorage, async_trait,
+    AuthMethod, ClientCredentialsTokenProvider, HttpClient, InMemoryTokenStorage, PasswordGrantTokenProvider,
+    SecretSource, StorageError, TokenData, TokenManager, TokenStorage, async_trait,
 };
 use serde_json::json;
 

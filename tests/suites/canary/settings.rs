@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use requestforge::client::HttpClientBuilder;
+use requestforge::oauth2::TokenEndpoint;
 use requestforge::{
-    AuthMethod, ClientCredentialsTokenProvider, ConfigError, HttpClient, HttpClientBuilder, HttpClientError,
-    PasswordGrantTokenProvider, SecretSource, StaticTokenSource, TokenAuth, TokenData, TokenEndpoint,
-    TokenManager,
+    AuthMethod, ClientCredentialsTokenProvider, ConfigError, HttpClient, HttpClientError,
+    PasswordGrantTokenProvider, SecretSource, StaticTokenSource, TokenAuth, TokenData, TokenManager,
 };
 
 use crate::canaries::{Canaries, Canary, percent_forms};

@@ -1,10 +1,11 @@
 //! Steps of a pipeline: what they are given, what they send, and what came of it.
 
 use forge_tests::{MultiStepServer, Origin, RawReply, StatusCode, Step};
+use requestforge::pipeline::{HttpMethod, TokenFetchPipelineBuilder};
 use requestforge::{
     AuthenticationError, BodyTokenFetcher, ContentType, FetchContext, HeaderTokenFetcher, HttpClient,
-    HttpMethod, PipelineTokenProvider, Secret, TokenData, TokenFetchPipeline, TokenFetchPipelineBuilder,
-    TokenFetcher, TokenManager, TokenProvider, async_trait,
+    PipelineTokenProvider, Secret, TokenData, TokenFetchPipeline, TokenFetcher, TokenManager, TokenProvider,
+    async_trait,
 };
 use serde_json::{Value, json};
 

@@ -8,12 +8,14 @@ use chrono::Utc;
 use forge_tests::{Origin, RawReply};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode};
+use requestforge::oauth2::{
+    HttpTransport, OAuthErrorCode, ResponseFields, TokenEndpoint, TokenRequest, TokenResponse,
+};
 use requestforge::{
     AuthMethod, AuthenticationError, AuthenticationErrorKind, CacheKey, ClientCredentialsTokenProvider,
-    ConditionalAuthRetryStrategy, Credential, HttpClient, HttpClientConfigBuilder, HttpTransport,
-    InMemoryTokenStorage, OAuthErrorCode, PasswordGrantTokenProvider, ResponseFields, Secret, SecretSource,
-    StaticTokenSource, StorageError, TokenAuth, TokenData, TokenEndpoint, TokenManager, TokenProvider,
-    TokenRequest, TokenResponse, TokenSource, TokenStorage, token_source_fn,
+    ConditionalAuthRetryStrategy, Credential, HttpClient, HttpClientConfigBuilder, InMemoryTokenStorage,
+    PasswordGrantTokenProvider, Secret, SecretSource, StaticTokenSource, StorageError, TokenAuth, TokenData,
+    TokenManager, TokenProvider, TokenSource, TokenStorage, token_source_fn,
 };
 use serde_json::json;
 
@@ -69,7 +71,7 @@ fn inv16_secrets_and_tokens_are_not_shown() {
         canaries.look_at_debug("Credential's header with a prefix", &value);
     }
     let mut headers = http::HeaderMap::new();
-    credential.apply(&Method::GET, "https://api.example.com", &mut headers);
+    credential.apply(&Method::GET, "https://api.example.com", &mut headers).expect("a bearer token");
     canaries.look_at_debug("headers with a Credential", &headers);
     canaries.look_at_debug("Secret's header", &Secret::from(token.access_token()).into_header_value());
 

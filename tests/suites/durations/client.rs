@@ -1,10 +1,9 @@
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
-use requestforge::{
-    CircuitBreaker, CircuitBreakerBuilder, HttpClient, HttpClientBuilder, HttpClientError, HttpResponse,
-    blocking,
-};
+use requestforge::breaker::CircuitBreakerBuilder;
+use requestforge::client::HttpClientBuilder;
+use requestforge::{CircuitBreaker, HttpClient, HttpClientError, HttpResponse, blocking};
 
 use crate::extremes::{EXTREMES, LEAST, used};
 use crate::setting::Setting;

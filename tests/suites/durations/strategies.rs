@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
+use requestforge::auth::AuthRetryStrategy;
+use requestforge::retry::RetryStrategy;
 use requestforge::{
-    AuthRetryStrategy, ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient,
-    RetryStrategy, SimpleAuthRetryStrategy, SimpleRetryStrategy, TokenAuth, TokenData, token_source_fn,
+    ExponentialAuthRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient, SimpleAuthRetryStrategy,
+    SimpleRetryStrategy, TokenAuth, TokenData, token_source_fn,
 };
 
 use crate::extremes::{EXTREMES, LEAST, used};

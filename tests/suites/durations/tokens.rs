@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_tests::{AuthorizationServer, Origin, RawReply};
+use requestforge::oauth2::HttpTransport;
+use requestforge::token::TokenManagerBuilder;
 use requestforge::{
-    AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, HttpClient, HttpTransport,
-    InMemoryTokenStorage, TokenData, TokenManager, TokenManagerBuilder, TokenProvider, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, HttpClient,
+    InMemoryTokenStorage, TokenData, TokenManager, TokenProvider, async_trait,
 };
 
 use crate::extremes::{EXTREMES, LEAST, used};

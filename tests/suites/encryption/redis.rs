@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use forge_tests::{RedisCluster, RedisServer};
 use requestforge::redis::cmd;
-use requestforge::{
-    CoolDownPolicy, MarkTakeover, RedisTokenStorage, RedisTokenStorageBuilder, TokenData, TokenStorage,
-    storage_conformance,
-};
+use requestforge::storage::{CoolDownPolicy, MarkTakeover, RedisTokenStorageBuilder};
+use requestforge::testing::storage_conformance;
+use requestforge::{RedisTokenStorage, TokenData, TokenStorage};
 
 use crate::canaries::Canaries;
 use crate::connection::connection;
@@ -71,7 +70,7 @@ async fn inv16_a_dump_of_the_server_holds_no_token() {
     lease.mark_refresh_token(token.id(), MarkTakeover::Never).await.expect("an answer");
     let mut failing = leases.lease("failing");
     failing.acquire(CoolDownPolicy::Respect).await.expect("an answer");
-    failing.fail(&requestforge::CoolDown::new(Duration::from_secs(60), 1)).await.expect("an answer");
+    failing.fail(&requestforge::storage::CoolDown::new(Duration::from_secs(60), 1)).await.expect("an answer");
 
     let dump = dump(&redis.url()).await;
     let keys: Vec<_> = dump.iter().map(|(key, _)| key.as_str()).collect();

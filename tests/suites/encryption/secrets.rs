@@ -7,10 +7,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{SubsecRound, Utc};
+use requestforge::storage::{
+    CompareAndDelete, CoolDown, CoolDownPolicy, Generation, LeaseOutcome, MarkTakeover, RefreshMark, TokenId,
+    TokenLease, TokenLeases,
+};
 use requestforge::{
-    CompareAndDelete, CoolDown, CoolDownPolicy, EncryptedTokenStorage, EncryptionKey, Generation,
-    InMemoryTokenStorage, LeaseOutcome, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId,
-    TokenLease, TokenLeases, TokenManager, TokenStorage, async_trait,
+    EncryptedTokenStorage, EncryptionKey, InMemoryTokenStorage, StorageError, TokenData, TokenManager,
+    TokenStorage, async_trait,
 };
 use serde_json::json;
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_tests::RedisServer;
+use requestforge::storage::CoolDownPolicy;
 use requestforge::{
-    AuthenticationError, CoolDownPolicy, InMemoryTokenStorage, RedisTokenStorage, TokenData, TokenManager,
-    TokenProvider, TokenStorage, async_trait,
+    AuthenticationError, InMemoryTokenStorage, RedisTokenStorage, TokenData, TokenManager, TokenProvider,
+    TokenStorage, async_trait,
 };
 use serde_json::{Value, json};
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::Machine;
-use requestforge::{AuthenticationError, TokenId};
+use requestforge::AuthenticationError;
+use requestforge::storage::TokenId;
 use tokio::time::sleep;
 
 use crate::times::Times;

@@ -100,7 +100,10 @@ async fn a_late_store_replaces_nothing_newer(kind: Kind, loss: Loss) {
 }
 
 /// When this returns, the token call has arrived.
-async fn begin_to_renew(world: &World, process: &Process) -> tokio::task::JoinHandle<requestforge::TokenId> {
+async fn begin_to_renew(
+    world: &World,
+    process: &Process,
+) -> tokio::task::JoinHandle<requestforge::storage::TokenId> {
     let calls = world.calls();
     world.issuer.set_delay(CALL);
     let manager = process.manager.clone();

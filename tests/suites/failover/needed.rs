@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use requestforge::{ManualClock, RedisTokenStorage, TokenId, TokenManager, TokenStorage};
+use requestforge::storage::TokenId;
+use requestforge::testing::ManualClock;
+use requestforge::{RedisTokenStorage, TokenManager, TokenStorage};
 use tokio::time::sleep;
 
 use crate::servers::{Kind, Loss, try_with};

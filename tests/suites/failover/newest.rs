@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use requestforge::TokenId;
+use requestforge::storage::TokenId;
 use tokio::time::sleep;
 
 use crate::servers::{Kind, Loss, try_with};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use forge_tests::{RedisCluster, RedisNode, RedisSentinel};
+use requestforge::RedisTokenStorage;
 use requestforge::redis::{FromRedisValue, cmd};
-use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
+use requestforge::storage::RedisTokenStorageBuilder;
 
 use crate::connection::connection;
 use crate::world::{is_long, key_of};

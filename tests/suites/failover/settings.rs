@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, Machine, RedisServer};
 use requestforge::TokenStorage;
-use requestforge::{
-    ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, TokenManager,
-};
+use requestforge::storage::RedisTokenStorageBuilder;
+use requestforge::{ClientCredentialsTokenProvider, RedisTokenStorage, TokenManager};
 
 use crate::servers::{Kind, Servers};
 use crate::world::{KEY, in_turn, key_of};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, undisturbed};
+use requestforge::storage::TokenId;
+use requestforge::token::{Clock, SystemClock};
 use requestforge::{
-    ClientCredentialsTokenProvider, Clock, RedisTokenStorage, SystemClock, TokenData, TokenId, TokenManager,
-    TokenStorage,
+    ClientCredentialsTokenProvider, RedisTokenStorage, TokenData, TokenManager, TokenStorage,
 };
 use tokio::sync::Semaphore;
 use tokio::time::sleep;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::fleet::{Topology, name};
-use requestforge::TokenId;
 use requestforge::redis::cmd;
+use requestforge::storage::TokenId;
 use serde_json::Value;
 
 use crate::servers::Servers;

@@ -8,9 +8,8 @@ use std::time::Duration;
 use forge_tests::fleet::now;
 use fork::{Fork, fork, waitpid};
 use requestforge::redis::cmd;
-use requestforge::{
-    CoolDownPolicy, CorrelationId, HttpClient, LeaseOutcome, RedisTokenStorage, TokenManager, TokenStorage,
-};
+use requestforge::storage::{CoolDownPolicy, LeaseOutcome};
+use requestforge::{CorrelationId, HttpClient, RedisTokenStorage, TokenManager, TokenStorage};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::RawReply;
+use requestforge::breaker::CircuitState;
+use requestforge::hooks::{IgnoringFailures, OutgoingRequest};
+use requestforge::testing::ManualClock;
 use requestforge::{
-    AuthenticationError, AuthenticationErrorKind, CircuitBreaker, CircuitState, HttpClient, IgnoringFailures,
-    ManualClock, OutgoingRequest, TokenData, token_source_fn,
+    AuthenticationError, AuthenticationErrorKind, CircuitBreaker, HttpClient, TokenData, token_source_fn,
 };
 use tokio::task::JoinError;
 
@@ -68,7 +70,7 @@ async fn failures_are_ignored_where_that_is_asked_for() {
 #[tokio::test]
 async fn an_error_hook_sees_each_call_that_ends_in_an_error_once() {
     let diary = Diary::default();
-    let with_hooks = |builder: requestforge::HttpClientBuilder| {
+    let with_hooks = |builder: requestforge::client::HttpClientBuilder| {
         let builder = builder.with_error_hook(Noting::new("a", &diary));
         builder.with_error_hook(Noting::new("b", &diary)).build().expect("a client")
     };

@@ -1,10 +1,9 @@
 //! When hooks are asked, and what they may do.
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
+use requestforge::hooks::{IgnoringFailures, OutgoingRequest};
 use requestforge::reqwest::ClientBuilder;
-use requestforge::{
-    ClientCredentialsTokenProvider, CorrelationId, IgnoringFailures, Logging, OutgoingRequest, TokenManager,
-};
+use requestforge::{ClientCredentialsTokenProvider, CorrelationId, Logging, TokenManager};
 
 use crate::log::Log;
 use crate::world::{Diary, Noting, client, origin, sent};

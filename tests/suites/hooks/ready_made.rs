@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use forge_tests::RawReply;
-use requestforge::{CorrelationId, FailedCall, RateLimit, RateLimitReader};
+use requestforge::hooks::{FailedCall, RateLimit};
+use requestforge::{CorrelationId, RateLimitReader};
 
 use crate::world::{Diary, client, origin, sent};
 

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply, RecordedRequest};
-use requestforge::reqwest::ClientBuilder;
-use requestforge::{
-    ErrorHook, FailedCall, HookResult, HttpClient, HttpClientBuilder, OutgoingRequest, ReceivedResponse,
-    RequestHook, ResponseHook, SimpleRetryStrategy,
+use requestforge::client::HttpClientBuilder;
+use requestforge::hooks::{
+    ErrorHook, FailedCall, HookResult, OutgoingRequest, ReceivedResponse, RequestHook, ResponseHook,
 };
+use requestforge::reqwest::ClientBuilder;
+use requestforge::{HttpClient, SimpleRetryStrategy};
 
 /// A server of which the first answers are these and the others 200, and what it is asked.
 pub(crate) async fn origin(replies: impl IntoIterator<Item = RawReply>) -> Origin {

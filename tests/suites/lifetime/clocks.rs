@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
-use requestforge::{AuthenticationError, ManualClock};
+use requestforge::AuthenticationError;
+use requestforge::testing::ManualClock;
 
 use crate::world::{builder, until};
 

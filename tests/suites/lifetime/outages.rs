@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{AuthorizationServer, StatusCode};
-use requestforge::{AuthenticationErrorKind, ManualClock};
+use requestforge::AuthenticationErrorKind;
+use requestforge::testing::ManualClock;
 
 use crate::world::{at_once, builder, name, until};
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply, StatusCode};
-use requestforge::{Clock, ManualClock};
+use requestforge::testing::ManualClock;
+use requestforge::token::Clock;
 
 use crate::world::at_origin;
 

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
-use requestforge::{ManualClock, TokenData, TokenManagerBuilder};
+use requestforge::TokenData;
+use requestforge::testing::ManualClock;
+use requestforge::token::TokenManagerBuilder;
 
 use crate::world::{at_hand, builder, name};
 

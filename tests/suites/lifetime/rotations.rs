@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, undisturbed};
-use requestforge::{Clock, ManualClock, SystemClock, TokenManager};
+use requestforge::TokenManager;
+use requestforge::testing::ManualClock;
+use requestforge::token::{Clock, SystemClock};
 
 use crate::world::{at_hand, at_once, builder};
 

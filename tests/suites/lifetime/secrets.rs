@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_tests::{AuthorizationServer, Origin, RawReply};
-use requestforge::{AuthenticationErrorKind, ManualClock, Secret, SecretSource, SystemClock, TokenManager};
+use requestforge::testing::ManualClock;
+use requestforge::token::SystemClock;
+use requestforge::{AuthenticationErrorKind, Secret, SecretSource, TokenManager};
 
 use crate::world::{provider, settings};
 

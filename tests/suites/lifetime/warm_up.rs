@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, Origin, RawReply, StatusCode};
-use requestforge::{ManualClock, SystemClock, TokenManager};
+use requestforge::TokenManager;
+use requestforge::testing::ManualClock;
+use requestforge::token::SystemClock;
 
 use crate::world::{at_hand, at_origin, builder, name, provider, until};
 

@@ -6,10 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, Origin};
-use requestforge::{
-    ClientCredentials, ClientCredentialsTokenProvider, Clock, Credential, OAuth2TokenProvider,
-    OAuth2TokenProviderBuilder, SecretSource, TokenManager, TokenManagerBuilder,
-};
+use requestforge::oauth2::{ClientCredentials, OAuth2TokenProvider, OAuth2TokenProviderBuilder};
+use requestforge::token::{Clock, TokenManagerBuilder};
+use requestforge::{ClientCredentialsTokenProvider, Credential, SecretSource, TokenManager};
 
 pub(crate) fn provider(
     server: &AuthorizationServer,

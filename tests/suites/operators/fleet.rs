@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
 use futures_util::future::join_all;
-use requestforge::{
-    ClientCredentialsTokenProvider, Credential, ManualClock, RedisTokenStorage, RedisTokenStorageBuilder,
-    TokenManager,
-};
+use requestforge::storage::RedisTokenStorageBuilder;
+use requestforge::testing::ManualClock;
+use requestforge::{ClientCredentialsTokenProvider, Credential, RedisTokenStorage, TokenManager};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 

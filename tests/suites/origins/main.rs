@@ -7,9 +7,11 @@ mod tls;
 use std::sync::Arc;
 
 use forge_tests::{Origin, RawReply, RecordedRequest};
+use requestforge::auth::{AuthHook, AuthRequest};
+use requestforge::client::HttpClientBuilder;
 use requestforge::{
-    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, BasicAuth, CompositeAuth, HttpClient,
-    HttpClientBuilder, HttpClientError, HttpResponse, StaticTokenSource, TokenAuth, TokenData,
+    ApiKeyAuth, AuthenticationError, BasicAuth, CompositeAuth, HttpClient, HttpClientError, HttpResponse,
+    StaticTokenSource, TokenAuth, TokenData,
 };
 
 use tls::TlsFront;

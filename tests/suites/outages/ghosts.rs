@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::undisturbed;
-use requestforge::{CoolDownPolicy, LeaseOutcome, RedisTokenStorage, TokenData, TokenLeases, TokenStorage};
+use requestforge::storage::{CoolDownPolicy, LeaseOutcome, TokenLeases};
+use requestforge::{RedisTokenStorage, TokenData, TokenStorage};
 use tokio::time::sleep;
 
 use crate::world::{KEY, Outage, World, stored, until};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, Proxy, RedisServer};
+use requestforge::storage::RedisTokenStorageBuilder;
+use requestforge::token::TokenManagerBuilder;
 use requestforge::{
-    ClientCredentialsTokenProvider, Credential, RedisTokenStorage, RedisTokenStorageBuilder, TokenData,
-    TokenManager, TokenManagerBuilder, TokenStorage,
+    ClientCredentialsTokenProvider, Credential, RedisTokenStorage, TokenData, TokenManager, TokenStorage,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;

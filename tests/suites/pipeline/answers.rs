@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use forge_tests::Step;
-use requestforge::{BodyTokenFetcher, Clock, ContentType, HttpMethod, TimeFormat, TokenData};
+use requestforge::oauth2::TimeFormat;
+use requestforge::pipeline::HttpMethod;
+use requestforge::token::Clock;
+use requestforge::{BodyTokenFetcher, ContentType, TokenData};
 use serde_json::json;
 
 use crate::world::{World, until};

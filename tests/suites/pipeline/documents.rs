@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use forge_tests::{StatusCode, Step};
+use requestforge::pipeline::HttpMethod;
 use requestforge::{
-    BodyTokenFetcher, HttpClient, HttpClientConfigBuilder, HttpMethod, PipelineTokenProvider,
-    TokenFetchPipeline, TokenManager,
+    BodyTokenFetcher, HttpClient, HttpClientConfigBuilder, PipelineTokenProvider, TokenFetchPipeline,
+    TokenManager,
 };
 
 use crate::world::World;

@@ -1,7 +1,8 @@
 //! Two pipelines of one process that share a step.
 
 use forge_tests::Step;
-use requestforge::{BodyTokenFetcher, SharedSteps, TokenFetchPipeline};
+use requestforge::pipeline::SharedSteps;
+use requestforge::{BodyTokenFetcher, TokenFetchPipeline};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{MultiStepServer, RedisServer, Step};
+use requestforge::pipeline::{
+    HttpTokenFetcherBuilder, InBody, InHeader, SharedSteps, TokenFetchPipelineBuilder,
+};
+use requestforge::testing::ManualClock;
+use requestforge::token::Clock;
 use requestforge::{
-    Body, BodyTokenFetcher, Clock, ContentType, FetchContext, Header, HeaderTokenFetcher, HttpClient,
-    HttpTokenFetcherBuilder, InMemoryTokenStorage, ManualClock, PipelineTokenProvider, RedisTokenStorage,
-    SharedSteps, TokenAuth, TokenData, TokenFetchPipeline, TokenFetchPipelineBuilder, TokenManager,
+    BodyTokenFetcher, ContentType, FetchContext, HeaderTokenFetcher, HttpClient, InMemoryTokenStorage,
+    PipelineTokenProvider, RedisTokenStorage, TokenAuth, TokenData, TokenFetchPipeline, TokenManager,
     TokenStorage,
 };
 use tokio::time::{sleep, timeout};
@@ -53,11 +57,11 @@ impl World {
         Arc::clone(&self.clock) as _
     }
 
-    fn body(&self, step: Step) -> HttpTokenFetcherBuilder<Body> {
+    fn body(&self, step: Step) -> HttpTokenFetcherBuilder<InBody> {
         BodyTokenFetcher::builder(step.name(), self.server.base_url(), step.path()).clock(self.clock())
     }
 
-    pub(crate) fn app(&self) -> HttpTokenFetcherBuilder<Body> {
+    pub(crate) fn app(&self) -> HttpTokenFetcherBuilder<InBody> {
         self.body(Step::App).request_data([
             ("grant_type", "client_credentials"),
             ("client_id", self.server.client_id()),
@@ -65,12 +69,12 @@ impl World {
         ])
     }
 
-    pub(crate) fn device(&self) -> HttpTokenFetcherBuilder<Body> {
+    pub(crate) fn device(&self) -> HttpTokenFetcherBuilder<InBody> {
         self.body(Step::Device)
             .request_data([("device_id", self.server.device_id()), ("device_key", self.server.device_key())])
     }
 
-    pub(crate) fn user(&self) -> HttpTokenFetcherBuilder<Body> {
+    pub(crate) fn user(&self) -> HttpTokenFetcherBuilder<InBody> {
         self.body(Step::User)
             .content_type(ContentType::Json)
             .request_data([("username", self.server.username()), ("password", self.server.password())])
@@ -79,14 +83,14 @@ impl World {
     }
 
     /// The step of the user's token, if its endpoint also wants the token of the device.
-    pub(crate) fn user_of_two(&self) -> HttpTokenFetcherBuilder<Body> {
+    pub(crate) fn user_of_two(&self) -> HttpTokenFetcherBuilder<InBody> {
         self.server.want_device_token(true);
         self.user()
             .depends_on(["device_token"])
             .request_headers_with(|context| [("X-Device-Token", context.get_token_value("device_token"))])
     }
 
-    pub(crate) fn session(&self) -> HttpTokenFetcherBuilder<Header> {
+    pub(crate) fn session(&self) -> HttpTokenFetcherBuilder<InHeader> {
         HeaderTokenFetcher::builder(Step::Session.name(), self.server.base_url(), Step::Session.path())
             .clock(self.clock())
             .token_header("X-Session-Id")

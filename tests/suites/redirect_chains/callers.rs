@@ -3,9 +3,12 @@ use std::time::Duration;
 
 use forge_tests::StatusCode;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use requestforge::auth::{AuthHook, AuthRequest};
+use requestforge::client::{HttpClientBuilder, RequestBuilder};
+use requestforge::hooks::OutgoingRequest;
 use requestforge::{
-    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, BasicAuth, CompositeAuth, HttpClient,
-    HttpClientBuilder, OutgoingRequest, RequestBuilder, SimpleRetryStrategy, TokenData, token_source_fn,
+    ApiKeyAuth, AuthenticationError, BasicAuth, CompositeAuth, HttpClient, SimpleRetryStrategy, TokenData,
+    token_source_fn,
 };
 
 use crate::chain::{Authenticated, Chain};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use requestforge::{TokenStorage, storage_conformance};
+use requestforge::TokenStorage;
+use requestforge::testing::storage_conformance;
 
 use crate::world::World;
 

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use requestforge::redis::cmd;
-use requestforge::{CoolDownPolicy, RedisTokenStorage, TokenData, TokenManager, TokenStorage};
+use requestforge::storage::CoolDownPolicy;
+use requestforge::{RedisTokenStorage, TokenData, TokenManager, TokenStorage};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::patient;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use requestforge::RedisTokenStorageBuilder;
+use requestforge::storage::RedisTokenStorageBuilder;
 
 use crate::extremes::{EXTREMES, used};
 use crate::world::World;

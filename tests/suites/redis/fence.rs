@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use requestforge::{CoolDownPolicy, TokenData, TokenStorage};
+use requestforge::storage::CoolDownPolicy;
+use requestforge::{TokenData, TokenStorage};
 
 use crate::world::World;
 

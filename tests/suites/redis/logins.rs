@@ -9,9 +9,9 @@ use futures_util::stream::{self, Stream};
 use requestforge::redis::aio::MultiplexedConnection;
 use requestforge::redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use requestforge::redis::{RedisResult, cmd};
-use requestforge::{
-    CoolDownPolicy, RedisTokenStorage, Secret, SecretSource, TokenData, TokenStorage, storage_conformance,
-};
+use requestforge::storage::CoolDownPolicy;
+use requestforge::testing::storage_conformance;
+use requestforge::{RedisTokenStorage, Secret, SecretSource, TokenData, TokenStorage};
 use tokio::sync::watch;
 
 use crate::canaries::{Canaries, Canary, percent_forms};

@@ -31,13 +31,15 @@ mod settings;
 mod side_data;
 mod world;
 
-use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
+use requestforge::RedisTokenStorage;
+use requestforge::storage::RedisTokenStorageBuilder;
 
 /// The library's names, as `issuer.rs` needs them.
 mod api {
     pub(crate) use forge_tests::StatusCode;
+    pub(crate) use requestforge::token::Clock;
     pub(crate) use requestforge::{
-        AuthenticationError, AuthenticationErrorKind, Clock, TokenData, TokenProvider, async_trait,
+        AuthenticationError, AuthenticationErrorKind, TokenData, TokenProvider, async_trait,
     };
 }
 

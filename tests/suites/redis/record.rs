@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use requestforge::redis::cmd;
-use requestforge::{CoolDown, CoolDownPolicy, TokenData, TokenStorage};
+use requestforge::storage::{CoolDown, CoolDownPolicy};
+use requestforge::{TokenData, TokenStorage};
 use serde_json::{Value, json};
 
 use crate::world::World;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use requestforge::redis::cmd;
-use requestforge::{RedisTokenStorage, SystemClock, TokenData, TokenManager, TokenStorage};
+use requestforge::token::SystemClock;
+use requestforge::{RedisTokenStorage, TokenData, TokenManager, TokenStorage};
 
 use crate::issuer::{Failure, Issuer, State, answers};
 use crate::world::World;

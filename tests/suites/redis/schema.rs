@@ -2,7 +2,8 @@
 
 use chrono::Utc;
 use requestforge::redis::cmd;
-use requestforge::{CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark, TokenData, TokenStorage};
+use requestforge::storage::{CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark};
+use requestforge::{TokenData, TokenStorage};
 
 use crate::world::{World, soon};
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use forge_tests::{Proxy, RedisServer};
 use requestforge::redis::cmd;
-use requestforge::{
-    CoolDown, CoolDownPolicy, MarkTakeover, RedisTokenStorage, StorageError, TokenData, TokenStorage,
-};
+use requestforge::storage::{CoolDown, CoolDownPolicy, MarkTakeover};
+use requestforge::{RedisTokenStorage, StorageError, TokenData, TokenStorage};
 use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, percent_forms};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use requestforge::redis::Client;
-use requestforge::{CoolDownPolicy, RedisTokenStorage, TokenData, TokenManager, TokenStorage};
+use requestforge::storage::CoolDownPolicy;
+use requestforge::{RedisTokenStorage, TokenData, TokenManager, TokenStorage};
 
 use crate::canaries::{Canaries, Canary, percent_forms};
 use crate::connections::others_connected;

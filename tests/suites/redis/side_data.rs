@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{SubsecRound, TimeDelta, Utc};
 use requestforge::redis::cmd;
-use requestforge::{CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark, TokenData, TokenStorage};
+use requestforge::storage::{CoolDownPolicy, LeaseOutcome, MarkTakeover, RefreshMark};
+use requestforge::{TokenData, TokenStorage};
 
 use crate::world::World;
 

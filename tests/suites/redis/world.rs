@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
 use requestforge::redis::{Cmd, FromRedisValue, ToRedisArgs, cmd};
-use requestforge::{
-    ClientCredentialsTokenProvider, RedisTokenStorage, RedisTokenStorageBuilder, TokenManager,
-    TokenManagerBuilder, TokenStorage,
-};
+use requestforge::storage::RedisTokenStorageBuilder;
+use requestforge::token::TokenManagerBuilder;
+use requestforge::{ClientCredentialsTokenProvider, RedisTokenStorage, TokenManager, TokenStorage};
 
 use crate::servers::Servers;
 

@@ -10,9 +10,10 @@ use futures_util::{StreamExt, stream};
 use http::Method;
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
+use requestforge::client::RequestBuilder;
 use requestforge::reqwest::Body;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{ConfigError, HttpClient, RequestBuilder};
+use requestforge::{ConfigError, HttpClient};
 
 use super::{client, origin};
 

@@ -5,9 +5,11 @@ use std::fmt::Debug;
 
 use forge_tests::RawReply;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use requestforge::auth::{AuthHook, AuthRequest};
+use requestforge::hooks::{IgnoringFailures, OutgoingRequest};
 use requestforge::{
-    ApiKeyAuth, AuthHook, AuthRequest, AuthenticationError, CompositeAuth, ConfigError, CorrelationId,
-    HttpClient, HttpClientError, IgnoringFailures, OutgoingRequest, StaticTokenSource, TokenAuth, TokenData,
+    ApiKeyAuth, AuthenticationError, CompositeAuth, ConfigError, CorrelationId, HttpClient, HttpClientError,
+    StaticTokenSource, TokenAuth, TokenData,
 };
 
 use super::{client, origin};

@@ -12,10 +12,9 @@ mod with_http;
 
 use forge_tests::{Origin, RawReply};
 use futures_util::TryStreamExt;
+use requestforge::client::RequestBuilder;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{
-    ConfigError, HttpClient, HttpClientError, HttpResponse, RequestBuilder, SimpleRetryStrategy,
-};
+use requestforge::{ConfigError, HttpClient, HttpClientError, HttpResponse, SimpleRetryStrategy};
 
 async fn origin(reply: RawReply) -> Origin {
     Origin::start(move |_| reply.clone()).await.expect("a server")

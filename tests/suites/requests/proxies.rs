@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use forge_tests::{Origin, RawReply};
+use requestforge::HttpClient;
+use requestforge::client::HttpClientBuilder;
 use requestforge::reqwest::Proxy;
-use requestforge::{HttpClient, HttpClientBuilder};
 
 use super::origin;
 

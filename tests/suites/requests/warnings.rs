@@ -1,9 +1,9 @@
 //! The warnings that a builder logs about its settings.
 
-use requestforge::{
-    ApiKeyAuth, AuthLayer, AuthMiddleware, CompositeAuth, HttpClient, HttpClientBuilder, StaticTokenSource,
-    TokenAuth, TokenData,
-};
+use requestforge::client::HttpClientBuilder;
+use requestforge::middleware::AuthMiddleware;
+use requestforge::tower::AuthLayer;
+use requestforge::{ApiKeyAuth, CompositeAuth, HttpClient, StaticTokenSource, TokenAuth, TokenData};
 
 use crate::log::Log;
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use forge_tests::{Origin, Proxy, RawReply};
+use requestforge::HttpClient;
+use requestforge::client::HttpClientBuilder;
 use requestforge::reqwest::redirect::Policy;
 use requestforge::reqwest::retry;
-use requestforge::{HttpClient, HttpClientBuilder};
 
 /// A client for which `reqwest` was told to follow redirects, say where they come from, and send again what
 /// failed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge_tests::RawReply;
 use http::{HeaderMap, StatusCode};
-use requestforge::{RetryOutcome, RetryStrategy};
+use requestforge::retry::{RetryOutcome, RetryStrategy};
 use tokio::task::JoinSet;
 
 use super::world::{LeaseRead, always, build, in_time, in_turn, retrying};

@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use forge_tests::RawReply;
 use requestforge::reqwest::multipart::{Form, Part};
-use requestforge::{
-    ConfigError, HttpClient, HttpClientError, NoRetryStrategy, RetryOutcome, RetryStrategy, reqwest::Body,
-};
+use requestforge::retry::{RetryOutcome, RetryStrategy};
+use requestforge::{ConfigError, HttpClient, HttpClientError, NoRetryStrategy, reqwest::Body};
 
 use super::world::{LeaseRead, always, build, client, in_time, in_turn, quickly, retrying};
 

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
+use requestforge::auth::AuthRetryStrategy;
+use requestforge::hooks::OutgoingRequest;
 use requestforge::{
-    AuthRetryStrategy, CircuitBreaker, ConditionalAuthRetryStrategy, ConfigError, HttpClient,
-    OutgoingRequest, SimpleAuthRetryStrategy, TokenAuth, TokenData, reqwest, token_source_fn,
+    CircuitBreaker, ConditionalAuthRetryStrategy, ConfigError, HttpClient, SimpleAuthRetryStrategy,
+    TokenAuth, TokenData, reqwest, token_source_fn,
 };
 
 use super::world::{always, build, in_time, in_turn, quickly, retrying};

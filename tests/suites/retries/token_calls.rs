@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
+use requestforge::client::HttpClientBuilder;
 use requestforge::{
-    AuthenticationError, ClientCredentialsTokenProvider, HttpClient, HttpClientBuilder, HttpClientError,
-    TokenManager, blocking,
+    AuthenticationError, ClientCredentialsTokenProvider, HttpClient, HttpClientError, TokenManager, blocking,
 };
 
 use super::world::{always, build, in_time, in_turn, quickly};

@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
-use requestforge::{HttpClient, HttpClientBuilder, SimpleRetryStrategy};
+use requestforge::client::HttpClientBuilder;
+use requestforge::{HttpClient, SimpleRetryStrategy};
 
 /// A server that answers every request in this way.
 pub(crate) async fn always(reply: RawReply) -> Origin {

@@ -1,4 +1,5 @@
-use requestforge::{RedisTokenStorage, RedisTokenStorageBuilder};
+use requestforge::RedisTokenStorage;
+use requestforge::storage::RedisTokenStorageBuilder;
 use serde::{Deserialize, Serialize};
 
 /// Where Redis is.

@@ -40,6 +40,21 @@ impl<'a> Check<'a> {
     }
 }
 
+/// The checks with these names, or all where none is named.
+///
+/// # Errors
+///
+/// When no check has one of the names.
+pub(crate) fn select<'a>(checks: Vec<Check<'a>>, names: &[String]) -> Result<Vec<Check<'a>>, String> {
+    for name in names {
+        if !checks.iter().any(|check| check.name == *name) {
+            let known: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+            return Err(format!("there is no check `{name}`; there are: {}", known.join(", ")));
+        }
+    }
+    Ok(checks.into_iter().filter(|check| names.is_empty() || names.contains(&check.name)).collect())
+}
+
 struct Row {
     name: String,
     outcome: Outcome,
@@ -108,6 +123,19 @@ mod tests {
     fn rows(outcomes: Vec<Outcome>) -> Vec<Row> {
         let row = |(index, outcome)| Row { name: format!("c{index}"), outcome, time: Duration::ZERO };
         outcomes.into_iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn checks_are_selected_by_name() {
+        let checks = || ["fmt", "naming"].map(|name| Check::new(name, || Ok(()))).into();
+        let selected = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let selected = select(checks(), &names)?;
+            Ok(selected.into_iter().map(|check| check.name).collect::<Vec<_>>().join(", "))
+        };
+        assert_eq!(selected(&[]), Ok("fmt, naming".to_owned()));
+        assert_eq!(selected(&["naming"]), Ok("naming".to_owned()));
+        assert_eq!(selected(&["names"]), Err("there is no check `names`; there are: fmt, naming".to_owned()));
     }
 
     #[test]

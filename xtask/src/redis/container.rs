@@ -89,17 +89,39 @@ fn own_image(engine: &Engine) -> Result<Option<String>, String> {
     Ok(latest.map(|(name, _)| name))
 }
 
+/// Starts a container and returns its port on this machine. [`remove_all`] removes it.
+///
+/// # Errors
+///
+/// When the container does not start or does not answer.
+pub(crate) fn start(image: &str, label: &(String, String), run: &Run) -> Result<u16, String> {
+    let engine = run.engine.get().ok_or("no engine was found")?;
+    let id = create(engine, image, label)?;
+    let (port, _) = answering(engine, &id).inspect_err(|_| _ = engine.remove(&id))?;
+    Ok(port)
+}
+
 /// Starts a container once and returns the version of the Redis in it. An engine may be there and not
 /// be able to start containers, or have them on a loopback interface that is not ours.
 fn tried(engine: &Engine, image: &str, label: &(String, String)) -> Result<String, String> {
-    let command = ["redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"];
-    let id = engine.create(image, &command, label, PORT)?;
-    let version = engine.start(&id, PORT).and_then(|port| ping::version(port, UP));
+    let id = create(engine, image, label)?;
+    let answered = answering(engine, &id);
     let removed = engine.remove(&id);
-    let version = version?;
+    let (_, version) = answered?;
     removed?;
     new_enough(&version)?;
     Ok(version)
+}
+
+fn create(engine: &Engine, image: &str, label: &(String, String)) -> Result<String, String> {
+    let command = ["redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"];
+    engine.create(image, &command, label, PORT)
+}
+
+/// Starts a container and returns its port and its version when it answers.
+fn answering(engine: &Engine, id: &str) -> Result<(u16, String), String> {
+    let port = engine.start(id, PORT)?;
+    Ok((port, ping::version(port, UP, || false)?))
 }
 
 /// Removes what runs left that were killed together with those who clean up after them.

@@ -9,16 +9,20 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 ///
-/// When it does not within `limit`.
-pub(crate) fn version(port: u16, limit: Duration) -> Result<String, String> {
+/// When the Redis does not answer within `limit`, or `has_ended` returns true.
+pub(crate) fn version(
+    port: u16,
+    limit: Duration,
+    mut has_ended: impl FnMut() -> bool,
+) -> Result<String, String> {
     let start = Instant::now();
     loop {
         match ask(port) {
             Ok(version) => return Ok(version),
-            Err(error) if start.elapsed() >= limit => {
+            Err(error) if start.elapsed() >= limit || has_ended() => {
                 return Err(format!("nothing answers on port {port} of this machine: {error}"));
             }
-            // Containers' ports are open before anybody listens inside.
+            // A container's port is open before the server inside listens.
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }

@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Choice, END};
+use super::{Choice, END, Kind};
 
-/// Tells programs how to start servers, as JSON.
+/// The environment variable that tells programs how to start servers, as JSON.
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";
 
 /// The Redis of one run, looked for when the first suite wants it.
@@ -20,6 +20,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(choice: Choice) -> Self {
         Self { choice, found: None }
+    }
+
+    /// The kind of server that `--redis` chose.
+    pub(crate) fn kind(&self) -> Kind {
+        self.choice.kind
     }
 
     /// How to start servers, for a suite.

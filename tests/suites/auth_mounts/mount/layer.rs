@@ -7,10 +7,8 @@ use http_body_util::{BodyExt, Either, Full};
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use requestforge::{
-    AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, TokenAuth, TokenData, grpc_verdict,
-    token_source_fn,
-};
+use requestforge::tower::{AuthLayer, AuthLayerBuilder, AuthService, AuthServiceError, grpc_verdict};
+use requestforge::{TokenAuth, TokenData, token_source_fn};
 use tower::{Layer as _, ServiceExt};
 
 use super::{Answer, Body, Failure, Mount, Request};

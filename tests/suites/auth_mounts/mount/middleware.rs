@@ -2,11 +2,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forge_tests::{AuthorizationServer, Origin, RawReply};
 use http_body_util::Full;
+use requestforge::middleware::AuthMiddleware;
+use requestforge::middleware::reqwest_middleware::{self, ClientBuilder, ClientWithMiddleware, Error};
 use requestforge::reqwest::{self, redirect::Policy};
-use requestforge::reqwest_middleware::{self, ClientBuilder, ClientWithMiddleware, Error};
 use requestforge::{
-    AuthMiddleware, AuthenticationError, ConditionalAuthRetryStrategy, StaticTokenSource, TokenAuth,
-    TokenData, async_trait,
+    AuthenticationError, ConditionalAuthRetryStrategy, StaticTokenSource, TokenAuth, TokenData, async_trait,
 };
 
 use super::{Answer, Body, Failure, Mount, Request};

@@ -1,18 +1,17 @@
 //! An SDK for somebody's API: a small client of its own, with the token part from here.
 //!
 //! ```sh
-//! cargo run --example sdk
+//! cargo run -p forge-examples --bin sdk
 //! ```
 //!
-//! What an SDK's author would write is in this file; `sdk/demo.rs` tries it against servers on this machine.
+//! What an SDK's author would write is in this file; `demo.rs` tries it against servers on this machine.
 //! It takes three pieces: a [`TokenSource`] gives a credential, [`Credential::apply_to`] puts it on a request,
 //! and [`AuthVerdict`] says what the answer means for it.
 
-#[path = "quickstart/chain.rs"]
+#[path = "../../quickstart/chain.rs"]
 mod chain;
-#[path = "sdk/demo.rs"]
 mod demo;
-#[path = "quickstart/timeline.rs"]
+#[path = "../../quickstart/timeline.rs"]
 mod timeline;
 
 use std::error::Error;
@@ -21,8 +20,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use http::request::Parts;
+use requestforge::auth::AuthVerdict;
 use requestforge::reqwest::{self, redirect::Policy};
-use requestforge::{AuthVerdict, AuthenticationError, Credential, TokenSource};
+use requestforge::{AuthenticationError, Credential, TokenSource};
 use serde_json::Value;
 
 /// The SDK's client. Cheap to clone; who uses it need not know where its tokens come from.
@@ -84,7 +84,7 @@ impl Users {
         credential: &Credential,
     ) -> Result<reqwest::Response, UsersError> {
         let mut request = request.clone();
-        credential.apply_to(&mut request);
+        credential.apply_to(&mut request)?;
         let request = http::Request::from_parts(request, body.to_owned());
         Ok(self.http.execute(request.try_into()?).await?)
     }

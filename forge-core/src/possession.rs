@@ -1,0 +1,12 @@
+//! Proof of possession: tokens that work only together with a private key (RFC 8705, RFC 9449).
+//!
+//! These traits and types know neither keys nor TLS. A crate that signs implements [`ProofOfPossession`], and a
+//! client awaits a new proof for each attempt, between choosing a credential and adding it to the request.
+
+mod client_identity;
+mod nonce_store;
+mod proof;
+
+pub use client_identity::{ClientIdentity, LoadedClientIdentity};
+pub use nonce_store::NonceStore;
+pub use proof::{ProofOfPossession, ProofRequest};
