@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{AuthenticationErrorKind, Clock, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
+use forge_core::{
+    AuthenticationErrorKind, CachingProvider, Clock, ManualClock, OAuthErrorCode, TokenStorage,
+};
 use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationErrorKind, ConfigError, OAuthErrorCode, StorageError, TokenData, TokenProvider,
-    TokenRequirement, TokenStorage, async_trait,
+    AuthenticationErrorKind, CachingProvider, ConfigError, OAuthErrorCode, StorageError, TokenData,
+    TokenProvider, TokenRequirement, TokenStorage, async_trait,
 };
 use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;

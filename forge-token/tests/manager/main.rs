@@ -466,13 +466,16 @@ fn without_a_runtime_what_needs_one_is_an_error_and_nothing_panics() {
         assert_eq!(result.expect_err("an error").kind(), &AuthenticationErrorKind::Configuration);
     };
     is_told(at_once(manager.force_refresh()).map(drop));
-    at_once(manager.discard_token(token.id()));
+    at_once(manager.as_dependency().discard_token(token.id()));
     // Here it is forgotten all the same.
     is_told(at_once(manager.invalidate_token()));
     assert!(manager.cached().is_none());
     is_told(at_once(manager.get_token()).map(drop));
     is_told(at_once(manager.warm_up(Duration::from_secs(1))));
-    assert!(at_once(manager.find_token()).is_none() && at_once(manager.shutdown(Duration::from_secs(1))));
+    assert!(
+        at_once(manager.as_dependency().find_token()).is_none()
+            && at_once(manager.shutdown(Duration::from_secs(1)))
+    );
 }
 
 /// What comes of it without anybody who waits.

@@ -357,7 +357,7 @@ async fn inv23_discarding_a_token_gives_no_login_away() {
     for storage in STORAGES {
         let world = World::with_token(storage, false).await;
         let id = world.manager.get_token().await.expect("as scripted").id();
-        world.manager.discard_token(id).await;
+        world.manager.as_dependency().discard_token(id).await;
         let result = world.manager.get_token().await.map(|t| name(&t));
         assert_eq!(
             world.issuer.sent(),
