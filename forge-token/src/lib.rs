@@ -30,7 +30,7 @@ pub mod renamed;
 mod rt;
 mod transport;
 
-pub use manager::{TokenManager, TokenManagerBuilder, TokenProvenance, TokenStatus};
+pub use manager::{TokenDependency, TokenManager, TokenManagerBuilder, TokenProvenance, TokenStatus};
 pub use provider::{
     AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider,

@@ -93,16 +93,16 @@ pub(crate) fn time_left() -> Option<Duration> {
 pub(crate) async fn within<F: Future>(deadline: Deadline, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let _restored = Restored(FLIGHT_ENDS.with(|ends| ends.replace(Some(deadline))));
+        let _restore = RestoreGuard(FLIGHT_ENDS.with(|ends| ends.replace(Some(deadline))));
         future.as_mut().poll(context)
     })
     .await
 }
 
 /// Puts back what was there before, also when the future panics.
-struct Restored(Option<Deadline>);
+struct RestoreGuard(Option<Deadline>);
 
-impl Drop for Restored {
+impl Drop for RestoreGuard {
     fn drop(&mut self) {
         FLIGHT_ENDS.with(|ends| ends.set(self.0));
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, ManualClock, TokenData, TokenProvider,
-    TokenRequirement, async_trait,
+    AuthenticationError, AuthenticationErrorKind, CachingProvider, Clock, ManualClock, TokenData,
+    TokenProvider, TokenRequirement, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::{TokenManager, TokenProvenance};
@@ -44,6 +44,13 @@ impl TokenProvider for Noting {
         unreachable!("a manager says what it wants");
     }
 
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CachingProvider for Noting {
     async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         self.demands.lock().unwrap_or_else(PoisonError::into_inner).push(demand);
         let now = self.clock.now().wall();
@@ -102,13 +109,19 @@ async fn a_token_says_where_it_comes_from() {
     let manager = provider.manager();
     let origin = |obtained: Result<(_, TokenProvenance), _>| obtained.expect("a token").1;
     let (one, other) = tokio::join!(
-        manager.get_token_for(TokenRequirement::Valid),
-        manager.get_token_for(TokenRequirement::Valid)
+        manager.as_dependency().get_token_for(TokenRequirement::Valid),
+        manager.as_dependency().get_token_for(TokenRequirement::Valid)
     );
     assert_eq!([origin(one), origin(other)], [TokenProvenance::Fetched, TokenProvenance::Joined]);
-    assert_eq!(origin(manager.get_token_for(TokenRequirement::Valid).await), TokenProvenance::Cached);
+    assert_eq!(
+        origin(manager.as_dependency().get_token_for(TokenRequirement::Valid).await),
+        TokenProvenance::Cached
+    );
     provider.clock.advance(Duration::from_secs(3_600));
-    assert_eq!(origin(manager.get_token_for(TokenRequirement::Valid).await), TokenProvenance::Fetched);
+    assert_eq!(
+        origin(manager.as_dependency().get_token_for(TokenRequirement::Valid).await),
+        TokenProvenance::Fetched
+    );
 }
 
 #[tokio::test]
@@ -118,28 +131,33 @@ async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
     let rejected = manager.get_token().await.expect("a token");
     let origin =
         |obtained: Result<Option<(_, TokenProvenance)>, _>| obtained.expect("no error").map(|it| it.1);
-    let (one, other) =
-        tokio::join!(manager.get_token_instead_of(&rejected), manager.get_token_instead_of(&rejected));
+    let (one, other) = tokio::join!(
+        manager.as_dependency().get_token_instead_of(&rejected),
+        manager.as_dependency().get_token_instead_of(&rejected)
+    );
     assert_eq!([origin(one), origin(other)], [Some(TokenProvenance::Fetched), Some(TokenProvenance::Joined)]);
-    assert_eq!(origin(manager.get_token_instead_of(&rejected).await), Some(TokenProvenance::Cached));
+    assert_eq!(
+        origin(manager.as_dependency().get_token_instead_of(&rejected).await),
+        Some(TokenProvenance::Cached)
+    );
     // No request was accepted with the renewed one: renewals back off.
     let renewed = manager.get_token().await.expect("a token");
-    assert_eq!(origin(manager.get_token_instead_of(&renewed).await), None);
+    assert_eq!(origin(manager.as_dependency().get_token_instead_of(&renewed).await), None);
 }
 
 #[tokio::test]
 async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
     let provider = Arc::new(Noting::default());
     let manager = provider.manager();
-    assert!(manager.find_token().await.is_none());
+    assert!(manager.as_dependency().find_token().await.is_none());
     assert_eq!(provider.demands(), []);
 
     let token = manager.get_token().await.expect("a token");
-    assert_eq!(manager.find_token().await.map(|found| found.id()), Some(token.id()));
-    manager.discard_token(TokenData::new("another").id()).await;
-    assert_eq!(manager.find_token().await.map(|found| found.id()), Some(token.id()));
-    manager.discard_token(token.id()).await;
-    assert!(manager.find_token().await.is_none());
+    assert_eq!(manager.as_dependency().find_token().await.map(|found| found.id()), Some(token.id()));
+    manager.as_dependency().discard_token(TokenData::new("another").id()).await;
+    assert_eq!(manager.as_dependency().find_token().await.map(|found| found.id()), Some(token.id()));
+    manager.as_dependency().discard_token(token.id()).await;
+    assert!(manager.as_dependency().find_token().await.is_none());
     assert_eq!(provider.demands(), [TokenRequirement::Valid]);
     assert_ne!(manager.get_token().await.expect("a token").id(), token.id());
     assert_eq!(provider.demands(), [TokenRequirement::OtherThan(token.id())]);
@@ -151,10 +169,16 @@ async fn a_newer_token_is_fetched_once_for_all_who_want_one() {
     let manager = provider.manager();
     let old = manager.get_token().await.expect("a token");
     let demand = TokenRequirement::NewerThan(old.id());
-    let (one, other) = tokio::join!(manager.get_token_for(demand), manager.get_token_for(demand));
+    let (one, other) = tokio::join!(
+        manager.as_dependency().get_token_for(demand),
+        manager.as_dependency().get_token_for(demand)
+    );
     let newer = one.expect("a token").0;
     assert!(newer.id() != old.id() && newer.id() == other.expect("a token").0.id());
-    assert_eq!(manager.get_token_for(demand).await.expect("a token").1, TokenProvenance::Cached);
+    assert_eq!(
+        manager.as_dependency().get_token_for(demand).await.expect("a token").1,
+        TokenProvenance::Cached
+    );
     assert_eq!(provider.demands(), [TokenRequirement::Valid, demand]);
 }
 

@@ -80,7 +80,7 @@ pub trait TokenLease: Send + Sync {
 }
 
 /// Whether [`TokenLease::acquire`] respects a cool-down that another user of the storage has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CoolDownPolicy {
     /// The storage answers [`LeaseOutcome::CoolingDown`] as long as a cool-down lasts.
     Respect,
@@ -92,7 +92,7 @@ pub enum CoolDownPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseOutcome {
-    /// The lease is ours. Read the storage again, unless the lease has [seen](TokenLease::seen) what is there:
+    /// The lease is ours. Read the storage again, unless the lease [reported](TokenLease::take_read) its token:
     /// whoever had it before has probably left a token.
     Held {
         /// How many attempts by whomever have failed in a row so far.
@@ -123,7 +123,7 @@ impl From<Option<TokenData>> for LeaseRead {
 }
 
 /// Whether [`TokenLease::mark_refresh_token`] may take over the mark of an earlier lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkTakeover {
     /// Leave a foreign mark alone.
     Never,

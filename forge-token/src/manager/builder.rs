@@ -8,13 +8,13 @@ use forge_core::{
     CacheKey, Clock, ConfigError, TokenData, TokenProvider, TokenStorage, check_positive, check_service_name,
 };
 
+use super::clock::ManagerClock;
 use super::failures::Failures;
-use super::flights::Flights;
 use super::hook::{self, Callback, RefreshTokenHook};
 use super::refresh_history::RefreshHistory;
 use super::reports::Reports;
+use super::single_flight::SingleFlight;
 use super::slot::{Announcements, Slot};
-use super::time::Time;
 use super::windows::Windows;
 use super::{Inner, TokenManager};
 use crate::rt::Mutex;
@@ -25,7 +25,7 @@ use crate::rt::Mutex;
 /// | --- | --- |
 /// | [`storage`](Self::storage) | none: the token stays in this manager |
 /// | [`cache_key`](Self::cache_key) | the provider's |
-/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](TokenProvider::longest_fetch), else 30 s |
+/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](forge_core::CachingProvider::max_fetch_duration), else 30 s |
 /// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
 /// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
 /// | [`max_retry_after`](Self::max_retry_after) | 5 min without a valid token, up to an hour with one |
@@ -44,7 +44,7 @@ pub struct TokenManagerBuilder {
     on_refresh_token: Option<Callback>,
     on_refresh_token_timeout: Duration,
     refresh_when_contested: bool,
-    clock: Time,
+    clock: ManagerClock,
 }
 
 impl TokenManagerBuilder {
@@ -59,7 +59,7 @@ impl TokenManagerBuilder {
             on_refresh_token: None,
             on_refresh_token_timeout: hook::DEFAULT_TIMEOUT,
             refresh_when_contested: false,
-            clock: Time::OfTheMachine,
+            clock: ManagerClock::System,
         }
     }
 
@@ -150,7 +150,7 @@ impl TokenManagerBuilder {
 
     /// The clock by which tokens expire. Give the same one to the provider and to the storage.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Time::Of(clock);
+        self.clock = ManagerClock::Custom(clock);
         self
     }
 
@@ -209,7 +209,7 @@ impl TokenManagerBuilder {
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),
-            flights: Arc::new(Flights::new()),
+            single_flight: Arc::new(SingleFlight::new()),
             reports: Reports::default(),
         }))
     }

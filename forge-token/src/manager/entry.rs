@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use forge_core::{AuthenticationError, ClockReading, Credential, GenerationStamp, TokenData, TokenId};
 
-use super::windows::{OnBothClocks, RenewalTimes, Windows};
+use super::windows::{DualClockTime, RenewalTimes, Windows};
 use crate::rt;
 
 /// A cached token with its deadlines precomputed as integers, so that a hit only compares numbers.
@@ -11,7 +11,7 @@ pub(crate) struct Entry {
     credential: Arc<Credential>,
     times: RenewalTimes,
     /// The first deadline of all. Before it a hit only checks whether the token was rejected.
-    quiet_until: OnBothClocks,
+    quiet_until: DualClockTime,
     /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
     next_attempt: AtomicI64,
     version: GenerationStamp,
@@ -21,10 +21,6 @@ pub(crate) struct Entry {
     /// Not handed out any more from here on, unless it was compared, in monotonic milliseconds.
     trusted_until: i64,
     custody: Custody,
-    /// Whether it may serve those who come later, too.
-    is_for_all: bool,
-    /// What the storage went on holding when it did not take this one: older, whatever it looks like.
-    supersedes: Option<TokenId>,
     rejected: AtomicBool,
     /// Whether the provider brought it and the slot has not had it yet. An issuer may hand out a rejected
     /// token once more.
@@ -33,15 +29,20 @@ pub(crate) struct Entry {
     was_in_doubt: bool,
 }
 
-/// Whether the storage has the token, too.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Who has the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Custody {
-    /// The storage has it too.
+    /// The storage has it too, or the manager has no storage.
     Stored,
-    /// The storage did not answer the write, so the storage and other processes may have the token.
-    PerhapsStored,
-    /// The token was not sent to the storage, so no other process has it.
-    Private,
+    /// The storage did not answer the write. It and other processes may have the token, or the storage still holds
+    /// the token that this one replaces, which is older whatever it looks like.
+    Unconfirmed { replaces: Option<TokenId> },
+    /// The token was not sent to the storage: no other process has it, or can say that it is of no use. The storage
+    /// still holds the token that this one replaces.
+    Private { replaces: Option<TokenId> },
+    /// The storage refused the token and has no other: the key was invalidated meanwhile. The token serves the
+    /// callers who wait for it, and never enters the slot.
+    WaitersOnly,
 }
 
 const NOT_TRIED: i64 = i64::MIN;
@@ -56,8 +57,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    fn quiet_until(&self, times: &RenewalTimes) -> OnBothClocks {
-        let asked_about = OnBothClocks::monotonic(self.recheck_at.min(self.trusted_until));
+    fn quiet_until(&self, times: &RenewalTimes) -> DualClockTime {
+        let asked_about = DualClockTime::monotonic(self.recheck_at.min(self.trusted_until));
         times.advisory.or_sooner(times.mandatory).or_sooner(asked_about)
     }
 }
@@ -103,8 +104,6 @@ impl Entry {
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
             custody: Custody::Stored,
-            is_for_all: true,
-            supersedes: None,
             rejected: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
             was_in_doubt: false,
@@ -132,7 +131,7 @@ impl Entry {
 
     /// The same, as one that the storage has, or is to have.
     pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
-        Self { custody: Custody::Stored, supersedes: None, was_in_doubt: false, ..self.stamped(stamp) }
+        Self { custody: Custody::Stored, was_in_doubt: false, ..self.stamped(stamp) }
     }
 
     /// The same, with another stamp.
@@ -147,8 +146,6 @@ impl Entry {
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
             custody: self.custody,
-            is_for_all: self.is_for_all,
-            supersedes: self.supersedes,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
             is_new: AtomicBool::new(false),
             was_in_doubt: self.was_in_doubt,
@@ -233,40 +230,54 @@ impl Entry {
         }
     }
 
-    /// The storage did not take it, as far as we know, and may go on holding another. If it was not even
-    /// told, nobody else has this one, or can say that it is of no use.
-    pub(crate) fn mark_unstored(&mut self, instead_of: Option<TokenId>, is_private: bool, stamp: Stamp) {
+    /// The token was not sent to the storage. No other process can know that it is of no use, so its trust never
+    /// ends.
+    pub(crate) fn mark_private(&mut self, replaces: Option<TokenId>, stamp: Stamp) {
+        self.mark_unstored(Custody::Private { replaces }, Stamp { trusted_until: i64::MAX, ..stamp });
+    }
+
+    /// The storage did not answer the write.
+    pub(crate) fn mark_unconfirmed(&mut self, replaces: Option<TokenId>, stamp: Stamp) {
+        self.mark_unstored(Custody::Unconfirmed { replaces }, stamp);
+    }
+
+    fn mark_unstored(&mut self, custody: Custody, stamp: Stamp) {
         self.version = stamp.version;
-        self.trusted_until = if is_private { i64::MAX } else { stamp.trusted_until };
+        self.trusted_until = stamp.trusted_until;
         self.quiet_until = self.stamp().quiet_until(&self.times);
-        self.custody = if is_private { Custody::Private } else { Custody::PerhapsStored };
-        self.supersedes = instead_of;
+        self.custody = custody;
     }
 
-    /// The storage refused it, and has no other.
+    /// The storage refused the token, and has no other.
     pub(crate) fn restrict_to_waiters(&mut self) {
-        self.is_for_all = false;
+        self.custody = Custody::WaitersOnly;
     }
 
+    /// Whether the token may enter the slot, for callers who come later.
     pub(crate) fn is_for_all(&self) -> bool {
-        self.is_for_all
+        self.custody != Custody::WaitersOnly
     }
 
     pub(crate) fn is_private(&self) -> bool {
-        self.custody == Custody::Private
-    }
-
-    /// What the storage has, as far as is known.
-    pub(super) fn stored(&self) -> Option<TokenId> {
-        if self.is_stored() { Some(self.id()) } else { self.supersedes }
-    }
-
-    pub(crate) fn supersedes(&self, id: TokenId) -> bool {
-        self.supersedes == Some(id)
+        matches!(self.custody, Custody::Private { .. })
     }
 
     pub(crate) fn is_stored(&self) -> bool {
         self.custody == Custody::Stored
+    }
+
+    /// The token that the storage has, as far as the manager knows.
+    pub(super) fn stored(&self) -> Option<TokenId> {
+        match self.custody {
+            Custody::Stored => Some(self.id()),
+            Custody::Unconfirmed { replaces } | Custody::Private { replaces } => replaces,
+            Custody::WaitersOnly => None,
+        }
+    }
+
+    /// Whether this token replaces that one, which the storage may still hold.
+    pub(crate) fn supersedes(&self, id: TokenId) -> bool {
+        matches!(self.custody, Custody::Unconfirmed { replaces } | Custody::Private { replaces } if replaces == Some(id))
     }
 
     /// Whether it was compared with the storage's lately enough.
@@ -370,5 +381,30 @@ mod tests {
         let entry = entry(3600, FOREVER, FOREVER);
         assert!(!entry.is_quiet(ClockReading::from_millis(1_000_000 + 3_400_000, 0)));
         assert!(!entry.is_quiet(ClockReading::from_millis(1_000_000, 3_400_000)));
+    }
+
+    #[test]
+    fn custody_says_what_the_storage_has() {
+        let other = TokenId::of("other");
+        let stamp = entry(3600, FOREVER, 20_000).stamp();
+        let with = |change: fn(&mut Entry, TokenId, Stamp)| {
+            let mut entry = entry(3600, FOREVER, 20_000);
+            change(&mut entry, other, stamp);
+            entry
+        };
+        let stored = with(|_, _, _| ());
+        assert!(stored.is_stored() && !stored.is_private() && stored.is_for_all());
+        assert!(stored.stored() == Some(stored.id()) && !stored.supersedes(other));
+        let unconfirmed = with(|entry, other, stamp| entry.mark_unconfirmed(Some(other), stamp));
+        assert!(!unconfirmed.is_stored() && !unconfirmed.is_private() && unconfirmed.is_for_all());
+        assert!(unconfirmed.stored() == Some(other) && unconfirmed.supersedes(other));
+        assert!(!unconfirmed.is_trusted(ClockReading::from_millis(1_000_000, 20_000)));
+        let private = with(|entry, other, stamp| entry.mark_private(Some(other), stamp));
+        assert!(!private.is_stored() && private.is_private() && private.is_for_all());
+        assert!(private.stored() == Some(other) && private.supersedes(other));
+        assert!(private.is_trusted(ClockReading::from_millis(1_000_000, 20_000)));
+        let waiters_only = with(|entry, _, _| entry.restrict_to_waiters());
+        assert!(!waiters_only.is_stored() && !waiters_only.is_private() && !waiters_only.is_for_all());
+        assert!(waiters_only.stored().is_none() && !waiters_only.supersedes(other));
     }
 }

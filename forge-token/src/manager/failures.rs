@@ -147,7 +147,7 @@ impl Failures {
     ) -> i64 {
         let since = now.monotonic_millis();
         let left = millis(cool_down.left());
-        self.go_on_from(cool_down.failures());
+        self.continue_count_from(cool_down.failures());
         // While a token was cached, the other manager's cool-down counts as a back-off, which ends with that
         // token. Otherwise it counts as a `Retry-After`.
         let (backed_off, asked_for) = if had_token { (left, 0) } else { (0, left) };
@@ -169,7 +169,7 @@ impl Failures {
     }
 
     /// So many attempts have failed in a row, by whomever.
-    pub(crate) fn go_on_from(&mut self, failures: u32) {
+    pub(crate) fn continue_count_from(&mut self, failures: u32) {
         self.in_a_row = self.in_a_row.max(failures);
     }
 

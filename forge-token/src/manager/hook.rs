@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forge_core::TokenData;
 
-use super::unwinding::unwinding;
+use super::catch_panic::catch_panic;
 use crate::rt::Deadline;
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ impl RefreshTokenHook {
         // Inside of the future, so that a panic of the closure itself is caught as well.
         let running = async { (self.callback)(token).await };
         let marked = marked_while_polled(manager, running);
-        match Deadline::after(self.timeout).bound(unwinding(marked)).await {
+        match Deadline::after(self.timeout).bound(catch_panic(marked)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_panicked)) => Err("the hook panicked"),
             Err(_) => Err("the hook exceeded on_refresh_token_timeout"),
@@ -57,16 +57,16 @@ pub(super) fn is_called_by_hook_of(manager: usize) -> bool {
 async fn marked_while_polled<F: Future>(manager: usize, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let _restored = Restored(POLLED_FOR.with(|polled| polled.replace(manager)));
+        let _restore = RestoreGuard(POLLED_FOR.with(|polled| polled.replace(manager)));
         future.as_mut().poll(context)
     })
     .await
 }
 
 /// Puts the address back that was there before, also when the hook panics.
-struct Restored(usize);
+struct RestoreGuard(usize);
 
-impl Drop for Restored {
+impl Drop for RestoreGuard {
     fn drop(&mut self) {
         POLLED_FOR.with(|polled| polled.set(self.0));
     }

@@ -32,7 +32,7 @@ struct Ledger {
 
 /// The slot's change count before the storage was read.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading {
+pub(crate) struct ChangeCount {
     changes: u64,
 }
 
@@ -178,8 +178,8 @@ impl Slot {
     }
 
     /// Take it before the storage is read, for [`remember`](Self::remember).
-    pub(crate) fn begin_reading(&self) -> Reading {
-        Reading { changes: self.ledger.lock().changes }
+    pub(crate) fn change_count(&self) -> ChangeCount {
+        ChangeCount { changes: self.ledger.lock().changes }
     }
 
     /// Stores the entry of a flight. The caller must ensure that no invalidation came since the flight began.
@@ -193,7 +193,7 @@ impl Slot {
     /// wins. Two races make the slot drop the entry. An invalidation came during the read: if the storage
     /// then failed, the slot would bring the invalidated token back. Or a flight landed during the read: the
     /// entry would displace the new token, of which there may be no other copy.
-    pub(crate) fn remember(&self, entry: &Arc<Entry>, reading: Reading) {
+    pub(crate) fn remember(&self, entry: &Arc<Entry>, reading: ChangeCount) {
         let mut ledger = self.ledger.lock();
         if ledger.changes == reading.changes && !self.entry().is_some_and(|known| known.is_same(entry)) {
             self.put(&mut ledger, entry);
@@ -326,8 +326,8 @@ impl Slot {
 
 /// If the slot holds the token, its entry decides, not the list: while renewals back off, or after the issuer
 /// has issued the same token again, the manager hands out a token that an API has rejected.
-fn is_rejected(at_hand: Option<&Entry>, ledger: &Ledger, id: TokenId) -> bool {
-    match at_hand.filter(|entry| entry.id() == id) {
+fn is_rejected(cached: Option<&Entry>, ledger: &Ledger, id: TokenId) -> bool {
+    match cached.filter(|entry| entry.id() == id) {
         Some(entry) => entry.is_rejected(),
         None => ledger.rejections.has_seen(id),
     }
@@ -345,7 +345,7 @@ mod tests {
     }
 
     fn has(slot: &Slot, entry: &Arc<Entry>) -> bool {
-        slot.entry().is_some_and(|at_hand| Arc::ptr_eq(&at_hand, entry))
+        slot.entry().is_some_and(|cached| Arc::ptr_eq(&cached, entry))
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::None);
             let (one, two) = (entry("one"), entry("two"));
-            let reading = slot.begin_reading();
+            let reading = slot.change_count();
             slot.remember(&one, reading);
             slot.remember(&two, reading);
             assert!(has(&slot, &two));
@@ -365,7 +365,7 @@ mod tests {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::None);
             slot.fill(&entry("before"));
-            let reading = slot.begin_reading();
+            let reading = slot.change_count();
             slot.clear();
             slot.remember(&entry("before"), reading);
             assert!(slot.entry().is_none());
@@ -376,7 +376,7 @@ mod tests {
     fn inv18_what_was_read_before_a_renewal_does_not_displace_what_that_brought() {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::None);
-            let reading = slot.begin_reading();
+            let reading = slot.change_count();
             let renewed = entry("renewed");
             slot.fill(&renewed);
             slot.remember(&entry("before"), reading);

@@ -12,17 +12,17 @@ pub(crate) struct Windows {
 /// The two moments of one token, each on both clocks, in milliseconds. `i64::MAX`: never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RenewalTimes {
-    pub(crate) advisory: OnBothClocks,
-    pub(crate) mandatory: OnBothClocks,
+    pub(crate) advisory: DualClockTime,
+    pub(crate) mandatory: DualClockTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OnBothClocks {
+pub(crate) struct DualClockTime {
     wall: i64,
     monotonic: i64,
 }
 
-impl OnBothClocks {
+impl DualClockTime {
     const NEVER: Self = Self { wall: i64::MAX, monotonic: i64::MAX };
 
     /// A moment that only the monotonic clock tells.
@@ -61,14 +61,14 @@ impl Windows {
     /// `random`, from 0 to 1, moves the advisory moment, so that a fleet does not renew as one.
     pub(crate) fn of(&self, token: &TokenData, now: ClockReading, random: f64) -> RenewalTimes {
         let Some(mandatory_at) = token.usable_until_with(self.mandatory) else {
-            return RenewalTimes { advisory: OnBothClocks::NEVER, mandatory: OnBothClocks::NEVER };
+            return RenewalTimes { advisory: DualClockTime::NEVER, mandatory: DualClockTime::NEVER };
         };
         let end = mandatory_at.timestamp_millis();
         let left = end.saturating_sub(now.wall_millis());
         // Never more than the issuer gave, even if the wall clock was set back since.
         let given = token.issued_at().map_or(i64::MAX, |at| end.saturating_sub(at.timestamp_millis()));
         let left = left.min(given);
-        let mandatory = OnBothClocks::after(left, now);
+        let mandatory = DualClockTime::after(left, now);
         // The time in which the token is used without haste: at least half of all there is.
         let usable = left.max(0);
         let window = self.advisory.saturating_sub(self.mandatory);
@@ -77,7 +77,7 @@ impl Windows {
         let jittered =
             Duration::from_millis(window.unsigned_abs()).mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0);
         let lead = i64::try_from(jittered.as_millis()).unwrap_or(window);
-        RenewalTimes { advisory: OnBothClocks::after(usable - lead, now), mandatory }
+        RenewalTimes { advisory: DualClockTime::after(usable - lead, now), mandatory }
     }
 }
 

@@ -2,79 +2,23 @@
 
 #![allow(clippy::expect_used, missing_docs)]
 
-use std::collections::HashMap;
+mod provider;
+mod storages;
+
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, CompareAndDelete, Generation, ManualClock,
-    OAuthErrorCode, StorageError, TokenData, TokenProvider, TokenStorage, async_trait,
+    AuthenticationError, AuthenticationErrorKind, Clock, ManualClock, OAuthErrorCode, TokenData,
+    TokenProvider, TokenStorage,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
-
-/// A provider of which each test says what it answers; counts its calls.
-struct Scripted<F> {
-    calls: AtomicUsize,
-    refreshes: AtomicUsize,
-    fetch: F,
-    refresh: Option<AuthenticationErrorKind>,
-}
-
-impl<F, Fut> Scripted<F>
-where
-    F: Fn(usize) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send + 'static,
-{
-    fn new(fetch: F) -> Arc<Self> {
-        Arc::new(Self { calls: AtomicUsize::new(0), refreshes: AtomicUsize::new(0), fetch, refresh: None })
-    }
-
-    fn failing_to_refresh(kind: AuthenticationErrorKind, fetch: F) -> Arc<Self> {
-        Arc::new(Self {
-            calls: AtomicUsize::new(0),
-            refreshes: AtomicUsize::new(0),
-            fetch,
-            refresh: Some(kind),
-        })
-    }
-}
-
-impl<F> Scripted<F> {
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn refreshes(&self) -> usize {
-        self.refreshes.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl<F, Fut> TokenProvider for Scripted<F>
-where
-    F: Fn(usize) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send + 'static,
-{
-    fn service_name(&self) -> &'static str {
-        "scripted"
-    }
-
-    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        (self.fetch)(self.calls.fetch_add(1, Ordering::SeqCst) + 1).await
-    }
-
-    async fn refresh_token(&self, _current: &TokenData) -> Result<TokenData, AuthenticationError> {
-        let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
-        match &self.refresh {
-            Some(kind) => Err(AuthenticationError::new("", kind.clone())),
-            None => Ok(TokenData::new(format!("refreshed {number}")).with_refresh_token("r")),
-        }
-    }
-}
+use provider::Scripted;
+use storages::{Overtaken, Plain};
 
 async fn numbered(call: usize) -> Result<TokenData, AuthenticationError> {
     Ok(TokenData::new(format!("t{call}")))
@@ -351,39 +295,6 @@ async fn inv14_a_token_call_is_timed_by_default() {
     assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
-/// A storage in which somebody else stores another token right after ours was read.
-#[derive(Debug)]
-struct Overtaken(InMemoryTokenStorage);
-
-#[async_trait]
-impl TokenStorage for Overtaken {
-    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        let read = self.0.get(key).await;
-        self.0.set(key, &TokenData::new("somebody else's")).await?;
-        read
-    }
-
-    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
-        self.0.set(key, token).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.0.delete(key).await
-    }
-
-    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
-        self.0.exists(key).await
-    }
-
-    fn generation(&self, key: &str) -> Option<Generation> {
-        self.0.generation(key)
-    }
-
-    fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
-        self.0.compare_and_delete()
-    }
-}
-
 #[tokio::test]
 async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
     let inner = InMemoryTokenStorage::new();
@@ -426,48 +337,6 @@ async fn inv11_two_managers_over_one_storage_agree_at_once() {
     let renewed = two.refresh_rejected(&two.get_token().await.expect("a token")).await.expect("a renewal");
     assert_eq!(one.get_token().await.expect("a token").id(), renewed.expect("another token").id());
     assert_eq!(provider.calls(), 3);
-}
-
-/// The documents' storage: four methods and no capability.
-#[derive(Debug, Default)]
-struct Plain {
-    tokens: Mutex<HashMap<String, TokenData>>,
-    asked: AtomicUsize,
-    broken: bool,
-    unwritable: bool,
-    unreadable: bool,
-}
-
-impl Plain {
-    fn check(&self, is_defect: bool) -> Result<(), StorageError> {
-        if self.broken || is_defect { Err(StorageError::new("out of order")) } else { Ok(()) }
-    }
-}
-
-#[async_trait]
-impl TokenStorage for Plain {
-    async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        self.check(self.unreadable)?;
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        Ok(self.tokens.lock().expect("unpoisoned").get(key).cloned())
-    }
-
-    async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
-        self.check(self.unwritable)?;
-        self.tokens.lock().expect("unpoisoned").insert(key.to_owned(), token.clone());
-        Ok(())
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.check(false)?;
-        self.tokens.lock().expect("unpoisoned").remove(key);
-        Ok(())
-    }
-
-    async fn exists(&self, key: &str) -> Result<bool, StorageError> {
-        self.check(self.unreadable)?;
-        Ok(self.tokens.lock().expect("unpoisoned").contains_key(key))
-    }
 }
 
 #[tokio::test]
@@ -597,13 +466,16 @@ fn without_a_runtime_what_needs_one_is_an_error_and_nothing_panics() {
         assert_eq!(result.expect_err("an error").kind(), &AuthenticationErrorKind::Configuration);
     };
     is_told(at_once(manager.force_refresh()).map(drop));
-    at_once(manager.discard_token(token.id()));
+    at_once(manager.as_dependency().discard_token(token.id()));
     // Here it is forgotten all the same.
     is_told(at_once(manager.invalidate_token()));
     assert!(manager.cached().is_none());
     is_told(at_once(manager.get_token()).map(drop));
     is_told(at_once(manager.warm_up(Duration::from_secs(1))));
-    assert!(at_once(manager.find_token()).is_none() && at_once(manager.shutdown(Duration::from_secs(1))));
+    assert!(
+        at_once(manager.as_dependency().find_token()).is_none()
+            && at_once(manager.shutdown(Duration::from_secs(1)))
+    );
 }
 
 /// What comes of it without anybody who waits.

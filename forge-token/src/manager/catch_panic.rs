@@ -3,14 +3,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-pub(crate) struct Panicked;
+pub(crate) struct CaughtPanic;
 
 /// Turns a panic into an error. What the future leaves behind is dropped, never looked at again.
-pub(crate) async fn unwinding<F: Future>(future: F) -> Result<F::Output, Panicked> {
+pub(crate) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, CaughtPanic> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
-        Err(_payload) => Poll::Ready(Err(Panicked)),
+        Err(_payload) => Poll::Ready(Err(CaughtPanic)),
     })
     .await
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
-use super::goal::Goal;
+use super::goal::RenewalGoal;
 use crate::rt::{Deadline, Mutex};
 
 /// The flight under way, if any. One manager has one key, so one flight at a time is enough.
-pub(crate) struct Flights<T> {
+pub(crate) struct SingleFlight<T> {
     under_way: Mutex<Option<Arc<Flight<T>>>>,
 }
 
@@ -17,17 +17,17 @@ struct Flight<T> {
     deadline: Deadline,
     /// What it brought; `None`: it was lost, with its runtime. Thousands may wait for it: whoever is told
     /// only reads.
-    landed: SetOnce<Option<T>>,
+    outcome: SetOnce<Option<T>>,
     /// Set when nobody joins it any more.
     detached: SetOnce<()>,
     /// Whether the flight was begun in the background, without a waiting caller.
     is_background: bool,
     /// Set before the provider is called, so that `false` proves to a caller that the call comes after it
     /// asked.
-    has_called: AtomicBool,
+    has_called_provider: AtomicBool,
 }
 
-impl<T> Flights<T> {
+impl<T> SingleFlight<T> {
     pub(crate) fn new() -> Self {
         Self { under_way: Mutex::new(None) }
     }
@@ -36,35 +36,35 @@ impl<T> Flights<T> {
     /// by itself within `limit`.
     pub(crate) fn join<E>(
         self: &Arc<Self>,
-        goal: Goal,
+        goal: RenewalGoal,
         limit: Duration,
-        begin: impl FnOnce(Landing<T>) -> Result<(), E>,
-    ) -> Result<Ticket<T>, E> {
+        begin: impl FnOnce(FlightPublisher<T>) -> Result<(), E>,
+    ) -> Result<Waiter<T>, E> {
         let flight = {
             let mut under_way = self.under_way.lock();
             if let Some(flight) = &*under_way {
-                return Ok(Ticket { flight: Arc::clone(flight), is_first: false });
+                return Ok(Waiter { flight: Arc::clone(flight), is_first: false });
             }
             let deadline = Deadline::after(limit);
             let flight = Arc::new(Flight {
                 deadline,
-                landed: SetOnce::new(),
+                outcome: SetOnce::new(),
                 detached: SetOnce::new(),
                 is_background: goal.is_in_background(),
-                has_called: AtomicBool::new(false),
+                has_called_provider: AtomicBool::new(false),
             });
             Arc::clone(under_way.insert(flight))
         };
         // Not under the lock: a runtime that is shutting down drops what it is given at once, and
         // with it the landing, which locks.
-        begin(Landing { flights: Arc::clone(self), flight: Arc::clone(&flight) })?;
-        Ok(Ticket { flight, is_first: true })
+        begin(FlightPublisher { single_flight: Arc::clone(self), flight: Arc::clone(&flight) })?;
+        Ok(Waiter { flight, is_first: true })
     }
 
     /// A ticket for the flight under way, if there is one.
-    pub(crate) fn under_way(&self) -> Option<Ticket<T>> {
+    pub(crate) fn under_way(&self) -> Option<Waiter<T>> {
         let flight = self.under_way.lock().clone()?;
-        Some(Ticket { flight, is_first: false })
+        Some(Waiter { flight, is_first: false })
     }
 
     /// Makes sure that nobody joins the flight under way from now on and that it publishes nothing,
@@ -82,9 +82,9 @@ impl<T> Flights<T> {
 
     /// As [`detach`](Self::detach), for this flight only, and only if it is overdue: a caller may have
     /// spent its own time before it joined.
-    pub(crate) fn abandon(&self, ticket: &Ticket<T>) {
-        if ticket.flight.deadline.has_passed() && self.end(&ticket.flight, || ()) {
-            ticket.flight.detach();
+    pub(crate) fn abandon(&self, waiter: &Waiter<T>) {
+        if waiter.flight.deadline.has_passed() && self.end(&waiter.flight, || ()) {
+            waiter.flight.detach();
         }
     }
 
@@ -112,12 +112,12 @@ impl<T> Flight<T> {
 }
 
 /// A caller's place: all that ties it to the flight. Dropping it disturbs nobody.
-pub(crate) struct Ticket<T> {
+pub(crate) struct Waiter<T> {
     flight: Arc<Flight<T>>,
     is_first: bool,
 }
 
-impl<T> Ticket<T> {
+impl<T> Waiter<T> {
     /// Whether the flight was begun for this ticket.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
@@ -131,26 +131,26 @@ impl<T> Ticket<T> {
 
     /// Whether the flight has called the provider before now. The token of such a flight may lack rights that
     /// were granted between its call and now.
-    pub(crate) fn has_called(&self) -> bool {
-        self.flight.has_called.load(Ordering::SeqCst)
+    pub(crate) fn has_called_provider(&self) -> bool {
+        self.flight.has_called_provider.load(Ordering::SeqCst)
     }
 
     /// What the flight brought; `None` if it was lost, with its runtime.
-    pub(crate) async fn landing(&self) -> Option<&T> {
-        self.flight.landed.wait().await.as_ref()
+    pub(crate) async fn outcome(&self) -> Option<&T> {
+        self.flight.outcome.wait().await.as_ref()
     }
 }
 
 /// The flight's own end. Dropped without landing, it tells those who wait that it was lost.
-pub(crate) struct Landing<T> {
-    flights: Arc<Flights<T>>,
+pub(crate) struct FlightPublisher<T> {
+    single_flight: Arc<SingleFlight<T>>,
     flight: Arc<Flight<T>>,
 }
 
-impl<T> Landing<T> {
+impl<T> FlightPublisher<T> {
     /// Records that the provider is about to be called.
-    pub(crate) fn begin_call(&self) {
-        self.flight.has_called.store(true, Ordering::SeqCst);
+    pub(crate) fn mark_provider_called(&self) {
+        self.flight.has_called_provider.store(true, Ordering::SeqCst);
     }
 
     /// When this is not the flight any more that new callers join, though it has not landed.
@@ -160,29 +160,29 @@ impl<T> Landing<T> {
 
     /// Whether this still is the flight that new callers join.
     pub(crate) fn is_current(&self) -> bool {
-        Flights::is_current(self.flights.under_way.lock().as_ref(), &self.flight)
+        SingleFlight::is_current(self.single_flight.under_way.lock().as_ref(), &self.flight)
     }
 
     /// Does something in one step with making sure that this still is the flight that new callers join.
     pub(crate) fn while_current(&self, publish: impl FnOnce()) {
-        let under_way = self.flights.under_way.lock();
-        if Flights::is_current(under_way.as_ref(), &self.flight) {
+        let under_way = self.single_flight.under_way.lock();
+        if SingleFlight::is_current(under_way.as_ref(), &self.flight) {
             publish();
         }
     }
 
     /// Tells the result to all who wait. If the flight was not detached, `publish` runs first, in the
     /// same step in which the flight ends: who comes later finds what was published.
-    pub(crate) fn land(self, result: T, publish: impl FnOnce(&T)) {
-        self.flights.end(&self.flight, || publish(&result));
-        let _ = self.flight.landed.set(Some(result));
+    pub(crate) fn finish(self, result: T, publish: impl FnOnce(&T)) {
+        self.single_flight.end(&self.flight, || publish(&result));
+        let _ = self.flight.outcome.set(Some(result));
     }
 }
 
-impl<T> Drop for Landing<T> {
+impl<T> Drop for FlightPublisher<T> {
     fn drop(&mut self) {
-        self.flights.end(&self.flight, || ());
+        self.single_flight.end(&self.flight, || ());
         // Refused if it has landed.
-        let _ = self.flight.landed.set(None);
+        let _ = self.flight.outcome.set(None);
     }
 }
