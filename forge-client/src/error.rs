@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use bytes::Bytes;
-use forge_core::{AuthenticationError, ConfigError, ExchangeError, write_chain};
+use forge_core::{AuthenticationError, ConfigError, NetworkError, write_chain};
 use http::{Method, StatusCode};
 
 use crate::CircuitOpen;
@@ -320,8 +320,8 @@ impl HttpClientError {
         let is_https = error.url().is_some_and(|url| url.scheme() == "https");
         match kind {
             Kind::Timeout => failure,
-            Kind::Connect if is_https && !HAS_TLS => failure.with_source(ExchangeError::without_tls()),
-            _ => failure.with_source(ExchangeError::of(error)),
+            Kind::Connect if is_https && !HAS_TLS => failure.with_source(NetworkError::without_tls()),
+            _ => failure.with_source(NetworkError::of(error)),
         }
     }
 }

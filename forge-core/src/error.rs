@@ -2,7 +2,7 @@
 
 mod authentication;
 mod config;
-mod exchange;
+mod network;
 mod oauth_error_code;
 mod storage;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use authentication::{AuthenticationError, AuthenticationErrorKind};
 pub use config::ConfigError;
-pub use exchange::ExchangeError;
+pub use network::NetworkError;
 pub use oauth_error_code::OAuthErrorCode;
 pub use storage::StorageError;
 

@@ -62,7 +62,7 @@ pub use echo::{SecretFinder, is_printable, mask_secrets};
 #[doc(hidden)] // for the errors of our other crates
 pub use error::write_chain;
 pub use error::{
-    AuthenticationError, AuthenticationErrorKind, ConfigError, ExchangeError, OAuthErrorCode, StorageError,
+    AuthenticationError, AuthenticationErrorKind, ConfigError, NetworkError, OAuthErrorCode, StorageError,
 };
 pub use fetch_context::FetchContext;
 pub use fetcher::TokenFetcher;

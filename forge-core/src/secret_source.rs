@@ -107,7 +107,7 @@ impl SecretSource {
     ///
     /// As [`read`](Self::read). Also: reading the file takes longer than a second, or the source is a closure,
     /// which a caller has to await.
-    pub fn read_at_once(&self) -> Result<Secret, AuthenticationError> {
+    pub fn read_blocking(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
             Kind::File(file) => {
@@ -137,7 +137,7 @@ impl SecretSource {
     }
 }
 
-/// How long [`SecretSource::read_at_once`] waits for a file.
+/// How long [`SecretSource::read_blocking`] waits for a file.
 const MAX_WAIT_AT_ONCE: Duration = Duration::from_secs(1);
 
 fn variable(name: &str) -> Result<Secret, AuthenticationError> {

@@ -74,12 +74,12 @@ impl TokenData {
     /// Says that the token was issued just now and expires after this time.
     #[must_use]
     pub fn with_expires_in(self, lifetime: Duration) -> Self {
-        self.with_expires_in_at(lifetime, Utc::now())
+        self.with_lifetime_from(lifetime, Utc::now())
     }
 
     /// As [`with_expires_in`](Self::with_expires_in), for a token that was issued at `issued_at`.
     #[must_use]
-    pub fn with_expires_in_at(self, lifetime: Duration, issued_at: DateTime<Utc>) -> Self {
+    pub fn with_lifetime_from(self, lifetime: Duration, issued_at: DateTime<Utc>) -> Self {
         let expires_at =
             TimeDelta::from_std(lifetime).ok().and_then(|lifetime| issued_at.checked_add_signed(lifetime));
         self.with_issued_at(issued_at).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))

@@ -14,7 +14,7 @@ use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, Secret, TokenData, TokenFetcher,
     async_trait, check_header_name,
 };
-use forge_token::{TokenAttempt, TokenEndpoint, TokenRequest, TokenTransport, call_repeatably};
+use forge_token::{TokenAttempt, TokenEndpoint, TokenRequest, TokenTransport, call_with_one_retry};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -38,7 +38,7 @@ pub type HeaderTokenFetcher = HttpTokenFetcher<InHeader>;
 /// The URL must be `https`, or name this machine; no redirect is followed; an answer is limited to 1 MiB
 /// and to the step's time-out. The fetcher repeats a call once within that time-out if the call ended without
 /// an answer, or failed fast and transiently; it reads all values again for the second attempt: see
-/// [`call_repeatably`]. It sends a call with a refresh token only once, over a new connection. That is a call
+/// [`call_with_one_retry`]. It sends a call with a refresh token only once, over a new connection. That is a call
 /// whose `grant_type` is `refresh_token`, that has a field or header named so, or that contains the refresh
 /// token of another step. An error shows nothing that was sent, even if the server echoes it. Of the answer
 /// it shows at most an error code and its description (RFC 6749 5.2).
@@ -145,7 +145,7 @@ impl<P: Place> HttpTokenFetcher<P> {
         let response = self.transport.call(request).await?;
         let token = self.place.read(&response, sent_at, &sent.texts())?;
         Ok(match self.ttl {
-            Some(ttl) => token.with_expires_in_at(ttl, sent_at),
+            Some(ttl) => token.with_lifetime_from(ttl, sent_at),
             None => token,
         })
     }
@@ -247,7 +247,7 @@ impl<P: Place> TokenFetcher for HttpTokenFetcher<P> {
             // The server may have used it up, whatever became of the answer.
             return self.attempt(TokenAttempt::only(), context).await;
         }
-        call_repeatably(Some(self.timeout), |attempt| self.attempt(attempt, context)).await
+        call_with_one_retry(Some(self.timeout), |attempt| self.attempt(attempt, context)).await
     }
 }
 

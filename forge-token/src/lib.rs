@@ -30,14 +30,14 @@ mod transport;
 
 pub use manager::{TokenManager, TokenManagerBuilder, TokenProvenance, TokenStatus};
 pub use provider::{
-    AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
-    OAuth2TokenProviderBuilder, Password, PasswordGrantTokenProvider,
+    AuthMethod, ClientCredentialsGrant, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
+    OAuth2TokenProviderBuilder, PasswordGrant, PasswordGrantTokenProvider,
 };
 #[doc(hidden)]
 pub use renamed::*;
 pub use transport::{
     HttpTransport, TokenAttempt, TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport,
-    call_repeatably,
+    call_with_one_retry,
 };
 
 pub use reqwest;

@@ -24,19 +24,19 @@ use zeroize::Zeroizing;
 
 pub use builder::OAuth2TokenProviderBuilder;
 pub use client_auth::AuthMethod;
-pub use grant::{ClientCredentials, Grant, Password};
+pub use grant::{ClientCredentialsGrant, Grant, PasswordGrant};
 
 use crate::rt;
-use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_repeatably};
+use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_with_one_retry};
 use client_auth::ClientAuth;
 use credential_text::{check_client_text, check_user_text, unusable};
 use query::SecretQuery;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
-pub type ClientCredentialsTokenProvider = OAuth2TokenProvider<ClientCredentials>;
+pub type ClientCredentialsTokenProvider = OAuth2TokenProvider<ClientCredentialsGrant>;
 
 /// Tokens by the password grant (RFC 6749 4.3): for servers that offer nothing better.
-pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
+pub type PasswordGrantTokenProvider = OAuth2TokenProvider<PasswordGrant>;
 
 /// What the grants of RFC 6749 share: endpoint, client, scope, and renewal with a refresh token
 /// (RFC 6749 6) where the server gave one.
@@ -69,7 +69,7 @@ pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
 /// | slower as a whole than the call's time-out, however steadily it comes | `Timeout` |
 ///
 /// The provider repeats a call without a refresh token once if the call ended without a response, or failed
-/// fast and transiently: see [`call_repeatably`]. It sends a call with a refresh token only once, over a new
+/// fast and transiently: see [`call_with_one_retry`]. It sends a call with a refresh token only once, over a new
 /// connection. A token endpoint that is down thus receives two calls for a fetch and one for a refresh.
 ///
 /// No error shows more of an answer than its error code and `error_description`, and after an error
@@ -114,12 +114,12 @@ impl ClientCredentialsTokenProvider {
         token_url: impl Into<String>,
         client_id: impl Into<String>,
         client_secret: impl Into<SecretSource>,
-    ) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+    ) -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
         OAuth2TokenProviderBuilder::new(
             token_url.into(),
             client_id.into(),
             client_secret.into(),
-            ClientCredentials::new(),
+            ClientCredentialsGrant::new(),
         )
     }
 }
@@ -147,8 +147,8 @@ impl PasswordGrantTokenProvider {
         client_secret: impl Into<SecretSource>,
         username: impl Into<String>,
         password: impl Into<SecretSource>,
-    ) -> OAuth2TokenProviderBuilder<Password> {
-        let grant = Password::new(username.into(), password.into());
+    ) -> OAuth2TokenProviderBuilder<PasswordGrant> {
+        let grant = PasswordGrant::new(username.into(), password.into());
         OAuth2TokenProviderBuilder::new(token_url.into(), client_id.into(), client_secret.into(), grant)
     }
 }
@@ -215,7 +215,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             return self.attempt(TokenAttempt::only(), current).await;
         }
         // The transport's own time-out bounds each attempt; the manager's fetch may have less time left.
-        call_repeatably(rt::time_left(), |attempt| self.attempt(attempt, current)).await
+        call_with_one_retry(rt::time_left(), |attempt| self.attempt(attempt, current)).await
     }
 
     async fn attempt(

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use endpoint::TokenEndpoint;
 pub use http_transport::HttpTransport;
-pub use repetition::{TokenAttempt, call_repeatably};
+pub use repetition::{TokenAttempt, call_with_one_retry};
 
 /// Carries one call to a token endpoint and back. [`HttpTransport`] does it with `reqwest`.
 ///

@@ -196,7 +196,7 @@ impl Means {
 
     fn with_own_life(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
         match self.fetcher.ttl() {
-            Some(ttl) => token.with_expires_in_at(ttl, begun),
+            Some(ttl) => token.with_lifetime_from(ttl, begun),
             None => token,
         }
     }

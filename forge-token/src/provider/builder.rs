@@ -9,7 +9,7 @@ use reqwest::ClientBuilder;
 use super::client_auth::ClientAuth;
 use super::credential_text::{check_known, check_user_text};
 use super::query::{self, SecretQuery};
-use super::{AuthMethod, ClientCredentials, Grant, OAuth2TokenProvider};
+use super::{AuthMethod, ClientCredentialsGrant, Grant, OAuth2TokenProvider};
 use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 
 /// Settings of an [`OAuth2TokenProvider`].
@@ -44,7 +44,7 @@ pub struct OAuth2TokenProviderBuilder<G> {
     grant: G,
 }
 
-impl OAuth2TokenProviderBuilder<ClientCredentials> {
+impl OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
     /// The value of `grant_type`, for servers with a name of their own for this grant. Default:
     /// `client_credentials`.
     pub fn grant_type(mut self, grant_type: impl Into<String>) -> Self {
@@ -302,14 +302,15 @@ mod tests {
 
     const URL: &str = "https://auth.example.com/token";
 
-    fn client(id: &str) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+    fn client(id: &str) -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
         ClientCredentialsTokenProvider::builder(URL, id, "secret").service_name("crm")
     }
 
     #[test]
     fn inv17_all_that_makes_a_token_different_makes_the_key_different() {
-        let key =
-            |builder: OAuth2TokenProviderBuilder<ClientCredentials>| builder.build().unwrap().cache_key();
+        let key = |builder: OAuth2TokenProviderBuilder<ClientCredentialsGrant>| {
+            builder.build().unwrap().cache_key()
+        };
         let base = key(client("a").scope("read write"));
         assert!(base.starts_with("auth_token:crm:"));
         assert_eq!(base, key(client("a").scope("write read")));

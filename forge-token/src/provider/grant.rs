@@ -18,17 +18,17 @@ pub trait Grant: sealed::Sealed + Send + Sync + 'static {
 
 /// The client credentials grant, RFC 6749 4.4.
 #[derive(Clone, Debug)]
-pub struct ClientCredentials {
+pub struct ClientCredentialsGrant {
     pub(super) grant_type: String,
 }
 
-impl ClientCredentials {
+impl ClientCredentialsGrant {
     pub(super) fn new() -> Self {
         Self { grant_type: "client_credentials".to_owned() }
     }
 }
 
-impl Grant for ClientCredentials {
+impl Grant for ClientCredentialsGrant {
     fn grant_type(&self) -> &str {
         &self.grant_type
     }
@@ -48,18 +48,18 @@ impl Grant for ClientCredentials {
 
 /// The password grant, RFC 6749 4.3.
 #[derive(Clone, Debug)]
-pub struct Password {
+pub struct PasswordGrant {
     username: String,
     password: SecretSource,
 }
 
-impl Password {
+impl PasswordGrant {
     pub(super) fn new(username: String, password: SecretSource) -> Self {
         Self { username, password }
     }
 }
 
-impl Grant for Password {
+impl Grant for PasswordGrant {
     fn grant_type(&self) -> &'static str {
         "password"
     }
@@ -81,6 +81,6 @@ impl Grant for Password {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::ClientCredentials {}
-    impl Sealed for super::Password {}
+    impl Sealed for super::ClientCredentialsGrant {}
+    impl Sealed for super::PasswordGrant {}
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, ExchangeError};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, NetworkError};
 
 const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
 
@@ -25,7 +25,7 @@ pub(super) fn without_head(error: &reqwest::Error) -> AuthenticationError {
     let unanswered = AuthenticationError::new("", AuthenticationErrorKind::Connect).with_no_answer();
     // Only what the system says, of a reset for example, adds something.
     let has_cause = io_errors(error).next().is_some();
-    if has_cause { unanswered.with_source(ExchangeError::of(error)) } else { unanswered }
+    if has_cause { unanswered.with_source(NetworkError::of(error)) } else { unanswered }
 }
 
 /// The call failed while an answer's body was read.
@@ -46,7 +46,7 @@ pub(super) fn within_body(error: &reqwest::Error) -> AuthenticationError {
 }
 
 fn failure(kind: AuthenticationErrorKind, error: &reqwest::Error) -> AuthenticationError {
-    AuthenticationError::new("", kind).with_source(ExchangeError::of(error))
+    AuthenticationError::new("", kind).with_source(NetworkError::of(error))
 }
 
 fn timed_out(error: &reqwest::Error) -> AuthenticationError {
@@ -58,7 +58,7 @@ fn without_connection(error: &reqwest::Error) -> AuthenticationError {
     let is_https = error.url().is_some_and(|url| url.scheme() == "https");
     if is_https && !HAS_TLS {
         let unsent = AuthenticationError::new("", AuthenticationErrorKind::Connect).with_nothing_sent();
-        return unsent.with_source(ExchangeError::without_tls());
+        return unsent.with_source(NetworkError::without_tls());
     }
     let unsent = failure(AuthenticationErrorKind::Connect, error).with_nothing_sent();
     // rustls reports what it cannot accept, a plain HTTP answer among it, as invalid data. The platform's

@@ -47,7 +47,10 @@ impl TokenAttempt {
 ///
 /// The error of the last attempt. If the second attempt times out, the error of the first one, which says
 /// more.
-pub async fn call_repeatably<T, F, Fut>(limit: Option<Duration>, attempt: F) -> Result<T, AuthenticationError>
+pub async fn call_with_one_retry<T, F, Fut>(
+    limit: Option<Duration>,
+    attempt: F,
+) -> Result<T, AuthenticationError>
 where
     F: Fn(TokenAttempt) -> Fut,
     Fut: Future<Output = Result<T, AuthenticationError>>,
@@ -187,7 +190,7 @@ mod tests {
                 Err::<(), _>(status(StatusCode::BAD_GATEWAY))
             }
         };
-        let error = call_repeatably(Some(Duration::from_secs(1)), attempt).await.unwrap_err();
+        let error = call_with_one_retry(Some(Duration::from_secs(1)), attempt).await.unwrap_err();
         assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY));
         let attempts = attempts.into_inner().unwrap();
         assert_eq!(attempts.len(), 2);
@@ -210,7 +213,7 @@ mod tests {
                 }
             };
             let limit = Duration::from_millis(limit);
-            let call = tokio::time::timeout(limit, call_repeatably(Some(limit), attempt));
+            let call = tokio::time::timeout(limit, call_with_one_retry(Some(limit), attempt));
             let error = call.await.expect("it ends in time").unwrap_err();
             assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY), "{limit:?}");
         }
@@ -222,7 +225,7 @@ mod tests {
         use std::task::{Context, Poll, Waker};
 
         let calls = std::cell::Cell::new(0);
-        let call = call_repeatably(None, |_| {
+        let call = call_with_one_retry(None, |_| {
             calls.set(calls.get() + 1);
             ready(Err::<(), _>(status(StatusCode::BAD_GATEWAY)))
         });
@@ -236,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn inv24_also_a_short_call_is_made_once_more_after_a_closed_connection() {
         let calls = std::cell::Cell::new(0);
-        let called = call_repeatably(Some(Duration::from_millis(100)), |_| {
+        let called = call_with_one_retry(Some(Duration::from_millis(100)), |_| {
             calls.set(calls.get() + 1);
             let is_first = calls.get() == 1;
             ready(if is_first { Err(error(Kind::Connect).with_no_answer()) } else { Ok(()) })

@@ -4,9 +4,9 @@ use std::error::Error;
 /// our own secrets. Stands in the [`source`](Error::source) chain for the error of an HTTP client.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ExchangeError(String);
+pub struct NetworkError(String);
 
-impl ExchangeError {
+impl NetworkError {
     /// An `https` URL was called by a program that was built without TLS.
     #[must_use]
     pub fn without_tls() -> Self {
