@@ -43,15 +43,15 @@ impl AuthVerdict {
         if status != StatusCode::UNAUTHORIZED {
             return Self::Unknown;
         }
-        if is_hopeless(headers) { Self::AccessDenied } else { Self::TokenRejected }
+        if denies_access(headers) { Self::AccessDenied } else { Self::TokenRejected }
     }
 }
 
 /// Whether the challenge of a token scheme says that no other token of this kind helps.
-fn is_hopeless(headers: &HeaderMap) -> bool {
+fn denies_access(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes());
-        challenges(&value).iter().filter(|challenge| is_token_scheme(challenge)).any(has_hopeless_error)
+        challenges(&value).iter().filter(|challenge| is_token_scheme(challenge)).any(has_final_error)
     })
 }
 
@@ -60,12 +60,13 @@ fn is_token_scheme(challenge: &Challenge<'_>) -> bool {
     ["Bearer", "DPoP"].iter().any(|scheme| challenge.scheme.eq_ignore_ascii_case(scheme))
 }
 
-fn has_hopeless_error(challenge: &Challenge<'_>) -> bool {
+fn has_final_error(challenge: &Challenge<'_>) -> bool {
     let mut parameters = challenge.parameters.iter();
-    parameters.any(|(name, value)| name.eq_ignore_ascii_case("error") && HOPELESS.contains(&value.as_ref()))
+    parameters
+        .any(|(name, value)| name.eq_ignore_ascii_case("error") && FINAL_ERRORS.contains(&value.as_ref()))
 }
 
-const HOPELESS: [&str; 2] = ["insufficient_scope", "invalid_request"];
+const FINAL_ERRORS: [&str; 2] = ["insufficient_scope", "invalid_request"];
 
 #[cfg(test)]
 mod tests {

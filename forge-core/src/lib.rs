@@ -20,7 +20,6 @@ mod clock;
 mod credential;
 mod credential_names;
 mod duration;
-mod echo;
 mod error;
 mod fetch_context;
 mod fetcher;
@@ -35,6 +34,7 @@ pub mod renamed;
 mod response;
 mod retry_after;
 mod secret;
+mod secret_search;
 mod secret_source;
 mod source;
 mod storage;
@@ -56,9 +56,6 @@ pub use credential::Credential;
 pub use credential_names::looks_like_credential_name;
 #[doc(hidden)] // for our other crates
 pub use duration::{MAX_DURATION, check_positive, clamp_duration};
-pub use echo::contains_secret;
-#[doc(hidden)] // for our other crates
-pub use echo::{SecretFinder, is_printable, mask_secrets};
 #[doc(hidden)] // for the errors of our other crates
 pub use error::write_chain;
 pub use error::{
@@ -80,6 +77,9 @@ pub use renamed::*;
 pub use response::{InvalidTokenResponse, ResponseFields, TimeFormat};
 pub use retry_after::retry_after;
 pub use secret::Secret;
+pub use secret_search::contains_secret;
+#[doc(hidden)] // for our other crates
+pub use secret_search::{SecretFinder, is_printable, mask_secrets};
 pub use secret_source::SecretSource;
 pub use source::{IntoTokenSource, StaticTokenSource, TokenSource, token_source_fn};
 #[cfg(feature = "test-util")]

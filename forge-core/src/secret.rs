@@ -34,16 +34,16 @@ impl Secret {
     ///
     /// It has characters that cannot stand in a header.
     pub fn into_header_value(self) -> Result<HeaderValue, InvalidHeaderValue> {
-        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Owner(self)))?;
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(OwnedSecret(self)))?;
         value.set_sensitive(true);
         Ok(value)
     }
 }
 
 /// Keeps a secret alive for the header value that shows its bytes.
-struct Owner(Secret);
+struct OwnedSecret(Secret);
 
-impl AsRef<[u8]> for Owner {
+impl AsRef<[u8]> for OwnedSecret {
     fn as_ref(&self) -> &[u8] {
         self.0.expose().as_bytes()
     }

@@ -1,6 +1,6 @@
+mod blocking_worker;
 mod file;
-mod off_thread;
-mod place;
+mod shown;
 
 use std::env::VarError;
 use std::fmt;
@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use off_thread::OffThread;
-use place::{ShownName, ShownPath};
+use blocking_worker::BlockingWorker;
+use shown::{ShownName, ShownPath};
 
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret};
 
@@ -40,7 +40,7 @@ enum Kind {
 #[derive(Clone)]
 struct SecretFile {
     path: Arc<PathBuf>,
-    reading: Arc<OffThread<Result<Secret, AuthenticationError>>>,
+    reading: Arc<BlockingWorker<Result<Secret, AuthenticationError>>>,
 }
 
 type Closure = dyn Fn() -> Pin<Box<dyn Future<Output = Result<Secret, Failure>> + Send>> + Send + Sync;
@@ -58,7 +58,10 @@ impl SecretSource {
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = Arc::new(path.into());
         let read = Arc::clone(&path);
-        Self(Kind::File(SecretFile { path, reading: Arc::new(OffThread::new(move || file::read(&read))) }))
+        Self(Kind::File(SecretFile {
+            path,
+            reading: Arc::new(BlockingWorker::new(move || file::read(&read))),
+        }))
     }
 
     /// The value of an environment variable. Errors and `Debug` show its name only if it is `UPPER_CASE` and does

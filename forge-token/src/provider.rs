@@ -29,7 +29,7 @@ pub use grant::{ClientCredentialsGrant, Grant, PasswordGrant};
 use crate::rt;
 use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_with_one_retry};
 use client_auth::ClientAuth;
-use credential_text::{check_client_text, check_user_text, unusable};
+use credential_text::{check_client_text, check_user_text, invalid_credential_error};
 use query::SecretQuery;
 
 /// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
@@ -161,7 +161,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn are(&self, others: &Self) -> bool {
+    fn equals(&self, others: &Self) -> bool {
         self.all().eq(others.all())
     }
 
@@ -187,7 +187,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         };
         let query = self.secret_query.read().await?;
         let secrets = Secrets { client, grant, query };
-        secrets.check().map_err(|error| unusable(&error))?;
+        secrets.check().map_err(|error| invalid_credential_error(&error))?;
         Ok(secrets)
     }
 
@@ -233,7 +233,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
 
     fn were_refused(&self, secrets: &Secrets) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().is_some_and(|refused| refused.are(secrets))
+        refused.as_ref().is_some_and(|refused| refused.equals(secrets))
     }
 
     async fn call_with(
@@ -330,7 +330,7 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
     async fn has_new_credentials(&self) -> bool {
         let Ok(secrets) = self.secrets().await else { return false };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().is_some_and(|refused| !refused.are(&secrets))
+        refused.as_ref().is_some_and(|refused| !refused.equals(&secrets))
     }
 }
 

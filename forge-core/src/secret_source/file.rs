@@ -5,7 +5,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::failed;
-use super::place::ShownPath;
+use super::shown::ShownPath;
 use crate::{AuthenticationError, Secret};
 
 /// The maximum length in bytes of a secret file.

@@ -4,7 +4,7 @@ use http::header::AUTHORIZATION;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::credential_text::{check_client_text, check_known, unusable};
+use super::credential_text::{check_client_text, check_known, invalid_credential_error};
 
 /// How a client proves to a token endpoint who it is (RFC 6749 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl ClientAuth {
             let value = Secret::from(format!("Basic {}", pair.expose())).into_header_value();
             let value = value.map_err(|error| {
                 let expected = ConfigError::new("client_secret", "a value that fits into a header");
-                unusable(&expected.with_source(error))
+                invalid_credential_error(&expected.with_source(error))
             })?;
             headers.insert(AUTHORIZATION, value);
         }
@@ -71,7 +71,7 @@ impl ClientAuth {
             ),
             AuthMethod::HeaderRaw => basic_credentials(&self.id, secret),
         };
-        pair.map(Some).map_err(|error| unusable(&error))
+        pair.map(Some).map_err(|error| invalid_credential_error(&error))
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn check_known(
 }
 
 /// The error of a call that has read an invalid credential.
-pub(super) fn unusable(error: &ConfigError) -> AuthenticationError {
+pub(super) fn invalid_credential_error(error: &ConfigError) -> AuthenticationError {
     AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(error.to_string())
 }
 

@@ -24,9 +24,9 @@ impl TokenResponse {
         let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
         self.check_parsed(&body, sent_at, &secrets)?;
         let answer = match body {
-            Body::Json(answer) => answer,
-            Body::TooManyParts => return Err(self.invalid("the answer has too many parts")),
-            Body::Other => return Err(self.invalid("it is not JSON")),
+            ParsedBody::Json(answer) => answer,
+            ParsedBody::TooManyParts => return Err(self.invalid("the answer has too many parts")),
+            ParsedBody::NotJson => return Err(self.invalid("it is not JSON")),
         };
         TokenData::from_response_at(&answer, fields, sent_at).map_err(|cause| self.invalid(cause.to_string()))
     }
@@ -49,18 +49,18 @@ impl TokenResponse {
             .with_message(message)
     }
 
-    fn parsed(&self) -> Body {
+    fn parsed(&self) -> ParsedBody {
         // Some servers put a byte order mark in front; what they mean is plain.
         let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
         if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
-            return Body::TooManyParts;
+            return ParsedBody::TooManyParts;
         }
-        serde_json::from_slice(body).map_or(Body::Other, Body::Json)
+        serde_json::from_slice(body).map_or(ParsedBody::NotJson, ParsedBody::Json)
     }
 
     fn check_parsed(
         &self,
-        body: &Body,
+        body: &ParsedBody,
         sent_at: DateTime<Utc>,
         secrets: &[&str],
     ) -> Result<(), AuthenticationError> {
@@ -104,17 +104,17 @@ impl TokenResponse {
     }
 }
 
-enum Body {
+enum ParsedBody {
     Json(Value),
     TooManyParts,
-    Other,
+    NotJson,
 }
 
-impl Body {
+impl ParsedBody {
     fn json(&self) -> Option<&Value> {
         match self {
             Self::Json(answer) => Some(answer),
-            Self::TooManyParts | Self::Other => None,
+            Self::TooManyParts | Self::NotJson => None,
         }
     }
 }

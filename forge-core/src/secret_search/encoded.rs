@@ -7,16 +7,16 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::escape;
 
 /// What a part of a text says, and where that stands.
-type Decoded = (Range<usize>, Vec<u8>);
+type DecodedPart = (Range<usize>, Vec<u8>);
 
 /// All that parts of a text may say in base64, in hexadecimal or as lists of bytes; not what would be shorter
 /// than `shortest`, which must not be 0.
-pub(super) fn encoded(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+pub(super) fn encoded(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     in_base64(text, shortest).chain(in_hex(text, shortest)).chain(byte_lists(text, shortest))
 }
 
 /// Of either alphabet, from whichever character on, also in lines, as MIME writes it.
-fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,
         GeneralPurposeConfig::new()
@@ -44,7 +44,7 @@ fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_
 }
 
 /// In either case, from whichever digit on.
-fn in_hex(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+fn in_hex(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     let is_long = move |run: &Range<usize>| run.len() / 2 >= shortest;
     runs(text, |c| c.is_ascii_hexdigit()).filter(is_long).flat_map(move |place| {
         (0..2).map(move |skipped| {
@@ -56,11 +56,11 @@ fn in_hex(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
 
 /// Numbers below 256 with anything but letters between them: decimal, also those below 0 that Java shows, or
 /// hexadecimal. Of decimal ones also every second, since JavaScript shows an array as `{"0":115,"1":51}`.
-fn byte_lists(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+fn byte_lists(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     let lists = |read: fn(&[u8], Range<usize>) -> Option<u8>| {
         let mut tokens = runs(text, |c| c.is_ascii_alphanumeric());
         std::iter::from_fn(move || {
-            let mut list: Option<Decoded> = None;
+            let mut list: Option<DecodedPart> = None;
             for token in tokens.by_ref() {
                 match (read(text, token.clone()), &mut list) {
                     (Some(byte), Some((place, bytes))) => {
