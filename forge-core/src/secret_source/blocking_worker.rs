@@ -7,21 +7,21 @@ use std::{fmt, io, mem, process};
 
 use futures_channel::oneshot;
 
-/// Work that may block, on a thread of its own. It runs once at a time, however many callers wait for it.
+/// Does work that may block on a separate thread, in one round at a time, however many callers wait.
 ///
-/// The thread does not belong to a runtime. A runtime has a bounded number of threads for work that blocks, and
-/// waits for them when it ends, so work that never ends would occupy one of them and keep the runtime from ending.
+/// The thread does not belong to a runtime. A runtime has a bounded number of threads for work that blocks, and waits for
+/// them when it ends. So work that never ends would occupy one of them and keep the runtime from ending.
 ///
-/// Callers that come while a round is under way share the next round. Race: the round under way may have read
-/// before the change that made them call. The work must not panic.
+/// Callers that come during a round share the next round. Race: the current round may have read the file before the
+/// change that made them call. The work must not panic.
 pub(super) struct BlockingWorker<T> {
     work: Box<dyn Fn() -> T + Send + Sync>,
     queue: Mutex<Queue<T>>,
 }
 
 struct Queue<T> {
-    /// The process whose thread is working; `None`: no thread is. A forked process gets a copy of this number, but not
-    /// the thread.
+    /// The id of the process whose thread is working; `None`: no thread is. A forked process gets a copy of this number,
+    /// but not the thread.
     worker: Option<u32>,
     /// The callers that the next round answers.
     waiting: Vec<oneshot::Sender<T>>,
@@ -50,7 +50,7 @@ impl<T: Clone + Send + 'static> BlockingWorker<T> {
             mem::forget(mem::take(&mut queue.waiting));
         }
         if queue.waiting.len() == queue.waiting.capacity() {
-            // While the work hangs, callers come and time out: forget those that have gone.
+            // While the work hangs, callers come and time out. Drop those that have gone, or the queue grows for ever.
             queue.waiting.retain(|caller| !caller.is_canceled());
         }
         queue.waiting.push(sender);

@@ -71,7 +71,7 @@ fn the_error_distinguishes_an_unset_variable_from_one_that_is_not_unicode() {
     let unset = reason("FORGE_SECRET_SOURCE_UNSET");
     assert!(unset.contains("the environment variable FORGE_SECRET_SOURCE_UNSET is not set"), "{unset}");
     let no_text =
-        no_variable("FORGE_SECRET_SOURCE_BYTES", &VarError::NotUnicode("canary".into())).to_string();
+        variable_error("FORGE_SECRET_SOURCE_BYTES", &VarError::NotUnicode("canary".into())).to_string();
     assert!(no_text.contains("FORGE_SECRET_SOURCE_BYTES is not Unicode"), "{no_text}");
     assert!(!no_text.contains("canary"), "{no_text}");
 }
@@ -84,7 +84,7 @@ fn read_blocking_reads_values_and_files_and_refuses_closures() {
     assert!(missing.contains("/nowhere/secret"), "{missing}");
     let closure = SecretSource::from_fn(|| async { Ok::<_, std::io::Error>(Secret::from("canary")) });
     let refused = closure.read_blocking().unwrap_err().to_string();
-    assert!(refused.contains("has to be awaited"), "{refused}");
+    assert!(refused.contains("must be awaited"), "{refused}");
 }
 
 #[test]
