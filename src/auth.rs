@@ -1,10 +1,32 @@
-//! Authentication of requests: kinds of credentials, what a response says of them, and the replay after a
-//! rejection.
+//! Authentication of requests: kinds of credentials, the verdict on a response, and the replay after a rejection.
 //!
-//! A client takes one [`Auth`]: tokens ([`TokenAuth`](crate::TokenAuth)), a key, a login, several of these, or an
-//! [`AuthHook`] of your own. An SDK that has an HTTP client of its own needs no `HttpClient`: it asks a
-//! [`TokenSource`](crate::TokenSource) for a [`Credential`](crate::Credential), and [`AuthVerdict`] says what the
-//! response means for it.
+//! A client takes one [`Auth`]:
+//!
+//! | credential | how |
+//! | --- | --- |
+//! | tokens of a provider or manager | `with_token_auth`, or [`TokenAuth`](crate::TokenAuth) with settings |
+//! | a fixed token | `with_bearer_token`, or [`StaticTokenSource`](crate::StaticTokenSource) |
+//! | a token from a closure | [`token_source_fn`](crate::token_source_fn) |
+//! | a key in a header | `with_api_key`, [`ApiKeyAuth`](crate::ApiKeyAuth) |
+//! | a login | `with_basic_auth`, [`BasicAuth`](crate::BasicAuth) |
+//! | several of these | [`CompositeAuth`](crate::CompositeAuth) |
+//! | anything else | an [`AuthHook`] of your own, with `with_auth` |
+//!
+//! The client adds the credential only at the origin of the base URL, and at the origins that
+//! `with_credential_origin` names. If it gets no credential, it does not send the request.
+//!
+//! # After a 401
+//!
+//! A response with `invalid_token`, with another error or without a challenge rejects the token. The token source
+//! then renews the token once for all requests that carried it. The client sends each of them once more, if its
+//! body can be sent again. `insufficient_scope` and `invalid_request` never cause a renewal: a new token has the
+//! same rights. An [`AuthRetryStrategy`] decides how often and after which delay the client replays a request. The
+//! default is once, at once.
+//!
+//! # Without `HttpClient`
+//!
+//! An SDK with an HTTP client of its own asks a [`TokenSource`](crate::TokenSource) for a
+//! [`Credential`](crate::Credential). [`AuthVerdict`] says whether the response accepts or rejects it.
 //!
 //! ```
 //! use requestforge::auth::AuthVerdict;
@@ -14,7 +36,7 @@
 //! # async fn run() -> Result<(), requestforge::AuthenticationError> {
 //! let source = StaticTokenSource::new(TokenData::new("abc"))?;
 //! let credential = source.get_token().await?;
-//! // Send a request with `credential.apply_to(&mut parts)?`; this stands for the head of its response.
+//! // Send a request with `credential.apply_to(&mut parts)?`. These two are the head of its response:
 //! let (status, headers) = (StatusCode::UNAUTHORIZED, HeaderMap::new());
 //! match AuthVerdict::of(status, &headers) {
 //!     AuthVerdict::Accepted => credential.mark_accepted(),

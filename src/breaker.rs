@@ -1,5 +1,10 @@
 //! The circuit breaker: a client sends nothing to an origin that fails, until probes succeed.
 //!
+//! A client has no breaker unless `with_circuit_breaker` or a
+//! [`CircuitBreakerRetryStrategy`](crate::CircuitBreakerRetryStrategy) gives it one. Each origin has a circuit of
+//! its own. An open circuit sends nothing, and the call fails at once. A half-open one lets a few probes through,
+//! and closes when they succeed.
+//!
 //! ```
 //! use std::time::Duration;
 //! use requestforge::breaker::CircuitState;

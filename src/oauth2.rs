@@ -3,7 +3,7 @@
 //! [`ClientCredentialsTokenProvider`](crate::ClientCredentialsTokenProvider) and
 //! [`PasswordGrantTokenProvider`](crate::PasswordGrantTokenProvider) are [`OAuth2TokenProvider`]s with a grant. A
 //! provider of your own can use the same [`TokenEndpoint`]: it authenticates the client, bounds the call and reads
-//! the answer.
+//! the answer. For an API with a flow that is not OAuth2, implement [`TokenProvider`](crate::TokenProvider) alone.
 //!
 //! ```
 //! use requestforge::ClientCredentialsTokenProvider;
@@ -18,6 +18,29 @@
 //! # drop(provider);
 //! # Ok::<_, requestforge::ConfigError>(())
 //! ```
+//!
+//! # The token URL
+//!
+//! It must be `https`, or on this machine, unless you call `danger_accept_plain_http(true)`. A redirect of the
+//! token endpoint is an error: the client secret would go along. Pass a secret in the query of the URL, such as an
+//! API key, with `secret_query_param`; the builder rejects a URL that contains one.
+//!
+//! # Repetitions
+//!
+//! A provider repeats a token call once if the call failed quickly with a transient error, or if the server had
+//! just closed the idle connection. A provider sends a refresh once, over a new connection.
+//!
+//! # Secrets
+//!
+//! A [`SecretSource`](crate::SecretSource) is a value, a variable, a closure or a file. The provider reads it
+//! before each token call, so a secret can rotate. A file must be a regular file of at most 64 KiB. One line end at
+//! its end and a byte order mark are not part of the secret.
+//!
+//! # The cache key
+//!
+//! Managers over one storage share a token if their providers have the same cache key. The key covers all settings
+//! that make a token different, and no secret. If two providers differ only in a closure or a transport, in the
+//! client certificate for example, give each a different `key_part`. The name of a service must not contain `:`.
 
 pub use forge_core::{InvalidTokenResponse, NetworkError, OAuthErrorCode, ResponseFields, TimeFormat};
 pub use forge_token::{

@@ -1,8 +1,15 @@
 //! Retries: which outcomes of a request are worth another attempt, and after which delay.
 //!
-//! [`with_retry`](crate::HttpClientConfigBuilder::with_retry) is enough for most clients. A strategy of your own
-//! decides about each [`RetryOutcome`]; the client still repeats only requests that may be repeated, within its
-//! budget.
+//! [`with_retry`](crate::HttpClientConfigBuilder::with_retry) is enough for most clients: it retries connection errors,
+//! time-outs and the statuses 408, 429, 500, 502, 503 and 504, with exponential back-off and jitter. A strategy of your
+//! own decides about each [`RetryOutcome`]. These rules hold for every strategy:
+//!
+//! - The client repeats only idempotent requests, requests with an `Idempotency-Key`, and requests that the caller says
+//!   may be repeated. It never repeats a body that can be sent once only.
+//! - Retries draw from a budget: in any stretch of time at most 100, and a fifth of the calls.
+//! - If the token source has no token and backs off from a failing token endpoint, the call waits for that, up to 60 s
+//!   (`with_max_cool_down`). Then it asks for a token again, which counts as a retry.
+//! - The client heeds `Retry-After`, and begins no attempt for which the deadline or the breaker leaves no room.
 //!
 #![cfg_attr(
     feature = "client",

@@ -11,5 +11,8 @@
 //! clock.advance(Duration::from_secs(60));
 //! assert!(clock.now() != before);
 //! ```
+//!
+//! A manager takes the clock in its builder. [`storage_conformance`]`::check(storage, "prefix:").await` tells
+//! whether a storage of your own keeps its promises.
 
 pub use forge_core::{ManualClock, storage_conformance};

@@ -10,6 +10,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(any(feature = "middleware", feature = "tower"))]
 mod adapters;
 mod auth;
@@ -86,3 +88,7 @@ pub use retry::{
 pub use reqwest;
 #[cfg(feature = "middleware")]
 pub use reqwest_middleware;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

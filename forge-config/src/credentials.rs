@@ -21,9 +21,9 @@ pub(crate) struct OAuth2<'a> {
 }
 
 /// The value of a field that is needed, because another one is given.
-macro_rules! needed {
+macro_rules! required {
     ($config:expr, $field:ident, $since:expr) => {
-        field!($config, $field)?.ok_or_else(|| $config.missing(stringify!($field), $since))?
+        field!($config, $field)?.ok_or_else(|| $config.missing_error(stringify!($field), $since))?
     };
 }
 
@@ -33,16 +33,16 @@ impl ServiceConfig {
     /// There are several kinds, or one is incomplete.
     pub(crate) fn credentials(&self) -> Result<Option<Credentials<'_>>, ServiceConfigError> {
         let fields = &self.fields;
-        let bearer = first([("bearer_token", fields.bearer_token.is_some())]);
-        let key = first([
+        let bearer = first_present([("bearer_token", fields.bearer_token.is_some())]);
+        let key = first_present([
             ("api_key", fields.api_key.is_some()),
             ("api_key_header", fields.api_key_header.is_some()),
         ]);
-        let basic = first([
+        let basic = first_present([
             ("basic_username", fields.basic_username.is_some()),
             ("basic_password", fields.basic_password.is_some()),
         ]);
-        let oauth2 = first([
+        let oauth2 = first_present([
             ("token_url", fields.token_url.is_some()),
             ("client_id", fields.client_id.is_some()),
             ("client_secret", fields.client_secret.is_some()),
@@ -62,29 +62,29 @@ impl ServiceConfig {
                 self.error(&given, ConfigError::new("auth", "credentials of one kind, not of several"))
             );
         }
-        self.refuse_what_needs(&given, oauth2)?;
+        self.refuse_unused_settings(&given, oauth2)?;
 
         let credentials = if let Some(since) = bearer {
-            Credentials::Bearer(&needed!(self, bearer_token, since).0)
+            Credentials::Bearer(&required!(self, bearer_token, since).0)
         } else if let Some(since) = key {
-            Credentials::ApiKey(&needed!(self, api_key, since).0)
+            Credentials::ApiKey(&required!(self, api_key, since).0)
         } else if let Some(since) = basic {
-            let username = needed!(self, basic_username, since);
+            let username = required!(self, basic_username, since);
             if username.contains(':') || has_control_character(username) {
                 let expected = "no colon and no control characters (RFC 7617 2)";
-                return Err(self.expected("basic_username", expected));
+                return Err(self.error_expecting("basic_username", expected));
             }
-            Credentials::Basic { username, password: &needed!(self, basic_password, since).0 }
+            Credentials::Basic { username, password: &required!(self, basic_password, since).0 }
         } else if let Some(since) = oauth2 {
             Credentials::OAuth2(OAuth2 {
-                token_url: needed!(self, token_url, since),
-                client_id: needed!(self, client_id, since),
-                client_secret: &needed!(self, client_secret, since).0,
+                token_url: required!(self, token_url, since),
+                client_id: required!(self, client_id, since),
+                client_secret: &required!(self, client_secret, since).0,
                 user: match (field!(self, username)?, field!(self, password)?) {
                     (None, None) => None,
                     (Some(username), Some(password)) => Some((username, &password.0)),
-                    (None, Some(_)) => return Err(self.missing("username", "password")),
-                    (Some(_), None) => return Err(self.missing("password", "username")),
+                    (None, Some(_)) => return Err(self.missing_error("username", "password")),
+                    (Some(_), None) => return Err(self.missing_error("password", "username")),
                 },
             })
         } else {
@@ -94,42 +94,42 @@ impl ServiceConfig {
     }
 
     /// What would have no effect with these credentials is a mistake.
-    fn refuse_what_needs(
+    fn refuse_unused_settings(
         &self,
         credentials: &[&str],
         oauth2: Option<&str>,
     ) -> Result<(), ServiceConfigError> {
         let fields = &self.fields;
-        let redis = first([
+        let redis = first_present([
             ("redis_url", fields.redis_url.is_some()),
             ("redis_password", fields.redis_password.is_some()),
             ("redis_key_prefix", fields.redis_key_prefix.is_some()),
         ]);
         if let (Some(redis), None) = (redis, oauth2) {
-            return Err(self.missing("token_url", redis));
+            return Err(self.missing_error("token_url", redis));
         }
         if let (Some(redis), None) = (redis, &fields.redis_url) {
-            return Err(self.missing("redis_url", redis));
+            return Err(self.missing_error("redis_url", redis));
         }
-        let excluded = first([
+        let excluded = first_present([
             ("excluded_paths", fields.excluded_paths.is_some()),
             ("excluded_path_patterns", fields.excluded_path_patterns.is_some()),
         ]);
         match excluded {
             Some(excluded) if credentials.is_empty() => {
-                Err(self.expected(excluded, "credentials that are left out there"))
+                Err(self.error_expecting(excluded, "credentials that are left out there"))
             }
             _ => Ok(()),
         }
     }
 
-    fn missing(&self, field: &'static str, since: &str) -> ServiceConfigError {
-        self.expected(field, format!("a value, since `{}` is given", self.spelled(since)))
+    fn missing_error(&self, field: &'static str, since: &str) -> ServiceConfigError {
+        self.error_expecting(field, format!("a value, since `{}` is given", self.source_name_of(since)))
     }
 }
 
 /// The first field that is given.
-fn first<const N: usize>(fields: [(&'static str, bool); N]) -> Option<&'static str> {
+fn first_present<const N: usize>(fields: [(&'static str, bool); N]) -> Option<&'static str> {
     fields.into_iter().find(|(_, is_given)| *is_given).map(|(field, _)| field)
 }
 

@@ -26,27 +26,27 @@ impl ServiceConfig {
     /// # Errors
     ///
     /// Names the variable that is unknown, empty, or given twice.
-    pub(crate) fn read(
+    pub(crate) fn from_prefixed_variables(
         prefix: &str,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ServiceConfigError> {
-        let refused = |variables: &[&str], expected: String| {
+        let invalid = |variables: &[&str], expected: String| {
             let names = variables.iter().map(|name| (*name).to_owned()).collect();
             ServiceConfigError::new(None, names, ConfigError::new("variable", expected))
         };
-        let unknown = |name: &str, expected| refused(&[name], expected).of_unknown_variable();
+        let unknown = |name: &str, expected| invalid(&[name], expected).into_unknown_variable();
         if prefix.is_empty() {
-            return Err(refused(&["prefix"], "what the names of variables begin with".into()));
+            return Err(invalid(&["prefix"], "what the names of variables begin with".into()));
         }
         let mut fields = BTreeMap::new();
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
             let Some(field) = name.strip_prefix(prefix) else { continue };
-            if is_of_kubernetes(field) {
+            if is_set_by_kubernetes(field) {
                 continue;
             }
             let Some(value) = value.to_str().filter(|value| !value.is_empty()) else {
-                return Err(refused(&[name], "a text that is not empty".into()));
+                return Err(invalid(&[name], "a text that is not empty".into()));
             };
             let field = field.to_ascii_lowercase();
             let (field, given) = match field.strip_suffix("_file") {
@@ -54,28 +54,28 @@ impl ServiceConfig {
                 None => (field, Variable::Value { name: name.into(), value: value.into() }),
             };
             if let Some(other) = fields.insert(field, given) {
-                return Err(refused(&[other.name(), name], "one of them".into()));
+                return Err(invalid(&[other.name(), name], "one of them".into()));
             }
         }
 
         let names: BTreeMap<_, _> =
             fields.iter().map(|(field, given)| (field.clone(), given.name().to_owned())).collect();
         let fields = Fields::deserialize(MapDeserializer::new(fields.into_iter()));
-        fields.map(|fields| Self::from_variables(fields, prefix)).map_err(|invalid| match invalid {
-            Invalid::Unknown { field, known } => {
+        fields.map(|fields| Self::from_prefixed_fields(fields, prefix)).map_err(|error| match error {
+            VariablesError::Unknown { field, known } => {
                 let name = names.get(&field).map_or(field.as_str(), String::as_str);
-                unknown(name, format!("one of {}, after {prefix}", offered(known)))
+                unknown(name, format!("one of {}, after {prefix}", variables_of(known)))
             }
-            Invalid::NoSecret { name } => {
+            VariablesError::NotASecret { name } => {
                 unknown(&name, "one without _FILE, as only secrets come from files".into())
             }
-            Invalid::Other(what) => refused(&["variables"], what),
+            VariablesError::Other(what) => invalid(&["variables"], what),
         })
     }
 }
 
 /// The variables of these fields, without the prefix.
-fn offered(fields: &[&'static str]) -> String {
+fn variables_of(fields: &[&'static str]) -> String {
     let fields = fields.iter().filter(|field| !TABLES.contains(field));
     let variables = fields.map(|field| {
         let name = variable("", field);
@@ -90,7 +90,7 @@ fn is_secret(field: &'static str) -> bool {
 }
 
 /// What Kubernetes sets for a service, and once Docker for a link.
-fn is_of_kubernetes(field: &str) -> bool {
+fn is_set_by_kubernetes(field: &str) -> bool {
     field == "SERVICE_HOST"
         || field == "PORT"
         || field.starts_with("SERVICE_PORT")
@@ -111,7 +111,7 @@ impl Variable {
     }
 }
 
-impl IntoDeserializer<'_, Invalid> for Variable {
+impl IntoDeserializer<'_, VariablesError> for Variable {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -120,16 +120,16 @@ impl IntoDeserializer<'_, Invalid> for Variable {
 }
 
 impl<'de> Deserializer<'de> for Variable {
-    type Error = Invalid;
+    type Error = VariablesError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VariablesError> {
         match self {
             Self::Value { value, .. } => visitor.visit_string(value),
-            Self::File { name, .. } => Err(Invalid::NoSecret { name }),
+            Self::File { name, .. } => Err(VariablesError::NotASecret { name }),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VariablesError> {
         visitor.visit_some(self)
     }
 
@@ -138,7 +138,7 @@ impl<'de> Deserializer<'de> for Variable {
         self,
         kind: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Invalid> {
+    ) -> Result<V::Value, VariablesError> {
         if kind != REFERENCE {
             return self.deserialize_any(visitor);
         }
@@ -157,13 +157,13 @@ impl<'de> Deserializer<'de> for Variable {
 
 /// Why variables are no service.
 #[derive(Debug)]
-enum Invalid {
+enum VariablesError {
     Unknown { field: String, known: &'static [&'static str] },
-    NoSecret { name: String },
+    NotASecret { name: String },
     Other(String),
 }
 
-impl de::Error for Invalid {
+impl de::Error for VariablesError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::Other(message.to_string())
     }
@@ -173,13 +173,13 @@ impl de::Error for Invalid {
     }
 }
 
-impl fmt::Display for Invalid {
+impl fmt::Display for VariablesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("variables that make no service")
     }
 }
 
-impl Error for Invalid {}
+impl Error for VariablesError {}
 
 #[cfg(test)]
 mod tests {
@@ -187,7 +187,7 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Result<ServiceConfig, ServiceConfigError> {
         let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        ServiceConfig::read("BILLING_", variables)
+        ServiceConfig::from_prefixed_variables("BILLING_", variables)
     }
 
     fn refused(variables: &[(&str, &str)]) -> String {
@@ -268,7 +268,7 @@ mod tests {
             let error = refused(variables);
             assert!(error.contains(expected), "{expected}: {error}");
         }
-        assert!(ServiceConfig::read("", []).is_err());
+        assert!(ServiceConfig::from_prefixed_variables("", []).is_err());
         for table in ["BILLING_EXTRA_PARAMS", "BILLING_SECRET_QUERY_PARAMS"] {
             let error = refused(&[
                 ("BILLING_TOKEN_URL", "https://auth.example.com/token"),
@@ -312,8 +312,15 @@ mod tests {
     fn what_is_no_text_is_refused_only_with_the_prefix() {
         use std::os::unix::ffi::OsStringExt;
         let bytes = || OsString::from_vec(vec![0xff]);
-        assert!(ServiceConfig::read("BILLING_", [("OTHER".into(), bytes()), (bytes(), bytes())]).is_ok());
-        let error = ServiceConfig::read("BILLING_", [("BILLING_API_KEY".into(), bytes())]).unwrap_err();
+        assert!(
+            ServiceConfig::from_prefixed_variables(
+                "BILLING_",
+                [("OTHER".into(), bytes()), (bytes(), bytes())]
+            )
+            .is_ok()
+        );
+        let error = ServiceConfig::from_prefixed_variables("BILLING_", [("BILLING_API_KEY".into(), bytes())])
+            .unwrap_err();
         assert_eq!(error.fields(), ["BILLING_API_KEY"]);
     }
 }

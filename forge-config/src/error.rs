@@ -30,7 +30,7 @@ impl ServiceConfigError {
         Self(Box::new(Inner { service, fields, is_unknown_variable: false, cause }))
     }
 
-    pub(crate) fn of_unknown_variable(mut self) -> Self {
+    pub(crate) fn into_unknown_variable(mut self) -> Self {
         self.0.is_unknown_variable = true;
         self
     }

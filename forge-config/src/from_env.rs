@@ -54,7 +54,7 @@ pub trait FromEnv: Sized {
     ///
     /// As [`from_env`](Self::from_env).
     fn from_env_with_prefix(prefix: &str) -> Result<Self, ServiceConfigError> {
-        Self::from_service_config(&ServiceConfig::read(prefix, env::vars_os())?)
+        Self::from_service_config(&ServiceConfig::from_prefixed_variables(prefix, env::vars_os())?)
     }
 }
 
@@ -74,6 +74,6 @@ impl FromEnv for HttpClient {
 impl FromEnv for forge_client::blocking::HttpClient {
     fn from_service_config(config: &ServiceConfig) -> Result<Self, ServiceConfigError> {
         let builder = config.configure(Self::builder(""))?;
-        builder.build().map_err(|error| config.refused_by_client(error))
+        builder.build().map_err(|error| config.client_error(error))
     }
 }

@@ -14,6 +14,8 @@
 //!
 //! [`ServiceConfig`] has the table of all settings, [`Services`] are several of them by name.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod credentials;
 mod environment;
 mod error;
@@ -31,3 +33,7 @@ pub use error::ServiceConfigError;
 pub use from_env::FromEnv;
 pub use service::ServiceConfig;
 pub use services::Services;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

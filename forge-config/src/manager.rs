@@ -11,7 +11,7 @@ use url::Url;
 use crate::credentials::{Credentials, OAuth2};
 use crate::secret_token::{Scheme, SecretToken};
 use crate::service::field;
-use crate::setting::Given;
+use crate::setting::ParsedValue;
 use crate::{ServiceConfig, ServiceConfigError};
 
 impl ServiceConfig {
@@ -31,13 +31,13 @@ impl ServiceConfig {
         Ok(Some(auth))
     }
 
-    pub(crate) fn new_manager(
+    pub(crate) fn build_manager(
         &self,
         credentials: &Credentials<'_>,
     ) -> Result<TokenManager, ServiceConfigError> {
         let name = self.service_name()?.map_or_else(|| self.host(), str::to_owned);
         let secret = |field, scheme, secret| {
-            TokenManager::new(SecretToken::new(name, self.spelled(field), scheme, secret))
+            TokenManager::new(SecretToken::new(name, self.source_name_of(field), scheme, secret))
         };
         match credentials {
             Credentials::Bearer(token) => Ok(secret("bearer_token", Scheme::Bearer, token)),
@@ -57,7 +57,7 @@ impl ServiceConfig {
     /// What a service is called that has no name, as OAuth2 services are called by their token URL's.
     fn host(&self) -> String {
         let url = match &self.fields.base_url {
-            Some(Given::Good(url)) => Url::parse(url).ok(),
+            Some(ParsedValue::Valid(url)) => Url::parse(url).ok(),
             _ => None,
         };
         url.as_ref().and_then(Url::host_str).unwrap_or("service").to_owned()
@@ -65,7 +65,7 @@ impl ServiceConfig {
 
     fn oauth2_manager(&self, oauth2: &OAuth2<'_>) -> Result<TokenManagerBuilder, ServiceConfigError> {
         let OAuth2 { token_url, client_id, client_secret, user } = *oauth2;
-        self.refuse_secrets_in(token_url)?;
+        self.refuse_secrets_in_query(token_url)?;
         let client_secret = client_secret.clone();
         Ok(match user {
             None => TokenManager::builder(self.provider(ClientCredentialsTokenProvider::builder(
@@ -87,12 +87,12 @@ impl ServiceConfig {
 
     /// The provider's builder checks this too, but its error names `secret_query_param`, which is no field
     /// here.
-    fn refuse_secrets_in(&self, token_url: &str) -> Result<(), ServiceConfigError> {
+    fn refuse_secrets_in_query(&self, token_url: &str) -> Result<(), ServiceConfigError> {
         let Ok(url) = Url::parse(token_url) else { return Ok(()) };
         if url.query_pairs().any(|(name, _)| looks_like_credential_name(&name)) {
             let expected = "a query without a secret, but a parameter is named like one: set it in \
                             `secret_query_params`, by reference (in a configuration file; no variable has it)";
-            return Err(self.expected("token_url", expected));
+            return Err(self.error_expecting("token_url", expected));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl SecretToken {
     }
 
     /// The file or variable is at fault, not a server.
-    fn unusable(&self, expected: &str) -> AuthenticationError {
+    fn unusable_error(&self, expected: &str) -> AuthenticationError {
         let message = format!("`{}`: expected {expected}", self.field);
         AuthenticationError::new(&self.service_name, AuthenticationErrorKind::Configuration)
             .with_message(message)
@@ -46,11 +46,11 @@ impl TokenProvider for SecretToken {
         let secret = read.map_err(|error| error.or_service_name(&self.service_name))?;
         match &self.scheme {
             Scheme::Bearer if is_token_text(secret.expose()) => Ok(TokenData::new(secret)),
-            Scheme::Bearer => Err(self.unusable("a non-empty secret of printable ASCII characters")),
+            Scheme::Bearer => Err(self.unusable_error("a non-empty secret of printable ASCII characters")),
             Scheme::Basic { username } => {
                 // Only the password can be wrong here: building the service has checked the user name.
-                let credentials =
-                    basic_credentials(username, &secret).map_err(|error| self.unusable(error.expected()))?;
+                let credentials = basic_credentials(username, &secret)
+                    .map_err(|error| self.unusable_error(error.expected()))?;
                 Ok(TokenData::new(credentials).with_token_type("Basic"))
             }
         }

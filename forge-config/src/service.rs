@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::credentials::Credentials;
 use crate::fields::Fields;
-use crate::setting::{Given, Setting};
+use crate::setting::{ParsedValue, Setting};
 use crate::{ServiceConfigError, environment};
 
 /// One service: where it is, who calls it, and how. From a file of any format that serde reads, or from the
@@ -109,7 +109,7 @@ impl ServiceConfig {
     ///
     /// Names the field that cannot be.
     pub fn client(&self) -> Result<HttpClient, ServiceConfigError> {
-        self.client_builder()?.build().map_err(|error| self.refused_by_client(error))
+        self.client_builder()?.build().map_err(|error| self.client_error(error))
     }
 
     /// A client with more settings.
@@ -131,11 +131,13 @@ impl ServiceConfig {
         builder: HttpClientConfigBuilder<T>,
     ) -> Result<HttpClientConfigBuilder<T>, ServiceConfigError> {
         let base_url =
-            field!(self, base_url)?.ok_or_else(|| self.expected("base_url", "the URL of the API"))?;
+            field!(self, base_url)?.ok_or_else(|| self.error_expecting("base_url", "the URL of the API"))?;
         let mut builder = builder.with_base_url(base_url);
         if let Some(headers) = field!(self, headers)? {
             if headers.0.iter().any(|(name, _)| looks_like_credential_name(name)) {
-                return Err(self.expected("headers", "no names of credentials, for which there are fields"));
+                return Err(
+                    self.error_expecting("headers", "no names of credentials, for which there are fields")
+                );
             }
             builder =
                 builder.with_headers(headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -187,19 +189,19 @@ impl ServiceConfig {
         if let Some(manager) = self.manager.get() {
             return Ok(manager.clone());
         }
-        let manager = self.new_manager(credentials)?;
+        let manager = self.build_manager(credentials)?;
         Ok(self.manager.get_or_init(|| manager).clone())
     }
 
     /// What errors call the service.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.fields.service_name {
-            Some(Given::Good(name)) => Some(name),
+            Some(ParsedValue::Valid(name)) => Some(name),
             _ => self.name.as_deref(),
         }
     }
 
-    pub(crate) fn named(self, name: &str) -> Self {
+    pub(crate) fn with_table_name(self, name: &str) -> Self {
         Self { name: Some(name.to_owned()), ..self }
     }
 
@@ -208,46 +210,50 @@ impl ServiceConfig {
         Ok(field!(self, service_name)?.map(String::as_str).or(self.name.as_deref()))
     }
 
-    pub(crate) fn from_variables(fields: Fields, prefix: &str) -> Self {
+    pub(crate) fn from_prefixed_fields(fields: Fields, prefix: &str) -> Self {
         Self { prefix: Some(prefix.to_owned()), ..Self::from(fields) }
     }
 
     pub(crate) fn value<'a, T: Setting>(
         &self,
         field: &'static str,
-        given: Option<&'a Given<T>>,
+        given: Option<&'a ParsedValue<T>>,
     ) -> Result<Option<&'a T>, ServiceConfigError> {
         match given {
             None => Ok(None),
-            Some(Given::Good(value)) => Ok(Some(value)),
-            Some(Given::Wrong) if T::NEEDS_A_FILE && self.prefix.is_some() => {
+            Some(ParsedValue::Valid(value)) => Ok(Some(value)),
+            Some(ParsedValue::Invalid) if T::IS_FILE_ONLY && self.prefix.is_some() => {
                 let expected =
                     format!("a configuration file for this field: no variable can hold {}", T::EXPECTED);
-                Err(self.expected(field, expected))
+                Err(self.error_expecting(field, expected))
             }
-            Some(Given::Wrong) => Err(self.expected(field, T::EXPECTED)),
+            Some(ParsedValue::Invalid) => Err(self.error_expecting(field, T::EXPECTED)),
         }
     }
 
-    pub(crate) fn expected(&self, field: &'static str, expected: impl Into<String>) -> ServiceConfigError {
+    pub(crate) fn error_expecting(
+        &self,
+        field: &'static str,
+        expected: impl Into<String>,
+    ) -> ServiceConfigError {
         self.error(&[field], ConfigError::new(field, expected))
     }
 
     /// An error of fields, by the names that they have where they come from.
     pub(crate) fn error(&self, fields: &[&str], cause: ConfigError) -> ServiceConfigError {
-        let fields = fields.iter().map(|field| self.spelled(field)).collect();
+        let fields = fields.iter().map(|field| self.source_name_of(field)).collect();
         ServiceConfigError::new(self.name(), fields, cause)
     }
 
     /// A field's name where it comes from.
-    pub(crate) fn spelled(&self, field: &str) -> String {
+    pub(crate) fn source_name_of(&self, field: &str) -> String {
         match &self.prefix {
             Some(prefix) => environment::variable(prefix, field),
             None => field.to_owned(),
         }
     }
 
-    pub(crate) fn refused_by_client(&self, error: HttpClientError) -> ServiceConfigError {
+    pub(crate) fn client_error(&self, error: HttpClientError) -> ServiceConfigError {
         let cause = match error.config_error() {
             Some(cause) => cause.clone(),
             None => ConfigError::new("base_url", "settings that make a client").with_source(error),

@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Services {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let services = BTreeMap::<String, ServiceConfig>::deserialize(deserializer)?;
         let named = services.into_iter().map(|(name, config)| {
-            let config = config.named(&name);
+            let config = config.with_table_name(&name);
             (name, config)
         });
         Ok(Self(named.collect()))

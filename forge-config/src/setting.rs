@@ -12,54 +12,54 @@ pub(crate) trait Setting: Sized {
     /// What is said to who wrote something else.
     const EXPECTED: &'static str;
     /// Whether a variable's name stands for the value.
-    const BY_REFERENCE: bool = false;
+    const IS_REFERENCE: bool = false;
     /// Whether only a configuration file can hold the value, and no environment variable.
-    const NEEDS_A_FILE: bool = false;
+    const IS_FILE_ONLY: bool = false;
 
-    fn read(shape: Shape) -> Option<Self>;
+    fn read(value: RawValue) -> Option<Self>;
 }
 
 /// What was given for a field. That it is wrong is told when the service is used, with the field's name and
 /// without the value. A format's own errors would not do: some print the line that they are about, and some
 /// leave the name out.
 #[derive(Clone)]
-pub(crate) enum Given<T> {
-    Good(T),
-    Wrong,
+pub(crate) enum ParsedValue<T> {
+    Valid(T),
+    Invalid,
 }
 
-/// Under this name a deserializer is asked for a [reference](Setting::BY_REFERENCE).
+/// Under this name a deserializer is asked for a [reference](Setting::IS_REFERENCE).
 pub(crate) const REFERENCE: &str = "$forge-config::Reference";
 
-impl<'de, T: Setting> Deserialize<'de> for Given<T> {
+impl<'de, T: Setting> Deserialize<'de> for ParsedValue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let shape = if T::BY_REFERENCE {
-            deserializer.deserialize_newtype_struct(REFERENCE, ShapeVisitor)?
+        let value = if T::IS_REFERENCE {
+            deserializer.deserialize_newtype_struct(REFERENCE, RawValueVisitor)?
         } else {
-            Shape::deserialize(deserializer)?
+            RawValue::deserialize(deserializer)?
         };
-        Ok(T::read(shape).map_or(Self::Wrong, Self::Good))
+        Ok(T::read(value).map_or(Self::Invalid, Self::Valid))
     }
 }
 
 /// What a file or a variable says, whatever it should say.
-pub(crate) enum Shape {
+pub(crate) enum RawValue {
     /// Perhaps a secret that stands where none should.
     Text(Secret),
     Whole(u64),
     Fraction(f64),
     Bool(bool),
-    List(Vec<Shape>),
-    Table(Vec<(String, Shape)>),
+    List(Vec<RawValue>),
+    Table(Vec<(String, RawValue)>),
     Other,
 }
 
 impl Setting for String {
     const EXPECTED: &'static str = "a text";
 
-    fn read(shape: Shape) -> Option<Self> {
-        match shape {
-            Shape::Text(text) => Some(text.expose().to_owned()),
+    fn read(value: RawValue) -> Option<Self> {
+        match value {
+            RawValue::Text(text) => Some(text.expose().to_owned()),
             _ => None,
         }
     }
@@ -68,10 +68,10 @@ impl Setting for String {
 impl Setting for bool {
     const EXPECTED: &'static str = "true or false";
 
-    fn read(shape: Shape) -> Option<Self> {
-        match shape {
-            Shape::Bool(value) => Some(value),
-            Shape::Text(text) => text.expose().parse().ok(),
+    fn read(value: RawValue) -> Option<Self> {
+        match value {
+            RawValue::Bool(value) => Some(value),
+            RawValue::Text(text) => text.expose().parse().ok(),
             _ => None,
         }
     }
@@ -80,10 +80,10 @@ impl Setting for bool {
 impl Setting for u32 {
     const EXPECTED: &'static str = "a whole number";
 
-    fn read(shape: Shape) -> Option<Self> {
-        match shape {
-            Shape::Whole(number) => number.try_into().ok(),
-            Shape::Text(text) => text.expose().parse().ok(),
+    fn read(value: RawValue) -> Option<Self> {
+        match value {
+            RawValue::Whole(number) => number.try_into().ok(),
+            RawValue::Text(text) => text.expose().parse().ok(),
             _ => None,
         }
     }
@@ -93,11 +93,11 @@ impl Setting for Duration {
     const EXPECTED: &'static str =
         "a duration such as \"30s\", \"500ms\", \"2m\" or \"1h\", or a number of seconds";
 
-    fn read(shape: Shape) -> Option<Self> {
-        match shape {
-            Shape::Whole(seconds) => Some(Self::from_secs(seconds)),
-            Shape::Fraction(seconds) => Self::try_from_secs_f64(seconds).ok(),
-            Shape::Text(text) => {
+    fn read(value: RawValue) -> Option<Self> {
+        match value {
+            RawValue::Whole(seconds) => Some(Self::from_secs(seconds)),
+            RawValue::Fraction(seconds) => Self::try_from_secs_f64(seconds).ok(),
+            RawValue::Text(text) => {
                 let text = text.expose().trim();
                 let number = text.trim_end_matches(|end: char| end.is_ascii_alphabetic());
                 let unit = match &text[number.len()..] {
@@ -119,10 +119,10 @@ impl Setting for Duration {
 impl Setting for Vec<String> {
     const EXPECTED: &'static str = "a list of texts";
 
-    fn read(shape: Shape) -> Option<Self> {
-        match shape {
-            Shape::List(items) => items.into_iter().map(String::read).collect(),
-            Shape::Text(text) => {
+    fn read(value: RawValue) -> Option<Self> {
+        match value {
+            RawValue::List(items) => items.into_iter().map(String::read).collect(),
+            RawValue::Text(text) => {
                 let items = text.expose().split(',').map(str::trim);
                 Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
             }
@@ -137,11 +137,11 @@ pub(crate) struct Table(pub(crate) Vec<(String, String)>);
 
 impl Setting for Table {
     const EXPECTED: &'static str = "a table of texts";
-    const NEEDS_A_FILE: bool = true;
+    const IS_FILE_ONLY: bool = true;
 
-    fn read(shape: Shape) -> Option<Self> {
-        let Shape::Table(entries) = shape else { return None };
-        let text = |(name, shape)| Some((name, String::read(shape)?));
+    fn read(value: RawValue) -> Option<Self> {
+        let RawValue::Table(entries) = value else { return None };
+        let text = |(name, value)| Some((name, String::read(value)?));
         entries.into_iter().map(text).collect::<Option<_>>().map(Self)
     }
 }
@@ -152,14 +152,14 @@ pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 
 impl Setting for Params {
     const EXPECTED: &'static str = "a table of texts, or of lists of texts";
-    const NEEDS_A_FILE: bool = true;
+    const IS_FILE_ONLY: bool = true;
 
-    fn read(shape: Shape) -> Option<Self> {
-        let Shape::Table(entries) = shape else { return None };
+    fn read(value: RawValue) -> Option<Self> {
+        let RawValue::Table(entries) = value else { return None };
         let mut params = Vec::new();
-        for (name, shape) in entries {
-            let values = match shape {
-                Shape::List(values) => values,
+        for (name, value) in entries {
+            let values = match value {
+                RawValue::List(values) => values,
                 value => vec![value],
             };
             for value in values {
@@ -173,8 +173,8 @@ impl Setting for Params {
 impl Setting for AuthMethod {
     const EXPECTED: &'static str = "`body`, `header` or `header_raw`";
 
-    fn read(shape: Shape) -> Option<Self> {
-        let Shape::Text(text) = shape else { return None };
+    fn read(value: RawValue) -> Option<Self> {
+        let RawValue::Text(text) = value else { return None };
         match text.expose() {
             "body" => Some(Self::Body),
             "header" => Some(Self::Header),
@@ -184,67 +184,67 @@ impl Setting for AuthMethod {
     }
 }
 
-impl<'de> Deserialize<'de> for Shape {
+impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ShapeVisitor)
+        deserializer.deserialize_any(RawValueVisitor)
     }
 }
 
-struct ShapeVisitor;
+struct RawValueVisitor;
 
-impl<'de> Visitor<'de> for ShapeVisitor {
-    type Value = Shape;
+impl<'de> Visitor<'de> for RawValueVisitor {
+    type Value = RawValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        Shape::deserialize(deserializer)
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawValue, D::Error> {
+        RawValue::deserialize(deserializer)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
-        Ok(Shape::Text(text.into()))
+    fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.into()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Shape, E> {
-        Ok(Shape::Text(text.into()))
+    fn visit_string<E>(self, text: String) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.into()))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Shape, E> {
-        Ok(Shape::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Bool(value))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Shape, E> {
-        Ok(Shape::Whole(number))
+    fn visit_u64<E>(self, number: u64) -> Result<RawValue, E> {
+        Ok(RawValue::Whole(number))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Shape, E> {
-        Ok(number.try_into().map_or(Shape::Other, Shape::Whole))
+    fn visit_i64<E>(self, number: i64) -> Result<RawValue, E> {
+        Ok(number.try_into().map_or(RawValue::Other, RawValue::Whole))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Shape, E> {
-        Ok(Shape::Fraction(number))
+    fn visit_f64<E>(self, number: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Fraction(number))
     }
 
-    fn visit_unit<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_unit<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Shape, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<RawValue, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = access.next_element()? {
             items.push(item);
         }
-        Ok(Shape::List(items))
+        Ok(RawValue::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Shape, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<RawValue, A::Error> {
         let mut entries = Vec::new();
         while let Some(name) = access.next_key::<String>()? {
             entries.push((name, access.next_value()?));
         }
-        Ok(Shape::Table(entries))
+        Ok(RawValue::Table(entries))
     }
 }
 
@@ -254,8 +254,8 @@ mod tests {
 
     fn read<T: Setting>(json: &str) -> Option<T> {
         match serde_json::from_str(json).unwrap() {
-            Given::Good(value) => Some(value),
-            Given::Wrong => None,
+            ParsedValue::Valid(value) => Some(value),
+            ParsedValue::Invalid => None,
         }
     }
 

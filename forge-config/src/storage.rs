@@ -46,10 +46,10 @@ impl ServiceConfig {
     ) -> Result<TokenManagerBuilder, ServiceConfigError> {
         match field!(self, redis_url)? {
             None => Ok(manager),
-            Some(_) => {
-                Err(self
-                    .expected("redis_url", "the feature `storage-redis`, without which there is no Redis"))
-            }
+            Some(_) => Err(self.error_expecting(
+                "redis_url",
+                "the feature `storage-redis`, without which there is no Redis",
+            )),
         }
     }
 }

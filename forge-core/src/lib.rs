@@ -53,6 +53,8 @@
 //! This crate fetches, caches and sends nothing. `forge-token` has the manager that caches and renews tokens, and the
 //! OAuth 2.0 providers. The `forge-storage-…` crates have storages, and `forge-client` has the HTTP client.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod auth_verdict;
 mod basic;
 mod cache_key;
@@ -139,3 +141,7 @@ pub use async_trait::async_trait;
 
 /// The crates whose types are part of this API, in the versions that it uses.
 pub use {chrono, http};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

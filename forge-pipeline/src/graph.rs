@@ -1,32 +1,33 @@
 use forge_core::{ConfigError, check_key_word};
 
-/// Which step needs which others. Steps are numbers here: their places in the list.
+/// The dependencies between steps. A step is a number here: its index in the list of steps.
 #[derive(Debug)]
 pub(crate) struct Graph {
     dependencies: Vec<Vec<usize>>,
     order: Vec<usize>,
 }
 
-/// A step and the names of those that it needs.
+/// The name of a step, and the names of the steps that it needs.
 pub(crate) type Node = (String, Vec<String>);
 
 impl Graph {
-    /// Checks that the last step can be reached, and all the others are needed for it.
+    /// Checks the names and the dependencies, and that the last step needs all the others.
     pub(crate) fn new(steps: &[Node]) -> Result<Self, ConfigError> {
         let Some(last) = steps.len().checked_sub(1) else {
-            return Err(wrong("at least one step".to_owned()));
+            return Err(invalid_steps("at least one step".to_owned()));
         };
-        let mut graph = Self { dependencies: named(steps)?, order: Vec::with_capacity(steps.len()) };
+        let mut graph =
+            Self { dependencies: resolve_dependencies(steps)?, order: Vec::with_capacity(steps.len()) };
         graph.order = graph.sorted(steps)?;
         let needed = graph.reachable(last, |step| &graph.dependencies[step]);
-        let needless: Vec<_> =
+        let unneeded: Vec<_> =
             (0..steps.len()).filter(|step| !needed[*step]).map(|step| &*steps[step].0).collect();
-        if needless.is_empty() {
+        if unneeded.is_empty() {
             return Ok(graph);
         }
-        let (last, needless) = (&steps[last].0, listed(&needless));
-        let expected = format!("only steps that the last step, `{last}`, needs; it does not need {needless}");
-        Err(wrong(match graph.needs_all() {
+        let (last, unneeded) = (&steps[last].0, quoted_list(&unneeded));
+        let expected = format!("only steps that the last step, `{last}`, needs; it does not need {unneeded}");
+        Err(invalid_steps(match graph.needs_all() {
             Some(step) => {
                 let step = &steps[step].0;
                 format!("{expected}: list `{step}` last, since it needs all the others")
@@ -37,7 +38,7 @@ impl Graph {
         }))
     }
 
-    /// The step that needs all the others, directly or not, if there is one.
+    /// The step that needs all the others, directly or through other steps, if there is one.
     fn needs_all(&self) -> Option<usize> {
         let needs_all = |step: &usize| {
             let needed = self.reachable(*step, |step| &self.dependencies[step]);
@@ -47,18 +48,18 @@ impl Graph {
         self.order.last().copied().filter(needs_all)
     }
 
-    /// All steps, each after those that it needs.
+    /// All steps. Each comes after the steps that it needs.
     pub(crate) fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// The steps that this one needs itself.
+    /// The steps that this step needs directly.
     pub(crate) fn dependencies_of(&self, step: usize) -> &[usize] {
         &self.dependencies[step]
     }
 
-    /// This step and all that need it, directly or not, in order.
-    pub(crate) fn with_dependants(&self, step: usize) -> Vec<usize> {
+    /// This step and all steps that need it, directly or through other steps, in [`order`](Self::order).
+    pub(crate) fn with_dependents(&self, step: usize) -> Vec<usize> {
         let mut dependants = vec![Vec::new(); self.dependencies.len()];
         for (dependant, dependencies) in self.dependencies.iter().enumerate() {
             for dependency in dependencies {
@@ -82,27 +83,32 @@ impl Graph {
     }
 
     fn sorted(&self, steps: &[Node]) -> Result<Vec<usize>, ConfigError> {
-        let mut walk =
-            Walk { graph: self, order: Vec::new(), path: Vec::new(), done: vec![false; steps.len()] };
+        let mut walk = DepthFirstWalk {
+            graph: self,
+            order: Vec::new(),
+            path: Vec::new(),
+            done: vec![false; steps.len()],
+        };
         for step in 0..steps.len() {
             walk.visit(step).map_err(|cycle| {
                 let names: Vec<_> = cycle.iter().map(|step| format!("`{}`", steps[*step].0)).collect();
-                wrong(format!("steps that do not wait for each other, not {}", names.join(" → ")))
+                invalid_steps(format!("steps that do not wait for each other, not {}", names.join(" → ")))
             })?;
         }
         Ok(walk.order)
     }
 }
 
-struct Walk<'a> {
+struct DepthFirstWalk<'a> {
     graph: &'a Graph,
     order: Vec<usize>,
     path: Vec<usize>,
     done: Vec<bool>,
 }
 
-impl Walk<'_> {
-    /// Puts a step in order, after all that it needs; fails with a cycle, whose ends are the same.
+impl DepthFirstWalk<'_> {
+    /// Appends a step to the order, after all steps that it needs. An error is a cycle: its first step is also its
+    /// last.
     fn visit(&mut self, step: usize) -> Result<(), Vec<usize>> {
         if self.done[step] {
             return Ok(());
@@ -121,28 +127,29 @@ impl Walk<'_> {
     }
 }
 
-/// The dependencies by number, where all names are good.
-fn named(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
-    for (place, (name, _)) in steps.iter().enumerate() {
+/// The dependencies of each step as numbers. Fails if a name is invalid, used twice or unknown.
+fn resolve_dependencies(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
+    for (index, (name, _)) in steps.iter().enumerate() {
         if name.is_empty() {
-            return Err(wrong(format!("a name for each step; step {} has none", place + 1)));
+            return Err(invalid_steps(format!("a name for each step; step {} has none", index + 1)));
         }
-        check_key_word("steps", name)
-            .map_err(|error| wrong(format!("for each step {}; `{name}` has one", error.expected())))?;
-        if steps[..place].iter().any(|(earlier, _)| earlier == name) {
-            return Err(wrong(format!("each name once; two steps are called `{name}`")));
+        check_key_word("steps", name).map_err(|error| {
+            invalid_steps(format!("for each step {}; `{name}` has one", error.expected()))
+        })?;
+        if steps[..index].iter().any(|(earlier, _)| earlier == name) {
+            return Err(invalid_steps(format!("each name once; two steps are called `{name}`")));
         }
     }
     let of_step = |(name, dependencies): &Node| {
         let mut numbers = Vec::new();
         for dependency in dependencies {
             if dependency == name {
-                return Err(wrong(format!("no step that depends on itself, as `{name}` does")));
+                return Err(invalid_steps(format!("no step that depends on itself, as `{name}` does")));
             }
             let Some(number) = steps.iter().position(|(other, _)| other == dependency) else {
                 let known: Vec<_> = steps.iter().map(|(name, _)| &**name).collect();
-                let known = listed(&known);
-                return Err(wrong(format!(
+                let known = quoted_list(&known);
+                return Err(invalid_steps(format!(
                     "names of steps in `depends_on`; `{name}` depends on `{dependency}`, but there are {known}"
                 )));
             };
@@ -155,12 +162,12 @@ fn named(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> {
     steps.iter().map(of_step).collect()
 }
 
-fn wrong(expected: String) -> ConfigError {
+fn invalid_steps(expected: String) -> ConfigError {
     ConfigError::new("steps", expected)
 }
 
-/// Names, for people.
-pub(crate) fn listed(names: &[&str]) -> String {
+/// The names in backticks, for an error message.
+pub(crate) fn quoted_list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -181,8 +188,8 @@ mod tests {
         let graph = graph(&[("b", &["a"]), ("a", &[]), ("c", &["a", "a"]), ("d", &["b", "c"])]).unwrap();
         assert_eq!(graph.order(), [1, 0, 2, 3]);
         assert_eq!(graph.dependencies_of(2), [1]);
-        assert_eq!(graph.with_dependants(0), [0, 3]);
-        assert_eq!(graph.with_dependants(1), [1, 0, 2, 3]);
+        assert_eq!(graph.with_dependents(0), [0, 3]);
+        assert_eq!(graph.with_dependents(1), [1, 0, 2, 3]);
     }
 
     #[test]

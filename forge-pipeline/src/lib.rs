@@ -1,12 +1,26 @@
-//! Several token calls in a row: the app token that buys the user token that opens the API. Each step is
-//! cached by itself, and only what is missing is fetched.
+//! Tokens that take several calls: an app token buys a user token, and the user token opens the API. This crate is
+//! the feature `pipeline` of `requestforge`, which most programs depend on instead.
+//!
+//! # When to use it
+//!
+//! Use a pipeline if one token call needs the token of another call. Each call is a *step*. The pipeline caches the
+//! token of each step, fetches only the tokens that are missing, and renews the right one after a 401.
+//!
+//! If one call gives you the token, use a provider alone, such as `requestforge::ClientCredentialsTokenProvider`.
+//!
+//! | a step | type |
+//! | --- | --- |
+//! | reads its token from JSON | [`BodyTokenFetcher`] |
+//! | reads its token from a header or a cookie | [`HeaderTokenFetcher`] |
+//! | does anything else | your own `requestforge::TokenFetcher` |
+//!
+//! # Example
 //!
 //! ```
 //! use std::time::Duration;
-//! use forge_pipeline::{BodyTokenFetcher, ContentType, PipelineTokenProvider, TokenFetchPipeline};
-//! use forge_token::TokenManager;
+//! use requestforge::{BodyTokenFetcher, ContentType, PipelineTokenProvider, TokenFetchPipeline, TokenManager};
 //!
-//! # fn run() -> Result<(), forge_core::ConfigError> {
+//! # fn run() -> Result<(), requestforge::ConfigError> {
 //! let app_token = BodyTokenFetcher::builder("app_token", "https://auth.example.com", "/v1/app/token")
 //!     .request_data([
 //!         ("grant_type", "client_credentials"),
@@ -23,7 +37,7 @@
 //!     .build()?;
 //!
 //! let pipeline = TokenFetchPipeline::builder()
-//!     .steps([app_token, user_token])
+//!     .steps([app_token, user_token]) // the token of the last step is the result
 //!     .cache_key_prefix("myapp")
 //!     .build()?;
 //! let manager = TokenManager::new(PipelineTokenProvider::new(pipeline, "myapp"));
@@ -33,7 +47,20 @@
 //! # run().unwrap();
 //! ```
 //!
-//! then `manager.get_token().await?`, or hand the manager to a client.
+//! Call `manager.get_token().await?`, or give the manager to an `HttpClient`.
+//!
+//! # Limits
+//!
+//! - A pipeline has one result, the token of its last step. The builder refuses a step that the last step does not
+//!   need.
+//! - Steps take no lease of a storage. For one fetch in a fleet of processes, put a manager with the same storage
+//!   around the pipeline ([`PipelineTokenProvider`]).
+//! - A pipeline does not renew a token with its refresh token: it fetches the step again. A later step can send the
+//!   refresh token of an earlier one.
+//! - Two pipelines of one process that miss a token at the same moment fetch it once each, unless they share their
+//!   steps ([`SharedSteps`]).
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod fetcher;
@@ -55,3 +82,8 @@ pub use pipeline::TokenFetchPipeline;
 pub use provider::PipelineTokenProvider;
 #[doc(hidden)]
 pub use renamed::*;
+pub use sharing::SharedSteps;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

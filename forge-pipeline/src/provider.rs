@@ -10,32 +10,30 @@ use forge_token::TokenManager;
 
 use crate::TokenFetchPipeline;
 
-/// A pipeline as a provider, for a [`TokenManager`]: that one renews ahead of
-/// expiry, knows what to do about a 401 of the API, and takes the lease where several processes share a
-/// storage.
+/// A pipeline as the provider of a [`TokenManager`]. The manager renews the token ahead of its expiry, renews it after
+/// a 401 of the API, and takes the lease if several processes share a storage.
 ///
-/// What the manager wants decides what is fetched:
+/// The reason of the manager decides which steps the pipeline fetches:
 ///
-/// | why | what is fetched |
+/// | reason | steps that are fetched |
 /// | --- | --- |
-/// | there is no token | what the pipeline lacks |
-/// | the token expires soon | the last step, and what that lacks |
-/// | the API rejected the token | the step that [`refresh_from_step`](Self::refresh_from_step) names and all that depend on it, or everything; nothing, if somebody has renewed it meanwhile |
-/// | [`force_refresh`](TokenManager::force_refresh) | everything |
+/// | the manager has no token | those whose tokens are missing |
+/// | the token expires soon | the last step, and those that it needs and whose tokens are missing |
+/// | the API rejected the token | the step of [`refresh_from_step`](Self::refresh_from_step) and all that depend on it, or every step; none if another caller has renewed the token meanwhile |
+/// | [`force_refresh`](TokenManager::force_refresh) | every step |
 ///
-/// [`invalidate_token`](TokenManager::invalidate_token) of the manager invalidates the same steps
-/// as a 401. The manager waits as long as the time-outs of the steps allow, with a second call of each after a
-/// 401, unless it is given a [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout).
+/// [`invalidate_token`](TokenManager::invalidate_token) of the manager invalidates the same steps as a 401. The manager
+/// waits as long as the time-outs of the steps allow, including a second call of each step after a 401. A
+/// [`fetch_timeout`](forge_token::TokenManagerBuilder::fetch_timeout) takes the place of that limit.
 ///
-/// The manager keeps a copy of the last step's token, and uses it as long as that says it is valid; what
-/// [dies with its dependencies](forge_core::TokenFetcher::dies_with_dependencies) is noticed when the pipeline
-/// is asked next.
+/// The manager keeps a copy of the token of the last step, and uses it until it expires. If that token [dies with its
+/// dependencies](forge_core::TokenFetcher::dies_with_dependencies), the manager learns of it when it asks the pipeline
+/// next.
 ///
 /// ```
-/// use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
-/// use forge_token::TokenManager;
+/// use requestforge::{PipelineTokenProvider, TokenFetchPipeline, TokenManager};
 ///
-/// # fn run(pipeline: TokenFetchPipeline) -> Result<(), forge_core::ConfigError> {
+/// # fn run(pipeline: TokenFetchPipeline) -> Result<(), requestforge::ConfigError> {
 /// let provider = PipelineTokenProvider::new(pipeline, "myapp").refresh_from_step("user_token")?;
 /// let manager = TokenManager::new(provider);
 /// # drop(manager);
@@ -49,20 +47,20 @@ pub struct PipelineTokenProvider {
 }
 
 impl PipelineTokenProvider {
-    /// A provider of the pipeline's token, for the service of this name.
+    /// A provider of the pipeline's token, for the service with this name.
     #[must_use]
     pub fn new(pipeline: TokenFetchPipeline, service_name: impl Into<String>) -> Self {
         Self { pipeline, service_name: service_name.into(), refresh_from: None }
     }
 
-    /// The step from which on tokens are renewed when the API rejects the last one's. Default: all of them.
+    /// After a 401 of the API, the provider renews this step and all steps that depend on it. Default: every step.
     ///
     /// # Errors
     ///
-    /// There is no such step.
+    /// No step has this name.
     pub fn refresh_from_step(self, name: &str) -> Result<Self, ConfigError> {
-        let Some(step) = self.pipeline.place_of(name) else {
-            let expected = format!("the name of a step; {}", self.pipeline.no_such_step(name));
+        let Some(step) = self.pipeline.index_of(name) else {
+            let expected = format!("the name of a step; {}", self.pipeline.unknown_step_message(name));
             return Err(ConfigError::new("refresh_from_step", expected));
         };
         Ok(Self { refresh_from: Some(step), ..self })
@@ -90,9 +88,10 @@ impl TokenProvider for PipelineTokenProvider {
         self.fetch_token_for(TokenRequirement::Valid).await
     }
 
-    /// Without a refresh token: what it renews is up to the pipeline, not to a manager.
-    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
-        let token = self.pipeline.obtain(demand, self.refresh_from).await;
+    /// The token of the last step, without its refresh token: the manager must not send that, because the pipeline
+    /// decides how to renew.
+    async fn fetch_token_for(&self, requirement: TokenRequirement) -> Result<TokenData, AuthenticationError> {
+        let token = self.pipeline.obtain(requirement, self.refresh_from).await;
         token.map(TokenData::without_refresh_token).map_err(|error| error.or_service_name(&self.service_name))
     }
 
@@ -117,7 +116,7 @@ impl TokenProvider for PipelineTokenProvider {
     }
 }
 
-/// By a [`TokenManager`] that keeps the token in the process.
+/// Makes a [`TokenManager`] that keeps the token in this process.
 impl IntoTokenSource for PipelineTokenProvider {
     fn into_token_source(self) -> Arc<dyn TokenSource> {
         Arc::new(TokenManager::new(self))

@@ -1,7 +1,7 @@
 //! A step: a fetcher, and the manager that keeps its token.
 
-mod call;
-mod note;
+mod metadata;
+mod provider;
 mod storage;
 
 use std::collections::HashMap;
@@ -9,141 +9,165 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, Clock, ConfigError, Credential, Generation, TokenData, TokenFetcher, TokenId,
-    TokenProvider, TokenRequirement, TokenStorage,
+    AuthenticationError, Clock, ConfigError, Credential, TokenData, TokenFetcher, TokenId, TokenProvider,
+    TokenRequirement, TokenStorage,
 };
 use forge_token::{TokenManager, TokenProvenance};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::sharing::SharedSteps;
-use crate::trace::{Obtained, Outcome, traced};
-use call::{Means, StepCall};
-use note::Note;
+use crate::trace::{ObtainedToken, TraceOutcome, traced};
+use metadata::StepMetadata;
+use provider::StepProvider;
 use storage::StepStorage;
 
-/// One step of a pipeline, or of several that share it.
+/// One step of a pipeline, or of several pipelines that share it.
 pub(crate) struct Step {
-    call: Arc<StepCall>,
+    provider: Arc<StepProvider>,
     manager: TokenManager,
-    _generation: Option<Generation>,
 }
 
-/// What steps of one pipeline have in common.
-pub(crate) struct Surroundings {
+/// The settings that all steps of one pipeline have in common.
+pub(crate) struct PipelineContext {
     pub(crate) pipeline: String,
     pub(crate) storage: Option<Arc<dyn TokenStorage>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// How often a token is fetched anew because its dependencies have changed meanwhile.
+/// How often a caller fetches a token again because the tokens that it was obtained with were replaced meanwhile.
 const MAX_REPETITIONS: usize = 2;
 
-/// What was found under the keys of steps while one was looked at: each is looked at once, however many ways
-/// lead to it.
-type Looked = HashMap<String, Option<TokenId>>;
+/// The tokens that one check has found so far, by the cache keys of their steps. A step that several others depend on
+/// is read once.
+type TokenLookups = HashMap<String, Option<TokenId>>;
+
+impl PipelineContext {
+    /// The key under which the step of this name keeps its token.
+    pub(crate) fn cache_key(&self, step: &str) -> String {
+        match &*self.pipeline {
+            "" => step.to_owned(),
+            prefix => format!("{prefix}:{step}"),
+        }
+    }
+}
 
 impl Step {
-    /// The step that keeps its token under this name; its dependencies are given.
+    /// # Errors
+    ///
+    /// The storage refuses the cache key.
     pub(crate) fn new(
-        fetcher: Arc<dyn TokenFetcher>,
         name: &str,
+        fetcher: Arc<dyn TokenFetcher>,
         dependencies: Vec<Arc<Self>>,
-        around: &Surroundings,
-        shared: &mut SharedSteps,
-    ) -> Result<Arc<Self>, ConfigError> {
-        let key = match &*around.pipeline {
-            "" => name.to_owned(),
-            prefix => format!("{prefix}:{name}"),
-        };
-        let generation = around.storage.as_ref().and_then(|storage| storage.generation(&key));
-        let make = |means: Means| {
-            let clock = Arc::clone(&around.clock);
-            let call = Arc::new(StepCall::new(&around.pipeline, name, &key, clock, means));
-            let mut manager = TokenManager::builder(Arc::clone(&call))
-                .clock(Arc::clone(&around.clock))
-                // Renewed when it is needed: whoever needs it ahead of time has a window of its own.
-                .advisory_window(Duration::ZERO);
-            if let Some(storage) = &around.storage {
-                manager = manager.storage(StepStorage(Arc::clone(storage)));
-            }
-            Ok(Self { call, manager: manager.build()?, _generation: generation.clone() })
-        };
-        let means = Means::new(fetcher, dependencies);
-        match &generation {
-            Some(generation) => {
-                shared.step(generation, means, make, |step, means| step.call.take_over(means))
-            }
-            None => make(means).map(Arc::new),
+        context: &PipelineContext,
+    ) -> Result<Self, ConfigError> {
+        let provider = Arc::new(StepProvider::new(name, fetcher, dependencies, context));
+        let mut manager = TokenManager::builder(Arc::clone(&provider))
+            .clock(Arc::clone(&context.clock))
+            // The manager around the pipeline has an advisory window and renews ahead of expiry. A window here would
+            // renew tokens that no caller needs.
+            .advisory_window(Duration::ZERO);
+        if let Some(storage) = &context.storage {
+            manager = manager.storage(StepStorage(Arc::clone(storage)));
         }
+        Ok(Self { provider, manager: manager.build()? })
+    }
+
+    /// From now on this fetcher fetches the step's token.
+    pub(crate) fn replace_fetcher(&self, fetcher: Arc<dyn TokenFetcher>) {
+        self.provider.replace_fetcher(fetcher);
+    }
+
+    /// Whether the step depends on these very steps and on no others.
+    pub(crate) fn depends_exactly_on(&self, steps: &[Arc<Self>]) -> bool {
+        let own = &self.provider.dependencies;
+        let is_own = |step: &Arc<Self>| own.iter().any(|own| Arc::ptr_eq(own, step));
+        // Neither list has a step twice.
+        own.len() == steps.len() && steps.iter().all(is_own)
+    }
+
+    pub(crate) fn cache_key(&self) -> &str {
+        &self.provider.key
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.call.name
+        &self.provider.name
     }
 
-    /// A token that will do, and where it came from.
-    pub(crate) async fn obtain(&self, demand: TokenRequirement) -> Result<Obtained, AuthenticationError> {
-        self.told(async { self.alive_or_newer(self.manager.get_token_for(demand).await?).await }).await
+    /// A token that meets the requirement, and whether it was cached, joined or fetched.
+    pub(crate) async fn obtain(
+        &self,
+        requirement: TokenRequirement,
+    ) -> Result<ObtainedToken, AuthenticationError> {
+        self.in_step_span(async {
+            self.alive_or_renewed(self.manager.get_token_for(requirement).await?).await
+        })
+        .await
     }
 
-    /// A token fetched anew with these of the dependencies, not with older ones by somebody who has begun
-    /// before.
+    /// A new token that was obtained with these tokens of the dependencies.
+    ///
+    /// Race: another caller may have begun a fetch with older tokens of the dependencies, and this call joins it. Then
+    /// this call fetches once more.
     pub(crate) async fn obtain_anew(
         &self,
         needed: &[TokenId],
     ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
         let obtained = self.obtain(TokenRequirement::New).await?;
         let is_joined = obtained.1 == TokenProvenance::Joined;
-        if is_joined && !self.call.was_obtained_with(obtained.0.id(), needed) {
+        if is_joined && !self.provider.was_obtained_with(obtained.0.id(), needed) {
             return self.obtain(TokenRequirement::New).await;
         }
         Ok(obtained)
     }
 
-    /// Another token than the one that the next step's endpoint has rejected, if there is one to be had.
+    /// Another token in place of one that the endpoint of a dependent step has rejected. `None` if the step cannot get
+    /// one now.
     pub(crate) async fn renew_rejected(
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        let renewed = self.told(async {
+        let renewed = self.in_step_span(async {
             match self.manager.get_token_instead_of(rejected).await? {
-                Some(renewed) => self.alive_or_newer(renewed).await.map(Some),
+                Some(renewed) => self.alive_or_renewed(renewed).await.map(Some),
                 None => Ok(None),
             }
         });
         Ok(renewed.await?.map(|(credential, _)| credential))
     }
 
-    /// The valid token that is cached, if there is one.
+    /// The cached token, if it is valid. Fetches nothing.
     pub(crate) async fn find(&self) -> Option<Arc<Credential>> {
         let found = self.manager.find_token().await?;
         self.is_alive(found.token()).await.then_some(found)
     }
 
-    /// How long a fetch takes at most, with all that it needs.
+    /// The longest time that a fetch can take, with the fetches of the dependencies before it.
     pub(crate) fn longest_fetch(&self) -> Duration {
-        self.call.means().longest_fetch
+        self.provider.definition().longest_fetch
     }
 
-    /// Whether it is fetched by another fetcher than when it failed last.
+    /// Whether the step has another fetcher than when it failed last.
     pub(crate) async fn has_new_credentials(&self) -> bool {
-        self.call.has_new_credentials().await
+        self.provider.has_new_credentials().await
     }
 
-    /// Forgets a token, if it still is this one.
+    /// Forgets the token, unless another one has taken its place.
     pub(crate) async fn discard(&self, credential: &Credential) {
         self.manager.discard_token(credential.id()).await;
     }
 
-    /// Forgets the token, whichever it is.
+    /// Forgets the token.
     pub(crate) async fn invalidate(&self) -> Result<(), AuthenticationError> {
         let invalidated = self.manager.invalidate_token().await;
-        invalidated.map_err(|error| error.or_step(&self.call.pipeline, self.name()))
+        invalidated.map_err(|error| error.or_step(&self.provider.pipeline, self.name()))
     }
 
-    /// This token, or a newer one where its dependencies have changed since it was obtained.
-    async fn alive_or_newer(&self, mut obtained: Obtained) -> Result<Obtained, AuthenticationError> {
+    /// This token, or a newer one if it has died with its dependencies.
+    async fn alive_or_renewed(
+        &self,
+        mut obtained: ObtainedToken,
+    ) -> Result<ObtainedToken, AuthenticationError> {
         for _ in 0..MAX_REPETITIONS {
             if self.is_alive(obtained.0.token()).await {
                 break;
@@ -153,60 +177,59 @@ impl Step {
         Ok(obtained)
     }
 
-    /// Whether the tokens with which this one was obtained still are those of today, where it dies with
-    /// them. Fetches nothing.
+    /// Whether the token does not die with its dependencies, or was obtained with the tokens that these have now.
+    /// Fetches nothing.
     async fn is_alive(&self, token: &TokenData) -> bool {
-        self.is_alive_among(token, &mut Looked::new()).await
+        self.is_alive_with(token, &mut TokenLookups::new()).await
     }
 
-    async fn is_alive_among(&self, token: &TokenData, looked: &mut Looked) -> bool {
-        let means = self.call.means();
-        if !means.fetcher.dies_with_dependencies() {
+    async fn is_alive_with(&self, token: &TokenData, lookups: &mut TokenLookups) -> bool {
+        if !self.provider.definition().fetcher.dies_with_dependencies() {
             return true;
         }
-        let note = Note::of(token);
-        for dependency in &means.dependencies {
-            let current = dependency.look(looked).await;
-            if !current.is_some_and(|current| note.was_obtained_with(dependency.name(), current)) {
+        let metadata = StepMetadata::of(token);
+        for dependency in &self.provider.dependencies {
+            let current = dependency.lookup(lookups).await;
+            if !current.is_some_and(|current| metadata.was_obtained_with(dependency.name(), current)) {
                 return false;
             }
         }
         true
     }
 
-    /// The identity of what [`find`](Self::find) brings, if that is not known yet.
-    fn look<'a>(&'a self, looked: &'a mut Looked) -> BoxFuture<'a, Option<TokenId>> {
-        if let Some(known) = looked.get(&self.call.key) {
+    /// The identity of the token that [`find`](Self::find) would return, read at most once for all steps of a check.
+    fn lookup<'a>(&'a self, lookups: &'a mut TokenLookups) -> BoxFuture<'a, Option<TokenId>> {
+        if let Some(known) = lookups.get(&self.provider.key) {
             return std::future::ready(*known).boxed();
         }
         async move {
             let found = match self.manager.find_token().await {
-                Some(found) if self.is_alive_among(found.token(), looked).await => Some(found.id()),
+                Some(found) if self.is_alive_with(found.token(), lookups).await => Some(found.id()),
                 _ => None,
             };
-            looked.insert(self.call.key.clone(), found);
+            lookups.insert(self.provider.key.clone(), found);
             found
         }
         .boxed()
     }
 
-    async fn told<T: Outcome>(
+    async fn in_step_span<T: TraceOutcome>(
         &self,
         work: impl Future<Output = Result<T, AuthenticationError>>,
     ) -> Result<T, AuthenticationError> {
         let span = tracing::info_span!(
             "token_step",
-            pipeline = self.call.pipeline,
-            step = self.call.name,
+            pipeline = self.provider.pipeline,
+            step = self.provider.name,
             outcome = tracing::field::Empty,
             duration = tracing::field::Empty,
         );
         let result = traced(span, work).await;
-        result.map_err(|error| error.or_step(&self.call.pipeline, self.name()))
+        result.map_err(|error| error.or_step(&self.provider.pipeline, self.name()))
     }
 }
 
-/// The token as its fetcher brought it, without what we wrote beside it.
-pub(crate) fn as_fetched(token: &TokenData) -> TokenData {
-    note::removed(token)
+/// The token as its fetcher returned it, without the metadata of the pipeline.
+pub(crate) fn without_metadata(token: &TokenData) -> TokenData {
+    metadata::remove_from(token)
 }

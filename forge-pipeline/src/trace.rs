@@ -1,4 +1,4 @@
-//! What subscribers of `tracing` are told.
+//! The spans that subscribers of `tracing` receive.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,28 +7,28 @@ use forge_core::{AuthenticationError, Credential};
 use forge_token::TokenProvenance;
 use tracing::{Instrument, Span};
 
-/// A token, and where it came from.
-pub(crate) type Obtained = (Arc<Credential>, TokenProvenance);
+/// A token, and whether it was cached, joined or fetched.
+pub(crate) type ObtainedToken = (Arc<Credential>, TokenProvenance);
 
-/// Work within a span that has the fields `outcome` and `duration`.
-pub(crate) async fn traced<T: Outcome>(
+/// Does the work within a span, and records its fields `outcome` and `duration`.
+pub(crate) async fn traced<T: TraceOutcome>(
     span: Span,
     work: impl Future<Output = Result<T, AuthenticationError>>,
 ) -> Result<T, AuthenticationError> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let result = work.instrument(span.clone()).await;
-    let outcome = result.as_ref().map_or("failed", Outcome::word);
-    span.record("outcome", outcome).record("duration", tracing::field::debug(begun.elapsed()));
+    let outcome = result.as_ref().map_or("failed", TraceOutcome::label);
+    span.record("outcome", outcome).record("duration", tracing::field::debug(started_at.elapsed()));
     result
 }
 
-/// What came of work that did not fail, in a word.
-pub(crate) trait Outcome {
-    fn word(&self) -> &'static str;
+/// The field `outcome` of work that succeeded.
+pub(crate) trait TraceOutcome {
+    fn label(&self) -> &'static str;
 }
 
-impl Outcome for Obtained {
-    fn word(&self) -> &'static str {
+impl TraceOutcome for ObtainedToken {
+    fn label(&self) -> &'static str {
         match self.1 {
             TokenProvenance::Cached => "cached",
             TokenProvenance::Joined => "joined",
@@ -37,8 +37,8 @@ impl Outcome for Obtained {
     }
 }
 
-impl Outcome for Option<Obtained> {
-    fn word(&self) -> &'static str {
-        self.as_ref().map_or("none", Outcome::word)
+impl TraceOutcome for Option<ObtainedToken> {
+    fn label(&self) -> &'static str {
+        self.as_ref().map_or("none", TraceOutcome::label)
     }
 }

@@ -23,16 +23,16 @@ use forge_token::{TokenRequest, TokenResponse, TokenTransport};
 use serde_json::{Value, json};
 
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<Shared>>);
+struct Server(Arc<Mutex<ServerState>>);
 
 #[derive(Default)]
-struct Shared {
+struct ServerState {
     answer: (u16, Vec<(&'static str, String)>, String),
-    seen: Vec<Seen>,
+    seen: Vec<SeenRequest>,
 }
 
 #[derive(Clone)]
-struct Seen {
+struct SeenRequest {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -56,7 +56,7 @@ impl Server {
         Self::answering(200, &[], &json!({"access_token": "t", "expires_in": 60})).await
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> SeenRequest {
         self.0.lock().unwrap().seen.last().cloned().expect("a request")
     }
 }
@@ -68,10 +68,10 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> impl IntoResponse {
-    let mut shared = server.0.lock().unwrap();
+    let mut state = server.0.lock().unwrap();
     let body = String::from_utf8_lossy(&body).into_owned();
-    shared.seen.push(Seen { method, uri, headers, body });
-    let (status, headers, body) = shared.answer.clone();
+    state.seen.push(SeenRequest { method, uri, headers, body });
+    let (status, headers, body) = state.answer.clone();
     let headers: HeaderMap = headers
         .into_iter()
         .map(|(name, value)| (axum::http::HeaderName::from_static(name), value.parse().unwrap()))
@@ -218,10 +218,10 @@ fn what_a_step_depends_on_adds_up() {
 
 /// Time passes until an answer is there.
 #[derive(Debug)]
-struct Slow(Arc<ManualClock>, Duration);
+struct SlowTransport(Arc<ManualClock>, Duration);
 
 #[async_trait]
-impl TokenTransport for Slow {
+impl TokenTransport for SlowTransport {
     async fn call(&self, _: TokenRequest) -> Result<TokenResponse, AuthenticationError> {
         self.0.advance(self.1);
         let answer = json!({"access_token": "t", "expires_in": 60}).to_string();
@@ -234,7 +234,7 @@ async fn a_lifetime_counts_from_when_the_call_is_sent_not_from_when_the_answer_c
     let clock = Arc::new(ManualClock::new());
     let sent_at = clock.now().wall();
     let fetcher = body("https://auth.example.com")
-        .transport(Slow(Arc::clone(&clock), Duration::from_secs(40)))
+        .transport(SlowTransport(Arc::clone(&clock), Duration::from_secs(40)))
         .clock(Arc::clone(&clock) as _)
         .build();
     let token = fetch(fetcher).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_fetcher_without_a_pipeline_gives_its_token_the_lifetime_that_is_set()
         assert_eq!((token.issued_at(), token.expires_at()), lives_an_hour);
     }
     let slow = body("https://auth.example.com")
-        .transport(Slow(Arc::clone(&clock), Duration::from_secs(40)))
+        .transport(SlowTransport(Arc::clone(&clock), Duration::from_secs(40)))
         .clock(Arc::clone(&clock) as _);
     let token = fetch(slow.ttl(ttl).build()).await.unwrap();
     assert_eq!(

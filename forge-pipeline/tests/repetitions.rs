@@ -23,13 +23,13 @@ enum Answer {
     Silence,
 }
 
-type Seen = Vec<(TokenConnection, String, Option<Duration>)>;
+type RequestLog = Vec<(TokenConnection, String, Option<Duration>)>;
 
 /// Gives one answer after the other; the last one stays.
 #[derive(Clone, Debug)]
 struct Endpoint {
     answers: &'static [Answer],
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<RequestLog>>,
 }
 
 impl Endpoint {
@@ -37,7 +37,7 @@ impl Endpoint {
         Self { answers, seen: Arc::default() }
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> RequestLog {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

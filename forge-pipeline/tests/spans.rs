@@ -14,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use world::{Outcome, World, unauthorized};
+use world::{CallOutcome, World, unauthorized};
 
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Span>>>);
@@ -101,7 +101,7 @@ async fn a_renewal_after_a_401_says_whether_it_was_its_own() {
     let world = World::new().step("app", &[]).step("user", &["app"]);
     let pipeline = world.pipeline();
     for _ in 0..3 {
-        world.steps[1].then(Outcome::Error(unauthorized()));
+        world.steps[1].then(CallOutcome::Error(unauthorized()));
     }
     pipeline.execute(false).await.unwrap_err();
     spans.take();

@@ -2,6 +2,8 @@
 //! whole fleet, and no harm when the server is gone. [`RedisTokenStorage`] says what is guaranteed, and
 //! how far.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod addresses;
 mod announcements;
 mod builder;
@@ -31,3 +33,7 @@ pub use storage::RedisTokenStorage;
 
 /// The client library underneath, for [`RedisTokenStorage::from_client`].
 pub use redis;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

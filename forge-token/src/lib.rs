@@ -21,6 +21,8 @@
 //!
 //! then `manager.get_token().await?`, as often as you like: one token call per expiry.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod manager;
 mod provider;
 #[doc(hidden)]
@@ -41,3 +43,7 @@ pub use transport::{
 };
 
 pub use reqwest;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,8 +19,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 fn example() -> Command {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", "requestforge", "--features", "storage-redis"]);
-    command.args(["--example", "axum_service", "--"]).env_remove("REQUESTFORGE_REDIS_URL").kill_on_drop(true);
+    command.args(["run", "--quiet", "--package", "forge-examples"]);
+    command.args(["--bin", "axum_service", "--"]).env_remove("REQUESTFORGE_REDIS_URL").kill_on_drop(true);
     command
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn every_promise_of_the_sdk_example_holds() {
     let run = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--package", "requestforge", "--example", "sdk"])
+        .args(["run", "--quiet", "--package", "forge-examples", "--bin", "sdk"])
         .output()
         .expect("cargo");
     let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method};
 
 use crate::AuthenticationError;
 
-/// Makes the proofs that requests with a key-bound token carry (DPoP, RFC 9449).
+/// Makes the proofs that requests with a key-bound token carry (`DPoP`, RFC 9449).
 ///
 /// The client asks for a new proof for each attempt and each hop: a server may accept a proof only once. The
 /// signing key may be remote, so making a proof is asynchronous.

@@ -1,19 +1,18 @@
+mod body;
+mod checks;
+mod header;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{
-    Clock, ConfigError, FetchContext, Secret, SystemClock, TimeFormat, check_cookie_name, check_header_name,
-    check_key_word, check_positive,
-};
+use forge_core::{Clock, ConfigError, FetchContext, SystemClock, check_key_word, check_positive};
 use forge_token::reqwest::ClientBuilder;
-use forge_token::{HttpTransport, TokenEndpoint, TokenTransport};
-use http::HeaderName;
-use http::header::SET_COOKIE;
+use forge_token::{HttpTransport, TokenTransport};
 
-use super::place::{HeaderSource, Place};
+use super::location::TokenLocation;
 use super::{
-    ContentType, Dynamic, HttpMethod, HttpTokenFetcher, InBody, InHeader, NO_NESTING, Parts, RequestValue,
+    ContentType, FieldsFunction, HttpMethod, HttpTokenFetcher, NO_NESTING, RequestFields, RequestValue,
 };
 
 /// Settings of an [`HttpTokenFetcher`].
@@ -26,12 +25,12 @@ use super::{
 /// | [`request_data`](Self::request_data), [`request_data_with`](Self::request_data_with) | none |
 /// | [`depends_on`](Self::depends_on) | no other step |
 /// | [`dies_with_dependencies`](Self::dies_with_dependencies) | no |
-/// | [`ttl`](Self::ttl) | what the answer says |
+/// | [`ttl`](Self::ttl) | the lifetime in the response |
 /// | [`timeout`](Self::timeout) | 30 s |
-/// | [`http`](Self::http), [`transport`](Self::transport) | 5 s for connecting |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`http`](Self::http), [`transport`](Self::transport) | a shared client, 5 s for connecting |
+/// | [`clock`](Self::clock) | the system's |
 ///
-/// Of a token in the body:
+/// For a token in the body:
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -42,7 +41,7 @@ use super::{
 /// | [`expires_at_field`](HttpTokenFetcherBuilder::<InBody>::expires_at_field) | none |
 /// | [`refresh_token_field`](HttpTokenFetcherBuilder::<InBody>::refresh_token_field) | `refresh_token` |
 ///
-/// Of a token in a header:
+/// For a token in a header:
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -56,173 +55,31 @@ pub struct HttpTokenFetcherBuilder<P> {
     endpoint: String,
     method: HttpMethod,
     content_type: ContentType,
-    headers: Parts<String>,
-    data: Parts<String>,
+    headers: RequestFields<String>,
+    data: RequestFields<String>,
     ttl: Option<Duration>,
     timeout: Option<Duration>,
     depends_on: Vec<String>,
     dies_with_dependencies: bool,
     plain_http: bool,
-    /// `None`: ours, with default settings.
+    /// `None`: the shared [`HttpTransport`].
     transport: Option<Arc<dyn TokenTransport>>,
     clock: Arc<dyn Clock>,
-    place: Result<P, ConfigError>,
+    location: Result<P, ConfigError>,
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl HttpTokenFetcher<InBody> {
-    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
-    ///
-    /// ```
-    /// use forge_pipeline::BodyTokenFetcher;
-    ///
-    /// let user_token = BodyTokenFetcher::builder("user_token", "https://auth.example.com", "/v1/user/token")
-    ///     .request_data([("username", "user@example.com"), ("password", "password123")])
-    ///     .depends_on(["app_token"])
-    ///     .request_headers_with(|context| [("X-App-Token", context.get_token_value("app_token"))])
-    ///     .token_field("/data/token")
-    ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
-    /// ```
-    pub fn builder(
-        name: impl Into<String>,
-        base_url: impl Into<String>,
-        endpoint: impl Into<String>,
-    ) -> HttpTokenFetcherBuilder<InBody> {
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), InBody::default())
-    }
-}
-
-impl HttpTokenFetcher<InHeader> {
-    /// A step of this name that calls an endpoint below a base URL. Everything else has a default.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use forge_pipeline::HeaderTokenFetcher;
-    ///
-    /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
-    ///     .depends_on(["user_token"])
-    ///     .request_data_with(|context| [("token", context.get_token_value("user_token"))])
-    ///     .token_header("X-Session-Id")
-    ///     .ttl(Duration::from_secs(1800))
-    ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
-    /// ```
-    pub fn builder(
-        name: impl Into<String>,
-        base_url: impl Into<String>,
-        endpoint: impl Into<String>,
-    ) -> HttpTokenFetcherBuilder<InHeader> {
-        HttpTokenFetcherBuilder::new(name.into(), base_url.into(), endpoint.into(), InHeader::authorization())
-    }
-}
-
-impl HttpTokenFetcherBuilder<InBody> {
-    /// Where the token stands: the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901), as
-    /// in `/data/token`. So do the other fields.
-    pub fn token_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.access_token = field.into().into())
-    }
-
-    /// Where the token's type stands.
-    pub fn token_type_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.token_type = field.into().into())
-    }
-
-    /// The type of a token whose answer names none: the first word of the `Authorization` header.
-    pub fn default_token_type(self, token_type: impl Into<String>) -> Self {
-        let token_type = token_type.into();
-        self.check_token_type("default_token_type", &token_type)
-            .with(|body| body.fields.default_token_type = token_type.into())
-    }
-
-    /// Where the lifetime in seconds stands. A missing one means that the token does not expire.
-    pub fn expires_in_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.expires_in = field.into().into())
-    }
-
-    /// Where the moment of expiry stands, and how it is written, for answers that state no lifetime. Then
-    /// `expires_in_field` is not looked at.
-    pub fn expires_at_field(self, field: impl Into<String>, format: TimeFormat) -> Self {
-        self.with(|body| body.fields.expires_at = Some((field.into().into(), format)))
-    }
-
-    /// Where the refresh token stands. Pipelines send none: it is for later steps, and for who gets the
-    /// token.
-    pub fn refresh_token_field(self, field: impl Into<String>) -> Self {
-        self.with(|body| body.fields.refresh_token = field.into().into())
-    }
-}
-
-impl HttpTokenFetcherBuilder<InHeader> {
-    /// The header with the token. If the token's type stands before it, as in `Authorization: Bearer …`, that is
-    /// no part of the token. The builder refuses `Set-Cookie`; use [`cookie`](Self::cookie) instead. Of the two
-    /// settings the last one counts.
-    pub fn token_header(mut self, name: &str) -> Self {
-        match token_header(name) {
-            Ok(name) => self.with(|header| header.source = HeaderSource::Named(name)),
-            Err(error) => {
-                self.place = Err(error);
-                self
-            }
-        }
-    }
-
-    /// The cookie whose value is the token. Any of several `Set-Cookie` headers may set it (RFC 6265 5.2). The
-    /// name is case-sensitive, and the attributes are not part of the token. The token lives as long as the
-    /// cookie (`Max-Age`, else `Expires`), unless [`ttl`](Self::ttl) is set. A cookie that is empty or has
-    /// expired is an error.
-    ///
-    /// A client sends the token with `TokenAuth::auth_cookie`, and a later step with
-    /// [`cookie_header`](forge_core::TokenData::cookie_header). Neither checks `Domain`, `Path` and `Secure`: the
-    /// token goes to the URLs of its client or step, like any other token.
-    ///
-    /// ```
-    /// use forge_core::FetchContext;
-    /// use forge_pipeline::{BodyTokenFetcher, HeaderTokenFetcher};
-    ///
-    /// let session = HeaderTokenFetcher::builder("session", "https://api.example.com", "/login")
-    ///     .request_data([("username", "user@example.com"), ("password", "password123")])
-    ///     .cookie("JSESSIONID")
-    ///     .build()?;
-    ///
-    /// fn jsessionid(context: &FetchContext) -> Option<String> {
-    ///     context.get_token("session").map(|session| session.cookie_header("JSESSIONID"))
-    /// }
-    ///
-    /// let api_token = BodyTokenFetcher::builder("api_token", "https://api.example.com", "/token")
-    ///     .depends_on(["session"])
-    ///     .request_headers_with(|context| [("Cookie", jsessionid(context))])
-    ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
-    /// ```
-    pub fn cookie(mut self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        if let Err(error) = check_cookie_name("cookie", &name) {
-            self.place = Err(error);
-            return self;
-        }
-        self.with(|header| header.source = HeaderSource::Cookie(name))
-    }
-
-    /// The token's type: the first word of the `Authorization` header in which it is sent.
-    pub fn token_type(self, token_type: impl Into<String>) -> Self {
-        let token_type = token_type.into();
-        self.check_token_type("token_type", &token_type).with(|header| header.token_type = token_type)
-    }
-}
-
 impl<P> HttpTokenFetcherBuilder<P> {
-    fn new(name: String, base_url: String, endpoint: String, place: P) -> Self {
+    fn new(name: String, base_url: String, endpoint: String, location: P) -> Self {
         Self {
             name,
             base_url,
             endpoint,
             method: HttpMethod::default(),
             content_type: ContentType::default(),
-            headers: Parts { fixed: Vec::new(), dynamic: Vec::new() },
-            data: Parts { fixed: Vec::new(), dynamic: Vec::new() },
+            headers: RequestFields { fixed: Vec::new(), dynamic: Vec::new() },
+            data: RequestFields { fixed: Vec::new(), dynamic: Vec::new() },
             ttl: None,
             timeout: None,
             depends_on: Vec::new(),
@@ -230,39 +87,39 @@ impl<P> HttpTokenFetcherBuilder<P> {
             plain_http: false,
             transport: None,
             clock: Arc::new(SystemClock),
-            place: Ok(place),
+            location: Ok(location),
         }
     }
 
-    /// What is no word would split the header in which the token is sent.
+    /// Refuses a token type that is not one word: it would split the `Authorization` header.
     fn check_token_type(mut self, field: &'static str, token_type: &str) -> Self {
         if token_type.is_empty() || !token_type.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.place = Err(ConfigError::new(field, "a word of printable ASCII characters"));
+            self.location = Err(ConfigError::new(field, "a word of printable ASCII characters"));
         }
         self
     }
 
     fn with(mut self, change: impl FnOnce(&mut P)) -> Self {
-        if let Ok(place) = &mut self.place {
-            change(place);
+        if let Ok(location) = &mut self.location {
+            change(location);
         }
         self
     }
 
-    /// How the endpoint is called.
+    /// The HTTP method.
     pub fn method(mut self, method: HttpMethod) -> Self {
         self.method = method;
         self
     }
 
-    /// How the data of a `POST` is written.
+    /// The encoding of the data of a `POST`.
     pub fn content_type(mut self, content_type: ContentType) -> Self {
         self.content_type = content_type;
         self
     }
 
-    /// Headers that are always the same. Called again, it adds more. `Content-Length` and
-    /// `Transfer-Encoding` are refused, here and in those with tokens: they follow from the body.
+    /// Adds headers that are always the same. The builder refuses `Content-Length` and `Transfer-Encoding`, which
+    /// follow from the body.
     pub fn request_headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<String>,
@@ -272,8 +129,10 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Headers that depend on the tokens of other steps, which must be named in
-    /// [`depends_on`](Self::depends_on). They are added to the others; one of the same name wins.
+    /// Adds headers that the closure computes from the tokens of other steps. Name these steps in
+    /// [`depends_on`](Self::depends_on). A computed header takes the place of earlier headers with the same name. The
+    /// step fails if the closure returns `Content-Length` or `Transfer-Encoding`.
+    #[doc(alias = "_build_request_headers")]
     pub fn request_headers_with<F, I, N, V>(mut self, headers: F) -> Self
     where
         F: Fn(&FetchContext) -> I + Send + Sync + 'static,
@@ -285,8 +144,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Data that is always the same: fields of the body, or of the query of a `GET`. Called again, it adds
-    /// more.
+    /// Adds data that is always the same: fields of the body, or of the query of a `GET`.
     pub fn request_data<N, V>(mut self, data: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<String>,
@@ -296,8 +154,9 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// Data that depends on the tokens of other steps; as
+    /// Adds data that the closure computes from the tokens of other steps. The rules are those of
     /// [`request_headers_with`](Self::request_headers_with).
+    #[doc(alias = "_build_request_data")]
     pub fn request_data_with<F, I, N, V>(mut self, data: F) -> Self
     where
         F: Fn(&FetchContext) -> I + Send + Sync + 'static,
@@ -309,82 +168,82 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// How long the token lives, from when the request is sent, whatever the answer says; that is not read.
+    /// The lifetime of the token, counted from the request. The step then ignores the lifetime in the response.
     pub fn ttl(mut self, lifetime: Duration) -> Self {
         self.ttl = Some(lifetime);
         self
     }
 
-    /// How long the call may take. Default: 30 s.
+    /// The limit for the call. Default: 30 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// The steps whose tokens the request needs. Called again, it adds more.
+    /// Adds steps whose tokens the request needs.
     pub fn depends_on<S: Into<String>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {
         self.depends_on.extend(steps.into_iter().map(Into::into));
         self
     }
 
-    /// Whether the token is of no use any more as soon as one that it was obtained with is replaced; see
+    /// The token is of no use any more as soon as a token that it was obtained with is replaced or expires. Default: it
+    /// outlives them. See
     /// [`TokenFetcher::dies_with_dependencies`](forge_core::TokenFetcher::dies_with_dependencies).
-    pub fn dies_with_dependencies(mut self, dies: bool) -> Self {
-        self.dies_with_dependencies = dies;
+    pub fn dies_with_dependencies(mut self) -> Self {
+        self.dies_with_dependencies = true;
         self
     }
 
-    /// Accepts a base URL of plain `http` that is not on this machine. Whoever listens on the way reads all
-    /// that is sent.
+    /// Accepts a base URL of plain `http` that is not on this machine. Anyone on the network path can then read the
+    /// credentials and the token.
     pub fn danger_accept_plain_http(mut self, accept: bool) -> Self {
         self.plain_http = accept;
         self
     }
 
-    /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries
-    /// and referer stay off; see [`HttpTransport::with`].
+    /// Settings of the HTTP client: a proxy, certificates, a client identity, time-outs. Redirects, retries and the
+    /// referer stay off; see [`HttpTransport::with`].
     ///
-    /// These settings are not part of the cache key. Two steps that differ only in their client certificate
-    /// therefore share one token in a shared storage, unless the
-    /// [`cache_key_prefix`](crate::TokenFetchPipelineBuilder::cache_key_prefix) of their pipelines tells them
-    /// apart.
+    /// These settings are not part of the cache key. Two steps that differ only in their client certificate therefore
+    /// share one token in a shared storage. Give their pipelines different
+    /// [prefixes](crate::TokenFetchPipelineBuilder::cache_key_prefix) to keep the tokens apart.
     pub fn http(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
     ) -> Self {
-        // What they say about the time of a call holds, unless it is set here.
+        // Order: the default limit first, so that a limit in the settings of the user wins.
         let limit = DEFAULT_TIMEOUT;
         self.transport = Some(Arc::new(HttpTransport::with(move |http| configure(http.timeout(limit)))));
         self
     }
 
-    /// Another transport for the calls, or one that the step shares with other steps and providers. The
-    /// transport is not part of the cache key; see [`http`](Self::http).
+    /// The transport of the calls, instead of the default one. Steps and providers can share a transport. It is not
+    /// part of the cache key; see [`http`](Self::http).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// The clock from which the token's lifetime counts.
+    /// The clock by which the token's lifetime counts.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 }
 
-impl<P: Place> HttpTokenFetcherBuilder<P> {
-    /// The fetcher.
+impl<P: TokenLocation> HttpTokenFetcherBuilder<P> {
+    /// Builds the fetcher, without a call.
     ///
     /// # Errors
     ///
-    /// Names the invalid field:
+    /// The error names the invalid field:
     ///
     /// - a `name` that is empty or contains a `:`;
     /// - a `base_url` that is neither https nor loopback, or that has a query;
     /// - a token type that is not one word;
-    /// - a `token_header` that is no header name, or is `Set-Cookie`;
-    /// - a `cookie` that is no name of a cookie;
-    /// - a name or value in `request_headers` that a header cannot carry;
+    /// - a `token_header` that is not a header name, or is `Set-Cookie`;
+    /// - a `cookie` that is not the name of a cookie;
+    /// - a name or a value in `request_headers` that does not fit into a header;
     /// - nested `request_data` with another `content_type` than JSON, or JSON with `GET`;
     /// - a `ttl` or `timeout` of zero;
     /// - `http` settings that `reqwest` rejects.
@@ -399,8 +258,8 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
         if self.method == HttpMethod::Get && self.content_type != ContentType::Form {
             return Err(ConfigError::new("content_type", "none for a GET, whose data goes into the query"));
         }
-        let endpoint = endpoint(&self.base_url, &self.endpoint, self.plain_http)?;
-        let headers = checked_headers(self.headers)?;
+        let endpoint = checks::endpoint(&self.base_url, &self.endpoint, self.plain_http)?;
+        let headers = checks::checked_headers(self.headers)?;
         for (name, value) in &self.data.fixed {
             let expected = match () {
                 () if value.is_missing() => "a value",
@@ -409,14 +268,14 @@ impl<P: Place> HttpTokenFetcherBuilder<P> {
             };
             return Err(ConfigError::new("request_data", format!("{expected}, for `{name}`")));
         }
-        // The time-out of a transport of the user's holds, unless one was set here.
+        // A transport of the user keeps its own limit, unless the step has a `timeout`.
         let is_default = self.transport.is_none();
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let transport = self.transport.unwrap_or_else(|| Arc::new(HttpTransport::shared()));
         transport.prepare(&endpoint)?;
-        let place = self.place?;
+        let location = self.location?;
         Ok(HttpTokenFetcher {
-            place: if self.ttl.is_some() { place.without_expiry() } else { place },
+            location: if self.ttl.is_some() { location.without_expiry() } else { location },
             name: self.name,
             endpoint,
             method: self.method,
@@ -438,7 +297,7 @@ fn owned<N: Into<String>, V: Into<RequestValue>>((name, value): (N, V)) -> (Stri
     (name.into(), value.into())
 }
 
-fn dynamic<F, I, N, V>(closure: F) -> Dynamic
+fn dynamic<F, I, N, V>(closure: F) -> FieldsFunction
 where
     F: Fn(&FetchContext) -> I + Send + Sync + 'static,
     I: IntoIterator<Item = (N, V)>,
@@ -446,49 +305,6 @@ where
     V: Into<RequestValue>,
 {
     Box::new(move |context| closure(context).into_iter().map(owned).collect())
-}
-
-fn token_header(name: &str) -> Result<HeaderName, ConfigError> {
-    let name = HeaderName::try_from(name)
-        .map_err(|error| ConfigError::new("token_header", "a header name").with_source(error))?;
-    if name == SET_COOKIE {
-        let expected = "another header than `set-cookie`: the setting `cookie` reads the token from a cookie";
-        return Err(ConfigError::new("token_header", expected));
-    }
-    Ok(name)
-}
-
-/// The endpoint always stays below the base URL.
-fn endpoint(base_url: &str, endpoint: &str, plain_http: bool) -> Result<TokenEndpoint, ConfigError> {
-    let check = if plain_http { TokenEndpoint::accepting_plain_http } else { TokenEndpoint::new };
-    let base = base_url.trim_end_matches('/');
-    check(base).map_err(|error| error.with_field("base_url"))?;
-    if base.contains('?') {
-        return Err(ConfigError::new("base_url", "a URL without a query"));
-    }
-    let path = endpoint.trim_start_matches('/');
-    let url = if path.is_empty() { base.to_owned() } else { format!("{base}/{path}") };
-    check(&url).map_err(|error| error.with_field("endpoint"))
-}
-
-fn checked_headers(headers: Parts<String>) -> Result<Parts<HeaderName>, ConfigError> {
-    let wrong = |expected: String| ConfigError::new("request_headers", expected);
-    let check = |(name, value): (String, RequestValue)| {
-        let name = HeaderName::try_from(name)
-            .map_err(|error| wrong("names of headers".to_owned()).with_source(error))?;
-        check_header_name("request_headers", &name)?;
-        if value.is_missing() || value.is_nested() {
-            return Err(wrong(format!("a text or a number, for `{name}`")));
-        }
-        if let Some(text) = value.text().cloned().map(Secret::into_header_value)
-            && let Err(error) = text
-        {
-            return Err(wrong(format!("a value that fits into a header, for `{name}`")).with_source(error));
-        }
-        Ok((name, value))
-    };
-    let fixed = headers.fixed.into_iter().map(check).collect::<Result<_, _>>()?;
-    Ok(Parts { fixed, dynamic: headers.dynamic })
 }
 
 impl<P> fmt::Debug for HttpTokenFetcherBuilder<P> {

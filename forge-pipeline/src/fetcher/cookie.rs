@@ -1,4 +1,4 @@
-//! The cookies that an answer sets, as a user agent reads them (RFC 6265 5.2 and 5.3).
+//! Reads the cookies that a response sets, as a user agent does (RFC 6265 5.2 and 5.3).
 
 mod date;
 
@@ -18,32 +18,32 @@ pub(super) struct SetCookie<'a> {
     expires: Option<DateTime<Utc>>,
 }
 
-/// The effect that an answer has on one cookie.
+/// The effect of a response on one cookie.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CookieLookup<'a> {
-    /// It sets the cookie, with this lifetime; `None`: until the session ends.
+    /// The response sets the cookie for this lifetime. `None`: until the session ends.
     Set { value: &'a [u8], lifetime: Option<TimeDelta> },
-    /// It sets the cookie to an empty value.
+    /// The response sets the cookie to an empty value.
     Empty,
-    /// It deletes the cookie: the expiry is in the past.
+    /// The response deletes the cookie: its expiry is in the past.
     Expired,
-    /// It does not mention the cookie.
+    /// The response does not mention the cookie.
     Missing,
 }
 
-/// All cookies that an answer sets or deletes, in its order.
+/// All cookies that a response sets or deletes, in the order of its headers.
 pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = SetCookie<'_>> {
     headers.get_all(SET_COOKIE).iter().filter_map(|header| SetCookie::parse(header.as_bytes()))
 }
 
-/// Looks for the cookie of this name in an answer to a call that was sent at `sent_at`.
+/// Looks for the cookie with this name in the response to a call that was sent at `sent_at`.
 pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str, sent_at: DateTime<Utc>) -> CookieLookup<'a> {
-    // `Expires` is a time of the server's clock, which the answer's `Date` shows.
+    // `Expires` is a time of the server's clock. The `Date` of the response shows that clock.
     let date = headers.get(DATE).and_then(|date| date::parse(date.as_bytes())).unwrap_or(sent_at);
     let mut kept: Vec<SetCookie<'_>> = Vec::new();
     for cookie in cookies(headers).filter(|cookie| cookie.name == name.as_bytes()) {
-        // A later cookie takes the place of an earlier one only if domain and path are the same (RFC 6265 5.3):
-        // servers delete a cookie of another path beside setting the new one.
+        // A later cookie replaces an earlier one only if domain and path are the same (RFC 6265 5.3). Some servers set
+        // a cookie and delete one with the same name at another path in the same response.
         kept.retain(|earlier| !earlier.is_replaced_by(&cookie));
         kept.push(cookie);
     }
@@ -66,11 +66,11 @@ impl<'a> SetCookie<'a> {
         if name.is_empty() {
             return None;
         }
-        // Of two attributes with the same name the later one counts.
+        // Of two attributes with one name, the later one counts.
         for (name, value) in parts.map(pair) {
             let value = value.unwrap_or_default();
             match name.to_ascii_lowercase().as_slice() {
-                // An empty domain, and a path that is none, are as if they were not there (RFC 6265 5.2.3, 5.2.4).
+                // A user agent ignores an empty domain, and a path without a leading `/` (RFC 6265 5.2.3, 5.2.4).
                 b"domain" => {
                     let domain = value.strip_prefix(b".").unwrap_or(value);
                     cookie.domain = (!domain.is_empty()).then_some(domain).or(cookie.domain);
@@ -89,7 +89,7 @@ impl<'a> SetCookie<'a> {
         domain(self) == domain(later) && self.path == later.path
     }
 
-    /// The effect of the cookie at this moment.
+    /// The effect of the cookie at a time.
     fn at(&self, now: DateTime<Utc>) -> CookieLookup<'a> {
         // `Max-Age` wins over `Expires` (RFC 6265 5.3).
         let lifetime = self.max_age.or_else(|| Some(self.expires?.signed_duration_since(now)));
@@ -113,7 +113,7 @@ impl CookieLookup<'_> {
     }
 }
 
-/// Name and value, without the spaces around them. Without a `=` there is no value.
+/// The name and the value of a pair, without the blanks around them. The value is `None` if the text has no `=`.
 fn pair(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == b'=') {
         Some(at) => (trimmed(&text[..at]), Some(trimmed(&text[at + 1..]))),

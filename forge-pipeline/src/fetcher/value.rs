@@ -10,65 +10,69 @@ use serde_json::Value;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// The value of a header or of a field of a request. Texts are treated as secrets: none appears in any
-/// output.
+/// The value of a header or of a field of a request. No output shows it.
 ///
-/// It is made of a text, a [`Secret`], a [`SecretSource`] (read before each call), a JSON value (lists and
-/// objects go into JSON bodies only), or of what
-/// [`get_token_value`](forge_core::FetchContext::get_token_value) brings. If that is `None`, the step fails
-/// and says which value is missing. So is `context.get_token("user_token").map(TokenData::authorization_header)`
-/// good for a header.
+/// These types convert into a value: a text, a [`Secret`], a [`SecretSource`] (the step reads it before each call), a
+/// JSON value (lists and objects fit into JSON bodies only), and the option that
+/// [`get_token_value`](forge_core::FetchContext::get_token_value) returns. If the option is `None`, the step fails, and
+/// its error names the missing value. A header can be
+/// `context.get_token("user_token").map(TokenData::authorization_header)`.
 ///
 /// ```
-/// use forge_core::SecretSource;
-/// use forge_pipeline::RequestValue;
+/// use requestforge::pipeline::RequestValue;
+/// use requestforge::SecretSource;
 ///
 /// let values: [RequestValue; 2] = ["app-id".into(), SecretSource::env("APP_SECRET").into()];
 /// # drop(values);
 /// ```
 #[derive(Clone)]
-pub struct RequestValue(Kind);
+pub struct RequestValue(ValueSource);
 
 #[derive(Clone)]
-enum Kind {
+enum ValueSource {
     Text(SecretSource),
     Json(Value),
     Missing,
 }
 
-/// A value as it goes into a request.
-pub(super) enum Read {
+/// The value that a request contains, after the source of a secret was read.
+pub(super) enum ResolvedValue {
     Text(Secret),
     Json(Value),
 }
 
 impl RequestValue {
-    /// Whether it can be nothing but nested.
+    /// Whether only a JSON body can contain the value.
     pub(super) fn is_nested(&self) -> bool {
-        matches!(self.0, Kind::Json(Value::Null | Value::Array(_) | Value::Object(_)))
+        matches!(self.0, ValueSource::Json(Value::Null | Value::Array(_) | Value::Object(_)))
     }
 
-    /// Whether there is none, for certain.
+    /// Whether the value is an option without a value.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(self.0, Kind::Missing)
+        matches!(self.0, ValueSource::Missing)
     }
 
+    /// The text, if it is known without reading a source.
     pub(super) fn text(&self) -> Option<&Secret> {
         match &self.0 {
-            Kind::Text(source) => source.value(),
+            ValueSource::Text(source) => source.value(),
             _ => None,
         }
     }
 
-    pub(super) async fn read(&self, what: impl Fn() -> String) -> Result<Read, AuthenticationError> {
+    /// Reads the value. `describe` names it in an error.
+    pub(super) async fn read(
+        &self,
+        describe: impl Fn() -> String,
+    ) -> Result<ResolvedValue, AuthenticationError> {
         match &self.0 {
-            Kind::Text(source) => Ok(Read::Text(source.read().await?)),
-            Kind::Json(value) => Ok(Read::Json(value.clone())),
-            Kind::Missing => {
+            ValueSource::Text(source) => Ok(ResolvedValue::Text(source.read().await?)),
+            ValueSource::Json(value) => Ok(ResolvedValue::Json(value.clone())),
+            ValueSource::Missing => {
                 let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
-                let what = what();
+                let field = describe();
                 Err(error.with_message(format!(
-                    "{what}: there is no value; if it is the token of a step, that must stand in `depends_on`"
+                    "{field}: expected a value, found none; if it is the token of a step, name the step in `depends_on`"
                 )))
             }
         }
@@ -77,7 +81,7 @@ impl RequestValue {
 
 impl From<SecretSource> for RequestValue {
     fn from(source: SecretSource) -> Self {
-        Self(Kind::Text(source))
+        Self(ValueSource::Text(source))
     }
 }
 
@@ -107,7 +111,7 @@ impl From<String> for RequestValue {
 
 impl From<Option<Secret>> for RequestValue {
     fn from(secret: Option<Secret>) -> Self {
-        secret.map_or(Self(Kind::Missing), Self::from)
+        secret.map_or(Self(ValueSource::Missing), Self::from)
     }
 }
 
@@ -121,7 +125,7 @@ impl From<Value> for RequestValue {
     fn from(value: Value) -> Self {
         match value {
             Value::String(text) => text.into(),
-            other => Self(Kind::Json(other)),
+            other => Self(ValueSource::Json(other)),
         }
     }
 }
@@ -132,8 +136,8 @@ impl fmt::Debug for RequestValue {
     }
 }
 
-impl Read {
-    /// The value where only texts go; `None`: it is nested, or null.
+impl ResolvedValue {
+    /// The value as a text. `None` if it is null, a list or an object.
     pub(super) fn into_text(self) -> Option<Secret> {
         match self {
             Self::Text(text) => Some(text),
@@ -143,8 +147,8 @@ impl Read {
     }
 }
 
-/// A form of these fields.
-pub(super) fn form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8>> {
+/// A form with these fields.
+pub(super) fn encode_form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8>> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields {
         form.append_pair(&name, &value);
@@ -152,14 +156,15 @@ pub(super) fn form(fields: Vec<(String, Zeroizing<String>)>) -> Zeroizing<Vec<u8
     Zeroizing::new(form.finish().into_bytes())
 }
 
-/// A JSON object of these fields. Written field by field: a `Value` of the whole would leave copies behind.
-pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
+/// A JSON object with these fields. It is written field by field: a `Value` of the whole object would leave copies of
+/// the secrets in memory.
+pub(super) fn encode_json(fields: &[(String, ResolvedValue)]) -> Zeroizing<Vec<u8>> {
     let mut body = Zeroizing::new(Vec::with_capacity(512));
     body.push(b'{');
     let mut separator: &[u8] = b"";
-    for (place, (name, value)) in fields.iter().enumerate() {
-        // Of two with one name the later counts.
-        if fields[place + 1..].iter().any(|(later, _)| later == name) {
+    for (index, (name, value)) in fields.iter().enumerate() {
+        // Of two fields with one name, the later one counts.
+        if fields[index + 1..].iter().any(|(later, _)| later == name) {
             continue;
         }
         body.extend_from_slice(separator);
@@ -167,8 +172,8 @@ pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
         append(&mut body, name);
         body.push(b':');
         match value {
-            Read::Text(text) => append(&mut body, text.expose()),
-            Read::Json(value) => append(&mut body, value),
+            ResolvedValue::Text(text) => append(&mut body, text.expose()),
+            ResolvedValue::Json(value) => append(&mut body, value),
         }
     }
     body.push(b'}');
@@ -176,62 +181,62 @@ pub(super) fn json(fields: &[(String, Read)]) -> Zeroizing<Vec<u8>> {
 }
 
 fn append(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    // Texts and values can always be written, and memory as well.
+    // Texts and JSON values have a JSON form, and writing to memory does not fail.
     let written = serde_json::to_writer(body, value);
     debug_assert!(written.is_ok());
 }
 
-/// All that goes out with one call, and so must not come back in an error.
-pub(super) struct Sent(Vec<Zeroizing<String>>);
+/// All texts that one call sends. No error of the call may contain one of them.
+pub(super) struct SentTexts(Vec<Zeroizing<String>>);
 
-impl Sent {
+impl SentTexts {
     pub(super) fn new(endpoint: &TokenEndpoint, context: &FetchContext) -> Self {
         let mut sent = Self(Vec::new());
         for value in endpoint.possible_secrets() {
-            sent.text(&value);
+            sent.add_text(&value);
         }
         for (_, token) in context.tokens() {
-            sent.text(token.access_token());
-            sent.text(token.refresh_token().unwrap_or_default());
+            sent.add_text(token.access_token());
+            sent.add_text(token.refresh_token().unwrap_or_default());
         }
         sent
     }
 
-    pub(super) fn header(&mut self, name: &HeaderName, value: &Secret) {
-        self.text(value.expose());
+    pub(super) fn add_header(&mut self, name: &HeaderName, value: &Secret) {
+        self.add_text(value.expose());
         if name == COOKIE {
-            // A server may echo a cookie's value without its name.
+            // Attack: a server may echo the value of a cookie without its name.
             let values = value.expose().split(';').filter_map(|pair| pair.split_once('='));
-            values.for_each(|(_, value)| self.text(value.trim().trim_matches('"')));
+            values.for_each(|(_, value)| self.add_text(value.trim().trim_matches('"')));
         }
-        // What stands behind a scheme may come back without it, or, of Basic, decoded.
+        // Attack: a server may echo the credentials without their scheme, and those of Basic in decoded form.
         let Some((_, credentials)) = value.expose().split_once(' ') else { return };
-        self.text(credentials);
+        self.add_text(credentials);
         if let Some(pair) = STANDARD.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok()) {
             let pair = Zeroizing::new(pair);
-            self.text(pair.split_once(':').map_or(&pair, |(_, password)| password));
+            self.add_text(pair.split_once(':').map_or(&pair, |(_, password)| password));
         }
     }
 
-    pub(super) fn data(&mut self, value: &Read) {
+    pub(super) fn add_value(&mut self, value: &ResolvedValue) {
         match value {
-            Read::Text(text) => self.text(text.expose()),
-            Read::Json(value) => self.json(value),
+            ResolvedValue::Text(text) => self.add_text(text.expose()),
+            ResolvedValue::Json(value) => self.add_json(value),
         }
     }
 
-    fn json(&mut self, value: &Value) {
+    fn add_json(&mut self, value: &Value) {
         match value {
-            Value::String(text) => self.text(text),
-            Value::Number(number) => self.text(&number.to_string()),
-            Value::Array(items) => items.iter().for_each(|item| self.json(item)),
-            Value::Object(fields) => fields.values().for_each(|field| self.json(field)),
+            Value::String(text) => self.add_text(text),
+            Value::Number(number) => self.add_text(&number.to_string()),
+            Value::Array(items) => items.iter().for_each(|item| self.add_json(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.add_json(field)),
             Value::Null | Value::Bool(_) => {}
         }
     }
 
-    /// As it is, and as JSON writes it, with or without other characters than ASCII.
-    fn text(&mut self, text: &str) {
+    /// Adds the text itself and the forms that JSON gives it, with characters beyond ASCII as they are and escaped.
+    fn add_text(&mut self, text: &str) {
         self.0.push(Zeroizing::new(text.to_owned()));
         let Ok(quoted) = serde_json::to_string(text) else { return };
         let quoted = Zeroizing::new(quoted);
@@ -240,16 +245,16 @@ impl Sent {
             self.0.push(Zeroizing::new(escaped.to_owned()));
         }
         if !escaped.is_ascii() {
-            self.0.push(Zeroizing::new(in_ascii(escaped)));
+            self.0.push(Zeroizing::new(escape_non_ascii(escaped)));
         }
     }
 
-    pub(super) fn texts(&self) -> Vec<&str> {
+    pub(super) fn as_strs(&self) -> Vec<&str> {
         self.0.iter().map(|text| text.as_str()).collect()
     }
 }
 
-fn in_ascii(text: &str) -> String {
+fn escape_non_ascii(text: &str) -> String {
     text.chars().fold(String::with_capacity(6 * text.len()), |mut ascii, c| {
         if c.is_ascii() {
             ascii.push(c);
@@ -271,27 +276,27 @@ mod tests {
 
     #[test]
     fn json_is_written_as_serde_writes_it_and_the_later_of_two_counts() {
-        let text = |text: &str| Read::Text(text.into());
+        let text = |text: &str| ResolvedValue::Text(text.into());
         let fields = [
             ("a".to_owned(), text("1")),
             ("q\"uote".to_owned(), text("l\nine \"é\"")),
-            ("a".to_owned(), Read::Json(json!({"b": [1, null]}))),
+            ("a".to_owned(), ResolvedValue::Json(json!({"b": [1, null]}))),
         ];
-        let written: Value = serde_json::from_slice(&super::json(&fields)).unwrap();
+        let written: Value = serde_json::from_slice(&super::encode_json(&fields)).unwrap();
         assert_eq!(written, json!({"q\"uote": "l\nine \"é\"", "a": {"b": [1, null]}}));
-        assert_eq!(&*super::json(&[]), b"{}");
+        assert_eq!(&*super::encode_json(&[]), b"{}");
     }
 
     #[test]
     fn inv16_all_that_goes_out_is_known() {
         let context = FetchContext::new()
             .with_token("a", forge_core::TokenData::new("token").with_refresh_token("refresh"));
-        let mut sent = Sent::new(&TokenEndpoint::new("https://h/?key=query&v=2").unwrap(), &context);
-        sent.header(&AUTHORIZATION, &"Basic aWQ6cGFzcw==".into());
-        sent.header(&AUTHORIZATION, &"Bearer bare".into());
-        sent.header(&COOKIE, &"a=cookie; b = \"quoted\"".into());
-        sent.data(&Read::Text("text".into()));
-        sent.data(&Read::Json(json!({"deep": ["leaf", 1234, null, true]})));
+        let mut sent = SentTexts::new(&TokenEndpoint::new("https://h/?key=query&v=2").unwrap(), &context);
+        sent.add_header(&AUTHORIZATION, &"Basic aWQ6cGFzcw==".into());
+        sent.add_header(&AUTHORIZATION, &"Bearer bare".into());
+        sent.add_header(&COOKIE, &"a=cookie; b = \"quoted\"".into());
+        sent.add_value(&ResolvedValue::Text("text".into()));
+        sent.add_value(&ResolvedValue::Json(json!({"deep": ["leaf", 1234, null, true]})));
         for secret in [
             "query",
             "token",
@@ -305,11 +310,11 @@ mod tests {
             "leaf",
             "1234",
         ] {
-            assert!(sent.texts().contains(&secret), "{secret}");
+            assert!(sent.as_strs().contains(&secret), "{secret}");
         }
-        sent.data(&Read::Text("\"a\\é😀".into()));
+        sent.add_value(&ResolvedValue::Text("\"a\\é😀".into()));
         for secret in ["\"a\\é😀", "\\\"a\\\\é😀", "\\\"a\\\\\\u00e9\\ud83d\\ude00"] {
-            assert!(sent.texts().contains(&secret), "{secret}");
+            assert!(sent.as_strs().contains(&secret), "{secret}");
         }
     }
 

@@ -5,8 +5,8 @@ use forge_core::{
     async_trait,
 };
 
-/// The pipeline's storage without its leases: the lease of a manager around the pipeline covers all steps,
-/// and one within it would wait for its own process.
+/// The pipeline's storage without its leases. The manager around the pipeline holds a lease that covers all steps. A
+/// lease of a step, taken within that one, would make this process wait for itself.
 #[derive(Debug)]
 pub(super) struct StepStorage(pub(super) Arc<dyn TokenStorage>);
 

@@ -2,10 +2,10 @@ use forge_core::{AuthenticationError, FetchContext, TokenData, TokenFetcher, asy
 use forge_pipeline::TokenFetchPipeline;
 use proptest::prelude::*;
 
-struct Named(String, Vec<String>);
+struct NamedStep(String, Vec<String>);
 
 #[async_trait]
-impl TokenFetcher for Named {
+impl TokenFetcher for NamedStep {
     fn name(&self) -> &str {
         &self.0
     }
@@ -57,7 +57,7 @@ proptest! {
     #[test]
     fn cycles_are_always_found_and_named_and_nothing_else_is_taken_for_one(graph in graphs()) {
         let name = |step: &usize| format!("s{step}");
-        let fetchers = (0..graph.len()).map(|step| Named(name(&step), graph[step].iter().map(name).collect()));
+        let fetchers = (0..graph.len()).map(|step| NamedStep(name(&step), graph[step].iter().map(name).collect()));
         let built = TokenFetchPipeline::builder().steps(fetchers).build().map_err(|error| error.to_string());
 
         let reach = reachable(&graph);

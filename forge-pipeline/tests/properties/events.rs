@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::TokenStorage;
-use forge_pipeline::TokenFetchPipeline;
+use forge_pipeline::{SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use crate::model::Model;
-use crate::world::{Plan, Shared, Step, Trouble, name};
+use crate::world::{Plan, SharedState, Step, Trouble, name};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -60,37 +60,60 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..24)
 }
 
+/// The place in which the steps keep their tokens; a pipeline that is built anew finds some or all of it.
+#[derive(Clone, Copy, Debug)]
+enum TokenHome {
+    Pipeline,
+    Storage,
+    SharedSteps,
+}
+
+fn token_homes() -> impl Strategy<Value = TokenHome> {
+    prop_oneof![Just(TokenHome::Pipeline), Just(TokenHome::Storage), Just(TokenHome::SharedSteps)]
+}
+
 struct Run {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     steps: Vec<Arc<Step>>,
     storage: Option<InMemoryTokenStorage>,
+    shared_steps: Option<SharedSteps>,
     pipeline: TokenFetchPipeline,
     model: Model,
 }
 
 impl Run {
-    fn new(plans: &[Plan], is_stored: bool) -> Self {
-        let shared = Shared::new(plans.len());
+    fn new(plans: &[Plan], token_home: TokenHome) -> Self {
+        let shared = SharedState::new(plans.len());
         let steps: Vec<_> =
             plans.iter().enumerate().map(|(step, plan)| Step::new(step, plan, &shared)).collect();
-        let storage =
-            is_stored.then(|| InMemoryTokenStorage::builder().clock(Arc::clone(&shared.clock) as _).build());
-        let pipeline = Self::pipeline(&shared, &steps, storage.as_ref());
-        Self { shared, steps, storage, pipeline, model: Model::new(plans) }
+        let storage = match token_home {
+            TokenHome::Pipeline => None,
+            TokenHome::Storage | TokenHome::SharedSteps => {
+                Some(InMemoryTokenStorage::builder().clock(Arc::clone(&shared.clock) as _).build())
+            }
+        };
+        let shared_steps = match (token_home, &storage) {
+            (TokenHome::SharedSteps, Some(storage)) => Some(SharedSteps::new(storage.clone())),
+            _ => None,
+        };
+        let pipeline = Self::pipeline(&shared, &steps, storage.as_ref(), shared_steps.as_ref());
+        Self { shared, steps, storage, shared_steps, pipeline, model: Model::new(plans) }
     }
 
     fn pipeline(
-        shared: &Shared,
+        shared: &SharedState,
         steps: &[Arc<Step>],
         storage: Option<&InMemoryTokenStorage>,
+        shared_steps: Option<&SharedSteps>,
     ) -> TokenFetchPipeline {
         let builder = TokenFetchPipeline::builder().clock(Arc::clone(&shared.clock) as _);
         // Those who need others before these, as far as the last one stays the last.
         let listed = steps.iter().rev().skip(1).chain(steps.last());
         let builder = builder.steps(listed.map(Arc::clone));
-        let builder = match storage {
-            Some(storage) => builder.storage(storage.clone()),
-            None => builder,
+        let builder = match (shared_steps, storage) {
+            (Some(shared_steps), _) => builder.shared_steps(shared_steps),
+            (None, Some(storage)) => builder.storage(storage.clone()),
+            (None, None) => builder,
         };
         builder.build().expect("a pipeline")
     }
@@ -102,7 +125,7 @@ impl Run {
             Event::ExecuteAnew => self.execute_anew().await,
             Event::Pass(seconds) => self.shared.clock.advance(Duration::from_secs(*seconds)),
             Event::Fail(step, trouble) => {
-                self.shared.noted()[step % steps].trouble = Some(*trouble);
+                self.shared.records()[step % steps].trouble = Some(*trouble);
                 self.model.trouble[step % steps] = Some(*trouble);
             }
             Event::Invalidate(step) => {
@@ -114,7 +137,8 @@ impl Run {
                 self.model.cached.fill_with(|| None);
             }
             Event::Restart => {
-                self.pipeline = Self::pipeline(&self.shared, &self.steps, self.storage.as_ref());
+                let (storage, shared_steps) = (self.storage.as_ref(), self.shared_steps.as_ref());
+                self.pipeline = Self::pipeline(&self.shared, &self.steps, storage, shared_steps);
                 if self.storage.is_none() {
                     self.model.cached.fill_with(|| None);
                 }
@@ -135,7 +159,7 @@ impl Run {
         for result in results {
             assert_eq!(result.is_ok(), expected.succeeds, "{result:?}");
             let brought = result.ok().map(|token| token.access_token().to_owned());
-            let current = self.shared.noted().last().and_then(|last| last.minted.clone());
+            let current = self.shared.records().last().and_then(|last| last.minted.clone());
             assert!(brought.is_none() || brought == current.map(|minted| minted.value));
         }
         if !expected.succeeds {
@@ -152,8 +176,8 @@ impl Run {
         assert_eq!(result.is_err(), fails, "{result:?}");
         if fails {
             assert!(called.iter().all(|calls| *calls <= 1), "{called:?}");
-            for (step, noted) in self.shared.noted().iter().enumerate() {
-                self.model.trouble[step] = noted.trouble;
+            for (step, record) in self.shared.records().iter().enumerate() {
+                self.model.trouble[step] = record.trouble;
             }
             self.look();
             self.shared.clock.advance(Duration::from_secs(61));
@@ -173,15 +197,15 @@ impl Run {
     }
 
     fn calls(&self) -> Vec<usize> {
-        self.shared.noted().iter().map(|noted| noted.calls).collect()
+        self.shared.records().iter().map(|record| record.calls).collect()
     }
 
     /// Brings the model up to date with what the steps have brought.
     fn look(&mut self) {
-        let noted = self.shared.noted();
-        for (step, noted) in noted.iter().enumerate() {
-            assert!(noted.complaints.is_empty(), "{:?}", noted.complaints);
-            if let Some(minted) = &noted.minted {
+        let records = self.shared.records();
+        for (step, record) in records.iter().enumerate() {
+            assert!(record.complaints.is_empty(), "{:?}", record.complaints);
+            if let Some(minted) = &record.minted {
                 self.model.note(step, minted);
             }
         }
@@ -205,11 +229,11 @@ proptest! {
     fn whatever_happens_what_is_called_is_what_has_to_be(
         plans in plans(),
         events in events(),
-        is_stored in any::<bool>(),
+        token_home in token_homes(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let mut run = Run::new(&plans, is_stored);
+            let mut run = Run::new(&plans, token_home);
             for event in &events {
                 run.meet(event).await;
             }

@@ -1,24 +1,24 @@
 //! What has to be called, computed in the plainest way.
 
-use crate::world::{Minted, Plan, Trouble};
+use crate::world::{MintedToken, Plan, Trouble};
 
 /// The steps' tokens as they should be cached.
 pub(crate) struct Model {
     pub(crate) plans: Vec<Plan>,
-    pub(crate) cached: Vec<Option<Cached>>,
+    pub(crate) cached: Vec<Option<CachedToken>>,
     /// Each step's last token, cached or not.
     last: Vec<String>,
     pub(crate) trouble: Vec<Option<Trouble>>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Cached {
-    minted: Minted,
+pub(crate) struct CachedToken {
+    minted: MintedToken,
     expires_at: i64,
 }
 
 /// What an execution should come to.
-pub(crate) struct Expected {
+pub(crate) struct ExpectedOutcome {
     /// Which steps are called.
     pub(crate) calls: Vec<bool>,
     pub(crate) succeeds: bool,
@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// Notes a token that a step has brought.
-    pub(crate) fn note(&mut self, step: usize, minted: &Minted) {
+    pub(crate) fn note(&mut self, step: usize, minted: &MintedToken) {
         if self.last[step] == minted.value {
             return;
         }
@@ -61,7 +61,7 @@ impl Model {
             let first = needs.filter_map(|need| Some(self.cached[*need].as_ref()?.expires_at)).min();
             expires_at = first.map_or(expires_at, |first| first.min(expires_at));
         }
-        self.cached[step] = Some(Cached { minted: minted.clone(), expires_at });
+        self.cached[step] = Some(CachedToken { minted: minted.clone(), expires_at });
     }
 
     pub(crate) fn forget(&mut self, step: usize) {
@@ -73,11 +73,11 @@ impl Model {
         }
     }
 
-    pub(crate) fn lazily(&mut self, now: i64) -> Expected {
+    pub(crate) fn lazily(&mut self, now: i64) -> ExpectedOutcome {
         let mut visited = vec![None; self.plans.len()];
         let mut calls = vec![false; self.plans.len()];
         let succeeds = self.visit(self.plans.len() - 1, now, &mut visited, &mut calls);
-        Expected { calls, succeeds }
+        ExpectedOutcome { calls, succeeds }
     }
 
     fn visit(&mut self, step: usize, now: i64, visited: &mut [Option<bool>], calls: &mut [bool]) -> bool {

@@ -26,10 +26,10 @@ impl TokenFetcher for Step {
 
 /// Notes the keys that it is asked about, and keeps nothing.
 #[derive(Debug, Default)]
-struct Notes(Mutex<Vec<String>>);
+struct KeyRecorder(Mutex<Vec<String>>);
 
 #[async_trait]
-impl TokenStorage for Notes {
+impl TokenStorage for KeyRecorder {
     async fn get(&self, _key: &str) -> Result<Option<TokenData>, StorageError> {
         Ok(None)
     }
@@ -54,7 +54,7 @@ impl TokenStorage for Notes {
 
 /// The key of the only step of a pipeline with this prefix, or the field that cannot be.
 fn key(prefix: &str, step: &str) -> Result<String, &'static str> {
-    let notes = Arc::new(Notes::default());
+    let notes = Arc::new(KeyRecorder::default());
     let pipeline = TokenFetchPipeline::builder().cache_key_prefix(prefix).storage(Arc::clone(&notes));
     pipeline.step(Step(step.to_owned())).build().map_err(|error| error.field())?;
     let keys = notes.0.lock().unwrap();

@@ -28,7 +28,7 @@ pub(crate) enum Trouble {
 
 /// A token that a step has brought.
 #[derive(Clone, Debug)]
-pub(crate) struct Minted {
+pub(crate) struct MintedToken {
     pub(crate) value: String,
     /// In seconds of the wall clock.
     pub(crate) at: i64,
@@ -40,19 +40,19 @@ pub(crate) struct Step {
     name: String,
     plan: Plan,
     needs: Vec<String>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) busy: AtomicUsize,
-    pub(crate) noted: Mutex<Vec<Noted>>,
+    pub(crate) records: Mutex<Vec<StepRecord>>,
 }
 
 #[derive(Default)]
-pub(crate) struct Noted {
+pub(crate) struct StepRecord {
     pub(crate) calls: usize,
-    pub(crate) minted: Option<Minted>,
+    pub(crate) minted: Option<MintedToken>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) complaints: Vec<String>,
 }
@@ -61,15 +61,15 @@ pub(crate) fn name(step: usize) -> String {
     format!("s{step}")
 }
 
-impl Shared {
+impl SharedState {
     pub(crate) fn new(steps: usize) -> Arc<Self> {
-        let noted = (0..steps).map(|_| Noted::default()).collect();
+        let records = (0..steps).map(|_| StepRecord::default()).collect();
         let clock = Arc::new(ManualClock::new());
-        Arc::new(Self { clock, busy: AtomicUsize::new(0), noted: Mutex::new(noted) })
+        Arc::new(Self { clock, busy: AtomicUsize::new(0), records: Mutex::new(records) })
     }
 
-    pub(crate) fn noted(&self) -> std::sync::MutexGuard<'_, Vec<Noted>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn records(&self) -> std::sync::MutexGuard<'_, Vec<StepRecord>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -87,7 +87,7 @@ impl Shared {
 }
 
 impl Step {
-    pub(crate) fn new(number: usize, plan: &Plan, shared: &Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(number: usize, plan: &Plan, shared: &Arc<SharedState>) -> Arc<Self> {
         let needs = plan.needs.iter().map(|step| name(*step)).collect();
         Arc::new(Self { number, name: name(number), plan: plan.clone(), needs, shared: Arc::clone(shared) })
     }
@@ -97,13 +97,13 @@ impl Step {
         let mut expected = self.needs.clone();
         expected.sort();
         expected.dedup();
-        let mut noted = self.shared.noted();
+        let mut records = self.shared.records();
         let mut wrong = Vec::new();
         if given != expected {
             wrong.push(format!("{} was given {given:?}", self.name));
         }
         for need in &self.plan.needs {
-            let current = noted[*need].minted.as_ref().map(|minted| minted.value.clone());
+            let current = records[*need].minted.as_ref().map(|minted| minted.value.clone());
             let given = context.get_token(&name(*need)).map(|token| token.access_token().to_owned());
             if given != current || !context.has_valid_token(&name(*need)) {
                 wrong.push(format!(
@@ -113,7 +113,7 @@ impl Step {
                 ));
             }
         }
-        noted[self.number].complaints.extend(wrong);
+        records[self.number].complaints.extend(wrong);
     }
 }
 
@@ -141,22 +141,22 @@ impl TokenFetcher for Step {
         for _ in 0..self.plan.slowness {
             tokio::task::yield_now().await;
         }
-        let mut noted = self.shared.noted();
-        let noted = &mut noted[self.number];
-        noted.calls += 1;
+        let mut records = self.shared.records();
+        let record = &mut records[self.number];
+        record.calls += 1;
         self.shared.busy.fetch_sub(1, Ordering::Relaxed);
-        match noted.trouble.take() {
+        match record.trouble.take() {
             Some(Trouble::Transient) => Err(AuthenticationError::new("", AuthenticationErrorKind::Connect)),
             Some(Trouble::Permanent) => {
                 let kind = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
                 Err(AuthenticationError::new("", kind))
             }
             None => {
-                let value = format!("{}-{}", self.name, noted.calls);
+                let value = format!("{}-{}", self.name, record.calls);
                 let with =
                     |step: &usize| Some((*step, context.get_token(&name(*step))?.access_token().to_owned()));
                 let with = self.plan.needs.iter().filter_map(with).collect();
-                noted.minted = Some(Minted { value: value.clone(), at: self.shared.now(), with });
+                record.minted = Some(MintedToken { value: value.clone(), at: self.shared.now(), with });
                 Ok(TokenData::new(value))
             }
         }

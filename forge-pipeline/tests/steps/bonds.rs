@@ -1,24 +1,25 @@
 //! Tokens that die with those they were obtained with.
 
+use forge_pipeline::SharedSteps;
 use forge_storage_memory::InMemoryTokenStorage;
 
-use crate::storage::Told;
+use crate::storage::CountingStorage;
 use crate::world::{World, token, until};
 
 #[tokio::test]
 async fn by_default_a_token_outlives_those_it_was_obtained_with() {
     let world = World::chain();
-    let storage = InMemoryTokenStorage::new();
-    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    let shared = SharedSteps::new(InMemoryTokenStorage::new());
+    let pipeline = world.builder().shared_steps(&shared).build().unwrap();
     token(&pipeline).await;
-    replace_app(&storage, 2).await;
+    replace_app(&shared, 2).await;
     assert_eq!(token(&pipeline).await, "session-1");
 }
 
 /// Another pipeline that shares the step fetches `app-1`, …, up to this one.
-async fn replace_app(storage: &InMemoryTokenStorage, number: usize) {
+async fn replace_app(shared: &SharedSteps, number: usize) {
     let app = World::new().step("app", &[]);
-    let pipeline = app.builder().storage(storage.clone()).build().unwrap();
+    let pipeline = app.builder().shared_steps(shared).build().unwrap();
     for _ in 0..number {
         pipeline.execute(true).await.unwrap();
     }
@@ -28,11 +29,11 @@ async fn replace_app(storage: &InMemoryTokenStorage, number: usize) {
 #[tokio::test]
 async fn a_token_that_dies_with_a_dependency_is_fetched_anew_when_that_was_replaced() {
     let world = World::new().step("app", &[]).dying("user", &["app"]);
-    let storage = InMemoryTokenStorage::new();
-    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    let shared = SharedSteps::new(InMemoryTokenStorage::new());
+    let pipeline = world.builder().shared_steps(&shared).build().unwrap();
     assert_eq!(token(&pipeline).await, "user-1");
     assert_eq!(token(&pipeline).await, "user-1");
-    replace_app(&storage, 2).await;
+    replace_app(&shared, 2).await;
     assert_eq!(token(&pipeline).await, "user-2");
     assert_eq!(world.steps[1].state().seen[1]["app"], "app-2");
     assert_eq!(token(&pipeline).await, "user-2");
@@ -54,9 +55,10 @@ async fn a_token_that_dies_with_a_dependency_expires_with_it() {
 async fn a_token_is_as_dead_as_the_one_that_it_depends_on() {
     let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
     let storage = InMemoryTokenStorage::new();
-    let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    let shared = SharedSteps::new(storage.clone());
+    let pipeline = world.builder().shared_steps(&shared).build().unwrap();
     assert_eq!(token(&pipeline).await, "session-1");
-    replace_app(&storage, 2).await;
+    replace_app(&shared, 2).await;
     assert_eq!(token(&pipeline).await, "session-2");
     assert_eq!(world.calls(), [1, 2, 2]);
     // Another process finds it all in the storage.
@@ -70,8 +72,8 @@ async fn a_token_is_as_dead_as_the_one_that_it_depends_on() {
 #[tokio::test]
 async fn a_step_that_is_refused_with_401_is_not_shown_a_token_that_has_died_instead() {
     let world = World::new().step("app", &[]).dying("user", &["app"]).step("session", &["user"]);
-    let storage = InMemoryTokenStorage::new();
-    let pipeline = |steps| world.first(steps).builder().storage(storage.clone()).build().unwrap();
+    let shared = SharedSteps::new(InMemoryTokenStorage::new());
+    let pipeline = |steps| world.first(steps).builder().shared_steps(&shared).build().unwrap();
     let (app, user, session) = (pipeline(1), pipeline(2), pipeline(3));
     let gate = world.steps[2].hold();
     let call = tokio::spawn(async move { session.execute(false).await });
@@ -104,7 +106,7 @@ async fn each_step_is_looked_at_once_however_many_die_with_it() {
     let world = (1..NAMES.len())
         .fold(World::new().step(NAMES[0], &[]), |world, place| world.dying(NAMES[place], &NAMES[..place]));
     // It is asked each time.
-    let storage = Told::without_announcements();
+    let storage = CountingStorage::without_announcements();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     assert_eq!(world.calls(), [1; NAMES.len()]);

@@ -7,7 +7,7 @@ use forge_core::{AuthenticationError, AuthenticationErrorKind, OAuthErrorCode, T
 use forge_storage_memory::InMemoryTokenStorage;
 use http::StatusCode;
 
-use crate::world::{Outcome, World, token, unauthorized};
+use crate::world::{CallOutcome, World, token, unauthorized};
 
 #[tokio::test]
 async fn an_error_names_pipeline_and_step_and_keeps_what_it_says_of_its_cause() {
@@ -19,7 +19,7 @@ async fn an_error_names_pipeline_and_step_and_keeps_what_it_says_of_its_cause() 
         .with_status(StatusCode::SERVICE_UNAVAILABLE)
         .with_retry_after(Duration::from_secs(7))
         .with_source(std::io::Error::other("io"));
-    world.steps[1].then(Outcome::Error(cause));
+    world.steps[1].then(CallOutcome::Error(cause));
 
     let error = pipeline.execute(false).await.unwrap_err();
     assert_eq!((error.service_name(), error.step(), error.kind()), ("api", Some("user"), &kind));
@@ -76,8 +76,8 @@ async fn a_step_whose_token_is_refused_with_401_renews_what_it_depends_on_down_t
 async fn a_second_401_of_a_step_is_its_error() {
     let world = World::chain();
     let pipeline = world.pipeline();
-    world.steps[1].then(Outcome::Error(unauthorized()));
-    world.steps[1].then(Outcome::Error(unauthorized()));
+    world.steps[1].then(CallOutcome::Error(unauthorized()));
+    world.steps[1].then(CallOutcome::Error(unauthorized()));
     let error = pipeline.execute(false).await.unwrap_err();
     assert_eq!((error.step(), error.status()), (Some("user"), Some(StatusCode::UNAUTHORIZED)));
     assert_eq!(world.calls(), [2, 2, 0]);
@@ -87,7 +87,7 @@ async fn a_second_401_of_a_step_is_its_error() {
 #[tokio::test]
 async fn the_first_401_stands_where_nothing_new_is_to_be_had() {
     let world = World::new().step("app", &[]);
-    world.steps[0].then(Outcome::Error(unauthorized()));
+    world.steps[0].then(CallOutcome::Error(unauthorized()));
     assert_eq!(world.pipeline().execute(false).await.unwrap_err().step(), Some("app"));
     assert_eq!(world.calls(), [1]);
 
@@ -95,13 +95,13 @@ async fn the_first_401_stands_where_nothing_new_is_to_be_had() {
     let world = World::chain();
     let pipeline = world.pipeline();
     for _ in 0..2 {
-        world.steps[1].then(Outcome::Error(unauthorized()));
+        world.steps[1].then(CallOutcome::Error(unauthorized()));
     }
     pipeline.execute(false).await.unwrap_err();
     assert_eq!(world.calls(), [2, 2, 0]);
-    world.steps[1].then(Outcome::Error(unauthorized()));
+    world.steps[1].then(CallOutcome::Error(unauthorized()));
     pipeline.execute(true).await.unwrap_err();
-    world.steps[1].then(Outcome::Error(unauthorized()));
+    world.steps[1].then(CallOutcome::Error(unauthorized()));
     let error = pipeline.execute(true).await.unwrap_err();
     assert_eq!((error.step(), error.status()), (Some("user"), Some(StatusCode::UNAUTHORIZED)));
     assert_eq!(world.calls(), [4, 4, 0]);

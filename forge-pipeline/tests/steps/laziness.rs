@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{AuthenticationErrorKind, Clock, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
-use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
+use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
 
-use crate::storage::Told;
+use crate::storage::CountingStorage;
 use crate::world::{World, token, until};
 
 fn storage(clock: &Arc<ManualClock>) -> InMemoryTokenStorage {
@@ -43,7 +43,7 @@ async fn a_valid_final_token_fetches_nothing_even_if_earlier_ones_have_expired()
 #[tokio::test]
 async fn inv19_a_hit_asks_no_storage_that_announces_changes() {
     let world = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
-    let storage = Told::new();
+    let storage = CountingStorage::new();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     assert!(storage.reads() > 0);
@@ -177,7 +177,7 @@ async fn a_forced_execution_is_not_content_with_what_others_buy_with_the_old_tok
 #[tokio::test]
 async fn nobody_builds_on_what_an_invalidation_is_about_to_drop() {
     let world = World::chain();
-    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    let pipeline = world.builder().storage(CountingStorage::new()).build().unwrap();
     token(&pipeline).await;
     let is_over = Cell::new(false);
     let invalidation = async {
@@ -206,7 +206,7 @@ fn assert_built_on(world: &World, app: &str) {
 #[tokio::test]
 async fn an_invalidation_that_the_storage_did_not_hear_of_says_so() {
     let world = World::chain();
-    let storage = Told::new();
+    let storage = CountingStorage::new();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;
     storage.refuse_to_delete();
@@ -242,10 +242,10 @@ async fn invalidating_a_step_drops_it_and_its_dependants_only() {
 async fn inv01_two_pipelines_that_share_a_step_and_a_storage_fetch_it_once() {
     let world = World::chain();
     let other = World::new().step("app", &[]).step("tenant", &["app"]);
-    let storage = storage(&world.clock);
-    let one = world.builder().storage(storage.clone()).build().unwrap();
-    let two = other.builder().storage(storage.clone()).build().unwrap();
-    let apart = other.builder().storage(storage.clone()).cache_key_prefix("another").build().unwrap();
+    let shared = SharedSteps::new(storage(&world.clock));
+    let one = world.builder().shared_steps(&shared).build().unwrap();
+    let two = other.builder().shared_steps(&shared).build().unwrap();
+    let apart = other.builder().shared_steps(&shared).cache_key_prefix("another").build().unwrap();
     let gate = other.steps[0].hold();
     let calls = tokio::spawn(async move { tokio::join!(token(&one), token(&two)) });
     until(|| other.calls()[0] > 0).await;
@@ -264,9 +264,10 @@ async fn inv01_two_pipelines_that_share_a_step_and_a_storage_fetch_it_once() {
 #[tokio::test]
 async fn a_step_that_nobody_has_any_more_is_not_remembered() {
     let storage = InMemoryTokenStorage::new();
+    let shared = SharedSteps::new(storage.clone());
     for _ in 0..3 {
         let world = World::new().step("app", &[]);
-        let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+        let pipeline = world.builder().shared_steps(&shared).build().unwrap();
         storage.clear();
         assert_eq!(token(&pipeline).await, "app-1");
         assert_eq!(world.calls(), [1]);
@@ -276,14 +277,14 @@ async fn a_step_that_nobody_has_any_more_is_not_remembered() {
 #[tokio::test]
 async fn inv08_a_pipeline_that_is_built_anew_fetches_by_its_own_steps_at_once() {
     let (world, anew) = (World::chain(), World::chain());
-    let storage = storage(&world.clock);
-    let old = world.builder().storage(storage.clone()).build().unwrap();
+    let shared = SharedSteps::new(storage(&world.clock));
+    let old = world.builder().shared_steps(&shared).build().unwrap();
     let wrong = || AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
     world.steps[0].fail(wrong());
     assert!(old.execute(false).await.unwrap_err().is_permanent());
     old.execute(false).await.unwrap_err();
     assert_eq!(world.calls(), [1, 0, 0]);
-    let new = anew.builder().storage(storage).build().unwrap();
+    let new = anew.builder().shared_steps(&shared).build().unwrap();
     assert_eq!(token(&new).await, "session-1");
     assert_eq!((world.calls(), anew.calls()), (vec![1, 0, 0], vec![1, 1, 1]));
     assert_eq!(token(&old).await, "session-1");

@@ -9,11 +9,11 @@ use forge_core::{
     AuthenticationErrorKind, ConfigError, OAuthErrorCode, StorageError, TokenData, TokenProvider,
     TokenRequirement, TokenStorage, async_trait,
 };
-use forge_pipeline::PipelineTokenProvider;
+use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
-use crate::storage::Told;
+use crate::storage::CountingStorage;
 use crate::world::World;
 
 fn managed(world: &World, refresh_from: Option<&str>) -> TokenManager {
@@ -23,6 +23,15 @@ fn managed(world: &World, refresh_from: Option<&str>) -> TokenManager {
 
 fn managed_in(world: &World, refresh_from: Option<&str>, storage: &InMemoryTokenStorage) -> TokenManager {
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
+    manager_of(world, pipeline, refresh_from, storage)
+}
+
+fn manager_of(
+    world: &World,
+    pipeline: TokenFetchPipeline,
+    refresh_from: Option<&str>,
+    storage: &InMemoryTokenStorage,
+) -> TokenManager {
     let mut provider = PipelineTokenProvider::new(pipeline, "service");
     if let Some(step) = refresh_from {
         provider = provider.refresh_from_step(step).unwrap();
@@ -64,13 +73,13 @@ async fn inv11_managers_that_were_rejected_with_one_token_renew_once() {
 
 /// A storage that may fail to read a session once.
 #[derive(Clone, Debug)]
-struct Unsteady {
+struct UnreliableStorage {
     tokens: InMemoryTokenStorage,
     fails: Arc<AtomicBool>,
 }
 
 #[async_trait]
-impl TokenStorage for Unsteady {
+impl TokenStorage for UnreliableStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         if key == "api:session" && self.fails.swap(false, Ordering::Relaxed) {
             return Err(StorageError::new("not now"));
@@ -96,7 +105,7 @@ impl TokenStorage for Unsteady {
 async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_there() {
     for from in [None, Some("user"), Some("session")] {
         let world = World::chain();
-        let storage = Unsteady { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
+        let storage = UnreliableStorage { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
         let pipeline = || world.builder().storage(storage.clone()).build().unwrap();
         let rejected = pipeline().execute(false).await.unwrap();
         // Another process, which has seen none of the tokens.
@@ -127,7 +136,7 @@ async fn a_rejected_token_does_not_come_back_after_a_renewal_that_failed() {
 #[tokio::test]
 async fn nobody_builds_on_what_a_rejection_is_about_to_drop() {
     let world = World::chain();
-    let pipeline = world.builder().storage(Told::new()).build().unwrap();
+    let pipeline = world.builder().storage(CountingStorage::new()).build().unwrap();
     let manager = TokenManager::builder(PipelineTokenProvider::new(pipeline.clone(), "service"));
     let manager = manager.clock(Arc::clone(&world.clock) as _).build().unwrap();
     let first = manager.get_token().await.unwrap();
@@ -153,13 +162,15 @@ async fn nobody_builds_on_what_a_rejection_is_about_to_drop() {
 async fn inv08_a_manager_asks_again_at_once_when_a_refused_step_was_built_anew() {
     let (world, mended) = (World::chain(), World::chain());
     let storage = InMemoryTokenStorage::new();
-    let manager = managed_in(&world, None, &storage);
+    let shared = SharedSteps::new(storage.clone());
+    let pipeline = world.builder().shared_steps(&shared).build().unwrap();
+    let manager = manager_of(&world, pipeline, None, &storage);
     world.steps[0].fail(AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient));
     for _ in 0..2 {
         manager.get_token().await.unwrap_err();
     }
     assert_eq!(world.calls(), [1, 0, 0]);
-    let _mended = mended.builder().storage(storage).build().unwrap();
+    let _mended = mended.builder().shared_steps(&shared).build().unwrap();
     assert_eq!(manager.get_token().await.unwrap().access_token(), "session-1");
     assert_eq!(mended.calls(), [1, 1, 1]);
 }

@@ -7,14 +7,14 @@ use forge_core::{CompareAndDelete, Generation, StorageError, TokenData, TokenId,
 use forge_storage_memory::InMemoryTokenStorage;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct CountingStorage {
     inner: InMemoryTokenStorage,
     announces: bool,
     reads: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
 }
 
-impl Told {
+impl CountingStorage {
     pub(crate) fn new() -> Self {
         let inner = InMemoryTokenStorage::new();
         Self { inner, announces: true, reads: Arc::default(), refuses: Arc::default() }
@@ -46,7 +46,7 @@ impl Told {
 }
 
 #[async_trait]
-impl TokenStorage for Told {
+impl TokenStorage for CountingStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.inner.get(key).await
@@ -75,7 +75,7 @@ impl TokenStorage for Told {
 }
 
 #[async_trait]
-impl CompareAndDelete for Told {
+impl CompareAndDelete for CountingStorage {
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
         self.before_deleting().await?;
         self.inner.delete_if(key, id).await

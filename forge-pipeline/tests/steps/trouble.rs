@@ -7,11 +7,11 @@ use forge_core::{
     AuthenticationError, AuthenticationErrorKind, FetchContext, TokenData, TokenFetcher, TokenStorage,
     async_trait,
 };
-use forge_pipeline::{PipelineTokenProvider, TokenFetchPipeline};
+use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 
-use crate::world::{Outcome, World, token, until};
+use crate::world::{CallOutcome, World, token, until};
 
 #[tokio::test]
 async fn inv02_a_caller_that_goes_away_in_mid_pipeline_takes_nothing_down() {
@@ -56,7 +56,7 @@ async fn inv03_a_step_that_panics_is_an_error_that_names_it_and_the_next_caller_
     let world = World::chain();
     let storage = InMemoryTokenStorage::new();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
-    world.steps[1].then(Outcome::Panic);
+    world.steps[1].then(CallOutcome::Panic);
     let (one, two) = tokio::join!(pipeline.execute(false), pipeline.execute(false));
     for error in [one.unwrap_err(), two.unwrap_err()] {
         assert_eq!((error.kind(), error.step()), (&AuthenticationErrorKind::Panicked, Some("user")));
@@ -112,15 +112,15 @@ fn slow(world: &World, altogether: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_is_built_anew_takes_as_long_as_its_new_time_out_allows() {
-    let storage = InMemoryTokenStorage::new();
+    let shared = SharedSteps::new(InMemoryTokenStorage::new());
     let (old, new) = (World::chain(), World::chain());
     for (world, seconds) in [(&old, 1), (&new, 100)] {
         for step in &world.steps {
             step.state().timeout = Some(Duration::from_secs(seconds));
         }
     }
-    let _old = old.builder().storage(storage.clone()).build().unwrap();
-    let pipeline = new.builder().storage(storage).build().unwrap();
+    let _old = old.builder().shared_steps(&shared).build().unwrap();
+    let pipeline = new.builder().shared_steps(&shared).build().unwrap();
     slow(&new, Duration::from_secs(270));
     assert_eq!(token(&pipeline).await, "session-1");
 }

@@ -14,20 +14,20 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 
 /// A step whose tokens are `name-1`, `name-2`, …, each good for an hour.
-pub(crate) struct Fake {
+pub(crate) struct FakeStep {
     name: &'static str,
     depends_on: Vec<&'static str>,
     ttl: Option<Duration>,
     dies: bool,
     clock: Arc<ManualClock>,
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<FakeState>,
     calls: AtomicUsize,
 }
 
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct FakeState {
     /// What comes of the next calls.
-    pub(crate) next: Vec<Outcome>,
+    pub(crate) next: Vec<CallOutcome>,
     /// Tokens of others that the endpoint refuses.
     pub(crate) revoked: Vec<String>,
     /// With which tokens it was called.
@@ -43,39 +43,39 @@ pub(crate) struct State {
     pub(crate) timeout: Option<Duration>,
 }
 
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Error(AuthenticationError),
     Panic,
     /// Goes on when a permit is added.
     Wait(Arc<Semaphore>),
 }
 
-impl Fake {
+impl FakeStep {
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn then(&self, outcome: Outcome) {
+    pub(crate) fn then(&self, outcome: CallOutcome) {
         self.state().next.push(outcome);
     }
 
     pub(crate) fn fail(&self, kind: AuthenticationErrorKind) {
-        self.then(Outcome::Error(AuthenticationError::new("", kind)));
+        self.then(CallOutcome::Error(AuthenticationError::new("", kind)));
     }
 
     pub(crate) fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
-        self.then(Outcome::Wait(Arc::clone(&gate)));
+        self.then(CallOutcome::Wait(Arc::clone(&gate)));
         gate
     }
 }
 
 #[async_trait]
-impl TokenFetcher for Fake {
+impl TokenFetcher for FakeStep {
     fn name(&self) -> &str {
         self.name
     }
@@ -112,9 +112,9 @@ impl TokenFetcher for Fake {
             if state.next.is_empty() { None } else { Some(state.next.remove(0)) }
         };
         match next {
-            Some(Outcome::Error(error)) => return Err(error),
-            Some(Outcome::Panic) => panic!("on purpose"),
-            Some(Outcome::Wait(gate)) => gate.acquire().await.expect("it stays open").forget(),
+            Some(CallOutcome::Error(error)) => return Err(error),
+            Some(CallOutcome::Panic) => panic!("on purpose"),
+            Some(CallOutcome::Wait(gate)) => gate.acquire().await.expect("it stays open").forget(),
             // Others may have their turn.
             None => tokio::task::yield_now().await,
         }
@@ -148,7 +148,7 @@ pub(crate) fn unauthorized() -> AuthenticationError {
 /// A clock, and the steps that live by it.
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) steps: Vec<Arc<Fake>>,
+    pub(crate) steps: Vec<Arc<FakeStep>>,
 }
 
 impl World {
@@ -177,9 +177,9 @@ impl World {
         mut self,
         name: &'static str,
         depends_on: &[&'static str],
-        change: impl FnOnce(&mut Fake),
+        change: impl FnOnce(&mut FakeStep),
     ) -> Self {
-        let mut fake = Fake {
+        let mut fake = FakeStep {
             name,
             depends_on: depends_on.to_vec(),
             ttl: None,

@@ -8,16 +8,7 @@ use crate::alone;
 async fn every_promise_of_the_fleet_example_holds() {
     let _alone = alone().await;
     let run = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "requestforge",
-            "--features",
-            "storage-redis",
-            "--example",
-            "fleet",
-        ])
+        .args(["run", "--quiet", "--package", "forge-examples", "--bin", "fleet"])
         .env_remove("REQUESTFORGE_REDIS_URL")
         .output()
         .await

@@ -38,8 +38,8 @@ async fn tokens_that_die_with_those_they_were_bought_with_go_when_one_of_them_go
     let pipeline = world
         .pipeline()
         .step(world.app().build().expect("a step"))
-        .step(world.user().dies_with_dependencies(true).build().expect("a step"))
-        .step(world.session().dies_with_dependencies(true).build().expect("a step"))
+        .step(world.user().dies_with_dependencies().build().expect("a step"))
+        .step(world.session().dies_with_dependencies().build().expect("a step"))
         .build()
         .expect("a pipeline");
     for (gone, calls) in

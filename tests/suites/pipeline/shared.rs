@@ -1,6 +1,7 @@
 //! Two pipelines of a process that have a step in common.
 
 use forge_tests::Step;
+use requestforge::pipeline::SharedSteps;
 use requestforge::{BodyTokenFetcher, TokenFetchPipeline};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -13,14 +14,16 @@ over_each_storage![
     inv17_with_another_prefix_nothing_is_shared,
 ];
 
-fn to_the_user(world: &World, prefix: &str) -> TokenFetchPipeline {
-    let pipeline = world.pipeline().cache_key_prefix(prefix).step(world.app().build().expect("a step"));
+fn to_the_user(world: &World, prefix: &str, shared: &SharedSteps) -> TokenFetchPipeline {
+    let pipeline = world.sharing_pipeline(shared).cache_key_prefix(prefix);
+    let pipeline = pipeline.step(world.app().build().expect("a step"));
     pipeline.step(world.user().build().expect("a step")).build().expect("a pipeline")
 }
 
-fn to_the_machine(world: &World, prefix: &str) -> TokenFetchPipeline {
+fn to_the_machine(world: &World, prefix: &str, shared: &SharedSteps) -> TokenFetchPipeline {
     let device = world.device().depends_on(["app_token"]).build().expect("a step");
-    let pipeline = world.pipeline().cache_key_prefix(prefix).step(world.app().build().expect("a step"));
+    let pipeline = world.sharing_pipeline(shared).cache_key_prefix(prefix);
+    let pipeline = pipeline.step(world.app().build().expect("a step"));
     pipeline.step(device).build().expect("a pipeline")
 }
 
@@ -42,7 +45,8 @@ async fn both(world: &World, pipelines: [TokenFetchPipeline; 2], app_calls: usiz
 }
 
 async fn inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once(world: World) {
-    let pipelines = [to_the_user(&world, "shared"), to_the_machine(&world, "shared")];
+    let shared = world.shared_steps();
+    let pipelines = [to_the_user(&world, "shared", &shared), to_the_machine(&world, "shared", &shared)];
     both(&world, pipelines.clone(), 1).await;
     assert_eq!(world.server.all_calls(), [1, 1, 1, 0]);
 
@@ -56,8 +60,9 @@ async fn inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once(wor
 
 /// As after a change of the configuration: the one with the old secret goes when the new one is there.
 async fn a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares(world: World) {
+    let shared = world.shared_steps();
     let build = |step: BodyTokenFetcher| {
-        let pipeline = world.pipeline().step(step).step(world.user().build().expect("a step"));
+        let pipeline = world.sharing_pipeline(&shared).step(step).step(world.user().build().expect("a step"));
         pipeline.build().expect("a pipeline")
     };
     let old = world.app().request_data_with(|_| [("client_secret", "wrong")]);
@@ -71,7 +76,8 @@ async fn a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares(
 }
 
 async fn inv17_with_another_prefix_nothing_is_shared(world: World) {
-    let pipelines = [to_the_user(&world, "one"), to_the_machine(&world, "other")];
+    let shared = world.shared_steps();
+    let pipelines = [to_the_user(&world, "one", &shared), to_the_machine(&world, "other", &shared)];
     both(&world, pipelines, 2).await;
     assert_eq!(world.server.all_calls(), [2, 1, 1, 0]);
 }

@@ -72,7 +72,7 @@ async fn inv02_the_only_caller_dropped_in_mid_pipeline_loses_no_call(world: Worl
 }
 
 /// Has the token of another step, and does with it what a test wants.
-struct Own {
+struct CustomStep {
     name: &'static str,
     calls: AtomicUsize,
     fetch: fn(usize) -> Result<TokenData, AuthenticationError>,
@@ -81,7 +81,7 @@ struct Own {
     hangs: bool,
 }
 
-impl Own {
+impl CustomStep {
     fn new(name: &'static str, fetch: fn(usize) -> Result<TokenData, AuthenticationError>) -> Arc<Self> {
         Arc::new(Self { name, calls: AtomicUsize::new(0), fetch, errors: Mutex::default(), hangs: false })
     }
@@ -93,7 +93,7 @@ impl Own {
 }
 
 #[async_trait]
-impl TokenFetcher for Own {
+impl TokenFetcher for CustomStep {
     fn name(&self) -> &str {
         self.name
     }
@@ -123,13 +123,13 @@ impl TokenFetcher for Own {
     }
 }
 
-fn with(world: &World, own: &Arc<Own>) -> TokenFetchPipeline {
+fn with(world: &World, own: &Arc<CustomStep>) -> TokenFetchPipeline {
     let pipeline = world.pipeline().step(world.app().build().expect("a step"));
     pipeline.steps([Arc::clone(own) as Arc<dyn TokenFetcher>]).build().expect("a pipeline")
 }
 
 async fn inv03_a_step_that_panics_is_an_error_for_all_who_wait_and_leaves_nothing_behind(world: World) {
-    let own = Own::new("own", |call| {
+    let own = CustomStep::new("own", |call| {
         assert!(call > 0, "the first call panics on purpose");
         Ok(TokenData::new("good"))
     });
@@ -188,7 +188,7 @@ async fn inv03_a_step_that_hangs_past_its_time_out_is_an_error_and_holds_up_nobo
 }
 
 async fn inv03_a_step_of_ones_own_that_hangs_is_told_of_its_time_out(world: World) {
-    let own = Own::hanging("own");
+    let own = CustomStep::hanging("own");
     let pipeline = with(&world, &own);
     let error = pipeline.execute(false).await.expect_err("it hangs");
     assert!(error.is_timeout() && error.to_string().contains("`own`"), "{error}");
@@ -230,15 +230,16 @@ async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
 }
 
 async fn the_step_that_failed_hears_of_it_and_no_other(world: World) {
-    let failing =
-        Own::new("failing", |_| Err(AuthenticationError::new("of its own", AuthenticationErrorKind::Other)));
+    let failing = CustomStep::new("failing", |_| {
+        Err(AuthenticationError::new("of its own", AuthenticationErrorKind::Other))
+    });
     let error = with(&world, &failing).execute(false).await.expect_err("it fails");
     assert!(error.to_string().contains("`failing`"), "{error}");
     assert_eq!(failing.errors.lock().expect("no panic").len(), 1);
 
     world.storage.delete(&format!("{PREFIX}:app_token")).await.expect("a storage");
     world.server.set_failing(Step::App, Some(StatusCode::BAD_REQUEST));
-    let unharmed = Own::new("unharmed", |_| Ok(TokenData::new("good")));
+    let unharmed = CustomStep::new("unharmed", |_| Ok(TokenData::new("good")));
     let error = with(&world, &unharmed).execute(false).await.expect_err("no app token");
     assert!(error.to_string().contains("`app_token`"), "{error}");
     assert!(unharmed.errors.lock().expect("no panic").is_empty());

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_tests::{MultiStepServer, RedisServer, Step};
-use requestforge::pipeline::{HttpTokenFetcherBuilder, InBody, InHeader, TokenFetchPipelineBuilder};
+use requestforge::pipeline::{
+    HttpTokenFetcherBuilder, InBody, InHeader, SharedSteps, TokenFetchPipelineBuilder,
+};
 use requestforge::testing::ManualClock;
 use requestforge::token::Clock;
 use requestforge::{
@@ -110,6 +112,15 @@ impl World {
             .storage(Arc::clone(&self.storage))
             .cache_key_prefix(PREFIX)
             .clock(self.clock())
+    }
+
+    /// No step yet; shares those of other pipelines.
+    pub(crate) fn sharing_pipeline(&self, shared: &SharedSteps) -> TokenFetchPipelineBuilder {
+        TokenFetchPipeline::builder().shared_steps(shared).cache_key_prefix(PREFIX).clock(self.clock())
+    }
+
+    pub(crate) fn shared_steps(&self) -> SharedSteps {
+        SharedSteps::new(Arc::clone(&self.storage))
     }
 
     /// Over the same storage as the pipeline.

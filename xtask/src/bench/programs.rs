@@ -32,7 +32,7 @@ impl Programs {
         }
         if needed(Program::Peers) {
             let mut command = cargo(root);
-            command.args(["build", "--release", "--manifest-path", "benches/peers/Cargo.toml"]);
+            command.args(["build", "--release", "--locked", "--manifest-path", "benches/peers/Cargo.toml"]);
             // Its own workspace would have a target folder of its own.
             run(command.args(["--target-dir", workspace.target_directory.as_str()]))?;
         }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crate::command;
 use crate::report::{duration, heading, say};
 
-/// How a check went.
+/// The outcome of a check.
 pub(crate) enum Outcome {
-    /// What it looks at is in order.
+    /// The check found no offence.
     Passed,
-    /// What is not in order.
+    /// The offences.
     Failed(String),
-    /// Why it could not be done on this machine.
+    /// The reason why this machine cannot run the check.
     NotChecked(String),
 }
 
@@ -22,7 +22,7 @@ impl From<Result<(), String>> for Outcome {
     }
 }
 
-/// One thing that `cargo xtask ci` looks at.
+/// One check of `cargo xtask ci`.
 pub(crate) struct Check<'a> {
     name: String,
     run: Box<dyn FnOnce() -> Outcome + 'a>,
@@ -34,10 +34,25 @@ impl<'a> Check<'a> {
         Self { name: name.into(), run: Box::new(|| run().into()) }
     }
 
-    /// A check that is the success of a program.
+    /// A check that passes if a program succeeds.
     pub(crate) fn command(name: impl Into<String>, mut command: Command) -> Self {
         Self::new(name, move || command::run(&mut command))
     }
+}
+
+/// The checks with these names, or all where none is named.
+///
+/// # Errors
+///
+/// When no check has one of the names.
+pub(crate) fn select<'a>(checks: Vec<Check<'a>>, names: &[String]) -> Result<Vec<Check<'a>>, String> {
+    for name in names {
+        if !checks.iter().any(|check| check.name == *name) {
+            let known: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+            return Err(format!("there is no check `{name}`; there are: {}", known.join(", ")));
+        }
+    }
+    Ok(checks.into_iter().filter(|check| names.is_empty() || names.contains(&check.name)).collect())
 }
 
 struct Row {
@@ -46,7 +61,7 @@ struct Row {
     time: Duration,
 }
 
-/// Runs all checks, also after a failed one, and prints the table and the verdict.
+/// Runs all checks, even after one has failed, and prints the table and the verdict.
 pub(crate) fn run_all(checks: Vec<Check<'_>>) -> ExitCode {
     let start = Instant::now();
     let count = checks.len();
@@ -87,7 +102,7 @@ fn failed(rows: &[Row]) -> Vec<&str> {
     failed.map(|row| row.name.as_str()).collect()
 }
 
-/// The last line.
+/// The last line of the output.
 fn verdict(rows: &[Row], time: Duration) -> String {
     let failed = failed(rows);
     if !failed.is_empty() {
@@ -108,6 +123,19 @@ mod tests {
     fn rows(outcomes: Vec<Outcome>) -> Vec<Row> {
         let row = |(index, outcome)| Row { name: format!("c{index}"), outcome, time: Duration::ZERO };
         outcomes.into_iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn checks_are_selected_by_name() {
+        let checks = || ["fmt", "naming"].map(|name| Check::new(name, || Ok(()))).into();
+        let selected = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let selected = select(checks(), &names)?;
+            Ok(selected.into_iter().map(|check| check.name).collect::<Vec<_>>().join(", "))
+        };
+        assert_eq!(selected(&[]), Ok("fmt, naming".to_owned()));
+        assert_eq!(selected(&["naming"]), Ok("naming".to_owned()));
+        assert_eq!(selected(&["names"]), Err("there is no check `names`; there are: fmt, naming".to_owned()));
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The rules of naming that a machine can check (CONTRIBUTING.md).
 
 use std::path::Path;
-use std::process::Command;
 
 use cargo_metadata::Metadata;
 use syn::visit::Visit;
 
-use crate::command;
+use crate::ci::files;
 
 /// Prefixes of functions that answer a question.
 const PREDICATE_PREFIXES: [&str; 3] = ["is_", "has_", "was_"];
@@ -21,25 +20,16 @@ const REFUSED_CONSTANT_PREFIXES: [&str; 4] = ["MOST_", "LEAST_", "LONGEST_", "SH
 /// With the place and the name of each offender, or when a source file cannot be read.
 pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
     let root = workspace.workspace_root.as_std_path();
-    let mut listing = Command::new("git");
-    listing
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.rs"])
-        .current_dir(root);
-    let listed = command::capture(&mut listing)?;
     let mut offenders = Vec::new();
-    for path in listed.split('\0').filter(|path| !path.is_empty()) {
-        // A file that was deleted and not committed yet is listed as well.
-        if root.join(path).exists() {
-            offenders.extend(offenders_in_file(root, path)?);
-        }
+    for path in files::list(root, "*.rs")? {
+        offenders.extend(offenders_in_file(root, &path)?);
     }
     if offenders.is_empty() { Ok(()) } else { Err(format!("rules of naming:\n{}", offenders.join("\n"))) }
 }
 
 fn offenders_in_file(root: &Path, path: &str) -> Result<Vec<String>, String> {
-    let source =
-        std::fs::read_to_string(root.join(path)).map_err(|error| format!("cannot read {path}: {error}"))?;
-    let found = offenders_in(&source).map_err(|error| format!("cannot parse {path}: {error}"))?;
+    let found =
+        offenders_in(&files::read(root, path)?).map_err(|error| format!("cannot parse {path}: {error}"))?;
     Ok(found.into_iter().map(|(line, offence)| format!("{path}:{line}: {offence}")).collect())
 }
 

@@ -1,7 +1,8 @@
-//! Cleans up after whoever asked for a Redis, however that one ends.
+//! Cleans up after the program that asked for a Redis, however that program ends.
 
 use std::io::{self, Read};
 use std::process;
+use std::sync::PoisonError;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -9,27 +10,31 @@ use crate::redis::Run;
 use crate::redis::container;
 use crate::report::say;
 
-/// What one writes to standard input who ends in good order.
+/// The byte that a program writes to our standard input when it ends in good order.
 pub(crate) const END: u8 = b'.';
 
-/// A request that was on its way to the engine when its sender died is through by then.
+/// By then the engine has served a request that was on its way when the sender died.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Waits in the background for the end of standard input: a pipe ends with whoever holds the other end,
-/// also by a signal that nobody can catch.
+/// Waits in the background for the end of standard input. A pipe ends with the program at its other end, even when
+/// a signal kills that program.
 pub(crate) struct Holder {
     waiting: JoinHandle<()>,
 }
 
 impl Holder {
-    /// Begins before anything is looked for, since that may take a while, too.
+    /// To be called before the search, which may take minutes.
     pub(crate) fn start(run: &Run) -> Self {
         let run = run.clone();
         let waiting = thread::spawn(move || {
             let mut word = Vec::new();
             let orderly = io::stdin().read_to_end(&mut word).is_ok() && word.last() == Some(&END);
+            // Race: `--start` starts its process under this lock, and the lock is held until xtask has ended.
+            // So no process starts after this one was stopped.
+            let mut server = run.server.lock().unwrap_or_else(PoisonError::into_inner);
+            server.take();
             if let Err(why) = clean_up(&run, orderly) {
-                say(format_args!("redis: containers may be left: {why}"));
+                say(format_args!("redis: cannot remove the containers of this run: {why}"));
             }
             process::exit(0);
         });
@@ -38,7 +43,7 @@ impl Holder {
 
     /// Waits for the end, and ends xtask with it.
     pub(crate) fn wait(self) {
-        // It ends by ending the process.
+        // The thread ends the process.
         let _ = self.waiting.join();
     }
 }
@@ -50,7 +55,7 @@ fn clean_up(run: &Run, orderly: bool) -> Result<(), String> {
         removed += container::remove_all(run)?;
     }
     if removed > 0 {
-        say(format_args!("redis: removed containers that were left: {removed}"));
+        say(format_args!("redis: removed the containers of this run: {removed}"));
     }
     Ok(())
 }

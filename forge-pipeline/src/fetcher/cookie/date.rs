@@ -1,7 +1,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
-/// Parses the date of a cookie by the lenient algorithm of RFC 6265 5.1.1, which accepts the dates of HTTP and
-/// their many variants. `None`: the text is no such date.
+/// Parses the date of a cookie by the lenient algorithm of RFC 6265 5.1.1. The algorithm accepts the dates of HTTP and
+/// their many variants. `None` if the text is no such date.
 pub(super) fn parse(text: &[u8]) -> Option<DateTime<Utc>> {
     let mut date = Date::default();
     for token in text.split(|byte| is_delimiter(*byte)).filter(|token| !token.is_empty()) {

@@ -3,39 +3,39 @@ use std::fmt::Write;
 use forge_core::{TokenData, TokenId};
 use serde_json::{Map, Value};
 
-/// What a pipeline writes beside a step's token, in one field of `extra`, so that it goes wherever the token
-/// goes: with which tokens it was obtained, if it dies with them; and the refresh token, which no manager is
-/// to take for one that it can send.
+/// The metadata that a pipeline stores with the token of a step, in one field of `extra`, so that a storage keeps both
+/// together. It has the identities of the tokens that the token dies with. It also has the refresh token: the field
+/// for refresh tokens stays empty, because the step's manager would send one that stands there.
 #[derive(Default)]
-pub(super) struct Note(Map<String, Value>);
+pub(super) struct StepMetadata(Map<String, Value>);
 
 const FIELD: &str = "requestforge_pipeline";
 const OBTAINED_WITH: &str = "obtained_with";
 const REFRESH_TOKEN: &str = "refresh_token";
 
-impl Note {
+impl StepMetadata {
     pub(super) fn of(token: &TokenData) -> Self {
         token.extra().get(FIELD).and_then(Value::as_object).cloned().map(Self).unwrap_or_default()
     }
 
-    /// A note on the tokens of these steps.
+    /// Metadata of a token that dies with these tokens of these steps.
     pub(super) fn obtained_with<'a>(steps: impl Iterator<Item = (&'a str, TokenId)>) -> Self {
         let steps = steps.map(|(step, id)| (step.to_owned(), Value::from(hex(id))));
         Self([(OBTAINED_WITH.to_owned(), Value::Object(steps.collect()))].into_iter().collect())
     }
 
     pub(super) fn was_obtained_with(&self, step: &str, id: TokenId) -> bool {
-        let noted = self.0.get(OBTAINED_WITH).and_then(|steps| steps.get(step));
-        noted.and_then(Value::as_str) == Some(&*hex(id))
+        let recorded = self.0.get(OBTAINED_WITH).and_then(|steps| steps.get(step));
+        recorded.and_then(Value::as_str) == Some(&*hex(id))
     }
 
-    /// The token with this note, and with its refresh token in it.
-    pub(super) fn beside(mut self, token: TokenData) -> TokenData {
+    /// The token with this metadata, which takes the token's refresh token along.
+    pub(super) fn attach_to(mut self, token: TokenData) -> TokenData {
         if let Some(refresh_token) = token.refresh_token() {
             self.0.insert(REFRESH_TOKEN.to_owned(), refresh_token.into());
         }
         let mut extra = token.extra().clone();
-        // An issuer has no say in it.
+        // Attack: an issuer could send this field, and so say which tokens the token was obtained with.
         extra.remove(FIELD);
         if !self.0.is_empty() {
             extra.insert(FIELD.to_owned(), Value::Object(self.0));
@@ -44,13 +44,13 @@ impl Note {
     }
 }
 
-/// The token without its note.
-pub(super) fn removed(token: &TokenData) -> TokenData {
-    let Some(note) = token.extra().get(FIELD) else { return token.clone() };
+/// The token without metadata, and with its refresh token again.
+pub(super) fn remove_from(token: &TokenData) -> TokenData {
+    let Some(metadata) = token.extra().get(FIELD) else { return token.clone() };
     let mut extra = token.extra().clone();
     extra.remove(FIELD);
     let fetched = token.clone().with_extra(extra);
-    match note.get(REFRESH_TOKEN).and_then(Value::as_str) {
+    match metadata.get(REFRESH_TOKEN).and_then(Value::as_str) {
         Some(refresh_token) => fetched.with_refresh_token(refresh_token),
         None => fetched,
     }
@@ -74,13 +74,13 @@ mod tests {
             .collect();
         let token = TokenData::new("t").with_refresh_token("r").with_extra(extra);
         let (one, two) = (TokenId::of("one"), TokenId::of("two"));
-        let noted = Note::obtained_with([("a", one)].into_iter()).beside(token.clone());
-        assert_eq!(noted.refresh_token(), None);
-        let note = Note::of(&noted);
-        assert!(note.was_obtained_with("a", one));
-        assert!(!note.was_obtained_with("a", two) && !note.was_obtained_with("b", one));
+        let marked = StepMetadata::obtained_with([("a", one)].into_iter()).attach_to(token.clone());
+        assert_eq!(marked.refresh_token(), None);
+        let metadata = StepMetadata::of(&marked);
+        assert!(metadata.was_obtained_with("a", one));
+        assert!(!metadata.was_obtained_with("a", two) && !metadata.was_obtained_with("b", one));
 
-        let fetched = removed(&noted);
+        let fetched = remove_from(&marked);
         assert_eq!(fetched.refresh_token(), Some("r"));
         assert_eq!(fetched.extra().keys().collect::<Vec<_>>(), ["tenant"]);
     }
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn a_token_that_nothing_is_to_be_noted_of_stays_as_it_is() {
         let token = TokenData::new("t");
-        assert_eq!(Note::default().beside(token.clone()), token);
-        assert_eq!(removed(&token), token);
-        assert!(!Note::of(&token).was_obtained_with("a", token.id()));
+        assert_eq!(StepMetadata::default().attach_to(token.clone()), token);
+        assert_eq!(remove_from(&token), token);
+        assert!(!StepMetadata::of(&token).was_obtained_with("a", token.id()));
     }
 }

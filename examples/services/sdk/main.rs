@@ -1,18 +1,17 @@
 //! An SDK for somebody's API: a small client of its own, with the token part from here.
 //!
 //! ```sh
-//! cargo run --example sdk
+//! cargo run -p forge-examples --bin sdk
 //! ```
 //!
-//! What an SDK's author would write is in this file; `sdk/demo.rs` tries it against servers on this machine.
+//! What an SDK's author would write is in this file; `demo.rs` tries it against servers on this machine.
 //! It takes three pieces: a [`TokenSource`] gives a credential, [`Credential::apply_to`] puts it on a request,
 //! and [`AuthVerdict`] says what the answer means for it.
 
-#[path = "quickstart/chain.rs"]
+#[path = "../../quickstart/chain.rs"]
 mod chain;
-#[path = "sdk/demo.rs"]
 mod demo;
-#[path = "quickstart/timeline.rs"]
+#[path = "../../quickstart/timeline.rs"]
 mod timeline;
 
 use std::error::Error;

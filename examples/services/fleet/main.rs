@@ -2,17 +2,18 @@
 //! that counts.
 //!
 //! ```sh
-//! cargo run --features storage-redis --example fleet
-//! cargo run --features storage-redis --example fleet -- --help
+//! cargo run -p forge-examples --bin fleet
+//! cargo run -p forge-examples --bin fleet -- --help
 //! ```
 //!
 //! What a process of the fleet does is in `member.rs`.
 
-#[path = "../quickstart/chain.rs"]
+#[path = "../../quickstart/chain.rs"]
 mod chain;
 mod fleet;
 mod member;
-#[path = "../quickstart/timeline.rs"]
+mod redis;
+#[path = "../../quickstart/timeline.rs"]
 mod timeline;
 
 use std::error::Error;
@@ -20,11 +21,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use forge_tests::{AuthorizationServer, RedisServer};
+use forge_tests::AuthorizationServer;
 use requestforge::{RedisTokenStorage, TokenStorage};
 
 use chain::Chain;
 use fleet::Fleet;
+use redis::StartedRedis;
 use timeline::{Timeline, say};
 use tokio::time::sleep;
 
@@ -32,13 +34,14 @@ use tokio::time::sleep;
 ///
 /// Exits with another code than 0 when a promise was not kept.
 #[derive(Parser)]
+#[command(bin_name = "cargo run -p forge-examples --bin fleet --")]
 struct Options {
     /// How many processes, from 2 to 64
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=64))]
     processes: u16,
 
-    /// A server of yours, instead of one of its own (then the outage is left out):
-    /// redis://[user:password@]host[:port][/database]. With a password, rather in the environment
+    /// Use your server, redis://[user:password@]host[:port][/database], and leave the outage out. Without this,
+    /// `cargo xtask redis --start` runs a server. Put a URL with a password into the environment variable
     #[arg(long, env = "REQUESTFORGE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
 
@@ -76,16 +79,16 @@ async fn run(options: &Options) -> Outcome<bool> {
     ));
     let mut timeline = Timeline::start();
     let redis = if let Some(url) = &options.redis_url {
-        // Said here once, and not by each process.
+        // A URL that is wrong is reported here once, and not by each process.
         let storage = RedisTokenStorage::builder(url).command_timeout(Duration::from_secs(5)).build()?;
         storage.exists("").await?;
         None
     } else {
-        timeline.tell("looking for a Redis");
-        Some(RedisServer::try_start_with(&[]).await?)
+        timeline.tell("`cargo xtask redis --start` looks for a Redis");
+        Some(StartedRedis::start().await?)
     };
     let redis_url = match (&redis, &options.redis_url) {
-        (Some(server), _) => server.url(),
+        (Some(server), _) => server.url().to_owned(),
         (None, url) => url.clone().unwrap_or_default(),
     };
     let server = AuthorizationServer::start().await?;
@@ -117,12 +120,12 @@ async fn run(options: &Options) -> Outcome<bool> {
     calls.promise(&mut timeline, 1);
     timeline.promise(third.tokens == 1 && third.failures == 0, format!("one token for all ({third})"));
 
-    if let Some(mut redis) = redis {
+    if let Some(redis) = redis {
         timeline.chapter("Outage: Redis is killed");
         // All have heard of the last token, and have read it.
         sleep(NEWS).await;
         fleet.all("get").await?;
-        redis.stop().await;
+        redis.stop().await?;
         let calls = Calls::from_now(&server);
         let fourth = fleet.all("get").await?;
         calls.promise(&mut timeline, 0);

@@ -2,16 +2,15 @@
 //! `--redis-url`, in Redis; with retries, a breaker, logging and a health route.
 //!
 //! ```sh
-//! cargo run --example axum_service -- --demo
-//! cargo run --example axum_service -- --help
+//! cargo run -p forge-examples --bin axum_service -- --demo
+//! cargo run -p forge-examples --bin axum_service -- --help
 //! curl http://127.0.0.1:8080/users/7
 //! ```
 //!
-//! This page is the service; `axum_service/demo.rs` holds what it promises against servers that count.
+//! This page is the service; `demo.rs` holds what it promises against servers that count.
 
-#[path = "axum_service/demo.rs"]
 mod demo;
-#[path = "quickstart/timeline.rs"]
+#[path = "../../quickstart/timeline.rs"]
 mod timeline;
 
 use std::error::Error;
@@ -37,7 +36,7 @@ use tokio::net::TcpListener;
 
 /// Serves GET /users/{id}, which it gets from an API with a token, and GET /health.
 #[derive(Parser)]
-#[command(bin_name = "cargo run --example axum_service --", after_help = AFTER_HELP)]
+#[command(bin_name = "cargo run -p forge-examples --bin axum_service --", after_help = AFTER_HELP)]
 struct Options {
     /// Show on this machine alone, with servers that count, that the service does what it should
     #[arg(long, conflicts_with_all = ["listen", "api_url", "token_url", "client_id"])]
@@ -74,7 +73,6 @@ struct Options {
     client_id: String,
     /// Share tokens with other processes: redis://[user:password@]host[:port][/database]. With a password,
     /// rather in the environment
-    #[cfg(feature = "storage-redis")]
     #[arg(
         long,
         value_name = "URL",
@@ -222,7 +220,6 @@ fn tokens(options: &Options) -> Result<TokenManager, Box<dyn Error>> {
         .service_name("users-api")
         .build()?;
     let manager = TokenManager::builder(provider);
-    #[cfg(feature = "storage-redis")]
     if let Some(url) = &options.redis_url {
         let storage = requestforge::RedisTokenStorage::builder(url).key_prefix("axum_service").build()?;
         return Ok(manager.storage(storage).build()?);

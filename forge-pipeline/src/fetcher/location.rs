@@ -6,12 +6,12 @@ use http::{HeaderMap, HeaderName};
 
 use super::cookie::{self, CookieLookup, cookies};
 
-/// Where in an answer a token stands.
-pub trait Place: Send + Sync + 'static {
-    /// What the endpoint is asked for, unless a header says otherwise.
+/// The part of a response that contains the token.
+pub trait TokenLocation: Send + Sync + 'static {
+    /// The value of `Accept`, unless a header of the step sets it.
     const ACCEPT: &'static str;
 
-    /// The token in an answer, whose lifetime counts from `sent_at`. None of `secrets` gets into an error.
+    /// Reads the token from a response. Its lifetime counts from `sent_at`. No error contains one of `secrets`.
     fn read(
         &self,
         response: &TokenResponse,
@@ -19,17 +19,17 @@ pub trait Place: Send + Sync + 'static {
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError>;
 
-    /// The same, for tokens whose lifetime is known: what the answer says of it is not read.
+    /// The same location, for a step with a lifetime of its own. It ignores the expiry in the response.
     fn without_expiry(self) -> Self;
 }
 
-/// The token stands in the JSON of the answer.
+/// The token is in the JSON body of the response.
 #[derive(Clone, Debug, Default)]
 pub struct InBody {
     pub(super) fields: ResponseFields,
 }
 
-impl Place for InBody {
+impl TokenLocation for InBody {
     const ACCEPT: &'static str = "application/json";
 
     fn read(
@@ -43,13 +43,13 @@ impl Place for InBody {
 
     fn without_expiry(mut self) -> Self {
         self.fields.expires_at = None;
-        // No answer has a field without a name.
+        // No response has a field with an empty name.
         self.fields.expires_in = "".into();
         self
     }
 }
 
-/// The token stands in a header of the answer.
+/// The token is in a header of the response.
 #[derive(Clone, Debug)]
 pub struct InHeader {
     pub(super) source: HeaderSource,
@@ -62,7 +62,7 @@ pub struct InHeader {
 pub(super) enum HeaderSource {
     /// The value of this header.
     Named(HeaderName),
-    /// The value of the cookie of this name, which any of several `Set-Cookie` headers may set.
+    /// The value of the cookie with this name. Any of several `Set-Cookie` headers may set it.
     Cookie(String),
 }
 
@@ -73,7 +73,7 @@ impl InHeader {
         Self { source, token_type: "Bearer".to_owned(), reads_expiry: true }
     }
 
-    /// The texts in an answer that may be the token, also in an answer that is not a success.
+    /// The texts that may be the token, also in the response of a failure.
     fn tokens_in(&self, headers: &HeaderMap) -> Vec<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match &self.source {
@@ -123,7 +123,7 @@ impl InHeader {
 
 const PRINTABLE_ASCII: &str = "printable ASCII characters only";
 
-impl Place for InHeader {
+impl TokenLocation for InHeader {
     const ACCEPT: &'static str = "*/*";
 
     fn read(
@@ -132,7 +132,7 @@ impl Place for InHeader {
         sent_at: DateTime<Utc>,
         secrets: &[&str],
     ) -> Result<TokenData, AuthenticationError> {
-        // What it sends along with an error may be a token, and may be in its words too.
+        // Attack: the response of a failure may carry a token in its headers and repeat it in its error description.
         let tokens = self.tokens_in(&response.headers);
         let secrets: Vec<&str> = secrets.iter().copied().chain(tokens.iter().map(String::as_str)).collect();
         response.check(sent_at, &secrets)?;
@@ -148,7 +148,7 @@ impl Place for InHeader {
     }
 }
 
-/// A token whose type stands before it, as in `Authorization`.
+/// The token without its type in front, as in `Authorization: Bearer …`.
 fn without_type<'a>(value: &'a str, token_type: &str) -> &'a str {
     match value.split_once(' ') {
         Some((first, rest)) if first.eq_ignore_ascii_case(token_type) => rest.trim_start(),
@@ -165,11 +165,11 @@ mod tests {
 
     fn read(headers: &[(&'static str, &str)], body: &str) -> Result<TokenData, AuthenticationError> {
         let source = HeaderSource::Named(HeaderName::from_static("x-token"));
-        read_by(&InHeader { source, ..InHeader::authorization() }, headers, body)
+        read_from(&InHeader { source, ..InHeader::authorization() }, headers, body)
     }
 
-    fn read_by(
-        place: &InHeader,
+    fn read_from(
+        location: &InHeader,
         headers: &[(&'static str, &str)],
         body: &str,
     ) -> Result<TokenData, AuthenticationError> {
@@ -178,7 +178,7 @@ mod tests {
             let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
             response.headers.append(HeaderName::from_static(name), value);
         }
-        place.read(&response, DateTime::UNIX_EPOCH, &["canary"])
+        location.read(&response, DateTime::UNIX_EPOCH, &["canary"])
     }
 
     #[test]
@@ -217,11 +217,11 @@ mod tests {
             ("set-cookie", "route=node1; Path=/"),
             ("set-cookie", "JSESSIONID=s1; Path=/; HttpOnly; Max-Age=60"),
         ];
-        let token = read_by(&cookie(), &headers, "").unwrap();
+        let token = read_from(&cookie(), &headers, "").unwrap();
         assert_eq!(token.access_token(), "s1");
         let expiry = DateTime::from_timestamp(60, 0);
         assert_eq!((token.issued_at(), token.expires_at()), (Some(DateTime::UNIX_EPOCH), expiry));
-        let token = read_by(&cookie().without_expiry(), &headers, "").unwrap();
+        let token = read_from(&cookie().without_expiry(), &headers, "").unwrap();
         assert_eq!((token.issued_at(), token.expires_at()), (Some(DateTime::UNIX_EPOCH), None));
     }
 
@@ -233,14 +233,14 @@ mod tests {
             ("JSESSIONID=canary; Max-Age=0", "found one that has expired"),
             ("JSESSIONID=canary\u{e9}", "printable ASCII characters only"),
         ] {
-            let error = read_by(&cookie(), &[("set-cookie", value)], "{}").unwrap_err();
+            let error = read_from(&cookie(), &[("set-cookie", value)], "{}").unwrap_err();
             let shown = format!("{error} {error:?}");
             assert!(shown.contains("cookie `JSESSIONID`: expected") && shown.contains(why), "{shown}");
             assert!(!shown.contains("canary"), "{shown}");
         }
         for cookie_header in ["JSESSIONID=the-session", "other=\"the-session\"; Path=/"] {
             let body = r#"{"error":"no","error_description":"session the-session is in use"}"#;
-            let refused = read_by(&cookie(), &[("set-cookie", cookie_header)], body).unwrap_err();
+            let refused = read_from(&cookie(), &[("set-cookie", cookie_header)], body).unwrap_err();
             assert!(refused.oauth_error_code().is_some());
             assert!(!refused.to_string().contains("the-session"), "{refused}");
         }
