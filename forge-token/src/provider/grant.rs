@@ -1,18 +1,19 @@
 use forge_core::{Secret, SecretSource};
 
-/// How a grant of RFC 6749 asks for a token. Sealed: for a flow of your own, implement
-/// [`TokenProvider`](forge_core::TokenProvider).
+/// A grant of RFC 6749: the parameters with which a client asks for a token.
+///
+/// The trait is sealed. For a flow of your own, implement [`TokenProvider`](forge_core::TokenProvider).
 pub trait Grant: sealed::Sealed + Send + Sync + 'static {
     /// The value of `grant_type`.
     fn grant_type(&self) -> &str;
 
-    /// What the token request carries besides.
+    /// The other parameters of the token request.
     fn form_fields<'a>(&'a self, secret: Option<&'a Secret>) -> Vec<(&'static str, &'a str)>;
 
-    /// The secret of the one for whom the token is, where the grant needs it.
+    /// The secret of the user, if the grant needs it.
     fn secret(&self) -> Option<&SecretSource>;
 
-    /// For whom the token is, where that is not the client itself. Part of the cache key.
+    /// The user for whom the token is. `None` if the token is for the client itself. The user is part of the cache key.
     fn subject(&self) -> Option<&str>;
 }
 

@@ -1,4 +1,4 @@
-//! Which HTTP client carries a call, and so on which connections.
+//! Chooses the HTTP client for a call, and so its connections.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use tokio::runtime::{Handle, Id};
 
 use super::TokenConnection;
 
-/// Clients with one set of settings. Each is made when it is first needed.
+/// The HTTP clients for one set of settings. Each is built at its first use.
 ///
-/// A task of the runtime that opened a connection drives it. Hang: if that runtime still exists but nobody
-/// drives it, as a current-thread runtime after its `block_on`, the connection looks idle, and a call over it
-/// waits until its time-out. So each runtime has a pool of its own.
+/// A connection belongs to the runtime that opened it: a task there drives it. Hang: a current-thread runtime stops
+/// running its tasks after its `block_on`, but its connections still look idle. A call from another runtime over such a
+/// connection would wait until its time-out. So each runtime has a pool of its own.
 #[derive(Default)]
 pub(super) struct Clients {
     pooled: Mutex<Vec<PooledClient>>,
@@ -21,22 +21,23 @@ pub(super) struct Clients {
     unpooled: OnceLock<Client>,
 }
 
-/// A client that keeps its connections.
+/// A client that keeps its connections open.
 struct PooledClient {
-    /// The runtime that drives the connections; `None`: there was no call yet.
+    /// The runtime that drives the connections. `None`: `prepare` has built the client, and no call has used it yet.
     runtime: Option<Id>,
     client: Client,
     used_at: Instant,
 }
 
-/// Each pooled client costs memory for its TLS settings and connections. Calls from further runtimes open new
-/// connections, until one of the pooled clients was unused for `MAX_UNUSED`.
+/// The maximum number of pooled clients. Each costs memory for its TLS settings and connections. A program has one or two
+/// runtimes, so more than four point to runtimes that are created again and again. Calls from further runtimes open new
+/// connections, until one of the pooled clients has been unused for `MAX_UNUSED`.
 const MAX_POOLED: usize = 4;
-/// As long as `reqwest` keeps an idle connection by default.
+/// How long `reqwest` keeps an idle connection by default. A client that was unused for longer has no connection left.
 const MAX_UNUSED: Duration = Duration::from_secs(90);
 
 impl Clients {
-    /// Makes a client for the first runtime that calls, if there is none yet.
+    /// Builds a client for the first runtime that calls, if there is none yet.
     pub(super) fn prepare(
         &self,
         build: impl FnOnce() -> Result<Client, ConfigError>,
@@ -71,7 +72,7 @@ impl Clients {
         Ok(self.unpooled.get_or_init(|| client).clone())
     }
 
-    /// The runtime's own client, or the one that `prepare` made for the first runtime that calls.
+    /// The runtime's own client, or the client that `prepare` has built for the first runtime that calls.
     fn pooled_for(&self, runtime: Id, now: Instant) -> Option<Client> {
         let mut pooled = self.pooled();
         let own = pooled.iter().position(|client| client.runtime == Some(runtime));
@@ -88,9 +89,9 @@ impl Clients {
 
     fn pool(&self, runtime: Id, client: Client, now: Instant) -> Client {
         let mut pooled = self.pooled();
-        // Race: the client was built without the lock. Meanwhile another call of this runtime may have added
-        // its client, or calls of other runtimes may have taken the last place.
-        if let Some(first) = pooled.iter().find(|kept| kept.runtime == Some(runtime)) {
+        // Race: this call has built the client without the lock. Meanwhile another call of this runtime may have added its
+        // client, or calls of other runtimes may have taken the last place.
+        if let Some(first) = pooled.iter().find(|pooled| pooled.runtime == Some(runtime)) {
             return first.client.clone();
         }
         if pooled.len() >= MAX_POOLED
