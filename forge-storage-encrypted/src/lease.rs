@@ -6,7 +6,7 @@ use forge_core::{
     TokenId, TokenLease,
 };
 
-use crate::storage::{Inner, MAX_ATTEMPTS, lost};
+use crate::storage::{Inner, MAX_ATTEMPTS, lost_capability_error};
 
 /// A lease of the inner storage that translates between tokens and the records of the inner storage.
 pub(crate) struct Lease {
@@ -23,7 +23,7 @@ impl Lease {
     fn inner(&mut self) -> Result<&mut dyn TokenLease, StorageError> {
         match &mut self.inner {
             Some(inner) => Ok(&mut **inner),
-            None => Err(lost()),
+            None => Err(lost_capability_error()),
         }
     }
 }
@@ -63,14 +63,14 @@ impl TokenLease for Lease {
         if self.inner()?.store(&record, nothing).await? {
             return Ok(true);
         }
-        let mut present = self.storage.look(&self.key).await?;
+        let mut present = self.storage.read_record(&self.key).await?;
         for _ in 0..MAX_ATTEMPTS {
             // A record that cannot be decrypted counts as no token, so a manager that has read none replaces it.
             let expected = if present.id() == read { present.record } else { nothing };
             if self.inner()?.store(&record, expected).await? {
                 return Ok(true);
             }
-            let now = self.storage.look(&self.key).await?;
+            let now = self.storage.read_record(&self.key).await?;
             if now.record == present.record {
                 break;
             }

@@ -4,10 +4,10 @@ use forge_core::{StorageError, TokenData};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::keyring::{Keyring, Unreadable};
+use crate::keyring::{DecryptionFailure, Keyring};
 
 /// The placeholder for a refresh token. A storage keeps a record longer if there is one.
-const SOME_REFRESH_TOKEN: &str = "sealed";
+const REFRESH_TOKEN_PLACEHOLDER: &str = "sealed";
 /// The field in which issuers state the life of a refresh token in seconds. Storages read it.
 const REFRESH_TOKEN_LIFETIMES: [&str; 2] = ["refresh_expires_in", "refresh_token_expires_in"];
 
@@ -24,13 +24,18 @@ pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result
     if token.refresh_token().is_none() {
         return Ok(sealed);
     }
-    Ok(sealed.with_refresh_token(SOME_REFRESH_TOKEN).with_extra(lifetimes(token)))
+    Ok(sealed.with_refresh_token(REFRESH_TOKEN_PLACEHOLDER).with_extra(lifetimes(token)))
 }
 
 /// Opens a record. The token gets the record's times, because the storage may have translated them to its own clock.
-pub(crate) fn open(keys: &Keyring, cache_key: &str, record: &TokenData) -> Result<TokenData, Unreadable> {
+pub(crate) fn open(
+    keys: &Keyring,
+    cache_key: &str,
+    record: &TokenData,
+) -> Result<TokenData, DecryptionFailure> {
     let plain = keys.open(cache_key, record.access_token())?;
-    let token = TokenData::from_record(&*plain).map_err(|_| Unreadable("the decrypted text is no token"))?;
+    let token =
+        TokenData::from_record(&*plain).map_err(|_| DecryptionFailure("the decrypted text is no token"))?;
     Ok(with_times_of(record, token.without_times()))
 }
 

@@ -100,13 +100,13 @@ impl EncryptedTokenStorage {
 }
 
 /// The content of the inner storage under a cache key.
-pub(crate) struct Present {
+pub(crate) struct StoredRecord {
     /// The digest of the record, whatever it is.
     pub(crate) record: Option<TokenId>,
     pub(crate) token: Option<TokenData>,
 }
 
-impl Present {
+impl StoredRecord {
     pub(crate) fn id(&self) -> Option<TokenId> {
         self.token.as_ref().map(TokenData::id)
     }
@@ -122,11 +122,11 @@ impl Inner {
         Self { storage, keys, reported: Mutex::default() }
     }
 
-    pub(crate) async fn look(&self, key: &str) -> Result<Present, StorageError> {
+    pub(crate) async fn read_record(&self, key: &str) -> Result<StoredRecord, StorageError> {
         let Some(record) = self.storage.get(key).await? else {
-            return Ok(Present { record: None, token: None });
+            return Ok(StoredRecord { record: None, token: None });
         };
-        Ok(Present { record: Some(record.id()), token: self.open(key, &record) })
+        Ok(StoredRecord { record: Some(record.id()), token: self.open(key, &record) })
     }
 
     /// Decrypts the token of a record, if it can.
@@ -159,7 +159,7 @@ impl Inner {
 #[async_trait]
 impl TokenStorage for EncryptedTokenStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        Ok(self.0.look(key).await?.token)
+        Ok(self.0.read_record(key).await?.token)
     }
 
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
@@ -196,9 +196,11 @@ impl CompareAndDelete for EncryptedTokenStorage {
     /// Compares the token here and the record in the inner storage. Race: between the two another process may store the
     /// same token, encrypted again; then this looks again.
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
-        let Some(comparing) = self.0.storage.compare_and_delete() else { return Err(lost()) };
+        let Some(comparing) = self.0.storage.compare_and_delete() else {
+            return Err(lost_capability_error());
+        };
         for _ in 0..MAX_ATTEMPTS {
-            let present = self.0.look(key).await?;
+            let present = self.0.read_record(key).await?;
             let Some(record) = present.record.filter(|_| present.id() == Some(id)) else { return Ok(false) };
             if comparing.delete_if(key, record).await? {
                 return Ok(true);
@@ -216,7 +218,7 @@ impl TokenLeases for EncryptedTokenStorage {
 }
 
 /// The error if the inner storage has lost a capability that it had before.
-pub(crate) fn lost() -> StorageError {
+pub(crate) fn lost_capability_error() -> StorageError {
     StorageError::new("the inner storage cannot do this any more").with_nothing_sent()
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use forge_core::{ClockReading, CoolDown};
 
 /// How long failures in a row are counted after the last one's cool-down.
-pub(crate) const COUNT_FAILURES: Duration = Duration::from_secs(300);
+pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(300);
 
 /// The cool-downs of keys whose last fetch has failed. Bounded in number, and each is forgotten after a time.
 pub(crate) struct CoolDowns {
-    by_key: HashMap<Arc<str>, Pause>,
+    by_key: HashMap<Arc<str>, Entry>,
     /// The same keys in the order in which they are forgotten, so that finding the next one is cheap however
     /// many there are. The number makes entries of the same moment distinct.
     by_end: BTreeMap<(i64, u64), Arc<str>>,
@@ -17,7 +17,7 @@ pub(crate) struct CoolDowns {
     capacity: usize,
 }
 
-struct Pause {
+struct Entry {
     cool_down: CoolDown,
     /// In monotonic milliseconds.
     until: i64,
@@ -33,7 +33,7 @@ impl CoolDowns {
 
     /// The cool-down of a key with its remaining time, which is zero once it is over.
     pub(crate) fn get(&mut self, key: &str, now: ClockReading) -> Option<CoolDown> {
-        self.forget_until(now);
+        self.forget_ended(now);
         let pause = self.by_key.get(key)?;
         let left = u64::try_from(pause.until.saturating_sub(now.monotonic_millis())).unwrap_or(0);
         Some(pause.cool_down.with_left(Duration::from_millis(left)))
@@ -42,13 +42,13 @@ impl CoolDowns {
     /// Begins a cool-down. If there are too many, forgets the one that would end first.
     pub(crate) fn begin(&mut self, key: &str, cool_down: CoolDown, now: ClockReading) {
         self.end(key);
-        self.forget_until(now);
+        self.forget_ended(now);
         let until = now.monotonic_millis().saturating_add(millis(cool_down.left()));
-        let end = (until.saturating_add(millis(COUNT_FAILURES)), self.number);
+        let end = (until.saturating_add(millis(FAILURE_MEMORY)), self.number);
         self.number += 1;
         let key: Arc<str> = key.into();
         self.by_end.insert(end, Arc::clone(&key));
-        self.by_key.insert(key, Pause { cool_down, until, end });
+        self.by_key.insert(key, Entry { cool_down, until, end });
         if self.by_key.len() > self.capacity {
             self.forget_first();
         }
@@ -60,7 +60,7 @@ impl CoolDowns {
         }
     }
 
-    fn forget_until(&mut self, now: ClockReading) {
+    fn forget_ended(&mut self, now: ClockReading) {
         while self.by_end.first_key_value().is_some_and(|((end, _), _)| *end <= now.monotonic_millis()) {
             self.forget_first();
         }

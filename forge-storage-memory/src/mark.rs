@@ -8,7 +8,7 @@ pub(crate) const MAX_MARK_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The mark that a lease has made on the refresh token of a key. The next token that is stored removes it.
 #[derive(Default)]
-pub(crate) struct MarkOfKey(Mutex<Option<Mark>>);
+pub(crate) struct KeyMark(Mutex<Option<Mark>>);
 
 struct Mark {
     id: TokenId,
@@ -19,7 +19,7 @@ struct Mark {
     made_at: i64,
 }
 
-impl MarkOfKey {
+impl KeyMark {
     /// Marks the refresh token for this lease. Race: two leases find no mark, and both send the refresh
     /// token. So reading and setting the mark is one step under the lock.
     pub(crate) fn make(

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast it is, beside other libraries and beside what the machine can do.
+//! `cargo xtask bench`: measures `requestforge` beside other libraries and beside the limits of the machine.
 
 mod callgrind;
 mod html;
@@ -22,16 +22,16 @@ use programs::Programs;
 use report::{Message, Report};
 use suites::Suite;
 
-/// Measure: ours, other libraries and the machine's own limits, in one run.
+/// Measure requestforge, other libraries and the limits of the machine, in one run.
 ///
-/// Prints a table with each figure, what it stands beside, and whether its goal is met; writes the same as
-/// `target/bench/report.json`, and as a page with drawings to `target/bench/index.html`. A goal that is not met is
-/// no failure; a server, a peer or a suite that does not work is.
+/// The command prints a table with each figure, the figures to compare it with, and whether its goal is met. It writes
+/// the same to `target/bench/report.json`, and a page with plots to `target/bench/index.html`. The command fails if a
+/// server, a peer or a suite does not work. It does not fail if a goal is missed.
 ///
-/// The method is in ARCHITECTURE.md, section "Speed". Instructions are counted where valgrind is installed.
+/// benches/README.md describes the method. Instructions are counted if valgrind is installed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fewer rounds, and without what takes minutes: at most 3 minutes after the build
+    /// Run fewer rounds and leave the slow cases out: at most 3 minutes after the build
     #[arg(long)]
     quick: bool,
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long = "suite", value_name = "NAME")]
     suites: Vec<String>,
 
-    /// Write the report there, too
+    /// Also write the report to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
@@ -55,7 +55,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// When anything could not be measured.
+/// When a suite could not measure.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     if args.list {
         for suite in &suites::ALL {
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let start = Instant::now();
     let mut report = Report::new(machine::describe(), machine::today(), machine::commit(&workspace));
     let measured = run_suites(args, &workspace, &programs, &selected, &mut report);
-    // Also what was measured before something did not work.
+    // If a suite failed, the report still has what was measured before.
     if !report.lines.is_empty() {
         files.write(&report)?;
         say(format_args!("measured in {}", duration(start.elapsed())));
@@ -133,26 +133,27 @@ fn run_suite(
         }
         lines += 1;
     }
-    if lines == 0 { Err("it measured nothing".to_owned()) } else { Ok(()) }
+    if lines == 0 { Err("the program printed no figure".to_owned()) } else { Ok(()) }
 }
 
-/// Where the report goes.
+/// The files of the report.
 struct Files {
     reports: Vec<PathBuf>,
     page: PathBuf,
 }
 
 impl Files {
-    /// Says now what cannot be written, and takes away what would look like the report of this run.
+    /// Fails before the first suite if a file cannot be written, and removes the report of an earlier run.
     fn prepare(workspace: &Metadata, copy: Option<&Path>) -> Result<Self, String> {
         let folder = workspace.target_directory.join("bench").into_std_path_buf();
-        fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
         let (report, page) = (folder.join("report.json"), folder.join("index.html"));
         for file in [&report, &page] {
             put(file, "")?;
             fs::remove_file(file).map_err(|error| format!("cannot remove {}: {error}", file.display()))?;
         }
-        // Only emptied: it may be a link, a pipe or a device, which is not ours to take away.
+        // Emptied and not removed, because the path may be a link, a pipe or a device.
         copy.map_or(Ok(()), |copy| put(copy, ""))?;
         Ok(Self { reports: [Some(report), copy.map(Path::to_owned)].into_iter().flatten().collect(), page })
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: the checks of the repository itself, besides its tests.
+//! `cargo xtask ci`: the checks of the repository itself, apart from its tests.
 
 mod arrows;
 mod below_one;
@@ -40,17 +40,17 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// When the workspace cannot be read at all; a failed check is an exit code.
+/// When the workspace cannot be read. A failed check only changes the exit code.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let workspace = workspace::load()?;
     let facade = workspace::member(&workspace, workspace::FACADE)?;
     let root = &workspace.workspace_root;
     let before = WorkTree::read(root.as_std_path())?;
 
-    // What takes no time comes first.
+    // The fast checks come first.
     let mut fmt = cargo(root);
     fmt.args(["fmt", "--all", "--check"]);
-    // Apart from the workspace.
+    // The peers are no members of the workspace.
     let mut fmt_of_peers = cargo(root);
     fmt_of_peers.args(["fmt", "--manifest-path", "benches/peers/Cargo.toml", "--check"]);
     let mut checks = vec![

@@ -1,4 +1,4 @@
-//! Runs other programs and says which, so that each step can be repeated by hand.
+//! Runs other programs and prints their command lines, so that a reader can repeat each step.
 
 use std::env;
 use std::ffi::OsStr;
@@ -77,7 +77,7 @@ fn read_within(command: &mut Command, limit: Duration) -> Result<String, String>
     // Read while it runs, since a full pipe would hold it up.
     let (out, err) = (child.stdout.take().map(read_all), child.stderr.take().map(read_all));
     let text = |stream: Option<Receiver<String>>| {
-        // Not forever: the program's own children may hold a pipe open.
+        // A child of the program may hold the pipe open for ever, so the wait is short.
         stream.and_then(|stream| stream.recv_timeout(Duration::from_secs(1)).ok()).unwrap_or_default()
     };
     let ended = match wait_at_most(&mut child, limit) {
@@ -93,7 +93,7 @@ fn read_all(mut stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read until then is better than nothing.
+        // After an error the bytes that were read before are still of use.
         let _ = stream.read_to_end(&mut bytes);
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
@@ -133,7 +133,7 @@ pub(crate) fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-/// `None` when the time is over; the process is gone then, too.
+/// `None` after a time-out; then the process was killed.
 fn wait_at_most(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     loop {
@@ -153,7 +153,7 @@ fn succeeded(command: &Command, status: ExitStatus) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", name(command))) }
 }
 
-/// Enough to recognise the command, whose whole line stands above what it printed.
+/// The beginning of the command line, which `run` has printed in full.
 fn name(command: &Command) -> String {
     let mut words = program_and_args(command);
     if is_cargo(command) {
@@ -182,7 +182,7 @@ fn line(command: &Command) -> String {
 
 fn program_and_args(command: &Command) -> Vec<String> {
     let program = command.get_program().to_string_lossy();
-    // Which cargo it is goes without saying; of other programs the path matters.
+    // The path of cargo is the same in all lines; the paths of other programs matter.
     let program = if is_cargo(command) { "cargo".into() } else { quoted(&program) };
     let args = command.get_args().map(|arg| quoted(&arg.to_string_lossy()));
     iter::once(program).chain(args).collect()

@@ -1,4 +1,4 @@
-//! `cargo xtask`: what one does with this repository, as commands.
+//! `cargo xtask`: the commands for work on this repository.
 //!
 //! One file per command; this one only dispatches.
 
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The chores of this repository.
+/// Commands for work on this repository.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {

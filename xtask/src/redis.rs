@@ -1,4 +1,4 @@
-//! `cargo xtask redis`: finds a Redis for the tests, and says how to start servers of it.
+//! `cargo xtask redis`: finds a Redis for the tests, and tells them how to start its servers, or starts one.
 
 mod container;
 mod debian;
@@ -53,18 +53,18 @@ pub(crate) const KIND_VARIABLE: &str = "FORGE_REDIS_KIND";
 /// The option that `cargo xtask test` and `cargo xtask bench` have, too.
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Choice {
-    /// Which kind of Redis server the suites get
+    /// The kind of Redis server
     #[arg(long = "redis", value_name = "KIND", env = KIND_VARIABLE, default_value = "auto")]
     pub(crate) kind: Kind,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A container, else a process
+    /// A container, or a process if there is no container
     Auto,
-    /// A container, or none
+    /// A container only
     Container,
-    /// A process on this machine, or none
+    /// A process on this machine only
     Native,
 }
 
@@ -83,7 +83,7 @@ impl Kind {
 ///
 /// # Errors
 ///
-/// When there is none; with what was tried, and what to do.
+/// When there is no Redis. The error names each place that was tried and the remedies.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     // Standard output is for the answer alone.
     report::leave_stdout_alone();
@@ -161,7 +161,7 @@ struct Finding {
 
 impl Finding {
     fn taken(server: Server, other: Option<Server>) -> Self {
-        say(format_args!("redis: taken: {server}"));
+        say(format_args!("redis: using {server}"));
         Self { server, other }
     }
 
@@ -182,38 +182,38 @@ fn find(workspace: &Metadata, kind: Kind, run: &Run) -> Result<Finding, String> 
                 let other = native::on_path().or_else(|_| debian::unpacked_before(folder)).ok();
                 return Ok(Finding::taken(server, other));
             }
-            Err(why) => refused(&mut refusals, "no container", &why),
+            Err(why) => refused(&mut refusals, "cannot use a container", &why),
         }
     }
     if kind != Kind::Container {
         match native::on_path() {
             Ok(server) => return Ok(Finding::taken(server, None)),
-            Err(why) => refused(&mut refusals, "none on the PATH", &why),
+            Err(why) => refused(&mut refusals, "cannot use a server on the PATH", &why),
         }
         match debian::unpack(folder) {
             Ok(unpacked) => return Ok(Finding::taken(unpacked.server, None)),
-            Err(why) => refused(&mut refusals, "no packages", &why),
+            Err(why) => refused(&mut refusals, "cannot use Debian's packages", &why),
         }
     }
-    Err(format!("there is no Redis for the tests: {}. {}", refusals.join("; "), cures(kind)))
+    Err(format!("there is no Redis: {}. {}", refusals.join("; "), remedies(kind)))
 }
 
 fn refused(refusals: &mut Vec<String>, what: &str, why: &str) {
-    say(format_args!("redis: {what} ({why})"));
-    // The rest stands above.
+    say(format_args!("redis: {what}: {why}"));
+    // The line above shows the rest.
     refusals.push(format!("{what} ({})", why.lines().next().unwrap_or_default()));
 }
 
-fn cures(kind: Kind) -> &'static str {
+fn remedies(kind: Kind) -> &'static str {
     match kind {
         Kind::Auto => {
             "Start a Docker engine (for Podman, or a socket elsewhere, set DOCKER_HOST), or install \
              redis-server or valkey-server 7 or later"
         }
         Kind::Container => {
-            "Start a Docker engine (for Podman, or a socket elsewhere, set DOCKER_HOST), or take \
+            "Start a Docker engine (for Podman, or a socket elsewhere, set DOCKER_HOST), or use \
              `--redis native`"
         }
-        Kind::Native => "Install redis-server or valkey-server 7 or later, or take `--redis container`",
+        Kind::Native => "Install redis-server or valkey-server 7 or later, or use `--redis container`",
     }
 }

@@ -1,4 +1,4 @@
-//! What xtask itself prints, apart from what the programs it starts print.
+//! The output of xtask itself. The programs that it starts print theirs directly.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 static TO_STDERR: AtomicBool = AtomicBool::new(false);
 
-/// From here on, everything but an answer goes to standard error: a program reads the standard output.
+/// Sends all further lines but the answer to standard error, because a program reads the standard output.
 pub(crate) fn leave_stdout_alone() {
     TO_STDERR.store(true, Ordering::Relaxed);
 }
 
-/// Prints one line. A reader who left early (`| head`) is no reason to panic, as `println!` would.
+/// Prints one line. If the reader has left (`| head`), this does nothing, where `println!` would panic.
 pub(crate) fn say(line: impl Display) {
     let _ = if TO_STDERR.load(Ordering::Relaxed) {
         writeln!(io::stderr(), "{line}")
@@ -32,7 +32,7 @@ pub(crate) fn heading(step: usize, steps: usize, title: &str) {
     say(format_args!("\n== {step}/{steps} {title}"));
 }
 
-/// A duration as people say it: `0.4 s`, `12 s`, `3 min 12 s`.
+/// A duration in words: `0.4 s`, `12 s`, `3 min 12 s`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     if seconds >= 60 {

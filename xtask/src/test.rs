@@ -21,15 +21,15 @@ const NEED_REDIS: [&str; 2] = ["fleet", "redis"];
 
 /// Run all tests: unit tests, doctests and the integration suites.
 ///
-/// All features are on, except for the TLS stacks that exclude themselves from the default. Every
-/// stage runs, also when an earlier one failed; the last line says how it went.
+/// All features are on, except for the TLS stacks that cannot be combined with the default one. Every stage runs, even
+/// after one has failed. The last line shows the result.
 ///
-/// The suites that `--list` marks with `python` need Python 3.10 or later, python3 or what the environment
-/// variable PYTHON names, and install the packages of their servers below target/.
+/// Suites that `--list` marks with `python` need Python 3.10 or later: python3, or the program that the environment
+/// variable PYTHON names. They install the packages of their servers below target/.
 ///
-/// Those that it marks with `redis` need a Redis: a container engine, or a redis-server or valkey-server 7 or
-/// later, or Debian's packages, which are unpacked below target/.
-/// `cargo xtask redis` tells which it would be, and `--redis` chooses.
+/// Suites that `--list` marks with `redis` need a Redis: a container engine, a redis-server or valkey-server 7 or later,
+/// or Debian's packages, which the command unpacks below target/. `cargo xtask redis` shows which of them the suites
+/// would get, and `--redis` chooses.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run this suite only; may be given several times
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     redis: redis::Choice,
 
-    /// Run the soak tests too (sets `FORGE_TEST_LONG=1` for the tests)
+    /// Also run the soak tests (sets `FORGE_TEST_LONG=1` for the tests)
     #[arg(long)]
     long: bool,
 
@@ -56,7 +56,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// When no test could be started at all; a failed test is an exit code.
+/// When no test could be started. A failed test only changes the exit code.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let workspace = workspace::load()?;
     let stages = stages::all(&workspace)?;
@@ -83,12 +83,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
             }
         }
     }
-    // What a killed test has left goes before the verdict.
+    // Removes the containers that a killed test has left, before the last line.
     drop(redis);
 
     say("");
     for (name, error) in &failures {
-        // The rest stands above, with the stage.
+        // The stage above shows the rest.
         say(format_args!("{name}: {}", error.lines().next().unwrap_or_default()));
     }
     if !selection.left_out.is_empty() {
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     }
 }
 
-/// What a stage takes of the machine, for people.
+/// The programs that a stage needs, as `--list` shows them.
 fn needs(stage: &Stage) -> String {
     let python = stage.requires(&[django::FEATURE]) || stage.name == interop::SUITE;
     let redis = stage.requires(&NEED_REDIS);
@@ -122,12 +122,12 @@ fn run_stage(
 ) -> Result<(), String> {
     let mut command = cargo_test(workspace, stage);
     if long {
-        // What they measured is told, too.
+        // Also shows what the soak tests measured.
         command.env("FORGE_TEST_LONG", "1").args(["--", "--show-output"]);
     }
     let name = stage.name.as_str();
     if stage.requires(&NEED_REDIS) {
-        let leave_out = |why| format!("{why}; or leave this suite out with `--without {name}`");
+        let leave_out = |why| format!("{why}. To leave this suite out, use `--without {name}`");
         command.env(redis::VARIABLE, redis.for_suite().map_err(leave_out)?);
         // For the example `fleet`, which runs `cargo xtask redis` itself.
         command.env(redis::KIND_VARIABLE, redis.kind().name());
@@ -141,8 +141,8 @@ fn run_stage(
     run_command(&mut command)
 }
 
-/// Every stage has the whole workspace and the same features in sight, and only picks other targets:
-/// with `-p` cargo would unify features anew and build the dependencies a second time.
+/// Every stage selects the whole workspace and the same features, and only picks other targets. With `-p`, cargo would
+/// unify features anew and build the dependencies a second time.
 fn cargo_test(workspace: &Metadata, stage: &Stage) -> Command {
     let mut command = cargo(&workspace.workspace_root);
     command.args(["test", "--workspace", "--no-fail-fast"]);

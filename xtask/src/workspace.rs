@@ -1,4 +1,4 @@
-//! What cargo knows about this workspace.
+//! The packages and features of this workspace, as cargo reports them.
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
@@ -35,7 +35,7 @@ pub(crate) fn member<'a>(workspace: &'a Metadata, name: &str) -> Result<&'a Pack
         .ok_or_else(|| format!("the workspace has no member `{name}`"))
 }
 
-/// Whether the package is for others, and not only for this repository.
+/// Whether the package may be published.
 pub(crate) fn is_published(package: &Package) -> bool {
     package.publish.as_ref().is_none_or(|registries| !registries.is_empty())
 }

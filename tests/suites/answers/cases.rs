@@ -1,5 +1,7 @@
 //! The table: what a token endpoint answers, and what comes of it.
 
+mod connections;
+
 use std::time::Duration;
 
 use forge_tests::{Origin, RawReply};
@@ -9,7 +11,7 @@ use requestforge::oauth2::OAuthErrorCode;
 use super::gzip;
 use super::wire::Script;
 
-/// Stands in every answer where no error may show it.
+/// A text in every answer that no error may show.
 pub(crate) const CANARY: &str = "canary-of-the-answer";
 
 /// The good answer's token.
@@ -86,15 +88,15 @@ fn invalid(words: &'static str, cause: impl Into<String>) -> Expected {
 }
 
 fn field(cause: impl Into<String>) -> Expected {
-    invalid("the answer holds no usable token (status 200)", cause)
+    invalid("the token endpoint's response contains no usable token (status 200)", cause)
 }
 
 fn not_json() -> Expected {
-    invalid("(status 200): it is not JSON", "")
+    invalid("(status 200): the response is not JSON", "")
 }
 
 fn too_many_parts() -> Expected {
-    invalid("(status 200): the answer has too many parts", "")
+    invalid("(status 200): the response contains too many values", "")
 }
 
 fn failed(kind: Kind, words: &'static str, cause: &str) -> Expected {
@@ -102,20 +104,24 @@ fn failed(kind: Kind, words: &'static str, cause: &str) -> Expected {
 }
 
 fn too_large() -> Expected {
-    failed(Kind::InvalidResponse, "the answer is larger than 1 MiB", "")
+    failed(Kind::InvalidResponse, "the response is larger than 1 MiB", "")
 }
 
 fn cut(cause: &str) -> Expected {
-    failed(Kind::UnreadableResponse, "the token endpoint's answer cannot be read: it was cut off", cause)
+    failed(Kind::UnreadableResponse, "the token endpoint's response cannot be read: it was cut off", cause)
 }
 
 fn broken(cause: &str) -> Expected {
-    failed(Kind::UnreadableResponse, "the token endpoint's answer cannot be read: its body is broken", cause)
+    failed(
+        Kind::UnreadableResponse,
+        "the token endpoint's response cannot be read: its body is broken",
+        cause,
+    )
 }
 
 /// The bytes are not shown: they could hold what we sent.
 fn no_http() -> Expected {
-    let words = "the token endpoint's answer cannot be read: it is not valid HTTP";
+    let words = "the token endpoint's response cannot be read: it is not valid HTTP";
     failed(Kind::UnreadableResponse, words, "")
 }
 
@@ -125,11 +131,11 @@ fn head_too_large() -> Expected {
 }
 
 fn unanswered() -> Expected {
-    failed(Kind::Connect, "the token endpoint closed the connection without an answer", "")
+    failed(Kind::Connect, "the token endpoint closed the connection without a response", "")
 }
 
 fn late() -> Expected {
-    failed(Kind::Timeout, "no answer in time", "")
+    failed(Kind::Timeout, "the token endpoint did not respond in time", "")
 }
 
 /// An answer with the canary for a token, and this besides.
@@ -145,9 +151,9 @@ pub(crate) fn all(elsewhere: &Origin) -> Vec<Case> {
     cases.extend(bodies());
     cases.extend(statuses(elsewhere));
     cases.extend(sizes());
-    cases.extend(connections());
-    cases.extend(slow());
-    cases.extend(framing());
+    cases.extend(connections::connections());
+    cases.extend(connections::slow());
+    cases.extend(connections::framing());
     cases
 }
 
@@ -168,21 +174,21 @@ fn lifetimes() -> Vec<Case> {
         lifetime("expires_in null", "null", accepted(None)),
         reply("expires_in absent", token_with(""), accepted(None)),
         lifetime("expires_in of a hundred years", "3155760000", accepted(Some(3_155_760_000_000))),
-        lifetime("expires_in of a second more", "3155760001", found("a larger one")),
-        lifetime("expires_in -1", "-1", found("a negative one, or none")),
+        lifetime("expires_in of a second more", "3155760001", found("a larger number")),
+        lifetime("expires_in -1", "-1", found("a negative number, or not a number")),
         lifetime("expires_in 0", "0", found("zero")),
         lifetime("expires_in \"0\"", r#""0""#, found("zero")),
         lifetime("expires_in of a nanosecond", "0.000000001", field("field `expires_in`: ")),
-        lifetime("expires_in i64::MAX", "9223372036854775807", found("a larger one")),
-        lifetime("expires_in u64::MAX", "18446744073709551615", found("a larger one")),
-        lifetime("expires_in \"u64::MAX\"", r#""18446744073709551615""#, found("a larger one")),
-        lifetime("expires_in 1e300", "1e300", found("a larger one")),
+        lifetime("expires_in i64::MAX", "9223372036854775807", found("a larger number")),
+        lifetime("expires_in u64::MAX", "18446744073709551615", found("a larger number")),
+        lifetime("expires_in \"u64::MAX\"", r#""18446744073709551615""#, found("a larger number")),
+        lifetime("expires_in 1e300", "1e300", found("a larger number")),
         lifetime("expires_in 1e400", "1e400", not_json()),
-        lifetime("expires_in \"inf\"", r#""inf""#, found("a larger one")),
-        lifetime("expires_in \"NaN\"", r#""NaN""#, found("a negative one, or none")),
+        lifetime("expires_in \"inf\"", r#""inf""#, found("a larger number")),
+        lifetime("expires_in \"NaN\"", r#""NaN""#, found("a negative number, or not a number")),
         lifetime("expires_in NaN", "NaN", not_json()),
-        lifetime("expires_in \"soon\"", r#""soon""#, found("a string that is no number")),
-        lifetime("expires_in \"\"", r#""""#, found("a string that is no number")),
+        lifetime("expires_in \"soon\"", r#""soon""#, found("a string that is not a number")),
+        lifetime("expires_in \"\"", r#""""#, found("a string that is not a number")),
         lifetime("expires_in [60]", "[60]", found("a list")),
         lifetime("expires_in true", "true", found("a boolean")),
         lifetime("expires_in an object", r#"{"seconds":60}"#, found("an object")),
@@ -195,7 +201,8 @@ fn access_tokens() -> Vec<Case> {
         reply(name, RawReply::ok(body), field(cause))
     };
     let nothing = "field `access_token`: expected a non-empty string, found nothing";
-    let unprintable = "field `access_token`: expected printable ASCII characters only, found others";
+    let unprintable =
+        "field `access_token`: expected only printable ASCII characters, found other characters";
     vec![
         reply(
             "access_token absent",
@@ -252,7 +259,7 @@ fn other_fields() -> Vec<Case> {
         reply(
             "token_type with CR/LF",
             token_with(&format!(r#""token_type":"Bearer\r\n{CANARY}""#)),
-            field("field `token_type`: expected printable ASCII characters only, found others"),
+            field("field `token_type`: expected only printable ASCII characters, found other characters"),
         ),
         reply(
             "refresh_token a string",
@@ -274,7 +281,7 @@ fn other_fields() -> Vec<Case> {
         reply(
             "scope a list of other things",
             token_with(&format!(r#""scope":["{CANARY}",1]"#)),
-            field("field `scope`: expected a string or a list of strings, found a list of other things"),
+            field("field `scope`: expected a string or a list of strings, found a list with other values"),
         ),
         reply("keys given twice: the last counts", twice, accepted(Some(60_000))),
         reply("nested 127 deep", nested(127), accepted(None)),
@@ -310,12 +317,12 @@ fn bodies() -> Vec<Case> {
         reply(
             "a JSON list",
             RawReply::ok(format!(r#"[{{"access_token":"{CANARY}"}}]"#)),
-            field("field `(the whole answer)`: expected a JSON object, found a list"),
+            field("field `(the whole response)`: expected a JSON object, found a list"),
         ),
         reply(
             "a JSON string",
             RawReply::ok(format!(r#""{CANARY}""#)),
-            field("field `(the whole answer)`: expected a JSON object, found a string"),
+            field("field `(the whole response)`: expected a JSON object, found a string"),
         ),
         reply("null", RawReply::ok("null"), field("expected a JSON object, found null")),
         reply("a field nested 100,000 deep", deep, too_many_parts()),
@@ -329,12 +336,12 @@ fn statuses(elsewhere: &Origin) -> Vec<Case> {
     let status = |name, status, body: &str, words| {
         reply(name, RawReply::status(status).with_body(body), refused(Kind::Status, status, words, ""))
     };
-    let redirect = "(status 307): redirects of a token endpoint are not followed";
+    let redirect = "(status 307): the client does not follow redirects of a token endpoint";
     let to = |location: String| RawReply::redirect(307, location).with_body(token_body());
     vec![
         reply("201 with a token", RawReply::status(201).with_body(token_body()), accepted(None)),
         reply("204", RawReply::status(204), {
-            refused(Kind::InvalidResponse, 204, "(status 204): it is not JSON", "")
+            refused(Kind::InvalidResponse, 204, "(status 204): the response is not JSON", "")
         }),
         reply(
             "an error in a 200",
@@ -414,120 +421,6 @@ fn sizes() -> Vec<Case> {
             "an endless body of a stated length",
             endless("content-length: 9000000000000000000\r\n", vec![b'x'; 65_536]),
             too_large(),
-        ),
-    ]
-}
-
-fn connections() -> Vec<Case> {
-    let cut_after = |bytes: String| Script { head: bytes.into_bytes(), ..Script::default() };
-    let stated = |length: &str, body: &str| {
-        cut_after(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"))
-    };
-    let chunked =
-        |body: &str| cut_after(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}"));
-    let whole = token_body();
-    let framed = format!("{:x}\r\n{whole}\r\n", whole.len());
-    vec![
-        script("cut before the head", cut_after(String::new()), unanswered()),
-        script("cut in the status line", cut_after("HTTP/1.1 2".to_owned()), unanswered()),
-        script("cut in the head", cut_after(format!("HTTP/1.1 200 OK\r\nx: {CANARY}\r\n")), unanswered()),
-        // The body is a whole token all the same: nothing says that it is all.
-        script("cut in the body", stated("1000", &whole), cut("end of file before message length reached")),
-        script(
-            "cut in a body of 9 EB",
-            stated("9000000000000000000", &whole),
-            cut("end of file before message length reached"),
-        ),
-        script("a body longer than any", stated("18446744073709551614", &whole), head_too_large()),
-        script("cut in the chunks", chunked(&framed), cut("unexpected EOF during chunk size line")),
-        script(
-            "cut in a chunk",
-            chunked(&framed[..framed.len() / 2]),
-            cut("end of file before message length reached"),
-        ),
-        script(
-            "cut after a whole body without a length",
-            cut_after(format!("HTTP/1.0 200 OK\r\n\r\n{whole}")),
-            accepted(None),
-        ),
-        script(
-            "cut in a body without a length",
-            cut_after(format!("HTTP/1.0 200 OK\r\n\r\n{}", &whole[..whole.len() - 1])),
-            not_json(),
-        ),
-    ]
-}
-
-/// Bytes far apart never add up to patience: the time-out is for the call as a whole.
-fn slow() -> Vec<Case> {
-    let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
-    let drops = |head: &str, pause| Script {
-        head: head.as_bytes().to_vec(),
-        again: vec![b' '],
-        pause: Some(Duration::from_millis(pause)),
-    };
-    vec![
-        script("one byte a second", drops(head, 1000), late())
-            .http(Http::Timeout(Duration::from_millis(1500))),
-        script("a hundred bytes a second", drops(head, 10), late())
-            .http(Http::Timeout(Duration::from_millis(1500))),
-        script(
-            "endless interim answers",
-            Script {
-                head: Vec::new(),
-                again: format!("HTTP/1.1 103 Early Hints\r\nx: {CANARY}\r\n\r\n").into_bytes(),
-                pause: Some(Duration::from_millis(1)),
-            },
-            late(),
-        )
-        .http(Http::Timeout(Duration::from_millis(500))),
-    ]
-}
-
-fn framing() -> Vec<Case> {
-    let raw =
-        |head: &str| Script { head: format!("{head}\r\n{}", token_body()).into_bytes(), ..Script::default() };
-    let many = format!("x: {CANARY}\r\n").repeat(200);
-    vec![
-        reply(
-            "a header of 1 MiB",
-            RawReply::ok(token_body()).with_header("x", CANARY.repeat(1024 * 1024 / CANARY.len())),
-            head_too_large(),
-        ),
-        script("200 headers", raw(&format!("HTTP/1.1 200 OK\r\n{many}")), head_too_large()),
-        script(
-            "an endless head",
-            Script {
-                head: b"HTTP/1.1 200 OK\r\nx: ".to_vec(),
-                again: CANARY.repeat(1000).into_bytes(),
-                pause: None,
-            },
-            head_too_large(),
-        ),
-        script("not HTTP", raw(&format!("{CANARY}\r\n\r\n")), no_http()),
-        script("a status that is none", raw("HTTP/1.1 canary OK\r\n"), no_http()),
-        script("a length that is none", raw("HTTP/1.1 200 OK\r\ncontent-length: canary\r\n"), no_http()),
-        script(
-            "two lengths",
-            raw("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n"),
-            no_http(),
-        ),
-        script(
-            "chunks that are none",
-            raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"),
-            broken("Invalid chunk size line"),
-        ),
-        script(
-            "a chunk longer than numbers are",
-            Script {
-                head: format!(
-                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}",
-                    token_body()
-                )
-                .into_bytes(),
-                ..Script::default()
-            },
-            broken("invalid chunk size: overflow"),
         ),
     ]
 }

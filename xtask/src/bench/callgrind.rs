@@ -38,7 +38,7 @@ pub(crate) fn line(
     Ok(judged(count, &ours, anchor.as_ref(), bare))
 }
 
-/// What one costs.
+/// The cost of one operation.
 #[derive(Debug, PartialEq)]
 struct Cost {
     instructions: f64,
@@ -72,7 +72,7 @@ impl Cost {
         let more = |event| Ok::<_, String>(many.1.of(event)?.saturating_sub(few.1.of(event)?));
         let instructions = more("Ir")?;
         if times == 0 || instructions == 0 {
-            return Err(format!("nothing to be counted: {few:?}, {many:?}"));
+            return Err(format!("callgrind cannot compare runs of the same length: {few:?}, {many:?}"));
         }
         #[allow(clippy::cast_precision_loss)] // far below 2^52
         let per_one = |counted: u64| counted as f64 / times as f64;
@@ -99,16 +99,16 @@ fn counted(
         command.args(["--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=1048576,8,64"]);
     }
     command.arg(programs.file(program)).args(["count", case, &times.to_string()]);
-    // How long glibc looks for memory depends on where pieces happen to lie, which is no difference between
-    // two cases: let it have all small ones at hand.
+    // The time that glibc needs to find memory depends on the layout of the heap, which would look like a difference
+    // between two cases. So glibc caches all small pieces.
     command.env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=60000");
     capture_within(&mut command, Duration::from_secs(300))?;
     let text = fs::read_to_string(&file).map_err(cannot)?;
     fs::remove_file(&file).map_err(cannot)?;
-    Counted::read(&text).ok_or_else(|| format!("callgrind counted nothing of `{case}`"))
+    Counted::read(&text).ok_or_else(|| format!("callgrind printed no totals for `{case}`"))
 }
 
-/// What callgrind's file says of the whole run, by event.
+/// The totals of the whole run in callgrind's file, by event.
 #[derive(Debug)]
 struct Counted(Vec<(String, u64)>);
 

@@ -1,4 +1,4 @@
-//! What the bench programs say, and the report of it all.
+//! The messages of the bench programs, and the report of all of them.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub(crate) struct Report {
     pub(crate) plots: Vec<Plot>,
 }
 
-/// One figure, what it stands beside, and whether its goal is met.
+/// One figure, the figures to compare it with, and whether its goal is met.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Line {
     pub(crate) suite: String,
@@ -47,7 +47,7 @@ pub(crate) struct Count {
     pub(crate) name: String,
     pub(crate) case: String,
     pub(crate) against: Option<String>,
-    /// How often the case is done in the two runs whose difference counts.
+    /// The number of operations in each of the two runs whose difference counts.
     pub(crate) times: (u64, u64),
     pub(crate) at_most: Option<f64>,
     pub(crate) ratio_at_most: Option<f64>,
@@ -92,7 +92,7 @@ impl Report {
 }
 
 impl Line {
-    /// How it went, in a word or two; empty where there is no goal.
+    /// The verdict in a word or two; empty if there is no goal.
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.met, self.figure, &self.note) {
             (Some(true), ..) => "met",
@@ -179,7 +179,7 @@ impl Message {
                 misses: count["misses"].as_bool().unwrap_or(false),
             }));
         }
-        Err(format!("it printed what is no message: `{text}`"))
+        Err(format!("the program printed `{text}`, which is no message"))
     }
 }
 

@@ -1,40 +1,40 @@
 //! Which suites there are, and which of them a command line selects.
 
-/// What a suite is part of.
+/// The program that a suite is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// Ours alone: a member of the workspace.
+    /// Measures `requestforge` alone; a member of the workspace.
     Ours,
-    /// Ours beside others: a crate outside the workspace.
+    /// Measures `requestforge` beside other libraries; a crate outside the workspace.
     Peers,
 }
 
 /// One run of a bench program.
 #[derive(Debug)]
 pub(crate) struct Suite {
-    /// What `--suite` calls it, and the program, too.
+    /// The name for `--suite` and for the program.
     pub(crate) name: &'static str,
-    /// One line on what it measures.
+    /// One line about the subject of the suite.
     pub(crate) about: &'static str,
     pub(crate) program: Program,
     pub(crate) needs_redis: bool,
 }
 
-/// All of them, in the order of the table.
+/// All suites, in the order of the table.
 pub(crate) const ALL: [Suite; 13] = [
-    peers("hit", "a token that is at hand").with_redis(),
-    peers("two_threads", "the same, by two threads at once"),
-    peers("header", "the ready header value"),
-    peers("cold_start", "a crowd, and no token yet"),
-    peers("dropped", "the first caller goes away"),
+    peers("hit", "a call that finds a valid token in the cache").with_redis(),
+    peers("two_threads", "such calls by two threads at once"),
+    peers("header", "the header value of the cached token"),
+    peers("cold_start", "many callers before the first token"),
+    peers("dropped", "the first caller gives up"),
     peers("failing", "a token endpoint that is down"),
-    peers("rotation", "tokens that are replaced under load"),
-    ours("storm401", "a token that is revoked under load"),
+    peers("rotation", "renewals under load"),
+    ours("storm401", "a token revoked under load"),
     ours("client", "requests through the client"),
     ours("redis", "round trips to Redis").with_redis(),
     ours("fleet", "many processes, one token").with_redis(),
     ours("tokens_held", "many tokens in memory"),
-    ours("build", "a user's first build"),
+    ours("build", "the first build of a user's program"),
 ];
 
 const fn peers(name: &'static str, about: &'static str) -> Suite {
@@ -51,7 +51,7 @@ impl Suite {
     }
 }
 
-/// The named ones, or all where none is named, in the usual order.
+/// The suites with these names, or all if none is named, in the usual order.
 ///
 /// # Errors
 ///

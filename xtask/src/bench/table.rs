@@ -59,7 +59,7 @@ pub(crate) fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// How many lines went how.
+/// The number of lines with each verdict.
 pub(crate) fn verdict(lines: &[Line]) -> String {
     let with_goal: Vec<&Line> = lines.iter().filter(|line| !line.goal.is_empty()).collect();
     let number_of = |verdict: &str| with_goal.iter().filter(|line| line.verdict() == verdict).count();

@@ -1,11 +1,11 @@
-//! The arrows of the house: which of our crates may depend on which.
+//! The arrows between our crates: each may depend on some of the others.
 
 use cargo_metadata::{DependencyKind, Metadata};
 
-/// Who may normally depend on whom. A crate that is not here may depend on none of ours.
+/// The normal dependencies that each crate may have. A crate that is not listed may depend on none of ours.
 ///
-/// Development dependencies are free, since nobody who uses a crate sees them; except for xtask, which
-/// has to build when nothing else does.
+/// Development dependencies are free, since the users of a crate do not build them. xtask may have none: it has to build
+/// when no other crate does.
 const ALLOWED: [(&str, &[&str]); 8] = [
     (
         "requestforge",
@@ -31,20 +31,20 @@ const ALLOWED: [(&str, &[&str]); 8] = [
 
 /// These may depend on all that they test, measure or show.
 const FREE: [&str; 3] = ["forge-benches", "forge-examples", "forge-tests"];
-/// Depends on none of ours in any way.
+/// May not depend on ours in any way.
 const APART: &str = "xtask";
 
-/// Fails when a member depends on another in a way that the house does not allow.
+/// Fails when a member depends on another and [`ALLOWED`] does not list it.
 ///
 /// # Errors
 ///
-/// All arrows that should not be, one per line.
+/// With each dependency that is not allowed, one per line.
 pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
     let members = workspace.workspace_packages();
     let mut wrong = Vec::new();
     for package in &members {
         for dependency in &package.dependencies {
-            // Ours come from a path; a stranger on a registry may have the same name.
+            // Our crates come from a path; a crate of a registry may have the same name.
             let ours = members.iter().any(|member| member.name == dependency.name);
             if ours && dependency.source.is_none() {
                 wrong.extend(violation(&package.name, &dependency.name, dependency.kind));
@@ -56,7 +56,7 @@ pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n   ")) }
 }
 
-/// What is wrong with the arrow, if anything is.
+/// The offence of a dependency, or `None` if it is allowed.
 fn violation(from: &str, to: &str, kind: DependencyKind) -> Option<String> {
     let allowed = ALLOWED.iter().find(|(name, _)| *name == from).map_or(&[][..], |(_, to)| *to);
     let fine = match kind {
@@ -66,7 +66,7 @@ fn violation(from: &str, to: &str, kind: DependencyKind) -> Option<String> {
         _ => allowed.contains(&to),
     };
     let may = if allowed.is_empty() { "none of ours".into() } else { allowed.join(", ") };
-    (!fine).then(|| format!("{from} → {to} ({kind} dependency) is not an arrow of the house: {from} → {may}"))
+    (!fine).then(|| format!("{from} → {to} ({kind} dependency) is not allowed; allowed: {from} → {may}"))
 }
 
 #[cfg(test)]
@@ -112,7 +112,7 @@ mod tests {
             assert!(violation(from, to, Build).is_some(), "{from} → {to}");
         }
         let text = violation("forge-client", "forge-token", Normal);
-        let expected = "forge-client → forge-token (normal dependency) is not an arrow of the house: \
+        let expected = "forge-client → forge-token (normal dependency) is not allowed; allowed: \
                         forge-client → forge-core";
         assert_eq!(text.as_deref(), Some(expected));
     }

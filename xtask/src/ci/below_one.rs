@@ -1,4 +1,4 @@
-//! Dependencies of the core below 1.0, which ARCHITECTURE.md has to account for.
+//! Dependencies of the core below 1.0. ARCHITECTURE.md has to give the reason for each.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,13 @@ use cargo_metadata::{DependencyKind, Metadata, Package};
 
 use crate::workspace;
 
-/// What everybody's API shows types of.
+/// The crate whose dependencies matter: all our APIs show its types.
 const CORE: &str = "forge-core";
 const PAGE: &str = "ARCHITECTURE.md";
 const HEADING: &str = "## Dependencies below 1.0";
 
-/// Fails when the table of dependencies below 1.0 does not name those that the core has. Whether one is shown
-/// in the API nobody checks; a new one has to be thought about.
+/// Fails when the table of dependencies below 1.0 does not name those that the core has. The check does not look for
+/// them in the API; it only makes the author of a new one write down the reason.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
 
 fn below_one(package: &Package) -> BTreeSet<String> {
     let normal = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
-    // Ours come from a path, and are what this is about.
+    // Our own crates come from a path and do not count.
     let strangers = normal.filter(|dependency| dependency.source.is_some());
     let below = strangers.filter(|dependency| dependency.req.comparators.iter().any(|part| part.major == 0));
     below.map(|dependency| dependency.name.clone()).collect()
@@ -48,8 +48,12 @@ fn compare(have: &BTreeSet<String>, listed: &BTreeSet<String>) -> Result<(), Str
     match (unlisted.as_str(), gone.as_str()) {
         ("", "") => Ok(()),
         (unlisted, "") => Err(format!("`{HEADING}` in {PAGE} does not name: {unlisted}")),
-        ("", gone) => Err(format!("`{HEADING}` in {PAGE} names what {CORE} does not have: {gone}")),
-        (unlisted, gone) => Err(format!("`{HEADING}` in {PAGE} does not name {unlisted}, but {gone}")),
+        ("", gone) => {
+            Err(format!("`{HEADING}` in {PAGE} names dependencies that {CORE} does not have: {gone}"))
+        }
+        (unlisted, gone) => Err(format!(
+            "`{HEADING}` in {PAGE} does not name {unlisted}, and names {gone}, which {CORE} does not have"
+        )),
     }
 }
 

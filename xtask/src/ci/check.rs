@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crate::command;
 use crate::report::{duration, heading, say};
 
-/// How a check went.
+/// The outcome of a check.
 pub(crate) enum Outcome {
-    /// What it looks at is in order.
+    /// The check found no offence.
     Passed,
-    /// What is not in order.
+    /// The offences.
     Failed(String),
-    /// Why it could not be done on this machine.
+    /// The reason why this machine cannot run the check.
     NotChecked(String),
 }
 
@@ -22,7 +22,7 @@ impl From<Result<(), String>> for Outcome {
     }
 }
 
-/// One thing that `cargo xtask ci` looks at.
+/// One check of `cargo xtask ci`.
 pub(crate) struct Check<'a> {
     name: String,
     run: Box<dyn FnOnce() -> Outcome + 'a>,
@@ -34,7 +34,7 @@ impl<'a> Check<'a> {
         Self { name: name.into(), run: Box::new(|| run().into()) }
     }
 
-    /// A check that is the success of a program.
+    /// A check that passes if a program succeeds.
     pub(crate) fn command(name: impl Into<String>, mut command: Command) -> Self {
         Self::new(name, move || command::run(&mut command))
     }
@@ -61,7 +61,7 @@ struct Row {
     time: Duration,
 }
 
-/// Runs all checks, also after a failed one, and prints the table and the verdict.
+/// Runs all checks, even after one has failed, and prints the table and the verdict.
 pub(crate) fn run_all(checks: Vec<Check<'_>>) -> ExitCode {
     let start = Instant::now();
     let count = checks.len();
@@ -102,7 +102,7 @@ fn failed(rows: &[Row]) -> Vec<&str> {
     failed.map(|row| row.name.as_str()).collect()
 }
 
-/// The last line.
+/// The last line of the output.
 fn verdict(rows: &[Row], time: Duration) -> String {
     let failed = failed(rows);
     if !failed.is_empty() {

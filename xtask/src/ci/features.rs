@@ -1,4 +1,4 @@
-//! Clippy and rustdoc on the feature sets that matter.
+//! Clippy and rustdoc on the sets of features that users choose.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -14,8 +14,8 @@ const NATIVE_TLS: &str = "native-tls";
 
 /// Clippy on the workspace, on each feature of the facade alone, and on each member alone.
 ///
-/// The sets with few features look at the library only: tests and examples bring development
-/// dependencies, which would switch on features that the library then has for nothing.
+/// Sets with few features check the library only. Tests and examples bring development dependencies, which would switch
+/// on features that the library lacks.
 pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check<'a>> {
     let clippy = |name: &str, args: &[&str]| {
         let mut command = cargo(&workspace.workspace_root);
@@ -41,7 +41,7 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
         });
     }
 
-    // Together, members lend each other features of their common dependencies; alone they cannot.
+    // Cargo unifies the features of common dependencies when it builds members together, and hides that one is missing.
     for member in workspace.workspace_packages().into_iter().filter(|member| member.name != FACADE) {
         let name = member.name.as_str();
         checks.push(check(clippy(name, &["-p", name, "--all-targets"])));
@@ -53,10 +53,10 @@ pub(crate) fn clippy<'a>(workspace: &'a Metadata, facade: &Package) -> Vec<Check
     checks
 }
 
-/// Clippy on each two features of the facade that have a say in the same crate, and nothing else. Where two have
-/// none in common, each is looked at alone already: the facade itself asks for one feature at a time.
+/// Clippy on each two features of the facade that affect the same crate. Two features that affect different crates need
+/// no check together: [`clippy`] checks each alone.
 pub(crate) fn pairs<'a>(workspace: &'a Metadata, facade: &Package) -> [Check<'a>; 2] {
-    // The default set and `full` are looked at as such.
+    // Other checks cover the default set and `full`.
     let names = facade.features.keys().filter(|name| !["default", "full"].contains(&name.as_str()));
     let all = each_two(&names.map(String::as_str).collect::<Vec<_>>(), |one, two| {
         !crates(&facade.features, one).is_disjoint(&crates(&facade.features, two))
@@ -80,7 +80,7 @@ fn each_two(features: &[&str], meet: impl Fn(&str, &str) -> bool) -> Vec<String>
     pairs
 }
 
-/// The crates in which a feature has a say: those that it adds, and those whose features it turns on.
+/// The crates that a feature affects: those that it adds, and those whose features it turns on.
 fn crates<'f>(features: &'f BTreeMap<String, Vec<String>>, name: &str) -> BTreeSet<&'f str> {
     let mut crates = BTreeSet::new();
     for value in features.get(name).into_iter().flatten() {
@@ -95,7 +95,7 @@ fn crates<'f>(features: &'f BTreeMap<String, Vec<String>>, name: &str) -> BTreeS
     crates
 }
 
-/// Looks at all of these sets, also after one that failed.
+/// Checks all of these sets, even after one has failed.
 fn check_all(workspace: &Metadata, sets: &[String]) -> Result<(), String> {
     let fails = |set: &&String| {
         let mut command = cargo(&workspace.workspace_root);
@@ -115,9 +115,9 @@ fn check_all(workspace: &Metadata, sets: &[String]) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(failed.join(" and ")) }
 }
 
-/// What TLS to Redis does in a program that has only the crypto library that our feature brings, or none.
+/// Tests TLS to Redis with the one crypto library that our feature brings, and with none.
 ///
-/// The suite `redis_tls` does the same where there are two; there the members lend each other the second one.
+/// The suite `redis_tls` tests it with two: there cargo unifies the features of the members.
 pub(crate) fn redis_tls_alone(workspace: &Metadata) -> [Check<'static>; 2] {
     ["rustls", "rustls-no-provider"].map(|feature| {
         let mut command = cargo(&workspace.workspace_root);
@@ -135,7 +135,7 @@ pub(crate) fn rustdoc(workspace: &Metadata) -> Check<'static> {
 }
 
 fn with_openssl(check: impl FnOnce() -> Result<(), String>) -> Outcome {
-    // On these two the system brings a TLS stack of its own.
+    // These two systems have a TLS stack of their own.
     let needs_openssl = !cfg!(any(target_os = "macos", windows));
     let by_hand = env::var_os("OPENSSL_DIR").is_some();
     let by_pkg_config = || capture(Command::new("pkg-config").args(["--exists", "openssl"])).is_ok();

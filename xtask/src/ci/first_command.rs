@@ -6,7 +6,7 @@ use crate::command::{capture, cargo};
 use crate::report::say;
 use crate::workspace::FACADE;
 
-/// How many times the crates of the default build the first command may build, in tenths.
+/// The highest ratio of the crates that the first command builds to those of the default build, in tenths.
 const MAX_RATIO_IN_TENTHS: usize = 13;
 
 /// Fails when the examples of the facade need too many crates besides those of its default build. Cargo builds all

@@ -1,4 +1,4 @@
-//! Who does not ask for Redis does not compile it.
+//! A program that does not ask for Redis does not compile `redis`.
 
 use cargo_metadata::{Metadata, Package};
 
@@ -10,14 +10,14 @@ use crate::workspace::FACADE;
 ///
 /// # Errors
 ///
-/// With the ways that lead to `redis`.
+/// With the dependencies that lead to `redis`.
 pub(crate) fn check(workspace: &Metadata, facade: &Package) -> Result<(), String> {
     let features = unrelated(facade.features.keys().map(String::as_str));
     say(format_args!("features: {features}"));
     let tree = |more: &[&str]| {
         let mut command = cargo(&workspace.workspace_root);
         command.args(["tree", "-e", "normal", "-p", FACADE, "--no-default-features"]);
-        // `all`: what another platform compiles counts as well.
+        // `all`: the dependencies of other platforms count as well.
         command.args(["--features", &features, "--target", "all"]).args(more);
         capture(&mut command)
     };
@@ -28,8 +28,8 @@ pub(crate) fn check(workspace: &Metadata, facade: &Package) -> Result<(), String
     Err(format!("`redis` is compiled with the features {features}:\n{ways}"))
 }
 
-/// The features that do not ask for Redis, by what they say of themselves: following them to what they
-/// switch on would excuse the very mistake that this check is for.
+/// The features whose names do not ask for Redis. The check must not follow them to the features that they switch on:
+/// that would excuse the mistake that it looks for.
 fn unrelated<'a>(features: impl Iterator<Item = &'a str>) -> String {
     let unrelated = |feature: &&str| !matches!(*feature, "default" | "full") && !feature.contains("redis");
     features.filter(unrelated).collect::<Vec<_>>().join(",")

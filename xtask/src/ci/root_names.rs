@@ -6,7 +6,7 @@ use crate::ci::files;
 use crate::ci::use_tree::leaves;
 use crate::report::say;
 
-/// What a user's first hour needs, and what the documents name.
+/// The names of the two Python documents, and those that a user needs in the first hour.
 const MAX_NAMES: usize = 55;
 const ROOT: &str = "src/lib.rs";
 

@@ -1,4 +1,4 @@
-//! `rust-version` says what our dependencies need: not less, and not more either.
+//! `rust-version` is exactly the version that our dependencies need.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,11 @@ use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Packag
 
 use crate::workspace::{self, FACADE};
 
-/// Fails when the members' `rust-version` is not the highest of what they depend on.
+/// Fails when the members' `rust-version` is not the highest of their dependencies'.
 ///
 /// # Errors
 ///
-/// With the crate that asks for more, or that asks for most.
+/// With the crates that need the highest version.
 pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
     let stated = workspace::member(workspace, FACADE)?
         .rust_version
@@ -24,15 +24,15 @@ pub(crate) fn check(workspace: &Metadata) -> Result<(), String> {
     }
     let resolved = MetadataCommand::new()
         .manifest_path(workspace.workspace_root.join("Cargo.toml"))
-        // It resolves, it compiles nothing, so all TLS stacks can be in.
+        // cargo only resolves and compiles nothing, so all TLS stacks can be on.
         .features(CargoOpt::AllFeatures)
         .exec()
         .map_err(|error| error.to_string())?;
     judge(&stated, &dependencies(&resolved))
 }
 
-/// What someone compiles who uses a published crate, and what it asks for. Build dependencies belong to
-/// it, development dependencies do not.
+/// The crates that a user of a published crate compiles, and the version that each needs. Build dependencies count,
+/// development dependencies do not.
 fn dependencies(resolved: &Metadata) -> Vec<(String, Version)> {
     let nodes = resolved.resolve.as_ref().map(|resolve| resolve.nodes.as_slice()).unwrap_or_default();
     let nodes: HashMap<&PackageId, _> = nodes.iter().map(|node| (&node.id, node)).collect();
@@ -74,14 +74,14 @@ fn judge(stated: &Version, dependencies: &[(String, Version)]) -> Result<(), Str
         .map(|(name, _)| name.as_str())
         .collect();
     Err(format!(
-        "rust-version is {}, and the highest that our dependencies ask for is {}, by {}",
+        "rust-version is {}, and the highest that our dependencies need is {}, by {}",
         short(stated),
         short(highest),
         by.join(", "),
     ))
 }
 
-/// As manifests write it: a patch level of 0 is left out.
+/// The version as manifests write it, without a patch level of 0.
 fn short(version: &Version) -> String {
     let text = version.to_string();
     text.strip_suffix(".0").map(ToOwned::to_owned).unwrap_or(text)
@@ -106,13 +106,14 @@ mod tests {
     #[test]
     fn whoever_asks_for_more_is_named() {
         let expected =
-            "rust-version is 1.9, and the highest that our dependencies ask for is 1.88.1, by b 2.0.0";
+            "rust-version is 1.9, and the highest that our dependencies need is 1.88.1, by b 2.0.0";
         assert_eq!(judged("1.9.0", &[("a 1.0.0", "1.10.0"), ("b 2.0.0", "1.88.1")]), Err(expected.into()));
     }
 
     #[test]
     fn more_than_needed_is_wrong_too() {
-        let expected = "rust-version is 1.90, and the highest that our dependencies ask for is 1.88, by a 1.0.0, b 2.0.0";
+        let expected =
+            "rust-version is 1.90, and the highest that our dependencies need is 1.88, by a 1.0.0, b 2.0.0";
         assert_eq!(judged("1.90.0", &[("a 1.0.0", "1.88.0"), ("b 2.0.0", "1.88.0")]), Err(expected.into()));
     }
 }

@@ -47,7 +47,7 @@ impl WorkTree {
     }
 }
 
-/// What a file holds; of a link, the path that it leads to.
+/// The content of a file; of a link, its target.
 fn content(path: &Path) -> std::io::Result<Vec<u8>> {
     if path.is_symlink() {
         return Ok(std::fs::read_link(path)?.into_os_string().into_encoded_bytes());

@@ -11,16 +11,16 @@ use crate::report::say;
 /// The official image.
 const REPOSITORY: &str = "redis";
 const TAG: &str = "7.4.6";
-/// Ours, where no registry can be reached.
+/// The image that we make if no registry can be reached.
 const OWN_REPOSITORY: &str = "requestforge-redis";
 
 const PORT: &str = "6379/tcp";
-/// A container is up within a second or so.
-const UP: Duration = Duration::from_secs(20);
+/// A container answers within about a second.
+const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// What all containers of the tests carry; the value is the id of the run.
+/// The label of all containers of the tests. Its value is the id of the run.
 pub(crate) const LABEL: &str = "requestforge.run";
-/// No run takes that long: whoever started older ones has died.
+/// No run takes that long. The program that started an older container has died.
 const STALE: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// An image that works on an engine that answers.
@@ -63,18 +63,18 @@ fn image(engine: &Engine, folder: &Path) -> Result<String, String> {
     if let Some(own) = own_image(engine)? {
         return Ok(own);
     }
-    say(format_args!("redis: the engine has no image {official}; pulling it, for two minutes at most"));
+    say(format_args!("redis: pulling the image {official}, for at most two minutes"));
     let Err(why) = engine.pull(REPOSITORY, TAG) else { return Ok(official) };
-    say(format_args!("redis: not pulled: {why}"));
+    say(format_args!("redis: the engine did not pull the image: {why}"));
     say("redis: making an image of Debian's packages instead");
-    let unpacked = debian::unpack(folder).map_err(|own| format!("{why}; and none can be made: {own}"))?;
+    let unpacked = debian::unpack(folder).map_err(|own| format!("{why}; and no image can be made: {own}"))?;
     let tar = unpacked.tar(folder)?;
     let tag = unpacked.tag();
     let imported = engine.import(&tar, OWN_REPOSITORY, &tag);
     // The image has it all.
     let _ = std::fs::remove_file(&tar);
-    imported.map_err(|why| format!("the engine does not import an image: {why}"))?;
-    own_image(engine)?.ok_or_else(|| "the image that was made has gone".into())
+    imported.map_err(|why| format!("the engine did not import an image: {why}"))?;
+    own_image(engine)?.ok_or_else(|| "the new image has disappeared".into())
 }
 
 /// The latest of our images that was made the way we make them now.
@@ -101,8 +101,8 @@ pub(crate) fn start(image: &str, label: &(String, String), run: &Run) -> Result<
     Ok(port)
 }
 
-/// Starts a container once and returns the version of the Redis in it. An engine may be there and not
-/// be able to start containers, or have them on a loopback interface that is not ours.
+/// Starts a container once and returns the version of the Redis in it. An engine may answer and still be unable to start
+/// containers, or may publish their ports on the loopback interface of another machine.
 fn tried(engine: &Engine, image: &str, label: &(String, String)) -> Result<String, String> {
     let id = create(engine, image, label)?;
     let answered = answering(engine, &id);
@@ -121,14 +121,14 @@ fn create(engine: &Engine, image: &str, label: &(String, String)) -> Result<Stri
 /// Starts a container and returns its port and its version when it answers.
 fn answering(engine: &Engine, id: &str) -> Result<(u16, String), String> {
     let port = engine.start(id, PORT)?;
-    Ok((port, ping::version(port, UP, || false)?))
+    Ok((port, ping::version(port, START_LIMIT, || false)?))
 }
 
-/// Removes what runs left that were killed together with those who clean up after them.
+/// Removes the containers of earlier runs that were killed together with their finder.
 fn remove_stale(engine: &Engine) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let limit = now.saturating_sub(STALE).as_secs();
-    // Only a courtesy: what goes wrong here goes wrong again, and with a better message, below.
+    // Errors are ignored: the same request fails again below, with a better message.
     for container in engine.containers(LABEL).unwrap_or_default() {
         if container.created < limit {
             say(format_args!("redis: removing the container {:.12}, left by an earlier run", container.id));

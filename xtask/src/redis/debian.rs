@@ -1,5 +1,5 @@
 //! Redis out of Debian's packages, unpacked below target/ with all it needs, the C library included.
-//! Nothing is installed and nobody has to be root; apt checks what it downloads.
+//! This installs nothing and needs no root; apt checks the packages that it downloads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -12,15 +12,15 @@ use crate::redis::native;
 use crate::redis::server::Server;
 use crate::report::say;
 
-/// Stands in front of the tags of our images and in the names of folders. To be changed with what is in
-/// there, so that what an older xtask has made is not taken.
+/// The prefix of our images' tags and of the folders. Change it together with their contents, so that xtask does not use
+/// what an older xtask has made.
 pub(crate) const RECIPE: &str = "r1-";
 
 const PACKAGES: [&str; 2] = ["redis-server", "redis-tools"];
 
-/// Some seconds, usually. A slow mirror may need more, a dead one shall not hold up the tests.
+/// A download usually takes some seconds. A slow mirror may need more; a dead one must not hold up the tests.
 const DOWNLOAD: Duration = Duration::from_secs(120);
-/// For what only this machine has to do.
+/// For work without the network.
 const LOCAL: Duration = Duration::from_secs(60);
 
 /// The packages' files, from which both processes and containers can be started.
@@ -50,13 +50,13 @@ pub(crate) fn unpack(folder: &Path) -> Result<Unpacked, String> {
     let made = make(&work, &folder.join("apt"));
     let moved = made.and_then(|()| {
         let unpacked = work.join("root");
-        // What is there is not usable, or else it would have been taken.
+        // An existing folder is not usable; otherwise the search would have ended with it.
         let _ = fs::remove_dir_all(&root);
         fs::rename(&unpacked, &root).map_err(|error| cannot("create", &root, &error))
     });
     let _ = fs::remove_dir_all(&work);
     match (Unpacked::at(&root), moved) {
-        // Whoever was faster has done as well.
+        // Race: another xtask may have put its folder there first, which is as good as ours.
         (Ok(unpacked), _) => Ok(unpacked),
         (Err(_), Err(why)) | (Err(why), Ok(())) => Err(why),
     }
@@ -76,7 +76,9 @@ impl Unpacked {
         let list = root.join(LIST);
         let packages = fs::read_to_string(&list).map_err(|error| cannot("read", &list, &error))?;
         let server = native::checked(command(root)?)?;
-        let Server::Native { version, .. } = &server else { return Err("it is no program".into()) };
+        let Server::Native { version, .. } = &server else {
+            return Err("the server is not a process".into());
+        };
         Ok(Self { root: root.to_owned(), packages, version: version.clone(), server })
     }
 
@@ -121,7 +123,7 @@ fn make(work: &Path, own: &Path) -> Result<(), String> {
     let mut names = BTreeSet::new();
     for file in fs::read_dir(&debs).map_err(|error| cannot("read", &debs, &error))? {
         let file = file.map_err(|error| cannot("read", &debs, &error))?;
-        // What an attempt left that failed has another ending.
+        // A failed attempt leaves files with other endings.
         if file.path().extension().is_none_or(|ending| ending != "deb") {
             continue;
         }
@@ -132,7 +134,7 @@ fn make(work: &Path, own: &Path) -> Result<(), String> {
     }
     link_merged_folders(&root)?;
     native::checked(command(&root)?).map_err(|why| format!("Debian's redis-server: {why}"))?;
-    // Last, so that what was interrupted is not taken for complete.
+    // Crash: written last, so that an interrupted folder is not taken for a complete one.
     let list = names.into_iter().collect::<Vec<_>>().join("\n");
     fs::write(root.join(LIST), list).map_err(|error| cannot("write", &root.join(LIST), &error))
 }
@@ -144,7 +146,7 @@ fn download(debs: &Path, own: &Path) -> Result<(), String> {
     let mut apt = Apt { options: vec!["-oAPT::Sandbox::User=root".into()] };
     let Err(why) = apt.download(debs) else { return Ok(()) };
     say(format_args!("redis: {}", why.lines().next().unwrap_or_default()));
-    say("redis: fetching apt's lists into target/");
+    say("redis: downloading apt's lists into target/");
     let (state, cache) = (own.join("lists"), own.join("cache"));
     for folder in [state.join("partial"), cache.join("archives/partial")] {
         fs::create_dir_all(&folder).map_err(|error| cannot("create", &folder, &error))?;
@@ -165,7 +167,7 @@ struct Apt {
 
 impl Apt {
     fn download(&self, debs: &Path) -> Result<(), String> {
-        let packages = closure(&tree(self)?).ok_or("apt knows no redis-server")?;
+        let packages = closure(&tree(self)?).ok_or("apt lists no package redis-server")?;
         // An earlier attempt may have left packages of other versions.
         fs::remove_dir_all(debs)
             .and_then(|()| fs::create_dir(debs))
@@ -177,13 +179,13 @@ impl Apt {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        // Its words are read.
+        // This program reads apt's messages.
         command.env("LC_ALL", "C").args(&self.options);
         command
     }
 }
 
-/// What apt says of the dependencies of Redis, of theirs, and so on.
+/// The output of apt about the dependencies of Redis, of theirs, and so on.
 fn tree(apt: &Apt) -> Result<String, String> {
     let mut depends = apt.command("apt-cache");
     depends.args(["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts"]);
@@ -254,7 +256,7 @@ fn command(root: &Path) -> Result<Vec<String>, String> {
     let loader = in_folders
         .map(|entry| entry.path())
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-linux")))
-        .ok_or("the packages have no loader")?;
+        .ok_or("the packages contain no dynamic loader")?;
     let folders: Vec<_> = folders.iter().map(|folder| folder.to_string_lossy()).collect();
     Ok(vec![
         loader.to_string_lossy().into_owned(),

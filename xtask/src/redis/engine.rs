@@ -45,7 +45,7 @@ impl Engine {
         let refused = |why: String| format!("the engine at {name}: {why}");
         let answer = engine.request("GET", "/_ping", Body::Nothing, PING).map_err(refused)?;
         let fine = answer.status == 200;
-        if fine { Ok(engine) } else { Err(refused(format!("it answers {}", told(&answer)))) }
+        if fine { Ok(engine) } else { Err(refused(format!("its answer is {}", told(&answer)))) }
     }
 
     pub(crate) fn has_image(&self, image: &str) -> Result<bool, String> {
@@ -76,7 +76,7 @@ impl Engine {
         let path = format!("/images/create?fromImage={repository}&tag={tag}");
         let request = Request { method: "POST", path, body: Body::Nothing, first: REGISTRY, limit: PULL };
         let answer = send(&self.address, request)?;
-        // What goes wrong later stands in the last line of the progress.
+        // The last line of the progress reports a later error.
         let last = answer.body.lines().last().unwrap_or_default();
         let failed = serde_json::from_str(last).is_ok_and(|line: Value| line.get("error").is_some());
         if answer.status == 200 && !failed { Ok(()) } else { Err(told(&answer)) }
@@ -122,7 +122,7 @@ impl Engine {
         let container = self.json("GET", &format!("/containers/{id}/json"), Body::Nothing)?;
         let published = &container["NetworkSettings"]["Ports"][port][0]["HostPort"];
         let published = published.as_str().and_then(|published| published.parse().ok());
-        published.ok_or_else(|| "the container has ended, or its port is not published".into())
+        published.ok_or_else(|| "the container has ended or has not published its port".into())
     }
 
     /// The containers with a label, `KEY` or `KEY=VALUE`, also those that have ended.
@@ -145,7 +145,7 @@ impl Engine {
     pub(crate) fn remove(&self, id: &str) -> Result<(), String> {
         let path = format!("/containers/{id}?force=true&v=true");
         let answer = self.request("DELETE", &path, Body::Nothing, USUAL)?;
-        // 409: somebody else is about to.
+        // 409: another request is removing the container.
         if answer.status < 300 || matches!(answer.status, 404 | 409) { Ok(()) } else { Err(told(&answer)) }
     }
 
@@ -166,7 +166,7 @@ impl Engine {
     }
 }
 
-/// What the engine says, for people.
+/// The message in the answer of the engine.
 fn told(answer: &Response) -> String {
     let last = answer.body.lines().last().unwrap_or_default().trim();
     let json: Value = serde_json::from_str(last).unwrap_or_default();
@@ -181,7 +181,7 @@ fn address(host: &str) -> Result<Address, String> {
         return Ok(Address::Unix(path.into()));
     }
     let Some(authority) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")) else {
-        return Err(format!("DOCKER_HOST is `{host}`, which is neither unix://… nor tcp://…"));
+        return Err(format!("DOCKER_HOST is `{host}`, expected unix://… or tcp://…"));
     };
     let authority = authority.trim_end_matches('/');
     let (name, port) = authority.rsplit_once(':').unwrap_or((authority, "2375"));
@@ -189,11 +189,11 @@ fn address(host: &str) -> Result<Address, String> {
     if matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
         Ok(Address::Tcp(format!("{name}:{port}")))
     } else {
-        Err(format!("DOCKER_HOST is `{host}`: containers there are not on this machine"))
+        Err(format!("DOCKER_HOST is `{host}`, expected an engine on this machine"))
     }
 }
 
-/// Where an engine listens if nobody says otherwise: the places where testcontainers looks, in its order.
+/// The address of an engine if `DOCKER_HOST` is not set. The places and their order are those of testcontainers.
 #[cfg(unix)]
 fn default_address() -> Result<(String, Address), String> {
     let below = |variable: &str, path: &str| {
@@ -209,13 +209,13 @@ fn default_address() -> Result<(String, Address), String> {
     .flatten()
     .collect();
     let socket = places.into_iter().find(|place| place.exists());
-    let socket = socket.ok_or("DOCKER_HOST is not set, and there is no socket where Docker has it")?;
+    let socket = socket.ok_or("DOCKER_HOST is not set, and Docker's socket does not exist")?;
     Ok((format!("unix://{}", socket.display()), Address::Unix(socket)))
 }
 
 #[cfg(not(unix))]
 fn default_address() -> Result<(String, Address), String> {
-    Err("DOCKER_HOST is not set, and named pipes are not looked for".into())
+    Err("DOCKER_HOST is not set, and named pipes are not supported".into())
 }
 
 #[cfg(test)]

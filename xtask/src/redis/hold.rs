@@ -34,7 +34,7 @@ impl Holder {
             let mut server = run.server.lock().unwrap_or_else(PoisonError::into_inner);
             server.take();
             if let Err(why) = clean_up(&run, orderly) {
-                say(format_args!("redis: containers may be left: {why}"));
+                say(format_args!("redis: cannot remove the containers of this run: {why}"));
             }
             process::exit(0);
         });
@@ -43,7 +43,7 @@ impl Holder {
 
     /// Waits for the end, and ends xtask with it.
     pub(crate) fn wait(self) {
-        // It ends by ending the process.
+        // The thread ends the process.
         let _ = self.waiting.join();
     }
 }
@@ -55,7 +55,7 @@ fn clean_up(run: &Run, orderly: bool) -> Result<(), String> {
         removed += container::remove_all(run)?;
     }
     if removed > 0 {
-        say(format_args!("redis: removed containers that were left: {removed}"));
+        say(format_args!("redis: removed the containers of this run: {removed}"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! As much HTTP as it takes to talk to a container engine.
+//! The part of HTTP that a container engine needs.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where an engine listens.
+/// The address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     #[cfg(unix)]
@@ -19,7 +19,7 @@ pub(crate) enum Address {
     Tcp(String),
 }
 
-/// What goes with a request.
+/// The body of a request.
 pub(crate) enum Body {
     Nothing,
     Json(String),
@@ -46,14 +46,14 @@ pub(crate) struct Response {
 ///
 /// # Errors
 ///
-/// When there is no answer in time, or none that is understood.
+/// When no answer comes in time, or the answer is not HTTP.
 pub(crate) fn send(address: &Address, request: Request) -> Result<Response, String> {
     let start = Instant::now();
     let (first, limit) = (request.first, request.limit);
     let (sender, receiver) = mpsc::channel();
     let address = address.clone();
-    // A thread, since connecting to a socket whose owner sleeps has no time limit of its own. One that
-    // waits in vain ends with xtask.
+    // A thread, because connecting to the socket of a stopped process has no time-out. A thread that waits in vain ends
+    // with xtask.
     thread::spawn(move || {
         let outcome = exchange(&address, request, &sender);
         let _ = sender.send(Event::End(outcome));

@@ -10,14 +10,14 @@ use crate::redis::server::{Server, new_enough};
 
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// A server's program has nothing to do but to print its version.
+/// The program only prints its version.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A server on the PATH that is new enough.
 ///
 /// # Errors
 ///
-/// With what was found instead.
+/// With the reason why each program on the PATH cannot be used.
 pub(crate) fn on_path() -> Result<Server, String> {
     let mut refusals = Vec::new();
     for program in PROGRAMS {
@@ -42,7 +42,7 @@ pub(crate) fn checked(command: Vec<String>) -> Result<Server, String> {
     let mut ask = Command::new(program);
     ask.args(arguments).arg("--version").stdin(Stdio::null());
     let told = capture_within(&mut ask, LIMIT)?;
-    let version = version(&told).ok_or_else(|| format!("it says `{}` of its version", told.trim()))?;
+    let version = version(&told).ok_or_else(|| format!("its output `{}` has no version", told.trim()))?;
     new_enough(version)?;
     Ok(Server::Native { version: version.to_owned(), command })
 }

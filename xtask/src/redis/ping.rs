@@ -1,4 +1,4 @@
-//! Asks a server whether it is a Redis.
+//! Asks a server for its version.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ pub(crate) fn version(
         match ask(port) {
             Ok(version) => return Ok(version),
             Err(error) if start.elapsed() >= limit || has_ended() => {
-                return Err(format!("nothing answers on port {port} of this machine: {error}"));
+                return Err(format!("port {port} of this machine does not answer: {error}"));
             }
             // A container's port is open before the server inside listens.
             Err(_) => thread::sleep(Duration::from_millis(20)),
@@ -38,5 +38,7 @@ fn ask(port: u16) -> io::Result<String> {
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let version = answer.lines().find_map(|line| line.strip_prefix("redis_version:"));
-    version.map(|version| version.trim().to_owned()).ok_or_else(|| io::Error::other("this is not a Redis"))
+    version
+        .map(|version| version.trim().to_owned())
+        .ok_or_else(|| io::Error::other("the answer is not that of a Redis"))
 }

@@ -1,10 +1,10 @@
-//! What the finder answers with.
+//! A way to start Redis servers, which is the answer of the finder.
 
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-/// The oldest Redis that will do.
+/// The oldest version of Redis that the tests can use.
 pub(crate) const MINIMUM: u32 = 7;
 
 /// A way to start servers.
@@ -13,7 +13,7 @@ pub(crate) enum Server {
     Container {
         image: String,
         version: String,
-        /// What every container has to carry, so that it is removed at the end in any case.
+        /// The label that every container must have, so that the finder can remove it.
         label: (String, String),
     },
     /// As processes.
@@ -25,7 +25,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// For those who start servers; `other` is what else could be started here.
+    /// The answer for programs that start servers. `other` is the other kind that this machine could start.
     pub(crate) fn to_json(&self, other: Option<&Self>) -> Value {
         let mut json = match self {
             Self::Container { image, version, label: (key, value) } => {
@@ -73,8 +73,8 @@ pub(crate) fn new_enough(version: &str) -> Result<(), String> {
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
     match major {
         Some(major) if major >= MINIMUM => Ok(()),
-        Some(_) => Err(format!("its version is {version}, and {MINIMUM} is the oldest that will do")),
-        None => Err(format!("`{version}` is no version")),
+        Some(_) => Err(format!("its version is {version}, and the tests need {MINIMUM} or later")),
+        None => Err(format!("`{version}` is not a version")),
     }
 }
 

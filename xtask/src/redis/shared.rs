@@ -1,4 +1,4 @@
-//! The Redis of those suites of a run that need one: `cargo xtask redis`, once for all of them.
+//! The Redis of a run: `cargo xtask redis`, once for all suites that need it.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +11,7 @@ use super::{Choice, END, Kind};
 /// The environment variable that tells programs how to start servers, as JSON.
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";
 
-/// The Redis of one run, looked for when the first suite wants it.
+/// The Redis of one run. The search begins when the first suite needs it.
 pub(crate) struct Shared {
     choice: Choice,
     found: Option<Result<Finder, String>>,
@@ -27,7 +27,7 @@ impl Shared {
         self.choice.kind
     }
 
-    /// How to start servers, for a suite.
+    /// The JSON that tells a suite how to start servers.
     ///
     /// # Errors
     ///
@@ -38,8 +38,8 @@ impl Shared {
     }
 }
 
-/// The finder as a process of its own. When this goes away, it removes the containers that are left; and
-/// also when xtask is killed or interrupted, since that closes the pipe to its standard input.
+/// The finder as a separate process. It removes the remaining containers when this value is dropped, and also when xtask
+/// is killed, because that closes the pipe to its standard input.
 struct Finder {
     child: Child,
     answer: String,
@@ -50,7 +50,7 @@ impl Finder {
         let cannot = |error: std::io::Error| format!("cannot start `cargo xtask redis`: {error}");
         let mut command = Command::new(env::current_exe().map_err(cannot)?);
         command.args(["redis", "--hold", "--redis", choice.kind.name()]);
-        // Ctrl-C is for us; the finder has to clean up after it.
+        // Ctrl-C ends this process only; the finder then cleans up.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(cannot)?;
@@ -61,7 +61,7 @@ impl Finder {
         let told: Value = serde_json::from_str(&answer).unwrap_or_default();
         if told.get("kind").is_none() {
             let _ = child.wait();
-            return Err(told["error"].as_str().unwrap_or("`cargo xtask redis` told nothing").to_owned());
+            return Err(told["error"].as_str().unwrap_or("`cargo xtask redis` printed no answer").to_owned());
         }
         Ok(Self { child, answer: answer.trim().to_owned() })
     }
@@ -70,7 +70,7 @@ impl Finder {
 impl Drop for Finder {
     fn drop(&mut self) {
         if let Some(mut stdin) = self.child.stdin.take() {
-            // Whoever ends without this word was killed.
+            // Without this byte the finder assumes that this process was killed.
             let _ = stdin.write_all(&[END]);
         }
         let _ = self.child.wait();

@@ -53,7 +53,7 @@ impl StartedServer {
                 Err(why) => failure = format!("{why}\n{}", tail(&log)),
             }
         }
-        Err(format!("no Redis server: {failure}"))
+        Err(format!("the Redis server did not start: {failure}"))
     }
 
     fn spawn(command: &[String], port: u16, log: &Path) -> Result<Self, String> {

@@ -28,7 +28,7 @@ const SERVERS: [Kind; 2] = [
 ];
 
 struct Kind {
-    /// The variable that tells the tests where the server is and how to log in, as JSON.
+    /// The environment variable that tells the tests the server's address and credentials, as JSON.
     variable: &'static str,
     folder: &'static str,
     arguments: &'static [&'static str],
@@ -36,25 +36,25 @@ struct Kind {
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-const NOTHING: &str = "ended without saying where it is";
+const NOTHING: &str = "ended without printing its address";
 
 /// Runs the tests of a suite while the servers are up.
 ///
 /// # Errors
 ///
-/// When the servers cannot be had, or a test failed.
+/// When a server does not start, or a test failed.
 pub(crate) fn run(workspace: &Metadata, tests: &mut Command, suite: &str) -> Result<(), String> {
     let source = workspace.workspace_root.join("tests/django");
     let folder = workspace.target_directory.join("django");
     let requirements = source.join("requirements.txt");
     let python = python::environment(folder.as_std_path(), requirements.as_std_path(), suite)?;
     let data = folder.join(format!("run-{}", process::id())).into_std_path_buf();
-    // An earlier process may have had our id.
+    // An earlier process may have had the same id.
     if data.exists() {
         fs::remove_dir_all(&data).map_err(|error| cannot("empty the servers' folder", &error))?;
     }
 
-    // All are on their way before the first one is waited for.
+    // All servers start before the wait for the first one.
     let mut servers = Vec::new();
     for kind in &SERVERS {
         let folder = data.join(kind.folder);
@@ -65,13 +65,13 @@ pub(crate) fn run(workspace: &Metadata, tests: &mut Command, suite: &str) -> Res
     }
     run_command(tests).map_err(|error| format!("{error}; the servers' logs are in {}", data.display()))?;
     drop(servers);
-    // Kept when something failed. What cannot be removed now is removed by `cargo clean`.
+    // The folder stays if a test failed. `cargo clean` removes what cannot be removed now.
     let _ = fs::remove_dir_all(&data);
     Ok(())
 }
 
-/// A server as a process of ours. It ends when this goes away; if xtask is killed, the pipe to the
-/// server's standard input closes, and it ends by itself.
+/// A server as a child process. It ends when this value is dropped. If xtask is killed, the pipe to the server's
+/// standard input closes, and the server ends.
 struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -97,7 +97,7 @@ impl Server {
         Ok(Self { stdin: child.stdin.take(), stdout: child.stdout.take(), child, log })
     }
 
-    /// What it says of itself once it answers.
+    /// The line of JSON that the server prints when it is ready.
     fn greeting(&mut self) -> Result<String, String> {
         self.stdout
             .take()
@@ -120,13 +120,13 @@ fn cannot(what: &str, error: &std::io::Error) -> String {
     format!("cannot {what}: {error}")
 }
 
-/// The line of JSON, or what happened instead.
+/// The line of JSON, or the reason why there is none.
 fn first_line(stdout: ChildStdout) -> Result<String, &'static str> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut line = String::new();
         if BufReader::new(stdout).read_line(&mut line).is_ok() {
-            // Nobody listens when the time was over.
+            // The receiver is gone after a time-out.
             let _ = sender.send(line);
         }
     });

@@ -1,4 +1,4 @@
-//! The Python of the suite `interop`: the library that this one descends from, and a client of Redis.
+//! The Python of the suite `interop`: a virtual environment with the Python library and its Redis client.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,17 @@ use cargo_metadata::Metadata;
 
 use crate::test::python;
 
-/// The suite that needs it.
+/// The suite that needs this Python.
 pub(crate) const SUITE: &str = "interop";
 
-/// Tells the tests where the Python is that has the packages.
+/// The environment variable that tells the tests the path of this Python.
 pub(crate) const VARIABLE: &str = "FORGE_INTEROP_PYTHON";
 
 /// The Python of a virtual environment with the packages.
 ///
 /// # Errors
 ///
-/// When it cannot be had.
+/// When the virtual environment cannot be created.
 pub(crate) fn python(workspace: &Metadata) -> Result<PathBuf, String> {
     let folder = workspace.target_directory.join("interop");
     let requirements = workspace.workspace_root.join("tests/interop/requirements.txt");

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::command::{capture, run_quietly};
 
-/// What the pinned packages ask for.
+/// The version that the pinned packages need.
 const MINIMUM: (u32, u32) = (3, 10);
 
 const VENV_LIMIT: Duration = Duration::from_secs(120);
-/// Some seconds, usually. A slow mirror may need more, a dead one shall not hold up the tests.
+/// An installation usually takes some seconds. A slow mirror may need more; a dead one must not hold up the tests.
 const PIP_LIMIT: Duration = Duration::from_secs(300);
 
 /// The Python of a virtual environment below `folder` that has exactly the packages in the file
@@ -21,7 +21,7 @@ const PIP_LIMIT: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 ///
-/// A sentence on what is missing on this machine.
+/// With the program that this machine lacks, and the remedy.
 pub(crate) fn environment(folder: &Path, requirements: &Path, suite: &str) -> Result<PathBuf, String> {
     let (base, version) = find(suite)?;
     let wanted = fs::read_to_string(requirements)
@@ -31,7 +31,7 @@ pub(crate) fn environment(folder: &Path, requirements: &Path, suite: &str) -> Re
     let venv = folder.join("venv");
     let stamp = venv.join("built-from.txt");
     let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    // The packages' files may be there while the Python they were made for has gone.
+    // The packages may still exist after their Python was removed.
     let runs = || capture(python_command(&python).args(["-c", ""])).is_ok();
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) && runs() {
         return Ok(python);
@@ -47,7 +47,7 @@ pub(crate) fn environment(folder: &Path, requirements: &Path, suite: &str) -> Re
     install.arg("--requirement").arg(requirements);
     run_quietly(&mut install, PIP_LIMIT, &folder.join("pip.log"))?;
 
-    // Last, so that an interrupted installation is not taken for a complete one.
+    // Crash: written last, so that an interrupted installation is not taken for a complete one.
     fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
     Ok(python)
 }
@@ -62,7 +62,7 @@ pub(crate) fn python_command(python: impl Into<OsString>) -> Command {
 /// A Python that is new enough, and its version.
 fn find(suite: &str) -> Result<(OsString, String), String> {
     let candidates = match env::var_os("PYTHON") {
-        // Whoever names one does not want another.
+        // A Python that PYTHON names is the only candidate.
         Some(named) if !named.is_empty() => vec![named],
         _ => vec!["python3".into(), "python".into()],
     };
@@ -77,8 +77,8 @@ fn find(suite: &str) -> Result<(OsString, String), String> {
         }
     }
     Err(format!(
-        "this suite needs Python {}.{} or later, and there is none: {}. Install it, or name it in the \
-         environment variable PYTHON, or leave this suite out with `--without {suite}`",
+        "this suite needs Python {}.{} or later: {}. Install it, name it in the environment variable PYTHON, or leave \
+         this suite out with `--without {suite}`",
         MINIMUM.0,
         MINIMUM.1,
         found.join(", "),
@@ -90,12 +90,12 @@ fn is_new_enough(version: &str) -> bool {
     parts.next().zip(parts.next()).is_some_and(|found: (u32, u32)| found >= MINIMUM)
 }
 
-/// Says what to do where a distribution has taken `venv` out of its Python.
+/// Adds the remedy to the error if the distribution has removed `venv` from its Python.
 fn no_venv(error: String, suite: &str) -> String {
     if error.contains("ensurepip") || error.contains("No module named venv") {
         format!(
-            "this Python cannot create virtual environments: on Debian and Ubuntu install the package \
-             python3-venv, or leave this suite out with `--without {suite}`\n{error}"
+            "this Python cannot create virtual environments. On Debian and Ubuntu install the package python3-venv, \
+             or leave this suite out with `--without {suite}`\n{error}"
         )
     } else {
         error

@@ -1,4 +1,4 @@
-//! Which stages `cargo xtask test` has, and which of them a command line selects.
+//! The stages of `cargo xtask test`, and their selection by the command line.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,9 +10,9 @@ use crate::workspace::{self, SUITES};
 
 /// One run of `cargo test`.
 pub(crate) struct Stage {
-    /// What `--suite` and `--without` call it.
+    /// The name for `--suite` and `--without`.
     pub(crate) name: String,
-    /// One line on what it tests; may be empty.
+    /// One line about the subject of the stage; may be empty.
     pub(crate) about: String,
     /// The arguments of `cargo test` that pick its targets.
     pub(crate) targets: Vec<String>,
@@ -32,7 +32,7 @@ impl Stage {
     }
 }
 
-/// All stages, in the order they run: what fails fast comes first.
+/// All stages, in the order in which they run: the fast ones come first.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub(crate) fn all(workspace: &Metadata) -> Result<Vec<Stage>, String> {
     // Cargo picks targets by name alone, so a shared name would run a test in the wrong stage.
     for suite in &suites {
         if stages.iter().any(|stage| stage.name == suite.name || stage.targets.contains(&suite.name)) {
-            return Err(format!("another test or stage has the name of the suite `{}`", suite.name));
+            return Err(format!("the suite `{}` has the name of another test or stage", suite.name));
         }
     }
     stages.append(&mut suites);
@@ -72,7 +72,7 @@ fn stage(name: &str, about: &str, targets: Vec<String>) -> Stage {
     Stage { name: name.into(), about: about.into(), targets, features: Vec::new() }
 }
 
-/// What a command line selects.
+/// The stages that a command line selects.
 pub(crate) struct Selection<'a> {
     /// The stages to run.
     pub(crate) run: Vec<&'a Stage>,
@@ -100,12 +100,12 @@ pub(crate) fn select<'a>(
         (suites.is_empty() || suites.contains(&stage.name)) && !without.contains(&stage.name)
     });
     if run.is_empty() {
-        return Err("every suite is left out, nothing would run".into());
+        return Err("all suites are left out, so none would run".into());
     }
     Ok(Selection { run, left_out })
 }
 
-/// The names of stages, for people.
+/// The names of stages, separated by commas.
 pub(crate) fn names(stages: &[&Stage]) -> String {
     stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -29,7 +29,7 @@ impl Scale {
         Some(Self { is_logarithmic, ticks, from, to })
     }
 
-    /// Where a value is, from 0 to 1; `None`: it has no place on a logarithmic axis.
+    /// The place of a value on the axis, from 0 to 1. `None` if a logarithmic axis has no place for it.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         has_place(value, self.is_logarithmic).then(|| {
             let on = |value: f64| if self.is_logarithmic { value.log10() } else { value };

@@ -8,7 +8,7 @@ use crate::bench::report::Plot;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 340.0;
-/// Where the axes are.
+/// The edges of the plot, at which the axes are.
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 18.0;
 const TOP: f64 = 28.0;

@@ -5,7 +5,7 @@ use syn::visit::Visit;
 
 use crate::ci::use_tree::leaves;
 
-/// What the items of one module name.
+/// The paths and modules in the items of one module.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) paths: Vec<FoundPath>,
@@ -21,7 +21,7 @@ pub(super) struct FoundPath {
 /// A module that an item declares.
 pub(super) struct Module {
     pub(super) name: String,
-    /// What `#[path]` says.
+    /// The value of `#[path]`.
     pub(super) path: Option<String>,
     /// `None` where the module has a file of its own.
     pub(super) items: Option<Vec<syn::Item>>,

@@ -43,12 +43,12 @@ struct Walk<'a> {
     uses: Uses,
 }
 
-/// Where a module's items are.
+/// The place of a module's items.
 struct Scope {
     file: PathBuf,
     /// The folder of the files of its modules.
     children: PathBuf,
-    /// How many modules below the root.
+    /// The number of times that `super` leads from this module to the root.
     depth: usize,
 }
 
