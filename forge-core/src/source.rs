@@ -75,6 +75,11 @@ pub trait TokenSource: Send + Sync {
 /// The providers of this project implement it, by a `TokenManager` that keeps the token in the process.
 /// Where the manager needs settings, a storage say, or others use it too, make it yourself. So it is with
 /// a [`TokenProvider`](crate::TokenProvider) of one's own: `TokenManager::new(provider)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of tokens",
+    label = "expected a `TokenManager` or another `TokenSource`",
+    note = "a `TokenProvider` of your own needs a manager around it: `TokenManager::new(my_provider)`"
+)]
 pub trait IntoTokenSource {
     /// The source. Nothing is fetched before somebody asks it.
     fn into_token_source(self) -> Arc<dyn TokenSource>;
