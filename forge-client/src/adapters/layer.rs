@@ -30,7 +30,7 @@ use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAu
 /// # fn run(
 /// #     manager: impl forge_core::TokenSource + 'static,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
-/// let auth = AuthLayer::with_token_auth(crate::TokenAuth::new(manager).excluded_paths(["/health"]))
+/// let auth = AuthLayer::with_token_auth(TokenAuth::new(manager).excluded_paths(["/health"]))
 ///     .origin("https://api.example.com")
 ///     .build()?;
 /// // tower::ServiceBuilder::new().layer(auth).service(client)

@@ -20,7 +20,7 @@ use crate::body::{MAX_EXAMINED, peek};
 /// ```
 /// use forge_client::{AuthMiddleware, TokenAuth, reqwest, reqwest_middleware};
 /// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), Box<dyn std::error::Error>> {
-/// let auth = AuthMiddleware::with_token_auth(crate::TokenAuth::new(manager).excluded_paths(["/health"]))
+/// let auth = AuthMiddleware::with_token_auth(TokenAuth::new(manager).excluded_paths(["/health"]))
 ///     .origin("https://api.example.com")
 ///     .build()?;
 /// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
