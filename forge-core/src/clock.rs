@@ -95,7 +95,6 @@ mod manual {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # mod requestforge { pub use forge_core::{self as testing, self as token}; }
     /// use requestforge::testing::ManualClock;
     /// use requestforge::token::Clock;
     ///

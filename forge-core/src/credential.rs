@@ -17,7 +17,6 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, Tok
 /// [`mark_accepted`](Self::mark_accepted).
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{Credential, TokenData};
 /// use requestforge::http::{HeaderMap, Method};
 ///
@@ -25,7 +24,7 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, Tok
 /// let mut headers = HeaderMap::new();
 /// credential.apply(&Method::GET, "https://api.example.com/users", &mut headers)?;
 /// assert_eq!(headers["authorization"], "Bearer abc");
-/// # Ok::<_, forge_core::AuthenticationError>(())
+/// # Ok::<_, requestforge::AuthenticationError>(())
 /// ```
 pub struct Credential {
     token: TokenData,
@@ -143,7 +142,6 @@ impl Credential {
     /// The caller decides whether the origin of the request may receive the credential.
     ///
     /// ```
-    /// # extern crate forge_core as requestforge;
     /// # fn send(_: http::Request<()>) {}
     /// # let credential = requestforge::Credential::new(requestforge::TokenData::new("abc"))?;
     /// use requestforge::http;
@@ -153,7 +151,7 @@ impl Credential {
     /// credential.apply_to(&mut parts)?;
     /// # assert_eq!(parts.headers["authorization"], "Bearer abc");
     /// send(http::Request::from_parts(parts, body));
-    /// # Ok::<_, forge_core::AuthenticationError>(())
+    /// # Ok::<_, requestforge::AuthenticationError>(())
     /// ```
     ///
     /// # Errors

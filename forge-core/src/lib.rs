@@ -17,7 +17,6 @@
 //! An SDK that takes its tokens from any [`TokenSource`]:
 //!
 //! ```
-//! # mod requestforge { pub use forge_core::*; }
 //! use requestforge::http::{HeaderMap, Method};
 //! use requestforge::{AuthenticationError, StaticTokenSource, TokenData, TokenSource};
 //!

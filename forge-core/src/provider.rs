@@ -10,7 +10,7 @@ use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{AuthenticationError, TokenData, TokenProvider, async_trait};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 ///
 /// struct VaultProvider;
 ///
@@ -87,9 +87,8 @@ pub trait TokenProvider: Send + Sync {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{
-///     AuthenticationError, CachingProvider, TokenData, TokenProvider, TokenRequirement, TokenSource, async_trait,
-/// };
+/// use requestforge::token::{CachingProvider, TokenRequirement};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, TokenSource, async_trait};
 ///
 /// /// Exchanges the token of another source for its own.
 /// struct Exchange<S>(S);

@@ -27,11 +27,11 @@ use crate::target::Target;
 /// connection (in a cluster one to each master that has a token of theirs).
 ///
 /// ```no_run
-/// use forge_storage_redis::RedisTokenStorage;
+/// use requestforge::RedisTokenStorage;
 ///
 /// let storage = RedisTokenStorage::builder("redis://10.0.0.5:6379/1").key_prefix("api_tokens").build()?;
 /// // TokenManager::builder(provider).storage(storage).build()?
-/// # Ok::<_, forge_core::ConfigError>(())
+/// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 ///
 /// The guarantees to token managers over such storages, and their limits:
@@ -175,14 +175,14 @@ impl RedisTokenStorage {
     /// `rediss://…` applies to the master, too.
     ///
     /// ```
-    /// use forge_storage_redis::RedisTokenStorage;
+    /// use requestforge::RedisTokenStorage;
     ///
     /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
     /// let storage = RedisTokenStorage::sentinel(sentinels, "mymaster")
     ///     .username("tokens")
-    ///     .password(forge_core::SecretSource::file("/run/secrets/redis-password"))
+    ///     .password(requestforge::SecretSource::file("/run/secrets/redis-password"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn sentinel(
         sentinels: impl IntoIterator<Item = impl AsRef<str>>,
@@ -195,10 +195,10 @@ impl RedisTokenStorage {
     /// asks them for the others, and connects to each at the address that it announces, with the same login.
     ///
     /// ```
-    /// use forge_storage_redis::RedisTokenStorage;
+    /// use requestforge::RedisTokenStorage;
     ///
     /// let storage = RedisTokenStorage::cluster(["redis://10.0.0.5:6379", "redis://10.0.0.6:6379"]).build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn cluster(nodes: impl IntoIterator<Item = impl AsRef<str>>) -> RedisTokenStorageBuilder {
         RedisTokenStorageBuilder::new(Target::cluster(nodes))

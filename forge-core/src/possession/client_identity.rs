@@ -11,7 +11,6 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, SecretSource};
 /// Both are read anew each time, so an identity that rotates needs no restart.
 ///
 /// ```
-/// # mod requestforge { pub use forge_core::{self as auth, SecretSource}; }
 /// use requestforge::SecretSource;
 /// use requestforge::auth::ClientIdentity;
 ///

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// 1,000 origins. Clones share the nonces.
 ///
 /// ```
-/// # mod requestforge { pub use forge_core as auth; }
 /// use requestforge::auth::NonceStore;
 ///
 /// let nonces = NonceStore::new();

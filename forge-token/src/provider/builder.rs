@@ -114,14 +114,13 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// [`key_part`](Self::key_part). Note that servers and proxies log queries.
     ///
     /// ```
-    /// # mod requestforge { pub use forge_core::SecretSource; pub use forge_token::*; }
     /// use requestforge::{ClientCredentialsTokenProvider, SecretSource};
     ///
     /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
     ///     .query_param("tenant", "acme")
     ///     .secret_query_param("key", SecretSource::file("/run/secrets/api-key"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn secret_query_param(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
         self.secret_query.push(name.into(), value.into());
@@ -133,8 +132,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// ```
     /// # #[cfg(feature = "rustls")]
-    /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
-    /// # extern crate forge_token as requestforge;
+    /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), requestforge::ConfigError> {
     /// use requestforge::ClientCredentialsTokenProvider;
     ///
     /// // The tokens are bound to the certificate (RFC 8705), and other replicas may have another one.
