@@ -133,6 +133,7 @@ impl Credential {
         url: &str,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
+        // A proof will cover method and URL. A bearer token depends on neither.
         let _ = (method, url);
         self.set(headers)
     }
@@ -174,7 +175,8 @@ impl Credential {
         }
         let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
         Err(error.with_message(
-            "the token is bound to a key (DPoP), so each request needs a proof, which an `AuthSession` adds",
+            "the token is bound to a key (DPoP), and this version of `AuthSession` cannot make the proof that each \
+             request needs",
         ))
     }
 
