@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
+use crate::{AuthenticationError, CacheKey, TokenBinding, TokenData, TokenId};
 
 /// Gets tokens from their issuer. Implement it for an API with a flow of its own. A manager caches the tokens, joins
 /// concurrent calls and renews.
@@ -78,6 +78,12 @@ pub trait TokenProvider: Send + Sync {
 
     /// This provider as one that keeps tokens itself. Default: `None`, it keeps none.
     fn caching(&self) -> Option<&dyn CachingProvider> {
+        None
+    }
+
+    /// This provider as one whose tokens work only together with a key or a certificate. Default: `None`, its tokens
+    /// are bearer tokens.
+    fn binding(&self) -> Option<&dyn TokenBinding> {
         None
     }
 }
@@ -200,5 +206,9 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
 
     fn caching(&self) -> Option<&dyn CachingProvider> {
         (**self).caching()
+    }
+
+    fn binding(&self) -> Option<&dyn TokenBinding> {
+        (**self).binding()
     }
 }
