@@ -9,8 +9,9 @@ use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
 /// concurrent calls and renews.
 ///
 /// ```
+/// # use forge_core as requestforge;
 /// use std::time::Duration;
-/// use forge_core::{AuthenticationError, TokenData, TokenProvider, async_trait};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 ///
 /// struct VaultProvider;
 ///
@@ -83,13 +84,13 @@ pub trait TokenProvider: Send + Sync {
 }
 
 /// A provider that keeps tokens itself, or asks other managers for them, as the steps of a pipeline do. A manager finds
-/// it through [`TokenProvider::caching`]. An ordinary provider does not need it.
+/// it through [`TokenProvider::caching`], which has to return `Some(self)`. An ordinary provider does not need it.
 ///
 /// ```
+/// # mod requestforge { pub use forge_core::*; pub mod token { pub use forge_core::*; } }
 /// use std::time::Duration;
-/// use forge_core::{
-///     AuthenticationError, CachingProvider, TokenData, TokenProvider, TokenRequirement, TokenSource, async_trait,
-/// };
+/// use requestforge::token::{CachingProvider, TokenRequirement};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, TokenSource, async_trait};
 ///
 /// /// Exchanges the token of another source for its own.
 /// struct Exchange<S>(S);
