@@ -58,5 +58,5 @@ pub use forge_core::{
 #[cfg(feature = "client")]
 pub use forge_client::{
     Auth, AuthHook, AuthRequest, AuthRetryStrategy, AuthSession, AuthSessionConfig, AuthSessionConfigBuilder,
-    ExaminedResponse, NextStep, ReplaySchedule, TokenFetch, TokenRenewal,
+    ExaminedResponse, IntoTokenAuth, NextStep, ReplaySchedule, TokenFetch, TokenRenewal,
 };

@@ -27,9 +27,9 @@
 //! # Limits
 //!
 //! - The client is built on `reqwest` and runs on tokio.
-//! - It has no cookie store and no cache. It decompresses responses only if you turn that on in `reqwest`.
+//! - It has no cookie store and no cache of responses.
 //! - Retries and replays need a body that can be sent again: a stream is sent once.
-//! - One circuit breaker and one retry budget belong to one process. Processes share tokens, but not these.
+//! - Circuit breakers and retry budgets live in one process. Processes can share tokens, but not these.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -69,8 +69,8 @@ pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};
 pub use auth::{
     ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, AuthSession, AuthSessionConfig,
     AuthSessionConfigBuilder, BasicAuth, CompositeAuth, ConditionalAuthRetryStrategy,
-    ExponentialAuthRetryStrategy, NextStep, ReplaySchedule, SimpleAuthRetryStrategy, TokenAuth, TokenFetch,
-    TokenRenewal,
+    ExponentialAuthRetryStrategy, IntoTokenAuth, NextStep, ReplaySchedule, SimpleAuthRetryStrategy,
+    TokenAuth, TokenFetch, TokenRenewal,
 };
 pub use body::ExaminedResponse;
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};

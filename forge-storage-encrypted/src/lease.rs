@@ -8,7 +8,7 @@ use forge_core::{
 
 use crate::storage::{Inner, MAX_ATTEMPTS, lost_capability_error};
 
-/// A lease of the inner storage that translates between tokens and the records of the inner storage.
+/// A lease of the inner storage, for which it translates between tokens and encrypted records.
 pub(crate) struct Lease {
     storage: Arc<Inner>,
     key: String,
@@ -57,9 +57,9 @@ impl TokenLease for Lease {
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
         let record = self.storage.seal(&self.key, token)?;
-        // This identity is new, so the inner storage never finds it in a record.
+        // The record is freshly encrypted, so the inner storage has no record with this identity.
         let nothing = Some(record.id());
-        // So this attempt stores only if this lease still holds, and then no record has to be read.
+        // So this attempt succeeds only if this lease still holds the key. That saves reading the present record.
         if self.inner()?.store(&record, nothing).await? {
             return Ok(true);
         }
@@ -74,7 +74,7 @@ impl TokenLease for Lease {
             if now.record == present.record {
                 break;
             }
-            // Race: another process may have stored the same token, encrypted again.
+            // Race: another process may have stored the same token, encrypted anew, so compare once more.
             present = now;
         }
         Ok(false)

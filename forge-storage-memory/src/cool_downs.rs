@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, CoolDown};
 
-/// How long failures in a row are counted after the last one's cool-down.
+/// How long the storage remembers the number of failures after the last cool-down. A failure within this time counts as
+/// one more in a row; a later one begins a new count.
 pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(300);
 
-/// The cool-downs of keys whose last fetch has failed. Bounded in number, and each is forgotten after a time.
+/// The cool-downs of keys whose last fetch has failed. Their number is limited, and each is forgotten after a time.
 pub(crate) struct CoolDowns {
     by_key: HashMap<Arc<str>, Entry>,
-    /// The same keys in the order in which they are forgotten, so that finding the next one is cheap however
-    /// many there are. The number makes entries of the same moment distinct.
+    /// The same keys in the order in which they are forgotten, so that finding the next one is cheap. The number makes
+    /// entries of the same moment distinct.
     by_end: BTreeMap<(i64, u64), Arc<str>>,
     number: u64,
     capacity: usize,
@@ -19,7 +20,7 @@ pub(crate) struct CoolDowns {
 
 struct Entry {
     cool_down: CoolDown,
-    /// In monotonic milliseconds.
+    /// The end of the cool-down, in monotonic milliseconds.
     until: i64,
     /// Its key in `by_end`.
     end: (i64, u64),
@@ -39,7 +40,7 @@ impl CoolDowns {
         Some(pause.cool_down.with_left(Duration::from_millis(left)))
     }
 
-    /// Begins a cool-down. If there are too many, forgets the one that would end first.
+    /// Begins a cool-down. If there are too many, this forgets the one that is forgotten first anyway.
     pub(crate) fn begin(&mut self, key: &str, cool_down: CoolDown, now: ClockReading) {
         self.end(key);
         self.forget_ended(now);

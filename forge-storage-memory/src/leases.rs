@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::cool_downs::CoolDowns;
 
-/// The leases of the keys that somebody holds or waits for, and the cool-downs of keys that nobody should fetch.
+/// The leases of this process on keys, and the cool-downs of keys.
 pub(crate) struct Leases {
     state: Mutex<State>,
     numbers: AtomicU64,
@@ -18,44 +18,48 @@ struct State {
     cool_downs: CoolDowns,
 }
 
+/// The state of a key with at least one lease.
 #[derive(Default)]
 struct KeyState {
-    /// The number of leases that refer to this key. The last one removes it.
+    /// The number of leases on this key, held or not. The drop of the last one removes the state.
     handles: usize,
     holder: Option<Holder>,
     /// Wakes the waiters when the key is free or its epoch has changed.
     changed: Arc<Notify>,
-    /// The number of invalidations of the key since the key was created.
+    /// The number of invalidations of the key since this state was created.
     epoch: u64,
 }
 
+/// The lease that holds a key.
 struct Holder {
     number: u64,
-    /// In monotonic milliseconds.
+    /// When it acquired the key, in monotonic milliseconds.
     since: i64,
 }
 
-/// Crash: a holder cannot die without its process, but its runtime may no longer be driven. After this time, in
-/// monotonic milliseconds, another lease takes the key.
+/// The maximum time for which a lease holds a key, in monotonic milliseconds. Then another lease takes the key.
+///
+/// Crash: a holder cannot crash without its process, but its runtime may stop running tasks, and then the holder never
+/// releases the key. Two minutes are longer than any fetch with the default time-outs.
 const MAX_HOLD_MILLIS: i64 = 120_000;
 
 impl Leases {
-    /// Limits the cool-downs to this number of keys. The number of desks is that of the keys with a lease.
+    /// Limits the cool-downs to this number of keys. The number of key states needs no limit, since each has a lease.
     pub(crate) fn with_capacity(keys: u64) -> Self {
         let state = State { keys: HashMap::new(), cool_downs: CoolDowns::with_capacity(keys) };
         Self { state: Mutex::new(state), numbers: AtomicU64::new(0) }
     }
 
-    /// A lease on this key, not requested yet.
+    /// A lease on this key that holds nothing yet.
     pub(crate) fn handle(leases: &Arc<Self>, key: &str) -> LeaseHandle {
         leases.state().keys.entry(key.to_owned()).or_default().handles += 1;
         let number = leases.numbers.fetch_add(1, Ordering::Relaxed);
         LeaseHandle { number, key: key.to_owned(), epoch: None, leases: Arc::clone(leases) }
     }
 
-    /// Invalidates this key. Race: a fetch that began before the deletion could store its token after it. So
-    /// the deletion and the new epoch are one step under the lock. The cool-down stays, since an invalidation
-    /// does not mend the token endpoint.
+    /// Deletes the token of this key, and begins a new epoch. Race: a fetch that began before the deletion could store its
+    /// token after it, so both are one step under the lock. The cool-down stays, since the deletion of a token does not
+    /// repair the token endpoint.
     pub(crate) fn invalidate_key(&self, key: &str, delete: impl FnOnce()) {
         let mut state = self.state();
         delete();
@@ -69,7 +73,7 @@ impl Leases {
         state.keys.values_mut().for_each(KeyState::begin_epoch);
     }
 
-    /// The number of keys with a key, plus the number with a cool-down.
+    /// The number of keys with a lease, plus the number of keys with a cool-down.
     #[cfg(test)]
     pub(crate) fn known_keys(&self) -> usize {
         let state = self.state();
@@ -84,7 +88,7 @@ impl Leases {
 impl KeyState {
     fn begin_epoch(&mut self) {
         self.epoch += 1;
-        // A waiter has not begun to fetch. Wake it, so that it reads the new epoch and may store in it.
+        // A waiter has not begun to fetch. Wake it, so that it reads the new epoch and may store its token.
         self.changed.notify_waiters();
     }
 }
@@ -93,14 +97,14 @@ impl KeyState {
 pub(crate) struct LeaseHandle {
     number: u64,
     key: String,
-    /// The key's epoch when `take` last looked. The fetch begins after that, so an unchanged epoch proves
-    /// that no invalidation came in between. `None`: `take` was not called.
+    /// The key's epoch when `acquire` last read it. The fetch begins after that, so an unchanged epoch proves that nothing
+    /// has invalidated the key since. `None`: `acquire` was not called.
     epoch: Option<u64>,
     leases: Arc<Leases>,
 }
 
 impl LeaseHandle {
-    /// The number by which this lease is told from all others.
+    /// The number of this lease. No other lease of this storage has the same.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -109,7 +113,7 @@ impl LeaseHandle {
         &self.key
     }
 
-    /// Waits until this lease holds the key. It needs no timer, so any runtime will do.
+    /// Waits until this lease holds the key. This needs no timer, so it works in any runtime.
     pub(crate) async fn acquire(&mut self, now: impl Fn() -> ClockReading) {
         loop {
             let changed = self.with_key_state(|state| Arc::clone(&state.changed));
@@ -146,8 +150,9 @@ impl LeaseHandle {
         });
     }
 
-    /// Calls `act` under the lock, unless another lease holds the key or the key was invalidated since `take`
-    /// looked. The lock prevents both during `act`. `act` gets `true` if this lease holds the key.
+    /// Calls `act` under the lock, unless another lease holds the key or the key was invalidated since `acquire` read its
+    /// epoch. The lock prevents both during `act`. `act` gets `true` if this lease holds the key, and `false` if no lease
+    /// does.
     pub(crate) fn with_fence<R>(&self, act: impl FnOnce(bool) -> R) -> Option<R> {
         self.with_key_state(|state| {
             if self.epoch.is_some_and(|epoch| epoch != state.epoch) {

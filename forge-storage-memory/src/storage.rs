@@ -16,15 +16,15 @@ use crate::lease::Lease;
 use crate::leases::Leases;
 use crate::mark::{KeyMark, MAX_MARK_AGE};
 
-/// Tokens in memory. Clones share them.
+/// Stores tokens in the memory of the process. Clones share the tokens.
 ///
-/// The storage is bounded: it keeps at most 100,000 tokens by default and evicts the least recently used one first. It
-/// drops a token by itself once neither the token nor its refresh token can be used any more. Managers that share a
-/// storage see each other's changes at once, and only one of them fetches the token of a key at a time.
+/// The storage keeps at most 100,000 tokens by default, and evicts the least recently used one first. It drops a token when
+/// both the token and its refresh token have expired. Managers that share a storage see each other's changes at once, and
+/// only one of them fetches the token of a key at a time.
 ///
 /// ```
-/// use forge_core::{TokenData, TokenStorage};
-/// use forge_storage_memory::InMemoryTokenStorage;
+/// # mod requestforge { pub use forge_core::*; pub use forge_storage_memory::*; }
+/// use requestforge::{InMemoryTokenStorage, TokenData, TokenStorage};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let storage = InMemoryTokenStorage::new();
@@ -40,13 +40,13 @@ pub struct InMemoryTokenStorage(Arc<Inner>);
 
 struct Inner {
     tokens: Cache<String, Arc<StoredToken>>,
-    /// Kept apart from the tokens: a manager may still hold an evicted token and be sending its refresh token.
+    /// Separate from the tokens, since a manager may be sending the refresh token of a token that was evicted meanwhile.
     marks: Cache<String, Arc<KeyMark>>,
     generations: Generations,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
-    /// Held while a token changes, so that comparing and deleting is one step. Reads do not take it. Lock
-    /// order: `leases` before `changing`.
+    /// Locked while a token changes, so that comparing and deleting is one step. Reads do not take this lock. Deadlock:
+    /// always lock `leases` before `changing`.
     changing: Mutex<()>,
 }
 
@@ -71,7 +71,7 @@ impl InMemoryTokenStorageBuilder {
         self
     }
 
-    /// The clock by which tokens expire. Default: the machine's.
+    /// The clock by which tokens expire. Default: the machine's clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -117,14 +117,14 @@ impl InMemoryTokenStorage {
         });
     }
 
-    /// The number of tokens that take up memory now.
+    /// The number of tokens that occupy memory now.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.tokens.run_pending_tasks();
         self.0.tokens.entry_count()
     }
 
-    /// Whether no token is kept.
+    /// Whether the storage has no token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -152,7 +152,7 @@ impl InMemoryTokenStorage {
         }
     }
 
-    /// Stores a token if `may_replace` accepts the present one. Returns whether it did.
+    /// Stores a token if `may_replace` accepts the identity of the present one. Returns whether it did.
     pub(crate) fn set_if(
         &self,
         key: &str,
@@ -171,11 +171,12 @@ impl InMemoryTokenStorage {
             } else {
                 self.0.tokens.insert(key.to_owned(), Arc::new(StoredToken { token: token.clone(), until }));
             }
-            // The stored token has another refresh token, or one that was not used up.
+            // The new token has another refresh token, or the old one was not used up. So the mark no longer applies.
             self.0.marks.invalidate(key);
             self.0.generations.bump(key);
         }
-        // An expired entry may never be read again, and would stay without this.
+        // moka removes expired entries only during its own tasks. Without this call an entry that is never read again
+        // would stay in memory.
         self.0.tokens.run_pending_tasks();
         true
     }
@@ -216,7 +217,7 @@ impl TokenStorage for InMemoryTokenStorage {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        // Race: a fetch that began before this deletion must not store its token after it.
+        // Race: a fetch that began before this deletion must not store its token after it. `invalidate_key` prevents that.
         self.0.leases.invalidate_key(key, || {
             let _changing = self.0.change();
             self.0.tokens.invalidate(key);
@@ -261,7 +262,8 @@ impl TokenLeases for InMemoryTokenStorage {
     }
 }
 
-/// Tells moka when to free an entry. Whether a token can still be used is judged on reading, by the injected clock.
+/// Tells moka when to free an entry. moka has a clock of its own, so `Inner::read` also compares the end of the token with
+/// the injected clock.
 struct ExpiryPolicy(Arc<dyn Clock>);
 
 impl ExpiryPolicy {

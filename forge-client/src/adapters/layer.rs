@@ -19,7 +19,7 @@ pub use self::grpc::grpc_verdict;
 pub use self::service::AuthService;
 
 use self::destination::Destinations;
-use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, TokenAuth};
+use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAuth};
 
 /// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of hyper and
 /// tonic. At the named origins the layer adds a token to each request, has it renewed after a rejection, and replays the
@@ -46,7 +46,7 @@ use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, TokenAuth};
 ///
 /// - The layer does not change requests to other origins, and no header that the caller has set.
 /// - After a rejection all requests with the same token share one renewal. The layer then sends the request once more, or
-///   as the [strategy](TokenAuth::auth_retry_strategy) says. The strategy sees no bodies here.
+///   as the [strategy](crate::TokenAuth::auth_retry_strategy) says. The strategy sees no bodies here.
 /// - If the layer cannot copy the body, it sends the request once. It renews the token all the same.
 /// - Without a token the layer sends nothing: [`AuthServiceError::Authentication`].
 /// - The layer waits for a token while the inner service is ready. Before a replay it waits until the service is ready
@@ -87,9 +87,9 @@ pub struct AuthLayerBuilder<C = CloneBody> {
 }
 
 impl AuthLayer {
-    /// Authenticates with tokens from a source: a [`TokenAuth`] with settings, or only the source.
-    pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthLayerBuilder {
-        Self::with_auth(auth.into())
+    /// Authenticates with tokens from a source: a [`TokenAuth`](crate::TokenAuth) with settings, or only the source.
+    pub fn with_token_auth(auth: impl IntoTokenAuth) -> AuthLayerBuilder {
+        Self::with_auth(auth.into_token_auth())
     }
 
     /// Authenticates in any way that [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes. An

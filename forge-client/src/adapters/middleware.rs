@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{add_credentials, decide_replay, pause};
 use crate::ExaminedResponse;
-use crate::auth::{Auth, AuthRequest, AuthSessionConfig, AuthSessionConfigBuilder, TokenAuth};
+use crate::auth::{Auth, AuthRequest, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAuth};
 use crate::body::{MAX_EXAMINED, peek};
 
 /// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). At the named
@@ -32,7 +32,7 @@ use crate::body::{MAX_EXAMINED, peek};
 /// - The middleware does not change requests to other origins, and no header that the caller has set. Such a header also
 ///   wins over the client's own `default_headers`, which reqwest adds last.
 /// - After a rejection all requests with the same token share one renewal. The middleware then sends the request once more,
-///   or as the [strategy](TokenAuth::auth_retry_strategy) says. If [`Request::try_clone`] cannot copy the body, it sends
+///   or as the [strategy](crate::TokenAuth::auth_retry_strategy) says. If [`Request::try_clone`] cannot copy the body, it sends
 ///   the request once. It renews the token all the same.
 /// - If the strategy reads bodies, the middleware waits for the body of a rejection, as long as the time-outs of the client
 ///   allow. A reqwest client has no time-outs by default.
@@ -45,7 +45,7 @@ use crate::body::{MAX_EXAMINED, peek};
 /// A middleware never sees redirects: reqwest follows them below it. So the promises about origins hold **for the first
 /// request only**, unless the client follows no redirects (`redirect(Policy::none())`, as above). When reqwest follows a
 /// redirect to another host, it removes `Authorization`, but not a header of another name
-/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key). The caller gets the response of the other host; its 401
+/// ([`auth_header_name`](crate::TokenAuth::auth_header_name), an API key). The caller gets the response of the other host; its 401
 /// renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such limits.
 #[derive(Clone)]
 pub struct AuthMiddleware(Arc<AuthSessionConfig>);
@@ -56,9 +56,9 @@ pub struct AuthMiddleware(Arc<AuthSessionConfig>);
 pub struct AuthMiddlewareBuilder(AuthSessionConfigBuilder);
 
 impl AuthMiddleware {
-    /// Authenticates with tokens from a source: a [`TokenAuth`] with settings, or only the source.
-    pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
-        Self::with_auth(auth.into())
+    /// Authenticates with tokens from a source: a [`TokenAuth`](crate::TokenAuth) with settings, or only the source.
+    pub fn with_token_auth(auth: impl IntoTokenAuth) -> AuthMiddlewareBuilder {
+        Self::with_auth(auth.into_token_auth())
     }
 
     /// Authenticates in any way that [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes.

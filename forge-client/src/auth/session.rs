@@ -83,7 +83,7 @@ use crate::origin::Origin;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let count = std::sync::atomic::AtomicU32::new(1);
+/// # let count = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(1));
 /// # let next_token = move || format!("token-{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
 /// let tokens = token_source_fn(move || {
 ///     let token = next_token();

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::plan::{Auth, AuthPlan};
 use super::warnings::{warn_about_exclusions, warn_about_plain_http};
-use super::{AuthSession, TokenAuth};
+use super::{AuthSession, IntoTokenAuth};
 use crate::origin::{Origin, absolute};
 
 /// How an [`AuthSession`] authenticates requests, and at which origins: complete and checked. A program builds it
@@ -37,9 +37,9 @@ pub struct AuthSessionConfigBuilder {
 }
 
 impl AuthSessionConfig {
-    /// Authenticates with tokens from a source: a [`TokenAuth`] with settings, or only the source.
-    pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthSessionConfigBuilder {
-        Self::with_auth(auth.into())
+    /// Authenticates with tokens from a source: a [`TokenAuth`](crate::TokenAuth) with settings, or only the source.
+    pub fn with_token_auth(auth: impl IntoTokenAuth) -> AuthSessionConfigBuilder {
+        Self::with_auth(auth.into_token_auth())
     }
 
     /// Authenticates in any way that [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes.

@@ -67,11 +67,11 @@ fn log(transition: &CircuitTransition) {
     let origin = transition.origin();
     match transition.to() {
         CircuitState::Open => {
-            tracing::warn!(origin, "circuit opened: no requests are sent to this origin for a while")
+            tracing::warn!(origin, "circuit opened: no requests are sent to this origin for a while");
         }
         CircuitState::HalfOpen => tracing::info!(origin, "circuit half-open: probes are sent to this origin"),
         CircuitState::Closed => {
-            tracing::info!(origin, "circuit closed: requests are sent to this origin again")
+            tracing::info!(origin, "circuit closed: requests are sent to this origin again");
         }
     }
 }

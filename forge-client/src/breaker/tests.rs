@@ -97,7 +97,7 @@ fn a_refusal_names_the_origin_and_the_time_left() {
     let _probe = breaker.admit(&url, TIMEOUT).unwrap();
     let refusal = breaker.admit(&url, TIMEOUT).err().unwrap();
     assert_eq!(refusal.time_left(), None);
-    assert!(refusal.to_string().ends_with("half-open, and the answers to its probes are awaited"));
+    assert!(refusal.to_string().ends_with("half-open, and waits for its probes"));
 }
 
 #[test]

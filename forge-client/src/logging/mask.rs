@@ -165,7 +165,7 @@ impl Mask {
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item, position)),
             Value::String(_) | Value::Number(_) if position == TextPosition::Unnamed => {
-                *value = MASKED.into()
+                *value = MASKED.into();
             }
             Value::String(text) => *text = self.text(text, position),
             Value::Number(number) if self.secrets.is_in(&number.to_string()) => *value = MASKED.into(),

@@ -3,7 +3,7 @@
 use forge_core::Secret;
 
 use super::HttpClientConfigBuilder;
-use crate::auth::{ApiKeyAuth, Auth, BasicAuth, FixedHeader, TokenAuth};
+use crate::auth::{ApiKeyAuth, Auth, BasicAuth, FixedHeader, IntoTokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
     /// Authenticates with a bearer token that never changes (RFC 6750). The token must be printable ASCII and not empty.
@@ -47,7 +47,7 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(BasicAuth::new(username, password))
     }
 
-    /// Authenticates with tokens from a source, and has them renewed after a server rejects them. Takes a [`TokenAuth`]
+    /// Authenticates with tokens from a source, and has them renewed after a server rejects them. Takes a [`TokenAuth`](crate::TokenAuth)
     /// with settings, or only the source: a `TokenManager`, any other [`TokenSource`](forge_core::TokenSource), or a
     /// provider of this project. For a provider of your own, pass `TokenManager::new(provider)`.
     ///
@@ -69,11 +69,11 @@ impl<T> HttpClientConfigBuilder<T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with_token_auth(self, auth: impl Into<TokenAuth>) -> Self {
-        self.with_auth(auth.into())
+    pub fn with_token_auth(self, auth: impl IntoTokenAuth) -> Self {
+        self.with_auth(auth.into_token_auth())
     }
 
-    /// Authenticates in any way: with a [`TokenAuth`], an [`ApiKeyAuth`] or a [`BasicAuth`], with several of them as a
+    /// Authenticates in any way: with a [`TokenAuth`](crate::TokenAuth), an [`ApiKeyAuth`] or a [`BasicAuth`], with several of them as a
     /// [`CompositeAuth`](crate::CompositeAuth), or with an [`AuthHook`](crate::AuthHook) of your own.
     pub fn with_auth(mut self, auth: impl Into<Auth>) -> Self {
         self.auth = Some(auth.into());
