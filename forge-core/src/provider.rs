@@ -9,6 +9,7 @@ use crate::{AuthenticationError, CacheKey, TokenBinding, TokenData, TokenId};
 /// concurrent calls and renews.
 ///
 /// ```
+/// # use forge_core as requestforge;
 /// use std::time::Duration;
 /// use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 ///
@@ -89,7 +90,7 @@ pub trait TokenProvider: Send + Sync {
 }
 
 /// A provider that keeps tokens itself, or asks other managers for them, as the steps of a pipeline do. A manager finds
-/// it through [`TokenProvider::caching`]. An ordinary provider does not need it.
+/// it through [`TokenProvider::caching`], which has to return `Some(self)`. An ordinary provider does not need it.
 ///
 /// ```
 /// use std::time::Duration;
