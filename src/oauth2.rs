@@ -7,9 +7,9 @@
 //!
 //! ```
 //! use requestforge::ClientCredentialsTokenProvider;
-//! use requestforge::oauth2::{ClientCredentials, OAuth2TokenProvider};
+//! use requestforge::oauth2::{ClientCredentialsGrant, OAuth2TokenProvider};
 //!
-//! let provider: OAuth2TokenProvider<ClientCredentials> = ClientCredentialsTokenProvider::builder(
+//! let provider: OAuth2TokenProvider<ClientCredentialsGrant> = ClientCredentialsTokenProvider::builder(
 //!     "https://auth.example.com/oauth/token",
 //!     "your-client-id",
 //!     "your-client-secret",
@@ -42,9 +42,9 @@
 //! that make a token different, and no secret. If two providers differ only in a closure or a transport, in the
 //! client certificate for example, give each a different `key_part`. The name of a service must not contain `:`.
 
-pub use forge_core::{ExchangeError, InvalidTokenResponse, OAuthErrorCode, ResponseFields, TimeFormat};
+pub use forge_core::{InvalidTokenResponse, NetworkError, OAuthErrorCode, ResponseFields, TimeFormat};
 pub use forge_token::{
-    ClientCredentials, Grant, HttpTransport, OAuth2TokenProvider, OAuth2TokenProviderBuilder, Password,
-    TokenAttempt, TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport,
-    call_repeatably,
+    ClientCredentialsGrant, Grant, HttpTransport, OAuth2TokenProvider, OAuth2TokenProviderBuilder,
+    PasswordGrant, TokenAttempt, TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport,
+    call_with_one_retry,
 };

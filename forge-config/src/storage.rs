@@ -15,7 +15,7 @@ impl ServiceConfig {
         use forge_storage_redis::RedisTokenStorage;
 
         let Some(address) = field!(self, redis_url)? else { return Ok(manager) };
-        let url = address.0.read_at_once().map_err(|error| {
+        let url = address.0.read_blocking().map_err(|error| {
             let cause = ConfigError::new("redis_url", "a readable address").with_source(error);
             self.error(&["redis_url"], cause)
         })?;

@@ -3,12 +3,12 @@ use http::{HeaderMap, StatusCode};
 
 use crate::challenge::{Challenge, challenges};
 
-/// What an answer says of the credential that its request carried.
+/// The verdict of a response on the credential that its request carried.
 ///
 /// ```
-/// use forge_core::AuthVerdict;
-/// use http::header::WWW_AUTHENTICATE;
-/// use http::{HeaderMap, HeaderValue, StatusCode};
+/// use requestforge::auth::AuthVerdict;
+/// use requestforge::http::header::WWW_AUTHENTICATE;
+/// use requestforge::http::{HeaderMap, HeaderValue, StatusCode};
 ///
 /// let mut headers = HeaderMap::new();
 /// assert_eq!(AuthVerdict::of(StatusCode::UNAUTHORIZED, &headers), AuthVerdict::TokenRejected);
@@ -18,40 +18,40 @@ use crate::challenge::{Challenge, challenges};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthVerdict {
-    /// It was good: the request got past the gate. Worth
-    /// [remembering](crate::Credential::mark_accepted).
+    /// The server accepted the credential. Tell it with [`mark_accepted`](crate::Credential::mark_accepted).
     Accepted,
-    /// Nothing can be said.
+    /// The response says nothing about the credential.
     Unknown,
-    /// It was rejected, and another token may help: see
+    /// The server rejected the token, and another token may help: see
     /// [`refresh_rejected`](crate::TokenSource::refresh_rejected).
     TokenRejected,
-    /// It was refused, and another token of the same kind will be too.
+    /// The server denied access, and denies it to every other token of the same kind.
     AccessDenied,
 }
 
 impl AuthVerdict {
-    /// Judges by status and challenge (RFC 6750 3.1): a 401 with `invalid_token`, with another error or
-    /// without any asks for another token; `insufficient_scope` and `invalid_request` do not. Only the `error`
-    /// of a `Bearer` or `DPoP` challenge counts, whichever other challenges (RFC 9110 11.6.1) the headers hold.
+    /// The verdict that follows from status and challenge (RFC 6750 3.1). A 401 asks for another token, unless its
+    /// error is `insufficient_scope` or `invalid_request`. Only the `error` of a `Bearer` or `DPoP` challenge counts;
+    /// other challenges (RFC 9110 11.6.1) may stand beside it.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
-        // Another redirect may lead to a page to log in at; where it is followed, what it leads to is judged.
+        // A 304 answers a conditional request, so the server accepted the credential. Any other redirect may lead to a
+        // login page; a client that follows it judges the final response.
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Self::Accepted;
         }
         if status != StatusCode::UNAUTHORIZED {
             return Self::Unknown;
         }
-        if is_hopeless(headers) { Self::AccessDenied } else { Self::TokenRejected }
+        if denies_access(headers) { Self::AccessDenied } else { Self::TokenRejected }
     }
 }
 
-/// Whether the challenge of a token scheme says that no other token of this kind helps.
-fn is_hopeless(headers: &HeaderMap) -> bool {
+/// Whether a challenge of a token scheme says that no other token of this kind helps.
+fn denies_access(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes());
-        challenges(&value).iter().filter(|challenge| is_token_scheme(challenge)).any(has_hopeless_error)
+        challenges(&value).iter().filter(|challenge| is_token_scheme(challenge)).any(has_final_error)
     })
 }
 
@@ -60,12 +60,13 @@ fn is_token_scheme(challenge: &Challenge<'_>) -> bool {
     ["Bearer", "DPoP"].iter().any(|scheme| challenge.scheme.eq_ignore_ascii_case(scheme))
 }
 
-fn has_hopeless_error(challenge: &Challenge<'_>) -> bool {
+fn has_final_error(challenge: &Challenge<'_>) -> bool {
     let mut parameters = challenge.parameters.iter();
-    parameters.any(|(name, value)| name.eq_ignore_ascii_case("error") && HOPELESS.contains(&value.as_ref()))
+    parameters
+        .any(|(name, value)| name.eq_ignore_ascii_case("error") && FINAL_ERRORS.contains(&value.as_ref()))
 }
 
-const HOPELESS: [&str; 2] = ["insufficient_scope", "invalid_request"];
+const FINAL_ERRORS: [&str; 2] = ["insufficient_scope", "invalid_request"];
 
 #[cfg(test)]
 mod tests {

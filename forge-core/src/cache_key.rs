@@ -5,18 +5,18 @@ use sha2::{Digest, Sha256};
 
 use crate::ConfigError;
 
-/// Builds the key under which a provider's token is stored: `auth_token:{service_name}`, and where
-/// parts were added, a fingerprint of them.
+/// Builds the key under which a storage keeps a provider's token: `auth_token:{service_name}`, followed by a
+/// fingerprint of the parts, if there are any.
 ///
-/// Add everything that makes a token different (endpoint, client, grant, sorted scopes, audience,
-/// subject): two providers that merely share a service name must not share a token. Add no secret:
-/// the fingerprint is a hash, and a hash of a weak secret can be guessed.
+/// Add everything that makes a token different (endpoint, client, grant, sorted scopes, audience, subject), so that two
+/// providers that merely share a service name do not share a token. Do not add a secret: the fingerprint is a hash, and
+/// an attacker can guess a weak secret from its hash.
 ///
 /// Different pairs of service name and parts never make the same key. A service name that itself looks like a
 /// key with parts (`crm:` and 32 hexadecimal digits) is therefore hashed into the fingerprint.
 ///
 /// ```
-/// use forge_core::CacheKey;
+/// use requestforge::CacheKey;
 ///
 /// let read = CacheKey::new("crm").part("client", "a").part("scope", "read").to_string();
 /// let write = CacheKey::new("crm").part("client", "a").part("scope", "write").to_string();
@@ -41,8 +41,8 @@ impl CacheKey {
         let Some(head) = before_fingerprint(service_name) else {
             return Self { service_name: service_name.to_owned(), fingerprint: None };
         };
-        // Otherwise `crm` with parts and `crm:{their fingerprint}` without parts would make one key. No part
-        // is as long as this length says, so no parts of `crm` have the new fingerprint either.
+        // Attack: without this, `crm` with parts and the service `crm:{their fingerprint}` without parts would make one
+        // key. No part has the length `u64::MAX`, so no parts of `crm` produce the new fingerprint either.
         let fingerprint = Sha256::new()
             .chain_update(u64::MAX.to_be_bytes())
             .chain_update((service_name.len() as u64).to_be_bytes())
@@ -50,7 +50,7 @@ impl CacheKey {
         Self { service_name: head.to_owned(), fingerprint: Some(fingerprint) }
     }
 
-    /// Adds one named part. Order matters: sort what has no order of its own.
+    /// Adds one named part. The order of the parts changes the key, so sort parts that have no order of their own.
     pub fn part(mut self, name: &str, value: &str) -> Self {
         let digest = self.fingerprint.get_or_insert_with(Sha256::new);
         for field in [name, value] {
@@ -61,7 +61,7 @@ impl CacheKey {
         self
     }
 
-    /// Adds the scope, whose words have no order (RFC 6749 3.3): sorted, each once.
+    /// Adds the scope. Its words have no order (RFC 6749 3.3), so this sorts them and drops repetitions.
     pub fn scope(self, scope: Option<&str>) -> Self {
         let mut words: Vec<&str> = scope.unwrap_or_default().split_whitespace().collect();
         words.sort_unstable();
@@ -84,10 +84,10 @@ impl fmt::Display for CacheKey {
     }
 }
 
-/// 128 bits: no two keys of one fleet meet by chance.
+/// 128 bits, so that no two keys of one fleet are equal by chance.
 const FINGERPRINT_BYTES: usize = 16;
 
-/// The text before the fingerprint, if the whole text ends as a key with parts does.
+/// The text before the fingerprint, if the whole text ends like a key with parts.
 fn before_fingerprint(text: &str) -> Option<&str> {
     let (head, tail) = text.rsplit_once(':')?;
     let is_fingerprint = tail.len() == 2 * FINGERPRINT_BYTES
@@ -95,11 +95,11 @@ fn before_fingerprint(text: &str) -> Option<&str> {
     is_fingerprint.then_some(head)
 }
 
-/// Refuses a word that would run into the next one in a key.
+/// Checks that a word of a key cannot be taken for two words.
 ///
 /// # Errors
 ///
-/// The word holds a `:`, which separates the words of a key.
+/// The word contains a `:`, which separates the words of a key.
 pub fn check_key_word(field: &'static str, word: &str) -> Result<(), ConfigError> {
     if word.contains(':') {
         return Err(ConfigError::new(field, "a name without `:`, which separates the parts of a cache key"));
@@ -107,13 +107,13 @@ pub fn check_key_word(field: &'static str, word: &str) -> Result<(), ConfigError
     Ok(())
 }
 
-/// As [`check_key_word`], for the name of a service, which may be the host of a URL, also an IPv6 address.
+/// As [`check_key_word`], for the name of a service. The name may be the host of a URL, and so an IPv6 address.
 ///
 /// # Errors
 ///
 /// As [`check_key_word`].
 pub fn check_service_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
-    // No fingerprint ends with a bracket.
+    // A colon inside brackets is harmless: no fingerprint ends with a bracket.
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
         return Ok(());

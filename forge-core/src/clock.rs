@@ -5,16 +5,17 @@ use chrono::{DateTime, Utc};
 #[cfg(feature = "test-util")]
 pub use manual::ManualClock;
 
-/// Where the time comes from: injected, so that tests move it instead of waiting for it.
+/// The source of the time. Every part of the library gets it as a parameter, so that tests move the time instead of
+/// waiting.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// Both clocks, read together.
+    /// Reads both clocks.
     fn now(&self) -> ClockReading;
 }
 
 /// One reading of the wall clock and of the monotonic clock, in milliseconds.
 ///
-/// Expiry is judged by both, and the earlier verdict wins: the wall clock can be stepped, the
-/// monotonic one stands still while the machine is suspended.
+/// A manager judges expiry by both clocks, and the earlier verdict wins: somebody may set the wall clock back, and the
+/// monotonic clock stops while the machine is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReading {
     wall_millis: i64,
@@ -22,8 +23,8 @@ pub struct ClockReading {
 }
 
 impl ClockReading {
-    /// A moment from its two readings: milliseconds since the Unix epoch, and since any fixed
-    /// point of this process's life.
+    /// A reading of milliseconds since the Unix epoch, and of milliseconds since any fixed point in the life of this
+    /// process.
     #[must_use]
     pub const fn from_millis(wall: i64, monotonic: i64) -> Self {
         Self { wall_millis: wall, monotonic_millis: monotonic }
@@ -35,7 +36,7 @@ impl ClockReading {
         self.wall_millis
     }
 
-    /// Milliseconds since a fixed point; never goes back.
+    /// Milliseconds since a fixed point. A later reading is never smaller.
     #[must_use]
     pub const fn monotonic_millis(self) -> i64 {
         self.monotonic_millis
@@ -48,8 +49,8 @@ impl ClockReading {
     }
 }
 
-/// The machine's clocks. On Linux the coarse ones, which cost a few nanoseconds for both and are
-/// exact to the kernel's tick (1 to 10 ms).
+/// The machine's clocks. On Linux these are the coarse ones: both together cost a few nanoseconds, and they are exact to
+/// the kernel's tick (1 to 10 ms).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -59,7 +60,7 @@ impl Clock for SystemClock {
     fn now(&self) -> ClockReading {
         use rustix::time::{ClockId, Timespec, clock_gettime};
 
-        // The nanoseconds are never negative, and so divided faster.
+        // Nanoseconds are never negative, and unsigned division is faster.
         let millis =
             |time: Timespec| time.tv_sec * 1_000 + (time.tv_nsec.cast_unsigned() / 1_000_000).cast_signed();
         ClockReading::from_millis(
@@ -90,11 +91,12 @@ mod manual {
 
     use super::{Clock, ClockReading};
 
-    /// A clock that moves only when told to (feature `test-util`).
+    /// A clock that only a test moves (feature `test-util`).
     ///
     /// ```
     /// use std::time::Duration;
-    /// use forge_core::{Clock, ManualClock};
+    /// use requestforge::testing::ManualClock;
+    /// use requestforge::token::Clock;
     ///
     /// let clock = ManualClock::new();
     /// let before = clock.now();
@@ -105,23 +107,23 @@ mod manual {
     pub struct ManualClock(Mutex<ClockReading>);
 
     impl ManualClock {
-        /// A clock that stands at the machine's present time.
+        /// A clock that shows the machine's present time and stops there.
         #[must_use]
         pub fn new() -> Self {
             Self(Mutex::new(super::SystemClock.now()))
         }
 
-        /// Time passes: both clocks go on.
+        /// Lets time pass: both clocks move.
         pub fn advance(&self, by: Duration) {
             self.step(millis(by), millis(by));
         }
 
-        /// Somebody sets the wall clock, by a number of milliseconds; no time passes.
+        /// Sets the wall clock forward or back by this number of milliseconds. No time passes.
         pub fn step_wall(&self, by_millis: i64) {
             self.step(by_millis, 0);
         }
 
-        /// The machine is suspended: the wall clock goes on, the monotonic one stands.
+        /// Suspends the machine: the wall clock moves, the monotonic clock does not.
         pub fn suspend(&self, duration: Duration) {
             self.step(millis(duration), 0);
         }

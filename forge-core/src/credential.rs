@@ -9,21 +9,22 @@ use http::{HeaderMap, HeaderValue, Method};
 use crate::token_text::{is_printable_ascii, is_token_text, with_prefix};
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, TokenId};
 
-/// A token made ready for requests: its header value, formatted once, and its identity.
+/// A token that is ready to be sent: it has the formatted header value and the token's identity.
 ///
-/// This is what a [`TokenSource`](crate::TokenSource) hands out. Clients apply it to a request with
-/// [`apply_to`](Self::apply_to) or [`apply`](Self::apply), name it when it was rejected, and [say so](Self::mark_accepted) when a
-/// request that carried it was answered.
+/// A [`TokenSource`](crate::TokenSource) hands out credentials. A client puts one on a request with
+/// [`apply_to`](Self::apply_to) or [`apply`](Self::apply). If the server rejects it, the client passes it to
+/// [`refresh_rejected`](crate::TokenSource::refresh_rejected). If the server accepts it, the client calls
+/// [`mark_accepted`](Self::mark_accepted).
 ///
 /// ```
-/// use forge_core::{Credential, TokenData};
-/// use http::{HeaderMap, Method};
+/// use requestforge::{Credential, TokenData};
+/// use requestforge::http::{HeaderMap, Method};
 ///
 /// let credential = Credential::new(TokenData::new("abc"))?;
 /// let mut headers = HeaderMap::new();
 /// credential.apply(&Method::GET, "https://api.example.com/users", &mut headers)?;
 /// assert_eq!(headers["authorization"], "Bearer abc");
-/// # Ok::<_, forge_core::AuthenticationError>(())
+/// # Ok::<_, requestforge::AuthenticationError>(())
 /// ```
 pub struct Credential {
     token: TokenData,
@@ -38,9 +39,9 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::InvalidResponse`] if the access token is empty or only spaces, or if the
-    /// access token or its type contains more than printable ASCII (RFC 6749 A.12). Every token must pass
-    /// this check, wherever it comes from. A token that fails is not sent, and counts as a miss in a storage.
+    /// [`AuthenticationErrorKind::InvalidResponse`]: the access token is empty or only spaces, or the access token or
+    /// its type contains more than printable ASCII (RFC 6749 A.12). Every token must pass this check, wherever it comes
+    /// from. A client does not send a token that fails it, and a manager treats such a token in a storage as a miss.
     pub fn new(token: TokenData) -> Result<Self, AuthenticationError> {
         if !is_token_text(token.access_token()) {
             return Err(invalid("the access token is empty or contains more than printable ASCII"));
@@ -59,7 +60,7 @@ impl Credential {
         &self.token
     }
 
-    /// The access token itself, as [`TokenData::access_token`].
+    /// The access token, as [`TokenData::access_token`].
     #[must_use]
     pub fn access_token(&self) -> &str {
         self.token.access_token()
@@ -71,7 +72,7 @@ impl Credential {
         self.token.expires_at()
     }
 
-    /// Tells this credential's token from others.
+    /// The identity of the token, which differs from that of every other token.
     #[must_use]
     pub fn id(&self) -> TokenId {
         self.id
@@ -84,15 +85,15 @@ impl Credential {
         self.needs_proof
     }
 
-    /// The ready value of the `Authorization` header, marked sensitive. Cloning it copies nothing. The value is
-    /// not enough for a token that [needs a proof](Self::needs_proof).
+    /// The value of the `Authorization` header, marked sensitive. A clone of it copies no bytes. A token that
+    /// [needs a proof](Self::needs_proof) needs more than this value.
     #[must_use]
     pub fn header_value(&self) -> &HeaderValue {
         &self.header_value
     }
 
-    /// The value for a header with a prefix of its own: prefix, space, token; with an empty prefix
-    /// the bare token. Formatted anew at each call: keep it per [`id`](Self::id).
+    /// The value for a header with another prefix: prefix, space, token. With an empty prefix it is the token alone. Each
+    /// call formats the value anew, so keep it for each [`id`](Self::id).
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl Credential {
     /// # Errors
     ///
     /// [`AuthenticationErrorKind::Configuration`]: the token [needs a proof](Self::needs_proof), which depends on
-    /// the method and the URL. The headers stay as they are: without its proof such a token is of no use, and the
+    /// the method and the URL. The headers stay unchanged: a server rejects such a token without its proof, and the
     /// credential never falls back to `Bearer`.
     pub fn apply(
         &self,
@@ -132,23 +133,26 @@ impl Credential {
         url: &str,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
+        // A proof will cover method and URL. A bearer token depends on neither.
         let _ = (method, url);
         self.set(headers)
     }
 
     /// As [`apply`](Self::apply), for a request of the `http` crate whose URI is absolute.
     ///
-    /// The caller decides whether the request's origin may see the credential.
+    /// The caller decides whether the origin of the request may receive the credential.
     ///
     /// ```
     /// # fn send(_: http::Request<()>) {}
-    /// # let credential = forge_core::Credential::new(forge_core::TokenData::new("abc"))?;
+    /// # let credential = requestforge::Credential::new(requestforge::TokenData::new("abc"))?;
+    /// use requestforge::http;
+    ///
     /// let request = http::Request::get("https://api.example.com/users").body(()).unwrap();
     /// let (mut parts, body) = request.into_parts();
     /// credential.apply_to(&mut parts)?;
     /// # assert_eq!(parts.headers["authorization"], "Bearer abc");
     /// send(http::Request::from_parts(parts, body));
-    /// # Ok::<_, forge_core::AuthenticationError>(())
+    /// # Ok::<_, requestforge::AuthenticationError>(())
     /// ```
     ///
     /// # Errors
@@ -171,7 +175,8 @@ impl Credential {
         }
         let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
         Err(error.with_message(
-            "the token is bound to a key (DPoP): each request needs a proof, which an `AuthSession` adds",
+            "the token is bound to a key (DPoP), and this version of `AuthSession` cannot make the proof that each \
+             request needs",
         ))
     }
 
@@ -181,16 +186,16 @@ impl Credential {
         Ok(())
     }
 
-    /// Remembers that a request which carried this credential was accepted. A manager renews a
-    /// rejected token at once only if its last renewal was of use to somebody.
+    /// Records that a server accepted a request with this credential. If the server rejects the token later, a manager
+    /// renews it at once only if at least one request with the last renewed token was accepted.
     pub fn mark_accepted(&self) {
-        // Read before writing: a store per response would bounce the cache line between cores.
+        // Order: read before writing. A write for each response would move the cache line between the cores.
         if !self.was_accepted() {
             self.accepted.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether a request with this credential was accepted so far.
+    /// Whether a server has accepted a request with this credential.
     #[must_use]
     pub fn was_accepted(&self) -> bool {
         self.accepted.load(Ordering::Relaxed)

@@ -1,13 +1,13 @@
-/// Whether something of this name is a credential by the customs of many APIs: a header, a field of a body,
-/// a parameter of a query. Case and separators make no difference, except that they tell words apart:
-/// `x-otp`, `userOtp` and `OTP` are, `footprint` is not.
+/// Whether many APIs use this name for a credential: the name of a header, of a field in a body, or of a parameter in a
+/// query. Case and separators only tell words apart: `x-otp`, `userOtp` and `OTP` name a credential, `footprint` does
+/// not.
 ///
-/// No list of such names is complete. A client uses this one to mask fields and parameters in a log. It does not
-/// use it for headers: there a list of harmless names decides which headers it shows and sends to other origins.
-/// A provider uses this list to reject secrets in a token URL, because the URL becomes part of the cache key.
+/// No list of such names is complete. A client uses this one to mask fields and parameters in a log. For headers a client
+/// uses a list of harmless names instead, which decides which headers it logs and sends to other origins. A provider uses
+/// this list to reject secrets in a token URL, because the URL becomes part of the cache key.
 ///
 /// ```
-/// use forge_core::looks_like_credential_name;
+/// use requestforge::auth::looks_like_credential_name;
 ///
 /// assert!(looks_like_credential_name("X-Vault-Token"));
 /// assert!(!looks_like_credential_name("X-Tenant"));
@@ -24,8 +24,8 @@ pub fn looks_like_credential_name(name: &str) -> bool {
         })
 }
 
-/// Texts that hardly any harmless name contains. If one does, the log masks a harmless value, which is the
-/// smaller harm.
+/// Texts that hardly any harmless name contains. If one does, the log masks a harmless value, which is better than
+/// showing a secret.
 const PARTS: &[&str] = &[
     "assertion",
     "auth",
@@ -59,17 +59,17 @@ const PARTS: &[&str] = &[
     "xsrf",
 ];
 
-/// What harmless words contain, and none begins or ends with.
+/// Texts that mark a credential at the beginning or the end of a word. Inside a word they are harmless.
 const ENDS: &[&str] = &["otp", "pwd"];
 
-/// What is a credential as a word of its own, and part of many a harmless one.
+/// Texts that mark a credential only as a whole word, since many harmless words contain them.
 const WORDS: &[&str] = &["dsn", "pass", "pin", "private", "sid", "sig"];
 
-/// What is a credential if there is no other word: an authorization code (RFC 6749 4.1.3) is, a country code
-/// is not.
+/// Texts that mark a credential only as the whole name: `code` may be an authorization code (RFC 6749 4.1.3),
+/// `country_code` is not.
 const NAMES: &[&str] = &["code"];
 
-/// What would be taken for an `auth` or a `key`.
+/// Harmless words that contain `auth` or `key`.
 const HARMLESS: &[&str] = &[
     "author",
     "authors",
@@ -85,7 +85,8 @@ const HARMLESS: &[&str] = &[
     "whiskey",
 ];
 
-/// In lower case: `apiKey`, `API_Key` and `api-key` are two words, `SAMLResponse` too. Digits separate.
+/// The words of a name, in lower case. `apiKey`, `API_Key`, `api-key` and `SAMLResponse` have two words each. Digits
+/// separate words.
 fn words(name: &str) -> impl Iterator<Item = String> {
     let mut words = vec![String::new()];
     let letters: Vec<char> = name.chars().collect();

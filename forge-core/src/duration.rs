@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::ConfigError;
 
-/// The maximum duration that a timer gets: 30 years, which is as good as for ever. `Instant + Duration::MAX`
-/// panics, and not all libraries check for that.
+/// The maximum duration that a timer gets: 30 years, longer than any process runs. `Instant + Duration::MAX` panics, and
+/// not all libraries check for that.
 pub const MAX_DURATION: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The shorter one of this duration and [`MAX_DURATION`].

@@ -1,8 +1,8 @@
-//! One file per error; all are typed, and none holds a secret.
+//! The errors of this crate, one file for each. No error contains a secret.
 
 mod authentication;
 mod config;
-mod exchange;
+mod network;
 mod oauth_error_code;
 mod storage;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use authentication::{AuthenticationError, AuthenticationErrorKind};
 pub use config::ConfigError;
-pub use exchange::ExchangeError;
+pub use network::NetworkError;
 pub use oauth_error_code::OAuthErrorCode;
 pub use storage::StorageError;
 
@@ -20,7 +20,7 @@ pub use storage::StorageError;
 ///
 /// # Errors
 ///
-/// As writing does.
+/// The formatter fails.
 pub fn write_chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{error}")?;
     std::iter::successors(error.source(), |&cause| cause.source())
@@ -29,7 +29,7 @@ pub fn write_chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) ->
 
 type Source = Arc<dyn Error + Send + Sync + 'static>;
 
-/// The error itself, so that it can be downcast: an `Arc` of it could not.
+/// The error inside the `Arc`. Callers can downcast it; they could not downcast the `Arc`.
 fn as_source(source: Option<&Source>) -> Option<&(dyn Error + 'static)> {
     source.map(|source| &**source as &(dyn Error + 'static))
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{Clock, Secret, SystemClock, TokenData};
 
-/// What a step of a pipeline is given: the tokens of the steps that it depends on, by their names.
+/// The input of a pipeline step: the tokens of the steps that it depends on, by their names.
 ///
 /// ```
-/// use forge_core::{FetchContext, TokenData};
+/// use requestforge::{FetchContext, TokenData};
 ///
 /// let context = FetchContext::new().with_token("app_token", TokenData::new("abc"));
 /// assert!(context.has_valid_token("app_token"));
@@ -21,8 +21,7 @@ pub struct FetchContext {
 }
 
 impl FetchContext {
-    /// A context without tokens. Pipelines make the contexts that fetchers get; this is for testing a
-    /// fetcher of one's own.
+    /// A context without tokens, for a test of your own fetcher. In a running program the pipeline makes the contexts.
     #[must_use]
     pub fn new() -> Self {
         Self { tokens: BTreeMap::new(), clock: Arc::new(SystemClock) }
@@ -35,32 +34,32 @@ impl FetchContext {
         self
     }
 
-    /// Sets the clock by which tokens expire. Default: the machine's.
+    /// Sets the clock by which tokens expire. Default: the machine's clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The token of a step.
+    /// The token of a step. `None` if the context has none.
     #[must_use]
     pub fn get_token(&self, step: &str) -> Option<&TokenData> {
         self.tokens.get(step)
     }
 
-    /// The access token of a step, alone.
+    /// The access token of a step, without the rest of the token data.
     #[must_use]
     pub fn get_token_value(&self, step: &str) -> Option<Secret> {
         self.get_token(step).map(|token| Secret::from(token.access_token()))
     }
 
-    /// Whether there is a token of a step.
+    /// Whether the context has a token of this step.
     #[must_use]
     pub fn has_token(&self, step: &str) -> bool {
         self.tokens.contains_key(step)
     }
 
-    /// Whether there is a token of a step that has not expired.
+    /// Whether the context has a token of this step that has not expired.
     #[must_use]
     pub fn has_valid_token(&self, step: &str) -> bool {
         self.get_token(step).is_some_and(|token| !token.is_expired_at(self.clock.now().wall()))

@@ -5,12 +5,12 @@ use async_trait::async_trait;
 
 use crate::{AuthenticationError, FetchContext, TokenData};
 
-/// One step of several that lead to a token. Implement it for a step that no fetcher of this library can
-/// do; a pipeline does the caching, the joining of concurrent calls and the order.
+/// One step of several that lead to a token. Implement this trait for a step that no fetcher of this library can do. A
+/// pipeline caches the step's token, joins concurrent calls, and runs the steps in order.
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{AuthenticationError, FetchContext, TokenData, TokenFetcher, async_trait};
+/// use requestforge::{AuthenticationError, FetchContext, TokenData, TokenFetcher, async_trait};
 ///
 /// struct SessionFetcher;
 ///
@@ -32,18 +32,25 @@ use crate::{AuthenticationError, FetchContext, TokenData};
 ///     }
 /// }
 /// ```
+#[doc(alias = "TokenFetcherInterface")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a step of a pipeline",
+    label = "expected a `TokenFetcher`",
+    note = "use a `BodyTokenFetcher` or a `HeaderTokenFetcher`, or implement `TokenFetcher` with its methods `name` and \
+            `fetch`"
+)]
 #[async_trait]
 pub trait TokenFetcher: Send + Sync {
-    /// Names the step: in `depends_on` of others, in the cache key, in errors.
+    /// The name of the step in `depends_on` of other steps, in the cache key, and in errors.
     fn name(&self) -> &str;
 
-    /// The steps whose tokens this one needs, in any order. One that is named twice counts once. Default: none.
+    /// The steps whose tokens this step needs, in any order. A step that is named twice counts once. Default: none.
     fn depends_on(&self) -> Vec<&str> {
         Vec::new()
     }
 
-    /// How long the token lives, from when the fetch begins, whatever the issuer says. Default: what the
-    /// token says of itself.
+    /// How long the token lives, counted from the beginning of the fetch, whatever the issuer states. Default: until the
+    /// expiry in the token data.
     fn ttl(&self) -> Option<Duration> {
         None
     }
@@ -53,29 +60,30 @@ pub trait TokenFetcher: Send + Sync {
         Duration::from_secs(30)
     }
 
-    /// Whether the token is of no use any more as soon as one that it was obtained with is replaced, or
-    /// expires. Default: no; it lives as long as it says itself.
+    /// Whether the token becomes useless as soon as a token with which it was obtained is replaced or expires. Default:
+    /// `false`; the token lives until its own expiry.
     ///
-    /// With yes, a cached token is only used while each of its dependencies has a valid token, and it is
-    /// the one with which this token was obtained; and it expires with the first of them. That is judged
-    /// whenever the pipeline is asked, and nothing is fetched for it.
+    /// With `true`, the pipeline uses a cached token only while each dependency still has a valid token, the same one
+    /// with which this token was obtained. The token expires with the first of them. The pipeline checks this at each
+    /// call, and fetches nothing for the check.
     fn dies_with_dependencies(&self) -> bool {
         false
     }
 
-    /// Gets the token. The context holds a valid token of each step in [`depends_on`](Self::depends_on),
-    /// and of no other.
+    /// Fetches the token. The context has a valid token of each step in [`depends_on`](Self::depends_on), and of no
+    /// other step.
     ///
-    /// Where the issuer refuses the tokens of the context, the error should have the
-    /// [status](AuthenticationError::with_status) 401: then they are renewed, and this is called once more.
+    /// If the issuer refuses the tokens of the context, return an error with the
+    /// [status](AuthenticationError::with_status) 401. The pipeline then renews these tokens, and calls this method once
+    /// more.
     ///
     /// # Errors
     ///
-    /// Whatever kept the issuer from giving a token; the kind decides how it is treated.
+    /// There is no token. The kind of the error decides whether and when the manager tries again.
     async fn fetch(&self, context: &FetchContext) -> Result<TokenData, AuthenticationError>;
 
-    /// Called when this step has failed, also by a panic or its time-out; not when one that it depends on
-    /// has. Default: does nothing.
+    /// The pipeline calls this after this step has failed, also after a panic or a time-out. It does not call this after
+    /// the failure of a dependency. Default: does nothing.
     fn on_fetch_error(&self, error: &AuthenticationError, context: &FetchContext) {
         let _ = (error, context);
     }

@@ -3,8 +3,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 use crate::ConfigError;
 
-/// Whether a header says where a message ends. That follows from its body; a second opinion makes two
-/// requests of one (RFC 9112 11.2).
+/// Whether a header says where a message ends. The body decides this. Attack: if a header contradicts the body, a server
+/// may read two requests where the client sent one (request smuggling, RFC 9112 11.2).
 #[must_use]
 pub fn is_framing(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
@@ -25,14 +25,14 @@ pub fn check_cookie_name(field: &'static str, name: &str) -> Result<(), ConfigEr
     }
 }
 
-/// Refuses a header that no caller may set.
+/// Checks that a caller may set this header.
 ///
 /// # Errors
 ///
-/// It [says where the message ends](is_framing).
+/// The header [says where the message ends](is_framing).
 pub fn check_header_name(field: &'static str, name: &HeaderName) -> Result<(), ConfigError> {
     if is_framing(name) {
-        let expected = format!("another header than `{name}`, which follows from the body");
+        let expected = format!("a header other than `{name}`, which follows from the body");
         return Err(ConfigError::new(field, expected));
     }
     Ok(())

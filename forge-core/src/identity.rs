@@ -2,10 +2,10 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Tells one access token from another without holding it: the SHA-256 digest of its value.
+/// The identity of an access token: the SHA-256 digest of its value.
 ///
-/// The same token has the same identity in every process, so a shared storage can compare and
-/// delete by it. It is no secret, and `Debug` still prints none of it.
+/// The same token has the same identity in every process, so a shared storage can compare and delete by it. The identity
+/// is no secret, but `Debug` does not print it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId([u8; 32]);
 
@@ -16,7 +16,7 @@ impl TokenId {
         Self(Sha256::digest(access_token.as_bytes()).into())
     }
 
-    /// The digest, for a storage that keeps identities beside its records.
+    /// The digest, for a storage that stores identities beside its records.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -3,13 +3,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Whether a host, as [`url`](https://docs.rs/url) writes it, is this machine: `localhost`, an address in
 /// 127.0.0.0/8, `[::1]`, or one of the former mapped into IPv6 (RFC 4291 2.5.5.2).
 ///
-/// A name below `localhost`, such as `a.localhost`, does not count: some systems ask a resolver for its address.
+/// A name below `localhost`, such as `a.localhost`, does not count: some systems ask a DNS server for its address.
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
     }
-    // The prefix comes first because it is cheap: clients ask before each request, and most hosts are names.
+    // The cheap check of the prefix comes first: clients call this before each request, and most hosts are names.
     host == "localhost" || (host.starts_with("127.") && host.parse::<Ipv4Addr>().is_ok())
 }
 

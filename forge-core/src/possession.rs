@@ -1,7 +1,8 @@
 //! Proof of possession: tokens that work only together with a private key (RFC 8705, RFC 9449).
 //!
-//! These traits and types know neither keys nor TLS. A crate that signs implements [`ProofOfPossession`], and a
-//! client awaits a new proof for each attempt, between choosing a credential and adding it to the request.
+//! These traits and types contain neither cryptography nor TLS. A crate that signs implements [`ProofOfPossession`]. No
+//! client of this version uses them yet. A client will await a new proof for each attempt, after it has chosen a
+//! credential and before it adds the credential to the request.
 
 mod client_identity;
 mod nonce_store;

@@ -5,12 +5,12 @@ use async_trait::async_trait;
 
 use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
 
-/// Gets tokens from their issuer. Implement it for an API with a flow of its own; a manager does
-/// the caching, the joining of concurrent calls and the renewal.
+/// Gets tokens from their issuer. Implement it for an API with a flow of its own. A manager caches the tokens, joins
+/// concurrent calls and renews.
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{AuthenticationError, TokenData, TokenProvider, async_trait};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 ///
 /// struct VaultProvider;
 ///
@@ -41,11 +41,11 @@ pub trait TokenProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever kept the issuer from giving one; the kind decides how it is treated.
+    /// The reason why there is no token. Its kind decides how a manager treats the failure.
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError>;
 
-    /// Renews a token. Called for tokens that have a refresh token; the default gets a new one by
-    /// the full grant.
+    /// Renews a token. A manager calls it for tokens that have a refresh token. The default gets a new token by the full
+    /// grant.
     ///
     /// # Errors
     ///
@@ -70,8 +70,8 @@ pub trait TokenProvider: Send + Sync {
         true
     }
 
-    /// Whether what this provider authenticates with has changed since it was last refused. Then a
-    /// manager tries again at once, past the cool-down of a permanent failure. Default: no.
+    /// Whether the provider's credentials have changed since the issuer last refused them. Then a manager tries again
+    /// at once, in spite of the cool-down of a permanent failure. Default: no.
     async fn has_new_credentials(&self) -> bool {
         false
     }
@@ -87,9 +87,8 @@ pub trait TokenProvider: Send + Sync {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{
-///     AuthenticationError, CachingProvider, TokenData, TokenProvider, TokenRequirement, TokenSource, async_trait,
-/// };
+/// use requestforge::token::{CachingProvider, TokenRequirement};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, TokenSource, async_trait};
 ///
 /// /// Exchanges the token of another source for its own.
 /// struct Exchange<S>(S);

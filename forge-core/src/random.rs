@@ -1,9 +1,9 @@
 //! Random numbers for names and jitter, drawn from the system each time.
 //!
-//! A fork, or a snapshot of the machine, copies a generator that lives in the process (`RandomState`,
-//! `fastrand`). Both copies then draw the same numbers, so that two processes believe to hold one lease, or
-//! retry at the same moment. The system's generator gives them different numbers. So this module keeps no
-//! state and asks the system each time.
+//! A fork, or a snapshot of the machine, copies a generator that lives in the process (`RandomState`, `fastrand`). Both
+//! copies then draw the same numbers, so two processes would take one lease for their own, or would retry at the same
+//! moment. The system's generator gives them different numbers. So this module keeps no state and asks the system each
+//! time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process;
@@ -30,8 +30,8 @@ pub fn random_fraction() -> f64 {
     fraction
 }
 
-/// The fallback if the system gives no random numbers, as in a sandbox that blocks the call. It differs
-/// between processes, which is all that is needed: no caller relies on these numbers being hard to guess.
+/// The fallback if the system gives no random numbers, as in a sandbox that blocks the call. The numbers differ between
+/// processes, and that is enough: no caller needs numbers that are hard to guess.
 fn substitute() -> u128 {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,8 +1,12 @@
 //! The former names of what has been renamed, until the first release.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
 use crate::{
-    AuthVerdict, ClockReading, GenerationStamp, LeaseOutcome, LeaseRead, RefreshMark, StalenessLimits,
-    TokenRequirement,
+    AuthVerdict, AuthenticationError, ClockReading, GenerationStamp, LeaseOutcome, LeaseRead, NetworkError,
+    RefreshMark, Secret, SecretSource, StalenessLimits, TokenData, TokenRequirement,
 };
 
 #[deprecated(note = "renamed to `AuthVerdict`")]
@@ -40,6 +44,29 @@ pub type Version = GenerationStamp;
 
 #[deprecated(note = "renamed to `StalenessLimits`")]
 pub type Freshness = StalenessLimits;
+
+#[deprecated(note = "renamed to `NetworkError`")]
+pub type ExchangeError = NetworkError;
+
+impl TokenData {
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `with_lifetime_from`")]
+    #[must_use]
+    pub fn with_expires_in_at(self, lifetime: Duration, issued_at: DateTime<Utc>) -> Self {
+        self.with_lifetime_from(lifetime, issued_at)
+    }
+}
+
+impl SecretSource {
+    /// # Errors
+    ///
+    /// As [`read_blocking`](Self::read_blocking).
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `read_blocking`")]
+    pub fn read_at_once(&self) -> Result<Secret, AuthenticationError> {
+        self.read_blocking()
+    }
+}
 
 /// Whether the text contains one of these secrets.
 #[deprecated(note = "renamed to `contains_secret`")]

@@ -7,20 +7,21 @@ use serde_json::Value;
 use crate::TokenData;
 use crate::token_text::{is_printable_ascii, is_token_text};
 
-/// Where the parts of a token stand in an issuer's answer; the defaults are those of RFC 6749 5.1.
+/// The names of the fields from which a token is read in an issuer's response. The defaults are those of RFC 6749 5.1.
 ///
-/// Each is the name of a field, or, if it begins with `/`, a JSON pointer (RFC 6901) to one that lies
-/// deeper: `/data/token`.
+/// Each is the name of a field at the top level. If it begins with `/`, it is a JSON pointer (RFC 6901) to a nested
+/// field: `/data/token`.
 ///
 /// ```
-/// use forge_core::{ResponseFields, TokenData};
+/// use requestforge::TokenData;
+/// use requestforge::oauth2::ResponseFields;
 /// use serde_json::json;
 ///
 /// let fields = ResponseFields::default().with_access_token("jwt");
 /// let token = TokenData::from_response(&json!({"jwt": "abc", "tenant": 7}), &fields)?;
 /// assert_eq!(token.access_token(), "abc");
 /// assert_eq!(token.extra()["tenant"], 7);
-/// # Ok::<_, forge_core::InvalidTokenResponse>(())
+/// # Ok::<_, requestforge::oauth2::InvalidTokenResponse>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,20 +36,20 @@ pub struct ResponseFields {
     pub refresh_token: Cow<'static, str>,
     /// Default: `scope`.
     pub scope: Cow<'static, str>,
-    /// For issuers that say when the token expires, not after which time: the field, and how the moment is
-    /// written there. Then `expires_in` is not read. Default: none.
+    /// For issuers that state a point in time instead of a lifetime: the field, and its format. If this is set, `expires_in`
+    /// is not read. Default: none.
     pub expires_at: Option<(Cow<'static, str>, TimeFormat)>,
-    /// The type of a token whose answer names none. Default: `Bearer`.
+    /// The type of a token whose response names no type. Default: `Bearer`.
     pub default_token_type: Cow<'static, str>,
 }
 
-/// How a moment is written.
+/// The format of a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TimeFormat {
-    /// As in `2026-11-25T21:46:00Z` (RFC 3339).
+    /// A text such as `2026-11-25T21:46:00Z` (RFC 3339).
     Rfc3339,
-    /// Seconds since 1970-01-01T00:00:00Z, also fractional, as a number or a string that holds one.
+    /// Seconds since 1970-01-01T00:00:00Z, with or without a fraction, as a number or as a string.
     UnixSeconds,
 }
 
@@ -102,28 +103,27 @@ impl ResponseFields {
         self
     }
 
-    /// Reads the expiry from this field, which holds a moment in this format, instead of reading `expires_in`.
+    /// Reads the expiry from this field, a point in time in this format, instead of reading `expires_in`.
     #[must_use]
     pub fn with_expires_at(mut self, field: impl Into<Cow<'static, str>>, format: TimeFormat) -> Self {
         self.expires_at = Some((field.into(), format));
         self
     }
 
-    /// Gives this type to a token whose answer names none.
+    /// Gives this type to a token whose response names no type.
     #[must_use]
     pub fn with_default_token_type(mut self, token_type: impl Into<Cow<'static, str>>) -> Self {
         self.default_token_type = token_type.into();
         self
     }
 
-    /// The texts of an answer in the places of the access token and the refresh token, also where it is no
-    /// answer of success.
+    /// The texts of a response in the fields of the access token and the refresh token, in an error response, too.
     pub fn tokens_in<'a>(&self, answer: &'a Value) -> impl Iterator<Item = &'a str> {
         [&self.access_token, &self.refresh_token].into_iter().filter_map(|field| get(answer, field)?.as_str())
     }
 }
 
-/// An answer that holds no usable token. Names the field and what was expected, never the value.
+/// A response that contains no usable token. The error names the field and what it expects, never the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}`: expected {expected}, found {found}")]
 pub struct InvalidTokenResponse {
@@ -133,37 +133,38 @@ pub struct InvalidTokenResponse {
 }
 
 impl InvalidTokenResponse {
-    /// The field that is wrong.
+    /// The name of the invalid field.
     #[must_use]
     pub fn field(&self) -> &str {
         &self.field
     }
 }
 
-/// Clocks here count milliseconds.
+/// One millisecond: the clocks of this library count milliseconds.
 const MIN_LIFETIME: f64 = 0.001;
-/// 100 years of 365.25 days: more is a mistake of the server, or a trap.
+/// 100 years of 365.25 days. A longer lifetime is an error of the server, or an attack on the arithmetic.
 const MAX_LIFETIME: f64 = 3_155_760_000.0;
 
 impl TokenData {
-    /// Reads a token from an issuer's answer. What `fields` does not name goes to `extra`.
+    /// Reads a token from an issuer's response. Fields that `fields` does not name go to `extra`.
     ///
-    /// `expires_in` may be a number, also fractional, or a string that holds one; a missing or
-    /// `null` one means that the token does not expire. `bearer` in any case is written `Bearer` (types
-    /// ignore case, RFC 6749 5.1, yet some APIs do not), and so is `BearerToken`, as some gateways call it.
-    /// `scope` may be a list of strings.
+    /// `expires_in` may be a number, with or without a fraction, or a string with a number. If it is missing or `null`,
+    /// the token does not expire. `bearer` in any case becomes `Bearer`: types ignore case (RFC 6749 5.1), but some APIs do
+    /// not. `BearerToken`, which some gateways send, becomes `Bearer` as well. `scope` may be a list of strings.
     ///
     /// # Errors
     ///
-    /// No JSON object; an access token that is missing, empty, not a string or has other characters than
-    /// printable ASCII; an `expires_in` that is not positive, over 100 years, or no number; an
-    /// `expires_at` that is no moment, or not within 100 years; a refresh token, type or scope of another JSON type.
+    /// - the response is not a JSON object;
+    /// - the access token is missing, empty, not a string, or contains other characters than printable ASCII;
+    /// - `expires_in` is not a number, not positive, or more than 100 years;
+    /// - `expires_at` is not a point in time, in the past, or more than 100 years ahead;
+    /// - the refresh token, the type or the scope has another JSON type.
     pub fn from_response(answer: &Value, fields: &ResponseFields) -> Result<Self, InvalidTokenResponse> {
         Self::from_response_at(answer, fields, Utc::now())
     }
 
-    /// As [`from_response`](Self::from_response), for an answer to a call that was sent at
-    /// `issued_at`: the lifetime counts from there, so that a slow answer does not stretch it.
+    /// As [`from_response`](Self::from_response), for a call that the client sent at `issued_at`. The lifetime counts from
+    /// then, so that a slow response does not extend it.
     ///
     /// # Errors
     ///
@@ -175,7 +176,7 @@ impl TokenData {
     ) -> Result<Self, InvalidTokenResponse> {
         if !answer.is_object() {
             return Err(InvalidTokenResponse {
-                field: "(the whole answer)".to_owned(),
+                field: "(the whole response)".to_owned(),
                 expected: "a JSON object",
                 found: kind_of(answer),
             });
@@ -220,13 +221,13 @@ impl TokenData {
     }
 }
 
-/// The value of a field, which may lie deeper.
+/// The value of a field, which may be nested.
 fn get<'a>(answer: &'a Value, field: &str) -> Option<&'a Value> {
     if field.starts_with('/') { answer.pointer(field) } else { answer.get(field) }
 }
 
-/// A copy without these values, which are parts of `value` itself. In an array `null` takes the place of one, so that
-/// the others keep their places. It never copies a consumed value: a token of the maximum length counts each time.
+/// A copy without these values, which are parts of `value` itself. In an array `null` replaces a removed value, so that
+/// the other values keep their indices. The function never copies a consumed value, because a token may be 1 MiB long.
 fn copy_without(value: &Value, consumed: &[&Value]) -> Value {
     let is_consumed = |part: &Value| consumed.iter().any(|consumed| std::ptr::eq(*consumed, part));
     match value {
@@ -252,22 +253,22 @@ fn access_token<'a>(answer: &'a Value, field: &str) -> Result<&'a str, InvalidTo
     if is_token_text(value) {
         return Ok(value);
     }
-    Err(InvalidTokenResponse { field: field.to_owned(), expected: "a token", found: "spaces only" })
+    Err(InvalidTokenResponse { field: field.to_owned(), expected: "a token", found: "only spaces" })
 }
 
-/// Rejects text that could split a header.
+/// Rejects a text that could split a header.
 fn header_safe<'a>(field: &str, value: &'a str) -> Result<&'a str, InvalidTokenResponse> {
     if is_printable_ascii(value) {
         return Ok(value);
     }
     Err(InvalidTokenResponse {
         field: field.to_owned(),
-        expected: "printable ASCII characters only",
-        found: "others",
+        expected: "only printable ASCII characters",
+        found: "other characters",
     })
 }
 
-/// A string field; missing, `null` and empty are all nothing.
+/// The value of a string field. `None` if the field is missing, `null` or empty.
 fn text<'a>(answer: &'a Value, field: &str) -> Result<Option<&'a str>, InvalidTokenResponse> {
     match get(answer, field) {
         None | Some(Value::Null) => Ok(None),
@@ -286,7 +287,7 @@ fn scope<'a>(answer: &'a Value, field: &str) -> Result<Option<Cow<'a, str>>, Inv
     let words = words.ok_or_else(|| InvalidTokenResponse {
         field: field.to_owned(),
         expected: "a string or a list of strings",
-        found: "a list of other things",
+        found: "a list with other values",
     })?;
     Ok(Some(words.join(" ").into()).filter(|scope: &Cow<'_, str>| !scope.is_empty()))
 }
@@ -301,7 +302,7 @@ fn lifetime(answer: &Value, field: &str) -> Result<Option<TimeDelta>, InvalidTok
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => {
-            Some(text.trim().parse().map_err(|_| invalid("a string that is no number"))?)
+            Some(text.trim().parse().map_err(|_| invalid("a string that is not a number"))?)
         }
         Some(other) => return Err(invalid(kind_of(other))),
     };
@@ -309,14 +310,14 @@ fn lifetime(answer: &Value, field: &str) -> Result<Option<TimeDelta>, InvalidTok
         Some(seconds) if (MIN_LIFETIME..=MAX_LIFETIME).contains(&seconds) => {
             Ok(TimeDelta::from_std(Duration::from_secs_f64(seconds)).ok())
         }
-        Some(seconds) if seconds > MAX_LIFETIME => Err(invalid("a larger one")),
+        Some(seconds) if seconds > MAX_LIFETIME => Err(invalid("a larger number")),
         Some(0.0) => Err(invalid("zero")),
-        Some(seconds) if seconds > 0.0 => Err(invalid("one below a millisecond")),
-        _ => Err(invalid("a negative one, or none")),
+        Some(seconds) if seconds > 0.0 => Err(invalid("less than a millisecond")),
+        _ => Err(invalid("a negative number, or not a number")),
     }
 }
 
-/// A stated expiry. It must come after the call, as a stated lifetime must be positive.
+/// A stated expiry. It must be after the call, just as a stated lifetime must be positive.
 fn moment(
     answer: &Value,
     field: &str,
@@ -326,8 +327,8 @@ fn moment(
     let invalid = |found| InvalidTokenResponse {
         field: field.to_owned(),
         expected: match format {
-            TimeFormat::Rfc3339 => "a time to come as RFC 3339 writes it, within 100 years",
-            TimeFormat::UnixSeconds => "a time to come in seconds since 1970, within 100 years",
+            TimeFormat::Rfc3339 => "a future time in the format of RFC 3339, within 100 years",
+            TimeFormat::UnixSeconds => "a future time in seconds since 1970, within 100 years",
         },
         found,
     };
@@ -338,7 +339,7 @@ fn moment(
     let moment = match (format, value) {
         (TimeFormat::Rfc3339, Value::String(text)) => {
             let moment = DateTime::parse_from_rfc3339(text.trim());
-            moment.map_err(|_| invalid("a string that is no such time"))?.to_utc()
+            moment.map_err(|_| invalid("a string in another format"))?.to_utc()
         }
         (TimeFormat::UnixSeconds, Value::Number(_) | Value::String(_)) => {
             let seconds = match value {
@@ -348,17 +349,20 @@ fn moment(
             let since_1970 = seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
             let since_1970 = since_1970.and_then(|since| TimeDelta::from_std(since).ok());
             let moment = since_1970.and_then(|since| DateTime::UNIX_EPOCH.checked_add_signed(since));
-            moment.ok_or_else(|| invalid("no such number"))?
+            moment.ok_or_else(|| invalid("a value that is not such a number"))?
         }
         (_, other) => return Err(invalid(kind_of(other))),
     };
     let left = moment.signed_duration_since(issued_at);
     if left.num_milliseconds() < 1 {
-        return Err(invalid("a time that is over"));
+        return Err(invalid("a time in the past"));
     }
-    #[expect(clippy::cast_precision_loss, reason = "a century is no matter of seconds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "for a limit of 100 years a second more or less does not matter"
+    )]
     if left.num_seconds() as f64 > MAX_LIFETIME {
-        return Err(invalid("a later one"));
+        return Err(invalid("a later time"));
     }
     Ok(Some(moment))
 }
@@ -375,162 +379,4 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn parse(answer: &Value) -> Result<TokenData, InvalidTokenResponse> {
-        TokenData::from_response_at(answer, &ResponseFields::default(), DateTime::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn a_full_answer_is_read_field_by_field() {
-        let token = parse(&json!({
-            "access_token": "abc", "token_type": "bearer", "expires_in": 3600,
-            "refresh_token": "r", "scope": "read write", "id_token": "x",
-        }))
-        .unwrap();
-        assert_eq!(token.authorization_header(), "Bearer abc");
-        assert_eq!(token.expires_at().unwrap().timestamp(), 3600);
-        assert_eq!(token.issued_at(), Some(DateTime::UNIX_EPOCH));
-        assert_eq!((token.refresh_token(), token.scope()), (Some("r"), Some("read write")));
-        assert_eq!(token.extra().keys().collect::<Vec<_>>(), ["id_token"]);
-    }
-
-    #[test]
-    fn bearer_is_written_in_one_way_and_other_types_stay() {
-        for (sent, read) in [
-            ("Bearer", "Bearer"),
-            ("BEARER", "Bearer"),
-            ("BearerToken", "Bearer"),
-            ("", "Bearer"),
-            ("mac", "mac"),
-            ("DPoP", "DPoP"),
-        ] {
-            let token = parse(&json!({"access_token": "a", "token_type": sent})).unwrap();
-            assert_eq!(token.token_type(), read);
-        }
-    }
-
-    #[test]
-    fn expires_in_comes_in_many_forms() {
-        let expiry =
-            |value: Value| parse(&json!({"access_token": "a", "expires_in": value})).map(|t| t.expires_at());
-        for (value, millis) in [
-            (json!(60), 60_000),
-            (json!("60"), 60_000),
-            (json!(1e3), 1_000_000),
-            (json!(0.5), 500),
-            (json!(" 7 "), 7_000),
-        ] {
-            assert_eq!(expiry(value.clone()).unwrap().unwrap().timestamp_millis(), millis, "{value}");
-        }
-        assert_eq!(expiry(Value::Null), Ok(None));
-        for value in [
-            json!(-1),
-            json!(0),
-            json!(i64::MAX),
-            json!(u64::MAX),
-            json!("soon"),
-            json!("NaN"),
-            json!("inf"),
-            json!("-inf"),
-            json!(""),
-            json!([60]),
-            json!(true),
-            json!(1e300),
-            json!(1e-9),
-        ] {
-            assert_eq!(expiry(value.clone()).unwrap_err().field(), "expires_in", "{value}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_field_is_named_and_its_value_is_not_echoed() {
-        for (field, answer) in [
-            ("access_token", json!({})),
-            ("access_token", json!({"access_token": null})),
-            ("access_token", json!({"access_token": ""})),
-            ("access_token", json!({"access_token": 12345})),
-            ("access_token", json!({"access_token": "canary\r\nX-Evil: 1"})),
-            ("access_token", json!({"access_token": "canaryé"})),
-            ("token_type", json!({"access_token": "a", "token_type": ["canary"]})),
-            ("token_type", json!({"access_token": "a", "token_type": "canary\n"})),
-            ("refresh_token", json!({"access_token": "a", "refresh_token": ["canary"]})),
-            ("scope", json!({"access_token": "a", "scope": ["canary", 1]})),
-            ("(the whole answer)", json!(["canary"])),
-        ] {
-            let error = parse(&answer).unwrap_err();
-            assert_eq!(error.field(), field);
-            assert!(!format!("{error} {error:?}").contains("canary"));
-        }
-    }
-
-    #[test]
-    fn fields_may_lie_deeper_and_are_not_kept_twice() {
-        let fields = ResponseFields::default()
-            .with_access_token("/data/token")
-            .with_expires_in("/data/life/seconds")
-            .with_refresh_token("/a~1b")
-            .with_default_token_type("Token");
-        let answer = json!({"data": {"token": "abc", "life": {"seconds": 60}, "tenant": 7}, "a/b": "r"});
-        let token = TokenData::from_response_at(&answer, &fields, DateTime::UNIX_EPOCH).unwrap();
-        assert_eq!((token.access_token(), token.token_type()), ("abc", "Token"));
-        assert_eq!((token.refresh_token(), token.expires_at().unwrap().timestamp()), (Some("r"), 60));
-        assert_eq!(Value::from(token.extra().clone()), json!({"data": {"life": {}, "tenant": 7}}));
-
-        let in_lists = fields.with_access_token("/tokens/1").with_refresh_token("/tokens/0/r");
-        let answer = json!({"tokens": [{"r": "refresh"}, "abc", "more"]});
-        let token = TokenData::from_response_at(&answer, &in_lists, DateTime::UNIX_EPOCH).unwrap();
-        assert_eq!((token.access_token(), token.refresh_token()), ("abc", Some("refresh")));
-        assert_eq!(Value::from(token.extra().clone()), json!({"tokens": [{}, null, "more"]}));
-        let fields = ResponseFields::default().with_access_token("/data/token");
-
-        let error =
-            TokenData::from_response_at(&json!({"data": []}), &fields, DateTime::UNIX_EPOCH).unwrap_err();
-        assert_eq!(error.field(), "/data/token");
-    }
-
-    #[test]
-    fn an_expiry_may_be_a_moment() {
-        let expiry = |format, value: &Value| {
-            let fields = ResponseFields::default().with_expires_at("until", format);
-            let answer = json!({"access_token": "a", "expires_in": "soon", "until": value});
-            TokenData::from_response_at(&answer, &fields, DateTime::UNIX_EPOCH)
-                .map(|token| token.expires_at())
-        };
-        let good = [
-            (TimeFormat::Rfc3339, json!("1970-01-01T01:00:00Z"), 3_600_000),
-            (TimeFormat::Rfc3339, json!(" 1970-01-01T02:00:00.5+01:00"), 3_600_500),
-            (TimeFormat::UnixSeconds, json!(3_600), 3_600_000),
-            (TimeFormat::UnixSeconds, json!("3600.5"), 3_600_500),
-        ];
-        for (format, value, millis) in good {
-            assert_eq!(expiry(format, &value).unwrap().unwrap().timestamp_millis(), millis, "{value}");
-            assert_eq!(expiry(format, &Value::Null), Ok(None));
-        }
-        let wrong = [
-            (TimeFormat::Rfc3339, json!("tomorrow")),
-            (TimeFormat::Rfc3339, json!(3_600)),
-            (TimeFormat::Rfc3339, json!("1969-01-01T00:00:00Z")),
-            (TimeFormat::Rfc3339, json!("2999-01-01T00:00:00Z")),
-            (TimeFormat::UnixSeconds, json!("1970-01-01T01:00:00Z")),
-            (TimeFormat::UnixSeconds, json!(0)),
-            (TimeFormat::UnixSeconds, json!(-1)),
-            (TimeFormat::UnixSeconds, json!(1e300)),
-            (TimeFormat::UnixSeconds, json!(4e9)),
-            (TimeFormat::UnixSeconds, json!("NaN")),
-            (TimeFormat::UnixSeconds, json!([1])),
-        ];
-        for (format, value) in wrong {
-            assert_eq!(expiry(format, &value).unwrap_err().field(), "until", "{value}");
-        }
-    }
-
-    #[test]
-    fn a_list_of_scopes_is_joined() {
-        let token = parse(&json!({"access_token": "a", "scope": ["read", "write"]})).unwrap();
-        assert_eq!(token.scope(), Some("read write"));
-    }
-}
+mod tests;

@@ -3,27 +3,27 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-/// How long a server asks to be left alone: in seconds, or up to a date (RFC 9110 10.2.3). A date that
-/// is past asks for nothing; what is neither is no answer.
+/// The delay that a server asks for in `Retry-After`: a number of seconds, or the time until a date (RFC 9110 10.2.3). A
+/// date in the past gives zero. `None` if the header is missing or is neither of both.
 ///
-/// It is past or to come by the server's own clock, if the answer says what that shows (`Date`), else by
-/// `now`.
+/// A date counts by the server's own clock, if the response states its time in `Date`, else by `now`.
 ///
-/// Nothing bounds it here: whoever waits says how long at most.
+/// The delay may be very long. The caller decides how long it waits at most.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
+/// use requestforge::http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
+/// use requestforge::retry::retry_after;
 ///
 /// let mut headers = HeaderMap::new();
 /// headers.insert(RETRY_AFTER, HeaderValue::from_static("120"));
-/// assert_eq!(forge_core::retry_after(&headers, SystemTime::now()), Some(Duration::from_secs(120)));
+/// assert_eq!(retry_after(&headers, SystemTime::now()), Some(Duration::from_secs(120)));
 /// ```
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More than fits is long, not nothing.
+        // A number that overflows means a long delay, not none.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let until = httpdate::parse_http_date(value).ok()?;

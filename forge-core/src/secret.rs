@@ -7,12 +7,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// A value that appears in no output: client secrets, passwords, tokens.
 ///
-/// `Debug` prints a placeholder, there is no `Display`, and the memory is overwritten when the
-/// value is dropped. Copies that other crates make while a request is serialised, encrypted and
-/// sent (`serde_json`, `hyper`, TLS) are out of its reach.
+/// `Debug` prints a placeholder, there is no `Display`, and `drop` overwrites the memory. Other crates make copies while
+/// they serialise, encrypt and send a request (`serde_json`, `hyper`, TLS); this type cannot overwrite those.
 ///
 /// ```
-/// use forge_core::Secret;
+/// use requestforge::Secret;
 ///
 /// let secret = Secret::from("s3cret");
 /// assert_eq!(format!("{secret:?}"), "Secret([redacted])");
@@ -22,28 +21,28 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The value itself. Named so that each place that reads a secret can be found.
+    /// The value. A search for this method's name finds each place that reads a secret.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The value as a header, marked sensitive. Its bytes are wiped when the last clone is gone.
+    /// The value as a header, marked sensitive. The drop of the last clone overwrites the bytes.
     ///
     /// # Errors
     ///
-    /// It has characters that cannot stand in a header.
+    /// The secret contains a character that no header can contain.
     pub fn into_header_value(self) -> Result<HeaderValue, InvalidHeaderValue> {
-        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Owner(self)))?;
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(OwnedSecret(self)))?;
         value.set_sensitive(true);
         Ok(value)
     }
 }
 
-/// Keeps a secret alive for the header value that shows its bytes.
-struct Owner(Secret);
+/// The secret that owns the bytes of a header value.
+struct OwnedSecret(Secret);
 
-impl AsRef<[u8]> for Owner {
+impl AsRef<[u8]> for OwnedSecret {
     fn as_ref(&self) -> &[u8] {
         self.0.expose().as_bytes()
     }

@@ -1,6 +1,6 @@
+mod blocking_worker;
 mod file;
-mod off_thread;
-mod place;
+mod shown;
 
 use std::env::VarError;
 use std::fmt;
@@ -9,16 +9,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use off_thread::OffThread;
-use place::{ShownName, ShownPath};
+use blocking_worker::BlockingWorker;
+use shown::{ShownName, ShownPath};
 
 use crate::{AuthenticationError, AuthenticationErrorKind, Secret};
 
-/// Where a secret comes from. Whatever accepts one reads it before each token call, so that a secret
-/// that rotates needs no restart.
+/// The source of a secret. A provider reads it before each token call, so a secret that rotates needs no restart.
 ///
 /// ```
-/// use forge_core::SecretSource;
+/// use requestforge::SecretSource;
 ///
 /// let given: SecretSource = "s3cret".into();
 /// let mounted = SecretSource::file("/run/secrets/client-secret");
@@ -40,7 +39,7 @@ enum Kind {
 #[derive(Clone)]
 struct SecretFile {
     path: Arc<PathBuf>,
-    reading: Arc<OffThread<Result<Secret, AuthenticationError>>>,
+    reading: Arc<BlockingWorker<Result<Secret, AuthenticationError>>>,
 }
 
 type Closure = dyn Fn() -> Pin<Box<dyn Future<Output = Result<Secret, Failure>> + Send>> + Send + Sync;
@@ -49,16 +48,19 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl SecretSource {
     /// The content of a file: UTF-8, without a byte order mark and one line end (`\n` or `\r\n`).
     ///
-    /// It must be a regular file, or a link to one, of at most 64 KiB. A thread of its own reads it. So a file
-    /// system that does not answer blocks no thread of a runtime, and the caller's time-outs hold. A source and
-    /// its clones have at most one such thread.
+    /// It must be a regular file, or a link to one, of at most 64 KiB. A separate thread reads it. So a file system that
+    /// does not answer blocks no thread of a runtime, and the caller's time-outs hold. A source and its clones have at most
+    /// one such thread.
     ///
-    /// The path may be the secret itself by mistake. So errors and `Debug` show it only if it looks like a path:
-    /// it begins with `/`, `./` or `../`, and no part of it looks like a key in base64.
+    /// By mistake the path may be the secret itself. So errors and `Debug` show it only if it looks like a path: it begins
+    /// with `/`, `./` or `../`, and no part of it looks like a key in base64.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = Arc::new(path.into());
         let read = Arc::clone(&path);
-        Self(Kind::File(SecretFile { path, reading: Arc::new(OffThread::new(move || file::read(&read))) }))
+        Self(Kind::File(SecretFile {
+            path,
+            reading: Arc::new(BlockingWorker::new(move || file::read(&read))),
+        }))
     }
 
     /// The value of an environment variable. Errors and `Debug` show its name only if it is `UPPER_CASE` and does
@@ -67,7 +69,7 @@ impl SecretSource {
         Self(Kind::Env(name.into()))
     }
 
-    /// Whatever a closure brings. Its errors are shown: put no secret in them.
+    /// The secret that a closure returns. The library shows the closure's errors, so do not put a secret in them.
     pub fn from_fn<F, Fut, E>(closure: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -80,7 +82,7 @@ impl SecretSource {
         })))
     }
 
-    /// The secret as it is now.
+    /// Reads the current secret.
     ///
     /// # Errors
     ///
@@ -90,44 +92,49 @@ impl SecretSource {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
             Kind::File(file) => {
-                let read = file.reading.outcome().map_err(no_thread)?.await;
-                read.unwrap_or_else(|_| Err(failed(format!("reading {self:?} did not end"))))?
+                let read = file.reading.outcome().map_err(thread_error)?.await;
+                read.unwrap_or_else(|_| Err(configuration_error(format!("reading {self:?} did not end"))))?
             }
             Kind::Env(name) => variable(name)?,
-            Kind::Closure(closure) => closure()
-                .await
-                .map_err(|error| failed("the closure for the secret failed".to_owned()).with_source(error))?,
+            Kind::Closure(closure) => closure().await.map_err(|error| {
+                configuration_error("the closure for the secret failed").with_source(error)
+            })?,
         };
         self.check(secret)
     }
 
-    /// The secret as it is now, for callers that cannot await it. This waits for a file for at most a second.
+    /// Reads the current secret, for a caller that cannot await it. This blocks the thread for at most a second, while
+    /// it waits for a file.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). Also: reading the file takes longer than a second, or the source is a closure,
-    /// which a caller has to await.
-    pub fn read_at_once(&self) -> Result<Secret, AuthenticationError> {
+    /// As [`read`](Self::read). Also: reading the file takes longer than a second, or the source is a closure, which a
+    /// caller must await.
+    pub fn read_blocking(&self) -> Result<Secret, AuthenticationError> {
         let secret = match &self.0 {
             Kind::Value(secret) => return Ok(secret.clone()),
             Kind::File(file) => {
-                let read = file.reading.wait(MAX_WAIT_AT_ONCE).map_err(no_thread)?;
-                read.unwrap_or_else(|| Err(failed(format!("{self:?} was not read within a second"))))?
+                let read = file.reading.wait(MAX_BLOCKING_WAIT).map_err(thread_error)?;
+                read.unwrap_or_else(|| {
+                    Err(configuration_error(format!("reading {self:?} took over a second")))
+                })?
             }
             Kind::Env(name) => variable(name)?,
-            Kind::Closure(_) => return Err(failed("the secret from a closure has to be awaited".into())),
+            Kind::Closure(_) => {
+                return Err(configuration_error("a secret from a closure must be awaited"));
+            }
         };
         self.check(secret)
     }
 
     fn check(&self, secret: Secret) -> Result<Secret, AuthenticationError> {
         if secret.expose().is_empty() {
-            return Err(failed(format!("the secret from {self:?} is empty")));
+            return Err(configuration_error(format!("the secret from {self:?} is empty")));
         }
         Ok(secret)
     }
 
-    /// The secret, where it was given as a value.
+    /// The secret, if this source is a value.
     #[must_use]
     pub fn value(&self) -> Option<&Secret> {
         match &self.0 {
@@ -137,28 +144,28 @@ impl SecretSource {
     }
 }
 
-/// How long [`SecretSource::read_at_once`] waits for a file.
-const MAX_WAIT_AT_ONCE: Duration = Duration::from_secs(1);
+/// How long [`SecretSource::read_blocking`] waits for a file.
+const MAX_BLOCKING_WAIT: Duration = Duration::from_secs(1);
 
 fn variable(name: &str) -> Result<Secret, AuthenticationError> {
-    Ok(Secret::from(std::env::var(name).map_err(|error| no_variable(name, &error))?))
+    Ok(Secret::from(std::env::var(name).map_err(|error| variable_error(name, &error))?))
 }
 
-/// Without `error` as the source: it would show the value.
-fn no_variable(name: &str, error: &VarError) -> AuthenticationError {
+/// Leaves `error` out of the sources, because its text shows the value.
+fn variable_error(name: &str, error: &VarError) -> AuthenticationError {
     let why = match error {
         VarError::NotPresent => "not set",
         VarError::NotUnicode(_) => "not Unicode",
     };
-    failed(format!("the environment variable {} is {why}", ShownName(name)))
+    configuration_error(format!("the environment variable {} is {why}", ShownName(name)))
 }
 
-fn no_thread(error: std::io::Error) -> AuthenticationError {
-    failed("the system refused a thread to read a secret file".to_owned()).with_source(error)
+fn thread_error(error: std::io::Error) -> AuthenticationError {
+    configuration_error("the system refused a thread for reading a secret file").with_source(error)
 }
 
-fn failed(what: String) -> AuthenticationError {
-    AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(what)
+fn configuration_error(message: impl Into<String>) -> AuthenticationError {
+    AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(message)
 }
 
 impl<S: Into<Secret>> From<S> for SecretSource {

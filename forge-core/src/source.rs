@@ -7,43 +7,50 @@ use async_trait::async_trait;
 
 use crate::{AuthenticationError, Credential, TokenData};
 
-/// Where a client gets the credential for a request: all that a client knows of tokens.
+/// Supplies the credential for a request. This is the only thing that a client knows about tokens.
 ///
-/// `TokenManager` (crate `forge-token`) implements it; [`StaticTokenSource`] and
-/// [`token_source_fn`] serve those who have a token from elsewhere.
+/// The main implementation is `TokenManager`, which caches and renews a token. [`StaticTokenSource`] and
+/// [`token_source_fn`] are for tokens that come from elsewhere.
+#[doc(alias = "TokenManagerInterface")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of tokens",
+    label = "expected a `TokenSource`, such as a `TokenManager`",
+    note = "wrap a provider with `TokenManager::new(provider)`, a fixed token with `StaticTokenSource::new(token)`, or a \
+            closure with `token_source_fn(closure)`"
+)]
 #[async_trait]
 pub trait TokenSource: Send + Sync {
-    /// The credential that is at hand, if it may be used now: no lock, no waiting. This is what a
-    /// client asks first, for every request.
+    /// The cached credential, if it is usable now. This takes no lock and never waits. A client calls this first for each
+    /// request.
     fn cached(&self) -> Option<Arc<Credential>>;
 
-    /// A valid credential: the one at hand, else a new one.
+    /// A valid credential: the cached one, or else a new one.
     ///
     /// # Errors
     ///
-    /// No token could be had. The request must not be sent then.
+    /// There is no token. The client must not send the request.
     async fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError>;
 
-    /// Forgets the cached token, so that the next [`get_token`](Self::get_token) fetches one.
+    /// Forgets the cached token, so that the next [`get_token`](Self::get_token) fetches a new one.
     ///
     /// # Errors
     ///
-    /// The shared storage could not be told.
+    /// The shared storage did not accept the invalidation.
     async fn invalidate_token(&self) -> Result<(), AuthenticationError>;
 
-    /// Fetches a new token, whatever is cached.
+    /// Fetches a new token, even if a cached one is valid.
     ///
     /// # Errors
     ///
-    /// No token could be had.
+    /// There is no new token.
     async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError>;
 
-    /// A credential to replay a request with whose own was rejected: renews only if the cached
-    /// token still is the rejected one, joined with all others who were rejected with it.
+    /// Another credential, to replay a request whose credential the server has rejected. The source renews the token only
+    /// if the rejected one still is the cached one. All callers with the same rejected token share one renewal.
     ///
-    /// `None`: there is no other credential now (the source has but one, the issuer handed out the
-    /// same again, or recent renewals did not help). Do not replay now. Wait for
-    /// [`next_renewal_in`](Self::next_renewal_in), and call this once more.
+    /// `None`: there is no other credential now. The source has only one, the issuer returned the same token again, or
+    /// recent renewals did not help. Do not replay now. Wait for [`next_renewal_in`](Self::next_renewal_in), and call this
+    /// once more.
     ///
     /// # Errors
     ///
@@ -70,18 +77,18 @@ pub trait TokenSource: Send + Sync {
     }
 }
 
-/// What a client takes where it wants tokens: any [`TokenSource`], and what one can be made of.
+/// A value that a client accepts as its source of tokens: any [`TokenSource`], or a value that converts into one.
 ///
-/// The providers of this project implement it, by a `TokenManager` that keeps the token in the process.
-/// Where the manager needs settings, a storage say, or others use it too, make it yourself. So it is with
-/// a [`TokenProvider`](crate::TokenProvider) of one's own: `TokenManager::new(provider)`.
+/// The OAuth 2.0 providers convert into a `TokenManager` that keeps the token in the process. Make the manager yourself if
+/// it needs settings such as a storage, if several clients share it, or for a
+/// [`TokenProvider`](crate::TokenProvider) of your own: `TokenManager::new(provider)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source of tokens",
     label = "expected a `TokenManager` or another `TokenSource`",
     note = "a `TokenProvider` of your own needs a manager around it: `TokenManager::new(my_provider)`"
 )]
 pub trait IntoTokenSource {
-    /// The source. Nothing is fetched before somebody asks it.
+    /// The source. The conversion fetches nothing.
     fn into_token_source(self) -> Arc<dyn TokenSource>;
 }
 
@@ -125,7 +132,7 @@ impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {
     }
 }
 
-/// One token, for ever. It is never renewed: a rejected request is not replayed.
+/// A source of one fixed token, which it never renews. A client does not replay a rejected request with it.
 #[derive(Clone, Debug)]
 pub struct StaticTokenSource(Arc<Credential>);
 
@@ -166,15 +173,15 @@ impl TokenSource for StaticTokenSource {
     }
 }
 
-/// A source that asks a closure for the token at every request, for those who keep tokens
-/// elsewhere: a sidecar, another SDK. After a rejection the closure is asked once more, and the
-/// request is replayed if it has another token by then. If [`Credential::new`] rejects the token, the request
-/// fails and nothing is sent.
+/// A source that calls a closure for each request, for tokens that a sidecar or another SDK keeps.
+///
+/// After a rejection the source calls the closure once more, and the client replays the request if the closure returns
+/// another token. If [`Credential::new`] rejects the token, the request fails and the client sends nothing.
 ///
 /// ```
-/// use forge_core::{TokenData, TokenSource, token_source_fn};
+/// use requestforge::{TokenData, TokenSource, token_source_fn};
 ///
-/// # async fn from_sidecar() -> Result<TokenData, forge_core::AuthenticationError> { Ok(TokenData::new("t")) }
+/// # async fn from_sidecar() -> Result<TokenData, requestforge::AuthenticationError> { Ok(TokenData::new("t")) }
 /// let source = token_source_fn(|| async { from_sidecar().await });
 /// # fn expect_source(_: &impl TokenSource) {}
 /// # expect_source(&source);

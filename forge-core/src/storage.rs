@@ -14,15 +14,16 @@ pub use lease::{
 
 use crate::{ConfigError, StorageError, TokenData, TokenId};
 
-/// Where tokens are kept: in the process, or shared between processes.
+/// Stores tokens, in the process or shared between processes.
 ///
-/// Four methods make a storage. The others return capabilities, none by default, that let a
-/// manager do better: answer hits without asking the storage ([`generation`](Self::generation)),
-/// take a rejected token away without a race ([`compare_and_delete`](Self::compare_and_delete)), let
-/// only one of several managers fetch ([`leases`](Self::leases)). A wrapper around a storage
-/// forwards them.
+/// Four methods make a storage. The other methods return capabilities, and none by default. With
+/// [`generation`](Self::generation) a manager answers hits without a call to the storage. With
+/// [`compare_and_delete`](Self::compare_and_delete) it deletes a rejected token without a race. With
+/// [`leases`](Self::leases) only one of several managers fetches. A wrapper around a storage must forward the
+/// capabilities.
 ///
-/// A storage need not judge expiry: managers do. It may drop a token that nobody can use any more.
+/// A storage need not check whether a token has expired, because managers do. It may drop a token that is of no use any
+/// more (see [`TokenData::kept_until`]).
 ///
 /// Check an implementation of your own with `storage_conformance::check` (feature `test-util`).
 ///
@@ -32,7 +33,7 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::{Mutex, PoisonError};
-/// use forge_core::{Secret, StorageError, TokenData, TokenStorage, async_trait};
+/// use requestforge::{Secret, StorageError, TokenData, TokenStorage, async_trait};
 ///
 /// #[derive(Debug, Default)]
 /// struct Table(Mutex<HashMap<String, Secret>>);
@@ -61,75 +62,80 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 ///     }
 /// }
 /// ```
+#[doc(alias = "TokenStorageInterface")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a token storage",
+    label = "expected a `TokenStorage`, such as `InMemoryTokenStorage` or `RedisTokenStorage`",
+    note = "a storage of your own implements `TokenStorage` with its methods `get`, `set`, `delete` and `exists`"
+)]
 #[async_trait]
 pub trait TokenStorage: Send + Sync + std::fmt::Debug {
     /// The token under a key.
     ///
     /// # Errors
     ///
-    /// The storage could not be asked. A value that cannot be read is a miss, no error.
+    /// The read failed. A value that is not a token is a miss, not an error.
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError>;
 
-    /// Keeps a token, replacing another.
+    /// Stores a token, and replaces the one that is there.
     ///
     /// # Errors
     ///
     /// The write failed, or the token is [unstorable](StorageError::is_unstorable).
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError>;
 
-    /// Deletes a token; it is no error if there is none. In a storage with [`leases`](Self::leases) a lease
-    /// that was acquired before the deletion must not store a token after it.
+    /// Deletes a token. A missing token is not an error. In a storage with [`leases`](Self::leases), a lease that was
+    /// acquired before the deletion must not store a token after it.
     ///
     /// # Errors
     ///
-    /// The storage could not be told.
+    /// The deletion failed.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
 
     /// Whether there is a token under a key.
     ///
     /// # Errors
     ///
-    /// The storage could not be asked.
+    /// The read failed.
     async fn exists(&self, key: &str) -> Result<bool, StorageError>;
 
-    /// Whether tokens can be kept under this key. A manager asks when it is built.
+    /// Checks that this storage accepts the key. The builder of a manager calls this. By default every key is valid.
     ///
     /// # Errors
     ///
-    /// They cannot; says what is expected of a key. By default every key will do.
+    /// The key is invalid. The error says what the storage expects.
     fn check_key(&self, key: &str) -> Result<(), ConfigError> {
         let _ = key;
         Ok(())
     }
 
-    /// Change announcements: a counter that moves with every change under the key, also with those
-    /// made by others. A manager that has it answers hits from its own slot; without it, the
-    /// storage is asked at each `get_token`.
+    /// A counter that moves with each change under the key, including the changes of other processes. With it a manager
+    /// answers hits from its own slot. Without it the manager reads the storage at each `get_token`.
     fn generation(&self, key: &str) -> Option<Generation> {
         let _ = key;
         None
     }
 
-    /// Deleting only what still is the token one knows, atomically.
+    /// The capability to delete a token only if it still is a known one, in one atomic step.
     fn compare_and_delete(&self) -> Option<&dyn CompareAndDelete> {
         None
     }
 
-    /// Leases on keys, so that of all who share this storage one fetches, and all wait after a failure.
+    /// The capability to grant leases on keys, so that only one user of this storage fetches a token at a time, and all of
+    /// them wait after a failure.
     fn leases(&self) -> Option<&dyn TokenLeases> {
         None
     }
 }
 
-/// A storage's capability to delete a token only if it still is a certain one.
+/// A storage's capability to delete a token only if it still is a known one.
 #[async_trait]
 pub trait CompareAndDelete: Send + Sync {
-    /// Deletes the token under the key if it has this identity, in one atomic step. Says whether
-    /// it did.
+    /// Deletes the token under the key if it has this identity, in one atomic step. Returns whether it did.
     ///
     /// # Errors
     ///
-    /// The storage could not be told.
+    /// The deletion failed.
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError>;
 }
 

@@ -12,14 +12,14 @@ pub use record::InvalidTokenRecord;
 use crate::token_text::with_prefix;
 use crate::{Secret, TokenId};
 
-/// An access token and what its issuer said of it (RFC 6749 5.1). Immutable.
+/// An access token and the data that its issuer sent with it (RFC 6749 5.1). Immutable.
 ///
-/// Neither `Debug` nor any error shows a token's value, a type or scope that a server made up, or
-/// the content of `extra`. What is held here is overwritten in memory when dropped.
+/// Neither `Debug` nor any error shows the token, a type or scope that a server made up, or the content of `extra`. The
+/// drop of the token data overwrites its memory.
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::TokenData;
+/// use requestforge::TokenData;
 ///
 /// let token = TokenData::new("2YotnFZFEjr1zCsicMWpAA")
 ///     .with_expires_in(Duration::from_secs(3600))
@@ -39,10 +39,10 @@ pub struct TokenData {
 }
 
 impl TokenData {
-    /// How long before its expiry a token counts as expired, for tokens that live a minute or more.
+    /// How long before its expiry a token counts as expired, if it lives for at least a minute.
     pub const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 
-    /// A `Bearer` token that never expires; the `with_…` methods say more.
+    /// A `Bearer` token that never expires. The `with_…` methods add the other data.
     #[must_use]
     pub fn new(access_token: impl Into<Secret>) -> Self {
         Self {
@@ -56,36 +56,36 @@ impl TokenData {
         }
     }
 
-    /// Sets the type, the first word of the `Authorization` header. Empty: the header holds the token alone.
-    /// Default: `Bearer`.
+    /// Sets the type, the first word of the `Authorization` header. With an empty type the header contains the token
+    /// alone. Default: `Bearer`.
     #[must_use]
     pub fn with_token_type(mut self, token_type: impl Into<String>) -> Self {
         self.token_type = token_type.into();
         self
     }
 
-    /// Sets the moment from which the issuer refuses the token. Default: never.
+    /// Sets the time from which on the issuer refuses the token. Default: never.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: DateTime<Utc>) -> Self {
         self.expires_at = Some(expires_at);
         self
     }
 
-    /// Says that the token was issued just now and expires after this time.
+    /// Sets the issue time to now, and the expiry to the end of this lifetime.
     #[must_use]
     pub fn with_expires_in(self, lifetime: Duration) -> Self {
-        self.with_expires_in_at(lifetime, Utc::now())
+        self.with_lifetime_from(lifetime, Utc::now())
     }
 
-    /// As [`with_expires_in`](Self::with_expires_in), for a token that was issued at `issued_at`.
+    /// As [`with_expires_in`](Self::with_expires_in), but the lifetime counts from `issued_at`.
     #[must_use]
-    pub fn with_expires_in_at(self, lifetime: Duration, issued_at: DateTime<Utc>) -> Self {
+    pub fn with_lifetime_from(self, lifetime: Duration, issued_at: DateTime<Utc>) -> Self {
         let expires_at =
             TimeDelta::from_std(lifetime).ok().and_then(|lifetime| issued_at.checked_add_signed(lifetime));
         self.with_issued_at(issued_at).with_expires_at(expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
-    /// The same without expiry and issue time: for a storage that keeps these beside the record.
+    /// The same token without expiry and issue time, for a storage that stores these beside the record.
     #[must_use]
     pub fn without_times(mut self) -> Self {
         (self.expires_at, self.issued_at) = (None, None);
@@ -99,21 +99,21 @@ impl TokenData {
         self
     }
 
-    /// The same without the refresh token.
+    /// The same token without the refresh token.
     #[must_use]
     pub fn without_refresh_token(mut self) -> Self {
         self.refresh_token = None;
         self
     }
 
-    /// Sets the granted scope, words separated by spaces.
+    /// Sets the granted scope: words separated by spaces.
     #[must_use]
     pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
     }
 
-    /// Sets what else the issuer sent.
+    /// Sets all other fields of the issuer's response.
     #[must_use]
     pub fn with_extra(mut self, extra: Map<String, Value>) -> Self {
         self.extra = Extra(extra);
@@ -131,43 +131,43 @@ impl TokenData {
         self
     }
 
-    /// The access token itself.
+    /// The access token.
     #[must_use]
     pub fn access_token(&self) -> &str {
         self.access_token.expose()
     }
 
-    /// `Bearer`, unless the issuer said otherwise.
+    /// The type: `Bearer`, unless the issuer named another.
     #[must_use]
     pub fn token_type(&self) -> &str {
         &self.token_type
     }
 
-    /// When the issuer stops accepting the token; `None`: never.
+    /// The time when the issuer stops accepting the token. `None`: never.
     #[must_use]
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.expires_at
     }
 
-    /// The token that renews this one, where one was given.
+    /// The refresh token, which renews this token. `None` if the issuer gave none.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&str> {
         self.refresh_token.as_ref().map(Secret::expose)
     }
 
-    /// The granted scope, where the issuer named it.
+    /// The granted scope. `None` if the issuer named none.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
 
-    /// Whatever else stood in the issuer's answer.
+    /// All other fields of the issuer's response.
     #[must_use]
     pub fn extra(&self) -> &Map<String, Value> {
         &self.extra.0
     }
 
-    /// When the token was issued, where that is known.
+    /// The time when the token was issued. `None` if it is unknown.
     #[must_use]
     pub fn issued_at(&self) -> Option<DateTime<Utc>> {
         self.issued_at
@@ -178,7 +178,7 @@ impl TokenData {
     /// sends it.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        // Version, key id, and the rest, with dots between.
+        // The record has the form `sealed{version}.{key id}.{rest}`.
         let mut parts = self.access_token().splitn(3, '.');
         let mut next = || parts.next().unwrap_or_default();
         let (version, key_id, sealed) = (next().strip_prefix("sealed").unwrap_or_default(), next(), next());
@@ -186,13 +186,13 @@ impl TokenData {
         is_number && !key_id.is_empty() && !sealed.is_empty()
     }
 
-    /// Tells this access token from others.
+    /// The identity of the access token, which differs from that of every other token.
     #[must_use]
     pub fn id(&self) -> TokenId {
         TokenId::of(self.access_token())
     }
 
-    /// The value of the `Authorization` header: type, space, token; the token alone if the type is empty.
+    /// The value of the `Authorization` header: type, space, token. If the type is empty, the token alone.
     #[must_use]
     pub fn authorization_header(&self) -> String {
         with_prefix(&self.token_type, self.access_token())
@@ -205,29 +205,28 @@ impl TokenData {
         format!("{name}={}", self.access_token())
     }
 
-    /// Whether the token is past [`usable_until`](Self::usable_until) by the machine's wall clock.
-    /// A manager judges better: by two clocks.
+    /// Whether the token is past [`usable_until`](Self::usable_until) by the machine's wall clock. A manager judges by two
+    /// clocks, and so notices a wall clock that was set back.
     #[must_use]
     pub fn is_expired(&self) -> bool {
         self.is_expired_at(Utc::now())
     }
 
-    /// As [`is_expired`](Self::is_expired), at a moment of your own.
+    /// As [`is_expired`](Self::is_expired), for another time than now.
     #[must_use]
     pub fn is_expired_at(&self, now: DateTime<Utc>) -> bool {
         self.usable_until().is_some_and(|until| now >= until)
     }
 
-    /// Up to when the token should be sent: [`EXPIRY_MARGIN`](Self::EXPIRY_MARGIN) before
-    /// `expires_at`, but never more than half the lifetime, so that a token that lives for 20
-    /// seconds is usable. `None`: for ever. Where the issue time is unknown, so is the lifetime,
-    /// and the margin stays whole.
+    /// The time until which a client should send the token: [`EXPIRY_MARGIN`](Self::EXPIRY_MARGIN) before `expires_at`. The
+    /// margin is at most half the lifetime, so that a token that lives for 20 seconds is usable. If the issue time is
+    /// unknown, so is the lifetime, and the full margin applies. `None`: for ever.
     #[must_use]
     pub fn usable_until(&self) -> Option<DateTime<Utc>> {
         self.usable_until_with(Self::EXPIRY_MARGIN)
     }
 
-    /// As [`usable_until`](Self::usable_until), with a margin of your own.
+    /// As [`usable_until`](Self::usable_until), with another margin.
     #[must_use]
     pub fn usable_until_with(&self, margin: Duration) -> Option<DateTime<Utc>> {
         let expires_at = self.expires_at?;
@@ -239,9 +238,9 @@ impl TokenData {
         Some(expires_at.checked_sub_signed(margin).unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
-    /// Up to when it is worth keeping: until neither the access token nor the refresh token is of
-    /// use. A refresh token lives as long as the issuer said (`refresh_expires_in` or
-    /// `refresh_token_expires_in`, counted from `stored_at`), else 30 days. `None`: for ever.
+    /// The time until which a storage should keep the token: until both the access token and the refresh token have
+    /// expired. A refresh token lives as long as the issuer states (`refresh_expires_in` or `refresh_token_expires_in`,
+    /// counted from `stored_at`), or else 30 days. `None`: for ever.
     #[must_use]
     pub fn kept_until(&self, stored_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let expires_at = self.expires_at?;
@@ -261,7 +260,7 @@ impl TokenData {
 
 const DEFAULT_REFRESH_TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
 
-/// Compares what the documents name as a token's six fields; the issue time is not among them.
+/// Compares the six fields that the Python library knows. The issue time is not one of them.
 impl PartialEq for TokenData {
     fn eq(&self, other: &Self) -> bool {
         self.access_token() == other.access_token()
@@ -275,7 +274,7 @@ impl PartialEq for TokenData {
 
 impl fmt::Debug for TokenData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A server may echo a secret in any field it fills, hence only what is known to be none.
+        // Attack: a server may echo a secret in any field that it fills, so show only values that are known to be none.
         let known = ["Bearer", "DPoP"].into_iter().find(|name| *name == self.token_type);
         f.debug_struct("TokenData")
             .field("access_token", &format_args!("[redacted]"))
@@ -288,7 +287,7 @@ impl fmt::Debug for TokenData {
     }
 }
 
-/// The remaining fields of an answer: identity tokens and the like among them, so it is wiped too.
+/// The other fields of a response. They may contain secrets, such as identity tokens, so `drop` overwrites them.
 #[derive(Clone)]
 struct Extra(Map<String, Value>);
 

@@ -1,5 +1,5 @@
-/// Whether this text can be a token: printable ASCII (RFC 6749 A.12), and not only spaces. Any other text
-/// could split a header, or would make a header without a credential.
+/// Whether this text can be a token: printable ASCII (RFC 6749 A.12), and not only spaces. Attack: any other text could
+/// split a header, or would make a header without a credential.
 #[must_use]
 pub fn is_token_text(text: &str) -> bool {
     is_printable_ascii(text) && text.bytes().any(|byte| byte != b' ')
@@ -15,7 +15,7 @@ pub fn with_prefix(prefix: &str, token: &str) -> String {
     }
 }
 
-/// Whether nothing in this text could split a header.
+/// Whether this text contains only printable ASCII, and so cannot split a header.
 pub(crate) fn is_printable_ascii(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }

@@ -14,7 +14,7 @@ use forge_core::{
     AuthenticationError, AuthenticationErrorKind, Clock, FetchContext, Secret, TokenData, TokenFetcher,
     async_trait, check_header_name,
 };
-use forge_token::{TokenAttempt, TokenEndpoint, TokenRequest, TokenTransport, call_repeatably};
+use forge_token::{TokenAttempt, TokenEndpoint, TokenRequest, TokenTransport, call_with_one_retry};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -39,7 +39,7 @@ pub type HeaderTokenFetcher = HttpTokenFetcher<InHeader>;
 /// response, and waits for it at most as long as the step's time-out.
 ///
 /// The fetcher repeats a call once within the time-out if the call ended without a response, or failed fast and
-/// transiently. It reads all values again for the second attempt: see [`call_repeatably`]. It sends a call with a
+/// transiently. It reads all values again for the second attempt: see [`call_with_one_retry`]. It sends a call with a
 /// refresh token only once, over a new connection. Such a call has the `grant_type` `refresh_token`, has a field or
 /// header with that name, or contains the refresh token of another step.
 ///
@@ -149,7 +149,7 @@ impl<P: TokenLocation> HttpTokenFetcher<P> {
         let response = self.transport.call(request).await?;
         let token = self.location.read(&response, sent_at, &sent.as_strs())?;
         Ok(match self.ttl {
-            Some(ttl) => token.with_expires_in_at(ttl, sent_at),
+            Some(ttl) => token.with_lifetime_from(ttl, sent_at),
             None => token,
         })
     }
@@ -262,7 +262,7 @@ impl<P: TokenLocation> TokenFetcher for HttpTokenFetcher<P> {
             // second call with it could revoke the whole family of tokens.
             return self.attempt(TokenAttempt::only(), context).await;
         }
-        call_repeatably(Some(self.timeout), |attempt| self.attempt(attempt, context)).await
+        call_with_one_retry(Some(self.timeout), |attempt| self.attempt(attempt, context)).await
     }
 }
 

@@ -19,8 +19,8 @@ impl EncryptedTokenStorageBuilder {
         Self { storage, keys: Keyring { writing, reading: Vec::new() } }
     }
 
-    /// Adds a key that decrypts but does not encrypt: the previous one, or the next. Call this once for each. Default:
-    /// none. The encrypting key also decrypts.
+    /// Adds a key that decrypts but does not encrypt: the previous key, or the next one. Call this once for each key.
+    /// Default: none. The encrypting key also decrypts.
     pub fn reading_key(mut self, key: EncryptionKey) -> Self {
         self.keys.reading.push(key);
         self

@@ -9,16 +9,16 @@ use zeroize::Zeroizing;
 /// A key for [`EncryptedTokenStorage`](crate::EncryptedTokenStorage): 32 random bytes, and an id that tells
 /// it from others.
 ///
-/// Each record contains the id in plain text; use a date or a number. The bytes appear in no output, and are
-/// overwritten in memory when dropped.
+/// Each record contains the id in plain text, so use a date or a number. No output shows the bytes, and the drop of the key
+/// overwrites them in memory.
 ///
 /// ```
-/// use forge_storage_encrypted::EncryptionKey;
+/// use requestforge::EncryptionKey;
 ///
-/// // As `openssl rand -base64 32` makes them.
+/// // The output of `openssl rand -base64 32`.
 /// let key = EncryptionKey::from_base64("2026-11", "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
 /// assert_eq!(key.id(), "2026-11");
-/// # Ok::<_, forge_core::ConfigError>(())
+/// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct EncryptionKey {
@@ -55,12 +55,12 @@ impl EncryptionKey {
     ///
     /// # Errors
     ///
-    /// The same as of [`from_bytes`](Self::from_bytes); or the text is not base64.
+    /// As [`from_bytes`](Self::from_bytes). Also: the text is not base64.
     pub fn from_base64(id: impl Into<String>, text: impl Into<Secret>) -> Result<Self, ConfigError> {
         let text = text.into();
         let text = text.expose().trim_ascii();
         let engine = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
-        // The decoder's error quotes a character of the key.
+        // The decoder's error quotes a character of the key, so leave it out.
         let bytes = engine
             .decode(text)
             .map(Zeroizing::new)

@@ -18,9 +18,9 @@ pub(crate) struct Keyring {
     pub(crate) reading: Vec<EncryptionKey>,
 }
 
-/// Why a text could not be decrypted, without its content.
+/// The reason why a text could not be decrypted, without its content.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable(pub(crate) &'static str);
+pub(crate) struct DecryptionFailure(pub(crate) &'static str);
 
 /// The first part of a sealed text. The key's id follows, then nonce and ciphertext in base64, separated by dots.
 const VERSION: &str = "sealed1";
@@ -39,7 +39,7 @@ impl Keyring {
     ) -> Result<String, StorageError> {
         let key = &self.writing;
         let nonce = XNonce::try_generate()
-            .map_err(|error| failed("there are no random numbers").with_source(error))?;
+            .map_err(|error| failed("the operating system has no random numbers").with_source(error))?;
         cipher(key)
             .encrypt_in_place(&nonce, &associated_data(key.id(), cache_key), &mut *plain)
             .map_err(|_| failed("the token cannot be encrypted"))?;
@@ -52,25 +52,32 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// The text was not sealed for this key, was changed since, or its encryption key is missing.
-    pub(crate) fn open(&self, cache_key: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    /// The text was not sealed for this cache key, it was changed since, or its encryption key is missing.
+    pub(crate) fn open(
+        &self,
+        cache_key: &str,
+        sealed: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, DecryptionFailure> {
         let rest = sealed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.'));
         let (id, encoded) = rest
             .and_then(|rest| rest.split_once('.'))
-            .ok_or(Unreadable("it is not encrypted, or by another version"))?;
+            .ok_or(DecryptionFailure("it is not encrypted, or has the format of another version"))?;
         let key = self
             .all()
             .find(|key| key.id() == id)
-            .ok_or(Unreadable("its key is not among those that read"))?;
-        let mut nonce = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Unreadable("it is no base64"))?;
+            .ok_or(DecryptionFailure("no configured key has its key id"))?;
+        let mut nonce =
+            URL_SAFE_NO_PAD.decode(encoded).map_err(|_| DecryptionFailure("it is not valid base64"))?;
         if nonce.len() < NONCE_LENGTH {
-            return Err(Unreadable("it is too short"));
+            return Err(DecryptionFailure("it is too short"));
         }
         let mut text = Zeroizing::new(nonce.split_off(NONCE_LENGTH));
-        let nonce = XNonce::try_from(nonce.as_slice()).map_err(|_| Unreadable("it is too short"))?;
-        cipher(key)
-            .decrypt_in_place(&nonce, &associated_data(id, cache_key), &mut *text)
-            .map_err(|_| Unreadable("it was changed or moved, or its key is another one with the same id"))?;
+        let nonce = XNonce::try_from(nonce.as_slice()).map_err(|_| DecryptionFailure("it is too short"))?;
+        cipher(key).decrypt_in_place(&nonce, &associated_data(id, cache_key), &mut *text).map_err(|_| {
+            DecryptionFailure(
+                "it was changed or moved, or its key differs from the configured key with the same id",
+            )
+        })?;
         Ok(text)
     }
 
@@ -79,7 +86,7 @@ impl Keyring {
     }
 }
 
-/// Shows the ids, that of the encrypting key first.
+/// Shows the ids of the keys. The encrypting key comes first.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.all().map(EncryptionKey::id)).finish()
@@ -156,7 +163,7 @@ mod tests {
         let new = keyring(key("k2", 2), &[]);
         let by_old = sealed(&old, "crm");
         assert!(both.open("crm", &by_old).is_ok());
-        assert_eq!(new.open("crm", &by_old), Err(Unreadable("its key is not among those that read")));
+        assert_eq!(new.open("crm", &by_old), Err(DecryptionFailure("no configured key has its key id")));
         let by_both = sealed(&both, "crm");
         assert!(new.open("crm", &by_both).is_ok() && old.open("crm", &by_both).is_err());
     }

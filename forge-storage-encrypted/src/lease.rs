@@ -6,9 +6,9 @@ use forge_core::{
     TokenId, TokenLease,
 };
 
-use crate::storage::{Inner, MAX_ATTEMPTS, lost};
+use crate::storage::{Inner, MAX_ATTEMPTS, lost_capability_error};
 
-/// A lease of the inner storage that translates between tokens and the records of the inner storage.
+/// A lease of the inner storage, for which it translates between tokens and encrypted records.
 pub(crate) struct Lease {
     storage: Arc<Inner>,
     key: String,
@@ -23,7 +23,7 @@ impl Lease {
     fn inner(&mut self) -> Result<&mut dyn TokenLease, StorageError> {
         match &mut self.inner {
             Some(inner) => Ok(&mut **inner),
-            None => Err(lost()),
+            None => Err(lost_capability_error()),
         }
     }
 }
@@ -57,24 +57,24 @@ impl TokenLease for Lease {
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
         let record = self.storage.seal(&self.key, token)?;
-        // This identity is new, so the inner storage never finds it in a record.
+        // The record is freshly encrypted, so the inner storage has no record with this identity.
         let nothing = Some(record.id());
-        // So this attempt stores only if this lease still holds, and then no record has to be read.
+        // So this attempt succeeds only if this lease still holds the key. That saves reading the present record.
         if self.inner()?.store(&record, nothing).await? {
             return Ok(true);
         }
-        let mut present = self.storage.look(&self.key).await?;
+        let mut present = self.storage.read_record(&self.key).await?;
         for _ in 0..MAX_ATTEMPTS {
             // A record that cannot be decrypted counts as no token, so a manager that has read none replaces it.
             let expected = if present.id() == read { present.record } else { nothing };
             if self.inner()?.store(&record, expected).await? {
                 return Ok(true);
             }
-            let now = self.storage.look(&self.key).await?;
+            let now = self.storage.read_record(&self.key).await?;
             if now.record == present.record {
                 break;
             }
-            // Race: another process may have stored the same token, encrypted again.
+            // Race: another process may have stored the same token, encrypted anew, so compare once more.
             present = now;
         }
         Ok(false)

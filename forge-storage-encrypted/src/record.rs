@@ -1,14 +1,14 @@
-//! The record that the inner storage gets: all secrets of a token in one sealed text, in place of the access token.
+//! The record for the inner storage: one encrypted text with all secrets of a token, in the place of the access token.
 
 use forge_core::{StorageError, TokenData};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::keyring::{Keyring, Unreadable};
+use crate::keyring::{DecryptionFailure, Keyring};
 
-/// The placeholder for a refresh token. A storage keeps a record longer if there is one.
-const SOME_REFRESH_TOKEN: &str = "sealed";
-/// The field in which issuers state the life of a refresh token in seconds. Storages read it.
+/// The placeholder for a refresh token: a storage keeps a record longer if it has one.
+const REFRESH_TOKEN_PLACEHOLDER: &str = "sealed";
+/// The fields in which issuers state the lifetime of a refresh token in seconds. Storages read them.
 const REFRESH_TOKEN_LIFETIMES: [&str; 2] = ["refresh_expires_in", "refresh_token_expires_in"];
 
 /// Seals a token for the inner storage, which keeps the record as long as it would keep the token.
@@ -24,13 +24,18 @@ pub(crate) fn seal(keys: &Keyring, cache_key: &str, token: &TokenData) -> Result
     if token.refresh_token().is_none() {
         return Ok(sealed);
     }
-    Ok(sealed.with_refresh_token(SOME_REFRESH_TOKEN).with_extra(lifetimes(token)))
+    Ok(sealed.with_refresh_token(REFRESH_TOKEN_PLACEHOLDER).with_extra(lifetimes(token)))
 }
 
 /// Opens a record. The token gets the record's times, because the storage may have translated them to its own clock.
-pub(crate) fn open(keys: &Keyring, cache_key: &str, record: &TokenData) -> Result<TokenData, Unreadable> {
+pub(crate) fn open(
+    keys: &Keyring,
+    cache_key: &str,
+    record: &TokenData,
+) -> Result<TokenData, DecryptionFailure> {
     let plain = keys.open(cache_key, record.access_token())?;
-    let token = TokenData::from_record(&*plain).map_err(|_| Unreadable("the decrypted text is no token"))?;
+    let token = TokenData::from_record(&*plain)
+        .map_err(|_| DecryptionFailure("the decrypted text is not a token"))?;
     Ok(with_times_of(record, token.without_times()))
 }
 
@@ -44,7 +49,7 @@ fn with_times_of(from: &TokenData, mut to: TokenData) -> TokenData {
     to
 }
 
-/// Copies a number only: any other value is useless to a storage, and may be a secret.
+/// Copies the lifetimes that are numbers. Any other value is useless to a storage, and may be a secret.
 fn lifetimes(token: &TokenData) -> Map<String, Value> {
     let stated = |name: &str| Some((name.to_owned(), Value::from(token.extra().get(name)?.as_u64()?)));
     REFRESH_TOKEN_LIFETIMES.into_iter().filter_map(stated).collect()

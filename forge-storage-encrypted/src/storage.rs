@@ -12,18 +12,16 @@ use crate::keyring::Keyring;
 use crate::lease::Lease;
 use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 
-/// Wraps another storage and gives it encrypted tokens only. Clones share it.
+/// Wraps another storage, and gives it only encrypted tokens. Clones share the inner storage.
 ///
 /// ```
-/// use forge_core::{TokenData, TokenStorage};
-/// use forge_storage_encrypted::{EncryptedTokenStorage, EncryptionKey};
-/// use forge_storage_memory::InMemoryTokenStorage;
+/// use requestforge::{EncryptedTokenStorage, EncryptionKey, InMemoryTokenStorage, TokenData, TokenStorage};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// # let text = "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=";
-/// // From `openssl rand -base64 32`, by way of a mounted file, a variable or a vault.
+/// // The output of `openssl rand -base64 32`, from a mounted file, a variable or a vault.
 /// let key = EncryptionKey::from_base64("2026-11", text)?;
-/// let inner = InMemoryTokenStorage::new(); // in production one that others can read, such as Redis
+/// let inner = InMemoryTokenStorage::new(); // in production a storage that others can read, such as Redis
 /// let storage = EncryptedTokenStorage::new(inner.clone(), key);
 ///
 /// storage.set("crm", &TokenData::new("abc")).await?;
@@ -37,41 +35,42 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 ///
 /// # What is hidden, and what is not
 ///
-/// Access token, token type, refresh token, scope and all else that the issuer sent are encrypted together
-/// (XChaCha20-Poly1305, a random nonce for each write). In the clear stay: the cache key, which holds no
-/// secret; the id of the encryption key; about how long the token is; when it was issued and when it
-/// expires; whether there is a refresh token, and the number of seconds that it lives, if the issuer
-/// stated it. A storage with leases also keeps the digest of the access token whose refresh token was
-/// sent.
+/// The storage encrypts access token, token type, refresh token, scope and all other fields of the issuer together
+/// (XChaCha20-Poly1305, a random nonce for each write). These stay readable:
 ///
-/// The cache key is authenticated with the token: a record that was moved under another key does not
-/// decrypt. An attacker with write access to the inner storage can still delete records, put back an older record of the
-/// same cache key, and change the times beside it, which are by the inner storage's clock. This storage does not know
-/// a prefix that the inner storage puts before the cache key, such as that of Redis. So such an attacker can move
-/// records between two prefixes with the same encryption key: give each prefix a key of its own.
+/// - the cache key, which contains no secret, and the id of the encryption key;
+/// - the approximate length of the token, the time when it was issued, and the time when it expires;
+/// - whether there is a refresh token, and its lifetime in seconds, if the issuer stated it;
+/// - in a storage with leases, the digest of the access token whose refresh token was sent.
+///
+/// Attack: the cache key is authenticated with the token, so a record that was moved under another key does not decrypt. An
+/// attacker with write access to the inner storage can still delete records, put back an older record of the same cache
+/// key, and change the times beside it, which are by the inner storage's clock. This storage does not know a prefix that
+/// the inner storage puts before the cache key, such as that of Redis. So such an attacker can move records between two
+/// prefixes with the same encryption key: use a different key for each prefix.
 ///
 /// The storage does not store a token whose record could not be read back ([`TokenData::to_record`]).
 /// Encryption makes a record a third longer; consider this if the inner storage limits the size of a value.
 ///
 /// A record that cannot be decrypted is a miss: it is truncated, changed, moved or not encrypted, or its key is missing.
-/// The storage logs one warning (`tracing`, level WARN), and the next token replaces the record.
+/// The storage logs one warning for each such record (`tracing`, level WARN), and the next token replaces the record.
 ///
 /// # Rotating the key
 ///
 /// 1. Give every process the new key for reading, with [`reading_key`](EncryptedTokenStorageBuilder::reading_key).
 /// 2. When all processes have it, encrypt with the new key and keep the old one for reading.
 /// 3. When all processes do so, and every token was renewed since, drop the old key. If you drop it sooner, each record
-///    under the old key costs one fetch, and no error.
+///    under the old key costs one fetch, but no error.
 ///
 /// The rotation flushes nothing and causes no token call: the new key encrypts a record at its next renewal. Do not
 /// skip the first step: processes that cannot read each other's records replace them in turn, with a token call each
-/// time. For the same reason keep encrypted records apart (with another Redis prefix, for example) while some processes encrypt and others do not: a manager without
-/// encryption treats an encrypted record as a miss ([`TokenData::is_sealed`]).
+/// time. For the same reason store encrypted records separately (with another Redis prefix, for example) while some
+/// processes encrypt and others do not: a manager without encryption treats an encrypted record as a miss
+/// ([`TokenData::is_sealed`]).
 ///
 /// # Memory
 ///
-/// Keys, and plain texts while they are encrypted or decrypted, are overwritten when dropped; copies inside
-/// `serde_json` are not.
+/// The storage overwrites keys and decrypted texts when it drops them. It cannot overwrite copies inside `serde_json`.
 #[derive(Clone)]
 pub struct EncryptedTokenStorage(pub(crate) Arc<Inner>);
 
@@ -100,21 +99,22 @@ impl EncryptedTokenStorage {
 }
 
 /// The content of the inner storage under a cache key.
-pub(crate) struct Present {
-    /// The digest of the record, whatever it is.
+pub(crate) struct StoredRecord {
+    /// The digest of the record, even if the record is unreadable.
     pub(crate) record: Option<TokenId>,
     pub(crate) token: Option<TokenData>,
 }
 
-impl Present {
+impl StoredRecord {
     pub(crate) fn id(&self) -> Option<TokenId> {
         self.token.as_ref().map(TokenData::id)
     }
 }
 
-/// Race: other processes may replace the record between reading and comparing. After this many attempts it counts as
-/// replaced.
+/// Race: other processes may replace the record between reading and comparing, each time with the same token, encrypted
+/// anew. Eight processes that store one token at the same moment are very unlikely, so a further attempt would not help.
 pub(crate) const MAX_ATTEMPTS: usize = 8;
+/// Limits the memory for reports. Once it is reached, all reports are forgotten, and each record may be reported again.
 const MAX_REPORTED: usize = 1_000;
 
 impl Inner {
@@ -122,14 +122,14 @@ impl Inner {
         Self { storage, keys, reported: Mutex::default() }
     }
 
-    pub(crate) async fn look(&self, key: &str) -> Result<Present, StorageError> {
+    pub(crate) async fn read_record(&self, key: &str) -> Result<StoredRecord, StorageError> {
         let Some(record) = self.storage.get(key).await? else {
-            return Ok(Present { record: None, token: None });
+            return Ok(StoredRecord { record: None, token: None });
         };
-        Ok(Present { record: Some(record.id()), token: self.open(key, &record) })
+        Ok(StoredRecord { record: Some(record.id()), token: self.open(key, &record) })
     }
 
-    /// Decrypts the token of a record, if it can.
+    /// Decrypts the token of a record. `None` if that fails, which this reports.
     pub(crate) fn open(&self, key: &str, record: &TokenData) -> Option<TokenData> {
         record::open(&self.keys, key, record)
             .inspect_err(|record_error| self.report(key, record.id(), record_error.0))
@@ -147,11 +147,7 @@ impl Inner {
             reported.clear();
         }
         if reported.insert((key.to_owned(), record)) {
-            tracing::warn!(
-                key,
-                why,
-                "what is stored here cannot be decrypted; going on as if there were nothing"
-            );
+            tracing::warn!(key, why, "the stored record cannot be decrypted; treating it as a miss");
         }
     }
 }
@@ -159,7 +155,7 @@ impl Inner {
 #[async_trait]
 impl TokenStorage for EncryptedTokenStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
-        Ok(self.0.look(key).await?.token)
+        Ok(self.0.read_record(key).await?.token)
     }
 
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
@@ -196,15 +192,17 @@ impl CompareAndDelete for EncryptedTokenStorage {
     /// Compares the token here and the record in the inner storage. Race: between the two another process may store the
     /// same token, encrypted again; then this looks again.
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
-        let Some(comparing) = self.0.storage.compare_and_delete() else { return Err(lost()) };
+        let Some(comparing) = self.0.storage.compare_and_delete() else {
+            return Err(lost_capability_error());
+        };
         for _ in 0..MAX_ATTEMPTS {
-            let present = self.0.look(key).await?;
+            let present = self.0.read_record(key).await?;
             let Some(record) = present.record.filter(|_| present.id() == Some(id)) else { return Ok(false) };
             if comparing.delete_if(key, record).await? {
                 return Ok(true);
             }
         }
-        Err(StorageError::new("the record changes faster than it can be compared"))
+        Err(StorageError::new("other processes replaced the record at each attempt to compare it"))
     }
 }
 
@@ -216,8 +214,8 @@ impl TokenLeases for EncryptedTokenStorage {
 }
 
 /// The error if the inner storage has lost a capability that it had before.
-pub(crate) fn lost() -> StorageError {
-    StorageError::new("the inner storage cannot do this any more").with_nothing_sent()
+pub(crate) fn lost_capability_error() -> StorageError {
+    StorageError::new("the inner storage no longer has this capability").with_nothing_sent()
 }
 
 impl fmt::Debug for EncryptedTokenStorage {

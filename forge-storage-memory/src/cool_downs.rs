@@ -4,22 +4,23 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, CoolDown};
 
-/// How long failures in a row are counted after the last one's cool-down.
-pub(crate) const COUNT_FAILURES: Duration = Duration::from_secs(300);
+/// How long the storage remembers the number of failures after the last cool-down. A failure within this time counts as
+/// one more in a row; a later one begins a new count.
+pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(300);
 
-/// The cool-downs of keys whose last fetch has failed. Bounded in number, and each is forgotten after a time.
+/// The cool-downs of keys whose last fetch has failed. Their number is limited, and each is forgotten after a time.
 pub(crate) struct CoolDowns {
-    by_key: HashMap<Arc<str>, Pause>,
-    /// The same keys in the order in which they are forgotten, so that finding the next one is cheap however
-    /// many there are. The number makes entries of the same moment distinct.
+    by_key: HashMap<Arc<str>, Entry>,
+    /// The same keys in the order in which they are forgotten, so that finding the next one is cheap. The number makes
+    /// entries of the same moment distinct.
     by_end: BTreeMap<(i64, u64), Arc<str>>,
     number: u64,
     capacity: usize,
 }
 
-struct Pause {
+struct Entry {
     cool_down: CoolDown,
-    /// In monotonic milliseconds.
+    /// The end of the cool-down, in monotonic milliseconds.
     until: i64,
     /// Its key in `by_end`.
     end: (i64, u64),
@@ -33,22 +34,22 @@ impl CoolDowns {
 
     /// The cool-down of a key with its remaining time, which is zero once it is over.
     pub(crate) fn get(&mut self, key: &str, now: ClockReading) -> Option<CoolDown> {
-        self.forget_until(now);
+        self.forget_ended(now);
         let pause = self.by_key.get(key)?;
         let left = u64::try_from(pause.until.saturating_sub(now.monotonic_millis())).unwrap_or(0);
         Some(pause.cool_down.with_left(Duration::from_millis(left)))
     }
 
-    /// Begins a cool-down. If there are too many, forgets the one that would end first.
+    /// Begins a cool-down. If there are too many, this forgets the one that is forgotten first anyway.
     pub(crate) fn begin(&mut self, key: &str, cool_down: CoolDown, now: ClockReading) {
         self.end(key);
-        self.forget_until(now);
+        self.forget_ended(now);
         let until = now.monotonic_millis().saturating_add(millis(cool_down.left()));
-        let end = (until.saturating_add(millis(COUNT_FAILURES)), self.number);
+        let end = (until.saturating_add(millis(FAILURE_MEMORY)), self.number);
         self.number += 1;
         let key: Arc<str> = key.into();
         self.by_end.insert(end, Arc::clone(&key));
-        self.by_key.insert(key, Pause { cool_down, until, end });
+        self.by_key.insert(key, Entry { cool_down, until, end });
         if self.by_key.len() > self.capacity {
             self.forget_first();
         }
@@ -60,7 +61,7 @@ impl CoolDowns {
         }
     }
 
-    fn forget_until(&mut self, now: ClockReading) {
+    fn forget_ended(&mut self, now: ClockReading) {
         while self.by_end.first_key_value().is_some_and(|((end, _), _)| *end <= now.monotonic_millis()) {
             self.forget_first();
         }

@@ -5,17 +5,17 @@ use forge_core::{
 };
 
 use crate::InMemoryTokenStorage;
-use crate::leases::{Leases, Place};
+use crate::leases::{LeaseHandle, Leases};
 
 /// A lease within the process.
 pub(crate) struct Lease {
-    place: Place,
+    handle: LeaseHandle,
     storage: InMemoryTokenStorage,
 }
 
 impl Lease {
     pub(crate) fn new(storage: InMemoryTokenStorage, key: &str) -> Self {
-        Self { place: Leases::queue(storage.keys_held(), key), storage }
+        Self { handle: Leases::handle(storage.leases_of_keys(), key), storage }
     }
 }
 
@@ -23,11 +23,11 @@ impl Lease {
 impl TokenLease for Lease {
     async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
         let storage = &self.storage;
-        self.place.take(|| storage.now()).await;
-        let cool_down = self.place.cool_down(self.storage.now());
+        self.handle.acquire(|| storage.now()).await;
+        let cool_down = self.handle.cool_down(self.storage.now());
         match cool_down.filter(|cool_down| policy == CoolDownPolicy::Respect && !cool_down.left().is_zero()) {
             Some(cool_down) => {
-                self.place.give_back();
+                self.handle.release();
                 Ok(LeaseOutcome::CoolingDown(cool_down))
             }
             None => {
@@ -41,32 +41,32 @@ impl TokenLease for Lease {
         id: TokenId,
         takeover: MarkTakeover,
     ) -> Result<RefreshMark, StorageError> {
-        if !self.place.is_taken() {
+        if !self.handle.is_held() {
             return Ok(RefreshMark::LeaseLost);
         }
-        Ok(self.storage.mark(self.place.key(), id, self.place.number(), takeover))
+        Ok(self.storage.mark(self.handle.key(), id, self.handle.number(), takeover))
     }
 
     async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
-        self.storage.clear_mark(self.place.key(), id, self.place.number());
+        self.storage.clear_mark(self.handle.key(), id, self.handle.number());
         Ok(())
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
-        let stored = self.place.behind_the_fence(|is_ours| {
-            self.storage.set_if(self.place.key(), token, |present| is_ours || present == read)
+        let stored = self.handle.with_fence(|is_ours| {
+            self.storage.set_if(self.handle.key(), token, |present| is_ours || present == read)
         });
         let is_stored = stored.unwrap_or(false);
         if is_stored {
-            self.place.end_cool_down();
+            self.handle.end_cool_down();
         }
-        self.place.give_back();
+        self.handle.release();
         Ok(is_stored)
     }
 
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError> {
-        self.place.begin_cool_down(*cool_down, self.storage.now());
-        self.place.give_back();
+        self.handle.begin_cool_down(*cool_down, self.storage.now());
+        self.handle.release();
         Ok(())
     }
 }

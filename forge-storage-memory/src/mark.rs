@@ -3,25 +3,25 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, MarkTakeover, RefreshMark, TokenId};
 
-/// How long a mark is kept: as long as a refresh token of unknown life is.
+/// How long a mark is kept: as long as a refresh token of unknown lifetime.
 pub(crate) const MAX_MARK_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The mark that a lease has made on the refresh token of a key. The next token that is stored removes it.
 #[derive(Default)]
-pub(crate) struct MarkOfKey(Mutex<Option<Mark>>);
+pub(crate) struct KeyMark(Mutex<Option<Mark>>);
 
 struct Mark {
     id: TokenId,
-    /// The number of the lease that made it.
+    /// The number of the lease that made the mark.
     lease: u64,
     was_taken_over: bool,
-    /// In monotonic milliseconds.
+    /// When the mark was made, in monotonic milliseconds.
     made_at: i64,
 }
 
-impl MarkOfKey {
-    /// Marks the refresh token for this lease. Race: two leases find no mark, and both send the refresh
-    /// token. So reading and setting the mark is one step under the lock.
+impl KeyMark {
+    /// Marks the refresh token for this lease. Race: two leases could find no mark, and both would send the refresh token.
+    /// So reading and setting the mark is one step under the lock.
     pub(crate) fn make(
         &self,
         id: TokenId,

@@ -14,17 +14,16 @@ use moka::sync::Cache;
 
 use crate::lease::Lease;
 use crate::leases::Leases;
-use crate::mark::{MAX_MARK_AGE, MarkOfKey};
+use crate::mark::{KeyMark, MAX_MARK_AGE};
 
-/// Tokens in memory. Clones share them.
+/// Stores tokens in the memory of the process. Clones share the tokens.
 ///
-/// The storage is bounded: it keeps at most 100,000 tokens by default and evicts the least recently used one first. It
-/// drops a token by itself once neither the token nor its refresh token can be used any more. Managers that share a
-/// storage see each other's changes at once, and only one of them fetches the token of a key at a time.
+/// The storage keeps at most 100,000 tokens by default, and evicts the least recently used one first. It drops a token when
+/// both the token and its refresh token have expired. Managers that share a storage see each other's changes at once, and
+/// only one of them fetches the token of a key at a time.
 ///
 /// ```
-/// use forge_core::{TokenData, TokenStorage};
-/// use forge_storage_memory::InMemoryTokenStorage;
+/// use requestforge::{InMemoryTokenStorage, TokenData, TokenStorage};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let storage = InMemoryTokenStorage::new();
@@ -32,25 +31,25 @@ use crate::mark::{MAX_MARK_AGE, MarkOfKey};
 /// assert!(storage.exists("crm").await?);
 /// storage.clear();
 /// assert!(!storage.exists("crm").await?);
-/// # Ok::<_, forge_core::StorageError>(()) })?;
+/// # Ok::<_, requestforge::StorageError>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct InMemoryTokenStorage(Arc<Inner>);
 
 struct Inner {
-    tokens: Cache<String, Arc<Kept>>,
-    /// Kept apart from the tokens: a manager may still hold an evicted token and be sending its refresh token.
-    marks: Cache<String, Arc<MarkOfKey>>,
+    tokens: Cache<String, Arc<StoredToken>>,
+    /// Separate from the tokens, since a manager may be sending the refresh token of a token that was evicted meanwhile.
+    marks: Cache<String, Arc<KeyMark>>,
     generations: Generations,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
-    /// Held while a token changes, so that comparing and deleting is one step. Reads do not take it. Lock
-    /// order: `leases` before `changing`.
+    /// Locked while a token changes, so that comparing and deleting is one step. Reads do not take this lock. Deadlock:
+    /// always lock `leases` before `changing`.
     changing: Mutex<()>,
 }
 
-struct Kept {
+struct StoredToken {
     token: TokenData,
     until: Option<DateTime<Utc>>,
 }
@@ -71,7 +70,7 @@ impl InMemoryTokenStorageBuilder {
         self
     }
 
-    /// The clock by which tokens expire. Default: the machine's.
+    /// The clock by which tokens expire. Default: the machine's clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -82,7 +81,7 @@ impl InMemoryTokenStorageBuilder {
         let tokens = Cache::builder()
             .max_capacity(self.capacity)
             .eviction_policy(EvictionPolicy::lru())
-            .expire_after(FreeMemory(Arc::clone(&self.clock)))
+            .expire_after(ExpiryPolicy(Arc::clone(&self.clock)))
             .build();
         let marks = Cache::builder().max_capacity(self.capacity).time_to_live(MAX_MARK_AGE).build();
         InMemoryTokenStorage(Arc::new(Inner {
@@ -110,21 +109,21 @@ impl InMemoryTokenStorage {
 
     /// Deletes all tokens. A fetch that began before does not store its token afterwards.
     pub fn clear(&self) {
-        self.0.leases.break_all_fences(|| {
+        self.0.leases.invalidate_all_keys(|| {
             let _changing = self.0.change();
             self.0.tokens.invalidate_all();
             self.0.generations.bump_all();
         });
     }
 
-    /// The number of tokens that take up memory now.
+    /// The number of tokens that occupy memory now.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.tokens.run_pending_tasks();
         self.0.tokens.entry_count()
     }
 
-    /// Whether no token is kept.
+    /// Whether the storage has no token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -132,7 +131,7 @@ impl InMemoryTokenStorage {
 }
 
 impl InMemoryTokenStorage {
-    pub(crate) fn keys_held(&self) -> &Arc<Leases> {
+    pub(crate) fn leases_of_keys(&self) -> &Arc<Leases> {
         &self.0.leases
     }
 
@@ -152,7 +151,7 @@ impl InMemoryTokenStorage {
         }
     }
 
-    /// Stores a token if `may_replace` accepts the present one. Returns whether it did.
+    /// Stores a token if `may_replace` accepts the identity of the present one. Returns whether it did.
     pub(crate) fn set_if(
         &self,
         key: &str,
@@ -169,13 +168,14 @@ impl InMemoryTokenStorage {
             if until.is_some_and(|until| until <= now) {
                 self.0.tokens.invalidate(key);
             } else {
-                self.0.tokens.insert(key.to_owned(), Arc::new(Kept { token: token.clone(), until }));
+                self.0.tokens.insert(key.to_owned(), Arc::new(StoredToken { token: token.clone(), until }));
             }
-            // The stored token has another refresh token, or one that was not used up.
+            // The new token has another refresh token, or the old one was not used up. So the mark no longer applies.
             self.0.marks.invalidate(key);
             self.0.generations.bump(key);
         }
-        // An expired entry may never be read again, and would stay without this.
+        // moka removes expired entries only during its own tasks. Without this call an entry that is never read again
+        // would stay in memory.
         self.0.tokens.run_pending_tasks();
         true
     }
@@ -198,7 +198,7 @@ impl Inner {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, key: &str) -> Option<Arc<Kept>> {
+    fn read(&self, key: &str) -> Option<Arc<StoredToken>> {
         let now = self.clock.now().wall();
         self.tokens.get(key).filter(|kept| kept.until.is_none_or(|until| now < until))
     }
@@ -216,8 +216,8 @@ impl TokenStorage for InMemoryTokenStorage {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        // Race: a fetch that began before this deletion must not store its token after it.
-        self.0.leases.break_fence(key, || {
+        // Race: a fetch that began before this deletion must not store its token after it. `invalidate_key` prevents that.
+        self.0.leases.invalidate_key(key, || {
             let _changing = self.0.change();
             self.0.tokens.invalidate(key);
             self.0.generations.bump(key);
@@ -261,25 +261,26 @@ impl TokenLeases for InMemoryTokenStorage {
     }
 }
 
-/// Tells moka when to free an entry. Whether a token can still be used is judged on reading, by the injected clock.
-struct FreeMemory(Arc<dyn Clock>);
+/// Tells moka when to free an entry. moka has a clock of its own, so `Inner::read` also compares the end of the token with
+/// the injected clock.
+struct ExpiryPolicy(Arc<dyn Clock>);
 
-impl FreeMemory {
-    fn lifetime(&self, kept: &Kept) -> Option<Duration> {
+impl ExpiryPolicy {
+    fn lifetime(&self, kept: &StoredToken) -> Option<Duration> {
         let until = kept.until?;
         Some(until.signed_duration_since(self.0.now().wall()).to_std().unwrap_or_default())
     }
 }
 
-impl Expiry<String, Arc<Kept>> for FreeMemory {
-    fn expire_after_create(&self, _key: &String, kept: &Arc<Kept>, _now: Instant) -> Option<Duration> {
+impl Expiry<String, Arc<StoredToken>> for ExpiryPolicy {
+    fn expire_after_create(&self, _key: &String, kept: &Arc<StoredToken>, _now: Instant) -> Option<Duration> {
         self.lifetime(kept)
     }
 
     fn expire_after_update(
         &self,
         _key: &String,
-        kept: &Arc<Kept>,
+        kept: &Arc<StoredToken>,
         _now: Instant,
         _remaining: Option<Duration>,
     ) -> Option<Duration> {
@@ -292,7 +293,7 @@ mod tests {
     use forge_core::{CoolDown, CoolDownPolicy, LeaseOutcome, ManualClock};
 
     use super::*;
-    use crate::cool_downs::COUNT_FAILURES;
+    use crate::cool_downs::FAILURE_MEMORY;
 
     #[tokio::test]
     async fn conforms() {
@@ -355,18 +356,18 @@ mod tests {
         for i in 0..5_000 {
             fail(&storage, &format!("key {i}"), CoolDown::new(Duration::from_secs(i % 60), 3)).await;
         }
-        assert_eq!(storage.0.leases.keys_known(), 5_000);
+        assert_eq!(storage.0.leases.known_keys(), 5_000);
         clock.advance(Duration::from_secs(60));
         let mut next = TokenLeases::lease(&storage, "key 7");
         let acquired = next.acquire(CoolDownPolicy::Respect).await.unwrap();
         assert_eq!(acquired, LeaseOutcome::Held { failures: 3 }, "failures in a row are counted on");
         drop(next);
-        clock.advance(COUNT_FAILURES.saturating_sub(Duration::from_secs(2)));
+        clock.advance(FAILURE_MEMORY.saturating_sub(Duration::from_secs(2)));
         assert_eq!(failures(&storage, "key 59").await, 3);
         assert_eq!(failures(&storage, "key 7").await, 0);
         clock.advance(Duration::from_secs(1));
         assert_eq!(failures(&storage, "key 59").await, 0);
-        assert_eq!(storage.0.leases.keys_known(), 0, "nothing is kept of keys that nobody asks for any more");
+        assert_eq!(storage.0.leases.known_keys(), 0, "nothing is kept of keys that nobody asks for any more");
 
         // Nor of one that has a token again.
         fail(&storage, "key", CoolDown::new(Duration::from_secs(60), 3)).await;
@@ -374,7 +375,7 @@ mod tests {
         lease.acquire(CoolDownPolicy::Ignore).await.unwrap();
         lease.store(&TokenData::new("t"), None).await.unwrap();
         drop(lease);
-        assert_eq!(storage.0.leases.keys_known(), 0);
+        assert_eq!(storage.0.leases.known_keys(), 0);
     }
 
     #[tokio::test]
@@ -384,16 +385,16 @@ mod tests {
             let seconds = if i == 7 { 3_600 } else { 60 };
             fail(&storage, &format!("key {i}"), CoolDown::new(Duration::from_secs(seconds), 3)).await;
         }
-        assert_eq!(storage.0.leases.keys_known(), 100);
+        assert_eq!(storage.0.leases.known_keys(), 100);
         assert_eq!(failures(&storage, "key 7").await, 3, "what lasts longest stays");
         assert_eq!(failures(&storage, "key 8").await, 0);
         for _ in 0..200 {
             fail(&storage, "key 7", CoolDown::new(Duration::from_secs(3_600), 3)).await;
         }
-        assert_eq!(storage.0.leases.keys_known(), 100, "one key takes one place");
+        assert_eq!(storage.0.leases.known_keys(), 100, "one key takes one place");
         let none = InMemoryTokenStorage::builder().capacity(0).build();
         fail(&none, "key", CoolDown::new(Duration::MAX, 3)).await;
-        assert_eq!(none.0.leases.keys_known(), 0);
+        assert_eq!(none.0.leases.known_keys(), 0);
     }
 
     #[tokio::test]

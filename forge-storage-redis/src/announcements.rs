@@ -14,16 +14,16 @@ use tokio::sync::broadcast;
 pub(crate) struct Announcements {
     channel: String,
     numbers: AtomicU64,
-    /// The messages of our own changes that we have not heard yet. `Change::settle` counts such a change, so
-    /// `hear` must not count it again. The value is the id of the process that sent the message: a forked
-    /// process inherits this map, but not the tasks that settle the changes, so there `hear` must count them.
+    /// The messages of our own changes that we have not heard yet. `PendingChange::resolve` counts such a change, so
+    /// `receive` must not count it again. The value is the id of the process that sent the message: a forked
+    /// process inherits this map, but not the tasks that settle the changes, so there `receive` must count them.
     own: Mutex<HashMap<String, u32>>,
     /// The last messages, byte for byte, to drop copies: every connection to a cluster hears the same messages.
     heard: Mutex<VecDeque<String>>,
     staleness_limits: StalenessLimits,
     /// By the hash of the key.
     generations: Generations,
-    waiting: broadcast::Sender<Message>,
+    subscribers: broadcast::Sender<Message>,
 }
 
 /// `{hash of the key} {what} {name of the message}`. The name is random bits and a number. Attack: a user
@@ -32,13 +32,13 @@ pub(crate) struct Announcements {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) hash: String,
-    pub(crate) news: News,
+    pub(crate) kind: MessageKind,
     /// Whether the name is unique, so that a second message with the same text is a copy.
     is_numbered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum MessageKind {
     /// The token was replaced or deleted.
     Changed,
     /// The lease was given back.
@@ -47,11 +47,11 @@ pub(crate) enum News {
 
 /// A change that was sent and is not answered yet. If it is dropped unsettled, the storage may or may not have made
 /// the change, so the key is marked as uncertain.
-pub(crate) struct Change<'a> {
+pub(crate) struct PendingChange<'a> {
     announcements: &'a Announcements,
     hash: &'a str,
     message: String,
-    is_settled: bool,
+    is_resolved: bool,
 }
 
 impl Announcements {
@@ -63,7 +63,7 @@ impl Announcements {
             heard: Mutex::default(),
             staleness_limits,
             generations: Generations::with_staleness_limits(staleness_limits),
-            waiting: broadcast::channel(QUEUE).0,
+            subscribers: broadcast::channel(QUEUE_LENGTH).0,
         }
     }
 
@@ -82,22 +82,22 @@ impl Announcements {
     }
 
     /// The message that announces that the lease of this key was given back.
-    pub(crate) fn released(&self, hash: &str) -> String {
-        self.message(hash, News::Released)
+    pub(crate) fn release_message(&self, hash: &str) -> String {
+        self.message(hash, MessageKind::Released)
     }
 
     /// Begins a change of this key.
-    pub(crate) fn change<'a>(&'a self, hash: &'a str) -> Change<'a> {
-        let message = self.message(hash, News::Changed);
+    pub(crate) fn begin_change<'a>(&'a self, hash: &'a str) -> PendingChange<'a> {
+        let message = self.message(hash, MessageKind::Changed);
         let mut own = self.own();
-        // `hear` counts forgotten changes a second time, as if another process had made them: this costs one
+        // `receive` counts forgotten changes a second time, as if another process had made them: this costs one
         // unneeded read of the storage.
         if own.len() >= MAX_OWN {
             own.clear();
         }
         own.insert(message.clone(), process::id());
         drop(own);
-        Change { announcements: self, hash, message, is_settled: false }
+        PendingChange { announcements: self, hash, message, is_resolved: false }
     }
 
     pub(crate) fn generation(&self, hash: &str) -> Generation {
@@ -105,25 +105,25 @@ impl Announcements {
     }
 
     /// A receiver of the messages of all keys.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Message> {
-        self.waiting.subscribe()
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Message> {
+        self.subscribers.subscribe()
     }
 
     /// Handles a message. Ignores one that it cannot parse.
-    pub(crate) fn hear(&self, text: &[u8]) {
+    pub(crate) fn receive(&self, text: &[u8]) {
         if text.len() > MAX_LENGTH {
             return;
         }
         let Ok(text) = std::str::from_utf8(text) else { return };
         let Some(message) = Message::parse(text) else { return };
-        if message.is_numbered && self.was_heard_before(text) {
+        if message.is_numbered && !self.record_if_new(text) {
             return;
         }
-        if message.news == News::Changed && !self.take_own(text) {
+        if message.kind == MessageKind::Changed && !self.take_own(text) {
             self.generations.bump(&message.hash);
         }
         // Without a receiver, sending fails, and that is fine.
-        let _ = self.waiting.send(message);
+        let _ = self.subscribers.send(message);
     }
 
     /// Marks all keys as uncertain: messages may have been missed.
@@ -136,16 +136,16 @@ impl Announcements {
     /// Records the message, and says whether it is a copy. Compares the whole text. Attack: if only the names
     /// were compared, a message with a copied name but another key or another change would make the real one
     /// a copy.
-    fn was_heard_before(&self, text: &str) -> bool {
+    fn record_if_new(&self, text: &str) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.iter().any(|heard| heard == text) {
-            return true;
+            return false;
         }
         if heard.len() >= MAX_HEARD {
             heard.pop_front();
         }
         heard.push_back(text.to_owned());
-        false
+        true
     }
 
     /// Removes this message from our own changes. Says whether this process made the change.
@@ -153,12 +153,12 @@ impl Announcements {
         self.own().remove(text) == Some(process::id())
     }
 
-    fn message(&self, hash: &str, news: News) -> String {
-        let news = match news {
-            News::Changed => CHANGED,
-            News::Released => RELEASED,
+    fn message(&self, hash: &str, kind: MessageKind) -> String {
+        let kind = match kind {
+            MessageKind::Changed => CHANGED,
+            MessageKind::Released => RELEASED,
         };
-        format!("{hash} {news} {}", self.new_name())
+        format!("{hash} {kind} {}", self.new_name())
     }
 
     fn own(&self) -> MutexGuard<'_, HashMap<String, u32>> {
@@ -170,7 +170,7 @@ const CHANGED: &str = "changed";
 const RELEASED: &str = "released";
 
 /// Who waits and lags behind by more asks again.
-const QUEUE: usize = 64;
+const QUEUE_LENGTH: usize = 64;
 /// Copies of a message come within moments.
 const MAX_HEARD: usize = 256;
 /// More changes than a process has under way at any time; `mark_all_uncertain` forgets those of a lost connection.
@@ -181,15 +181,15 @@ const UNNUMBERED: u64 = 0;
 /// No message of ours is longer, nor one of the next versions.
 const MAX_LENGTH: usize = 256;
 
-impl Change<'_> {
+impl PendingChange<'_> {
     /// What to send with it.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
     /// The server has answered, and says whether the change was made.
-    pub(crate) fn settle(mut self, is_made: bool) {
-        self.is_settled = true;
+    pub(crate) fn resolve(mut self, is_made: bool) {
+        self.is_resolved = true;
         if is_made {
             self.announcements.generations.bump(self.hash);
         } else {
@@ -199,9 +199,9 @@ impl Change<'_> {
     }
 }
 
-impl Drop for Change<'_> {
+impl Drop for PendingChange<'_> {
     fn drop(&mut self) {
-        if self.is_settled {
+        if self.is_resolved {
             return;
         }
         // It may still be made, later: then its message counts as anybody's.
@@ -213,14 +213,14 @@ impl Drop for Change<'_> {
 impl Message {
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        let (hash, news, _) = (words.next()?, words.next()?, words.next()?);
-        let news = match news {
-            CHANGED => News::Changed,
-            RELEASED => News::Released,
+        let (hash, kind, _) = (words.next()?, words.next()?, words.next()?);
+        let kind = match kind {
+            CHANGED => MessageKind::Changed,
+            RELEASED => MessageKind::Released,
             _ => return None,
         };
         let number = words.next().and_then(|number| number.parse().ok()).unwrap_or(UNNUMBERED);
-        Some(Self { hash: hash.to_owned(), news, is_numbered: number != UNNUMBERED })
+        Some(Self { hash: hash.to_owned(), kind, is_numbered: number != UNNUMBERED })
     }
 }
 
@@ -241,19 +241,19 @@ mod tests {
         assert_ne!(ours.new_name(), theirs.new_name());
         let generation = ours.generation("k");
         let before = generation.current();
-        let change = ours.change("k");
+        let change = ours.begin_change("k");
         let message = change.message().to_owned();
-        ours.hear(message.as_bytes());
+        ours.receive(message.as_bytes());
         assert_eq!(generation.current(), before);
-        change.settle(true);
+        change.resolve(true);
         let after = generation.current();
         assert!(after.is_next_after(before));
-        ours.hear(message.as_bytes());
-        ours.change("k").settle(false);
-        ours.hear(theirs.released("k").as_bytes());
-        ours.hear(theirs.change("unknown").message().as_bytes());
+        ours.receive(message.as_bytes());
+        ours.begin_change("k").resolve(false);
+        ours.receive(theirs.release_message("k").as_bytes());
+        ours.receive(theirs.begin_change("unknown").message().as_bytes());
         assert_eq!(generation.current(), after);
-        ours.hear(theirs.change("k").message().as_bytes());
+        ours.receive(theirs.begin_change("k").message().as_bytes());
         assert!(generation.current().is_next_after(after));
     }
 
@@ -262,15 +262,15 @@ mod tests {
         let ours = announcements();
         let generation = ours.generation("k");
         let before = generation.current();
-        let message = ours.change("k").message().to_owned();
+        let message = ours.begin_change("k").message().to_owned();
         let doubted = generation.current();
         assert!(doubted != before && doubted.has_same_changes(before));
-        ours.hear(message.as_bytes());
+        ours.receive(message.as_bytes());
         assert!(generation.current().is_next_after(doubted));
-        ours.hear(message.as_bytes());
+        ours.receive(message.as_bytes());
         assert!(generation.current().is_next_after(doubted), "once");
 
-        drop(ours.change("another"));
+        drop(ours.begin_change("another"));
         assert!(ours.own().is_empty());
     }
 
@@ -280,11 +280,11 @@ mod tests {
         let generation = ours.generation("k");
         let before = generation.current();
         for message in ["", "k", "k changed", "k sung x", "\u{1F600}", &"k changed x ".repeat(100)] {
-            ours.hear(message.as_bytes());
+            ours.receive(message.as_bytes());
         }
-        ours.hear(b"\xff");
+        ours.receive(b"\xff");
         assert_eq!(generation.current(), before);
-        ours.hear(b"k changed somebody 7 and more");
+        ours.receive(b"k changed somebody 7 and more");
         assert!(generation.current().is_next_after(before));
     }
 
@@ -293,13 +293,13 @@ mod tests {
         let (ours, theirs) = (announcements(), announcements());
         let generation = ours.generation("k");
         let before = generation.current();
-        let message = theirs.change("k").message().to_owned();
+        let message = theirs.begin_change("k").message().to_owned();
         for _ in 0..3 {
-            ours.hear(message.as_bytes());
+            ours.receive(message.as_bytes());
         }
         assert!(generation.current().is_next_after(before));
         for _ in 0..2 * MAX_HEARD {
-            ours.hear(theirs.released("k").as_bytes());
+            ours.receive(theirs.release_message("k").as_bytes());
         }
         assert!(ours.heard.lock().unwrap().len() <= MAX_HEARD);
     }
@@ -310,17 +310,17 @@ mod tests {
     fn inv19_a_forged_message_keeps_no_change_from_being_noticed() {
         let (ours, theirs) = (announcements(), announcements());
         let generation = ours.generation("k");
-        let seen = theirs.change("k").message().to_owned();
-        ours.hear(seen.as_bytes());
+        let seen = theirs.begin_change("k").message().to_owned();
+        ours.receive(seen.as_bytes());
         let (words, number) = seen.rsplit_once(' ').unwrap();
         let guessed = format!("{words} {}", number.parse::<u64>().unwrap() + 1);
         for forged in
             [guessed.clone(), guessed.replacen('k', "another", 1), guessed.replace("changed", "released")]
         {
-            ours.hear(forged.as_bytes());
+            ours.receive(forged.as_bytes());
         }
         let before = generation.current();
-        ours.hear(theirs.change("k").message().as_bytes());
+        ours.receive(theirs.begin_change("k").message().as_bytes());
         assert!(generation.current().is_next_after(before), "the change itself is taken for a copy");
     }
 
@@ -328,26 +328,26 @@ mod tests {
     fn inv19_a_forged_message_with_the_number_of_a_change_of_ours_is_none_of_ours() {
         let ours = announcements();
         let (generation, another) = (ours.generation("k"), ours.generation("another"));
-        let change = ours.change("k");
+        let change = ours.begin_change("k");
         let (before, before_another) = (generation.current(), another.current());
-        ours.hear(change.message().replacen('k', "another", 1).as_bytes());
+        ours.receive(change.message().replacen('k', "another", 1).as_bytes());
         assert!(another.current().is_next_after(before_another));
-        ours.hear(change.message().as_bytes());
+        ours.receive(change.message().as_bytes());
         assert_eq!(generation.current(), before, "ours is counted when it is answered");
     }
 
     #[test]
     fn inv19_what_is_known_of_changes_is_bounded() {
         let ours = announcements();
-        ours.change("k").settle(false);
+        ours.begin_change("k").resolve(false);
         assert!(ours.own().is_empty(), "nothing is announced of it");
-        let (first, generation) = (ours.change("k"), ours.generation("k"));
+        let (first, generation) = (ours.begin_change("k"), ours.generation("k"));
         for _ in 0..2 * MAX_OWN {
-            ours.change("another").settle(true);
+            ours.begin_change("another").resolve(true);
         }
         assert!(ours.own().len() <= MAX_OWN);
         let before = generation.current();
-        ours.hear(first.message().as_bytes());
+        ours.receive(first.message().as_bytes());
         assert!(generation.current().is_next_after(before), "what is forgotten is asked for again");
     }
 
@@ -355,13 +355,13 @@ mod tests {
     fn inv19_doubt_forgets_the_messages_that_were_lost_with_the_connection() {
         let ours = announcements();
         let generation = ours.generation("k");
-        ours.change("k").settle(true);
-        let under_way = ours.change("k");
+        ours.begin_change("k").resolve(true);
+        let under_way = ours.begin_change("k");
         assert_eq!(ours.own().len(), 2);
         ours.mark_all_uncertain();
         assert!(ours.own().is_empty(), "the list grows with each lost connection");
         let before = generation.current();
-        ours.hear(under_way.message().as_bytes());
+        ours.receive(under_way.message().as_bytes());
         assert!(generation.current().is_next_after(before), "what is forgotten counts as anybody's");
     }
 
@@ -370,20 +370,20 @@ mod tests {
         let ours = announcements();
         let generation = ours.generation("k");
         let before = generation.current();
-        let change = ours.change("k");
+        let change = ours.begin_change("k");
         for process in ours.own().values_mut() {
             *process += 1;
         }
-        ours.hear(change.message().as_bytes());
+        ours.receive(change.message().as_bytes());
         assert!(generation.current().is_next_after(before));
     }
 
     #[test]
     fn who_waits_hears_of_everything() {
         let ours = announcements();
-        let mut waiting = ours.listen();
-        ours.hear(ours.released("k").as_bytes());
+        let mut waiting = ours.subscribe();
+        ours.receive(ours.release_message("k").as_bytes());
         let message = waiting.try_recv().unwrap();
-        assert_eq!((message.hash.as_str(), message.news), ("k", News::Released));
+        assert_eq!((message.hash.as_str(), message.kind), ("k", MessageKind::Released));
     }
 }

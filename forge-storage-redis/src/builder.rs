@@ -10,11 +10,11 @@ use redis::{Client, RedisConnectionInfo};
 use crate::RedisTokenStorage;
 use crate::announcements::Announcements;
 use crate::cluster::Cluster;
-use crate::connection::{Common, Limits, SupervisedConnection};
+use crate::connection::{ConnectionContext, Limits, SupervisedConnection};
 use crate::dialer::Dialer;
-use crate::discovery::{Sentinels, Standalone};
+use crate::discovery::{FixedAddress, Sentinels};
 use crate::keys;
-use crate::login::{Login, Stream};
+use crate::login::{Login, LoginStream};
 use crate::scripts::Scripts;
 use crate::servers::Servers;
 use crate::storage::Inner;
@@ -134,13 +134,13 @@ impl RedisTokenStorageBuilder {
     /// [`command_timeout`](Self::command_timeout) if that is longer.
     ///
     /// ```
-    /// use forge_core::SecretSource;
-    /// use forge_storage_redis::RedisTokenStorage;
+    /// use requestforge::SecretSource;
+    /// use requestforge::RedisTokenStorage;
     ///
     /// let storage = RedisTokenStorage::builder("redis://tokens@10.0.0.5:6379")
     ///     .password(SecretSource::file("/run/secrets/redis-password"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn password(mut self, password: impl Into<SecretSource>) -> Self {
         self.password = Some(password.into());
@@ -218,7 +218,7 @@ impl RedisTokenStorageBuilder {
         let login = Login {
             username: self.username.or(of_address.username),
             password: self.password.or(of_address.password),
-            stream: self.credentials.map(Stream),
+            stream: self.credentials.map(LoginStream),
         };
         if login.username.is_some() && login.password.is_none() && login.stream.is_none() {
             return Err(ConfigError::new("password", "one for the user that is named"));
@@ -243,7 +243,7 @@ impl RedisTokenStorageBuilder {
         let announcements = Arc::new(Announcements::new(&self.key_prefix, self.staleness_limits));
         let connect = (self.command_timeout * 2).max(MIN_CONNECT);
         let limits = Limits { command: self.command_timeout, connect };
-        let common = Arc::new(Common {
+        let common = Arc::new(ConnectionContext {
             dialer: Arc::new(dialer.clone()),
             limits,
             announcements: Arc::clone(&announcements),
@@ -252,20 +252,20 @@ impl RedisTokenStorageBuilder {
         });
         let servers = match target {
             Target::One(info) => {
-                let locate = Standalone(info.addr().clone());
-                Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(locate))))
+                let discovery = FixedAddress(info.addr().clone());
+                Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(discovery))))
             }
             Target::Sentinel { sentinels, master_name } => {
                 let dialer =
                     Dialer { login: sentinels.login, settings: RedisConnectionInfo::default(), ..dialer };
-                let locate = Sentinels::new(
+                let discovery = Sentinels::new(
                     sentinels.addresses,
                     Arc::new(dialer),
                     master_name,
                     limits,
                     self.staleness_limits.recheck_after,
                 );
-                Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(locate))))
+                Servers::One(Arc::new(SupervisedConnection::new(common, Arc::new(discovery))))
             }
             Target::Cluster(nodes) => Servers::Cluster(Cluster::new(common, nodes.addresses)),
         };
@@ -303,7 +303,7 @@ impl fmt::Debug for RedisTokenStorageBuilder {
             .field("key_prefix", &self.key_prefix)
             .field("command_timeout", &self.command_timeout)
             .field("lease", &self.lease)
-            .field("freshness", &self.staleness_limits)
+            .field("staleness_limits", &self.staleness_limits)
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,8 @@
 //! Each connection has a breaker of its own, so that a lost master affects only the tokens it has. Each connection
 //! receives all announcements, so that a connection that is up has missed none.
 
-mod map;
-mod node;
+mod slot_map;
+mod slot_master;
 #[cfg(test)]
 mod tests;
 
@@ -21,22 +21,22 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::addresses::{at, host_and_port};
-use crate::connection::{Common, LiveConnection, Refusal, SupervisedConnection, Wait};
-use crate::dialer::Ready;
+use crate::connection::{CallTimes, ConnectionContext, LiveConnection, Refusal, SupervisedConnection};
+use crate::dialer::ReadyDialer;
 use crate::discovery::{DiscoveryError, list};
 use crate::topology::{TopologyAnswer as _, TopologyQuery};
-use map::{Address, Map};
-use node::Node;
+use slot_map::{Address, SlotMap};
+use slot_master::SlotMaster;
 
 pub(crate) struct Cluster(Arc<Shared>);
 
 struct Shared {
-    common: Arc<Common>,
+    common: Arc<ConnectionContext>,
     seeds: Vec<ConnectionAddr>,
     topology: TopologyQuery,
     nodes: Mutex<Nodes>,
     /// Notified when the map has changed.
-    mapped: Notify,
+    map_changed: Notify,
     /// How many surveys have ended, and the outcome of the last one. One caller surveys for all who wait.
     surveys: AtomicU64,
     survey: tokio::sync::Mutex<Result<(), StorageError>>,
@@ -44,7 +44,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Nodes {
-    map: Map,
+    map: SlotMap,
     members: Vec<Member>,
     next_id: u64,
     /// The slots that were ever used.
@@ -63,18 +63,18 @@ struct Member {
 /// A call that was redirected this often goes round in a circle.
 const MAX_HOPS: usize = 5;
 /// The pause before a call is repeated whose keys are just moving.
-const ARRIVAL: Duration = Duration::from_millis(5);
+const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(5);
 
 impl Cluster {
     /// Connects at the first call, not yet.
-    pub(crate) fn new(common: Arc<Common>, seeds: Vec<ConnectionAddr>) -> Self {
+    pub(crate) fn new(common: Arc<ConnectionContext>, seeds: Vec<ConnectionAddr>) -> Self {
         let topology = TopologyQuery::new(common.limits.discovery());
         Self(Arc::new(Shared {
             common,
             seeds,
             topology,
             nodes: Mutex::default(),
-            mapped: Notify::new(),
+            map_changed: Notify::new(),
             surveys: AtomicU64::new(0),
             survey: tokio::sync::Mutex::new(Ok(())),
         }))
@@ -90,20 +90,20 @@ impl Cluster {
         slot: u16,
         mut script: impl FnMut(&LiveConnection) -> Result<ScriptInvocation<'s>, StorageError>,
     ) -> Result<T, StorageError> {
-        let begun = Wait::begin();
+        let begun = CallTimes::begin();
         let mut detour = None;
-        let mut left = None;
+        let mut redirecting = None;
         let mut hops = 0;
         while hops < MAX_HOPS {
             let asking = detour.is_some();
-            let mut mapped = pin!(self.0.mapped.notified());
-            mapped.as_mut().enable();
+            let mut map_changed = pin!(self.0.map_changed.notified());
+            map_changed.as_mut().enable();
             let connection = detour.take().unwrap_or_else(|| self.connection(slot));
-            let wait = begun.go_on_elsewhere();
+            let times = begun.at_another_connection();
             let live = tokio::select! {
-                live = connection.live(wait) => live,
+                live = connection.live(times) => live,
                 // Race: while this call waits for a lost master, a survey may have found its successor.
-                () = mapped, if !asking => continue,
+                () = map_changed, if !asking => continue,
             };
             // Race: the survey that connected may have found that another connection serves this slot.
             hops += 1;
@@ -111,24 +111,24 @@ impl Cluster {
                 continue;
             }
             let live = live?;
-            match connection.call(&live, wait, &script(&live)?, asking).await {
+            match connection.call(&live, times, &script(&live)?, asking).await {
                 Ok(answer) => {
-                    if let Some(left) = left {
-                        self.0.leave(&left);
+                    if let Some(redirecting) = redirecting {
+                        self.0.retire_if_unused(&redirecting);
                     }
                     return Ok(answer);
                 }
                 Err(Refusal::Final(error)) => return Err(error),
                 Err(Refusal::Moved { host, port }) => {
-                    self.0.moved(slot, &connection, host, port);
-                    left = Some(connection);
+                    self.0.record_move(slot, &connection, host, port);
+                    redirecting = Some(connection);
                 }
                 Err(Refusal::Ask { host, port }) => {
-                    detour = Some(self.0.elsewhere(slot, &connection, host, port));
+                    detour = Some(self.0.connection_for_ask(slot, &connection, host, port));
                 }
                 Err(Refusal::TryAgain) if begun.begun.elapsed() < self.command_limit() => {
                     hops = 0;
-                    sleep(ARRIVAL).await;
+                    sleep(TRY_AGAIN_PAUSE).await;
                 }
                 Err(Refusal::TryAgain) => break,
             }
@@ -185,19 +185,19 @@ impl Shared {
     ) -> Arc<SupervisedConnection> {
         let id = nodes.next_id;
         nodes.next_id += 1;
-        let node = Node::new(Arc::downgrade(self), id, slot, address.clone());
+        let node = SlotMaster::new(Arc::downgrade(self), id, slot, address.clone());
         let connection = Arc::new(SupervisedConnection::new(Arc::clone(&self.common), Arc::new(node)));
         nodes.members.push(Member { id, slot, address, connection: Arc::clone(&connection) });
         connection
     }
 
-    fn moved(self: &Arc<Self>, slot: u16, from: &Arc<SupervisedConnection>, host: String, port: u16) {
+    fn record_move(self: &Arc<Self>, slot: u16, from: &Arc<SupervisedConnection>, host: String, port: u16) {
         let mut nodes = self.nodes();
         let to = nodes.address(from, host, port);
         nodes.map.move_slot(slot, to);
     }
 
-    fn elsewhere(
+    fn connection_for_ask(
         self: &Arc<Self>,
         slot: u16,
         from: &Arc<SupervisedConnection>,
@@ -211,7 +211,7 @@ impl Shared {
 
     /// Drops the connection that has redirected us, if its server has none of our slots any more. The connection to
     /// the new server is up by now.
-    fn leave(&self, connection: &Arc<SupervisedConnection>) {
+    fn retire_if_unused(&self, connection: &Arc<SupervisedConnection>) {
         let mut nodes = self.nodes();
         let Some(member) = nodes.members.iter().find(|member| Arc::ptr_eq(&member.connection, connection))
         else {
@@ -231,7 +231,7 @@ impl Shared {
     }
 
     /// Asks for the map on behalf of this member. Waits for the outcome instead if a survey is under way.
-    async fn survey(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
+    async fn survey(&self, dialer: &ReadyDialer, id: u64) -> Result<(), StorageError> {
         let before = self.surveys.load(Ordering::Acquire);
         let mut last = self.survey.lock().await;
         if self.surveys.load(Ordering::Acquire) == before {
@@ -242,7 +242,7 @@ impl Shared {
     }
 
     /// Asks the known servers for the map.
-    async fn ask_all(&self, dialer: &Ready, id: u64) -> Result<(), StorageError> {
+    async fn ask_all(&self, dialer: &ReadyDialer, id: u64) -> Result<(), StorageError> {
         let known = self.nodes().map.nodes().to_vec();
         let mut addresses = self.seeds.clone();
         for (host, port) in known {
@@ -256,33 +256,33 @@ impl Shared {
         addresses.truncate(MAX_ASKED);
         let questions = addresses.into_iter().map(|address| {
             let dialer = dialer.clone();
-            async move { node::ask(&dialer, &address).await }
+            async move { slot_master::ask(&dialer, &address).await }
         });
         let newest = self.topology.newest(questions).await?;
         let mut nodes = self.nodes();
         if !newest.is_sound() {
-            nodes.map.ask_those_of(newest);
+            nodes.map.adopt_nodes_of(newest);
             return Err(down_error());
         }
         nodes.map = newest;
         // Race: assign the addresses before the lock is released. Otherwise a caller that looks by the new map would
         // add a second connection beside the one that others wait for.
-        let is_settled = |member: &&Member| member.id == id || member.address.is_none();
-        let settled: Vec<_> =
-            nodes.members.iter().filter(is_settled).map(|member| (member.id, member.slot)).collect();
-        for (id, slot) in settled {
+        let is_assignable = |member: &&Member| member.id == id || member.address.is_none();
+        let assignable: Vec<_> =
+            nodes.members.iter().filter(is_assignable).map(|member| (member.id, member.slot)).collect();
+        for (id, slot) in assignable {
             // A member that is superseded, or has no master, gets that error when it asks.
-            let _ = nodes.settle(id, slot);
+            let _ = nodes.assign_address(id, slot);
         }
         drop(nodes);
-        self.mapped.notify_waiters();
+        self.map_changed.notify_waiters();
         Ok(())
     }
 
     /// The address to which the member connects by the current map.
-    fn settle(&self, id: u64, slot: u16) -> Result<Address, DiscoveryError> {
+    fn assign_address(&self, id: u64, slot: u16) -> Result<Address, DiscoveryError> {
         let mut nodes = self.nodes();
-        let settled = nodes.settle(id, slot);
+        let settled = nodes.assign_address(id, slot);
         if matches!(settled, Err(DiscoveryError::Superseded)) {
             self.retire(&mut nodes, id);
         }
@@ -298,9 +298,9 @@ fn down_error() -> StorageError {
 
 impl Nodes {
     /// Assigns the member its address by the current map, unless another member has it.
-    fn settle(&mut self, id: u64, slot: u16) -> Result<Address, DiscoveryError> {
+    fn assign_address(&mut self, id: u64, slot: u16) -> Result<Address, DiscoveryError> {
         let owner = self.map.owner(slot).cloned();
-        let owner = owner.ok_or_else(|| self.map.explain())?;
+        let owner = owner.ok_or_else(|| self.map.no_owner_error())?;
         let is_served = |member: &Member| member.id != id && member.address.as_ref() == Some(&owner);
         if self.members.iter().any(is_served) {
             return Err(DiscoveryError::Superseded);
@@ -327,6 +327,9 @@ impl fmt::Debug for Cluster {
         // Deadlock: each connection takes the lock to show its address, so do not hold it here.
         let connections: Vec<_> =
             self.0.nodes().members.iter().map(|member| Arc::clone(&member.connection)).collect();
-        f.debug_struct("Cluster").field("seeds", &list(&self.0.seeds)).field("links", &connections).finish()
+        f.debug_struct("Cluster")
+            .field("seeds", &list(&self.0.seeds))
+            .field("connections", &connections)
+            .finish()
     }
 }

@@ -29,7 +29,7 @@ use crate::explain::explain;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 use asking::call_asking;
-pub(crate) use refusal::{NAMELESS, Refusal};
+pub(crate) use refusal::{Refusal, UNKNOWN_HOST};
 use slow_answer_budget::SlowAnswerBudget;
 
 pub(crate) struct SupervisedConnection {
@@ -38,7 +38,7 @@ pub(crate) struct SupervisedConnection {
 }
 
 /// The settings and services that all connections of a storage share.
-pub(crate) struct Common {
+pub(crate) struct ConnectionContext {
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) limits: Limits,
     pub(crate) announcements: Arc<Announcements>,
@@ -48,8 +48,8 @@ pub(crate) struct Common {
 
 /// The state that a [`SupervisedConnection`] and its supervisor share.
 struct Shared {
-    common: Arc<Common>,
-    locate: Arc<dyn Discovery>,
+    common: Arc<ConnectionContext>,
+    discovery: Arc<dyn Discovery>,
     state: watch::Sender<State>,
     slow_answers: SlowAnswerBudget,
     was_up: AtomicBool,
@@ -89,7 +89,7 @@ impl Limits {
 
 /// The start times of a caller's wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
+pub(crate) struct CallTimes {
     /// When the call began. Its deadline counts from here.
     pub(crate) begun: Instant,
     /// When the wait for this connection began. Time that the call spent on other connections of a cluster says
@@ -97,7 +97,7 @@ pub(crate) struct Wait {
     pub(crate) here: Instant,
 }
 
-impl Wait {
+impl CallTimes {
     /// A wait that begins now.
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
@@ -105,7 +105,7 @@ impl Wait {
     }
 
     /// The wait of the same call for another connection.
-    pub(crate) fn go_on_elsewhere(self) -> Self {
+    pub(crate) fn at_another_connection(self) -> Self {
         Self { here: Instant::now(), ..self }
     }
 }
@@ -143,11 +143,11 @@ struct Signals {
 
 impl SupervisedConnection {
     /// Connects at the first call, not yet.
-    pub(crate) fn new(common: Arc<Common>, locate: Arc<dyn Discovery>) -> Self {
+    pub(crate) fn new(common: Arc<ConnectionContext>, discovery: Arc<dyn Discovery>) -> Self {
         let limits = common.limits;
         let shared = Shared {
             common,
-            locate,
+            discovery,
             state: watch::Sender::new(State::Unsupervised),
             slow_answers: SlowAnswerBudget::new(limits.command, limits.slow()),
             was_up: AtomicBool::new(false),
@@ -162,7 +162,7 @@ impl SupervisedConnection {
         self.shared.common.limits.command
     }
 
-    /// Calls a script, with a deadline that counts from `wait.begun`. `asking` sends `ASKING` before it, for a server
+    /// Calls a script, with a deadline that counts from `times.begun`. `asking` sends `ASKING` before it, for a server
     /// that is just importing the keys.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ impl SupervisedConnection {
     pub(crate) async fn call<T: FromRedisValue>(
         &self,
         live: &LiveConnection,
-        wait: Wait,
+        times: CallTimes,
         script: &ScriptInvocation<'_>,
         asking: bool,
     ) -> Result<T, Refusal> {
@@ -185,35 +185,35 @@ impl SupervisedConnection {
         };
         let sent = Instant::now();
         let budget = &self.shared.slow_answers;
-        let Ok(answer) = timeout_at(budget.deadline(wait.begun, sent), answer).await else {
-            if budget.is_too_slow(wait.here, sent, Instant::now(), live.round_trip) {
-                self.shared.suspect(live, &not_in_time());
+        let Ok(answer) = timeout_at(budget.deadline(times.begun, sent), answer).await else {
+            if budget.is_too_slow(times.here, sent, Instant::now(), live.round_trip) {
+                self.shared.suspect(live, &timeout_error());
             }
-            return Err(Refusal::Final(not_in_time()));
+            return Err(Refusal::Final(timeout_error()));
         };
-        let is_spent = budget.answered(wait.here, sent, Instant::now());
+        let is_spent = budget.answered(times.here, sent, Instant::now());
         match &answer {
             Err(error) if refusal::is_fatal(error) => self.shared.condemn(live, &explain(error)),
-            _ if is_spent => self.shared.suspect(live, &too_slow()),
+            _ if is_spent => self.shared.suspect(live, &slowness_error()),
             _ => {}
         }
         answer.map_err(|error| Refusal::of(&error))
     }
 
-    /// The connection, once it is up. Waits at most the time-out of a command, counted from `wait.begun`.
-    pub(crate) async fn live(&self, wait: Wait) -> Result<LiveConnection, StorageError> {
+    /// The connection, once it is up. Waits at most the time-out of a command, counted from `times.begun`.
+    pub(crate) async fn live(&self, times: CallTimes) -> Result<LiveConnection, StorageError> {
         self.ensure_supervised()?;
         let mut state = self.shared.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting | State::Unsupervised));
         let limits = self.shared.common.limits;
-        let error = match timeout_at(wait.begun + limits.command, settled).await {
+        let error = match timeout_at(times.begun + limits.command, settled).await {
             Ok(Ok(state)) => match &*state {
                 State::Up(live) => return Ok(live.clone()),
                 State::Down(error) => error.clone(),
                 State::Connecting | State::Unsupervised => StorageError::new("not connected"),
             },
             Ok(Err(_)) => StorageError::new("not connected"),
-            Err(_) if wait.here.elapsed() < limits.slow() => not_in_time(),
+            Err(_) if times.here.elapsed() < limits.slow() => timeout_error(),
             Err(_) => self.shared.trip_while_connecting(),
         };
         Err(error.with_nothing_sent())
@@ -245,7 +245,7 @@ impl SupervisedConnection {
         // also sees `Connecting` and the new activity, never the state that the parent's supervisor had reported
         // before the fork.
         self.shared.supervisor_process.store(process::id(), Ordering::Release);
-        let task = runtime.spawn(supervisor::keep(Arc::clone(&self.shared), number));
+        let task = runtime.spawn(supervisor::supervise(Arc::clone(&self.shared), number));
         // After a fork, do not abort the parent's task. Its runtime's locks may have been copied while a
         // thread held them, so `abort` could block for ever here; and its wake-up descriptor is shared with
         // the parent.
@@ -256,11 +256,11 @@ impl SupervisedConnection {
     }
 }
 
-fn not_in_time() -> StorageError {
+fn timeout_error() -> StorageError {
     StorageError::new("Redis did not answer in time")
 }
 
-fn too_slow() -> StorageError {
+fn slowness_error() -> StorageError {
     StorageError::new("Redis answers too slowly")
 }
 
@@ -282,8 +282,8 @@ impl fmt::Debug for SupervisedConnection {
             State::Up(_) => "up",
             State::Down(_) => "down",
         };
-        f.debug_struct("Link")
-            .field("server", &self.shared.locate.to_string())
+        f.debug_struct("SupervisedConnection")
+            .field("server", &self.shared.discovery.to_string())
             .field("state", &state)
             .finish_non_exhaustive()
     }
@@ -370,7 +370,7 @@ impl Shared {
 
     fn warn_of_outage(&self, error: &StorageError) {
         let cause = std::error::Error::source(error).map(tracing::field::display);
-        tracing::warn!(%error, cause, server = %self.locate, "going on without Redis until it answers again");
+        tracing::warn!(%error, cause, server = %self.discovery, "going on without Redis until it answers again");
     }
 
     /// Opens the breaker while the supervisor still connects: one caller has waited its whole time-out, and no other

@@ -9,7 +9,7 @@ use redis::{PushInfo, RedisConnectionInfo};
 use tokio::task::AbortHandle;
 
 use crate::explain::explain;
-use crate::login::{Login, Present};
+use crate::login::{CurrentLogin, Login};
 #[cfg(feature = "rustls-no-provider")]
 use crate::tls::Tls;
 
@@ -27,9 +27,9 @@ pub(crate) struct Dialer {
 
 /// A dialer with the current login. Reading the login may take time, so an attempt to connect reads it once.
 #[derive(Clone, Debug)]
-pub(crate) struct Ready {
+pub(crate) struct ReadyDialer {
     dialer: Arc<Dialer>,
-    login: Present,
+    login: CurrentLogin,
 }
 
 /// A connection and the task that drives it. The task ends with the last clone.
@@ -53,12 +53,12 @@ impl Dialer {
     /// # Errors
     ///
     /// The source of the login fails.
-    pub(crate) async fn ready(self: &Arc<Self>) -> Result<Ready, StorageError> {
-        Ok(Ready { dialer: Arc::clone(self), login: self.login.present().await? })
+    pub(crate) async fn ready(self: &Arc<Self>) -> Result<ReadyDialer, StorageError> {
+        Ok(ReadyDialer { dialer: Arc::clone(self), login: self.login.current().await? })
     }
 }
 
-impl Ready {
+impl ReadyDialer {
     /// Opens a connection for a few commands.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Ready {
     /// # Errors
     ///
     /// The server cannot be reached, or refuses the login.
-    pub(crate) async fn dial_to_hear(
+    pub(crate) async fn dial_with_push(
         &self,
         address: &ConnectionAddr,
         hear: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -84,7 +84,7 @@ impl Ready {
             Ok::<(), Infallible>(())
         });
         // Announcements and answers share the connection, which requires RESP3.
-        let (settings, config) = self.login.apply_to_stay(self.settings(ProtocolVersion::RESP3), config);
+        let (settings, config) = self.login.apply_and_follow(self.settings(ProtocolVersion::RESP3), config);
         self.connect(address, settings, config).await
     }
 

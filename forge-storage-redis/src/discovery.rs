@@ -9,7 +9,7 @@ use forge_core::StorageError;
 use redis::ConnectionAddr;
 use redis::aio::MultiplexedConnection;
 
-use crate::dialer::Ready;
+use crate::dialer::ReadyDialer;
 pub(crate) use sentinels::Sentinels;
 
 /// Finds the address of a server. A supervisor asks before each attempt to connect. `Display` names the server in
@@ -21,7 +21,7 @@ pub(crate) trait Discovery: fmt::Display + Send + Sync {
     /// # Errors
     ///
     /// No address is known at the moment, or the connection is superseded.
-    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, DiscoveryError>;
+    async fn locate(&self, dialer: &ReadyDialer) -> Result<ConnectionAddr, DiscoveryError>;
 
     /// Checks that the connected server is the one that was looked for.
     ///
@@ -54,16 +54,16 @@ impl From<StorageError> for DiscoveryError {
 }
 
 /// A server at a fixed address.
-pub(crate) struct Standalone(pub(crate) ConnectionAddr);
+pub(crate) struct FixedAddress(pub(crate) ConnectionAddr);
 
 #[async_trait]
-impl Discovery for Standalone {
-    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, DiscoveryError> {
+impl Discovery for FixedAddress {
+    async fn locate(&self, _dialer: &ReadyDialer) -> Result<ConnectionAddr, DiscoveryError> {
         Ok(self.0.clone())
     }
 }
 
-impl fmt::Display for Standalone {
+impl fmt::Display for FixedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Host and port, or a path, without the login.
         self.0.fmt(f)

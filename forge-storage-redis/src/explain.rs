@@ -31,7 +31,7 @@ pub(crate) fn explain(error: &RedisError) -> StorageError {
 }
 
 /// The error for a node that should announce its host name and has none.
-pub(crate) fn nameless() -> StorageError {
+pub(crate) fn missing_host_name_error() -> StorageError {
     StorageError::new(
         "a node of the cluster announces no host name: set its `cluster-announce-hostname`, or another \
          `cluster-preferred-endpoint-type`",
@@ -47,13 +47,13 @@ fn cause(error: &RedisError) -> String {
         return "the connection was cut".to_owned();
     };
     #[cfg(feature = "rustls-no-provider")]
-    if let Some(refusal) = crate::tls::refusal(io) {
+    if let Some(refusal) = crate::tls::handshake_failure(io) {
         return refusal;
     }
-    system(io)
+    system_error_text(io)
 }
 
-pub(crate) fn system(error: &io::Error) -> String {
+pub(crate) fn system_error_text(error: &io::Error) -> String {
     // Only the kind, because the text may hold more than the system's words. For host names that are not found there
     // is no kind.
     match error.kind().to_string() {

@@ -15,12 +15,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::announcements::{Message, News};
+use crate::announcements::{Message, MessageKind};
 use crate::connection::LiveConnection;
 use crate::dialer::Connection;
 use crate::keys::Keys;
 use crate::scripts::RELEASE;
-use crate::storage::{Asked, Inner, Present, ToldRecord, written};
+use crate::storage::{ContentReply, Inner, KeyContent, SendTime, encode};
 
 /// A lease that ends by itself when nobody extends it.
 pub(crate) struct Lease {
@@ -35,7 +35,7 @@ pub(crate) struct Lease {
     /// since. Empty: the lease was not requested.
     epoch: String,
     /// The record that the server read when it gave the lease.
-    seen: Option<Present>,
+    content: Option<KeyContent>,
     extension: Option<AbortHandle>,
 }
 
@@ -48,9 +48,9 @@ const EXTRA_WAIT_RANGE: Duration = Duration::from_millis(49);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_COOL_DOWN: Duration = Duration::from_secs(3600);
 /// How long failures in a row are counted after the last one's cool-down.
-const COUNT_FAILURES: Duration = Duration::from_secs(300);
+const FAILURE_MEMORY: Duration = Duration::from_secs(300);
 /// How long the mark on a refresh token stays if its record is missing.
-const KEEP_MARK: Duration = Duration::from_secs(30 * 24 * 3600);
+const MARK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Lease {
     pub(crate) fn new(storage: Arc<Inner>, key: &str) -> Self {
@@ -61,7 +61,7 @@ impl Lease {
             owner,
             connection: None,
             epoch: String::new(),
-            seen: None,
+            content: None,
             extension: None,
         }
     }
@@ -71,37 +71,37 @@ impl Lease {
     }
 
     /// Requests the lease once.
-    async fn ask(&mut self, keys: &Keys, policy: CoolDownPolicy) -> Result<Answer, StorageError> {
+    async fn request(&mut self, keys: &Keys, policy: CoolDownPolicy) -> Result<AcquireAnswer, StorageError> {
         let (storage, owner, connection) = (&self.storage, &self.owner, &mut self.connection);
-        let mut asked = None;
+        let mut sent = None;
         let asking = |live: &LiveConnection| {
             // Crash: from here on the lease may be ours, even if the answer is lost. `Drop` gives it back.
             *connection = Some(live.connection.clone());
-            asked = Some(Asked::now(live));
+            sent = Some(SendTime::now(live));
             let mut script = storage.scripts.acquire.prepare_invoke();
             script.key(&keys.lease).key(&keys.cool_down).key(&keys.token).key(&keys.epoch).key(&keys.meta);
             script.arg(owner).arg(millis(storage.lease)).arg(u8::from(policy == CoolDownPolicy::Respect));
-            script.arg(millis(COUNT_FAILURES));
+            script.arg(millis(FAILURE_MEMORY));
             Ok(script)
         };
         let (what, failures, status, left, digest, epoch, record): AcquireReply =
             storage.servers.call(keys, asking).await?;
         self.epoch = epoch;
         if what == "held" {
-            self.seen = record.map(|record| storage.present(keys, record, asked));
-            return Ok(Answer::Held { failures });
+            self.content = record.map(|record| storage.parse_content(keys, record, sent));
+            return Ok(AcquireAnswer::Held { failures });
         }
         self.connection = None;
         let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
         if what == "taken" {
-            return Ok(Answer::Taken { left, digest });
+            return Ok(AcquireAnswer::Taken { left, digest });
         }
         let cool_down = CoolDown::new(left, failures);
-        Ok(Answer::CoolingDown(if status == 0 { cool_down } else { cool_down.with_status(status) }))
+        Ok(AcquireAnswer::CoolingDown(if status == 0 { cool_down } else { cool_down.with_status(status) }))
     }
 
     /// Extends the lease in the background for as long as this process lives and is not paused.
-    fn keep_extending(&mut self, keys: &Keys) {
+    fn start_extending(&mut self, keys: &Keys) {
         let (storage, owner, keys) = (Arc::clone(&self.storage), self.owner.clone(), keys.clone());
         let extending = async move {
             loop {
@@ -135,22 +135,22 @@ impl Lease {
     /// Stores once. If `read` is not empty, only over the record with this digest.
     async fn try_store(&self, keys: &Keys, token: &TokenData, read: &str) -> Result<u8, StorageError> {
         let announcements = &self.storage.announcements;
-        let change = announcements.change(&keys.hash);
+        let change = announcements.begin_change(&keys.hash);
         let storing = |live: &LiveConnection| {
-            let written = written(token, &live.clock)?;
+            let encoded = encode(token, &live.clock)?;
             let mut script = self.storage.scripts.store.prepare_invoke();
             script.key(&keys.token).key(&keys.meta).key(&keys.lease).key(&keys.cool_down).key(&keys.epoch);
             script
                 .arg(&self.owner)
-                .arg(written.record.expose())
-                .arg(&written.seconds)
-                .arg(&written.issued_at);
+                .arg(encoded.record.expose())
+                .arg(&encoded.seconds)
+                .arg(&encoded.issued_at);
             script.arg(announcements.channel()).arg(change.message()).arg(&self.epoch).arg(read);
-            script.arg(announcements.released(&keys.hash));
+            script.arg(announcements.release_message(&keys.hash));
             Ok(script)
         };
         let answer = self.storage.servers.call(keys, storing).await?;
-        change.settle(answer == STORED);
+        change.resolve(answer == STORED);
         Ok(answer)
     }
 }
@@ -159,9 +159,9 @@ const STORED: u8 = 1;
 const LEASE_IS_FREE: u8 = 2;
 
 /// The answer of `acquire.lua`.
-type AcquireReply = (String, u32, u16, i64, String, String, Option<ToldRecord>);
+type AcquireReply = (String, u32, u16, i64, String, String, Option<ContentReply>);
 
-enum Answer {
+enum AcquireAnswer {
     Held { failures: u32 },
     Taken { left: Duration, digest: String },
     CoolingDown(CoolDown),
@@ -172,19 +172,19 @@ impl TokenLease for Lease {
     async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
         let keys = self.keys()?;
         // Race: subscribe before asking. An announcement between the answer and the wait would be missed otherwise.
-        let mut news = self.storage.announcements.listen();
+        let mut news = self.storage.announcements.subscribe();
         let mut seen = None;
         loop {
-            let left = match self.ask(&keys, policy).await? {
-                Answer::Held { failures } => {
-                    self.keep_extending(&keys);
+            let left = match self.request(&keys, policy).await? {
+                AcquireAnswer::Held { failures } => {
+                    self.start_extending(&keys);
                     return Ok(LeaseOutcome::Held { failures });
                 }
-                Answer::CoolingDown(cool_down) => return Ok(LeaseOutcome::CoolingDown(cool_down)),
-                Answer::Taken { digest, .. } if seen.as_ref().is_some_and(|seen| *seen != digest) => {
+                AcquireAnswer::CoolingDown(cool_down) => return Ok(LeaseOutcome::CoolingDown(cool_down)),
+                AcquireAnswer::Taken { digest, .. } if seen.as_ref().is_some_and(|seen| *seen != digest) => {
                     return Ok(LeaseOutcome::Changed);
                 }
-                Answer::Taken { left, digest } => {
+                AcquireAnswer::Taken { left, digest } => {
                     seen = Some(digest);
                     left
                 }
@@ -194,9 +194,9 @@ impl TokenLease for Lease {
             let wait = left.min(self.storage.servers.command_limit().max(MIN_WAIT));
             let wait = wait + MIN_EXTRA_WAIT + EXTRA_WAIT_RANGE.mul_f64(random_fraction());
             tokio::select! {
-                () = self.storage.servers.go_down(&keys) => {}
-                heard = news_of(&keys.hash, &mut news) => {
-                    if heard == Some(News::Changed) {
+                () = self.storage.servers.wait_until_down(&keys) => {}
+                heard = next_kind_for(&keys.hash, &mut news) => {
+                    if heard == Some(MessageKind::Changed) {
                         return Ok(LeaseOutcome::Changed);
                     }
                 }
@@ -206,7 +206,7 @@ impl TokenLease for Lease {
     }
 
     fn take_read(&mut self) -> LeaseRead {
-        self.seen.take().map_or(LeaseRead::NotReported, |present| present.token.into())
+        self.content.take().map_or(LeaseRead::NotReported, |content| content.token.into())
     }
 
     async fn mark_refresh_token(
@@ -215,7 +215,7 @@ impl TokenLease for Lease {
         takeover: MarkTakeover,
     ) -> Result<RefreshMark, StorageError> {
         let keys = self.keys()?;
-        let spending = |_: &LiveConnection| {
+        let marking = |_: &LiveConnection| {
             let mut script = self.storage.scripts.mark_refresh_token.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).key(&keys.token);
             let takeover = match takeover {
@@ -223,11 +223,11 @@ impl TokenLease for Lease {
                 MarkTakeover::Once => "once",
                 MarkTakeover::Always => "always",
             };
-            script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(takeover).arg(millis(KEEP_MARK));
+            script.arg(&self.owner).arg(&id.as_bytes()[..]).arg(takeover).arg(millis(MARK_LIFE));
             Ok(script)
         };
-        let (spending, age): (String, i64) = self.storage.servers.call(&keys, spending).await?;
-        Ok(match spending.as_str() {
+        let (marking, age): (String, i64) = self.storage.servers.call(&keys, marking).await?;
+        Ok(match marking.as_str() {
             "ours" => RefreshMark::Ours,
             "foreign" => RefreshMark::Foreign { age: u64::try_from(age).ok().map(Duration::from_millis) },
             _ => RefreshMark::LeaseLost,
@@ -236,12 +236,12 @@ impl TokenLease for Lease {
 
     async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError> {
         let keys = self.keys()?;
-        let unspending = |_: &LiveConnection| {
+        let clearing = |_: &LiveConnection| {
             let mut script = self.storage.scripts.clear_mark.prepare_invoke();
             script.key(&keys.lease).key(&keys.meta).arg(&self.owner).arg(&id.as_bytes()[..]);
             Ok(script)
         };
-        self.storage.servers.call(&keys, unspending).await
+        self.storage.servers.call(&keys, clearing).await
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
@@ -265,12 +265,12 @@ impl TokenLease for Lease {
             let mut script = self.storage.scripts.fail.prepare_invoke();
             script.key(&keys.lease).key(&keys.cool_down);
             script.arg(&self.owner).arg(announcements.channel());
-            script.arg(announcements.released(&keys.hash));
+            script.arg(announcements.release_message(&keys.hash));
             script
                 .arg(millis(cool_down.left().min(MAX_COOL_DOWN)))
                 .arg(cool_down.failures())
                 .arg(cool_down.status().unwrap_or(0));
-            script.arg(millis(COUNT_FAILURES));
+            script.arg(millis(FAILURE_MEMORY));
             Ok(script)
         };
         self.storage.servers.call::<()>(&keys, failing).await?;
@@ -286,7 +286,7 @@ impl Drop for Lease {
         let announcements = &self.storage.announcements;
         let mut release = redis::cmd("EVAL");
         release.arg(RELEASE).arg(1).arg(&keys.lease).arg(&self.owner).arg(announcements.channel());
-        release.arg(announcements.released(&keys.hash));
+        release.arg(announcements.release_message(&keys.hash));
         let mut release: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { release.query_async::<()>(&mut connection.redis).await });
         // Order: the first poll sends the release now, over the connection that carried the request, so it arrives
@@ -300,10 +300,10 @@ impl Drop for Lease {
 }
 
 /// The next announcement for this key; `None`: some were missed.
-async fn news_of(hash: &str, news: &mut Receiver<Message>) -> Option<News> {
+async fn next_kind_for(hash: &str, news: &mut Receiver<Message>) -> Option<MessageKind> {
     loop {
         match news.recv().await {
-            Ok(message) if message.hash == hash => return Some(message.news),
+            Ok(message) if message.hash == hash => return Some(message.kind),
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return None,
             // The channel cannot close: the storage holds its sender, and the lease holds the storage.

@@ -15,7 +15,7 @@ use crate::explain::explain;
 pub(crate) struct Login {
     pub(crate) username: Option<SecretSource>,
     pub(crate) password: Option<SecretSource>,
-    pub(crate) stream: Option<Stream>,
+    pub(crate) stream: Option<LoginStream>,
 }
 
 impl Login {
@@ -34,8 +34,8 @@ impl Login {
     /// # Errors
     ///
     /// The source of the login fails.
-    pub(crate) async fn present(&self) -> Result<Present, StorageError> {
-        let mut present = Present { stream: self.stream.clone(), ..Present::default() };
+    pub(crate) async fn current(&self) -> Result<CurrentLogin, StorageError> {
+        let mut present = CurrentLogin { stream: self.stream.clone(), ..CurrentLogin::default() };
         if let Some(username) = &self.username {
             present.username = Some(read(username).await?);
         }
@@ -48,17 +48,17 @@ impl Login {
 
 /// The login for one attempt to connect.
 #[derive(Clone, Default)]
-pub(crate) struct Present {
+pub(crate) struct CurrentLogin {
     username: Option<Secret>,
     password: Option<Secret>,
-    stream: Option<Stream>,
+    stream: Option<LoginStream>,
     /// The first login of the stream, once a connection has asked for it.
     first: Arc<OnceCell<(Secret, Secret)>>,
 }
 
-impl Present {
+impl CurrentLogin {
     /// The login for a connection that logs in again when the login changes.
-    pub(crate) fn apply_to_stay(
+    pub(crate) fn apply_and_follow(
         &self,
         settings: RedisConnectionInfo,
         config: AsyncConnectionConfig,
@@ -100,9 +100,9 @@ async fn read(source: &SecretSource) -> Result<Secret, StorageError> {
 
 /// A provider of logins that several connections share.
 #[derive(Clone)]
-pub(crate) struct Stream(pub(crate) Arc<dyn StreamingCredentialsProvider>);
+pub(crate) struct LoginStream(pub(crate) Arc<dyn StreamingCredentialsProvider>);
 
-impl Stream {
+impl LoginStream {
     /// The current user and password.
     async fn first(&self) -> Result<(Secret, Secret), StorageError> {
         let mut logins = self.0.subscribe();
@@ -114,7 +114,7 @@ impl Stream {
     }
 }
 
-impl StreamingCredentialsProvider for Stream {
+impl StreamingCredentialsProvider for LoginStream {
     fn subscribe(
         &self,
     ) -> Pin<Box<dyn futures_core::Stream<Item = redis::RedisResult<BasicAuth>> + Send + 'static>> {
@@ -128,9 +128,9 @@ impl fmt::Debug for Login {
     }
 }
 
-impl fmt::Debug for Present {
+impl fmt::Debug for CurrentLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Present").finish_non_exhaustive()
+        f.debug_struct("CurrentLogin").finish_non_exhaustive()
     }
 }
 

@@ -8,9 +8,10 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 /// From here on all that any thread logs is kept.
-pub(crate) fn keep() {
-    static KEPT: LazyLock<()> =
-        LazyLock::new(|| tracing::subscriber::set_global_default(Keeper).expect("no other subscriber"));
+pub(crate) fn capture() {
+    static KEPT: LazyLock<()> = LazyLock::new(|| {
+        tracing::subscriber::set_global_default(CapturingSubscriber).expect("no other subscriber")
+    });
     *KEPT;
 }
 
@@ -22,9 +23,9 @@ pub(crate) fn lines(level: &str, words: &[&str]) -> Vec<String> {
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-struct Keeper;
+struct CapturingSubscriber;
 
-impl Subscriber for Keeper {
+impl Subscriber for CapturingSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("forge_storage_redis")
     }

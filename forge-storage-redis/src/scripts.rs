@@ -36,8 +36,8 @@ impl Scripts {
             extend: script(include_str!("scripts/extend.lua")),
             store: script(include_str!("scripts/store.lua")),
             fail: script(include_str!("scripts/fail.lua")),
-            mark_refresh_token: script(include_str!("scripts/spend.lua")),
-            clear_mark: script(include_str!("scripts/unspend.lua")),
+            mark_refresh_token: script(include_str!("scripts/mark_refresh_token.lua")),
+            clear_mark: script(include_str!("scripts/clear_mark.lua")),
             sources,
         }
     }

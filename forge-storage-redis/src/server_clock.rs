@@ -31,9 +31,9 @@ impl ServerClock {
 
     /// Updates the offset from a later answer; see [`new`](Self::new).
     pub(crate) fn learn(&self, asked: i64, server_millis: i64) {
-        let (ahead, way) = self.measured(asked, server_millis);
+        let (ahead, round_trip) = self.measured(asked, server_millis);
         // A slow answer tells the offset less exactly.
-        if !(0..=TOLERANCE).contains(&way) {
+        if !(0..=TOLERANCE).contains(&round_trip) {
             return;
         }
         let known = self.ahead();
@@ -44,10 +44,10 @@ impl ServerClock {
 
     /// How far the server is ahead, and how long the answer took.
     fn measured(&self, asked: i64, server_millis: i64) -> (i64, i64) {
-        let way = self.local.now().wall_millis().saturating_sub(asked);
+        let round_trip = self.local.now().wall_millis().saturating_sub(asked);
         // The server read its clock at some moment in between: assume the middle.
-        let ahead = server_millis.saturating_sub(asked.saturating_add(way / 2));
-        (if is_small(ahead) { 0 } else { ahead }, way)
+        let ahead = server_millis.saturating_sub(asked.saturating_add(round_trip / 2));
+        (if is_small(ahead) { 0 } else { ahead }, round_trip)
     }
 
     /// Translates a moment of our clock to the server's clock.

@@ -6,7 +6,7 @@ use forge_core::StorageError;
 use redis::{FromRedisValue, ScriptInvocation};
 
 use crate::cluster::Cluster;
-use crate::connection::{LiveConnection, SupervisedConnection, Wait};
+use crate::connection::{CallTimes, LiveConnection, SupervisedConnection};
 use crate::keys::Keys;
 
 /// The servers of a storage: one, or a cluster.
@@ -29,16 +29,16 @@ impl Servers {
     ) -> Result<T, StorageError> {
         match self {
             Self::One(connection) => {
-                let wait = Wait::begin();
-                let live = connection.live(wait).await?;
-                Ok(connection.call(&live, wait, &script(&live)?, false).await?)
+                let times = CallTimes::begin();
+                let live = connection.live(times).await?;
+                Ok(connection.call(&live, times, &script(&live)?, false).await?)
             }
             Self::Cluster(cluster) => cluster.call(keys.slot(), script).await,
         }
     }
 
     /// Returns when the server that has these keys cannot be used any more, which may be at once.
-    pub(crate) async fn go_down(&self, keys: &Keys) {
+    pub(crate) async fn wait_until_down(&self, keys: &Keys) {
         match self {
             Self::One(connection) => connection.wait_until_down().await,
             Self::Cluster(cluster) => cluster.connection(keys.slot()).wait_until_down().await,

@@ -27,11 +27,11 @@ use crate::target::Target;
 /// connection (in a cluster one to each master that has a token of theirs).
 ///
 /// ```no_run
-/// use forge_storage_redis::RedisTokenStorage;
+/// use requestforge::RedisTokenStorage;
 ///
 /// let storage = RedisTokenStorage::builder("redis://10.0.0.5:6379/1").key_prefix("api_tokens").build()?;
 /// // TokenManager::builder(provider).storage(storage).build()?
-/// # Ok::<_, forge_core::ConfigError>(())
+/// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 ///
 /// The guarantees to token managers over such storages, and their limits:
@@ -175,14 +175,14 @@ impl RedisTokenStorage {
     /// `rediss://…` applies to the master, too.
     ///
     /// ```
-    /// use forge_storage_redis::RedisTokenStorage;
+    /// use requestforge::RedisTokenStorage;
     ///
     /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
     /// let storage = RedisTokenStorage::sentinel(sentinels, "mymaster")
     ///     .username("tokens")
-    ///     .password(forge_core::SecretSource::file("/run/secrets/redis-password"))
+    ///     .password(requestforge::SecretSource::file("/run/secrets/redis-password"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn sentinel(
         sentinels: impl IntoIterator<Item = impl AsRef<str>>,
@@ -195,10 +195,10 @@ impl RedisTokenStorage {
     /// asks them for the others, and connects to each at the address that it announces, with the same login.
     ///
     /// ```
-    /// use forge_storage_redis::RedisTokenStorage;
+    /// use requestforge::RedisTokenStorage;
     ///
     /// let storage = RedisTokenStorage::cluster(["redis://10.0.0.5:6379", "redis://10.0.0.6:6379"]).build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn cluster(nodes: impl IntoIterator<Item = impl AsRef<str>>) -> RedisTokenStorageBuilder {
         RedisTokenStorageBuilder::new(Target::cluster(nodes))
@@ -211,29 +211,29 @@ impl RedisTokenStorage {
 }
 
 /// The content of a token's key.
-pub(crate) struct Present {
+pub(crate) struct KeyContent {
     pub(crate) token: Option<TokenData>,
     /// The digest of the content, whatever it is.
     pub(crate) digest: String,
 }
 
 /// The answer of `present` in `common.lua`.
-pub(crate) type ToldRecord = (i64, String, Vec<u8>, String, String);
+pub(crate) type ContentReply = (i64, String, Vec<u8>, String, String);
 
 /// The server to which a script was sent, and when by our clock. The answer has the server's time.
-pub(crate) struct Asked {
+pub(crate) struct SendTime {
     at: i64,
     clock: Arc<ServerClock>,
 }
 
-impl Asked {
+impl SendTime {
     pub(crate) fn now(live: &LiveConnection) -> Self {
         Self { at: live.clock.local_now().wall_millis(), clock: Arc::clone(&live.clock) }
     }
 }
 
 /// A token in the form in which it is stored.
-pub(crate) struct Written {
+pub(crate) struct EncodedToken {
     pub(crate) record: Secret,
     /// How many seconds the server keeps it; empty: for ever.
     pub(crate) seconds: String,
@@ -242,35 +242,40 @@ pub(crate) struct Written {
 }
 
 /// The minimum that the documents state.
-const MIN_LIFE: i64 = 60;
+const MIN_LIFE_SECONDS: i64 = 60;
 
 impl Inner {
     pub(crate) fn keys(&self, key: &str) -> Result<Keys, StorageError> {
         Keys::new(&self.prefix, key)
     }
 
-    pub(crate) async fn read(&self, keys: &Keys) -> Result<Present, StorageError> {
-        let mut asked = None;
+    pub(crate) async fn read(&self, keys: &Keys) -> Result<KeyContent, StorageError> {
+        let mut sent = None;
         let asking = |live: &LiveConnection| {
             let mut script = self.scripts.read.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
-            asked = Some(Asked::now(live));
+            sent = Some(SendTime::now(live));
             Ok(script)
         };
-        let told: ToldRecord = self.servers.call(keys, asking).await?;
-        Ok(self.present(keys, told, asked))
+        let reply: ContentReply = self.servers.call(keys, asking).await?;
+        Ok(self.parse_content(keys, reply, sent))
     }
 
     /// Reads the record in the answer of a script.
-    pub(crate) fn present(&self, keys: &Keys, told: ToldRecord, asked: Option<Asked>) -> Present {
-        let (now, what, record, digest, issued_at) = told;
+    pub(crate) fn parse_content(
+        &self,
+        keys: &Keys,
+        reply: ContentReply,
+        sent: Option<SendTime>,
+    ) -> KeyContent {
+        let (now, what, record, digest, issued_at) = reply;
         let record = Zeroizing::new(record);
-        let token = match (what.as_str(), asked) {
+        let token = match (what.as_str(), sent) {
             ("none", _) => None,
-            ("record", Some(Asked { at, clock })) => {
+            ("record", Some(SendTime { at, clock })) => {
                 clock.learn(at, now);
                 TokenData::from_record(&*record)
-                    .map(|token| by_our_clock(&clock, &token, &issued_at))
+                    .map(|token| with_local_times(&clock, &token, &issued_at))
                     .inspect_err(|error| self.report(keys, &digest, &error.to_string()))
                     .ok()
             }
@@ -279,7 +284,7 @@ impl Inner {
                 None
             }
         };
-        Present { token, digest }
+        KeyContent { token, digest }
     }
 
     /// Warns once for each unreadable record, without its content.
@@ -299,7 +304,7 @@ impl Inner {
 }
 
 /// The stored form of a token on a server with this clock.
-pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written, StorageError> {
+pub(crate) fn encode(token: &TokenData, clock: &ServerClock) -> Result<EncodedToken, StorageError> {
     let now = clock.local_now().wall();
     // The record has the six fields that the documents' own class reads and writes, no more.
     let mut timeless = token.clone().without_times();
@@ -309,14 +314,18 @@ pub(crate) fn written(token: &TokenData, clock: &ServerClock) -> Result<Written,
     let record = timeless.to_record()?;
     let seconds = token.kept_until(now).map(|until| {
         let left = until.signed_duration_since(now).num_seconds();
-        left.clamp(MIN_LIFE, TimeDelta::MAX.num_seconds() / 1_000).to_string()
+        left.clamp(MIN_LIFE_SECONDS, TimeDelta::MAX.num_seconds() / 1_000).to_string()
     });
     let issued_at = token.issued_at().map(|at| clock.to_server(at).timestamp_millis().to_string());
-    Ok(Written { record, seconds: seconds.unwrap_or_default(), issued_at: issued_at.unwrap_or_default() })
+    Ok(EncodedToken {
+        record,
+        seconds: seconds.unwrap_or_default(),
+        issued_at: issued_at.unwrap_or_default(),
+    })
 }
 
 /// Translates times from the server's clock: the record's expiry and the issue time beside it.
-fn by_our_clock(clock: &ServerClock, read: &TokenData, issued_at: &str) -> TokenData {
+fn with_local_times(clock: &ServerClock, read: &TokenData, issued_at: &str) -> TokenData {
     let mut token = read.clone().without_times();
     if let Some(expires_at) = read.expires_at() {
         token = token.with_expires_at(clock.to_local(expires_at));
@@ -330,7 +339,7 @@ fn by_our_clock(clock: &ServerClock, read: &TokenData, issued_at: &str) -> Token
 
 const MAX_REPORTED: usize = 1_000;
 /// How long the server remembers an invalidation, in milliseconds: longer than any fetch takes.
-const REMEMBER_EPOCH: u64 = 3_600_000;
+const EPOCH_LIFE_MILLIS: u64 = 3_600_000;
 
 #[async_trait]
 impl TokenStorage for RedisTokenStorage {
@@ -340,31 +349,31 @@ impl TokenStorage for RedisTokenStorage {
 
     async fn set(&self, key: &str, token: &TokenData) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
-        let change = self.0.announcements.change(&keys.hash);
+        let change = self.0.announcements.begin_change(&keys.hash);
         let setting = |live: &LiveConnection| {
-            let written = written(token, &live.clock)?;
+            let encoded = encode(token, &live.clock)?;
             let mut script = self.0.scripts.set.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
-            script.arg(written.record.expose()).arg(&written.seconds).arg(&written.issued_at);
+            script.arg(encoded.record.expose()).arg(&encoded.seconds).arg(&encoded.issued_at);
             script.arg(self.0.announcements.channel()).arg(change.message());
             Ok(script)
         };
         self.0.servers.call::<()>(&keys, setting).await?;
-        change.settle(true);
+        change.resolve(true);
         Ok(())
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let keys = self.0.keys(key)?;
-        let change = self.0.announcements.change(&keys.hash);
+        let change = self.0.announcements.begin_change(&keys.hash);
         let deleting = |_: &LiveConnection| {
             let mut script = self.0.scripts.delete.prepare_invoke();
             script.key(&keys.token).key(&keys.meta).key(&keys.epoch);
-            script.arg(self.0.announcements.channel()).arg(change.message()).arg(REMEMBER_EPOCH);
+            script.arg(self.0.announcements.channel()).arg(change.message()).arg(EPOCH_LIFE_MILLIS);
             Ok(script)
         };
         self.0.servers.call::<()>(&keys, deleting).await?;
-        change.settle(true);
+        change.resolve(true);
         Ok(())
     }
 
@@ -397,7 +406,7 @@ impl CompareAndDelete for RedisTokenStorage {
         if present.token.is_none_or(|token| token.id() != id) {
             return Ok(false);
         }
-        let change = self.0.announcements.change(&keys.hash);
+        let change = self.0.announcements.begin_change(&keys.hash);
         let deleting = |_: &LiveConnection| {
             let mut script = self.0.scripts.delete_if.prepare_invoke();
             script.key(&keys.token).key(&keys.meta);
@@ -405,7 +414,7 @@ impl CompareAndDelete for RedisTokenStorage {
             Ok(script)
         };
         let is_deleted = self.0.servers.call(&keys, deleting).await?;
-        change.settle(is_deleted);
+        change.resolve(is_deleted);
         Ok(is_deleted)
     }
 }

@@ -58,7 +58,8 @@ impl Tls {
     /// The handshake fails, for example because the certificate is not trusted.
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, StorageError> {
         let failed = |error: io::Error| {
-            let cause = refusal(&error).unwrap_or_else(|| crate::explain::system(&error));
+            let cause =
+                handshake_failure(&error).unwrap_or_else(|| crate::explain::system_error_text(&error));
             StorageError::new(format!("no connection to Redis: {cause}"))
         };
         let name = ServerName::try_from(host.to_owned())
@@ -112,7 +113,7 @@ fn install_provider() {
 }
 
 /// The reason why a TLS handshake failed, if this error has one.
-pub(crate) fn refusal(error: &io::Error) -> Option<String> {
+pub(crate) fn handshake_failure(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
         // If two authorities have the same name, rustls reports a bad signature.

@@ -25,11 +25,11 @@ pub(crate) trait TopologyAnswer: Send + 'static {
 /// tokens to a server that the others have given up.
 pub(crate) struct TopologyQuery {
     limit: Duration,
-    followed: Mutex<Followed>,
+    memory: Mutex<EpochMemory>,
 }
 
 #[derive(Default)]
-struct Followed {
+struct EpochMemory {
     epoch: u64,
     /// Since when only older answers came while some servers were silent.
     missed_since: Option<Instant>,
@@ -49,12 +49,12 @@ const FORGET_EPOCH_AFTER: Duration = Duration::from_secs(60);
 impl TopologyQuery {
     /// `limit` bounds the wait for servers that do not answer at all.
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, followed: Mutex::default() }
+        Self { limit, memory: Mutex::default() }
     }
 
     /// The epoch that was followed last.
     pub(crate) fn epoch(&self) -> u64 {
-        self.followed().epoch
+        self.memory().epoch
     }
 
     /// Returns the newest answer. The caller may follow it if it is sound.
@@ -137,19 +137,19 @@ impl TopologyQuery {
         if !answer.is_sound() {
             return Ok(());
         }
-        let mut followed = self.followed();
-        if answer.epoch() < followed.epoch && !is_last {
-            let since = *followed.missed_since.get_or_insert_with(Instant::now);
+        let mut memory = self.memory();
+        if answer.epoch() < memory.epoch && !is_last {
+            let since = *memory.missed_since.get_or_insert_with(Instant::now);
             if since.elapsed() < FORGET_EPOCH_AFTER {
                 return Err(StorageError::new("the server that knew a newer configuration does not answer"));
             }
         }
-        *followed = Followed { epoch: answer.epoch(), missed_since: None };
+        *memory = EpochMemory { epoch: answer.epoch(), missed_since: None };
         Ok(())
     }
 
-    fn followed(&self) -> MutexGuard<'_, Followed> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, EpochMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -162,16 +162,16 @@ mod tests {
 
     use super::*;
 
-    type Question = Pin<Box<dyn Future<Output = Result<Said, StorageError>> + Send>>;
+    type Question = Pin<Box<dyn Future<Output = Result<TestAnswer, StorageError>> + Send>>;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    enum Said {
+    enum TestAnswer {
         Sound(u64),
         CutOff(u64),
     }
-    use Said::{CutOff, Sound};
+    use TestAnswer::{CutOff, Sound};
 
-    impl TopologyAnswer for Said {
+    impl TopologyAnswer for TestAnswer {
         fn epoch(&self) -> u64 {
             let (Sound(epoch) | CutOff(epoch)) = self;
             *epoch
@@ -188,7 +188,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn after(time: u64, said: Said) -> Question {
+    fn after(time: u64, said: TestAnswer) -> Question {
         Box::pin(async move {
             sleep(millis(time)).await;
             Ok(said)
@@ -210,7 +210,7 @@ mod tests {
     async fn newest<const N: usize>(
         poll: &TopologyQuery,
         asked: [Question; N],
-    ) -> (Result<Said, String>, Duration) {
+    ) -> (Result<TestAnswer, String>, Duration) {
         let begun = Instant::now();
         let newest = poll.newest(asked).await;
         (newest.map_err(|error| error.to_string()), begun.elapsed())

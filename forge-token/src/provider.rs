@@ -1,4 +1,4 @@
-//! Providers that follow RFC 6749: one struct for what the grants share, one type per grant.
+//! Providers that follow RFC 6749: one struct for the common parts of all grants, and one type for each grant.
 
 mod builder;
 mod client_auth;
@@ -24,63 +24,65 @@ use zeroize::Zeroizing;
 
 pub use builder::OAuth2TokenProviderBuilder;
 pub use client_auth::AuthMethod;
-pub use grant::{ClientCredentials, Grant, Password};
+pub use grant::{ClientCredentialsGrant, Grant, PasswordGrant};
 
 use crate::rt;
-use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_repeatably};
+use crate::{TokenAttempt, TokenEndpoint, TokenManager, TokenRequest, TokenTransport, call_with_one_retry};
 use client_auth::ClientAuth;
-use credential_text::{check_client_text, check_user_text, unusable};
+use credential_text::{check_client_text, check_user_text, invalid_credential_error};
 use query::SecretQuery;
 
-/// Tokens by the client credentials grant (RFC 6749 4.4): for a service acting for itself.
-pub type ClientCredentialsTokenProvider = OAuth2TokenProvider<ClientCredentials>;
+/// Gets tokens by the client credentials grant (RFC 6749 4.4), for a service that acts for itself.
+pub type ClientCredentialsTokenProvider = OAuth2TokenProvider<ClientCredentialsGrant>;
 
-/// Tokens by the password grant (RFC 6749 4.3): for servers that offer nothing better.
-pub type PasswordGrantTokenProvider = OAuth2TokenProvider<Password>;
+/// Gets tokens by the password grant (RFC 6749 4.3), for servers that offer no better grant.
+pub type PasswordGrantTokenProvider = OAuth2TokenProvider<PasswordGrant>;
 
-/// What the grants of RFC 6749 share: endpoint, client, scope, and renewal with a refresh token
-/// (RFC 6749 6) where the server gave one.
+/// Gets tokens by a grant of RFC 6749, and renews them with a refresh token (RFC 6749 6) if the server gives one. It has
+/// the parts that all grants share: endpoint, client and scope.
 ///
-/// Made by `ClientCredentialsTokenProvider::builder` and `PasswordGrantTokenProvider::builder`.
+/// Build one with [`ClientCredentialsTokenProvider::builder`] or [`PasswordGrantTokenProvider::builder`].
 ///
-/// What comes of a token endpoint's answer (an [`AuthenticationErrorKind`] where there is no token):
+/// This table shows how the provider treats a token endpoint's response: it accepts the token, or returns an error of this
+/// [`AuthenticationErrorKind`].
 ///
-/// | answer | |
+/// | response | outcome |
 /// | --- | --- |
 /// | `access_token` of printable ASCII | accepted |
-/// | `access_token` absent, `null`, empty, no string, or with other characters | `InvalidResponse` |
+/// | `access_token` absent, `null`, empty, not a string, or with other characters | `InvalidResponse` |
 /// | `token_type` absent, `null`, empty, `Bearer` in any case, `BearerToken` | accepted as `Bearer` |
-/// | `token_type` another one (`mac`, `DPoP`), or no string | `InvalidResponse` |
+/// | another `token_type` (`mac`, `DPoP`), or one that is not a string | `InvalidResponse` |
 /// | `expires_in` absent or `null` | accepted: the token does not expire |
 /// | `expires_in` of `3600`, `"3600"`, `1e3`, `3600.5`, up to 100 years | accepted |
 /// | `expires_in` of `0`, `-1`, over 100 years, `NaN`, `""`, `"soon"`, a list, a boolean, an object | `InvalidResponse` |
-/// | `refresh_token` absent, `null` or empty | accepted: there is none |
-/// | `refresh_token` no string, `scope` neither a string nor a list of strings | `InvalidResponse` |
+/// | `refresh_token` absent, `null` or empty | accepted: there is no refresh token |
+/// | `refresh_token` not a string, `scope` neither a string nor a list of strings | `InvalidResponse` |
 /// | a key given twice | accepted: the last one counts |
-/// | any 2xx status, any `Content-Type`, a byte order mark | accepted if the JSON is good |
-/// | an `error` code, whatever the status and whatever else there is | `Refused` |
-/// | `error` absent, `null`, empty or no string | no code: accepted with a good token, else as below |
-/// | a 2xx without JSON: empty, 204, HTML, a form, nested over 127 deep; JSON that is no object | `InvalidResponse` |
-/// | any other status, with any body, and without an `error` code | `Status` |
-/// | a redirect | `Status`, not followed |
-/// | a body over 1 MiB, also after decompression, or without an end | `InvalidResponse`, read up to there |
-/// | broken HTTP or compression, a head over the limits of `hyper`, a connection cut in the body | `UnreadableResponse` |
-/// | no connection, no TLS, a connection that ended before the whole head of an answer came | `Connect` |
-/// | slower as a whole than the call's time-out, however steadily it comes | `Timeout` |
+/// | any 2xx status, any `Content-Type`, a byte order mark | accepted if the JSON contains a valid token |
+/// | an `error` code, with any status and any other fields | `Refused` |
+/// | `error` absent, `null`, empty or not a string | accepted if there is a valid token, else as below |
+/// | a 2xx without JSON (empty, 204, HTML, a form, nested over 127 deep), or JSON that is not an object | `InvalidResponse` |
+/// | any other status, with any body, without an `error` code | `Status` |
+/// | a redirect | `Status`; the provider does not follow it |
+/// | a body over 1 MiB after decompression, or a body without an end | `InvalidResponse`; the provider reads 1 MiB at most |
+/// | broken HTTP or compression, a head over the limits of `hyper`, a connection lost in the body | `UnreadableResponse` |
+/// | no connection, no TLS, a connection that ended before the whole head of the response | `Connect` |
+/// | a response that takes longer as a whole than the call's time-out | `Timeout` |
 ///
 /// The provider repeats a call without a refresh token once if the call ended without a response, or failed
-/// fast and transiently: see [`call_repeatably`]. It sends a call with a refresh token only once, over a new
+/// fast and transiently: see [`call_with_one_retry`]. It sends a call with a refresh token only once, over a new
 /// connection. A token endpoint that is down thus receives two calls for a fetch and one for a refresh.
 ///
-/// No error shows more of an answer than its error code and `error_description`, and after an error
-/// nothing is cached.
+/// An error shows at most the error code and the `error_description` of a response. After an error the manager caches
+/// nothing.
 ///
 /// [`AuthenticationErrorKind`]: forge_core::AuthenticationErrorKind
+#[doc(alias = "BaseOAuth2TokenProvider")]
 pub struct OAuth2TokenProvider<G> {
     service_name: String,
     endpoint: TokenEndpoint,
     client: ClientAuth,
-    /// Sent in the query with each call, and no part of the endpoint or the cache key.
+    /// The secrets in the query of each call. They are not part of the endpoint or of the cache key.
     secret_query: SecretQuery,
     scope: Option<String>,
     is_scope_sent_on_refresh: bool,
@@ -89,15 +91,15 @@ pub struct OAuth2TokenProvider<G> {
     transport: Arc<dyn TokenTransport>,
     clock: Arc<dyn Clock>,
     cache_key: String,
-    /// What the server refused last.
+    /// The secrets that the server refused last.
     refused: Mutex<Option<Secrets>>,
 }
 
 impl ClientCredentialsTokenProvider {
-    /// A provider for this client. Everything else has a default.
+    /// A builder for this client. All other settings have defaults.
     ///
     /// ```
-    /// use forge_token::{AuthMethod, ClientCredentialsTokenProvider};
+    /// use requestforge::{AuthMethod, ClientCredentialsTokenProvider};
     ///
     /// let provider = ClientCredentialsTokenProvider::builder(
     ///     "https://auth.example.com/oauth/token",
@@ -108,27 +110,27 @@ impl ClientCredentialsTokenProvider {
     /// .scope("read write")
     /// .auth_method(AuthMethod::Header)
     /// .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn builder(
         token_url: impl Into<String>,
         client_id: impl Into<String>,
         client_secret: impl Into<SecretSource>,
-    ) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+    ) -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
         OAuth2TokenProviderBuilder::new(
             token_url.into(),
             client_id.into(),
             client_secret.into(),
-            ClientCredentials::new(),
+            ClientCredentialsGrant::new(),
         )
     }
 }
 
 impl PasswordGrantTokenProvider {
-    /// A provider for this client and this user. Everything else has a default.
+    /// A builder for this client and this user. All other settings have defaults.
     ///
     /// ```
-    /// use forge_token::PasswordGrantTokenProvider;
+    /// use requestforge::PasswordGrantTokenProvider;
     ///
     /// let provider = PasswordGrantTokenProvider::builder(
     ///     "https://auth.example.com/oauth/token",
@@ -139,7 +141,7 @@ impl PasswordGrantTokenProvider {
     /// )
     /// .scope("profile email")
     /// .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn builder(
         token_url: impl Into<String>,
@@ -147,13 +149,13 @@ impl PasswordGrantTokenProvider {
         client_secret: impl Into<SecretSource>,
         username: impl Into<String>,
         password: impl Into<SecretSource>,
-    ) -> OAuth2TokenProviderBuilder<Password> {
-        let grant = Password::new(username.into(), password.into());
+    ) -> OAuth2TokenProviderBuilder<PasswordGrant> {
+        let grant = PasswordGrant::new(username.into(), password.into());
         OAuth2TokenProviderBuilder::new(token_url.into(), client_id.into(), client_secret.into(), grant)
     }
 }
 
-/// The secrets of one call, read for it.
+/// The secrets of one call, read before it.
 struct Secrets {
     client: Secret,
     grant: Option<Secret>,
@@ -161,7 +163,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn are(&self, others: &Self) -> bool {
+    fn equals(&self, others: &Self) -> bool {
         self.all().eq(others.all())
     }
 
@@ -171,7 +173,7 @@ impl Secrets {
         self.query.iter().try_for_each(|(_, secret)| check_client_text("secret_query_param", secret.expose()))
     }
 
-    /// Always in the same order.
+    /// All secrets, always in the same order.
     fn all(&self) -> impl Iterator<Item = &str> {
         let query = self.query.iter().map(|(_, secret)| secret);
         iter::once(&self.client).chain(&self.grant).chain(query).map(Secret::expose)
@@ -187,11 +189,12 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         };
         let query = self.secret_query.read().await?;
         let secrets = Secrets { client, grant, query };
-        secrets.check().map_err(|error| unusable(&error))?;
+        secrets.check().map_err(|error| invalid_credential_error(&error))?;
         Ok(secrets)
     }
 
-    /// Calls with the secrets as they are now. If these are refused, and others by then, once more.
+    /// Calls the token endpoint with the current secrets. If the server refuses them, and they have changed meanwhile, this
+    /// calls once more.
     async fn call(&self, current: Option<&TokenData>) -> Result<TokenData, AuthenticationError> {
         let result = self.call_once_or_repeated(current).await;
         let sends_refresh_token = current.is_some_and(|current| current.refresh_token().is_some());
@@ -211,11 +214,11 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         current: Option<&TokenData>,
     ) -> Result<TokenData, AuthenticationError> {
         if current.is_some_and(|current| current.refresh_token().is_some()) {
-            // The server may have used it up, whatever became of the answer.
+            // The server may have used up the refresh token even if no response arrives. So send it only once.
             return self.attempt(TokenAttempt::only(), current).await;
         }
-        // The transport's own time-out bounds each attempt; the manager's fetch may have less time left.
-        call_repeatably(rt::time_left(), |attempt| self.attempt(attempt, current)).await
+        // The transport's time-out limits each attempt. The manager's fetch may have less time left.
+        call_with_one_retry(rt::time_left(), |attempt| self.attempt(attempt, current)).await
     }
 
     async fn attempt(
@@ -233,7 +236,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
 
     fn were_refused(&self, secrets: &Secrets) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().is_some_and(|refused| refused.are(secrets))
+        refused.as_ref().is_some_and(|refused| refused.equals(secrets))
     }
 
     async fn call_with(
@@ -244,7 +247,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     ) -> Result<TokenData, AuthenticationError> {
         let mut request = self.request(secrets, current.and_then(TokenData::refresh_token))?;
         request.connection = attempt.connection;
-        // The lifetime counts from here: a slow answer must not stretch it.
+        // The lifetime counts from here, so that a slow response does not extend it.
         let sent_at = self.clock.now().wall();
         let response = self.transport.call(request).await?;
         let pair = self.client.basic_pair(&secrets.client)?;
@@ -252,7 +255,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         hidden.extend(pair.as_ref().map(Secret::expose));
         hidden.extend(current.map(TokenData::access_token));
         hidden.extend(current.and_then(TokenData::refresh_token));
-        // Some endpoints are given a key in the query.
+        // Some users pass a key in the query of the token URL.
         let query: Vec<_> = self.endpoint.possible_secrets().collect();
         hidden.extend(query.iter().map(|value| &**value));
         let token = response.read_token(&ResponseFields::default(), sent_at, &hidden)?;
@@ -314,8 +317,8 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
         self.call(None).await.map_err(|error| error.or_service_name(&self.service_name))
     }
 
-    /// Without a refresh token: the full grant. An answer that brings no new refresh token keeps the
-    /// old one (RFC 6749 6).
+    /// Renews by the full grant if `current` has no refresh token. If the response contains no new refresh token, the token
+    /// keeps the old one (RFC 6749 6).
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         let Some(refresh_token) = current.refresh_token() else { return self.fetch_token().await };
         let renewed = self.call(Some(current)).await;
@@ -330,11 +333,11 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
     async fn has_new_credentials(&self) -> bool {
         let Ok(secrets) = self.secrets().await else { return false };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().is_some_and(|refused| !refused.are(&secrets))
+        refused.as_ref().is_some_and(|refused| !refused.equals(&secrets))
     }
 }
 
-/// By a [`TokenManager`] that keeps the token in the process.
+/// Converts into a [`TokenManager`] that keeps the token in the process.
 impl<G: Grant> IntoTokenSource for OAuth2TokenProvider<G> {
     fn into_token_source(self) -> Arc<dyn TokenSource> {
         Arc::new(TokenManager::new(self))

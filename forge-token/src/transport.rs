@@ -1,12 +1,12 @@
-//! The one way to call a token endpoint.
+//! Calls token endpoints: the request, the response, the transport between them, and the repetition after a failure.
 
-mod answer;
 mod clients;
 mod endpoint;
 mod failure;
 mod http_transport;
 mod presentable;
 mod repetition;
+mod response;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use endpoint::TokenEndpoint;
 pub use http_transport::HttpTransport;
-pub use repetition::{TokenAttempt, call_repeatably};
+pub use repetition::{TokenAttempt, call_with_one_retry};
 
-/// Carries one call to a token endpoint and back. [`HttpTransport`] does it with `reqwest`.
+/// Sends one call to a token endpoint and returns the response. [`HttpTransport`] does this with `reqwest`.
 ///
 /// An implementation of your own must keep the promises of [`HttpTransport`]: it follows no redirect, repeats
 /// no call, and limits a response in size and time. If it pools connections, it should open a new one for a
@@ -29,19 +29,19 @@ pub use repetition::{TokenAttempt, call_repeatably};
 /// has just closed a pooled connection.
 #[async_trait]
 pub trait TokenTransport: Send + Sync + fmt::Debug {
-    /// Sends the request and reads the whole answer, whatever its status.
+    /// Sends the request and reads the whole response, with any status.
     ///
     /// # Errors
     ///
-    /// There was no answer, or not within the bounds.
+    /// There was no response, or it exceeds the limits of size or time.
     async fn call(&self, request: TokenRequest) -> Result<TokenResponse, AuthenticationError>;
 
-    /// Makes ready for calls to this endpoint, so that settings which cannot be are told when a provider
-    /// is built and not by its first call. Default: nothing is to be made ready.
+    /// Prepares calls to this endpoint, so that the `build` of a provider reports invalid settings, and not the first
+    /// call. Default: does nothing.
     ///
     /// # Errors
     ///
-    /// There can be no calls with these settings.
+    /// The settings are invalid.
     fn prepare(&self, endpoint: &TokenEndpoint) -> Result<(), ConfigError> {
         let _ = endpoint;
         Ok(())
@@ -52,16 +52,16 @@ pub trait TokenTransport: Send + Sync + fmt::Debug {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TokenRequest {
-    /// Where to: checked to be https, loopback or expressly allowed.
+    /// The endpoint. Its URL is https or loopback, or the user has accepted plain http.
     pub endpoint: TokenEndpoint,
-    /// `POST` for all grants (RFC 6749 3.2); some endpoints that follow no RFC want `GET`.
+    /// The method. It is `POST` for all grants (RFC 6749 3.2); some endpoints that follow no RFC need `GET`.
     pub method: Method,
-    /// What goes with it, credentials among it. [`HttpTransport`] refuses `Content-Length` and
-    /// `Transfer-Encoding`, which follow from the body.
+    /// The headers, including credentials. [`HttpTransport`] refuses `Content-Length` and `Transfer-Encoding`, which follow
+    /// from the body.
     pub headers: HeaderMap,
     /// The encoded body.
     pub body: Bytes,
-    /// How long the call may take; `None`: as long as the transport allows any call.
+    /// How long the call may take. `None`: the transport's own limit applies.
     pub timeout: Option<Duration>,
     /// The connection to use. Default: [`TokenConnection::Any`].
     pub connection: TokenConnection,
@@ -79,7 +79,7 @@ pub enum TokenConnection {
 }
 
 impl TokenRequest {
-    /// A POST of this body, without headers.
+    /// A POST with this body, without headers.
     #[must_use]
     pub fn post(endpoint: TokenEndpoint, body: Bytes) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl fmt::Debug for TokenRequest {
     }
 }
 
-/// A token endpoint's answer. `Debug` shows the status only.
+/// A token endpoint's response. `Debug` shows only the status.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TokenResponse {
@@ -122,7 +122,7 @@ pub struct TokenResponse {
 }
 
 impl TokenResponse {
-    /// An answer without headers.
+    /// A response without headers.
     #[must_use]
     pub fn new(status: StatusCode, body: Bytes) -> Self {
         Self { status, headers: HeaderMap::new(), body }

@@ -17,13 +17,13 @@ static NUMBER: AtomicUsize = AtomicUsize::new(1);
 
 /// Notes what it is asked for, and answers `t1`, `t2`, …, each good for an hour.
 #[derive(Default)]
-struct Noting {
+struct RecordingProvider {
     clock: Arc<ManualClock>,
     demands: Mutex<Vec<TokenRequirement>>,
     forgotten: Mutex<usize>,
 }
 
-impl Noting {
+impl RecordingProvider {
     fn manager(self: &Arc<Self>) -> TokenManager {
         let builder = TokenManager::builder(Arc::clone(self)).clock(Arc::clone(&self.clock) as _);
         builder.storage(InMemoryTokenStorage::new()).build().expect("a manager")
@@ -35,7 +35,7 @@ impl Noting {
 }
 
 #[async_trait]
-impl TokenProvider for Noting {
+impl TokenProvider for RecordingProvider {
     fn service_name(&self) -> &'static str {
         "noting"
     }
@@ -50,7 +50,7 @@ impl TokenProvider for Noting {
 }
 
 #[async_trait]
-impl CachingProvider for Noting {
+impl CachingProvider for RecordingProvider {
     async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         self.demands.lock().unwrap_or_else(PoisonError::into_inner).push(demand);
         let now = self.clock.now().wall();
@@ -67,7 +67,7 @@ impl CachingProvider for Noting {
 
 #[tokio::test]
 async fn a_provider_is_told_which_token_will_do() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let first = manager.get_token().await.expect("a token");
     assert_eq!(provider.demands(), [TokenRequirement::Valid]);
@@ -94,7 +94,7 @@ async fn a_provider_is_told_which_token_will_do() {
 
 #[tokio::test]
 async fn a_provider_is_told_to_forget_what_it_has() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     manager.get_token().await.expect("a token");
     manager.invalidate_token().await.expect("an invalidation");
@@ -105,7 +105,7 @@ async fn a_provider_is_told_to_forget_what_it_has() {
 
 #[tokio::test]
 async fn a_token_says_where_it_comes_from() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let origin = |obtained: Result<(_, TokenProvenance), _>| obtained.expect("a token").1;
     let (one, other) = tokio::join!(
@@ -126,7 +126,7 @@ async fn a_token_says_where_it_comes_from() {
 
 #[tokio::test]
 async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let rejected = manager.get_token().await.expect("a token");
     let origin =
@@ -147,7 +147,7 @@ async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
 
 #[tokio::test]
 async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     assert!(manager.as_dependency().find_token().await.is_none());
     assert_eq!(provider.demands(), []);
@@ -165,7 +165,7 @@ async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
 
 #[tokio::test]
 async fn a_newer_token_is_fetched_once_for_all_who_want_one() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let old = manager.get_token().await.expect("a token");
     let demand = TokenRequirement::NewerThan(old.id());
@@ -183,10 +183,10 @@ async fn a_newer_token_is_fetched_once_for_all_who_want_one() {
 }
 
 /// Fails as a provider does that has got its failure from another manager.
-struct Dependent(Duration);
+struct DependentProvider(Duration);
 
 #[async_trait]
-impl TokenProvider for Dependent {
+impl TokenProvider for DependentProvider {
     fn service_name(&self) -> &'static str {
         "dependent"
     }
@@ -200,7 +200,7 @@ impl TokenProvider for Dependent {
 #[tokio::test]
 async fn inv08_a_failure_of_another_manager_is_remembered_as_long_as_there_and_no_longer() {
     let clock = Arc::new(ManualClock::new());
-    let manager = TokenManager::builder(Dependent(Duration::from_secs(7)));
+    let manager = TokenManager::builder(DependentProvider(Duration::from_secs(7)));
     let manager = manager.clock(Arc::clone(&clock) as _).build().expect("a manager");
     for _ in 0..5 {
         let error = manager.get_token().await.expect_err("no token");
@@ -218,9 +218,9 @@ async fn inv08_a_failure_of_another_manager_is_remembered_as_long_as_there_and_n
 async fn inv08_failures_say_how_long_nothing_is_tried() {
     let clock = Arc::new(ManualClock::new());
     let failing = |kind: AuthenticationErrorKind| {
-        struct Failing(AuthenticationErrorKind);
+        struct FailingProvider(AuthenticationErrorKind);
         #[async_trait]
-        impl TokenProvider for Failing {
+        impl TokenProvider for FailingProvider {
             fn service_name(&self) -> &'static str {
                 "failing"
             }
@@ -230,7 +230,7 @@ async fn inv08_failures_say_how_long_nothing_is_tried() {
                 Err(AuthenticationError::new("", self.0.clone()))
             }
         }
-        let manager = TokenManager::builder(Failing(kind)).clock(Arc::clone(&clock) as _).build();
+        let manager = TokenManager::builder(FailingProvider(kind)).clock(Arc::clone(&clock) as _).build();
         manager.expect("a manager")
     };
     let cool_down = async |kind| {

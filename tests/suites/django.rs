@@ -37,7 +37,7 @@ fn told_by(server: &'static Value, pointer: &str) -> &'static str {
     server.pointer(pointer).and_then(Value::as_str).expect("the server tells of it")
 }
 
-fn confidential() -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCredentials> {
+fn confidential() -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCredentialsGrant> {
     ClientCredentialsTokenProvider::builder(
         told("/token_url"),
         told("/clients/confidential/client_id"),
@@ -45,11 +45,11 @@ fn confidential() -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCred
     )
 }
 
-fn password() -> OAuth2TokenProviderBuilder<requestforge::oauth2::Password> {
+fn password() -> OAuth2TokenProviderBuilder<requestforge::oauth2::PasswordGrant> {
     password_at(&SERVER)
 }
 
-fn password_at(server: &'static Value) -> OAuth2TokenProviderBuilder<requestforge::oauth2::Password> {
+fn password_at(server: &'static Value) -> OAuth2TokenProviderBuilder<requestforge::oauth2::PasswordGrant> {
     PasswordGrantTokenProvider::builder(
         told_by(server, "/token_url"),
         told_by(server, "/clients/password/client_id"),

@@ -146,7 +146,7 @@ fn inv14_a_hostile_answer_takes_at_most_4_mib_more_than_a_good_one() {
         (
             "field nested as deep as fits",
             serve(with_length("", &[b"{\"x\":".as_slice(), &vec![b'['; MIB - 5]].concat()), nothing()),
-            Some("too many parts"),
+            Some("too many values"),
         ),
         ("long token", serve(long_token(), nothing()), None),
         ("long field", serve(token_with_many("\"", &"x".repeat(KIB), "\""), nothing()), None),

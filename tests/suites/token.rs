@@ -16,7 +16,7 @@ use requestforge::{
 
 fn client(
     server: &AuthorizationServer,
-) -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCredentials> {
+) -> OAuth2TokenProviderBuilder<requestforge::oauth2::ClientCredentialsGrant> {
     ClientCredentialsTokenProvider::builder(server.token_url(), server.client_id(), server.client_secret())
         .service_name("test")
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use forge_core::{AuthenticationError, ConfigError, ExchangeError};
+use forge_core::{AuthenticationError, ConfigError, NetworkError};
 use http::{Method, StatusCode};
 
 use super::{ErrorKind, HttpClientError, Inner};
@@ -94,8 +94,8 @@ impl HttpClientError {
         let is_https = error.url().is_some_and(|url| url.scheme() == "https");
         match kind {
             ErrorKind::Timeout => failure,
-            ErrorKind::Connect if is_https && !HAS_TLS => failure.with_source(ExchangeError::without_tls()),
-            _ => failure.with_source(ExchangeError::of(error)),
+            ErrorKind::Connect if is_https && !HAS_TLS => failure.with_source(NetworkError::without_tls()),
+            _ => failure.with_source(NetworkError::of(error)),
         }
     }
 }

@@ -7,19 +7,21 @@ use http::StatusCode;
 
 use super::{OAuthErrorCode, Source, as_source, write_chain};
 
-/// No token could be had, and why.
+/// The reason why there is no token.
 ///
-/// Cheap to clone: all callers who waited for one fetch get the same error. Neither `Display` nor
-/// `Debug` nor the [`source`](Error::source) chain holds a secret.
+/// A clone is cheap: all callers that waited for one fetch get a clone of its error. Neither `Display` nor `Debug` nor
+/// the [`source`](Error::source) chain contains a secret.
 ///
 /// ```
-/// use forge_core::{AuthenticationError, AuthenticationErrorKind};
+/// use requestforge::{AuthenticationError, AuthenticationErrorKind};
 ///
 /// let error = AuthenticationError::new("crm", AuthenticationErrorKind::Connect);
 /// assert_eq!(error.service_name(), "crm");
 /// assert!(error.is_transient());
 /// ```
 #[derive(Clone)]
+#[doc(alias = "AuthenticationException")]
+#[doc(alias = "TokenRefreshException")]
 pub struct AuthenticationError(Arc<Inner>);
 
 #[derive(Clone)]
@@ -37,7 +39,7 @@ struct Inner {
     source: Option<Source>,
 }
 
-/// How far the call came, as the transport knows it.
+/// How far the call came, as far as the transport knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Delivery {
     NothingSent,
@@ -45,34 +47,34 @@ enum Delivery {
     Unknown,
 }
 
-/// What went wrong.
+/// The kind of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthenticationErrorKind {
     /// The token endpoint refused with an error code (RFC 6749 5.2).
     Refused(OAuthErrorCode),
-    /// The token endpoint answered with a status that is no success, and named no error code.
+    /// The token endpoint responded with an error status, and named no error code.
     Status,
-    /// The answer held no usable token.
+    /// The token endpoint's response contains no usable token.
     InvalidResponse,
     /// The connection to the token endpoint failed, or ended before the endpoint responded.
     Connect,
     /// The token endpoint's response is not valid HTTP, was cut off, or has invalid compression.
     UnreadableResponse,
-    /// No answer in time.
+    /// The token endpoint did not respond in time.
     Timeout,
-    /// A setting makes the call impossible: an insecure token URL, a missing runtime.
+    /// A setting makes the call impossible, such as an insecure token URL or a missing runtime.
     Configuration,
     /// The provider panicked.
     Panicked,
-    /// The shared storage could not be told of an invalidation.
+    /// The shared storage did not accept an invalidation.
     Storage,
-    /// Anything else, from a provider of one's own.
+    /// Any other failure of a provider of your own.
     Other,
 }
 
 impl AuthenticationError {
-    /// An error of this kind, for the service named.
+    /// An error of this kind, for this service.
     #[must_use]
     pub fn new(service_name: impl Into<String>, kind: AuthenticationErrorKind) -> Self {
         Self(Arc::new(Inner {
@@ -90,40 +92,40 @@ impl AuthenticationError {
         }))
     }
 
-    /// Adds what a person should read. Put no secret in it.
+    /// Adds a message for people. Do not put a secret in it.
     #[must_use]
     pub fn with_message(self, message: impl Into<String>) -> Self {
         self.with(|inner| inner.message = Some(message.into()))
     }
 
-    /// Adds the cause. Neither its text nor that of its own causes may hold a secret.
+    /// Adds the cause. Neither its text nor the texts of its own causes may contain a secret.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
         self.with(|inner| inner.source = Some(Source::from(source.into())))
     }
 
-    /// Adds the status of the token endpoint's answer.
+    /// Adds the status of the token endpoint's response.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         self.with(|inner| inner.status = Some(status))
     }
 
-    /// Adds how long the token endpoint asked to be left alone (RFC 9110 10.2.3).
+    /// Adds the delay that the token endpoint asked for in `Retry-After` (RFC 9110 10.2.3).
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
         self.with(|inner| inner.retry_after = Some(delay))
     }
 
-    /// Says for how long from now on nothing is tried again because of this. A manager does; one whose
-    /// provider fails with such an error stands back as long, instead of longer with each manager that
-    /// the error comes through.
+    /// Adds the remaining cool-down: for this long a manager makes no further attempt because of the error. If a
+    /// provider is itself based on a manager and returns such an error, the outer manager waits as long as the inner one,
+    /// and does not add a back-off of its own.
     #[must_use]
     pub fn with_cool_down(self, left: Duration) -> Self {
         self.with(|inner| inner.cool_down = Some(left))
     }
 
-    /// Names the step of several in which it happened, and in which service. What has a step already
-    /// keeps both.
+    /// Sets the pipeline step in which the error happened, and the service. An error that already names a step keeps its
+    /// step and its service.
     #[must_use]
     pub fn or_step(self, service_name: &str, step: &str) -> Self {
         if self.0.step.is_some() {
@@ -135,8 +137,8 @@ impl AuthenticationError {
         })
     }
 
-    /// Says that nothing was sent: no connection came about, or a setting was in the way. What was to be
-    /// sent can be sent again.
+    /// Records that the client sent nothing, because no connection was opened or a setting prevented the call. The call
+    /// can be sent again.
     #[must_use]
     pub fn with_nothing_sent(self) -> Self {
         self.with(|inner| inner.delivery = Delivery::NothingSent)
@@ -158,13 +160,13 @@ impl AuthenticationError {
         self.with(|inner| inner.delivery = Delivery::NoAnswer)
     }
 
-    /// Marks this as a failure to refresh, as opposed to a failed first fetch.
+    /// Marks the error as a failed refresh, as opposed to a failed first fetch.
     #[must_use]
     pub fn into_refresh(self) -> Self {
         self.with(|inner| inner.refresh = true)
     }
 
-    /// Names the service, where whoever made the error did not know it.
+    /// Sets the service, if the error names none.
     #[must_use]
     pub fn or_service_name(self, service_name: &str) -> Self {
         if self.0.service_name.is_empty() {
@@ -173,25 +175,25 @@ impl AuthenticationError {
         self
     }
 
-    /// The service whose token could not be had.
+    /// The service for which there is no token.
     #[must_use]
     pub fn service_name(&self) -> &str {
         &self.0.service_name
     }
 
-    /// The step of several in which it happened, where there are such.
+    /// The pipeline step in which the error happened. `None` outside of a pipeline.
     #[must_use]
     pub fn step(&self) -> Option<&str> {
         self.0.step.as_deref()
     }
 
-    /// What went wrong.
+    /// The kind of the failure.
     #[must_use]
     pub fn kind(&self) -> &AuthenticationErrorKind {
         &self.0.kind
     }
 
-    /// The error code of the token endpoint, where it sent one.
+    /// The error code of the token endpoint, if it sent one.
     #[must_use]
     pub fn oauth_error_code(&self) -> Option<&OAuthErrorCode> {
         match &self.0.kind {
@@ -200,26 +202,25 @@ impl AuthenticationError {
         }
     }
 
-    /// The status of the token endpoint's answer, where there was one.
+    /// The status of the token endpoint's response, if there was a response.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
     }
 
-    /// How long the token endpoint asked to be left alone, where it did.
+    /// The delay that the token endpoint asked for in `Retry-After`, if it did.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// For how long, when the error was handed out, nothing is tried again because of it; `None`: it comes
-    /// from nobody who stands back.
+    /// The remaining cool-down when a manager returned the error. `None` if no manager is backing off because of it.
     #[must_use]
     pub fn cool_down(&self) -> Option<Duration> {
         self.0.cool_down
     }
 
-    /// Nothing was sent, for certain.
+    /// Whether the client certainly sent nothing.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
         self.0.delivery == Delivery::NothingSent || self.0.kind == AuthenticationErrorKind::Configuration
@@ -239,24 +240,25 @@ impl AuthenticationError {
         self.0.delivery == Delivery::NoAnswer
     }
 
-    /// A refresh failed, not a first fetch.
+    /// Whether a refresh failed, and not a first fetch.
     #[must_use]
+    #[doc(alias = "TokenRefreshException")]
     pub fn is_refresh(&self) -> bool {
         self.0.refresh
     }
 
-    /// The same call may succeed later.
+    /// Whether the same call may succeed later.
     ///
     /// | failure | |
     /// | --- | --- |
-    /// | no connection, cut connection, unreadable answer, no answer in time | transient |
+    /// | no connection, a lost connection, an unreadable response, no response in time | transient |
     /// | [`needs_login`](Self::needs_login), whatever the status and the code | permanent |
     /// | status 408, 425, 429, 503, whatever the body says | transient |
     /// | any other status of 500 and above, unless the body has one of the permanent codes below | transient |
     /// | `temporarily_unavailable`, `server_error`, `slow_down` | transient |
     /// | `invalid_request`, `invalid_client`, `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope` | permanent |
     /// | any other code, any other status | permanent |
-    /// | no usable token in the answer, a panic, a failure of a provider's own | neither |
+    /// | no usable token in the response, a panic, any other failure of a provider | neither |
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let by_status =
@@ -269,7 +271,7 @@ impl AuthenticationError {
             | AuthenticationErrorKind::UnreadableResponse
             | AuthenticationErrorKind::Timeout => true,
             AuthenticationErrorKind::Status => by_status(),
-            // A gateway that is overloaded passes no verdict, whatever code it quotes.
+            // An overloaded gateway has not processed the call, whatever error code it repeats.
             AuthenticationErrorKind::Refused(_) if self.is_postponed() => true,
             AuthenticationErrorKind::Refused(OAuthErrorCode::Other(code)) => {
                 by_status()
@@ -287,7 +289,7 @@ impl AuthenticationError {
         matches!(self.0.status.map(|status| status.as_u16()), Some(408 | 425 | 429 | 503))
     }
 
-    /// The same call will fail again until somebody changes something; see the table of
+    /// Whether the same call fails again until a person changes a setting or logs in. See the table of
     /// [`is_transient`](Self::is_transient).
     #[must_use]
     pub fn is_permanent(&self) -> bool {
@@ -296,19 +298,19 @@ impl AuthenticationError {
         self.0.needs_login || (refused && !self.is_transient())
     }
 
-    /// No answer in time.
+    /// Whether the token endpoint did not respond in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.0.kind == AuthenticationErrorKind::Timeout
     }
 
-    /// `invalid_client`: unknown client or wrong secret.
+    /// Whether the code is `invalid_client`: the client is unknown, or its secret is wrong.
     #[must_use]
     pub fn is_invalid_client(&self) -> bool {
         self.oauth_error_code() == Some(&OAuthErrorCode::InvalidClient)
     }
 
-    /// `invalid_grant`: the refresh token or the user's credentials are wrong, expired or revoked.
+    /// Whether the code is `invalid_grant`: the refresh token or the user's credentials are wrong, expired or revoked.
     #[must_use]
     pub fn is_invalid_grant(&self) -> bool {
         self.oauth_error_code() == Some(&OAuthErrorCode::InvalidGrant)
@@ -335,17 +337,21 @@ impl fmt::Display for AuthenticationError {
                 write!(f, "the token endpoint refused with `{}`", code.as_str())?;
             }
             AuthenticationErrorKind::Status => {
-                f.write_str("the token endpoint answered with an error status")?;
+                f.write_str("the token endpoint responded with an error status")?;
             }
-            AuthenticationErrorKind::InvalidResponse => f.write_str("the answer holds no usable token")?,
+            AuthenticationErrorKind::InvalidResponse => {
+                f.write_str("the token endpoint's response contains no usable token")?;
+            }
             AuthenticationErrorKind::Connect if inner.delivery == Delivery::NoAnswer => {
-                f.write_str("the token endpoint closed the connection without an answer")?;
+                f.write_str("the token endpoint closed the connection without a response")?;
             }
-            AuthenticationErrorKind::Connect => f.write_str("no connection to the token endpoint")?,
+            AuthenticationErrorKind::Connect => f.write_str("cannot connect to the token endpoint")?,
             AuthenticationErrorKind::UnreadableResponse => {
-                f.write_str("the token endpoint's answer cannot be read")?;
+                f.write_str("the token endpoint's response cannot be read")?;
             }
-            AuthenticationErrorKind::Timeout => f.write_str("no answer in time")?,
+            AuthenticationErrorKind::Timeout => {
+                f.write_str("the token endpoint did not respond in time")?;
+            }
             AuthenticationErrorKind::Configuration => {
                 f.write_str("the configuration does not allow the call")?;
             }
@@ -366,7 +372,7 @@ impl fmt::Display for AuthenticationError {
     }
 }
 
-/// For people, as this is what a `main` that returns the error prints.
+/// For people: a `main` that returns the error prints this.
 impl fmt::Debug for AuthenticationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_chain(self, f)
@@ -389,14 +395,14 @@ mod tests {
             .with_source(std::io::Error::other("refused by peer"));
         let clone = error.clone();
         assert!(clone.source().unwrap().is::<std::io::Error>());
-        assert_eq!(clone.to_string(), "crm: no token: no connection to the token endpoint");
+        assert_eq!(clone.to_string(), "crm: no token: cannot connect to the token endpoint");
     }
 
     #[test]
     fn a_connection_that_ended_is_told_from_one_that_never_was() {
         let cut = AuthenticationError::new("crm", AuthenticationErrorKind::Connect).with_no_answer();
         assert!(cut.is_unanswered() && !cut.is_unsent() && cut.is_transient());
-        let told = "crm: no token: the token endpoint closed the connection without an answer";
+        let told = "crm: no token: the token endpoint closed the connection without a response";
         assert_eq!(cut.to_string(), told);
     }
 
@@ -405,7 +411,8 @@ mod tests {
         let error = AuthenticationError::new("vault", AuthenticationErrorKind::Timeout);
         let error = error.or_step("crm", "app_token").or_step("crm", "user_token").or_service_name("other");
         assert_eq!((error.service_name(), error.step()), ("crm", Some("app_token")));
-        assert_eq!(error.to_string(), "crm: step `app_token`: no token: no answer in time");
+        let told = "crm: step `app_token`: no token: the token endpoint did not respond in time";
+        assert_eq!(error.to_string(), told);
         assert!(error.is_transient());
     }
 
@@ -415,7 +422,7 @@ mod tests {
         assert!(error.is_transient() && !error.needs_login());
         let error = error.with_login_needed();
         assert!(error.needs_login() && error.is_permanent() && !error.is_transient());
-        let told = "crm: token refresh failed: no answer in time; the user must log in again";
+        let told = "crm: token refresh failed: the token endpoint did not respond in time; the user must log in again";
         assert_eq!(error.to_string(), told);
     }
 

@@ -3,10 +3,12 @@ use std::fmt;
 
 use super::{Source, as_source, write_chain};
 
-/// A setting that cannot be: names the field and what was expected there, never the value.
+/// An invalid setting. The error names the field and what it expects, never the value.
 ///
 /// ```
-/// let error = forge_core::ConfigError::new("timeout", "a positive duration");
+/// use requestforge::ConfigError;
+///
+/// let error = ConfigError::new("timeout", "a positive duration");
 /// assert_eq!(error.to_string(), "`timeout`: expected a positive duration");
 /// assert_eq!(error.field(), "timeout");
 /// ```
@@ -18,33 +20,33 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error for a field that does not hold what is expected.
+    /// An error for a field whose value is not what the field expects.
     #[must_use]
     pub fn new(field: &'static str, expected: impl Into<String>) -> Self {
         Self { field, expected: expected.into(), source: None }
     }
 
-    /// Adds the cause. Neither its text nor that of its own causes may hold a secret.
+    /// Adds the cause. Neither its text nor the texts of its own causes may contain a secret.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
         self.source = Some(Source::from(source.into()));
         self
     }
 
-    /// The same of another field, whose setting was checked as this one.
+    /// The same error for another field, for a check that several fields share.
     #[must_use]
     pub fn with_field(mut self, field: &'static str) -> Self {
         self.field = field;
         self
     }
 
-    /// What was expected there.
+    /// What the field expects.
     #[must_use]
     pub fn expected(&self) -> &str {
         &self.expected
     }
 
-    /// The field that is wrong.
+    /// The name of the invalid field.
     #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
@@ -57,7 +59,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// For people, as this is what a `main` that returns the error prints.
+/// For people: a `main` that returns the error prints this.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_chain(self, f)

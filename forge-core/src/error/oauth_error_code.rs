@@ -1,4 +1,4 @@
-/// An error code of a token endpoint: RFC 6749 5.2, and whatever else servers send.
+/// An error code of a token endpoint: one of RFC 6749 5.2, or any other that a server sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OAuthErrorCode {
@@ -19,7 +19,7 @@ pub enum OAuthErrorCode {
 }
 
 impl OAuthErrorCode {
-    /// The code as it stands in an answer.
+    /// The code as a server sends it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {

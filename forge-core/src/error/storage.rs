@@ -3,7 +3,7 @@ use std::fmt;
 
 use super::{Source, as_source};
 
-/// A token storage could not do what it was asked. A manager goes on without it.
+/// A failure of a token storage. A manager then continues without the storage.
 #[derive(Clone, Debug)]
 pub struct StorageError {
     message: String,
@@ -13,41 +13,40 @@ pub struct StorageError {
 }
 
 impl StorageError {
-    /// An error with what a person should read. Put no secret in it.
+    /// An error with a message for people. Do not put a secret in it.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), unsent: false, unstorable: false, source: None }
     }
 
-    /// Says that the storage was not asked at all, so that nothing can have come of it. Without this a
-    /// failed change may have been made all the same.
+    /// Records that the storage received nothing, so that it certainly made no change. Without this call a manager
+    /// assumes that the storage may have made the change.
     #[must_use]
     pub fn with_nothing_sent(mut self) -> Self {
         self.unsent = true;
         self
     }
 
-    /// An error for a token that no attempt can store, because its record could not be read back; the record
-    /// is too long, for example. The storage was not asked. A manager keeps such a token in memory and warns
-    /// once.
+    /// An error for a token that no attempt can store, because its record could not be read back; the record is too
+    /// long, for example. The storage received nothing. A manager keeps such a token in memory and warns once.
     #[must_use]
     pub fn unstorable(message: impl Into<String>) -> Self {
         Self { unsent: true, unstorable: true, ..Self::new(message) }
     }
 
-    /// Whether the cause is the token itself, so that storing it again would fail again.
+    /// Whether the token itself is the cause, so that storing it again fails again.
     #[must_use]
     pub fn is_unstorable(&self) -> bool {
         self.unstorable
     }
 
-    /// The storage was not asked, for certain.
+    /// Whether the storage certainly received nothing.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
         self.unsent
     }
 
-    /// Adds the cause. Neither its text nor that of its own causes may hold a secret.
+    /// Adds the cause. Neither its text nor the texts of its own causes may contain a secret.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
         self.source = Some(Source::from(source.into()));

@@ -11,7 +11,8 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, SecretSource};
 /// Both are read anew each time, so an identity that rotates needs no restart.
 ///
 /// ```
-/// use forge_core::{ClientIdentity, SecretSource};
+/// use requestforge::SecretSource;
+/// use requestforge::auth::ClientIdentity;
 ///
 /// let identity = ClientIdentity::new(
 ///     SecretSource::file("/run/secrets/tls.crt"),
@@ -32,26 +33,26 @@ impl ClientIdentity {
         Self { certificate: certificate.into(), key: key.into() }
     }
 
-    /// The identity as it is now.
+    /// Reads the current certificate and key.
     ///
     /// # Errors
     ///
-    /// [`AuthenticationErrorKind::Configuration`]: a source could not be read, the certificate source holds no PEM
-    /// `CERTIFICATE`, or the key source holds no PEM `PRIVATE KEY`.
+    /// [`AuthenticationErrorKind::Configuration`]: a source could not be read, the certificate source contains no PEM
+    /// `CERTIFICATE`, or the key source contains no PEM `PRIVATE KEY`.
     pub async fn load(&self) -> Result<LoadedClientIdentity, AuthenticationError> {
         let (certificate, key) = (self.certificate.read().await?, self.key.read().await?);
         let Some(der) = first_certificate(certificate.expose()) else {
-            return Err(invalid("client identity: the certificate holds no PEM section `CERTIFICATE`"));
+            return Err(invalid("client identity: the certificate contains no PEM section `CERTIFICATE`"));
         };
         if !key.expose().contains("PRIVATE KEY-----") {
-            return Err(invalid("client identity: the key holds no PEM section `PRIVATE KEY`"));
+            return Err(invalid("client identity: the key contains no PEM section `PRIVATE KEY`"));
         }
         let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(der));
         Ok(LoadedClientIdentity { certificate, key, fingerprint })
     }
 }
 
-/// A [`ClientIdentity`] as it was read.
+/// The certificate and the key that [`ClientIdentity::load`] has read.
 #[derive(Clone)]
 pub struct LoadedClientIdentity {
     certificate: Secret,
@@ -134,7 +135,10 @@ mod tests {
             let error = load(certificate, key).unwrap_err();
             assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
             let text = format!("{error} {error:?}");
-            assert!(text.contains(&format!("the {part} holds no PEM")) && !text.contains("canary"), "{text}");
+            assert!(
+                text.contains(&format!("the {part} contains no PEM")) && !text.contains("canary"),
+                "{text}"
+            );
         }
     }
 

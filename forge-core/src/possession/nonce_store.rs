@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The nonces that servers sent last, one for each origin (RFC 9449 8.2).
 ///
-/// A token endpoint and an API have nonces of their own even at one origin, so each has a store of its own. The
-/// store keeps at most 1,000 origins. Clones share the nonces.
+/// A token endpoint and an API have different nonces even at one origin, so use one store for each. A store keeps at most
+/// 1,000 origins. Clones share the nonces.
 ///
 /// ```
-/// use forge_core::NonceStore;
+/// use requestforge::auth::NonceStore;
 ///
 /// let nonces = NonceStore::new();
 /// nonces.set("https://api.example.com", "n-1");
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Default)]
 pub struct NonceStore(Arc<Mutex<HashMap<String, Arc<str>>>>);
 
-/// More origins than a client talks to. A server that redirects to ever new ones must not fill the memory.
+/// More origins than a client talks to. Attack: a server that redirects to ever new origins would fill the memory.
 const MAX_ORIGINS: usize = 1_000;
 
 impl NonceStore {
@@ -34,14 +34,14 @@ impl NonceStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned()
     }
 
-    /// Keeps the nonce that this origin has sent, in place of the one before.
+    /// Stores the nonce that this origin has sent, and drops the one before.
     pub fn set(&self, origin: &str, nonce: &str) {
         let mut nonces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = nonces.get_mut(origin) {
             *known = nonce.into();
             return;
         }
-        // An origin whose nonce is dropped sends a new one with its next challenge.
+        // Clearing is harmless: an origin whose nonce is dropped sends a new one with its next challenge.
         if nonces.len() >= MAX_ORIGINS {
             nonces.clear();
         }

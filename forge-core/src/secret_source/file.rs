@@ -4,19 +4,19 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::failed;
-use super::place::ShownPath;
+use super::configuration_error;
+use super::shown::ShownPath;
 use crate::{AuthenticationError, Secret};
 
 /// The maximum length in bytes of a secret file.
 const MAX_LEN: usize = 64 * 1024;
 
-/// The secret in a file: its text without a byte order mark and one line end. Blocks while the file system does
+/// Reads the secret in a file: its text without a byte order mark and one line end. Blocks while the file system does
 /// not answer.
 pub(super) fn read(path: &Path) -> Result<Secret, AuthenticationError> {
-    let refused = |why: &str| failed(format!("the secret file {} {why}", ShownPath(path)));
+    let refused = |why: &str| configuration_error(format!("the secret file {} {why}", ShownPath(path)));
     let unreadable = |error| refused("cannot be read").with_source(error);
-    // Order: before the file is opened. Opening a FIFO waits for a writer, and opening a device may change it.
+    // Order: check before opening. Opening a FIFO waits for a writer, and opening a device may change its state.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(refused(NO_REGULAR_FILE));
     }

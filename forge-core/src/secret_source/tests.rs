@@ -12,16 +12,16 @@ use super::*;
 /// A limit that no read in these tests reaches.
 const LONG: Duration = Duration::from_secs(20);
 
-struct Unpark(thread::Thread);
+struct UnparkWaker(thread::Thread);
 
-impl Wake for Unpark {
+impl Wake for UnparkWaker {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
 }
 
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = Waker::from(Arc::new(UnparkWaker(thread::current())));
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -37,7 +37,7 @@ fn read(path: impl Into<PathBuf>) -> Result<Secret, AuthenticationError> {
     let source = SecretSource::file(path);
     thread::spawn(move || {
         let one = block_on(source.read());
-        let other = source.read_at_once();
+        let other = source.read_blocking();
         assert_eq!(one.is_ok(), other.is_ok());
         sender.send(one)
     });
@@ -67,24 +67,24 @@ impl Drop for Scratch {
 
 #[test]
 fn the_error_distinguishes_an_unset_variable_from_one_that_is_not_unicode() {
-    let reason = |name: &str| SecretSource::env(name).read_at_once().unwrap_err().to_string();
+    let reason = |name: &str| SecretSource::env(name).read_blocking().unwrap_err().to_string();
     let unset = reason("FORGE_SECRET_SOURCE_UNSET");
     assert!(unset.contains("the environment variable FORGE_SECRET_SOURCE_UNSET is not set"), "{unset}");
     let no_text =
-        no_variable("FORGE_SECRET_SOURCE_BYTES", &VarError::NotUnicode("canary".into())).to_string();
+        variable_error("FORGE_SECRET_SOURCE_BYTES", &VarError::NotUnicode("canary".into())).to_string();
     assert!(no_text.contains("FORGE_SECRET_SOURCE_BYTES is not Unicode"), "{no_text}");
     assert!(!no_text.contains("canary"), "{no_text}");
 }
 
 #[test]
-fn read_at_once_reads_values_and_files_and_refuses_closures() {
-    let value = SecretSource::from("s3cret").read_at_once().unwrap();
+fn read_blocking_reads_values_and_files_and_refuses_closures() {
+    let value = SecretSource::from("s3cret").read_blocking().unwrap();
     assert_eq!(value.expose(), "s3cret");
-    let missing = SecretSource::file("/nowhere/secret").read_at_once().unwrap_err().to_string();
+    let missing = SecretSource::file("/nowhere/secret").read_blocking().unwrap_err().to_string();
     assert!(missing.contains("/nowhere/secret"), "{missing}");
     let closure = SecretSource::from_fn(|| async { Ok::<_, std::io::Error>(Secret::from("canary")) });
-    let refused = closure.read_at_once().unwrap_err().to_string();
-    assert!(refused.contains("has to be awaited"), "{refused}");
+    let refused = closure.read_blocking().unwrap_err().to_string();
+    assert!(refused.contains("must be awaited"), "{refused}");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn inv16_a_secret_in_the_place_of_a_path_or_of_a_name_is_not_shown() {
     ] {
         let (file, variable) = (SecretSource::file(secret), SecretSource::env(secret));
         for source in [file, variable] {
-            let error = source.read_at_once().unwrap_err();
+            let error = source.read_blocking().unwrap_err();
             let shown = format!("{error} {error:?} {source:?}");
             assert!(!shown.contains("canary"), "{shown}");
             assert!(shown.contains("not shown"), "{shown}");
@@ -167,7 +167,7 @@ fn inv16_a_secret_in_the_place_of_a_path_or_of_a_name_is_not_shown() {
         assert!(format!("{source:?}").contains(path), "{source:?}");
     }
     let key = SecretSource::env("JBSWY3DPEHPK3PXP");
-    assert!(!format!("{key:?} {}", key.read_at_once().unwrap_err()).contains("JBSWY"), "{key:?}");
+    assert!(!format!("{key:?} {}", key.read_blocking().unwrap_err()).contains("JBSWY"), "{key:?}");
     for name in ["CLIENT_SECRET", "_X2", "SECRET2", "CLIENTSECRETOFTHESHOP", "OAUTH2_CLIENT_SECRET"] {
         let source = SecretSource::env(name);
         assert!(format!("{source:?}").contains(name), "{source:?}");

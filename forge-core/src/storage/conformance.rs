@@ -1,5 +1,4 @@
-//! What every [`TokenStorage`] must do, as a test to call with a storage of your own (feature
-//! `test-util`).
+//! The conformance suite for every [`TokenStorage`]. Call it in a test of your own storage (feature `test-util`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +10,14 @@ use crate::{
     CoolDown, CoolDownPolicy, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, TokenData, TokenStorage,
 };
 
-/// Runs the whole suite on a storage. Keys start with `prefix`; choose one that nobody else uses at
-/// the same time.
+/// Runs the whole suite on a storage. All keys begin with `prefix`; choose one that no other test uses at the same time.
 ///
-/// Capabilities are checked where the storage has them, and wrapped in an `Arc<dyn …>` it must still
-/// have the same ones.
+/// The suite checks the capabilities that the storage has. Wrapped in an `Arc<dyn …>` the storage must have the same
+/// ones.
 ///
 /// # Panics
 ///
-/// At the first promise that the storage does not keep.
+/// The storage breaks a rule. The message names the first broken rule.
 pub async fn check<S: TokenStorage + 'static>(storage: S, prefix: &str) {
     let storage: Arc<dyn TokenStorage> = same_capabilities_behind_a_pointer(storage, prefix);
     round_trips(&*storage, &format!("{prefix}round-trip")).await;
@@ -51,7 +49,7 @@ fn same_capabilities_behind_a_pointer<S: TokenStorage + 'static>(
     shared
 }
 
-/// Tokens with every field present, with none but the token, and with odd values.
+/// Tokens with all fields, with only the access token, and with unusual values.
 #[must_use]
 pub fn sample_tokens() -> Vec<TokenData> {
     let in_an_hour = (Utc::now() + Duration::from_secs(3600)).trunc_subsecs(6);
@@ -78,9 +76,9 @@ async fn round_trips(storage: &dyn TokenStorage, key: &str) {
         assert_eq!(
             expect(storage.get(key).await).as_ref(),
             Some(&token),
-            "what was set must be read back whole"
+            "`get` must return the whole token that was `set`"
         );
-        assert!(expect(storage.exists(key).await), "what was set must exist");
+        assert!(expect(storage.exists(key).await), "`exists` must be true after `set`");
     }
     expect(storage.delete(key).await);
 }
@@ -95,7 +93,7 @@ async fn keys_are_apart(storage: &dyn TokenStorage, prefix: &str) {
         assert_eq!(
             token.as_ref().map(TokenData::access_token),
             Some(key.as_str()),
-            "each key has its own token"
+            "each key must have its own token"
         );
     }
     for key in &keys {
@@ -105,7 +103,7 @@ async fn keys_are_apart(storage: &dyn TokenStorage, prefix: &str) {
 }
 
 async fn replaces_and_forgets(storage: &dyn TokenStorage, key: &str) {
-    assert_eq!(expect(storage.get(key).await), None, "a key that was never set is a miss");
+    assert_eq!(expect(storage.get(key).await), None, "`get` of a key that was never set must be a miss");
     assert!(!expect(storage.exists(key).await));
     expect(storage.delete(key).await);
 
@@ -114,11 +112,11 @@ async fn replaces_and_forgets(storage: &dyn TokenStorage, key: &str) {
     assert_eq!(
         expect(storage.get(key).await),
         Some(TokenData::new("two")),
-        "set must replace the whole token"
+        "`set` must replace the whole token"
     );
 
     expect(storage.delete(key).await);
-    assert_eq!(expect(storage.get(key).await), None, "a deleted token must be gone");
+    assert_eq!(expect(storage.get(key).await), None, "`get` after `delete` must be a miss");
     assert!(!expect(storage.exists(key).await));
 }
 
@@ -132,12 +130,12 @@ async fn announces_changes(storage: &dyn TokenStorage, key: &str) {
     let before = generation.current();
     expect(storage.set(key, &TokenData::new("one")).await);
     let set = generation.current();
-    assert!(set.is_next_after(before), "set must announce one change");
+    assert!(set.is_next_after(before), "`set` must announce one change");
     expect(storage.get(key).await);
-    assert_eq!(generation.current(), set, "get is no change");
+    assert_eq!(generation.current(), set, "`get` must announce no change");
     expect(storage.delete(key).await);
-    assert!(generation.current().is_next_after(set), "delete must announce one change");
-    assert_eq!(other.current(), untouched, "a change concerns its own key only");
+    assert!(generation.current().is_next_after(set), "`delete` must announce one change");
+    assert_eq!(other.current(), untouched, "a change must not be announced for another key");
 }
 
 async fn compares_before_deleting(storage: &dyn TokenStorage, key: &str) {
@@ -150,15 +148,19 @@ async fn compares_before_deleting(storage: &dyn TokenStorage, key: &str) {
     let generation = storage.generation(key);
     let current = || generation.as_ref().map(crate::Generation::current);
     let before = current();
-    assert!(!expect(comparing.delete_if(key, old.id()).await), "another token must stay");
-    assert_eq!(current(), before, "nothing was deleted, nothing is announced");
+    assert!(!expect(comparing.delete_if(key, old.id()).await), "`delete_if` must not delete another token");
+    assert_eq!(current(), before, "`delete_if` must announce nothing if it deletes nothing");
     assert_eq!(expect(storage.get(key).await), Some(new.clone()));
 
-    assert!(expect(comparing.delete_if(key, new.id()).await), "the token named must go");
+    assert!(
+        expect(comparing.delete_if(key, new.id()).await),
+        "`delete_if` must delete the token with this identity"
+    );
     let is_next = before.zip(current()).is_none_or(|(before, after)| after.is_next_after(before));
-    assert!(is_next, "the deletion is announced once");
+    assert!(is_next, "`delete_if` must announce one change");
     assert_eq!(expect(storage.get(key).await), None);
-    assert!(!expect(comparing.delete_if(key, new.id()).await), "and only once");
+    let is_deleted_again = expect(comparing.delete_if(key, new.id()).await);
+    assert!(!is_deleted_again, "`delete_if` must be false for a token that it has already deleted");
 }
 
 async fn leases_exclude(storage: &dyn TokenStorage, key: &str) {
@@ -171,13 +173,13 @@ async fn leases_exclude(storage: &dyn TokenStorage, key: &str) {
 
     let mut second = leases.lease(key);
     {
-        // No runtime here to time out with: the second acquisition is polled by hand.
+        // The suite has no runtime, and so no time-out. It polls the second acquisition by hand.
         let mut acquiring = second.acquire(CoolDownPolicy::Respect);
         for _ in 0..10 {
-            // Made anew each time: kept until the end, it would make this a check that no task can run.
+            // A context that lives across the `await` below would make this future `!Send`, so each poll gets a new one.
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             let is_pending = acquiring.as_mut().poll(&mut context).is_pending();
-            assert!(is_pending, "a lease that is held must not be given again");
+            assert!(is_pending, "`acquire` must wait while another lease holds the key");
         }
         drop(held);
         assert_held(&expect(acquiring.await), 0);
@@ -194,43 +196,45 @@ async fn stores_behind_a_fence(storage: &dyn TokenStorage, key: &str) {
     assert_held(&expect(holder.acquire(CoolDownPolicy::Respect).await), 0);
     assert!(
         !expect(late.store(&token("late"), None).await),
-        "while another holds the lease, nothing is stored"
+        "`store` must store nothing while another lease holds the key"
     );
     assert_eq!(expect(storage.get(key).await), None);
 
     let generation = storage.generation(key);
     let current = || generation.as_ref().map(crate::Generation::current);
     let before = current();
-    assert!(expect(holder.store(&token("one"), None).await), "who holds the lease stores");
+    assert!(expect(holder.store(&token("one"), None).await), "`store` of the holding lease must store");
     assert_eq!(expect(storage.get(key).await), Some(token("one")));
     let is_next = before.zip(current()).is_none_or(|(before, after)| after.is_next_after(before));
-    assert!(is_next, "it is announced once");
+    assert!(is_next, "`store` must announce one change");
 
-    assert!(!expect(late.store(&token("late"), None).await), "what was not read must not be replaced");
+    let is_stored = expect(late.store(&token("late"), None).await);
+    assert!(!is_stored, "`store` without the lease must not replace a token that the caller has not read");
     assert!(!expect(late.store(&token("late"), Some(token("another").id())).await));
     assert_eq!(expect(storage.get(key).await), Some(token("one")));
     let read = Some(token("one").id());
-    assert!(expect(late.store(&token("two"), read).await), "nobody holds the lease, nothing has changed");
+    let is_stored = expect(late.store(&token("two"), read).await);
+    assert!(is_stored, "`store` must replace the token that the caller has read, if no lease holds the key");
     assert_eq!(expect(storage.get(key).await), Some(token("two")));
 
     let mut next = leases.lease(key);
     assert_held(&expect(next.acquire(CoolDownPolicy::Respect).await), 0);
     match next.take_read() {
         LeaseRead::NotReported => {}
-        LeaseRead::Missing => panic!("a lease must not say that there is nothing where there is a token"),
+        LeaseRead::Missing => panic!("`take_read` must not return `Missing` if there is a token"),
         LeaseRead::Token(seen) => {
-            assert_eq!(seen, token("two"), "a lease that says what is there says what is there");
+            assert_eq!(seen, token("two"), "`take_read` must return the stored token");
         }
     }
     drop(next);
     expect(storage.delete(key).await);
-    assert!(expect(late.store(&token("three"), None).await), "nothing was read, and nothing is there");
+    let is_stored = expect(late.store(&token("three"), None).await);
+    assert!(is_stored, "`store` must store if the caller has read no token and there is none");
     expect(storage.delete(key).await);
 }
 
-/// `delete` means that no token fetched before it may be used, whether it is stored yet or still on its way.
-/// `delete_if` removes one token (a rejected one, for example) and does not concern a token that is on its
-/// way.
+/// `delete` means that no token may be used that was fetched before it, even if it is not stored yet. `delete_if` removes
+/// one token (a rejected one, for example) and does not concern a token that is being fetched.
 async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorage, key: &str) {
     let Some(leases) = storage.leases() else { return };
     let (old, new) = (TokenData::new("old"), TokenData::new("new"));
@@ -245,7 +249,7 @@ async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorag
         let is_stored = expect(overtaken.store(&new, read).await);
         assert!(!is_stored, "`store` must store nothing if the key was deleted after `acquire`");
         assert_eq!(expect(storage.get(key).await), None, "`store` must not undo a deletion");
-        // `store` gave the lease back all the same. A lease that is acquired after the deletion may store.
+        // `store` has released the lease nevertheless. A lease that is acquired after the deletion may store.
         let mut next = leases.lease(key);
         assert_held(&expect(next.acquire(CoolDownPolicy::Respect).await), 0);
         let is_stored = expect(overtaken.store(&new, None).await);
@@ -255,7 +259,7 @@ async fn stores_nothing_that_was_invalidated_meanwhile(storage: &dyn TokenStorag
         expect(storage.delete(key).await);
     }
 
-    // The deletion of another key.
+    // The deletion of another key does not matter.
     let mut held = leases.lease(key);
     assert_held(&expect(held.acquire(CoolDownPolicy::Respect).await), 0);
     expect(storage.delete(&format!("{key}:other")).await);
@@ -277,8 +281,12 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     expect(storage.set(key, &old).await);
 
     let mut stranger = leases.lease(key);
-    let spending = expect(stranger.mark_refresh_token(old.id(), MarkTakeover::Never).await);
-    assert_eq!(spending, RefreshMark::LeaseLost, "who does not hold the lease marks nothing");
+    let mark = expect(stranger.mark_refresh_token(old.id(), MarkTakeover::Never).await);
+    assert_eq!(
+        mark,
+        RefreshMark::LeaseLost,
+        "`mark_refresh_token` must return `LeaseLost` without the lease"
+    );
 
     let mut holder = leases.lease(key);
     assert_held(&expect(holder.acquire(CoolDownPolicy::Respect).await), 0);
@@ -286,22 +294,22 @@ async fn marks_spent_refresh_tokens(storage: &dyn TokenStorage, key: &str) {
     assert_eq!(
         expect(holder.mark_refresh_token(old.id(), MarkTakeover::Never).await),
         RefreshMark::Ours,
-        "`spend` must return `Ours` again for the lease's own mark"
+        "`mark_refresh_token` must return `Ours` again for the lease's own mark"
     );
     expect(holder.clear_mark(old.id()).await);
     assert_eq!(expect(holder.mark_refresh_token(old.id(), MarkTakeover::Never).await), RefreshMark::Ours);
-    assert_eq!(expect(storage.get(key).await), Some(old.clone()), "a mark changes no token");
+    assert_eq!(expect(storage.get(key).await), Some(old.clone()), "a mark must not change the token");
 
-    // The holder goes away without an answer from the token endpoint.
+    // The holder ends without a response from the token endpoint.
     drop(holder);
     let mut successor = leases.lease(key);
     assert_held(&expect(successor.acquire(CoolDownPolicy::Respect).await), 0);
-    let is_foreign = |spending| match spending {
+    let is_foreign = |mark| match mark {
         RefreshMark::Foreign { age } => age.is_none_or(|age| age < Duration::from_secs(60)),
         _ => false,
     };
     let never = expect(successor.mark_refresh_token(old.id(), MarkTakeover::Never).await);
-    assert!(is_foreign(never), "`spend` must return `Foreign` for the mark of an earlier lease");
+    assert!(is_foreign(never), "`mark_refresh_token` must return `Foreign` for the mark of an earlier lease");
     assert_eq!(expect(successor.mark_refresh_token(old.id(), MarkTakeover::Once).await), RefreshMark::Ours);
     drop(successor);
     let mut holder = leases.lease(key);
@@ -332,7 +340,7 @@ async fn shares_cool_downs(storage: &dyn TokenStorage, key: &str) {
 
     let mut next = leases.lease(key);
     let LeaseOutcome::CoolingDown(cool_down) = expect(next.acquire(CoolDownPolicy::Respect).await) else {
-        panic!("after a failure that all would meet with, all must wait");
+        panic!("`acquire` must return `CoolingDown` after another lease has called `fail`");
     };
     assert_eq!((cool_down.failures(), cool_down.status()), (3, Some(503)));
     assert!(
@@ -350,7 +358,7 @@ async fn shares_cool_downs(storage: &dyn TokenStorage, key: &str) {
 }
 
 fn assert_held(acquired: &LeaseOutcome, failures: u32) {
-    assert_eq!(*acquired, LeaseOutcome::Held { failures }, "a lease that nobody holds must be given");
+    assert_eq!(*acquired, LeaseOutcome::Held { failures }, "`acquire` must grant a key that no lease holds");
 }
 
 #[expect(clippy::panic, reason = "a conformance check reports by panicking, as any test does")]

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// A counter that moves with every change of one key in a storage. Reading it is one atomic load.
+/// A counter that moves with each change of one key in a storage. Reading it is one atomic load.
 #[derive(Clone, Debug)]
 pub struct Generation {
     counter: Arc<AtomicU64>,
@@ -11,20 +11,22 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// How things stand. Read it before the storage: if it still is the same later, so is the token.
+    /// The present stamp. Read it before the storage: as long as the stamp stays the same, so does the token.
     #[must_use]
     #[inline]
     pub fn current(&self) -> GenerationStamp {
+        // Order: Acquire pairs with the Release in `Generations::advance`. A reader that sees the new stamp also sees
+        // the change that the storage made before it moved the counter.
         GenerationStamp(self.counter.load(Ordering::Acquire))
     }
 
-    /// Tells this counter, and so one key in one storage, from all others that somebody holds at the time.
+    /// The identity of this counter, and so of one key in one storage. No other counter that is alive has the same.
     #[must_use]
     pub fn id(&self) -> GenerationId {
         GenerationId(Arc::as_ptr(&self.counter).addr())
     }
 
-    /// How far the counter can be trusted; `None`: it sees every change.
+    /// How long a reader may rely on the counter. `None`: without limit, because the counter misses no change.
     #[must_use]
     pub fn staleness_limits(&self) -> Option<StalenessLimits> {
         self.staleness_limits
@@ -38,49 +40,49 @@ impl Generation {
     }
 }
 
-/// Which [`Generation`] it is. When nobody holds that any more, another one may get the same identity.
+/// The identity of a [`Generation`]. When its last clone is dropped, a later one may get the same identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GenerationId(usize);
 
-/// What a [`Generation`] was when it was read.
+/// The value that a [`Generation`] had when it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GenerationStamp(u64);
 
-/// Above the changes, which would take millions of years to get there.
+/// The unit in which uncertainty is counted. The lower 48 bits count changes: with a thousand changes a second they
+/// overflow after 8,900 years. The upper 16 bits count uncertainty; when they overflow, only they begin anew.
 const UNCERTAINTY: u64 = 1 << 48;
 
 impl GenerationStamp {
-    /// Whether there was exactly one change since, and no doubt.
+    /// Whether there was exactly one change since `before`, and no uncertainty.
     #[must_use]
     pub fn is_next_after(self, before: Self) -> bool {
         self.0 == before.0.wrapping_add(1)
     }
 
-    /// Whether there was no change that is known of; there may be doubt.
+    /// Whether no change is known between the two stamps. There may be uncertainty.
     #[must_use]
     pub fn has_same_changes(self, other: Self) -> bool {
         self.0 % UNCERTAINTY == other.0 % UNCERTAINTY
     }
 }
 
-/// How far a storage's announcements can be trusted where they come over a network.
+/// How long a manager relies on announcements of changes that come over a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StalenessLimits {
-    /// After this time the token at hand is compared with the storage's, in the background: some who
-    /// write to it may announce nothing.
+    /// After this time the manager compares its cached token with the storage's, in the background. This finds the changes
+    /// of writers that announce nothing.
     pub recheck_after: Duration,
-    /// After this time without such a comparison it is not handed out any more.
+    /// After this time without such a comparison the manager hands out the cached token no more.
     pub trusted_for: Duration,
 }
 
-/// The counters of a storage: created for those who ask, held weakly, so that keys nobody watches
-/// cost nothing.
+/// The counters of a storage, one for each key that a manager watches.
 ///
-/// A storage calls [`bump`](Self::bump) once after each `set`, `delete` and successful
-/// compare-and-delete, and [`bump_all`](Self::bump_all) after a clear. Eviction is no change: who
-/// has the token may go on using it. Where a storage cannot tell whether something has changed, it calls
-/// [`mark_uncertain`](Self::mark_uncertain) or [`mark_all_uncertain`](Self::mark_all_uncertain): it is asked again, and what is at hand
-/// stays valid if it cannot be.
+/// A storage calls [`bump`](Self::bump) once after each `set`, `delete` and successful compare-and-delete, and
+/// [`bump_all`](Self::bump_all) after it has deleted all tokens. It does not call them after an eviction: a manager that
+/// has the token may continue to use it. If the storage does not know whether a token has changed, it calls
+/// [`mark_uncertain`](Self::mark_uncertain) or [`mark_all_uncertain`](Self::mark_all_uncertain). Managers then read the
+/// storage again. If the read fails, they keep their cached token.
 #[derive(Debug, Default)]
 pub struct Generations {
     counters: Mutex<Counters>,
@@ -89,12 +91,13 @@ pub struct Generations {
 
 #[derive(Debug, Default)]
 struct Counters {
+    /// Weak, so that a key costs no memory once no manager watches it.
     by_key: HashMap<String, Weak<AtomicU64>>,
     prune_at: usize,
 }
 
 impl Generations {
-    /// Counters that may miss something, and how far they can be trusted. Those of `default()` do not.
+    /// Counters that may miss a change, with these limits. The counters of `default()` miss none.
     #[must_use]
     pub fn with_staleness_limits(staleness_limits: StalenessLimits) -> Self {
         Self { staleness_limits: Some(staleness_limits), ..Self::default() }
@@ -109,22 +112,22 @@ impl Generations {
         Generation { counter, staleness_limits: self.staleness_limits }
     }
 
-    /// Tells those who watch the key that it has changed. Call it when the change can be read.
+    /// Tells the watchers of the key that it has changed. Call this after the change, when a read already sees it.
     pub fn bump(&self, key: &str) {
         self.advance(key, 1);
     }
 
-    /// Tells everybody that their key has changed.
+    /// Tells all watchers that their key has changed.
     pub fn bump_all(&self) {
         self.advance_all(1);
     }
 
-    /// Tells those who watch the key that it may have changed.
+    /// Tells the watchers of the key that it may have changed.
     pub fn mark_uncertain(&self, key: &str) {
         self.advance(key, UNCERTAINTY);
     }
 
-    /// Tells everybody that their key may have changed.
+    /// Tells all watchers that their key may have changed.
     pub fn mark_all_uncertain(&self) {
         self.advance_all(UNCERTAINTY);
     }
@@ -151,6 +154,7 @@ impl Generations {
     fn advance(&self, key: &str, by: u64) {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counter) = counters.by_key.get(key).and_then(Weak::upgrade) {
+            // Order: Release pairs with the Acquire in `Generation::current`.
             counter.fetch_add(by, Ordering::Release);
         }
     }
@@ -171,7 +175,8 @@ impl Counters {
         counter
     }
 
-    /// Drops the counters nobody watches, whenever the map has doubled since the last time.
+    /// Drops the counters that no manager watches, whenever the map has doubled since the last time. So the cost for each
+    /// new key stays constant on average.
     fn prune(&mut self) {
         if self.by_key.len() >= self.prune_at {
             self.by_key.retain(|_, counter| counter.strong_count() > 0);

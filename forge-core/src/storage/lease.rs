@@ -5,77 +5,76 @@ use http::StatusCode;
 
 use crate::{AuthenticationError, AuthenticationErrorKind, StorageError, TokenData, TokenId};
 
-/// A storage's capability to let one of its users at a time fetch the token of a key, also where they
-/// are processes that may die. Such a storage should also offer
-/// [`compare_and_delete`](crate::TokenStorage::compare_and_delete). Without it a manager removes a rejected
-/// token with [`delete`](crate::TokenStorage::delete), which prevents the manager's own lease from storing
-/// the new token.
+/// A storage's capability to let only one of its users fetch the token of a key at a time, even if the users are
+/// processes that may crash.
+///
+/// Such a storage should also offer [`compare_and_delete`](crate::TokenStorage::compare_and_delete). Without it a manager
+/// removes a rejected token with [`delete`](crate::TokenStorage::delete), which prevents the manager's own lease from
+/// storing the new token.
 pub trait TokenLeases: Send + Sync {
-    /// A lease on this key. It is not ours before it is [acquired](TokenLease::acquire); until then nobody
-    /// is asked.
+    /// A lease on this key that is not held yet: [`acquire`](TokenLease::acquire) requests it. This call sends nothing.
     fn lease(&self, key: &str) -> Box<dyn TokenLease>;
 }
 
-/// The right to fetch the token of one key, and what goes with it. Dropping it gives it back.
+/// The exclusive right to fetch the token of one key. Dropping the lease releases it.
 ///
-/// A lease may run out under its holder, who then knows nothing of it: hence [`store`](Self::store),
-/// which asks for it once more, and compares.
+/// Crash and race: a lease may run out while its holder is paused, and the holder does not notice. So
+/// [`store`](Self::store) checks the lease once more, and compares the stored token.
 #[async_trait]
 pub trait TokenLease: Send + Sync {
-    /// Waits until the lease is ours, or something else makes waiting needless. The policy says whether the
-    /// storage grants the lease during a cool-down that another user of the storage has begun.
+    /// Waits until this lease holds the key, or until waiting has become needless. The policy says whether the storage
+    /// grants the lease during a cool-down that another user of the storage has begun.
     ///
     /// # Errors
     ///
-    /// No lease can be had; the caller goes on without one.
+    /// The storage cannot grant a lease now. The caller continues without one.
     async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError>;
 
-    /// What the storage had at the moment in which [`acquire`](Self::acquire) gave the lease, where the
-    /// answer said that, too: it saves the holder from reading again. Asked once, right after that. Default:
-    /// it was not told.
+    /// The token that the storage had when [`acquire`](Self::acquire) granted the lease, if the storage has reported it.
+    /// This saves the holder a read. A manager calls this once, right after `acquire`. Default: not reported.
     fn take_read(&mut self) -> LeaseRead {
         LeaseRead::NotReported
     }
 
-    /// Marks the refresh token that came with this access token as spent, before it is sent: a refresh
-    /// token that rotates must not be sent twice (RFC 9700 4.14.2). The mark belongs to this lease: each later
-    /// lease gets [`RefreshMark::Foreign`], until the next [`store`](Self::store) removes the mark.
+    /// Marks the refresh token that came with this access token as spent. The holder calls this before it sends the
+    /// refresh token, because a rotating refresh token must not be sent twice (RFC 9700 4.14.2). The mark belongs to this
+    /// lease. Each later lease gets [`RefreshMark::Foreign`], until the next [`store`](Self::store) removes the mark.
     ///
     /// # Errors
     ///
-    /// The storage could not be told, and so nobody knows.
+    /// The storage did not answer, so the mark may or may not exist.
     async fn mark_refresh_token(
         &mut self,
         id: TokenId,
         takeover: MarkTakeover,
     ) -> Result<RefreshMark, StorageError>;
 
-    /// Takes the mark away again: the refresh token was not used up.
+    /// Removes the mark, because the refresh token was not used up.
     ///
     /// # Errors
     ///
-    /// The storage could not be told; the mark stays.
+    /// The storage did not answer; the mark may stay.
     async fn clear_mark(&mut self, id: TokenId) -> Result<(), StorageError>;
 
-    /// Stores a token and gives the lease back, in one step: if the lease still is ours, or if nobody
-    /// holds it and the storage still has what was `read` (`None`: no token). Says whether it did. What
-    /// was stored ends a cool-down.
+    /// Stores a token and releases the lease, in one atomic step, and returns whether it did. It stores the token if this
+    /// lease still holds the key, or if no lease holds it and the storage still has the token that the caller has `read`
+    /// (`None`: no token). A stored token ends a cool-down.
     ///
-    /// Stores nothing if the key was [deleted](crate::TokenStorage::delete) after the lease was
-    /// [acquired](Self::acquire): the token was requested before the deletion. A
-    /// [compare-and-delete](crate::CompareAndDelete::delete_if), which removes one token, does not prevent
-    /// storing.
+    /// It stores nothing if the key was [deleted](crate::TokenStorage::delete) after the lease was
+    /// [acquired](Self::acquire), because the token was requested before the deletion. A
+    /// [compare-and-delete](crate::CompareAndDelete::delete_if) removes one token only, so it does not prevent storing.
     ///
     /// # Errors
     ///
     /// The write failed, or the token is [unstorable](StorageError::is_unstorable).
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError>;
 
-    /// Gives the lease back after a failure that all would meet with, and has them wait.
+    /// Releases the lease after a failure that every user of the storage would meet, and begins a cool-down for all of
+    /// them.
     ///
     /// # Errors
     ///
-    /// The storage could not be told.
+    /// The storage did not answer.
     async fn fail(&mut self, cool_down: &CoolDown) -> Result<(), StorageError>;
 }
 
@@ -88,19 +87,19 @@ pub enum CoolDownPolicy {
     Ignore,
 }
 
-/// How waiting for a lease ended.
+/// The outcome of [`TokenLease::acquire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseOutcome {
-    /// The lease is ours. Read the storage again, unless the lease [reported](TokenLease::take_read) its token:
-    /// whoever had it before has probably left a token.
+    /// The lease holds the key. Read the storage again, unless [`take_read`](TokenLease::take_read) returns the token: the
+    /// previous holder has probably stored one.
     Held {
-        /// How many attempts by whomever have failed in a row so far.
+        /// How many attempts of all users have failed in a row so far.
         failures: u32,
     },
-    /// The token of the key has changed meanwhile. Read the storage again; the lease is not ours.
+    /// The token of the key has changed while the lease waited. The lease does not hold the key. Read the storage again.
     Changed,
-    /// Another user's attempt has failed, and nobody should try again for a while.
+    /// The attempt of another user has failed, and no user should try again during the cool-down.
     CoolingDown(CoolDown),
 }
 
@@ -125,32 +124,33 @@ impl From<Option<TokenData>> for LeaseRead {
 /// Whether [`TokenLease::mark_refresh_token`] may take over the mark of an earlier lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkTakeover {
-    /// Leave a foreign mark alone.
+    /// Respect a foreign mark.
     Never,
     /// Take over a foreign mark, unless a lease has taken it over before.
     Once,
-    /// Take over a foreign mark in any case: the refresh token is the only way to a token.
+    /// Take over every foreign mark, because only the refresh token leads to a new token.
     Always,
 }
 
-/// Whether a refresh token may be sent.
+/// The outcome of [`TokenLease::mark_refresh_token`], which says whether the holder may send the refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefreshMark {
-    /// It may: it bears our mark.
+    /// The mark is ours: the holder may send the refresh token.
     Ours,
-    /// It was sent before, or may have been: it bears the mark of an earlier lease.
+    /// The mark is of an earlier lease, so the refresh token may have been sent before.
     Foreign {
-        /// How long ago the mark was made; `None`: the storage does not know.
+        /// The age of the mark. `None`: the storage does not know it.
         age: Option<Duration>,
     },
-    /// The lease is not ours any more.
+    /// The lease holds the key no more, so no mark was made.
     LeaseLost,
 }
 
-/// A time in which nobody who shares a storage calls the token endpoint, and why. Only for failures
-/// that are [transient](AuthenticationError::is_transient): what one user's own settings make
-/// impossible is no reason for others to wait.
+/// A period in which no user of a shared storage calls the token endpoint, and its reason.
+///
+/// It is only for [transient](AuthenticationError::is_transient) failures. A failure that comes from the settings of one
+/// user is no reason for the others to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolDown {
     left: Duration,
@@ -159,51 +159,51 @@ pub struct CoolDown {
 }
 
 impl CoolDown {
-    /// A cool-down that lasts from now on, after so many failures in a row.
+    /// A cool-down that begins now and has this long `left`, after this many failures in a row.
     #[must_use]
     pub fn new(left: Duration, failures: u32) -> Self {
         Self { left, failures, status: None }
     }
 
-    /// Adds the status that the token endpoint answered with. Default: it did not answer.
+    /// Adds the status of the token endpoint's response. Default: there was no response.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// A cool-down because of this error.
+    /// A cool-down after this error.
     #[must_use]
     pub fn after(error: &AuthenticationError, left: Duration, failures: u32) -> Self {
         Self { left, failures, status: error.status().map(|status| status.as_u16()) }
     }
 
-    /// The same, with another time left.
+    /// The same cool-down with another remaining time.
     #[must_use]
     pub fn with_left(mut self, left: Duration) -> Self {
         self.left = left;
         self
     }
 
-    /// How long it still lasts.
+    /// The remaining time.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.left
     }
 
-    /// The failures in a row that led to it.
+    /// The number of failures in a row before this cool-down.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The status that the token endpoint answered with, if it did.
+    /// The status of the token endpoint's response, if there was a response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// What callers are told meanwhile.
+    /// The error for callers during the cool-down.
     #[must_use]
     pub fn error(&self, service_name: &str) -> AuthenticationError {
         let with_status = |status: StatusCode| {
@@ -213,7 +213,9 @@ impl CoolDown {
         let error = status
             .filter(AuthenticationError::is_transient)
             .unwrap_or_else(|| AuthenticationError::new(service_name, AuthenticationErrorKind::Connect));
-        error.with_message("another user of the token storage has failed lately")
+        error.with_message(
+            "another user of the token storage has just failed, so this call waits for the cool-down to end",
+        )
     }
 }
 

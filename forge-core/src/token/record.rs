@@ -1,4 +1,4 @@
-//! A token as text for a storage: the six fields of the documents, and when it was issued.
+//! A token as text for a storage: the six fields of the Python library, and the issue time.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{Extra, TokenData, wipe};
 use crate::{Secret, StorageError};
 
-/// A text that is not a valid token record. The error names the field and what was expected, never the value.
+/// A text that is not a valid token record. The error names the field and what it expects, never the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid token record: `{field}`: expected {expected}")]
 pub struct InvalidTokenRecord {
@@ -20,14 +20,14 @@ impl InvalidTokenRecord {
         Self { field, expected }
     }
 
-    /// The field that is wrong.
+    /// The name of the invalid field.
     #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
     }
 }
 
-/// Stands for a field in errors that concern the record as a whole.
+/// The name of the field in errors about the record as a whole.
 const WHOLE_RECORD: &str = "record";
 
 impl TokenData {
@@ -42,14 +42,14 @@ impl TokenData {
     /// expiry to renew the token. A storage may drop the record at [`kept_until`](Self::kept_until).
     ///
     /// ```
-    /// use forge_core::TokenData;
+    /// use requestforge::TokenData;
     ///
     /// let token = TokenData::new("abc").with_scope("read");
     /// let record = token.to_record()?;
     /// let expected = r#"{"access_token":"abc","token_type":"Bearer","expires_at":null,"refresh_token":null,"scope":"read","extra":{}}"#;
     /// assert_eq!(record.expose(), expected);
     /// assert_eq!(TokenData::from_record(record.expose()), Ok(token));
-    /// # Ok::<_, forge_core::StorageError>(())
+    /// # Ok::<_, requestforge::StorageError>(())
     /// ```
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl TokenData {
     pub fn to_record(&self) -> Result<Secret, StorageError> {
         let record =
             self.write().ok_or_else(|| StorageError::unstorable("the token cannot be written as JSON"))?;
-        // By the reader itself, so that no bound of its can be forgotten here.
+        // Reading the record back checks every limit of `from_record`, also one that is added later.
         Self::from_record(record.expose()).map_err(|error| {
             StorageError::unstorable(format!("the token's record could not be read back: {error}"))
         })?;
@@ -82,11 +82,11 @@ impl TokenData {
         if record.len() > Self::MAX_RECORD_LENGTH {
             return Err(InvalidTokenRecord::new(WHOLE_RECORD, "at most 1 MiB"));
         }
-        // The parser's own words may quote what it found.
+        // The parser's error may quote the text, and so a secret.
         let parsed: Result<Map<String, Value>, _> = serde_json::from_slice(record);
         let fields = parsed
             .map_err(|_| InvalidTokenRecord::new(WHOLE_RECORD, "a JSON object, nested at most 127 deep"))?;
-        // What is not taken out of it is overwritten with it.
+        // `Extra` overwrites on drop the fields that are not taken out of it.
         let mut fields = Extra(fields);
         if members(record) > fields.0.len().max(1) {
             return Err(InvalidTokenRecord::new(WHOLE_RECORD, "each field once"));
@@ -117,7 +117,8 @@ impl TokenData {
                 return Err(InvalidTokenRecord::new("extra", "an object"));
             }
         }
-        // None of the documents' six: what others mean by it is not known.
+        // An invalid `issued_at` is ignored: the Python library does not know this field, and another writer may mean
+        // something else by it.
         let issued_at = fields.0.get("issued_at").and_then(Value::as_str).and_then(parse);
         Ok(match issued_at {
             Some(issued_at) => token.with_issued_at(issued_at),
@@ -125,11 +126,11 @@ impl TokenData {
         })
     }
 
-    /// In the documents' order of fields.
+    /// Writes the fields in the order of the Python library.
     fn write(&self) -> Option<Secret> {
         let texts = [Some(self.access_token()), self.refresh_token(), self.scope(), Some(self.token_type())];
         let length: usize = texts.into_iter().flatten().map(str::len).sum();
-        // Mostly it need not grow, which would leave copies behind.
+        // Reserve enough for most tokens: a reallocation would leave a copy of the secrets in freed memory.
         let mut json = Zeroizing::new(Vec::with_capacity(2 * length + 512));
         let moment = |at: Option<DateTime<Utc>>| at.map(format);
         for (name, value) in [
@@ -164,7 +165,8 @@ fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<St
     }
 }
 
-/// How many members an object has, given that it is one: of those that share a name the parser keeps the last.
+/// The number of members in the text of a JSON object. Attack: of two members with the same name the parser keeps only the
+/// last, so a record could show different tokens to different parsers.
 fn members(object: &[u8]) -> usize {
     let (mut depth, mut commas, mut is_text, mut is_escaped) = (0, 0, false, false);
     for byte in object {
@@ -182,7 +184,8 @@ fn members(object: &[u8]) -> usize {
     commas + 1
 }
 
-/// Naive UTC with six digits, as Python's `isoformat` has it; Python's years end with 9999.
+/// The time in UTC with six fractional digits and without an offset, as Python's `isoformat` writes it. Times after the
+/// year 9999 or before the year 1, which Python does not know, become the last or the first one that it knows.
 fn format(moment: DateTime<Utc>) -> String {
     let last =
         NaiveDate::from_ymd_opt(9999, 12, 31).and_then(|day| day.and_hms_micro_opt(23, 59, 59, 999_999));
@@ -193,7 +196,7 @@ fn format(moment: DateTime<Utc>) -> String {
     naive.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
 }
 
-/// Naive is UTC; an offset is honoured.
+/// Parses a time. A text without an offset is UTC.
 fn parse(text: impl AsRef<str>) -> Option<DateTime<Utc>> {
     let text = text.as_ref();
     if let Ok(moment) = DateTime::parse_from_rfc3339(text) {

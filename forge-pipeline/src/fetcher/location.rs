@@ -115,7 +115,7 @@ impl InHeader {
         let token = std::str::from_utf8(value).ok().filter(|value| is_token_text(value));
         let token = TokenData::new(token.ok_or_else(|| invalid(PRINTABLE_ASCII))?);
         Ok(match lifetime.and_then(|lifetime| lifetime.to_std().ok()).filter(|_| self.reads_expiry) {
-            Some(lifetime) => token.with_expires_in_at(lifetime, sent_at),
+            Some(lifetime) => token.with_lifetime_from(lifetime, sent_at),
             None => token,
         })
     }

@@ -247,7 +247,7 @@ impl StepDefinition {
 
     fn with_own_ttl(&self, token: TokenData, begun: DateTime<Utc>) -> TokenData {
         match self.fetcher.ttl() {
-            Some(ttl) => token.with_expires_in_at(ttl, begun),
+            Some(ttl) => token.with_lifetime_from(ttl, begun),
             None => token,
         }
     }

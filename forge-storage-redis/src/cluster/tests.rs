@@ -106,7 +106,7 @@ async fn inv18_who_is_patient_does_not_wait_for_a_master_that_was_replaced() {
 }
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_start_is_one_connection_and_no_outage() {
-    logs::keep();
+    logs::capture();
     let node = Fake::start_far(Duration::ZERO, |port| node("ok", 1, port)).await;
     for _ in 0..50 {
         storage(&[&node]).get("k").await.unwrap();
@@ -135,14 +135,14 @@ fn slot_of(key: &str) -> u16 {
 }
 
 /// Nodes of which the second one gets the slots of the first one, one after the other.
-struct HandingOver {
+struct Handover {
     old: Fake,
     new: Fake,
     moved: Arc<Mutex<HashSet<u16>>>,
     storage: RedisTokenStorage,
 }
 
-impl HandingOver {
+impl Handover {
     async fn start() -> Self {
         let moved = Arc::<Mutex<HashSet<u16>>>::default();
         let new = Fake::start_far(Duration::ZERO, |port| node("ok", 1, port)).await;
@@ -170,8 +170,8 @@ impl HandingOver {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_has_handed_over_all_that_is_ours_is_left_and_may_go() {
-    logs::keep();
-    let nodes = HandingOver::start().await;
+    logs::capture();
+    let nodes = Handover::start().await;
     nodes.storage.get("a").await.unwrap();
     nodes.storage.get("b").await.unwrap();
     nodes.hand_over("a").await;
@@ -190,8 +190,8 @@ async fn a_master_that_has_handed_over_all_that_is_ours_is_left_and_may_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_finds_that_another_one_has_taken_over_its_part_ends_with_a_word() {
-    logs::keep();
-    let nodes = HandingOver::start().await;
+    logs::capture();
+    let nodes = Handover::start().await;
     nodes.storage.get("a").await.unwrap();
     nodes.storage.get("b").await.unwrap();
     nodes.hand_over("a").await;

@@ -28,12 +28,12 @@ async fn try_asking<T: FromRedisValue>(
     pipe.cmd("ASKING").ignore().invoke_script(script);
     match pipe.query_async(connection).await {
         Ok((answer,)) => Ok(answer),
-        Err(error) => Err(of_the_script(error)),
+        Err(error) => Err(script_error(error)),
     }
 }
 
 /// The error of the script itself: the pipeline's error does not name the server to go to.
-fn of_the_script(error: RedisError) -> RedisError {
+fn script_error(error: RedisError) -> RedisError {
     let within = error.clone().into_server_errors();
     let last = within.as_deref().and_then(<[_]>::last).cloned();
     last.map_or(error, |(_, error)| error.into())

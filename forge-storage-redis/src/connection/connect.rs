@@ -8,14 +8,14 @@ use redis::{ConnectionAddr, PushInfo, PushKind, Value};
 use tokio::time::{Instant, sleep};
 
 use super::{LiveConnection, Shared, Signals};
-use crate::dialer::Ready;
+use crate::dialer::ReadyDialer;
 use crate::discovery::DiscoveryError;
 use crate::explain::explain;
 use crate::server_clock::{ServerClock, millis};
 
 /// While an attempt to connect hangs, the address is looked up again at this interval: after a failover the
 /// server is elsewhere.
-const ASKED_AGAIN: Duration = Duration::from_secs(1);
+const REDISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connects to the server that discovery names.
 ///
@@ -24,7 +24,7 @@ const ASKED_AGAIN: Duration = Duration::from_secs(1);
 /// The server cannot be found or reached, or refuses the login; or the connection is superseded.
 pub(super) async fn connect(shared: &Shared) -> Result<LiveConnection, DiscoveryError> {
     let dialer = shared.common.dialer.ready().await?;
-    let mut address = shared.locate.locate(&dialer).await?;
+    let mut address = shared.discovery.locate(&dialer).await?;
     loop {
         tokio::select! {
             live = connect_to(shared, &dialer, &address) => return Ok(live?),
@@ -36,13 +36,13 @@ pub(super) async fn connect(shared: &Shared) -> Result<LiveConnection, Discovery
 /// Returns when discovery names another address than this one.
 async fn wait_for_new_address(
     shared: &Shared,
-    dialer: &Ready,
+    dialer: &ReadyDialer,
     address: &ConnectionAddr,
 ) -> Result<ConnectionAddr, DiscoveryError> {
     loop {
         // At random, so that not all replicas ask at once.
-        sleep(ASKED_AGAIN.mul_f64(1.0 - random_fraction() / 4.0)).await;
-        match shared.locate.locate(dialer).await {
+        sleep(REDISCOVERY_INTERVAL.mul_f64(1.0 - random_fraction() / 4.0)).await;
+        match shared.discovery.locate(dialer).await {
             Ok(same) if same == *address => {}
             Err(DiscoveryError::Unknown(_)) => {}
             elsewhere => return elsewhere,
@@ -52,19 +52,19 @@ async fn wait_for_new_address(
 
 async fn connect_to(
     shared: &Shared,
-    dialer: &Ready,
+    dialer: &ReadyDialer,
     address: &ConnectionAddr,
 ) -> Result<LiveConnection, StorageError> {
     let common = &shared.common;
     let signals = Arc::new(Signals::default());
     let (ear, ending) = (Arc::clone(&common.announcements), Arc::clone(&signals));
     let hear = move |push: PushInfo| match (&push.kind, push.data.as_slice()) {
-        (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.hear(message),
+        (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.receive(message),
         (PushKind::Disconnection, _) => ending.lost.notify_one(),
         _ => {}
     };
-    let mut connection = dialer.dial_to_hear(address, hear).await?;
-    shared.locate.verify(&mut connection.redis).await?;
+    let mut connection = dialer.dial_with_push(address, hear).await?;
+    shared.discovery.verify(&mut connection.redis).await?;
     let said = |error| explain(&error);
     connection.redis.subscribe(common.announcements.channel()).await.map_err(said)?;
     let mut asking = redis::pipe();

@@ -1,7 +1,7 @@
 use forge_core::StorageError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::explain::{explain, nameless};
+use crate::explain::{explain, missing_host_name_error};
 
 /// Why a server has not run a script.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ impl Refusal {
             Some((host, port.parse().ok()?))
         };
         match (kind, elsewhere()) {
-            (ServerErrorKind::Moved | ServerErrorKind::Ask, Some((host, _))) if host == NAMELESS => {
-                Self::Final(nameless().with_nothing_sent())
+            (ServerErrorKind::Moved | ServerErrorKind::Ask, Some((host, _))) if host == UNKNOWN_HOST => {
+                Self::Final(missing_host_name_error().with_nothing_sent())
             }
             (ServerErrorKind::Moved, Some((host, port))) => Self::Moved { host, port },
             (ServerErrorKind::Ask, Some((host, port))) => Self::Ask { host, port },
@@ -43,7 +43,7 @@ impl Refusal {
 }
 
 /// Stands for an unknown host name in the answers of a cluster.
-pub(crate) const NAMELESS: &str = "?";
+pub(crate) const UNKNOWN_HOST: &str = "?";
 
 /// Without a cluster no server redirects.
 impl From<Refusal> for StorageError {

@@ -18,18 +18,18 @@ const INITIAL_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// After an outage each process rechecks its cached tokens at a random moment within this time, so that not all
 /// replicas ask at once.
-const CATCH_UP: Duration = Duration::from_millis(500);
+const MAX_RECHECK_DELAY: Duration = Duration::from_millis(500);
 /// The time-out of a probe.
-const PROOF: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The shortest interval between probes of an idle connection.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest one, for settings that mean "never".
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(3600);
 /// If a connection ends sooner, the pause before the next attempt goes on doubling.
-const OF_USE: Duration = Duration::from_secs(5);
+const MIN_USEFUL_LIFE: Duration = Duration::from_secs(5);
 
 /// Connects and reconnects until the [`SupervisedConnection`](super::SupervisedConnection) is dropped.
-pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
+pub(super) async fn supervise(shared: Arc<Shared>, number: u64) {
     let mut on_drop = ReportOnDrop { shared: &shared, number, is_reported: false };
     let mut pause = INITIAL_PAUSE;
     loop {
@@ -39,7 +39,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
             Ok(Ok(live)) => {
                 let begun = Instant::now();
                 shared.watch(number, live).await;
-                if begun.elapsed() >= OF_USE {
+                if begun.elapsed() >= MIN_USEFUL_LIFE {
                     pause = INITIAL_PAUSE;
                 }
                 since = Instant::now();
@@ -51,7 +51,7 @@ pub(super) async fn keep(shared: Arc<Shared>, number: u64) {
                 on_drop.is_reported = true;
                 let needless = StorageError::new("another connection leads there");
                 if shared.report(number, State::Down(needless)) {
-                    tracing::info!(server = %shared.locate, "another connection to Redis has taken over");
+                    tracing::info!(server = %shared.discovery, "another connection to Redis has taken over");
                 }
                 return;
             }
@@ -89,7 +89,7 @@ impl Drop for ReportOnDrop<'_> {
 impl Shared {
     /// Returns when the connection must be replaced.
     async fn watch(&self, supervisor: u64, live: LiveConnection) {
-        let catch_up = || Instant::now() + CATCH_UP.mul_f64(random_fraction());
+        let catch_up = || Instant::now() + MAX_RECHECK_DELAY.mul_f64(random_fraction());
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
         let mut recheck_at = None;
         if self.is_down() && live.round_trip > self.common.limits.slow() {
@@ -106,7 +106,7 @@ impl Shared {
             }
         }
         let mut silent = pin!(self.detect_silence(live.connection.clone()));
-        let mut moved = pin!(self.locate.wait_until_moved(&live.address));
+        let mut moved = pin!(self.discovery.wait_until_moved(&live.address));
         loop {
             tokio::select! {
                 () = live.signals.lost.notified() => return,
@@ -143,7 +143,7 @@ impl Shared {
             self.record_activity();
             let asked = Instant::now();
             let answer =
-                timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
+                timeout(PROBE_TIMEOUT, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
             match answer {
                 Ok(Ok(_)) if asked.elapsed() <= self.common.limits.slow() => return true,
                 Ok(Ok(_)) => sleep(INITIAL_PAUSE).await,
@@ -163,7 +163,7 @@ impl Shared {
             sleep(interval.mul_f64(1.0 - random_fraction() / 4.0)).await;
             let asked = Instant::now();
             let answer =
-                timeout(PROOF, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
+                timeout(PROBE_TIMEOUT, redis::cmd("PING").query_async::<String>(&mut connection.redis)).await;
             if answer.is_err() {
                 return;
             }

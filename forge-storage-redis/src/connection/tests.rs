@@ -7,7 +7,7 @@ use redis::Value;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, advance, pause, resume, sleep};
 
-use super::{State, SupervisedConnection, Wait};
+use super::{CallTimes, State, SupervisedConnection};
 use crate::RedisTokenStorage;
 use crate::fake::{Fake, master};
 use crate::servers::Servers;
@@ -142,7 +142,7 @@ async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_ser
     let server = Fake::start(mute).await;
     let storage = storage(&server, LONG);
     let connection = connection(&storage);
-    let mut live = connection.live(Wait::begin()).await.unwrap();
+    let mut live = connection.live(CallTimes::begin()).await.unwrap();
     let script = storage.0.scripts.read.prepare_invoke();
 
     let (quick, slow) = (Duration::from_millis(15), 2 * SLOW_OF_LONG);
@@ -155,7 +155,7 @@ async fn inv18_a_command_that_had_no_time_left_opens_the_breaker_of_no_quick_ser
         (LONG, slow, true),
     ] {
         let now = Instant::now();
-        let wait = Wait { begun: now - LONG, here: now - waited_here };
+        let wait = CallTimes { begun: now - LONG, here: now - waited_here };
         live.round_trip = round_trip;
         assert!(connection.call::<Value>(&live, wait, &script, false).await.is_err());
         let case = format!("{waited_here:?} here, answers of {round_trip:?}");
@@ -169,7 +169,7 @@ async fn inv18_a_process_that_never_had_a_connection_gives_commands_the_time_of_
     let server = Fake::start(|_| String::new()).await;
     let storage = storage(&server, Duration::from_millis(40));
     let connection = connection(&storage);
-    assert!(connection.live(Wait::begin()).await.is_err());
+    assert!(connection.live(CallTimes::begin()).await.is_err());
     assert!(connection.shared.is_down());
     assert_eq!(time_of_a_command(&connection), Duration::from_millis(10));
 }
@@ -179,7 +179,7 @@ async fn inv18_the_signs_of_life_fill_the_budget_of_a_process_that_sends_no_comm
     let server = Fake::start(master).await;
     let storage = storage(&server, LONG);
     let connection = connection(&storage);
-    connection.live(Wait::begin()).await.unwrap();
+    connection.live(CallTimes::begin()).await.unwrap();
     connection.shared.slow_answers.opened();
     assert_eq!(time_of_a_command(&connection), SLOW_OF_LONG);
 
@@ -204,14 +204,14 @@ async fn inv32_a_forked_process_starts_a_supervisor_and_leaves_its_parents_alone
         let server = Fake::start(master).await;
         let storage = storage(&server, LONG);
         let connection = connection(&storage);
-        connection.live(Wait::begin()).await.unwrap();
+        connection.live(CallTimes::begin()).await.unwrap();
         let first = supervisor(&connection);
         if is_forked_off {
             make_forked_off(&connection);
         } else {
             connection.shared.state.send_replace(State::Unsupervised);
         }
-        connection.live(Wait::begin()).await.unwrap();
+        connection.live(CallTimes::begin()).await.unwrap();
         assert_eq!(server.accepted(), 2, "no supervisor of its own");
         assert_eq!(first.is_finished(), !is_forked_off);
     }
@@ -223,7 +223,7 @@ async fn inv32_a_forked_process_that_drops_a_connection_leaves_its_parents_super
         let server = Fake::start(master).await;
         let storage = storage(&server, LONG);
         let connection = connection(&storage);
-        connection.live(Wait::begin()).await.unwrap();
+        connection.live(CallTimes::begin()).await.unwrap();
         let supervisor = supervisor(&connection);
         if is_forked_off {
             make_forked_off(&connection);

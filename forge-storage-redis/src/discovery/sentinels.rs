@@ -1,4 +1,4 @@
-mod listening;
+mod subscription;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 use super::{Discovery, DiscoveryError, list};
 use crate::addresses::at;
 use crate::connection::Limits;
-use crate::dialer::{Dialer, Ready};
+use crate::dialer::{Dialer, ReadyDialer};
 use crate::explain::explain;
 use crate::topology::{self, TopologyQuery};
-use listening::{Heard, Listening};
+use subscription::{ListenOutcome, SentinelSubscription};
 
 /// Finds the master through its sentinels. It asks them before each attempt to connect, and listens for a failover
 /// while connected: the old master may still be reachable for this process.
@@ -55,7 +55,7 @@ impl Sentinels {
     /// One question for each sentinel.
     fn questions(
         &self,
-        dialer: &Ready,
+        dialer: &ReadyDialer,
     ) -> Vec<impl Future<Output = Result<MasterAnswer, StorageError>> + use<>> {
         let ask = |address: &ConnectionAddr| ask(dialer.clone(), address.clone(), self.name.clone());
         self.addresses.iter().map(ask).collect()
@@ -81,25 +81,27 @@ impl Sentinels {
         is_unheard: &mut bool,
     ) -> Result<(), StorageError> {
         // Race: subscribe before asking. A failover after the answer would be missed otherwise.
-        let listening = match self.dialer.ready().await {
-            Ok(dialer) => Listening::begin(&dialer, &self.addresses, self.limits.discovery()).await,
+        let subscription = match self.dialer.ready().await {
+            Ok(dialer) => SentinelSubscription::open(&dialer, &self.addresses, self.limits.discovery()).await,
             Err(error) => Err(error),
         };
         let is_another = self.is_another(from, epoch).await;
         if matches!(is_another, Ok(true)) {
             return Ok(());
         }
-        let mut listening = listening?;
+        let mut subscription = subscription?;
         is_another?;
         if std::mem::take(is_unheard) {
             tracing::info!(sentinels = %self, "listening to a sentinel again");
         }
         loop {
-            match listening.hear(self.asked_again()).await {
-                Heard::Nothing => {}
+            match subscription.listen_for(self.recheck_interval()).await {
+                ListenOutcome::TimeOver => {}
                 // At random, so that not all replicas ask at once.
-                Heard::News => sleep(INITIAL_PAUSE.mul_f64(random_fraction())).await,
-                Heard::Lost => return Err(StorageError::new("the connection to a sentinel was lost")),
+                ListenOutcome::Failover => sleep(INITIAL_PAUSE.mul_f64(random_fraction())).await,
+                ListenOutcome::ConnectionLost => {
+                    return Err(StorageError::new("the connection to a sentinel was lost"));
+                }
             }
             if self.is_another(from, epoch).await? {
                 return Ok(());
@@ -107,7 +109,7 @@ impl Sentinels {
         }
     }
 
-    fn asked_again(&self) -> Duration {
+    fn recheck_interval(&self) -> Duration {
         self.recheck_after.mul_f64(1.0 - random_fraction() / 4.0)
     }
 }
@@ -129,7 +131,7 @@ impl topology::TopologyAnswer for MasterAnswer {
 
 #[async_trait]
 impl Discovery for Sentinels {
-    async fn locate(&self, _dialer: &Ready) -> Result<ConnectionAddr, DiscoveryError> {
+    async fn locate(&self, _dialer: &ReadyDialer) -> Result<ConnectionAddr, DiscoveryError> {
         let dialer = self.dialer.ready().await?;
         Ok(self.at(self.topology.newest(self.questions(&dialer)).await?))
     }
@@ -174,7 +176,11 @@ const INITIAL_PAUSE: Duration = Duration::from_millis(500);
 const MIN_RECHECK: Duration = Duration::from_secs(1);
 const MAX_RECHECK: Duration = Duration::from_secs(3600);
 
-async fn ask(dialer: Ready, address: ConnectionAddr, name: String) -> Result<MasterAnswer, StorageError> {
+async fn ask(
+    dialer: ReadyDialer,
+    address: ConnectionAddr,
+    name: String,
+) -> Result<MasterAnswer, StorageError> {
     let sentinel = dialer.dial(&address).await?;
     let (mut first, mut second) = (sentinel.redis.clone(), sentinel.redis.clone());
     let (mut record, mut address) = (redis::cmd("SENTINEL"), redis::cmd("SENTINEL"));
@@ -185,26 +191,26 @@ async fn ask(dialer: Ready, address: ConnectionAddr, name: String) -> Result<Mas
         record.arg("MASTER").arg(&name).query_async(&mut first),
         address.arg("GET-MASTER-ADDR-BY-NAME").arg(&name).query_async(&mut second)
     )
-    .map_err(|error| not_told(&error))?;
-    understand(&record, address).ok_or_else(no_sentinel)
+    .map_err(|error| ask_error(&error))?;
+    parse_answer(&record, address).ok_or_else(not_a_sentinel_error)
 }
 
-fn not_told(error: &RedisError) -> StorageError {
+fn ask_error(error: &RedisError) -> StorageError {
     if error.to_string().contains("No such master") {
         return StorageError::new("the sentinels know no master of this name");
     }
     match error.code() {
-        Some("ERR") => no_sentinel(),
+        Some("ERR") => not_a_sentinel_error(),
         Some("NOAUTH" | "WRONGPASS") => StorageError::new("a sentinel refused the login of its address"),
         _ => explain(error),
     }
 }
 
-fn no_sentinel() -> StorageError {
+fn not_a_sentinel_error() -> StorageError {
     StorageError::new("the server at this address is not a sentinel")
 }
 
-fn understand(record: &HashMap<String, String>, address: Option<(String, u16)>) -> Option<MasterAnswer> {
+fn parse_answer(record: &HashMap<String, String>, address: Option<(String, u16)>) -> Option<MasterAnswer> {
     let epoch = record.get("config-epoch")?.parse().ok()?;
     let (host, port) = address.filter(|(host, _)| !host.is_empty())?;
     Some(MasterAnswer { epoch, host, port })
@@ -308,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn sentinels_that_do_not_let_us_listen_are_asked_less_and_less_and_named_once() {
-        logs::keep();
+        logs::capture();
         let master = Fake::start(master).await;
         let deaf = |port: u16| {
             move |words: &[&str]| match words {
@@ -333,7 +339,7 @@ mod tests {
 
     fn word(epoch: Option<&str>, address: Option<(&str, u16)>) -> Option<MasterAnswer> {
         let record = epoch.map(|epoch| ("config-epoch".to_owned(), epoch.to_owned()));
-        understand(&record.into_iter().collect(), address.map(|(host, port)| (host.to_owned(), port)))
+        parse_answer(&record.into_iter().collect(), address.map(|(host, port)| (host.to_owned(), port)))
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl TokenManagerBuilder {
     }
 
     /// The key in the storage, instead of the one made from all that makes the provider's token
-    /// different. For sharing a token with others who use a key of their own.
+    /// different. For sharing a token with programs that use another key.
     pub fn cache_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -88,8 +88,8 @@ impl TokenManagerBuilder {
     }
 
     /// From how long before its expiry on a token is renewed in the background, while callers go on
-    /// with it. Begins up to a quarter later, at random, so that a fleet does not renew as one. It is
-    /// the next use of the token that sets it going: what nobody uses is not renewed.
+    /// with it. Begins up to a quarter later, at random, so that a fleet does not renew as one. The
+    /// next use of the token starts the renewal: a token that is not used is not renewed.
     pub fn advisory_window(mut self, before_expiry: Duration) -> Self {
         self.windows.advisory = before_expiry;
         self
@@ -110,8 +110,8 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// Called with each token that brings a new refresh token, before anybody gets it and before it is
-    /// stored: for persisting the rotation (RFC 6749 6), since the server may refuse the old one from
+    /// Called with each token that has a new refresh token, before callers get it and before the manager stores it: for
+    /// persisting the rotation (RFC 6749 6), since the server may refuse the old one from
     /// now on. The fetch goes on when the hook's future completes. If the future panics or exceeds its
     /// [time-out](Self::on_refresh_token_timeout), the manager logs a warning and still caches and hands out
     /// the token.
@@ -134,7 +134,7 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// Whether a refresh token is sent although somebody else may have sent it: it bears the mark of
+    /// Whether a refresh token is sent although another process may have sent it: it bears the mark of
     /// another process, or the storage can give no lease, because it is down or the lease is not given
     /// back. Default: no; the full grant is used instead, and where that fails the error says so
     /// ([`is_refresh`](forge_core::AuthenticationError::is_refresh)).
@@ -154,7 +154,7 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// The manager. Nothing is fetched before somebody asks.
+    /// The manager. It fetches nothing before a caller needs a token.
     ///
     /// # Errors
     ///

@@ -29,8 +29,8 @@ impl Inner {
         }
     }
 
-    /// Begins a cool-down. None for settings: who mends a secret's file is not kept waiting; and none for a
-    /// panic. Returns until when it lasts, in monotonic milliseconds.
+    /// Begins a cool-down. Returns when it ends, in monotonic milliseconds. A wrong setting begins none, so that a mended
+    /// secret file counts at once; a panic begins none, because the next call may succeed.
     pub(super) fn record_failure(&self, error: &AuthenticationError) -> i64 {
         let now = self.clock.now();
         if matches!(error.kind(), AuthenticationErrorKind::Configuration | AuthenticationErrorKind::Panicked)
@@ -48,8 +48,8 @@ impl Inner {
         CoolDownLimits { token_lasts: self.usable_time_left(), max_retry_after: self.max_retry_after }
     }
 
-    /// How long callers can go on with the token at hand; `None`: they cannot. A token that an API has
-    /// rejected, or that may have been invalidated elsewhere, serves nobody.
+    /// How long callers can go on with the cached token; `None`: they cannot. A token that an API has rejected, or that
+    /// another process may have invalidated, does not count.
     pub(super) fn usable_time_left(&self) -> Option<Duration> {
         let now = self.clock.now();
         let entry = self.slot.entry().filter(|entry| {

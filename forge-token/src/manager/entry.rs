@@ -12,24 +12,24 @@ pub(crate) struct Entry {
     times: RenewalTimes,
     /// The first deadline of all. Before it a hit only checks whether the token was rejected.
     quiet_until: DualClockTime,
-    /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
+    /// When the next background renewal may begin, in monotonic milliseconds; `NOT_TRIED`: none has begun yet.
     next_attempt: AtomicI64,
-    version: GenerationStamp,
-    /// When to compare it with the storage's next, in monotonic milliseconds.
+    generation: GenerationStamp,
+    /// When to compare the token with the storage's next, in monotonic milliseconds.
     recheck_at: AtomicI64,
     recheck_after: i64,
-    /// Not handed out any more from here on, unless it was compared, in monotonic milliseconds.
+    /// When the slot stops handing the token out unless it was compared, in monotonic milliseconds.
     trusted_until: i64,
     custody: Custody,
     rejected: AtomicBool,
-    /// Whether the provider brought it and the slot has not had it yet. An issuer may hand out a rejected
-    /// token once more.
+    /// Whether the provider issued the token and the slot has not had it yet. An issuer may issue a rejected token once
+    /// more, and then it is a hit again.
     is_new: AtomicBool,
     /// Whether the manager may have missed a change since it last compared the token with the storage's.
     was_in_doubt: bool,
 }
 
-/// Who has the token.
+/// Whether the storage and other processes have the token too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Custody {
     /// The storage has it too, or the manager has no storage.
@@ -47,10 +47,10 @@ enum Custody {
 
 const NOT_TRIED: i64 = i64::MIN;
 
-/// What an entry must carry to be a hit until the next change.
+/// The generation of the storage that an entry belongs to, and how long it is trusted without a comparison.
 #[derive(Clone, Copy)]
 pub(crate) struct Stamp {
-    pub(super) version: GenerationStamp,
+    pub(super) generation: GenerationStamp,
     pub(super) recheck_at: i64,
     pub(super) recheck_after: i64,
     pub(super) trusted_until: i64,
@@ -73,7 +73,7 @@ impl Entry {
         Self::with_jitter(token, stamp, windows, now, rt::random())
     }
 
-    /// A token that the provider has just brought.
+    /// An entry for a token that the provider has just issued.
     pub(crate) fn issued(
         token: TokenData,
         stamp: Stamp,
@@ -99,7 +99,7 @@ impl Entry {
             times,
             quiet_until: stamp.quiet_until(&times),
             next_attempt: AtomicI64::new(NOT_TRIED),
-            version: stamp.version,
+            generation: stamp.generation,
             recheck_at: AtomicI64::new(stamp.recheck_at),
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
@@ -122,14 +122,14 @@ impl Entry {
 
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
-            version: self.version,
+            generation: self.generation,
             recheck_at: self.recheck_at.load(Ordering::Relaxed),
             recheck_after: self.recheck_after,
             trusted_until: self.trusted_until,
         }
     }
 
-    /// The same, as one that the storage has, or is to have.
+    /// The same token as one that the storage has, or is about to get.
     pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
         Self { custody: Custody::Stored, was_in_doubt: false, ..self.stamped(stamp) }
     }
@@ -141,7 +141,7 @@ impl Entry {
             times: self.times,
             quiet_until: stamp.quiet_until(&self.times),
             next_attempt: AtomicI64::new(self.next_attempt.load(Ordering::Relaxed)),
-            version: stamp.version,
+            generation: stamp.generation,
             recheck_at: AtomicI64::new(stamp.recheck_at),
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
@@ -152,8 +152,8 @@ impl Entry {
         }
     }
 
-    /// The same, as one that stands in for a storage that could not be asked.
-    pub(super) fn in_doubt(self) -> Self {
+    /// The same token, used while the storage does not answer: the manager may have missed a change.
+    pub(super) fn with_doubt(self) -> Self {
         Self { was_in_doubt: true, ..self }
     }
 
@@ -171,8 +171,8 @@ impl Entry {
         &self.times
     }
 
-    /// Whether it should be renewed ahead, by the one who asks. Asking again is answered with no,
-    /// until `again_after` milliseconds have passed or a failure says otherwise.
+    /// The right to renew the token in the background, if that is due. Race: of several threads one gets the claim. The
+    /// next claim is due `again_after` milliseconds later, in case this renewal is lost, or when a failure says so.
     pub(crate) fn claim_renewal(
         &self,
         now: ClockReading,
@@ -184,14 +184,14 @@ impl Entry {
         } else {
             now.monotonic_millis() >= planned
         };
-        if is_due { Claim::lay(&self.next_attempt, planned, now, again_after()) } else { None }
+        if is_due { Claim::try_new(&self.next_attempt, planned, now, again_after()) } else { None }
     }
 
     /// As [`claim_renewal`](Self::claim_renewal), for comparing it with the storage's.
     pub(crate) fn claim_recheck(&self, now: ClockReading) -> Option<Claim<'_>> {
         let planned = self.recheck_at.load(Ordering::Relaxed);
         let is_due = now.monotonic_millis() >= planned;
-        if is_due { Claim::lay(&self.recheck_at, planned, now, self.recheck_after) } else { None }
+        if is_due { Claim::try_new(&self.recheck_at, planned, now, self.recheck_after) } else { None }
     }
 
     /// An attempt failed: within its advisory window, the next one comes at this monotonic time.
@@ -214,19 +214,19 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn version(&self) -> GenerationStamp {
-        self.version
+    pub(super) fn generation(&self) -> GenerationStamp {
+        self.generation
     }
 
     pub(crate) fn credential(&self) -> &Arc<Credential> {
         &self.credential
     }
 
-    /// The token was stored: one change since the entry was made is our own. Of more, somebody
-    /// else's may be the last, and the entry stays behind.
+    /// The token was stored. If the generation has moved by one since the entry was made, that was this write. If it has
+    /// moved further, another process may have made the last change, so the entry stays stale.
     pub(crate) fn outlive_own_change(&mut self, stamp: Stamp) {
-        if stamp.version.is_next_after(self.version) {
-            self.version = stamp.version;
+        if stamp.generation.is_next_after(self.generation) {
+            self.generation = stamp.generation;
         }
     }
 
@@ -242,7 +242,7 @@ impl Entry {
     }
 
     fn mark_unstored(&mut self, custody: Custody, stamp: Stamp) {
-        self.version = stamp.version;
+        self.generation = stamp.generation;
         self.trusted_until = stamp.trusted_until;
         self.quiet_until = self.stamp().quiet_until(&self.times);
         self.custody = custody;
@@ -280,7 +280,7 @@ impl Entry {
         matches!(self.custody, Custody::Unconfirmed { replaces } | Custody::Private { replaces } if replaces == Some(id))
     }
 
-    /// Whether it was compared with the storage's lately enough.
+    /// Whether the token was compared with the storage's lately enough.
     pub(crate) fn is_trusted(&self, now: ClockReading) -> bool {
         now.monotonic_millis() < self.trusted_until
     }
@@ -289,7 +289,7 @@ impl Entry {
         self.rejected.store(true, Ordering::Release);
     }
 
-    /// Whether the provider has brought it and the slot has not had it so far. True once.
+    /// Whether the provider issued the token and the slot has not had it so far. True once.
     pub(super) fn take_newness(&self) -> bool {
         self.is_new.swap(false, Ordering::AcqRel)
     }
@@ -299,7 +299,7 @@ impl Entry {
         self.rejected.load(Ordering::Acquire)
     }
 
-    /// Whether it may be handed out, and nothing is due about it.
+    /// Whether the token may be handed out, and neither its renewal nor its comparison is due.
     #[inline]
     pub(super) fn is_quiet(&self, now: ClockReading) -> bool {
         !self.quiet_until.is_reached(now) && !self.is_rejected()
@@ -310,7 +310,7 @@ impl Entry {
     }
 }
 
-/// Whether two readings are of one token. A storage may round its expiry, or count by another clock.
+/// Whether two records are of one token. A storage may round the expiry, or correct it by another clock.
 pub(super) fn is_same(one: &TokenData, other: &TokenData) -> bool {
     let expiries = one.expires_at().zip(other.expires_at());
     let are_close = expiries.map_or(one.expires_at() == other.expires_at(), |(one, other)| {
@@ -330,13 +330,13 @@ pub(crate) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    fn lay(cell: &'a AtomicI64, planned: i64, now: ClockReading, again_after: i64) -> Option<Self> {
+    fn try_new(cell: &'a AtomicI64, planned: i64, now: ClockReading, again_after: i64) -> Option<Self> {
         let next = now.monotonic_millis().saturating_add(again_after);
         let laid = cell.compare_exchange(planned, next, Ordering::Relaxed, Ordering::Relaxed);
         laid.is_ok().then_some(Self { cell, planned })
     }
 
-    /// It was not used: the next one may.
+    /// Makes the work due again: this claim was not used.
     pub(crate) fn give_back(self) {
         self.cell.store(self.planned, Ordering::Relaxed);
     }
@@ -355,8 +355,12 @@ mod tests {
         let token = TokenData::new("t")
             .with_issued_at(now.wall())
             .with_expires_at(now.wall() + Duration::from_secs(lifetime));
-        let stamp =
-            Stamp { version: GenerationStamp::default(), recheck_at, recheck_after: FOREVER, trusted_until };
+        let stamp = Stamp {
+            generation: GenerationStamp::default(),
+            recheck_at,
+            recheck_after: FOREVER,
+            trusted_until,
+        };
         let windows = Windows { advisory: Duration::from_secs(300), mandatory: Duration::from_secs(30) };
         Entry::with_jitter(token, stamp, windows, now, 0.0).unwrap()
     }

@@ -7,8 +7,8 @@ use forge_core::{AuthenticationError, Credential};
 
 use super::{TokenManager, TokenResult};
 
-/// The future of a caller. Written by hand so that a hit is inlined into who awaits it, and is no larger for
-/// all that a miss has to do.
+/// The future of a caller. Written by hand, so that a hit is inlined into the caller, and the future is no larger for
+/// the work of a miss.
 pub(super) struct GetToken<'a> {
     manager: &'a TokenManager,
     /// After a miss.

@@ -10,11 +10,12 @@ use forge_core::TokenData;
 use super::catch_panic::catch_panic;
 use crate::rt::Deadline;
 
+/// Enough for a write to a database. Callers wait meanwhile.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) type Callback = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// A hook of the user's, bounded in time and isolated from the flight.
+/// A hook of the user's. Its time is bounded, and its panics do not end the flight.
 pub(crate) struct RefreshTokenHook {
     callback: Callback,
     timeout: Duration,
@@ -36,7 +37,7 @@ impl RefreshTokenHook {
 
     /// Awaits the hook. The error says why the hook did not complete; the caller keeps the token in any case.
     pub(super) async fn call(&self, manager: usize, token: TokenData) -> Result<(), &'static str> {
-        // Inside of the future, so that a panic of the closure itself is caught as well.
+        // Panic: the closure is called inside the future, so that its own panic is caught as well.
         let running = async { (self.callback)(token).await };
         let marked = marked_while_polled(manager, running);
         match Deadline::after(self.timeout).bound(catch_panic(marked)).await {

@@ -23,7 +23,8 @@ use crate::rt::{Deadline, Mutex};
 pub(crate) struct Inner {
     pub(super) provider: Arc<dyn TokenProvider>,
     pub(super) storage: Option<Arc<dyn TokenStorage>>,
-    /// Held while a flight stores and while an invalidation deletes.
+    /// Held while a flight stores and while an invalidation deletes, so that a token from before an invalidation does not
+    /// get into the storage after it.
     pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) key: String,
     pub(super) clock: ManagerClock,
@@ -57,12 +58,12 @@ impl Inner {
         AuthenticationError::new(self.provider.service_name(), kind)
     }
 
-    /// A failure that nobody remembers: the next caller starts afresh.
+    /// A failure without a cool-down: the next caller may try at once.
     pub(super) fn error_without_cool_down(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
         self.error(kind).with_cool_down(Duration::ZERO)
     }
 
-    /// The error with the time that is left until this one, in monotonic milliseconds.
+    /// The error with the time that is left until the end of its cool-down, in monotonic milliseconds.
     pub(super) fn with_cool_down_until(&self, error: AuthenticationError, until: i64) -> AuthenticationError {
         let left = until.saturating_sub(self.clock.now().monotonic_millis());
         error.with_cool_down(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
@@ -73,19 +74,19 @@ impl Inner {
         self.fetch_timeout.or_else(of_provider).unwrap_or(DEFAULT_FETCH_TIMEOUT)
     }
 
-    /// How long a flight may take: the fetch, and then what keeps its token. See `keeping.rs`.
+    /// How long a flight may take: the fetch, then the hook and up to three storage calls; see `renewal/keeping.rs`.
     pub(super) fn max_flight_duration(&self) -> Duration {
         let hook = self.on_refresh_token.as_ref().map_or(Duration::ZERO, RefreshTokenHook::timeout);
         let storage = self.storage.as_ref().map_or(Duration::ZERO, |_| self.storage_timeout() * 3);
         self.fetch_timeout().saturating_add(hook).saturating_add(storage)
     }
 
-    /// A flight ends by its own time-outs; callers allow it a little more to say so.
+    /// A caller's deadline. A flight ends by its own time-outs, and callers give it a second more for its result.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(self.max_flight_duration().saturating_add(Duration::from_secs(1)))
     }
 
-    /// An id that no other living manager has.
+    /// Identifies this manager among those that exist.
     pub(super) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }

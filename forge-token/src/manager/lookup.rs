@@ -1,4 +1,4 @@
-//! What the storage has, or what stands in for it.
+//! Looks into the storage, or into the slot while the storage does not answer.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use super::slot::{Entry, Stamp};
 use crate::rt::{self, Deadline};
 
 pub(super) enum StorageLookup {
-    /// A token that will do.
+    /// The storage has a token that meets the goal, or a cached one stands in for it.
     Usable(Arc<Entry>),
-    /// The same, but the storage lacks it. What it has instead, if anything, is older.
+    /// The slot has a token that meets the goal, and the storage lacks it. The storage's token, if any, is older.
     LocalOnly(Arc<Entry>, Option<TokenData>),
-    /// No token, or one that is only good for being refreshed.
+    /// The storage has no token, or one that can at most be refreshed.
     NotUsable(Option<TokenData>),
-    /// Nobody knows, and nothing at hand can be trusted without asking.
+    /// The storage did not answer, and no cached token can be trusted without its answer.
     Unavailable,
 }
 
 impl Inner {
-    /// The storage's token, if it may be used: for storages that are asked each time.
+    /// The storage's token, if callers can use it: for storages that announce no changes and are asked each time.
     pub(super) async fn read_storage(&self) -> Option<Arc<Entry>> {
-        let reading = self.slot.change_count();
+        let changes_before = self.slot.change_count();
         let (StorageLookup::Usable(entry) | StorageLookup::LocalOnly(entry, _)) =
             self.look_up_in_storage(RenewalGoal::VALID).await
         else {
             return None;
         };
-        self.slot.remember(&entry, reading);
+        self.slot.remember(&entry, changes_before);
         Some(entry)
     }
 
@@ -40,14 +40,14 @@ impl Inner {
         let Some(storage) = &self.storage else {
             return StorageLookup::NotUsable(None);
         };
-        // Taken before the token: a change in between makes the entry stale, never fresh by mistake.
+        // Order: the stamp before the token. A change in between makes the entry stale, never fresh by mistake.
         let stamp = self.slot.stamp(self.clock.now());
         match self.bounded(storage.get(&self.key)).await {
             Ok(stored) => self.classify_stored(goal, stored, stamp),
             Err(error) => {
                 self.warn_of_storage(&error, "going on without the token storage");
                 let now = self.clock.now();
-                // What the storage did not take is hardly what others have changed.
+                // A token that the storage did not take is hardly one that another process has changed.
                 let stand_in = self.cached_if(goal, |entry| {
                     (self.slot.is_current(entry) || !entry.is_stored()) && entry.is_trusted(now)
                 });
@@ -56,7 +56,7 @@ impl Inner {
         }
     }
 
-    /// What becomes of what the storage has. The stamp was taken before.
+    /// Judges the storage's token by the goal. The stamp was taken before the token was read.
     pub(super) fn classify_stored(
         &self,
         goal: RenewalGoal,
@@ -92,9 +92,9 @@ impl Inner {
         }
     }
 
-    /// What is at hand and valid as far as is known, where neither storage nor token endpoint can be asked:
-    /// better than no token.
-    pub(super) fn last_resort(&self, goal: RenewalGoal) -> Option<Arc<Entry>> {
+    /// The cached token, if it is valid as far as the manager knows, for when neither storage nor token endpoint
+    /// answers.
+    pub(super) fn stand_in(&self, goal: RenewalGoal) -> Option<Arc<Entry>> {
         self.cached_if(goal, |entry| self.slot.is_current(entry))
     }
 
@@ -118,7 +118,7 @@ impl Inner {
         }
     }
 
-    /// A storage that hangs must cost neither the fetch nor the token that it brought.
+    /// Bounds a call of the storage. Hang: a storage that never answers must cost neither the fetch nor its token.
     pub(super) async fn bounded<T>(
         &self,
         call: impl Future<Output = Result<T, StorageError>>,
@@ -143,24 +143,26 @@ impl Inner {
     }
 
     fn local_only_or_unusable(&self, goal: RenewalGoal, instead: Option<TokenData>) -> StorageLookup {
-        // Not what has changed since: then somebody else had it too, and has invalidated it.
+        // If the generation has changed since, another process had this token too and has invalidated it.
         match self.cached_if(goal, |entry| !entry.is_stored() && self.slot.is_current(entry)) {
             Some(entry) => StorageLookup::LocalOnly(entry, instead),
             None => StorageLookup::NotUsable(instead),
         }
     }
 
-    /// What is at hand, where the storage cannot be asked, or did not take it: a broken storage must
-    /// not cost a token call per caller.
-    fn cached_if(&self, goal: RenewalGoal, will_do: impl FnOnce(&Entry) -> bool) -> Option<Arc<Entry>> {
+    /// The cached token, if it meets the goal and the condition. Without it a broken storage would cost a token call per
+    /// caller.
+    fn cached_if(&self, goal: RenewalGoal, condition: impl FnOnce(&Entry) -> bool) -> Option<Arc<Entry>> {
         let now = self.clock.now();
         let entry = self.slot.entry().filter(|entry| {
-            entry.is_usable(now) && goal.accepts(entry.credential().id()) && will_do(entry)
+            entry.is_usable(now) && goal.accepts(entry.credential().id()) && condition(entry)
         })?;
         Some(self.slot.renewed(&entry))
     }
 }
 
+/// How long one call of the storage may take at most. Callers wait meanwhile, and a fetch without the storage is better
+/// than a longer wait.
 const MAX_STORAGE_CALL: Duration = Duration::from_secs(2);
 
 async fn delete_if(storage: &dyn TokenStorage, key: &str, id: TokenId) -> Result<(), StorageError> {

@@ -1,4 +1,7 @@
-//! The manager: a slot that answers hits, and flights that fill it.
+//! The manager: a slot that answers hits, and renewals that fill it.
+//!
+//! Read on in this order: `get_token.rs` and `slot.rs` (a hit), `caller.rs` and `single_flight.rs` (a miss), `renewal/`
+//! (how a new token is obtained), `inner.rs` (what all of them share).
 
 mod builder;
 mod caller;
@@ -46,17 +49,16 @@ use goal::RenewalGoal;
 use inner::Inner;
 use slot::{Claim, Entry};
 
-/// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
-/// ask. Cheap to clone; clones share everything.
+/// Has a valid token ready for its callers, and fetches one when there is none: once, however many callers ask. A
+/// manager is cheap to clone, and its clones share everything.
 ///
-/// A hit takes no lock and no allocation. A miss starts a *flight*: a task of its own that reads the
-/// storage, refreshes or fetches, stores, and tells all who wait. Callers may go away; the flight
-/// goes on. It needs a tokio runtime with time enabled; one manager may serve several.
+/// A hit takes no lock and no allocation. A miss starts a *flight*: a task that reads the storage, refreshes or
+/// fetches, stores, and passes the result to all waiting callers. If callers go away, the flight goes on. It needs a
+/// tokio runtime with time enabled. One manager may serve several runtimes.
 ///
-/// A token is renewed in the background before it expires, by the first use within its
-/// [advisory window](TokenManagerBuilder::advisory_window); a failure leaves it where it is. Callers
-/// wait only when no valid token is at hand. After a failure nothing is fetched for a while, and who
-/// needs a token is forgotten at once:
+/// The first use of a token within its [advisory window](TokenManagerBuilder::advisory_window) starts a renewal in the
+/// background. If the renewal fails, the token stays in use. Callers wait only when no valid token is cached. After a
+/// failure the manager fetches nothing for a while, and callers without a token get the error at once:
 ///
 /// | failure (see [`AuthenticationError::is_transient`]) | cool-down |
 /// | --- | --- |
@@ -82,8 +84,8 @@ use slot::{Claim, Entry};
 /// | in doubt: the server may have replaced it | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the cached token stays in use | full grant, but after `Retry-After` only in the next attempt; the refresh token is not sent again. Without a full grant, or where that is refused, the manager sends it once more; from the second failure on the error needs a login |
 ///
 /// ```no_run
-/// # async fn run(provider: forge_token::ClientCredentialsTokenProvider) -> Result<(), forge_core::AuthenticationError> {
-/// use forge_token::TokenManager;
+/// # async fn run(provider: requestforge::ClientCredentialsTokenProvider) -> Result<(), requestforge::AuthenticationError> {
+/// use requestforge::TokenManager;
 ///
 /// let manager = TokenManager::new(provider);
 /// let token = manager.get_token().await?; // fetched
@@ -103,7 +105,7 @@ impl TokenManager {
         Self::builder(provider).assemble()
     }
 
-    /// A manager with settings of one's own.
+    /// Settings for a manager.
     pub fn builder(provider: impl TokenProvider + 'static) -> TokenManagerBuilder {
         TokenManagerBuilder::new(Arc::new(provider))
     }
@@ -114,17 +116,16 @@ impl TokenManager {
         &self.0.key
     }
 
-    /// The token that is at hand, if it may be used now. Takes no lock and never waits.
+    /// The cached token, if it may be used now. Takes no lock and never waits.
     ///
-    /// Always `None` over a storage that announces no changes: such a storage is asked each time,
-    /// by [`get_token`](Self::get_token).
+    /// Always `None` with a storage that announces no changes: [`get_token`](Self::get_token) asks such a storage each
+    /// time.
     #[must_use]
     pub fn cached(&self) -> Option<Arc<Credential>> {
         self.look(|entry| Arc::clone(entry.credential()))
     }
 
-    /// Lets you look at the token that is at hand without owning it: as [`cached`](Self::cached),
-    /// and cheaper where many threads ask at once.
+    /// Passes the cached token to a closure: as [`cached`](Self::cached), and cheaper if many threads ask at once.
     pub fn with_token<R>(&self, look: impl FnOnce(&TokenData) -> R) -> Option<R> {
         self.look(|entry| look(entry.credential().token()))
     }
@@ -136,8 +137,8 @@ impl TokenManager {
         hit.as_deref().map(look)
     }
 
-    /// In the background, renews what is in its advisory window, and compares with the storage what was
-    /// not for a while.
+    /// Starts what is due in the background: the renewal of a token in its advisory window, or the comparison of a
+    /// cached token with the storage's.
     #[cold]
     fn schedule_upkeep(&self, entry: &Entry, now: ClockReading) {
         let again_after = || i64::try_from(self.0.fetch_timeout().as_millis()).unwrap_or(i64::MAX);
@@ -155,23 +156,23 @@ impl TokenManager {
         if self.0.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
-        // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
+        // No caller waits for the result. Without a runtime there is no background renewal, and callers wait in the
+        // mandatory window.
         let waiter = self.0.single_flight.join(goal, self.0.max_flight_duration(), |publisher| {
             rt::spawn(renewal::run_renewal(Arc::clone(&self.0), goal, publisher))
         });
         if waiter.is_ok_and(|waiter| !waiter.is_first()) {
-            // Another goal's flight is under way. If it brings no new token, ours is due after it.
+            // A flight for another goal is under way. If it brings no new token, this renewal is due after it.
             claim.give_back();
         }
     }
 
-    /// A valid token: the one at hand, else the storage's, else a new one. Concurrent callers share
-    /// one fetch.
+    /// A valid token: the cached one, else the storage's, else a new one. Concurrent callers share one fetch.
     ///
     /// # Errors
     ///
-    /// No token could be had within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All
-    /// who waited for the same fetch get the same error; the next caller starts afresh.
+    /// The manager could not get a token within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All callers
+    /// that waited for the same fetch get the same error. The next caller starts a new fetch, after the cool-down.
     #[inline]
     pub fn get_token(
         &self,
@@ -196,8 +197,8 @@ impl TokenManager {
 
     /// Forgets the token, here and in the storage, so that the next call of
     /// [`get_token`](Self::get_token) fetches one. Its refresh token is forgotten as well: a provider without
-    /// a [full grant](TokenProvider::has_full_grant) needs a new login after this. A fetch that is under way
-    /// still serves those who wait for it, and nobody else.
+    /// a [full grant](TokenProvider::has_full_grant) needs a new login after this. A fetch that is under way serves
+    /// the callers that wait for it already, and no others.
     ///
     /// # Errors
     ///
@@ -213,18 +214,21 @@ impl TokenManager {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
         }
-        // Before the storage: whoever fetches in between must not store what the provider kept.
+        // Order: the provider before the storage. A process that fetches in between must not store a token that the
+        // provider still had.
         let forgotten = self.0.deadline().bound(self.0.forget_provider_token()).await;
         let forgotten = forgotten.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
         let deleted = match &self.0.storage {
             Some(storage) => {
-                // Not while a flight stores: what it fetched before this call must not outlive it.
+                // Race: a flight may be storing a token that it fetched before this call. Wait for it, so that the
+                // deletion covers that token.
                 let _writing = self.0.storage_deadline().bound(self.0.writing.lock()).await;
                 self.0.bounded(storage.delete(&self.0.key)).await
             }
             None => Ok(()),
         };
-        // A flight that began meanwhile may have read the storage, or asked the provider, before.
+        // Race: a flight that began meanwhile may have read the storage, or called the provider, before they forgot the
+        // token.
         forget();
         deleted.map_err(|error| self.0.error(AuthenticationErrorKind::Storage).with_source(error))?;
         forgotten.map_err(|error| error.or_service_name(self.0.provider.service_name()))
@@ -237,18 +241,16 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// No token could be had; the one at hand stays.
+    /// The manager could not get a token. The cached one stays in use.
     pub async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
         Ok(self.wait_for_token(RenewalGoal::NEW, self.0.deadline()).await?.0)
     }
 
-    /// A credential to replay a request with whose own was rejected; see
-    /// [`TokenSource::refresh_rejected`].
+    /// Another credential, to replay a request that an API has rejected; see [`TokenSource::refresh_rejected`].
     ///
-    /// Renews only if the token at hand still is the rejected one. `None`: the renewal brought the
-    /// rejected token again, or renewals back off. While no request is accepted with what they bring,
-    /// the next comes after 1, 2, 4, … 60 seconds; and there are never more than ten at once, and then
-    /// one a second.
+    /// Renews only if the cached token still is the rejected one. `None`: the renewal brought the rejected token again,
+    /// or renewals back off. As long as the API accepts no request with a renewed token, the manager waits 1, 2, 4, … 60
+    /// seconds before the next renewal. It never makes more than ten renewals at once, and then one a second.
     ///
     /// # Errors
     ///
@@ -275,15 +277,14 @@ impl TokenManager {
         self.0.next_renewal_in()
     }
 
-    /// Gets a token before the first request needs it, trying again after transient failures as long
-    /// as there is time.
+    /// Gets a token before the first request needs it. After a transient failure it tries again, until the limit.
     ///
     /// # Errors
     ///
-    /// There is no token: the last failure, or a time-out.
+    /// The last failure, or a time-out.
     pub async fn warm_up(&self, limit: Duration) -> Result<(), AuthenticationError> {
         if !rt::is_running() {
-            // Which says so, unless there is a token.
+            // Outside of a runtime this returns the cached token, or the error that says so.
             return self.get_token().await.map(drop);
         }
         let deadline = Deadline::after(limit);
@@ -300,7 +301,7 @@ impl TokenManager {
         }
     }
 
-    /// How things stand, for a readiness probe. Asks nobody.
+    /// The state of the token, for a readiness probe. Sends nothing and never waits.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
         let now = self.0.clock.now();
@@ -310,8 +311,8 @@ impl TokenManager {
         TokenStatus::new(entry.as_deref(), failures.last(limits, now), now)
     }
 
-    /// Stops renewing in the background, and lets the flight under way end, as long as there is time.
-    /// Tokens are still handed out, and fetched for whoever asks. Says whether all has ended.
+    /// Stops background renewals, and waits for the flight under way, up to the limit. Returns whether that has ended.
+    /// The manager still hands out tokens, and fetches them for callers.
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.0.is_shut_down.store(true, Ordering::Relaxed);
         match self.0.single_flight.under_way() {

@@ -4,10 +4,10 @@
 pub enum TokenProvenance {
     /// The manager or the storage had it.
     Cached,
-    /// A fetch or a refresh brought it that another caller had begun.
+    /// It comes from a fetch or a refresh that another caller had begun.
     Joined,
-    /// A fetch for this caller brought it.
+    /// It comes from a fetch for this caller.
     Fetched,
-    /// A refresh for this caller brought it.
+    /// It comes from a refresh for this caller.
     Refreshed,
 }

@@ -54,7 +54,8 @@ fn is_server_failure(code: &OAuthErrorCode) -> bool {
     matches!(code.as_str(), "server_error" | "temporarily_unavailable")
 }
 
-/// The limits of the two lists of a [`RefreshHistory`].
+/// The limits of the two lists of a [`RefreshHistory`]. A manager rarely has more than one refresh token that is not
+/// replaced; a storage may bring back a replaced one after several renewals, after a failover for example.
 const MAX_SENT: usize = 4;
 const MAX_REPLACED: usize = 16;
 

@@ -23,8 +23,8 @@ impl Reports {
         }
     }
 
-    /// Warns once that the token endpoint refuses a live refresh token. Without the warning nobody would
-    /// notice that each renewal needs a second token call, by the full grant.
+    /// Warns once that the token endpoint refuses a live refresh token. Without the warning it would go
+    /// unnoticed that each renewal needs a second token call, by the full grant.
     pub(crate) fn warn_refused_refresh_once(&self, service: &str, error: &AuthenticationError) {
         if !self.refused_refresh.swap(true, Ordering::Relaxed) {
             tracing::warn!(

@@ -13,12 +13,12 @@ pub(crate) struct SingleFlight<T> {
 }
 
 struct Flight<T> {
-    /// When it should have ended by itself.
+    /// When the flight should have ended by its own time-outs.
     deadline: Deadline,
-    /// What it brought; `None`: it was lost, with its runtime. Thousands may wait for it: whoever is told
-    /// only reads.
+    /// The outcome; `None`: the flight was lost with its runtime. Thousands of callers may wait for it, and they only
+    /// read it.
     outcome: SetOnce<Option<T>>,
-    /// Set when nobody joins it any more.
+    /// Set when the flight is detached: new callers do not join it.
     detached: SetOnce<()>,
     /// Whether the flight was begun in the background, without a waiting caller.
     is_background: bool,
@@ -32,8 +32,8 @@ impl<T> SingleFlight<T> {
         Self { under_way: Mutex::new(None) }
     }
 
-    /// A ticket for the flight under way. If there is none, `begin` starts one for this goal that must land,
-    /// by itself within `limit`.
+    /// Joins the flight under way. If there is none, `begin` starts one for this goal. It must end within `limit` by its
+    /// own time-outs.
     pub(crate) fn join<E>(
         self: &Arc<Self>,
         goal: RenewalGoal,
@@ -55,20 +55,20 @@ impl<T> SingleFlight<T> {
             });
             Arc::clone(under_way.insert(flight))
         };
-        // Not under the lock: a runtime that is shutting down drops what it is given at once, and
-        // with it the landing, which locks.
+        // Deadlock: not under the lock. A runtime that is shutting down drops the task at once, and the drop of its
+        // publisher takes the lock.
         begin(FlightPublisher { single_flight: Arc::clone(self), flight: Arc::clone(&flight) })?;
         Ok(Waiter { flight, is_first: true })
     }
 
-    /// A ticket for the flight under way, if there is one.
+    /// Joins the flight under way, if there is one.
     pub(crate) fn under_way(&self) -> Option<Waiter<T>> {
         let flight = self.under_way.lock().clone()?;
         Some(Waiter { flight, is_first: false })
     }
 
-    /// Makes sure that nobody joins the flight under way from now on and that it publishes nothing,
-    /// and in the same step does `also`.
+    /// Detaches the flight under way: new callers do not join it, and it publishes nothing. Calls `also` in the same
+    /// step.
     pub(crate) fn detach(&self, also: impl FnOnce()) {
         let detached = {
             let mut under_way = self.under_way.lock();
@@ -80,8 +80,8 @@ impl<T> SingleFlight<T> {
         }
     }
 
-    /// As [`detach`](Self::detach), for this flight only, and only if it is overdue: a caller may have
-    /// spent its own time before it joined.
+    /// As [`detach`](Self::detach), for this flight only, and only if it is overdue: a caller whose time is over may
+    /// have joined late.
     pub(crate) fn abandon(&self, waiter: &Waiter<T>) {
         if waiter.flight.deadline.has_passed() && self.end(&waiter.flight, || ()) {
             waiter.flight.detach();
@@ -92,7 +92,7 @@ impl<T> SingleFlight<T> {
         under_way.is_some_and(|current| Arc::ptr_eq(current, flight))
     }
 
-    /// If this flight is under way, ends that, and in the same step does `also`. Says whether it was.
+    /// If this flight is under way, ends that, and calls `also` in the same step. Returns whether it was under way.
     fn end(&self, flight: &Arc<Flight<T>>, also: impl FnOnce()) -> bool {
         let mut under_way = self.under_way.lock();
         let is_current = Self::is_current(under_way.as_ref(), flight);
@@ -106,19 +106,19 @@ impl<T> SingleFlight<T> {
 
 impl<T> Flight<T> {
     fn detach(&self) {
-        // Once is enough, whoever was first.
+        // An error says that another thread has detached the flight before.
         let _ = self.detached.set(());
     }
 }
 
-/// A caller's place: all that ties it to the flight. Dropping it disturbs nobody.
+/// A caller's place in a flight. Dropping it does not affect the flight.
 pub(crate) struct Waiter<T> {
     flight: Arc<Flight<T>>,
     is_first: bool,
 }
 
 impl<T> Waiter<T> {
-    /// Whether the flight was begun for this ticket.
+    /// Whether the flight was begun for this caller.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
@@ -135,13 +135,13 @@ impl<T> Waiter<T> {
         self.flight.has_called_provider.load(Ordering::SeqCst)
     }
 
-    /// What the flight brought; `None` if it was lost, with its runtime.
+    /// Waits for the outcome; `None` if the flight was lost with its runtime.
     pub(crate) async fn outcome(&self) -> Option<&T> {
         self.flight.outcome.wait().await.as_ref()
     }
 }
 
-/// The flight's own end. Dropped without landing, it tells those who wait that it was lost.
+/// Passes the outcome of a flight to its callers. If it is dropped before, they learn that the flight was lost.
 pub(crate) struct FlightPublisher<T> {
     single_flight: Arc<SingleFlight<T>>,
     flight: Arc<Flight<T>>,
@@ -153,7 +153,7 @@ impl<T> FlightPublisher<T> {
         self.flight.has_called_provider.store(true, Ordering::SeqCst);
     }
 
-    /// When this is not the flight any more that new callers join, though it has not landed.
+    /// Waits until the flight is detached.
     pub(crate) async fn detached(&self) {
         self.flight.detached.wait().await;
     }
@@ -163,7 +163,7 @@ impl<T> FlightPublisher<T> {
         SingleFlight::is_current(self.single_flight.under_way.lock().as_ref(), &self.flight)
     }
 
-    /// Does something in one step with making sure that this still is the flight that new callers join.
+    /// Calls `publish` if new callers still join this flight. No invalidation comes in between.
     pub(crate) fn while_current(&self, publish: impl FnOnce()) {
         let under_way = self.single_flight.under_way.lock();
         if SingleFlight::is_current(under_way.as_ref(), &self.flight) {
@@ -171,8 +171,8 @@ impl<T> FlightPublisher<T> {
         }
     }
 
-    /// Tells the result to all who wait. If the flight was not detached, `publish` runs first, in the
-    /// same step in which the flight ends: who comes later finds what was published.
+    /// Ends the flight. Order: unless it was detached, `publish` runs in the same step in which the flight ends, and
+    /// before callers get the result. So a caller either joins the flight or finds what was published.
     pub(crate) fn finish(self, result: T, publish: impl FnOnce(&T)) {
         self.single_flight.end(&self.flight, || publish(&result));
         let _ = self.flight.outcome.set(Some(result));
@@ -182,7 +182,7 @@ impl<T> FlightPublisher<T> {
 impl<T> Drop for FlightPublisher<T> {
     fn drop(&mut self) {
         self.single_flight.end(&self.flight, || ());
-        // Refused if it has landed.
+        // An error says that the flight has published its outcome.
         let _ = self.flight.outcome.set(None);
     }
 }

@@ -2,20 +2,23 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, TokenData};
 
-/// When a token is to be renewed: first without haste, then before anything else.
+/// How long before its expiry a token is renewed: from the advisory window on in the background, from the mandatory one
+/// on while callers wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
     pub(crate) advisory: Duration,
     pub(crate) mandatory: Duration,
 }
 
-/// The two moments of one token, each on both clocks, in milliseconds. `i64::MAX`: never.
+/// The beginnings of both windows of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RenewalTimes {
     pub(crate) advisory: DualClockTime,
     pub(crate) mandatory: DualClockTime,
 }
 
+/// One moment by both clocks, in milliseconds. `i64::MAX`: never. Clock steps: the wall clock may be set, and the
+/// monotonic one stands still while the machine sleeps, so the earlier verdict counts (invariant 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DualClockTime {
     wall: i64,
@@ -69,11 +72,11 @@ impl Windows {
         let given = token.issued_at().map_or(i64::MAX, |at| end.saturating_sub(at.timestamp_millis()));
         let left = left.min(given);
         let mandatory = DualClockTime::after(left, now);
-        // The time in which the token is used without haste: at least half of all there is.
+        // The time before the mandatory window: at least half of the token's lifetime.
         let usable = left.max(0);
         let window = self.advisory.saturating_sub(self.mandatory);
         let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX).min(usable / 2);
-        // The last quarter of the window is never lost to jitter.
+        // Fleet: jitter takes at most a quarter of the window, so that three quarters are left for the renewal.
         let jittered =
             Duration::from_millis(window.unsigned_abs()).mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0);
         let lead = i64::try_from(jittered.as_millis()).unwrap_or(window);

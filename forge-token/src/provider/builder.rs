@@ -9,7 +9,7 @@ use reqwest::ClientBuilder;
 use super::client_auth::ClientAuth;
 use super::credential_text::{check_known, check_user_text};
 use super::query::{self, SecretQuery};
-use super::{AuthMethod, ClientCredentials, Grant, OAuth2TokenProvider};
+use super::{AuthMethod, ClientCredentialsGrant, Grant, OAuth2TokenProvider};
 use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 
 /// Settings of an [`OAuth2TokenProvider`].
@@ -17,14 +17,14 @@ use crate::{HttpTransport, TokenEndpoint, TokenTransport};
 /// | setting | default |
 /// | --- | --- |
 /// | [`service_name`](Self::service_name) | the host of the token URL |
-/// | [`scope`](Self::scope) | none: what the server grants by default |
-/// | [`scope_on_refresh`](Self::scope_on_refresh) | off: a refresh keeps the scope that was granted |
+/// | [`scope`](Self::scope) | none: the server grants its default scope |
+/// | [`scope_on_refresh`](Self::scope_on_refresh) | off: a refresh keeps the granted scope |
 /// | [`auth_method`](Self::auth_method) | [`AuthMethod::Body`] |
 /// | [`extra_param`](Self::extra_param) | none |
 /// | [`query_param`](Self::query_param), [`secret_query_param`](Self::secret_query_param) | none |
 /// | [`key_part`](Self::key_part) | none |
-/// | [`http`](Self::http), [`transport`](Self::transport) | 10 s a call, 5 s for connecting |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`http`](Self::http), [`transport`](Self::transport) | at most 10 s for a call, 5 s of them for connecting |
+/// | [`clock`](Self::clock) | the machine's clock |
 #[must_use]
 pub struct OAuth2TokenProviderBuilder<G> {
     token_url: String,
@@ -44,9 +44,8 @@ pub struct OAuth2TokenProviderBuilder<G> {
     grant: G,
 }
 
-impl OAuth2TokenProviderBuilder<ClientCredentials> {
-    /// The value of `grant_type`, for servers with a name of their own for this grant. Default:
-    /// `client_credentials`.
+impl OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
+    /// The value of `grant_type`, for servers that have another name for this grant. Default: `client_credentials`.
     pub fn grant_type(mut self, grant_type: impl Into<String>) -> Self {
         self.grant.grant_type = grant_type.into();
         self
@@ -74,14 +73,14 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         }
     }
 
-    /// Names the service in errors, logs and the cache key. The name must not contain a `:`, except for an
-    /// IPv6 address in brackets. Default: the host of the token URL.
+    /// The name of the service in errors, logs and the cache key. It must not contain a `:`, except for an IPv6 address in
+    /// brackets. Default: the host of the token URL.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
         self
     }
 
-    /// The scope to ask for, words separated by spaces (RFC 6749 3.3).
+    /// The scope to ask for: words separated by spaces (RFC 6749 3.3).
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
@@ -95,8 +94,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// A further parameter of each token request, such as `audience`, or `resource` (RFC 8707),
-    /// which may be given several times. Parameters are part of the cache key: put no secret here.
+    /// Adds a parameter to each token request, such as `audience`, or `resource` (RFC 8707). A name may occur several times.
+    /// Parameters are part of the cache key, so do not put a secret here.
     pub fn extra_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra_params.push((name.into(), value.into()));
         self
@@ -115,14 +114,13 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// [`key_part`](Self::key_part). Note that servers and proxies log queries.
     ///
     /// ```
-    /// use forge_core::SecretSource;
-    /// use forge_token::ClientCredentialsTokenProvider;
+    /// use requestforge::{ClientCredentialsTokenProvider, SecretSource};
     ///
     /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
     ///     .query_param("tenant", "acme")
     ///     .secret_query_param("key", SecretSource::file("/run/secrets/api-key"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn secret_query_param(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
         self.secret_query.push(name.into(), value.into());
@@ -134,8 +132,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// ```
     /// # #[cfg(feature = "rustls")]
-    /// # fn provider(identity: forge_token::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
-    /// use forge_token::ClientCredentialsTokenProvider;
+    /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), requestforge::ConfigError> {
+    /// use requestforge::ClientCredentialsTokenProvider;
     ///
     /// // The tokens are bound to the certificate (RFC 8705), and other replicas may have another one.
     /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
@@ -150,21 +148,21 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// How the client proves who it is.
+    /// How the client authenticates.
     pub fn auth_method(mut self, method: AuthMethod) -> Self {
         self.auth_method = method;
         self
     }
 
-    /// Accepts a token URL of plain `http` that is not on this machine. Whoever listens on the way
-    /// reads the client's secret.
+    /// Accepts a token URL with plain `http` that is not on this machine. Attack: everybody who listens on the network then
+    /// reads the client's secret and the tokens.
     pub fn danger_accept_plain_http(mut self, accept: bool) -> Self {
         self.plain_http = accept;
         self
     }
 
-    /// Settings of the HTTP client for token calls: a proxy, certificates, a client identity,
-    /// time-outs. Redirects, retries and referer stay off; see [`HttpTransport::with`].
+    /// Sets up the HTTP client for token calls: a proxy, certificates, a client identity, time-outs. Redirects, retries and
+    /// the `Referer` header stay off; see [`HttpTransport::with`].
     ///
     /// These settings are not part of the cache key. Two providers that differ only in their client
     /// certificate therefore share one token in a shared storage, unless [`key_part`](Self::key_part) tells
@@ -177,25 +175,25 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         self
     }
 
-    /// Another transport for token calls, or one that several providers share. The transport is not part of
-    /// the cache key: if it decides which token the endpoint issues, as a client certificate does, tell the
-    /// providers apart with [`key_part`](Self::key_part).
+    /// Uses another transport for token calls, or one that several providers share. The transport is not part of the cache
+    /// key. If it decides which token the endpoint issues, as a client certificate does, tell the providers apart with
+    /// [`key_part`](Self::key_part).
     pub fn transport(mut self, transport: impl TokenTransport + 'static) -> Self {
         self.transport = Arc::new(transport);
         self
     }
 
-    /// The clock from which tokens' lifetimes count.
+    /// The clock by which the lifetimes of tokens count. Default: the machine's clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The provider.
+    /// Builds the provider.
     ///
     /// # Errors
     ///
-    /// Names the invalid field:
+    /// A setting is invalid. The error names the field:
     ///
     /// - a `token_url` that is neither https nor loopback;
     /// - a `query_param`, or a parameter in the query of `token_url`, that
@@ -248,8 +246,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         extra_params.sort_unstable();
         let mut key_parts = self.key_parts;
         key_parts.sort_unstable();
-        // Before `endpoint`, which is the first part of a key without key parts: so a key with key parts never
-        // equals one without.
+        // Order: the key parts come before `endpoint`, which is the first part of a key without key parts. So a key with
+        // key parts never equals one without.
         let mut key = key_parts.iter().fold(CacheKey::new(&service_name), |key, (name, value)| {
             key.part("key_part", name).part("value", value)
         });
@@ -281,6 +279,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     }
 }
 
+/// The parameters that the provider sets itself.
 const RESERVED_PARAMS: [&str; 7] =
     ["grant_type", "client_id", "client_secret", "scope", "username", "password", "refresh_token"];
 
@@ -302,14 +301,15 @@ mod tests {
 
     const URL: &str = "https://auth.example.com/token";
 
-    fn client(id: &str) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+    fn client(id: &str) -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
         ClientCredentialsTokenProvider::builder(URL, id, "secret").service_name("crm")
     }
 
     #[test]
     fn inv17_all_that_makes_a_token_different_makes_the_key_different() {
-        let key =
-            |builder: OAuth2TokenProviderBuilder<ClientCredentials>| builder.build().unwrap().cache_key();
+        let key = |builder: OAuth2TokenProviderBuilder<ClientCredentialsGrant>| {
+            builder.build().unwrap().cache_key()
+        };
         let base = key(client("a").scope("read write"));
         assert!(base.starts_with("auth_token:crm:"));
         assert_eq!(base, key(client("a").scope("write read")));

@@ -4,24 +4,24 @@ use http::header::AUTHORIZATION;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::credential_text::{check_client_text, check_known, unusable};
+use super::credential_text::{check_client_text, check_known, invalid_credential_error};
 
-/// How a client proves to a token endpoint who it is (RFC 6749 2.3.1).
+/// How a client authenticates at a token endpoint (RFC 6749 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthMethod {
     /// `client_id` and `client_secret` in the body. The default.
     #[default]
     Body,
-    /// HTTP Basic, identifier and secret percent-encoded first, as RFC 6749 demands. A space becomes
-    /// `%20`: a `+`, which the encoding also allows, is refused by real servers.
+    /// HTTP Basic, with percent-encoded identifier and secret, as RFC 6749 demands. A space becomes `%20`: the encoding
+    /// also allows `+`, but some servers refuse it.
     Header,
-    /// HTTP Basic without that encoding, for servers that decode nothing. The client identifier
-    /// cannot hold a colon then.
+    /// HTTP Basic without that encoding, for servers that do not decode. The client identifier then must not contain a
+    /// colon.
     HeaderRaw,
 }
 
-/// A client: who it is, where its secret comes from, and how it shows it.
+/// The client's identifier, the source of its secret, and the method by which it authenticates.
 pub(super) struct ClientAuth {
     id: String,
     pub(super) secret: SecretSource,
@@ -31,7 +31,7 @@ pub(super) struct ClientAuth {
 impl ClientAuth {
     pub(super) fn new(id: String, secret: SecretSource, method: AuthMethod) -> Result<Self, ConfigError> {
         if method == AuthMethod::HeaderRaw && id.contains(':') {
-            return Err(ConfigError::new("client_id", "no colon where Basic is sent unencoded"));
+            return Err(ConfigError::new("client_id", "no colon, since `HeaderRaw` does not encode it"));
         }
         check_client_text("client_id", &id)?;
         check_known("client_secret", &secret, check_client_text)?;
@@ -54,7 +54,7 @@ impl ClientAuth {
             let value = Secret::from(format!("Basic {}", pair.expose())).into_header_value();
             let value = value.map_err(|error| {
                 let expected = ConfigError::new("client_secret", "a value that fits into a header");
-                unusable(&expected.with_source(error))
+                invalid_credential_error(&expected.with_source(error))
             })?;
             headers.insert(AUTHORIZATION, value);
         }
@@ -71,11 +71,11 @@ impl ClientAuth {
             ),
             AuthMethod::HeaderRaw => basic_credentials(&self.id, secret),
         };
-        pair.map(Some).map_err(|error| unusable(&error))
+        pair.map(Some).map_err(|error| invalid_credential_error(&error))
     }
 }
 
-/// What RFC 3986 2.3 calls unreserved stays as it is.
+/// All characters but the unreserved ones (RFC 3986 2.3), which stay unchanged.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn percent_encoded(text: &str) -> Zeroizing<String> {

@@ -4,18 +4,18 @@ use forge_core::{
     AuthenticationError, AuthenticationErrorKind, ConfigError, SecretSource, has_control_character,
 };
 
-/// Refuses the control characters that RFC 6749 forbids in the identifier and the secret of a client (A.1, A.2).
+/// Checks for the control characters that RFC 6749 forbids in the identifier and the secret of a client (A.1, A.2).
 pub(super) fn check_client_text(field: &'static str, text: &str) -> Result<(), ConfigError> {
     check(field, has_control_character(text))
 }
 
-/// Refuses the control characters that RFC 6749 forbids in the name and the password of a user (A.15, A.16): all
-/// but the tab.
+/// Checks for the control characters that RFC 6749 forbids in the name and the password of a user (A.15, A.16): all but
+/// the tab.
 pub(super) fn check_user_text(field: &'static str, text: &str) -> Result<(), ConfigError> {
     check(field, text.split('\t').any(has_control_character))
 }
 
-/// Checks a secret that the builder knows already, so that `build` fails and not the first call.
+/// Checks a secret that the builder already knows, so that `build` fails instead of the first call.
 pub(super) fn check_known(
     field: &'static str,
     secret: &SecretSource,
@@ -25,7 +25,7 @@ pub(super) fn check_known(
 }
 
 /// The error of a call that has read an invalid credential.
-pub(super) fn unusable(error: &ConfigError) -> AuthenticationError {
+pub(super) fn invalid_credential_error(error: &ConfigError) -> AuthenticationError {
     AuthenticationError::new("", AuthenticationErrorKind::Configuration).with_message(error.to_string())
 }
 

@@ -1,34 +1,35 @@
 use forge_core::{Secret, SecretSource};
 
-/// How a grant of RFC 6749 asks for a token. Sealed: for a flow of your own, implement
-/// [`TokenProvider`](forge_core::TokenProvider).
+/// A grant of RFC 6749: the parameters with which a client asks for a token.
+///
+/// The trait is sealed. For a flow of your own, implement [`TokenProvider`](forge_core::TokenProvider).
 pub trait Grant: sealed::Sealed + Send + Sync + 'static {
     /// The value of `grant_type`.
     fn grant_type(&self) -> &str;
 
-    /// What the token request carries besides.
+    /// The other parameters of the token request.
     fn form_fields<'a>(&'a self, secret: Option<&'a Secret>) -> Vec<(&'static str, &'a str)>;
 
-    /// The secret of the one for whom the token is, where the grant needs it.
+    /// The secret of the user, if the grant needs it.
     fn secret(&self) -> Option<&SecretSource>;
 
-    /// For whom the token is, where that is not the client itself. Part of the cache key.
+    /// The user for whom the token is. `None` if the token is for the client itself. The user is part of the cache key.
     fn subject(&self) -> Option<&str>;
 }
 
 /// The client credentials grant, RFC 6749 4.4.
 #[derive(Clone, Debug)]
-pub struct ClientCredentials {
+pub struct ClientCredentialsGrant {
     pub(super) grant_type: String,
 }
 
-impl ClientCredentials {
+impl ClientCredentialsGrant {
     pub(super) fn new() -> Self {
         Self { grant_type: "client_credentials".to_owned() }
     }
 }
 
-impl Grant for ClientCredentials {
+impl Grant for ClientCredentialsGrant {
     fn grant_type(&self) -> &str {
         &self.grant_type
     }
@@ -48,18 +49,18 @@ impl Grant for ClientCredentials {
 
 /// The password grant, RFC 6749 4.3.
 #[derive(Clone, Debug)]
-pub struct Password {
+pub struct PasswordGrant {
     username: String,
     password: SecretSource,
 }
 
-impl Password {
+impl PasswordGrant {
     pub(super) fn new(username: String, password: SecretSource) -> Self {
         Self { username, password }
     }
 }
 
-impl Grant for Password {
+impl Grant for PasswordGrant {
     fn grant_type(&self) -> &'static str {
         "password"
     }
@@ -81,6 +82,6 @@ impl Grant for Password {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::ClientCredentials {}
-    impl Sealed for super::Password {}
+    impl Sealed for super::ClientCredentialsGrant {}
+    impl Sealed for super::PasswordGrant {}
 }

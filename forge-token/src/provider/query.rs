@@ -5,7 +5,7 @@ use forge_core::{AuthenticationError, ConfigError, Secret, SecretSource, looks_l
 use super::credential_text::{check_client_text, check_known};
 use crate::TokenEndpoint;
 
-/// Secrets in the query, read before each call.
+/// The secrets in the query of the token URL. The provider reads them before each call.
 #[derive(Default)]
 pub(super) struct SecretQuery(Vec<(String, SecretSource)>);
 
@@ -23,7 +23,7 @@ impl SecretQuery {
     }
 }
 
-/// Refuses a secret that would get into the cache key with the URL, and what has no name or value.
+/// Checks that no secret gets into the cache key with the URL, and that each parameter has a name and each secret a value.
 pub(super) fn check(
     endpoint: &TokenEndpoint,
     public: &[(String, String)],
@@ -33,8 +33,8 @@ pub(super) fn check(
     if endpoint.url().query_pairs().any(|(name, _)| looks_like_credential_name(&name)) {
         return Err(ConfigError::new(
             "token_url",
-            "a query without a secret, but a parameter is named like one: pass it with `secret_query_param`, \
-             since the URL is part of the cache key",
+            "a query without secrets; one parameter is named like a secret, so pass it with `secret_query_param`, \
+             because the URL is part of the cache key",
         ));
     }
     for (name, _) in public {
@@ -43,8 +43,8 @@ pub(super) fn check(
         }
         if looks_like_credential_name(name) {
             let expected = format!(
-                "a name that does not look like a secret's: pass `{name}` with `secret_query_param`, \
-                 since a `query_param` is part of the cache key"
+                "a name that does not look like the name of a secret; pass `{name}` with `secret_query_param`, \
+                 because a `query_param` is part of the cache key"
             );
             return Err(ConfigError::new("query_param", expected));
         }

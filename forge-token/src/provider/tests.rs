@@ -11,17 +11,17 @@ use http::StatusCode;
 
 use crate::provider::OAuth2TokenProviderBuilder;
 use crate::{
-    AuthMethod, ClientCredentials, ClientCredentialsTokenProvider, PasswordGrantTokenProvider, TokenRequest,
-    TokenResponse, TokenTransport,
+    AuthMethod, ClientCredentialsGrant, ClientCredentialsTokenProvider, PasswordGrantTokenProvider,
+    TokenRequest, TokenResponse, TokenTransport,
 };
 
 const URL: &str = "https://auth.example.com/token";
 
-fn client() -> OAuth2TokenProviderBuilder<ClientCredentials> {
+fn client() -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
     ClientCredentialsTokenProvider::builder(URL, "a", "secret").service_name("crm")
 }
 
-fn key(builder: OAuth2TokenProviderBuilder<ClientCredentials>) -> String {
+fn key(builder: OAuth2TokenProviderBuilder<ClientCredentialsGrant>) -> String {
     builder.build().unwrap().cache_key()
 }
 
@@ -277,7 +277,7 @@ async fn inv34_a_short_public_parameter_of_the_token_url_hides_no_error() {
     let answer =
         r#"{"error":"invalid_request","error_description":"code 2 of 22 at acme: no long-value here"}"#;
     let server = Server::new(StatusCode::BAD_REQUEST, answer);
-    let message = async |client: OAuth2TokenProviderBuilder<ClientCredentials>| {
+    let message = async |client: OAuth2TokenProviderBuilder<ClientCredentialsGrant>| {
         let provider = client.transport(server.clone()).build().unwrap();
         provider.fetch_token().await.unwrap_err().to_string()
     };

@@ -4,13 +4,13 @@ use std::fmt;
 use forge_core::{ConfigError, is_loopback_host, looks_like_credential_name};
 use url::Url;
 
-/// The URL of a token endpoint, checked: secrets may be sent there.
+/// The URL of a token endpoint to which a client may send secrets.
 ///
-/// It is `https`, or `http` to this machine (then called without a proxy), or plain `http` that was
-/// expressly accepted. It has no fragment (RFC 6749 3.2) and no user-info.
+/// The URL is `https`, or `http` to this machine (which the client calls without a proxy), or plain `http` that the user
+/// has expressly accepted. It has no fragment (RFC 6749 3.2), no user name and no password.
 ///
 /// ```
-/// use forge_token::TokenEndpoint;
+/// use requestforge::oauth2::TokenEndpoint;
 ///
 /// assert!(TokenEndpoint::new("https://auth.example.com/token").is_ok());
 /// assert!(TokenEndpoint::new("http://127.0.0.1:8080/token").is_ok());
@@ -26,22 +26,24 @@ impl TokenEndpoint {
     ///
     /// # Errors
     ///
-    /// It is not absolute, not `https` nor loopback, or carries a fragment or user-info.
+    /// The URL is not absolute, is neither `https` nor loopback, or has a fragment, a user name or a password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let endpoint = Self::accepting_plain_http(url)?;
         if endpoint.url.scheme() == "https" || endpoint.is_loopback() {
             return Ok(endpoint);
         }
         Err(invalid(
-            "https, or http to localhost, 127.0.0.0/8 or [::1]; secrets would be sent in the clear (see `danger_accept_plain_http`)",
+            "https, or http to localhost, 127.0.0.0/8 or [::1]; plain http would send secrets in the clear (see \
+             `danger_accept_plain_http`)",
         ))
     }
 
-    /// As [`new`](Self::new), but plain `http` will do. Whoever listens on the way reads the secrets.
+    /// As [`new`](Self::new), but accepts plain `http` to any host. Attack: everybody who listens on the network reads the
+    /// secrets.
     ///
     /// # Errors
     ///
-    /// It is not an absolute `http` or `https` URL, or carries a fragment or user-info.
+    /// The URL is not an absolute `http` or `https` URL, or has a fragment, a user name or a password.
     pub fn accepting_plain_http(url: &str) -> Result<Self, ConfigError> {
         let url = Url::parse(url).map_err(|error| invalid("an absolute URL").with_source(error))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -62,8 +64,8 @@ impl TokenEndpoint {
         &self.url
     }
 
-    /// The same with more parameters in the query. Servers and proxies log queries: what is secret belongs
-    /// in a body, wherever the endpoint takes one.
+    /// The same endpoint with more parameters in the query. Servers and proxies log queries, so put a secret into the body
+    /// if the endpoint accepts that.
     #[must_use]
     pub fn with_query_pairs<N: AsRef<str>, V: AsRef<str>>(
         &self,
@@ -77,14 +79,14 @@ impl TokenEndpoint {
         Self { url }
     }
 
-    /// The values in the query that may be keys, so that no error may show them: each value under the name of a
-    /// secret, and each of at least 8 bytes. Shorter ones, such as `2` in `v=2`, are versions and tenants.
-    /// Masking these would hide most of a server's message.
+    /// The values in the query that may be secrets, and that no error may show: each value under the name of a secret, and
+    /// each value with at least 8 bytes. Shorter values, such as `2` in `v=2`, are versions and tenants. Masking these would
+    /// hide most of a server's message.
     #[doc(hidden)] // for our other crates
     pub fn possible_secrets(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.url.query_pairs().filter_map(|(name, value)| {
             let is_named_secret = looks_like_credential_name(&name);
-            // In `?AKIA…` the name is the value.
+            // In `?AKIA…` the secret is the name of a parameter without a value.
             let value = if value.is_empty() { name } else { value };
             (is_named_secret || value.len() >= MIN_SECRET_LEN).then_some(value)
         })
@@ -97,14 +99,14 @@ impl TokenEndpoint {
     }
 }
 
-/// The minimum length in bytes of a value that may be a key: an attacker could guess a shorter one.
+/// The minimum length in bytes of a value that may be a secret: an attacker could guess a shorter one.
 const MIN_SECRET_LEN: usize = 8;
 
 fn invalid(expected: &str) -> ConfigError {
     ConfigError::new("token_url", expected)
 }
 
-/// Without the query, which may hold a key.
+/// Leaves out the query, which may contain a secret.
 impl fmt::Debug for TokenEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut url = self.url.clone();

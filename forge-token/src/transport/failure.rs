@@ -1,13 +1,13 @@
-//! What `reqwest` tells of a failed call, as an error without anything that the peer said.
+//! Translates the errors of `reqwest` into errors that repeat nothing that the peer sent.
 
 use std::error::Error;
 use std::io;
 
-use forge_core::{AuthenticationError, AuthenticationErrorKind, ExchangeError};
+use forge_core::{AuthenticationError, AuthenticationErrorKind, NetworkError};
 
 const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
 
-/// The call failed before an answer's head was read.
+/// The error of a call that failed before the client had read the head of a response.
 pub(super) fn without_head(error: &reqwest::Error) -> AuthenticationError {
     if error.is_timeout() {
         return timed_out(error);
@@ -23,12 +23,12 @@ pub(super) fn without_head(error: &reqwest::Error) -> AuthenticationError {
             .with_message(message);
     }
     let unanswered = AuthenticationError::new("", AuthenticationErrorKind::Connect).with_no_answer();
-    // Only what the system says, of a reset for example, adds something.
+    // An error of the operating system, such as a reset, adds information. `reqwest`'s own error adds none.
     let has_cause = io_errors(error).next().is_some();
-    if has_cause { unanswered.with_source(ExchangeError::of(error)) } else { unanswered }
+    if has_cause { unanswered.with_source(NetworkError::of(error)) } else { unanswered }
 }
 
-/// The call failed while an answer's body was read.
+/// The error of a call that failed while the client read the body of a response.
 pub(super) fn within_body(error: &reqwest::Error) -> AuthenticationError {
     if error.is_timeout() {
         return timed_out(error);
@@ -46,7 +46,7 @@ pub(super) fn within_body(error: &reqwest::Error) -> AuthenticationError {
 }
 
 fn failure(kind: AuthenticationErrorKind, error: &reqwest::Error) -> AuthenticationError {
-    AuthenticationError::new("", kind).with_source(ExchangeError::of(error))
+    AuthenticationError::new("", kind).with_source(NetworkError::of(error))
 }
 
 fn timed_out(error: &reqwest::Error) -> AuthenticationError {
@@ -58,25 +58,25 @@ fn without_connection(error: &reqwest::Error) -> AuthenticationError {
     let is_https = error.url().is_some_and(|url| url.scheme() == "https");
     if is_https && !HAS_TLS {
         let unsent = AuthenticationError::new("", AuthenticationErrorKind::Connect).with_nothing_sent();
-        return unsent.with_source(ExchangeError::without_tls());
+        return unsent.with_source(NetworkError::without_tls());
     }
     let unsent = failure(AuthenticationErrorKind::Connect, error).with_nothing_sent();
-    // rustls reports what it cannot accept, a plain HTTP answer among it, as invalid data. The platform's
-    // library has an error of its own, where all else that keeps a connection from coming about is the system's.
+    // rustls reports a failed handshake as invalid data, also if the server responds in plain HTTP. The platform's library
+    // has its own error type, so a failure without an error of the operating system comes from that library.
     let is_tls = is_https
         && (io_errors(error).any(|error| error.kind() == io::ErrorKind::InvalidData)
             || io_errors(error).next().is_none());
     if is_tls { unsent.with_message("the TLS handshake failed") } else { unsent }
 }
 
-/// What is wrong with the head of an answer that could not be parsed; `None`: there was no head to parse.
+/// What is wrong with the head of a response that cannot be parsed. `None`: there was no head to parse.
 ///
-/// `reqwest` does not expose this difference, and we do not depend on `hyper`, whose error type does. So this
-/// compares `hyper`'s fixed texts. If a later `hyper` changes them, a response that cannot be parsed is
-/// reported as no response; the call is repeated either way.
+/// `reqwest` does not expose this difference, and this crate does not depend on `hyper`, whose error type does. So this
+/// function compares `hyper`'s fixed texts. If a later `hyper` changes them, a response that cannot be parsed is reported
+/// as a missing response. The provider repeats the call in both cases.
 fn broken_head(error: &reqwest::Error) -> Option<&'static str> {
     causes(error).find_map(|cause| match cause.to_string().as_str() {
-        // The same for a `Content-Length` beyond what numbers hold.
+        // `hyper` uses the same text for a `Content-Length` that overflows.
         "message head is too large" => Some("its headers or its `Content-Length` are too large"),
         "invalid HTTP version parsed"
         | "invalid HTTP version parsed (found HTTP2 preface)"
@@ -95,7 +95,7 @@ fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a i
 /// The error and its causes, the outermost first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        // What an `io::Error` wraps is not its source.
+        // The `source` of an `io::Error` skips the error that it wraps.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => error.source(),

@@ -11,46 +11,49 @@ use zeroize::Zeroizing;
 use super::clients::Clients;
 use super::{TokenConnection, TokenEndpoint, TokenRequest, TokenResponse, TokenTransport, failure};
 
-/// Calls token endpoints with `reqwest`: 10 s a call, 5 s for connecting, at most 1 MiB of answer,
-/// no redirect followed, nothing repeated. Clones share their connections. A request that asks for a [new
-/// connection](TokenConnection::New) gets one with the same settings. The transport pools connections per
-/// tokio runtime, for at most four runtimes at a time; a call from any other runtime opens a new connection.
+/// Calls token endpoints with `reqwest`.
+///
+/// A call takes at most 10 s, 5 s of them for connecting, and reads at most 1 MiB of the response. The transport follows no
+/// redirect and repeats no call. Clones share their connections. A request that asks for a [new
+/// connection](TokenConnection::New) gets one with the same settings. The transport pools connections for each tokio
+/// runtime, for at most four runtimes at a time. A call from any other runtime opens a new connection.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Pools>);
 
 struct Pools {
     configure: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
-    /// For this machine: without a proxy, whatever the settings and the environment say.
+    /// For endpoints on this machine: without a proxy, even if the settings or the environment name one.
     direct: Clients,
-    /// For all others.
+    /// For all other endpoints.
     remote: Clients,
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_ANSWER: usize = 1024 * 1024;
+/// The maximum length of a response in bytes, after decompression.
+const MAX_RESPONSE_LEN: usize = 1024 * 1024;
 
 impl HttpTransport {
-    /// The transport with default settings: one for the whole process.
+    /// The transport with default settings. The whole process shares one.
     #[must_use]
     pub fn shared() -> Self {
         static SHARED: LazyLock<HttpTransport> = LazyLock::new(|| HttpTransport::with(|builder| builder));
         SHARED.clone()
     }
 
-    /// A transport with connections of its own and settings of yours: a proxy, certificates, a
-    /// client identity, time-outs. Redirects, retries and referer stay off whatever you set, and
-    /// loopback is called without a proxy.
+    /// A transport with its own connections and your settings: a proxy, certificates, a client identity, time-outs. Your
+    /// settings cannot turn on redirects, retries or the `Referer` header, and calls to this machine never use a proxy.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use forge_token::{ClientCredentialsTokenProvider, HttpTransport};
+    /// use requestforge::ClientCredentialsTokenProvider;
+    /// use requestforge::oauth2::HttpTransport;
     ///
     /// let patient = HttpTransport::with(|http| http.timeout(Duration::from_secs(20)));
     /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
     ///     .transport(patient.clone())
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn with(configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
         Self(Arc::new(Pools {
@@ -60,8 +63,7 @@ impl HttpTransport {
         }))
     }
 
-    /// Makes ready for calls to this endpoint, so that settings which cannot be are told now and not
-    /// by the first call.
+    /// Builds the HTTP client for this endpoint, so that this call reports invalid settings, and not the first token call.
     ///
     /// # Errors
     ///
@@ -77,7 +79,7 @@ impl HttpTransport {
     fn build(&self, endpoint: &TokenEndpoint, connection: TokenConnection) -> Result<Client, ConfigError> {
         #[cfg(all(feature = "rustls-no-provider", not(any(feature = "rustls", feature = "native-tls"))))]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // reqwest would panic.
+            // Without this check `reqwest` would panic.
             return Err(ConfigError::new("http", "a crypto provider of rustls, installed by the program"));
         }
         let defaults = Client::builder()
@@ -127,7 +129,7 @@ impl TokenTransport for HttpTransport {
         }
         let mut response = call.send().await.map_err(|error| failure::without_head(&error))?;
         let body = match read_bounded(&mut response).await {
-            // The status and `Retry-After` have come, and say more than a body that breaks off.
+            // The status and `Retry-After` have arrived, and are more useful than the error of a body that breaks off.
             Err(_) if !response.status().is_success() => Bytes::new(),
             body => body?,
         };
@@ -139,17 +141,17 @@ impl TokenTransport for HttpTransport {
     }
 }
 
-/// Counts what arrives, after decompression: no length that a server states is believed.
+/// Reads the body, and counts its bytes after decompression. Attack: the length that a server states may be false.
 async fn read_bounded(response: &mut Response) -> Result<Bytes, AuthenticationError> {
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(|error| failure::within_body(&error))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
+        if body.len() + chunk.len() > MAX_RESPONSE_LEN {
             return Err(AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
-                .with_message("the answer is larger than 1 MiB"));
+                .with_message("the response is larger than 1 MiB"));
         }
         body.extend_from_slice(&chunk);
     }
-    // It grew by doubling; parsing needs the room.
+    // The buffer has grown by doubling, so up to half of it is unused. Parsing needs that memory.
     body.shrink_to_fit();
     Ok(Bytes::from_owner(body))
 }

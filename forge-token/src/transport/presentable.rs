@@ -1,6 +1,6 @@
 use forge_core::{is_printable, mask_secrets};
 
-/// A server's words, made fit for an error: short, printable, and without our secrets.
+/// A server's text in a form that an error may show: short, printable, and without secrets.
 pub(super) fn presentable(text: &str, longest: usize, secrets: &[&str]) -> String {
     let masked = mask_secrets(text, longest, secrets);
     masked.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()

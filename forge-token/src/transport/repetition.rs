@@ -13,14 +13,13 @@ use super::TokenConnection;
 pub struct TokenAttempt {
     /// The connection to use.
     pub connection: TokenConnection,
-    /// How long the attempt may take; `None`: as long as the transport allows any call.
+    /// How long the attempt may take. `None`: the transport's own limit applies.
     pub timeout: Option<Duration>,
 }
 
 impl TokenAttempt {
-    /// The only attempt of a call that must not be sent twice, such as one with a refresh token. It uses a
-    /// new connection: if the server closed an idle one during the call, nobody would know whether the call
-    /// arrived.
+    /// The only attempt of a call that must not be sent twice, such as one with a refresh token. It uses a new connection:
+    /// if the server closed an idle one during the call, the client could not know whether the call arrived.
     #[must_use]
     pub fn only() -> Self {
         Self { connection: TokenConnection::New, timeout: None }
@@ -32,22 +31,25 @@ impl TokenAttempt {
 /// sends it with a [`TokenTransport`](super::TokenTransport) and reads the response, so that each attempt
 /// reads secrets and makes proofs afresh.
 ///
-/// | the first attempt | what follows |
+/// | the first attempt | the second attempt |
 /// | --- | --- |
-/// | ended [without an answer](AuthenticationError::is_unanswered) | a second one at once, on a new connection: the server may have closed an idle one |
-/// | failed [transiently](AuthenticationError::is_transient) within 0.5 s: status 408, 500 and above, no connection, an answer that breaks off | a second one after 50 to 150 ms, on a new connection |
-/// | failed with a `Retry-After`, `slow_down` or another status below 500, by a time-out, permanently, or after more than 0.5 s | no second attempt |
+/// | ended [without a response](AuthenticationError::is_unanswered) | at once, on a new connection: the server may have closed an idle one |
+/// | failed [transiently](AuthenticationError::is_transient) within 0.5 s: status 408, 500 and above, no connection, a response that breaks off | after 50 to 150 ms, on a new connection |
+/// | failed with a `Retry-After`, `slow_down` or another status below 500, by a time-out, permanently, or after more than 0.5 s | none |
 ///
-/// `limit` is the time for the whole call; `None` leaves each attempt to the transport's own time-out. The
-/// second attempt gets the time that the first one left. If less than 100 ms are left, or less than the first
-/// attempt took, the function makes a second attempt only if the first one ended without an answer. Outside
-/// of a tokio runtime the function cannot pause, so it makes no second attempt that needs a pause.
+/// `limit` is the time for the whole call. `None` leaves each attempt to the transport's own time-out. The second attempt
+/// gets the time that the first one left. If less than 100 ms are left, or less than the first attempt took, the function
+/// makes a second attempt only if the first one ended without a response. Outside of a tokio runtime the function cannot
+/// pause, so it makes no second attempt that needs a pause.
 ///
 /// # Errors
 ///
-/// The error of the last attempt. If the second attempt times out, the error of the first one, which says
-/// more.
-pub async fn call_repeatably<T, F, Fut>(limit: Option<Duration>, attempt: F) -> Result<T, AuthenticationError>
+/// The error of the last attempt. If the second attempt times out, the error of the first one, which says more about the
+/// cause.
+pub async fn call_with_one_retry<T, F, Fut>(
+    limit: Option<Duration>,
+    attempt: F,
+) -> Result<T, AuthenticationError>
 where
     F: Fn(TokenAttempt) -> Fut,
     Fut: Future<Output = Result<T, AuthenticationError>>,
@@ -58,7 +60,7 @@ where
         Err(error) => error,
     };
     let Some(pause) = pause_after(&first, begun.elapsed()) else { return Err(first) };
-    // Outside of a runtime there is nothing to wait with; a transport of the user's may need none.
+    // Outside of a tokio runtime there is no timer. A user's transport may work without a runtime.
     let has_timer = Handle::try_current().is_ok();
     if !has_timer && !pause.is_zero() {
         return Err(first);
@@ -68,7 +70,7 @@ where
         Some(left) => left,
         None => None,
     };
-    tracing::debug!(error = %first, ?pause, "repeating a token call");
+    tracing::debug!(error = %first, ?pause, "a token call failed; sending it once more");
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
@@ -84,14 +86,17 @@ where
     }
 }
 
-/// A failure that took longer than this is not worth an immediate retry.
+/// A failure that took longer than this comes from an overloaded server, which a second call at once would load more.
 const MAX_FAST_FAILURE: Duration = Duration::from_millis(500);
+/// The pause before the second attempt lets a restarting server or a gateway switch to another instance. It is short, since
+/// a caller waits.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
-/// At random, on top of that.
-const MAX_MORE_PAUSE: Duration = Duration::from_millis(100);
+/// The maximum of the random part, which is added to `MIN_PAUSE`.
+const MAX_EXTRA_PAUSE: Duration = Duration::from_millis(100);
+/// With less time than this a call with a TLS handshake hardly succeeds.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
 
-/// How long to wait before a second attempt; `None`: there is none.
+/// The pause before a second attempt. `None`: there is no second attempt.
 fn pause_after(error: &AuthenticationError, elapsed: Duration) -> Option<Duration> {
     if error.is_unanswered() {
         return Some(Duration::ZERO);
@@ -101,23 +106,22 @@ fn pause_after(error: &AuthenticationError, elapsed: Duration) -> Option<Duratio
         || error.status().is_some_and(|status| !is_momentary_status(status))
         || matches!(error.oauth_error_code(), Some(OAuthErrorCode::Other(code)) if code == "slow_down");
     let is_fast = error.is_transient() && !error.is_timeout() && elapsed <= MAX_FAST_FAILURE;
-    // Many processes may have failed at the same moment: the random part keeps them from retrying at the same
-    // moment.
-    (is_fast && !asks_for_patience).then(|| MIN_PAUSE + MAX_MORE_PAUSE.mul_f64(random_fraction()))
+    // Many processes may have failed at the same moment. The random part keeps them from retrying at the same moment.
+    (is_fast && !asks_for_patience).then(|| MIN_PAUSE + MAX_EXTRA_PAUSE.mul_f64(random_fraction()))
 }
 
-/// Whether the server itself may answer differently in a moment. A 4xx is its verdict, or asks for patience, as
-/// a 429 does, whatever the code in the body.
+/// Whether the server may respond differently a moment later. A 4xx is its final verdict, or asks to wait, as a 429 does,
+/// whatever the code in the body.
 fn is_momentary_status(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
-/// The time for a second attempt; `None`: too little. A tenth stays unused, so that the caller's own deadline
-/// does not come first and turn the first error into a time-out.
+/// The time for a second attempt. `None`: too little is left. A tenth stays unused: otherwise the caller's own deadline
+/// could come first, and would replace the first error by a time-out.
 fn time_left(limit: Duration, elapsed: Duration, pause: Duration) -> Option<Duration> {
     let left = limit.saturating_sub(elapsed).saturating_sub(pause);
     let left = left / 10 * 9;
-    // A closed connection is no sign of a slow server: then any time will do.
+    // A closed connection is no sign of a slow server, so any time is enough.
     let enough = if pause.is_zero() { Duration::from_millis(1) } else { MIN_TIME_LEFT.max(elapsed) };
     (left >= enough).then_some(left)
 }
@@ -187,7 +191,7 @@ mod tests {
                 Err::<(), _>(status(StatusCode::BAD_GATEWAY))
             }
         };
-        let error = call_repeatably(Some(Duration::from_secs(1)), attempt).await.unwrap_err();
+        let error = call_with_one_retry(Some(Duration::from_secs(1)), attempt).await.unwrap_err();
         assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY));
         let attempts = attempts.into_inner().unwrap();
         assert_eq!(attempts.len(), 2);
@@ -210,7 +214,7 @@ mod tests {
                 }
             };
             let limit = Duration::from_millis(limit);
-            let call = tokio::time::timeout(limit, call_repeatably(Some(limit), attempt));
+            let call = tokio::time::timeout(limit, call_with_one_retry(Some(limit), attempt));
             let error = call.await.expect("it ends in time").unwrap_err();
             assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY), "{limit:?}");
         }
@@ -222,7 +226,7 @@ mod tests {
         use std::task::{Context, Poll, Waker};
 
         let calls = std::cell::Cell::new(0);
-        let call = call_repeatably(None, |_| {
+        let call = call_with_one_retry(None, |_| {
             calls.set(calls.get() + 1);
             ready(Err::<(), _>(status(StatusCode::BAD_GATEWAY)))
         });
@@ -236,7 +240,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn inv24_also_a_short_call_is_made_once_more_after_a_closed_connection() {
         let calls = std::cell::Cell::new(0);
-        let called = call_repeatably(Some(Duration::from_millis(100)), |_| {
+        let called = call_with_one_retry(Some(Duration::from_millis(100)), |_| {
             calls.set(calls.get() + 1);
             let is_first = calls.get() == 1;
             ready(if is_first { Err(error(Kind::Connect).with_no_answer()) } else { Ok(()) })

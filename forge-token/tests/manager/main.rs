@@ -17,8 +17,8 @@ use forge_core::{
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
-use provider::Scripted;
-use storages::{Overtaken, Plain};
+use provider::ScriptedProvider;
+use storages::{OvertakenStorage, PlainStorage};
 
 async fn numbered(call: usize) -> Result<TokenData, AuthenticationError> {
     Ok(TokenData::new(format!("t{call}")))
@@ -27,7 +27,7 @@ async fn numbered(call: usize) -> Result<TokenData, AuthenticationError> {
 #[tokio::test]
 async fn a_token_is_fetched_once_and_fetched_again_when_it_expires() {
     let clock = Arc::new(ManualClock::new());
-    let provider = Scripted::new({
+    let provider = ScriptedProvider::new({
         let clock = Arc::clone(&clock);
         move |call| {
             let now = clock.now().wall();
@@ -56,7 +56,7 @@ async fn inv10_the_earlier_verdict_of_the_two_clocks_wins() {
     let fresh = || {
         let clock = Arc::new(ManualClock::new());
         let expires_at = clock.now().wall() + Duration::from_secs(3600);
-        let provider = Scripted::new(move |call| async move {
+        let provider = ScriptedProvider::new(move |call| async move {
             Ok(TokenData::new(format!("t{call}")).with_expires_at(expires_at))
         });
         (TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager"), clock)
@@ -79,7 +79,7 @@ async fn inv10_the_earlier_verdict_of_the_two_clocks_wins() {
 
 #[tokio::test(start_paused = true)]
 async fn inv02_the_first_caller_is_dropped_and_the_others_are_served_by_its_fetch() {
-    let provider = Scripted::new(|call| async move {
+    let provider = ScriptedProvider::new(|call| async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         numbered(call).await
     });
@@ -92,7 +92,7 @@ async fn inv02_the_first_caller_is_dropped_and_the_others_are_served_by_its_fetc
 
 #[tokio::test(start_paused = true)]
 async fn inv03_a_provider_that_hangs_is_an_error_in_time_and_the_next_caller_starts_afresh() {
-    let provider = Scripted::new(|call| async move {
+    let provider = ScriptedProvider::new(|call| async move {
         if call == 1 {
             std::future::pending::<()>().await;
         }
@@ -111,7 +111,7 @@ async fn inv03_a_provider_that_hangs_is_an_error_in_time_and_the_next_caller_sta
 
 #[tokio::test]
 async fn inv03_a_panic_is_an_error_and_the_next_caller_starts_afresh() {
-    let provider = Scripted::new(|call| async move {
+    let provider = ScriptedProvider::new(|call| async move {
         assert!(call > 1, "canary: the first call panics on purpose");
         numbered(call).await
     });
@@ -124,7 +124,7 @@ async fn inv03_a_panic_is_an_error_and_the_next_caller_starts_afresh() {
 
 /// A provider whose first call never ends, for runtimes that come and go.
 static SHARED: LazyLock<TokenManager> = LazyLock::new(|| {
-    TokenManager::new(Scripted::new(|call| async move {
+    TokenManager::new(ScriptedProvider::new(|call| async move {
         if call == 1 {
             std::future::pending::<()>().await;
         }
@@ -155,7 +155,7 @@ fn inv03_a_static_manager_outlives_the_runtime_that_carried_its_flight() {
 
 #[test]
 fn inv03_a_flight_whose_runtime_is_not_driven_is_given_up() {
-    let provider = Scripted::new(|call| async move {
+    let provider = ScriptedProvider::new(|call| async move {
         if call == 1 {
             std::future::pending::<()>().await;
         }
@@ -177,7 +177,7 @@ fn inv03_a_flight_whose_runtime_is_not_driven_is_given_up() {
 
 #[test]
 fn without_a_runtime_there_is_a_clear_error() {
-    let manager = TokenManager::new(Scripted::new(numbered));
+    let manager = TokenManager::new(ScriptedProvider::new(numbered));
     let mut call = std::pin::pin!(manager.get_token());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     // No runtime to time out with either: the deadline is only reached when the flight has begun.
@@ -190,7 +190,7 @@ fn without_a_runtime_there_is_a_clear_error() {
 #[tokio::test]
 async fn an_expired_token_with_a_refresh_token_is_refreshed() {
     let clock = Arc::new(ManualClock::new());
-    let provider = Scripted::new({
+    let provider = ScriptedProvider::new({
         let clock = Arc::clone(&clock);
         move |_| {
             let expires_at = clock.now().wall() + Duration::from_secs(3600);
@@ -213,7 +213,7 @@ async fn an_expired_token_with_a_refresh_token_is_refreshed() {
 async fn inv08_a_failed_refresh_of_a_rejected_token_falls_back_to_the_full_grant() {
     let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
     for kind in [refused, AuthenticationErrorKind::Connect] {
-        let provider = Scripted::failing_to_refresh(kind, |call| async move {
+        let provider = ScriptedProvider::failing_to_refresh(kind, |call| async move {
             Ok(TokenData::new(format!("t{call}")).with_refresh_token("r"))
         });
         let manager = TokenManager::new(Arc::clone(&provider));
@@ -227,7 +227,7 @@ async fn inv08_a_failed_refresh_of_a_rejected_token_falls_back_to_the_full_grant
 #[tokio::test]
 async fn inv11_a_renewal_that_brings_the_rejected_token_again_is_not_replayed_and_backs_off() {
     let clock = Arc::new(ManualClock::new());
-    let provider = Scripted::new(|_| async { Ok(TokenData::new("the same")) });
+    let provider = ScriptedProvider::new(|_| async { Ok(TokenData::new("the same")) });
     let manager = TokenManager::builder(Arc::clone(&provider))
         .clock(Arc::clone(&clock) as _)
         .build()
@@ -245,7 +245,7 @@ async fn inv11_a_renewal_that_brings_the_rejected_token_again_is_not_replayed_an
 
 #[tokio::test]
 async fn inv15_a_rejected_token_is_not_handed_out_again_when_its_renewal_fails() {
-    let provider = Scripted::new(|call| async move {
+    let provider = ScriptedProvider::new(|call| async move {
         if call > 1 {
             return Err(AuthenticationError::new("", AuthenticationErrorKind::Connect));
         }
@@ -263,7 +263,7 @@ async fn inv15_a_rejected_token_is_not_handed_out_again_when_its_renewal_fails()
 async fn inv11_a_rejected_token_leaves_the_storage_unless_it_can_be_refreshed_and_is_not_adopted_from_it() {
     for refreshable in [false, true] {
         let provider =
-            Scripted::failing_to_refresh(AuthenticationErrorKind::Connect, move |call| async move {
+            ScriptedProvider::failing_to_refresh(AuthenticationErrorKind::Connect, move |call| async move {
                 if call > 1 {
                     return Err(AuthenticationError::new("", AuthenticationErrorKind::Connect));
                 }
@@ -298,7 +298,7 @@ async fn inv14_a_token_call_is_timed_by_default() {
 #[tokio::test]
 async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
     let inner = InMemoryTokenStorage::new();
-    let provider = Scripted::new({
+    let provider = ScriptedProvider::new({
         let inner = inner.clone();
         move |call| {
             let inner = inner.clone();
@@ -312,7 +312,7 @@ async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
         }
     });
     let manager = TokenManager::builder(provider)
-        .storage(Overtaken(inner.clone()))
+        .storage(OvertakenStorage(inner.clone()))
         .cache_key("key")
         .build()
         .expect("a manager");
@@ -325,7 +325,7 @@ async fn inv11_a_rejected_token_is_compared_before_it_is_deleted() {
 #[tokio::test]
 async fn inv11_two_managers_over_one_storage_agree_at_once() {
     let storage = InMemoryTokenStorage::new();
-    let provider = Scripted::new(numbered);
+    let provider = ScriptedProvider::new(numbered);
     let manager =
         || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build().expect("a manager");
     let (one, two) = (manager(), manager());
@@ -341,13 +341,13 @@ async fn inv11_two_managers_over_one_storage_agree_at_once() {
 
 #[tokio::test]
 async fn a_plain_storage_conforms() {
-    forge_core::storage_conformance::check(Plain::default(), "").await;
+    forge_core::storage_conformance::check(PlainStorage::default(), "").await;
 }
 
 #[tokio::test]
 async fn inv19_a_storage_without_announcements_is_asked_each_time() {
-    let storage = Arc::new(Plain::default());
-    let provider = Scripted::new(numbered);
+    let storage = Arc::new(PlainStorage::default());
+    let provider = ScriptedProvider::new(numbered);
     let manager = TokenManager::builder(Arc::clone(&provider))
         .storage(Arc::clone(&storage))
         .build()
@@ -376,10 +376,10 @@ const NO_TOKENS: [&str; 4] = ["", " ", "caf\u{e9}", "a\nb"];
 #[tokio::test]
 async fn inv20_what_is_no_token_is_a_miss_in_a_storage_and_is_replaced() {
     for text in NO_TOKENS {
-        let (announced, plain) = (InMemoryTokenStorage::new(), Arc::new(Plain::default()));
+        let (announced, plain) = (InMemoryTokenStorage::new(), Arc::new(PlainStorage::default()));
         let storages: [Arc<dyn TokenStorage>; 2] = [Arc::new(announced), plain];
         for storage in storages {
-            let provider = Scripted::new(numbered);
+            let provider = ScriptedProvider::new(numbered);
             let manager = TokenManager::builder(Arc::clone(&provider)).storage(Arc::clone(&storage));
             let manager = manager.build().expect("a manager");
             let unusable = TokenData::new(text).with_refresh_token("r");
@@ -398,7 +398,7 @@ async fn inv20_what_is_no_token_is_a_miss_in_a_storage_and_is_replaced() {
 async fn inv15_what_a_provider_brings_and_is_no_token_is_an_error_and_is_not_stored() {
     for text in NO_TOKENS {
         let storage = InMemoryTokenStorage::new();
-        let provider = Scripted::new(move |_| async move { Ok(TokenData::new(text)) });
+        let provider = ScriptedProvider::new(move |_| async move { Ok(TokenData::new(text)) });
         let manager = TokenManager::builder(provider).storage(storage.clone()).build().expect("a manager");
         let error = manager.get_token().await.expect_err("no token");
         assert_eq!(*error.kind(), AuthenticationErrorKind::InvalidResponse, "{text:?}");
@@ -410,13 +410,13 @@ async fn inv15_what_a_provider_brings_and_is_no_token_is_an_error_and_is_not_sto
 #[tokio::test]
 async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
     let cases = [
-        Plain { broken: true, ..Plain::default() },
-        Plain { unwritable: true, ..Plain::default() },
-        Plain { unreadable: true, ..Plain::default() },
+        PlainStorage { broken: true, ..PlainStorage::default() },
+        PlainStorage { unwritable: true, ..PlainStorage::default() },
+        PlainStorage { unreadable: true, ..PlainStorage::default() },
     ];
     for storage in cases {
         let shown = format!("{storage:?}");
-        let provider = Scripted::new(numbered);
+        let provider = ScriptedProvider::new(numbered);
         let manager =
             TokenManager::builder(Arc::clone(&provider)).storage(storage).build().expect("a manager");
         for _ in 0..10 {
@@ -429,8 +429,9 @@ async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
         }
         assert_eq!(provider.calls(), 2, "{shown}");
     }
-    let storage = Plain { broken: true, ..Plain::default() };
-    let manager = TokenManager::builder(Scripted::new(numbered)).storage(storage).build().expect("a manager");
+    let storage = PlainStorage { broken: true, ..PlainStorage::default() };
+    let manager =
+        TokenManager::builder(ScriptedProvider::new(numbered)).storage(storage).build().expect("a manager");
     manager.get_token().await.expect("a token");
     let error = manager.invalidate_token().await.expect_err("the storage was not told");
     assert_eq!(*error.kind(), AuthenticationErrorKind::Storage);
@@ -441,7 +442,7 @@ async fn inv18_a_broken_storage_costs_no_token_and_no_token_call_per_caller() {
 #[tokio::test]
 async fn inv09_what_is_stored_can_be_refreshed_by_another_manager() {
     let storage = InMemoryTokenStorage::new();
-    let provider = Scripted::new(numbered);
+    let provider = ScriptedProvider::new(numbered);
     let manager = TokenManager::builder(Arc::clone(&provider))
         .storage(storage.clone())
         .cache_key("shared")
@@ -457,7 +458,7 @@ async fn inv09_what_is_stored_can_be_refreshed_by_another_manager() {
 
 #[test]
 fn without_a_runtime_what_needs_one_is_an_error_and_nothing_panics() {
-    let provider = Scripted::new(|call| async move { Ok(TokenData::new(format!("t{call}"))) });
+    let provider = ScriptedProvider::new(|call| async move { Ok(TokenData::new(format!("t{call}"))) });
     let storage = InMemoryTokenStorage::new();
     let manager = TokenManager::builder(provider).storage(storage).build().expect("a manager");
     let token = runtime().block_on(manager.get_token()).expect("a token");

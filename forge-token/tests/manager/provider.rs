@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use forge_core::{AuthenticationError, AuthenticationErrorKind, TokenData, TokenProvider, async_trait};
 
 /// A provider whose answers each test writes. It counts its calls.
-pub(crate) struct Scripted<F> {
+pub(crate) struct ScriptedProvider<F> {
     pub(crate) calls: AtomicUsize,
     pub(crate) refreshes: AtomicUsize,
     pub(crate) fetch: F,
     pub(crate) refresh: Option<AuthenticationErrorKind>,
 }
 
-impl<F, Fut> Scripted<F>
+impl<F, Fut> ScriptedProvider<F>
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send + 'static,
@@ -32,7 +32,7 @@ where
     }
 }
 
-impl<F> Scripted<F> {
+impl<F> ScriptedProvider<F> {
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -43,7 +43,7 @@ impl<F> Scripted<F> {
 }
 
 #[async_trait]
-impl<F, Fut> TokenProvider for Scripted<F>
+impl<F, Fut> TokenProvider for ScriptedProvider<F>
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<TokenData, AuthenticationError>> + Send + 'static,

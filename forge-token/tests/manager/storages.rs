@@ -9,10 +9,10 @@ use forge_storage_memory::InMemoryTokenStorage;
 
 /// A storage in which another user stores a token right after each read.
 #[derive(Debug)]
-pub(crate) struct Overtaken(pub(crate) InMemoryTokenStorage);
+pub(crate) struct OvertakenStorage(pub(crate) InMemoryTokenStorage);
 
 #[async_trait]
-impl TokenStorage for Overtaken {
+impl TokenStorage for OvertakenStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         let read = self.0.get(key).await;
         self.0.set(key, &TokenData::new("somebody else's")).await?;
@@ -42,7 +42,7 @@ impl TokenStorage for Overtaken {
 
 /// The documents' storage: four methods and no capability.
 #[derive(Debug, Default)]
-pub(crate) struct Plain {
+pub(crate) struct PlainStorage {
     pub(crate) tokens: Mutex<HashMap<String, TokenData>>,
     pub(crate) asked: AtomicUsize,
     pub(crate) broken: bool,
@@ -50,14 +50,14 @@ pub(crate) struct Plain {
     pub(crate) unreadable: bool,
 }
 
-impl Plain {
+impl PlainStorage {
     pub(crate) fn check(&self, is_defect: bool) -> Result<(), StorageError> {
         if self.broken || is_defect { Err(StorageError::new("out of order")) } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl TokenStorage for Plain {
+impl TokenStorage for PlainStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         self.check(self.unreadable)?;
         self.asked.fetch_add(1, Ordering::SeqCst);

@@ -152,10 +152,10 @@ async fn inv08_tokens_that_have_expired_on_arrival_are_no_loop_of_calls() {
 }
 
 /// Says the same token again and again, as caches in front of a token endpoint do.
-struct SameAgain(Mutex<usize>, TokenData);
+struct SameTokenProvider(Mutex<usize>, TokenData);
 
 #[async_trait]
-impl TokenProvider for SameAgain {
+impl TokenProvider for SameTokenProvider {
     fn service_name(&self) -> &'static str {
         "the same again"
     }
@@ -175,7 +175,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
         TokenData::new("t").with_expires_at(now + Duration::from_secs(3600)),
     ] {
         let clock = Arc::new(ManualClock::new());
-        let provider = Arc::new(SameAgain(Mutex::new(0), token));
+        let provider = Arc::new(SameTokenProvider(Mutex::new(0), token));
         let manager = TokenManager::builder(Arc::clone(&provider))
             .clock(Arc::clone(&clock) as _)
             .build()
@@ -193,7 +193,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
 
 #[tokio::test]
 async fn inv08_a_token_that_no_header_can_carry_is_no_loop_of_calls() {
-    let provider = Arc::new(SameAgain(Mutex::new(0), TokenData::new("a\r\nb")));
+    let provider = Arc::new(SameTokenProvider(Mutex::new(0), TokenData::new("a\r\nb")));
     let clock = Arc::new(ManualClock::new());
     let manager = TokenManager::builder(Arc::clone(&provider)).clock(clock).build().expect("a manager");
     for _ in 0..1_000 {

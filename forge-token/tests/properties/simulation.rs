@@ -18,15 +18,15 @@ use crate::events::{Event, HOUR, Health, MINUTE, SECOND};
 
 /// What is known of a token by true time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Issued {
+pub(crate) struct IssuedToken {
     pub(crate) lifetime: Option<i64>,
-    pub(crate) sent: Reading,
-    pub(crate) landed: Reading,
+    pub(crate) sent: ClockDrift,
+    pub(crate) answered: ClockDrift,
 }
 
 /// True time, and how far the clocks have gone away from it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct ClockDrift {
     pub(crate) truth: i64,
     /// Sum of all suspends so far: how far the monotonic clock is behind.
     pub(crate) asleep: i64,
@@ -37,19 +37,19 @@ pub(crate) struct Reading {
 }
 
 pub(crate) struct Outside {
-    pub(crate) now: Reading,
+    pub(crate) now: ClockDrift,
     pub(crate) lifetime: Option<i64>,
     pub(crate) say_when: bool,
     pub(crate) refreshable: bool,
     pub(crate) health: Health,
     pub(crate) call: (i64, i64, i64),
     pub(crate) refresh_token: Option<String>,
-    pub(crate) issued: HashMap<String, Issued>,
+    pub(crate) issued: HashMap<String, IssuedToken>,
     pub(crate) last: Option<Outcome>,
     pub(crate) failures_in_a_row: u32,
     pub(crate) calls: usize,
     /// The token that was issued last.
-    pub(crate) at_hand: Option<Issued>,
+    pub(crate) at_hand: Option<IssuedToken>,
     /// A refresh token that was sent, and of which nobody knows whether the server has replaced it.
     pub(crate) in_doubt: Option<String>,
     /// A refresh token with which an attempt has ended because of `Retry-After`.
@@ -58,7 +58,7 @@ pub(crate) struct Outside {
 
 /// How long the token at hand can be handed out.
 #[derive(Clone, Copy)]
-pub(crate) enum Lasts {
+pub(crate) enum TokenLifetime {
     /// There is none.
     Not,
     /// So many milliseconds.
@@ -70,10 +70,10 @@ pub(crate) enum Lasts {
 /// How the last call ended.
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome {
-    Token(Issued),
+    Token(IssuedToken),
     /// With how long the manager has to stand back at least, in monotonic time; `None`: the same
     /// attempt may go on.
-    Failure(Reading, Option<i64>),
+    Failure(ClockDrift, Option<i64>),
 }
 
 pub(crate) struct World {
@@ -88,7 +88,7 @@ impl World {
         Arc::new(Self {
             clock: Arc::new(ManualClock::new()),
             outside: Mutex::new(Outside {
-                now: Reading::default(),
+                now: ClockDrift::default(),
                 lifetime: Some(HOUR),
                 say_when: true,
                 refreshable: false,
@@ -118,7 +118,7 @@ impl World {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn now(&self) -> Reading {
+    pub(crate) fn now(&self) -> ClockDrift {
         self.outside().now
     }
 
@@ -171,7 +171,7 @@ impl World {
         let asleep = outside.now.asleep - issued.sent.asleep;
         let set_back = (issued.sent.stepped - outside.now.stepped).max(0);
         // A call that takes time may be counted from its end by the monotonic clock.
-        let call = issued.landed.truth - issued.sent.truth;
+        let call = issued.answered.truth - issued.sent.truth;
         let skew = asleep.min(set_back) + call;
         prop_assert!(
             overdue < skew.max(1),
@@ -195,7 +195,7 @@ impl World {
     /// No call comes before its time: neither a renewal nor a repetition.
     pub(crate) fn check_call(&self) {
         let outside = self.outside();
-        let monotonic = |reading: Reading| reading.truth - reading.asleep;
+        let monotonic = |reading: ClockDrift| reading.truth - reading.asleep;
         let (since, at_least) = match outside.last {
             Some(Outcome::Failure(at, Some(stand_back))) => (monotonic(at), stand_back),
             Some(Outcome::Token(issued)) if issued.sent.jolts == outside.now.jolts => {
@@ -248,7 +248,7 @@ impl Server {
 
         let mut outside = world.outside();
         outside.calls += 1;
-        let landed = outside.now;
+        let answered = outside.now;
         if outside.health == Health::Well && refresh_token.is_some() && outside.refresh_token.is_none() {
             // Dead. The same attempt goes on with the full grant.
             outside.last = Some(Outcome::Failure(sent, None));
@@ -259,7 +259,7 @@ impl Server {
             world.break_with("inv25: a refresh token in doubt is sent again".to_owned());
         }
         if outside.health != Health::Well {
-            return Err(outside.fail(landed, refresh_token));
+            return Err(outside.fail(answered, refresh_token));
         }
         if refresh_token.is_some_and(|given| outside.refresh_token.as_deref() != Some(given)) {
             world.break_with("not the last refresh token".to_owned());
@@ -273,7 +273,7 @@ impl Server {
             sent.jolts = u32::MAX;
         }
         let name = format!("t{}", outside.calls);
-        let issued = Issued { lifetime: outside.lifetime, sent, landed };
+        let issued = IssuedToken { lifetime: outside.lifetime, sent, answered };
         outside.issued.insert(name.clone(), issued);
         outside.last = Some(Outcome::Token(issued));
         outside.at_hand = Some(issued);
@@ -294,7 +294,7 @@ impl Server {
 }
 
 impl Outside {
-    pub(crate) fn fail(&mut self, now: Reading, refresh_token: Option<&str>) -> AuthenticationError {
+    pub(crate) fn fail(&mut self, now: ClockDrift, refresh_token: Option<&str>) -> AuthenticationError {
         let is_permanent = self.health == Health::Permanent;
         let lasts = self.lasts(now);
         let error = match self.health {
@@ -310,18 +310,18 @@ impl Outside {
         };
         let stand_back = if let Health::RetryAfter(seconds) = self.health {
             let heeded = match lasts {
-                Lasts::Millis(millis) => millis.clamp(5 * MINUTE, HOUR),
-                Lasts::Not | Lasts::Unknown => 5 * MINUTE,
+                TokenLifetime::Millis(millis) => millis.clamp(5 * MINUTE, HOUR),
+                TokenLifetime::Not | TokenLifetime::Unknown => 5 * MINUTE,
             };
             (seconds * SECOND).min(heeded)
         } else {
             let first = if is_permanent { 10 * SECOND } else { SECOND / 4 };
             let backed_off = (first << self.failures_in_a_row.min(8)).min(MINUTE) / 2;
             match lasts {
-                Lasts::Not => backed_off,
+                TokenLifetime::Not => backed_off,
                 // A back-off ends with the token at hand.
-                Lasts::Millis(millis) => backed_off.min(millis),
-                Lasts::Unknown => 0,
+                TokenLifetime::Millis(millis) => backed_off.min(millis),
+                TokenLifetime::Unknown => 0,
             }
         };
         if let Some(refresh_token) = refresh_token
@@ -337,7 +337,7 @@ impl Outside {
 
     /// What follows a refresh that has failed: the same attempt goes on, unless there is a valid token, or the
     /// server has asked for patience for the first time.
-    pub(crate) fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: Lasts) -> bool {
+    pub(crate) fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: TokenLifetime) -> bool {
         if self.health == Health::Permanent {
             return true;
         }
@@ -345,9 +345,9 @@ impl Outside {
         let asks_for_patience = matches!(self.health, Health::RetryAfter(_));
         let was_patient = self.was_patient_with.as_deref() == Some(refresh_token);
         match lasts {
-            Lasts::Millis(_) => return false,
-            Lasts::Unknown => return true,
-            Lasts::Not => {}
+            TokenLifetime::Millis(_) => return false,
+            TokenLifetime::Unknown => return true,
+            TokenLifetime::Not => {}
         }
         if asks_for_patience {
             self.was_patient_with = Some(refresh_token.to_owned());
@@ -355,20 +355,20 @@ impl Outside {
         !asks_for_patience || was_patient
     }
 
-    pub(crate) fn lasts(&self, now: Reading) -> Lasts {
-        let Some(issued) = self.at_hand else { return Lasts::Not };
-        let Some(lifetime) = issued.lifetime else { return Lasts::Millis(i64::MAX) };
+    pub(crate) fn lasts(&self, now: ClockDrift) -> TokenLifetime {
+        let Some(issued) = self.at_hand else { return TokenLifetime::Not };
+        let Some(lifetime) = issued.lifetime else { return TokenLifetime::Millis(i64::MAX) };
         let usable = lifetime - (30 * SECOND).min(lifetime / 2);
         // A slow call may be counted from its end.
-        let slack = issued.landed.truth - issued.sent.truth + 2;
+        let slack = issued.answered.truth - issued.sent.truth + 2;
         let left = usable - (now.truth - issued.sent.truth);
         if issued.sent.jolts != now.jolts
-            || issued.landed.stepped != issued.sent.stepped
+            || issued.answered.stepped != issued.sent.stepped
             || left.abs() <= slack
         {
-            return Lasts::Unknown;
+            return TokenLifetime::Unknown;
         }
-        if left > 0 { Lasts::Millis(left - slack) } else { Lasts::Not }
+        if left > 0 { TokenLifetime::Millis(left - slack) } else { TokenLifetime::Not }
     }
 }
 

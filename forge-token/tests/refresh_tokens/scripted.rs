@@ -20,7 +20,7 @@ pub(crate) enum Step {
     Bad,
 }
 
-pub(crate) struct Scripted {
+pub(crate) struct ScriptedProvider {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) full: bool,
     pub(crate) rotates: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Scripted {
     pub(crate) sent: Mutex<Vec<String>>,
 }
 
-impl Scripted {
+impl ScriptedProvider {
     pub(crate) fn new(full: bool, rotates: bool) -> Arc<Self> {
         Arc::new(Self {
             clock: Arc::new(ManualClock::new()),
@@ -99,7 +99,7 @@ impl Scripted {
 }
 
 #[async_trait]
-impl TokenProvider for Scripted {
+impl TokenProvider for ScriptedProvider {
     fn service_name(&self) -> &'static str {
         "scripted"
     }

@@ -72,7 +72,7 @@ async fn inv24_a_refresh_that_is_cut_is_not_repeated() {
     assert_eq!((server.requests(), server.refreshes()), (1, 1));
     assert!(error.is_unanswered() && !error.is_unsent() && error.is_transient(), "{error:?}");
     assert_eq!(*error.kind(), AuthenticationErrorKind::Connect);
-    assert!(error.to_string().contains("closed the connection without an answer"), "{error}");
+    assert!(error.to_string().contains("closed the connection without a response"), "{error}");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn garbage_is_told_from_a_connection_that_never_was() {
     ] {
         let error = error_of(bytes).await;
         assert_eq!(*error.kind(), Kind::UnreadableResponse, "{error:?}");
-        let told = format!("test: no token: the token endpoint's answer cannot be read: {told}");
+        let told = format!("test: no token: the token endpoint's response cannot be read: {told}");
         assert_eq!(error.to_string(), told);
         assert!(error.is_transient() && !error.is_unsent() && !error.is_unanswered(), "{error:?}");
     }
@@ -41,7 +41,7 @@ async fn a_connection_that_ends_without_an_answer_is_told_so() {
     let server = Server::start(|_, _| cut()).await;
     let error = provider(&server).fetch_token().await.expect_err("no token");
     assert_eq!(*error.kind(), Kind::Connect);
-    let told = "test: no token: the token endpoint closed the connection without an answer";
+    let told = "test: no token: the token endpoint closed the connection without a response";
     assert_eq!(error.to_string(), told);
     assert!(error.is_unanswered() && error.is_transient() && !error.is_unsent());
 }

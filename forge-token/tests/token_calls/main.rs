@@ -11,12 +11,14 @@ mod server;
 use std::time::Duration;
 
 use forge_core::{SecretSource, TokenData};
-use forge_token::{ClientCredentials, ClientCredentialsTokenProvider, HttpTransport, OAuth2TokenProvider};
+use forge_token::{
+    ClientCredentialsGrant, ClientCredentialsTokenProvider, HttpTransport, OAuth2TokenProvider,
+};
 
 use server::Server;
 
 /// A provider with connections of its own.
-fn provider(server: &Server) -> OAuth2TokenProvider<ClientCredentials> {
+fn provider(server: &Server) -> OAuth2TokenProvider<ClientCredentialsGrant> {
     provider_with(server, "secret", patient())
 }
 
@@ -30,7 +32,7 @@ fn provider_with(
     server: &Server,
     secret: impl Into<SecretSource>,
     transport: HttpTransport,
-) -> OAuth2TokenProvider<ClientCredentials> {
+) -> OAuth2TokenProvider<ClientCredentialsGrant> {
     ClientCredentialsTokenProvider::builder(server.url(), "client", secret)
         .service_name("test")
         .transport(transport)

@@ -88,15 +88,15 @@ fn invalid(words: &'static str, cause: impl Into<String>) -> Expected {
 }
 
 fn field(cause: impl Into<String>) -> Expected {
-    invalid("the answer holds no usable token (status 200)", cause)
+    invalid("the token endpoint's response contains no usable token (status 200)", cause)
 }
 
 fn not_json() -> Expected {
-    invalid("(status 200): it is not JSON", "")
+    invalid("(status 200): the response is not JSON", "")
 }
 
 fn too_many_parts() -> Expected {
-    invalid("(status 200): the answer has too many parts", "")
+    invalid("(status 200): the response contains too many values", "")
 }
 
 fn failed(kind: Kind, words: &'static str, cause: &str) -> Expected {
@@ -104,20 +104,24 @@ fn failed(kind: Kind, words: &'static str, cause: &str) -> Expected {
 }
 
 fn too_large() -> Expected {
-    failed(Kind::InvalidResponse, "the answer is larger than 1 MiB", "")
+    failed(Kind::InvalidResponse, "the response is larger than 1 MiB", "")
 }
 
 fn cut(cause: &str) -> Expected {
-    failed(Kind::UnreadableResponse, "the token endpoint's answer cannot be read: it was cut off", cause)
+    failed(Kind::UnreadableResponse, "the token endpoint's response cannot be read: it was cut off", cause)
 }
 
 fn broken(cause: &str) -> Expected {
-    failed(Kind::UnreadableResponse, "the token endpoint's answer cannot be read: its body is broken", cause)
+    failed(
+        Kind::UnreadableResponse,
+        "the token endpoint's response cannot be read: its body is broken",
+        cause,
+    )
 }
 
 /// The bytes are not shown: they could hold what we sent.
 fn no_http() -> Expected {
-    let words = "the token endpoint's answer cannot be read: it is not valid HTTP";
+    let words = "the token endpoint's response cannot be read: it is not valid HTTP";
     failed(Kind::UnreadableResponse, words, "")
 }
 
@@ -127,11 +131,11 @@ fn head_too_large() -> Expected {
 }
 
 fn unanswered() -> Expected {
-    failed(Kind::Connect, "the token endpoint closed the connection without an answer", "")
+    failed(Kind::Connect, "the token endpoint closed the connection without a response", "")
 }
 
 fn late() -> Expected {
-    failed(Kind::Timeout, "no answer in time", "")
+    failed(Kind::Timeout, "the token endpoint did not respond in time", "")
 }
 
 /// An answer with the canary for a token, and this besides.
@@ -170,21 +174,21 @@ fn lifetimes() -> Vec<Case> {
         lifetime("expires_in null", "null", accepted(None)),
         reply("expires_in absent", token_with(""), accepted(None)),
         lifetime("expires_in of a hundred years", "3155760000", accepted(Some(3_155_760_000_000))),
-        lifetime("expires_in of a second more", "3155760001", found("a larger one")),
-        lifetime("expires_in -1", "-1", found("a negative one, or none")),
+        lifetime("expires_in of a second more", "3155760001", found("a larger number")),
+        lifetime("expires_in -1", "-1", found("a negative number, or not a number")),
         lifetime("expires_in 0", "0", found("zero")),
         lifetime("expires_in \"0\"", r#""0""#, found("zero")),
         lifetime("expires_in of a nanosecond", "0.000000001", field("field `expires_in`: ")),
-        lifetime("expires_in i64::MAX", "9223372036854775807", found("a larger one")),
-        lifetime("expires_in u64::MAX", "18446744073709551615", found("a larger one")),
-        lifetime("expires_in \"u64::MAX\"", r#""18446744073709551615""#, found("a larger one")),
-        lifetime("expires_in 1e300", "1e300", found("a larger one")),
+        lifetime("expires_in i64::MAX", "9223372036854775807", found("a larger number")),
+        lifetime("expires_in u64::MAX", "18446744073709551615", found("a larger number")),
+        lifetime("expires_in \"u64::MAX\"", r#""18446744073709551615""#, found("a larger number")),
+        lifetime("expires_in 1e300", "1e300", found("a larger number")),
         lifetime("expires_in 1e400", "1e400", not_json()),
-        lifetime("expires_in \"inf\"", r#""inf""#, found("a larger one")),
-        lifetime("expires_in \"NaN\"", r#""NaN""#, found("a negative one, or none")),
+        lifetime("expires_in \"inf\"", r#""inf""#, found("a larger number")),
+        lifetime("expires_in \"NaN\"", r#""NaN""#, found("a negative number, or not a number")),
         lifetime("expires_in NaN", "NaN", not_json()),
-        lifetime("expires_in \"soon\"", r#""soon""#, found("a string that is no number")),
-        lifetime("expires_in \"\"", r#""""#, found("a string that is no number")),
+        lifetime("expires_in \"soon\"", r#""soon""#, found("a string that is not a number")),
+        lifetime("expires_in \"\"", r#""""#, found("a string that is not a number")),
         lifetime("expires_in [60]", "[60]", found("a list")),
         lifetime("expires_in true", "true", found("a boolean")),
         lifetime("expires_in an object", r#"{"seconds":60}"#, found("an object")),
@@ -197,7 +201,8 @@ fn access_tokens() -> Vec<Case> {
         reply(name, RawReply::ok(body), field(cause))
     };
     let nothing = "field `access_token`: expected a non-empty string, found nothing";
-    let unprintable = "field `access_token`: expected printable ASCII characters only, found others";
+    let unprintable =
+        "field `access_token`: expected only printable ASCII characters, found other characters";
     vec![
         reply(
             "access_token absent",
@@ -254,7 +259,7 @@ fn other_fields() -> Vec<Case> {
         reply(
             "token_type with CR/LF",
             token_with(&format!(r#""token_type":"Bearer\r\n{CANARY}""#)),
-            field("field `token_type`: expected printable ASCII characters only, found others"),
+            field("field `token_type`: expected only printable ASCII characters, found other characters"),
         ),
         reply(
             "refresh_token a string",
@@ -276,7 +281,7 @@ fn other_fields() -> Vec<Case> {
         reply(
             "scope a list of other things",
             token_with(&format!(r#""scope":["{CANARY}",1]"#)),
-            field("field `scope`: expected a string or a list of strings, found a list of other things"),
+            field("field `scope`: expected a string or a list of strings, found a list with other values"),
         ),
         reply("keys given twice: the last counts", twice, accepted(Some(60_000))),
         reply("nested 127 deep", nested(127), accepted(None)),
@@ -312,12 +317,12 @@ fn bodies() -> Vec<Case> {
         reply(
             "a JSON list",
             RawReply::ok(format!(r#"[{{"access_token":"{CANARY}"}}]"#)),
-            field("field `(the whole answer)`: expected a JSON object, found a list"),
+            field("field `(the whole response)`: expected a JSON object, found a list"),
         ),
         reply(
             "a JSON string",
             RawReply::ok(format!(r#""{CANARY}""#)),
-            field("field `(the whole answer)`: expected a JSON object, found a string"),
+            field("field `(the whole response)`: expected a JSON object, found a string"),
         ),
         reply("null", RawReply::ok("null"), field("expected a JSON object, found null")),
         reply("a field nested 100,000 deep", deep, too_many_parts()),
@@ -331,12 +336,12 @@ fn statuses(elsewhere: &Origin) -> Vec<Case> {
     let status = |name, status, body: &str, words| {
         reply(name, RawReply::status(status).with_body(body), refused(Kind::Status, status, words, ""))
     };
-    let redirect = "(status 307): redirects of a token endpoint are not followed";
+    let redirect = "(status 307): the client does not follow redirects of a token endpoint";
     let to = |location: String| RawReply::redirect(307, location).with_body(token_body());
     vec![
         reply("201 with a token", RawReply::status(201).with_body(token_body()), accepted(None)),
         reply("204", RawReply::status(204), {
-            refused(Kind::InvalidResponse, 204, "(status 204): it is not JSON", "")
+            refused(Kind::InvalidResponse, 204, "(status 204): the response is not JSON", "")
         }),
         reply(
             "an error in a 200",

@@ -193,7 +193,7 @@ async fn inv16_a_secret_set_instead_of_its_path_or_variable_is_not_shown() {
     for secret in [text.as_str(), pem.as_str(), &format!("/{text}"), &format!("https://u:{text}@vault/x")] {
         for source in [SecretSource::file(secret), SecretSource::env(secret)] {
             canaries.look_at_debug("SecretSource", &source);
-            canaries.look_at_error("SecretSource, at once", &source.read_at_once().expect_err("no secret"));
+            canaries.look_at_error("SecretSource, at once", &source.read_blocking().expect_err("no secret"));
             canaries.look_at_error("SecretSource", &source.read().await.expect_err("no secret"));
             let provider = ClientCredentialsTokenProvider::builder("https://127.0.0.1:1/", "id", source);
             let manager = TokenManager::new(provider.build().expect("a provider"));

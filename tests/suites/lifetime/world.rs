@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forge_tests::{AuthorizationServer, Origin};
-use requestforge::oauth2::{ClientCredentials, OAuth2TokenProvider, OAuth2TokenProviderBuilder};
+use requestforge::oauth2::{ClientCredentialsGrant, OAuth2TokenProvider, OAuth2TokenProviderBuilder};
 use requestforge::token::{Clock, TokenManagerBuilder};
 use requestforge::{ClientCredentialsTokenProvider, Credential, SecretSource, TokenManager};
 
@@ -14,7 +14,7 @@ pub(crate) fn provider(
     server: &AuthorizationServer,
     secret: impl Into<SecretSource>,
     clock: &Arc<impl Clock>,
-) -> OAuth2TokenProvider<ClientCredentials> {
+) -> OAuth2TokenProvider<ClientCredentialsGrant> {
     settings(server.token_url(), server.client_id(), secret, clock).build().expect("a provider")
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn settings(
     client_id: &str,
     secret: impl Into<SecretSource>,
     clock: &Arc<impl Clock>,
-) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+) -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
     ClientCredentialsTokenProvider::builder(token_url, client_id, secret)
         .service_name("test")
         .clock(Arc::clone(clock) as _)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use forge_core::{AuthenticationError, Clock, Credential, TokenStorage};
 use forge_token::{
-    ClientCredentials, ClientCredentialsTokenProvider, OAuth2TokenProviderBuilder, TokenManager,
+    ClientCredentialsGrant, ClientCredentialsTokenProvider, OAuth2TokenProviderBuilder, TokenManager,
 };
 
 use super::Peer;
@@ -47,6 +47,6 @@ fn provider(server: &TokenServer) -> Result<ClientCredentialsTokenProvider, Fail
     Ok(builder(server).build()?)
 }
 
-fn builder(server: &TokenServer) -> OAuth2TokenProviderBuilder<ClientCredentials> {
+fn builder(server: &TokenServer) -> OAuth2TokenProviderBuilder<ClientCredentialsGrant> {
     ClientCredentialsTokenProvider::builder(format!("{}/token", server.url()), "c", "s")
 }

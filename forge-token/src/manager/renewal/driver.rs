@@ -271,7 +271,7 @@ impl Driver {
     /// While neither storage nor token endpoint can be asked, a cached token that is valid as far as the manager
     /// knows is better than no token.
     fn find_stand_in(&mut self) -> Input {
-        self.entry = self.manager.last_resort(self.goal);
+        self.entry = self.manager.stand_in(self.goal);
         Input::StandIn(self.entry.is_some())
     }
 

@@ -264,5 +264,5 @@ impl Inner {
 /// may work elsewhere.
 const MAX_SHARED_COOL_DOWN_WITHOUT_RESPONSE: Duration = Duration::from_secs(1);
 
-/// How far the clocks of storage and manager may differ about when a mark was made: both round to milliseconds.
+/// How far the clocks of storage and manager may differ about when a mark was made.
 const MARK_TOLERANCE: Duration = Duration::from_millis(5);

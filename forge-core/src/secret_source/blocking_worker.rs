@@ -7,27 +7,27 @@ use std::{fmt, io, mem, process};
 
 use futures_channel::oneshot;
 
-/// Work that may block, on a thread of its own. It runs once at a time, however many callers wait for it.
+/// Does work that may block on a separate thread, in one round at a time, however many callers wait.
 ///
-/// The thread does not belong to a runtime. A runtime has a bounded number of threads for work that blocks, and
-/// waits for them when it ends, so work that never ends would occupy one of them and keep the runtime from ending.
+/// The thread does not belong to a runtime. A runtime has a bounded number of threads for work that blocks, and waits for
+/// them when it ends. So work that never ends would occupy one of them and keep the runtime from ending.
 ///
-/// Callers that come while a round is under way share the next round. Race: the round under way may have read
-/// before the change that made them call. The work must not panic.
-pub(super) struct OffThread<T> {
+/// Callers that come during a round share the next round. Race: the current round may have read the file before the
+/// change that made them call. The work must not panic.
+pub(super) struct BlockingWorker<T> {
     work: Box<dyn Fn() -> T + Send + Sync>,
     queue: Mutex<Queue<T>>,
 }
 
 struct Queue<T> {
-    /// The process whose thread is working; `None`: no thread is. A forked process gets a copy of this number, but not
-    /// the thread.
+    /// The id of the process whose thread is working; `None`: no thread is. A forked process gets a copy of this number,
+    /// but not the thread.
     worker: Option<u32>,
     /// The callers that the next round answers.
     waiting: Vec<oneshot::Sender<T>>,
 }
 
-impl<T: Clone + Send + 'static> OffThread<T> {
+impl<T: Clone + Send + 'static> BlockingWorker<T> {
     pub(super) fn new(work: impl Fn() -> T + Send + Sync + 'static) -> Self {
         Self { work: Box::new(work), queue: Mutex::new(Queue { worker: None, waiting: Vec::new() }) }
     }
@@ -50,7 +50,7 @@ impl<T: Clone + Send + 'static> OffThread<T> {
             mem::forget(mem::take(&mut queue.waiting));
         }
         if queue.waiting.len() == queue.waiting.capacity() {
-            // While the work hangs, callers come and time out: forget those that have gone.
+            // While the work hangs, callers come and time out. Drop those that have gone, or the queue grows for ever.
             queue.waiting.retain(|caller| !caller.is_canceled());
         }
         queue.waiting.push(sender);
@@ -60,7 +60,7 @@ impl<T: Clone + Send + 'static> OffThread<T> {
     /// As [`outcome`](Self::outcome), but blocks the calling thread. `None` if the round takes longer than `limit`.
     pub(super) fn wait(self: &Arc<Self>, limit: Duration) -> io::Result<Option<T>> {
         let mut outcome = self.outcome()?;
-        let (until, waker) = (Instant::now() + limit, Waker::from(Arc::new(Unpark(thread::current()))));
+        let (until, waker) = (Instant::now() + limit, Waker::from(Arc::new(UnparkWaker(thread::current()))));
         loop {
             if let Poll::Ready(outcome) = Pin::new(&mut outcome).poll(&mut Context::from_waker(&waker)) {
                 return Ok(outcome.ok());
@@ -97,15 +97,15 @@ impl<T: Clone + Send + 'static> OffThread<T> {
     }
 }
 
-struct Unpark(Thread);
+struct UnparkWaker(Thread);
 
-impl Wake for Unpark {
+impl Wake for UnparkWaker {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
 }
 
-impl<T> fmt::Debug for OffThread<T> {
+impl<T> fmt::Debug for BlockingWorker<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OffThread").finish_non_exhaustive()
     }
@@ -123,18 +123,18 @@ mod tests {
     use crate::secret_source::tests::block_on;
 
     /// Work that tells when it begins, and ends when it is told what to bring.
-    struct Hanging {
-        work: Arc<OffThread<u32>>,
+    struct HangingWork {
+        work: Arc<BlockingWorker<u32>>,
         begun: mpsc::Receiver<()>,
         end: mpsc::Sender<u32>,
     }
 
-    impl Hanging {
+    impl HangingWork {
         fn new() -> Self {
             let (tell_begun, begun) = mpsc::channel();
             let (end, ended) = mpsc::channel();
             let ends = Mutex::new((tell_begun, ended));
-            let work = OffThread::new(move || {
+            let work = BlockingWorker::new(move || {
                 let ends = lock(&ends);
                 ends.0.send(()).unwrap();
                 ends.1.recv().unwrap()
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn work_that_hangs_has_one_thread_however_many_ask_for_it() {
-        let hanging = Hanging::new();
+        let hanging = HangingWork::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
         for _ in 0..1_000 {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_round_that_nobody_waits_for_any_more_is_left_out() {
-        let hanging = Hanging::new();
+        let hanging = HangingWork::new();
         let first = hanging.asked();
         hanging.begun.recv().unwrap();
         drop(hanging.asked());
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_forked_process_has_a_thread_of_its_own() {
-        let hanging = Hanging::new();
+        let hanging = HangingWork::new();
         // Make the queue look as in a forked child: the parent's number and callers, and no thread.
         let (parents, mut outcome) = oneshot::channel();
         *lock(&hanging.work.queue) = Queue { worker: Some(process::id() + 1), waiting: vec![parents] };
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn whoever_asks_gets_an_outcome() {
         let number = std::sync::atomic::AtomicU32::new(0);
-        let work = OffThread::new(move || number.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        let work = BlockingWorker::new(move || number.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         let work = Arc::new(work);
         thread::scope(|scope| {
             for _ in 0..8 {

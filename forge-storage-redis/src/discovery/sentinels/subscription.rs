@@ -8,43 +8,43 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::dialer::{Connection, Ready};
+use crate::dialer::{Connection, ReadyDialer};
 use crate::explain::explain;
 
 /// A subscription to the failovers that one of the sentinels announces.
-pub(super) struct Listening {
+pub(super) struct SentinelSubscription {
     sentinel: Connection,
     signals: Arc<Signals>,
 }
 
 #[derive(Default)]
 struct Signals {
-    told: Notify,
+    failover: Notify,
     lost: Notify,
 }
 
 /// The outcome of listening for a while.
-pub(super) enum Heard {
+pub(super) enum ListenOutcome {
     /// A failover of some master, ours or another one.
-    News,
-    Nothing,
+    Failover,
+    TimeOver,
     /// The connection is lost.
-    Lost,
+    ConnectionLost,
 }
 
 /// The interval between probes of a silent sentinel.
-const BEAT: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// The time-out of a probe. An attempt to connect that takes longer gets a second sentinel tried beside it.
-const PROOF: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Listening {
+impl SentinelSubscription {
     /// Subscribes to one of the sentinels, chosen at random.
     ///
     /// # Errors
     ///
     /// No sentinel could be subscribed to: the error of one of them.
-    pub(super) async fn begin(
-        dialer: &Ready,
+    pub(super) async fn open(
+        dialer: &ReadyDialer,
         addresses: &[ConnectionAddr],
         limit: Duration,
     ) -> Result<Self, StorageError> {
@@ -61,45 +61,49 @@ impl Listening {
             }
             tokio::select! {
                 Some(tried) = trying.join_next() => match tried {
-                    Ok(Ok(listening)) => return Ok(listening),
+                    Ok(Ok(subscription)) => return Ok(subscription),
                     Ok(Err(error)) => failure = error,
                     Err(_) => {}
                 },
-                () = sleep(PROOF) => {}
+                () = sleep(PROBE_TIMEOUT) => {}
                 () = &mut ending => return Err(failure),
             }
         }
     }
 
     /// Returns at the next announcement, or when this time is over.
-    pub(super) async fn hear(&mut self, time: Duration) -> Heard {
+    pub(super) async fn listen_for(&mut self, time: Duration) -> ListenOutcome {
         let end = Instant::now() + time;
         loop {
             tokio::select! {
-                () = self.signals.told.notified() => return Heard::News,
-                () = self.signals.lost.notified() => return Heard::Lost,
-                () = sleep_until(end.min(Instant::now() + BEAT)) => {}
+                () = self.signals.failover.notified() => return ListenOutcome::Failover,
+                () = self.signals.lost.notified() => return ListenOutcome::ConnectionLost,
+                () = sleep_until(end.min(Instant::now() + PROBE_INTERVAL)) => {}
             }
-            let answer = timeout(PROOF, redis::cmd("PING").query_async::<()>(&mut self.sentinel.redis)).await;
+            let answer =
+                timeout(PROBE_TIMEOUT, redis::cmd("PING").query_async::<()>(&mut self.sentinel.redis)).await;
             if !matches!(answer, Ok(Ok(()))) {
-                return Heard::Lost;
+                return ListenOutcome::ConnectionLost;
             }
             if Instant::now() >= end {
-                return Heard::Nothing;
+                return ListenOutcome::TimeOver;
             }
         }
     }
 }
 
-async fn subscribe(dialer: Ready, address: ConnectionAddr) -> Result<Listening, StorageError> {
+async fn subscribe(
+    dialer: ReadyDialer,
+    address: ConnectionAddr,
+) -> Result<SentinelSubscription, StorageError> {
     let signals = Arc::new(Signals::default());
     let telling = Arc::clone(&signals);
     let hear = move |push: PushInfo| match push.kind {
-        PushKind::Message => telling.told.notify_one(),
+        PushKind::Message => telling.failover.notify_one(),
         PushKind::Disconnection => telling.lost.notify_one(),
         _ => {}
     };
-    let mut sentinel = dialer.dial_to_hear(&address, hear).await?;
+    let mut sentinel = dialer.dial_with_push(&address, hear).await?;
     sentinel.redis.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
-    Ok(Listening { sentinel, signals })
+    Ok(SentinelSubscription { sentinel, signals })
 }

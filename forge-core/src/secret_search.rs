@@ -17,17 +17,17 @@ use reading::Reading;
 pub use mask::mask_secrets;
 pub use printable::is_printable;
 
-/// Whether one of these secrets can be read in a text that a server sent: as it is, percent-encoded, escaped
-/// for HTML or by backslashes, in base64, in hexadecimal, or as a list of bytes. A server that echoes what it
-/// was sent does so in many ways, and none of them belongs into an error or a log.
+/// Whether a text that a server sent contains one of these secrets: unchanged, percent-encoded, escaped for HTML or by
+/// backslashes, in base64, in hexadecimal, or as a list of bytes. Servers echo requests in all these forms, and no form of
+/// a secret may appear in an error or a log.
 ///
-/// Time and memory grow with the sum of the lengths of text and secrets, not with their product. There are
-/// three limits. Of a secret of more than 128 bytes the function searches only the first 116. It does not
-/// search a secret of fewer than 4 bytes in base64, hexadecimal and lists, which contain such a secret by
-/// chance. For more than 1,024 secrets it does not search, and returns `true` to be on the safe side.
+/// Time and memory grow with the sum of the lengths of text and secrets, not with their product. There are three limits.
+/// Of a secret with more than 128 bytes the function searches only the first 116. It does not search a secret with fewer
+/// than 4 bytes in base64, hexadecimal and lists, because these contain such a secret by chance. For more than 1,024
+/// secrets it does not search, and returns `true` to be on the safe side.
 ///
 /// ```
-/// use forge_core::contains_secret;
+/// use requestforge::auth::contains_secret;
 ///
 /// assert!(contains_secret("you said: s%33cret", &["s3cret"]));
 /// assert!(contains_secret("Basic aWQ6czNjcmV0", &["s3cret"])); // id:s3cret
@@ -38,9 +38,9 @@ pub fn contains_secret(text: &str, secrets: &[&str]) -> bool {
     SecretFinder::new(secrets).is_in(text)
 }
 
-/// Looks for the same secrets in many texts. See [`contains_secret`] for the forms in which they are found.
+/// Searches many texts for the same secrets. See [`contains_secret`] for the forms that it finds.
 pub struct SecretFinder {
-    /// Searches the [folded](Reading::folded) secrets.
+    /// Searches for the [folded](Reading::folded) secrets.
     automaton: Automaton,
     /// The length of the shortest secret in bytes; `None` if there is no secret to search.
     shortest: Option<usize>,
@@ -61,16 +61,16 @@ impl SecretFinder {
         }
     }
 
-    /// Whether one of the secrets can be read in this text.
+    /// Whether this text contains one of the secrets.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
         let text = Reading::without_sources(text.as_bytes());
         self.has_too_many || self.is_outside(&Ranges::default(), text)
     }
 
-    /// Whether a secret is anywhere but in these ranges of the text.
+    /// Whether the text contains a secret outside of these ranges.
     fn is_outside(&self, masked: &Ranges, text: Reading<'_>) -> bool {
-        // No encoding makes a secret shorter.
+        // A text that is shorter than every secret contains none, because no encoding makes a secret shorter.
         let Some(shortest) = self.shortest.filter(|shortest| *shortest <= text.bytes.len()) else {
             return false;
         };
@@ -100,9 +100,9 @@ impl fmt::Debug for SecretFinder {
     }
 }
 
-/// A secret as it is looked for, [folded](Reading::folded): as it is, and as it is read where what looks like
-/// an escape in it is taken for one. So it is found, too, behind escapes of another kind than those: to decode
-/// a text decodes all kinds.
+/// The texts to search for one secret, all [folded](Reading::folded): the secret itself, and the secret with its own
+/// apparent escapes decoded. The latter are necessary because decoding a server's text decodes every kind of escape, and
+/// so also those that belong to the secret.
 fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let start = start_of(secret.as_bytes());
     let is_cut = start.len() < secret.len();
@@ -116,7 +116,7 @@ fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         });
         drop(Zeroizing::new(reading.bytes.into_owned()));
         if is_cut {
-            // The end of the text may have cut an escape in two.
+            // The cut at the maximum length may have split an escape.
             let end = needle.len().saturating_sub(MAX_CUT_ESCAPE_LEN);
             needle.truncate(end);
         }
@@ -128,18 +128,18 @@ fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     needles
 }
 
-/// The part of a secret that is looked for.
+/// The part of a secret that is searched for.
 fn start_of(secret: &[u8]) -> &[u8] {
     secret.get(..MAX_NEEDLE_LEN).unwrap_or(secret)
 }
 
-/// Bounds the memory for one secret: a server may put 200 kB where a token belongs.
+/// Limits the memory for one secret. Attack: a server may send 200 kB in the place of a token.
 const MAX_NEEDLE_LEN: usize = 128;
 
-/// `&#x00000026;`, without its end.
+/// The length of `&#x00000026;`, the longest escape that servers write.
 const MAX_CUT_ESCAPE_LEN: usize = 12;
 
-/// Bounds the memory for all secrets: a request may have many cookies.
+/// Limits the memory for all secrets: a request may have many cookies.
 const MAX_SECRETS: usize = 1_024;
 
 /// The shortest secret that is masked within a text. A shorter one occurs in many words by chance, and the

@@ -1,4 +1,4 @@
-//! Decides which paths and names an error may show. By mistake a path or a name may be the secret itself.
+//! Decides which paths and names an error may show. By mistake a user may pass the secret itself as a path or a name.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -48,7 +48,8 @@ fn may_be_secret(name: &OsStr) -> bool {
     has(|c| matches!(c, '+' | '=') || !crate::is_printable(*c)) || is_mixed && is_long
 }
 
-/// A key in base32, or its identifier, is in upper case, too: it has digits among its letters, and is long.
+/// Whether a text looks like the name of a variable. A key in base32, or its identifier, is in upper case as well, but it
+/// mixes digits and letters, and is long.
 fn looks_like_variable(name: &str) -> bool {
     let has_digit = name.bytes().any(|byte| byte.is_ascii_digit());
     name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
@@ -56,6 +57,6 @@ fn looks_like_variable(name: &str) -> bool {
         && !(has_digit && name.len() > MAX_MIXED_LEN && !name.contains('_'))
 }
 
-/// The maximum length of a name that mixes cases and digits and still counts as a name. Directories that a
-/// program names, such as `tmpA1b2C3`, are shorter than keys.
+/// The maximum length of a name that mixes cases and digits and still counts as a name. Directories that a program names,
+/// such as `tmpA1b2C3`, are shorter; keys are longer.
 const MAX_MIXED_LEN: usize = 15;

@@ -3,24 +3,26 @@ use std::ops::Range;
 
 use super::escape::{self, Piece};
 
-/// What a text says when it is read in one way.
+/// A text after one way of decoding it.
 pub(super) struct Reading<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// Which bytes of the text each byte was read from; `None` where nobody asks, or where it is the same.
+    /// The bytes of the original text from which each byte was decoded. `None` if the caller does not need them, or if
+    /// nothing was decoded.
     sources: Option<Vec<(usize, usize)>>,
 }
 
 impl<'a> Reading<'a> {
-    /// One that does not know where in the text its bytes come from.
+    /// A text that does not track where its bytes come from.
     pub(super) fn without_sources(text: &'a [u8]) -> Self {
         Self { bytes: text.into(), sources: None }
     }
 
+    /// A text that tracks where its bytes come from.
     pub(super) fn with_sources(text: &'a [u8]) -> Self {
         Self { bytes: text.into(), sources: Some((0..text.len()).map(|at| (at, at + 1)).collect()) }
     }
 
-    /// The bytes of the text from which a range that is not empty was read.
+    /// The bytes of the original text from which a range that is not empty was decoded.
     pub(super) fn source(&self, range: Range<usize>) -> Range<usize> {
         match &self.sources {
             Some(sources) => sources[range.start].0..sources[range.end - 1].1,
@@ -28,8 +30,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A reading in which it makes no difference whether it was escaped by backslashes, and whether a space
-    /// is a `+`, as forms write it.
+    /// The text without backslashes, and with a space for each `+`, as forms write it. So a search ignores both
+    /// differences.
     pub(super) fn folded(&self) -> Cow<'_, Self> {
         match memchr::memchr2(b'+', b'\\', &self.bytes) {
             Some(_) => Cow::Owned(self.rewritten(|rest| match rest[0] {
@@ -41,8 +43,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// This reading, without its backslashes if it has any, and what each says where it is escaped up to so
-    /// many times.
+    /// All texts that this one may mean: itself without backslashes, and the results of decoding it up to this many times.
     pub(super) fn unescaped(self, times: usize) -> Vec<Self> {
         let mut readings = Vec::new();
         if memchr::memchr(b'\\', &self.bytes).is_none() {
@@ -63,7 +64,7 @@ impl<'a> Reading<'a> {
         readings
     }
 
-    /// `None` if nothing in there is escaped.
+    /// The text after decoding its escapes once. `None` if it contains no escape.
     fn decoded(&self) -> Option<Reading<'static>> {
         memchr::memchr3(b'%', b'&', b'\\', &self.bytes)?;
         let decoded = self.rewritten(escape::first_piece);
@@ -94,7 +95,7 @@ impl Clone for Reading<'_> {
     }
 }
 
-/// Adds what the last one says where it is escaped up to so many times.
+/// Decodes the last reading up to this many times, and adds each result.
 fn extend(readings: &mut Vec<Reading<'_>>, times: usize) {
     for _ in 0..times {
         match readings.last().and_then(Reading::decoded) {

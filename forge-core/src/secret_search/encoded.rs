@@ -6,17 +6,18 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape;
 
-/// What a part of a text says, and where that stands.
-type Decoded = (Range<usize>, Vec<u8>);
+/// The decoded bytes of a part of a text, and its place.
+type DecodedPart = (Range<usize>, Vec<u8>);
 
-/// All that parts of a text may say in base64, in hexadecimal or as lists of bytes; not what would be shorter
-/// than `shortest`, which must not be 0.
-pub(super) fn encoded(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+/// Decodes all parts of a text that may be base64, hexadecimal or lists of bytes. Leaves out results that are shorter than
+/// `shortest`, which must not be 0.
+pub(super) fn encoded(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     in_base64(text, shortest).chain(in_hex(text, shortest)).chain(byte_lists(text, shortest))
 }
 
-/// Of either alphabet, from whichever character on, also in lines, as MIME writes it.
-fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+/// Decodes base64 in both alphabets, with or without line ends (MIME), and from each of the first four characters on: the
+/// text before the base64 may consist of the same characters.
+fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,
         GeneralPurposeConfig::new()
@@ -36,15 +37,15 @@ fn in_base64(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_
         let run: Vec<u8> = text[place.clone()].iter().filter_map(url_safe).collect();
         (0..4).filter_map(move |skipped| {
             let rest = run.get(skipped..)?;
-            // One character over says nothing.
+            // A single last character carries only 6 bits, and so no byte.
             let whole = if rest.len() % 4 == 1 { &rest[..rest.len() - 1] } else { rest };
             LENIENT.decode(whole).ok().map(|says| (place.clone(), says))
         })
     })
 }
 
-/// In either case, from whichever digit on.
-fn in_hex(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+/// Decodes hexadecimal in both cases, from the first and from the second digit on.
+fn in_hex(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     let is_long = move |run: &Range<usize>| run.len() / 2 >= shortest;
     runs(text, |c| c.is_ascii_hexdigit()).filter(is_long).flat_map(move |place| {
         (0..2).map(move |skipped| {
@@ -54,13 +55,14 @@ fn in_hex(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
     })
 }
 
-/// Numbers below 256 with anything but letters between them: decimal, also those below 0 that Java shows, or
-/// hexadecimal. Of decimal ones also every second, since JavaScript shows an array as `{"0":115,"1":51}`.
-fn byte_lists(text: &[u8], shortest: usize) -> impl Iterator<Item = Decoded> + '_ {
+/// Decodes lists of numbers below 256 that are separated by anything but letters. The numbers may be decimal, also negative
+/// as Java shows bytes, or hexadecimal. Of a decimal list this also decodes every second number, because JavaScript shows
+/// an array as `{"0":115,"1":51}`.
+fn byte_lists(text: &[u8], shortest: usize) -> impl Iterator<Item = DecodedPart> + '_ {
     let lists = |read: fn(&[u8], Range<usize>) -> Option<u8>| {
         let mut tokens = runs(text, |c| c.is_ascii_alphanumeric());
         std::iter::from_fn(move || {
-            let mut list: Option<Decoded> = None;
+            let mut list: Option<DecodedPart> = None;
             for token in tokens.by_ref() {
                 match (read(text, token.clone()), &mut list) {
                     (Some(byte), Some((place, bytes))) => {
@@ -97,7 +99,7 @@ fn hex_byte(text: &[u8], token: Range<usize>) -> Option<u8> {
     escape::byte(digits).filter(|_| digits.len() == 2 || digits.len() < token.len())
 }
 
-/// The parts of a text that consist of such bytes, as long as they get.
+/// The longest parts of a text that consist only of such bytes.
 fn runs(text: &[u8], is_part: fn(u8) -> bool) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {

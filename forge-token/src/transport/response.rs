@@ -6,13 +6,13 @@ use super::TokenResponse;
 use super::presentable::presentable;
 
 impl TokenResponse {
-    /// The token in an answer, or the error that says why there is none (RFC 6749 5.1, 5.2). Its lifetime
-    /// counts from `sent_at`. None of `secrets` gets into an error, even if the server echoes it: name all
-    /// that was sent.
+    /// Reads the token of a response, or the reason why there is none (RFC 6749 5.1, 5.2). The lifetime of the token counts
+    /// from `sent_at`. Pass all secrets of the request as `secrets`: this method masks them in errors, even if the server
+    /// echoes them.
     ///
     /// # Errors
     ///
-    /// The endpoint refused, or its answer holds no usable token.
+    /// The endpoint refused, or its response contains no usable token.
     pub fn read_token(
         &self,
         fields: &ResponseFields,
@@ -24,14 +24,14 @@ impl TokenResponse {
         let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
         self.check_parsed(&body, sent_at, &secrets)?;
         let answer = match body {
-            Body::Json(answer) => answer,
-            Body::TooManyParts => return Err(self.invalid("the answer has too many parts")),
-            Body::Other => return Err(self.invalid("it is not JSON")),
+            ParsedBody::Json(answer) => answer,
+            ParsedBody::TooManyValues => return Err(self.invalid("the response contains too many values")),
+            ParsedBody::NotJson => return Err(self.invalid("the response is not JSON")),
         };
         TokenData::from_response_at(&answer, fields, sent_at).map_err(|cause| self.invalid(cause.to_string()))
     }
 
-    /// Whether the endpoint accepted the call, for answers whose token is not in the body. See
+    /// Checks that the endpoint accepted the call, for responses whose token is not in the body. See
     /// [`read_token`](Self::read_token) for the arguments.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl TokenResponse {
         self.check_parsed(&self.parsed(), sent_at, secrets)
     }
 
-    /// The error that this answer is, if it is none of success; put no secret in the message.
+    /// The error for a response that contains no usable token. Do not put a secret in the message.
     #[must_use]
     pub fn invalid(&self, message: impl Into<String>) -> AuthenticationError {
         AuthenticationError::new("", AuthenticationErrorKind::InvalidResponse)
@@ -49,18 +49,18 @@ impl TokenResponse {
             .with_message(message)
     }
 
-    fn parsed(&self) -> Body {
-        // Some servers put a byte order mark in front; what they mean is plain.
+    fn parsed(&self) -> ParsedBody {
+        // Some servers send a byte order mark before the JSON.
         let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
         if body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
-            return Body::TooManyParts;
+            return ParsedBody::TooManyValues;
         }
-        serde_json::from_slice(body).map_or(Body::Other, Body::Json)
+        serde_json::from_slice(body).map_or(ParsedBody::NotJson, ParsedBody::Json)
     }
 
     fn check_parsed(
         &self,
-        body: &Body,
+        body: &ParsedBody,
         sent_at: DateTime<Utc>,
         secrets: &[&str],
     ) -> Result<(), AuthenticationError> {
@@ -71,20 +71,20 @@ impl TokenResponse {
                 None => error,
             }
         };
-        // Some servers report errors with status 200.
+        // Some servers report errors with the status 200.
         if let Some(answer) = body.json()
             && let Some(code) = answer.get("error").and_then(Value::as_str)
-            // Some servers send an empty one beside each token.
+            // Some servers send an empty error beside each token.
             && !code.trim().is_empty()
         {
-            // What it sends along with an error may be a token, and may be in its words too.
+            // An error response may contain a token, and its texts may repeat that token. So mask these tokens, too.
             let tokens = ResponseFields::default();
             let id_token = answer.get("id_token").and_then(Value::as_str);
             let tokens = tokens.tokens_in(answer).chain(id_token);
             let secrets: Vec<&str> = secrets.iter().copied().chain(tokens).collect();
             let code = match OAuthErrorCode::from(code) {
                 OAuthErrorCode::Other(code) => OAuthErrorCode::from(&*presentable(&code, 64, &secrets)),
-                // A word that everybody knows.
+                // A code of RFC 6749 is no secret.
                 listed => listed,
             };
             let refused = error(AuthenticationErrorKind::Refused(code));
@@ -95,7 +95,7 @@ impl TokenResponse {
         }
         if self.status.is_redirection() {
             return Err(error(AuthenticationErrorKind::Status)
-                .with_message("redirects of a token endpoint are not followed"));
+                .with_message("the client does not follow redirects of a token endpoint"));
         }
         if !self.status.is_success() {
             return Err(error(AuthenticationErrorKind::Status));
@@ -104,22 +104,22 @@ impl TokenResponse {
     }
 }
 
-enum Body {
+enum ParsedBody {
     Json(Value),
-    TooManyParts,
-    Other,
+    TooManyValues,
+    NotJson,
 }
 
-impl Body {
+impl ParsedBody {
     fn json(&self) -> Option<&Value> {
         match self {
             Self::Json(answer) => Some(answer),
-            Self::TooManyParts | Self::Other => None,
+            Self::TooManyValues | Self::NotJson => None,
         }
     }
 }
 
-/// A megabyte of tiny values would take a hundred times as much memory once parsed.
+/// Attack: a megabyte of tiny values takes a hundred times as much memory once it is parsed.
 const MAX_VALUES: usize = 4_096;
 
 #[cfg(test)]

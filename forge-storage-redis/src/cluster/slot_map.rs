@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use forge_core::StorageError;
 use redis::Value;
 
-use crate::connection::NAMELESS;
-use crate::explain::nameless;
+use crate::connection::UNKNOWN_HOST;
+use crate::explain::missing_host_name_error;
 use crate::topology::TopologyAnswer;
 
 /// Host and port.
@@ -13,12 +13,12 @@ pub(super) type Address = (String, u16);
 
 /// Which server has which slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Map {
+pub(super) struct SlotMap {
     epoch: u64,
     /// Whether the server that answered is in touch with the rest of the cluster.
     is_sound: bool,
     /// Whether some servers have no host name although the cluster wants them to be called by one.
-    is_nameless: bool,
+    has_unknown_host: bool,
     ranges: Vec<(RangeInclusive<u16>, Address)>,
     /// Slots that redirects have moved since.
     moved: HashMap<u16, Address>,
@@ -26,7 +26,7 @@ pub(super) struct Map {
     nodes: Vec<Address>,
 }
 
-impl Map {
+impl SlotMap {
     /// Reads the answers of the node at this host to `CLUSTER INFO` and `CLUSTER SLOTS`. Skips entries that it
     /// cannot parse.
     pub(super) fn read(info: &str, slots: Value, host: &str) -> Self {
@@ -38,7 +38,7 @@ impl Map {
             let Value::Array(range) = range else { continue };
             let [Value::Int(first), Value::Int(last), nodes @ ..] = range.as_slice() else { continue };
             let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
-            map.is_nameless |= nodes.iter().any(is_nameless);
+            map.has_unknown_host |= nodes.iter().any(has_unknown_host);
             let mut addresses = nodes.iter().map(|node| address(node, host));
             // The first one is the master.
             if let Some(Some(master)) = addresses.next() {
@@ -50,12 +50,12 @@ impl Map {
         map.nodes.sort_unstable();
         map.nodes.dedup();
         // A node that was reset reports `ok`, but knows no other one.
-        map.is_sound = is_well(info) && (map.is_nameless || !map.ranges.is_empty());
+        map.is_sound = is_cluster_state_ok(info) && (map.has_unknown_host || !map.ranges.is_empty());
         map
     }
 
     /// Takes over the list of servers to ask, if this map has none yet.
-    pub(super) fn ask_those_of(&mut self, other: Self) {
+    pub(super) fn adopt_nodes_of(&mut self, other: Self) {
         if self.nodes.is_empty() {
             self.nodes = other.nodes;
         }
@@ -71,9 +71,9 @@ impl Map {
     }
 
     /// The error for a slot without an owner.
-    pub(super) fn explain(&self) -> StorageError {
-        if self.is_nameless {
-            return nameless();
+    pub(super) fn no_owner_error(&self) -> StorageError {
+        if self.has_unknown_host {
+            return missing_host_name_error();
         }
         StorageError::new("no server has this part of the cluster")
     }
@@ -87,7 +87,7 @@ impl Map {
 }
 
 /// The epoch tells the answers apart: a node that was away still names the old masters.
-impl TopologyAnswer for Map {
+impl TopologyAnswer for SlotMap {
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -98,13 +98,13 @@ impl TopologyAnswer for Map {
 }
 
 /// Whether this answer to `CLUSTER INFO` says that the node is in touch with its cluster.
-pub(super) fn is_well(info: &str) -> bool {
+pub(super) fn is_cluster_state_ok(info: &str) -> bool {
     info.lines().any(|line| line.trim() == "cluster_state:ok")
 }
 
-fn is_nameless(node: &Value) -> bool {
+fn has_unknown_host(node: &Value) -> bool {
     let Value::Array(node) = node else { return false };
-    matches!(node.first(), Some(Value::BulkString(host)) if host == NAMELESS.as_bytes())
+    matches!(node.first(), Some(Value::BulkString(host)) if host == UNKNOWN_HOST.as_bytes())
 }
 
 /// The address of a node. Without a host the answering node means itself; `?` means that the host is unknown.
@@ -115,7 +115,7 @@ fn address(node: &Value, answering: &str) -> Option<Address> {
         Value::Nil => answering,
         Value::BulkString(host) => match std::str::from_utf8(host).ok()? {
             "" => answering,
-            NAMELESS => return None,
+            UNKNOWN_HOST => return None,
             host => host,
         },
         _ => return None,
@@ -149,7 +149,7 @@ mod tests {
             range(100, 100, vec![node("", 7002)]),
             range(101, 200, vec![nil]),
         ]);
-        let mut map = Map::read("cluster_state:ok\r\ncluster_current_epoch:7\r\n", answer, "here");
+        let mut map = SlotMap::read("cluster_state:ok\r\ncluster_current_epoch:7\r\n", answer, "here");
         assert_eq!((map.epoch(), map.is_sound()), (7, true));
         assert_eq!(map.owner(0), Some(&address("a", 7001)));
         assert_eq!(map.owner(99), Some(&address("a", 7001)));
@@ -168,12 +168,12 @@ mod tests {
     #[test]
     fn who_is_cut_off_or_was_reset_knows_nothing() {
         let slots = || Value::Array(vec![range(0, 16_383, vec![node("a", 7001)])]);
-        assert!(Map::read("cluster_state:ok\r\n", slots(), "here").is_sound());
-        assert!(!Map::read("cluster_state:fail\r\n", slots(), "here").is_sound());
-        assert!(!Map::read("", slots(), "here").is_sound());
+        assert!(SlotMap::read("cluster_state:ok\r\n", slots(), "here").is_sound());
+        assert!(!SlotMap::read("cluster_state:fail\r\n", slots(), "here").is_sound());
+        assert!(!SlotMap::read("", slots(), "here").is_sound());
         let nameless = Value::Array(vec![range(0, 16_383, vec![node("?", 7001)])]);
-        assert!(Map::read("cluster_state:ok", nameless, "here").is_sound());
-        assert!(!Map::read("cluster_state:ok\r\n", Value::Array(Vec::new()), "here").is_sound());
+        assert!(SlotMap::read("cluster_state:ok", nameless, "here").is_sound());
+        assert!(!SlotMap::read("cluster_state:ok\r\n", Value::Array(Vec::new()), "here").is_sound());
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
             Value::Array(vec![range(0, 99, vec![Value::Int(1)])]),
         ];
         for answer in strange {
-            let map = Map::read("cluster_state:ok", answer.clone(), "here");
+            let map = SlotMap::read("cluster_state:ok", answer.clone(), "here");
             assert!(map.nodes().is_empty() && map.owner(5).is_none(), "{answer:?}");
         }
     }

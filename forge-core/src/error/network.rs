@@ -1,19 +1,21 @@
 use std::error::Error;
 
-/// Why an exchange over the network failed, without anything that the peer said: it may have said
-/// our own secrets. Stands in the [`source`](Error::source) chain for the error of an HTTP client.
+/// A failure of the network or of TLS, in the words of the operating system or of the TLS library.
+///
+/// This error takes the place of an HTTP client's error in a [`source`](Error::source) chain. It repeats nothing that
+/// the peer sent, because a peer may send our own secrets back.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ExchangeError(String);
+pub struct NetworkError(String);
 
-impl ExchangeError {
-    /// An `https` URL was called by a program that was built without TLS.
+impl NetworkError {
+    /// The error of a program that calls an `https` URL and was built without TLS.
     #[must_use]
     pub fn without_tls() -> Self {
-        Self("https needs one of the features rustls, rustls-no-provider and native-tls".to_owned())
+        Self("https needs one of the features `rustls`, `rustls-no-provider` or `native-tls`".to_owned())
     }
 
-    /// What the operating system or the TLS library said, wherever it is in the chain.
+    /// The deepest error of the operating system or of the TLS library in this chain.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut deepest = None;
@@ -21,7 +23,7 @@ impl ExchangeError {
         while let Some(error) = cause {
             let io = error.downcast_ref::<std::io::Error>();
             deepest = io.map(ToString::to_string).or(deepest);
-            // What an `io::Error` wraps is not its source.
+            // The `source` of an `io::Error` skips the error that it wraps.
             let wrapped = io.and_then(std::io::Error::get_ref);
             cause = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped));
         }

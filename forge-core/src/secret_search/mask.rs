@@ -8,12 +8,12 @@ use super::{Automaton, MAX_NEEDLE_LEN, MAX_SECRETS, MIN_PART_LEN, Reading, Secre
 /// masked completely. It masks the whole text in four cases:
 ///
 /// - the text contains a secret in another form (see [`contains_secret`](super::contains_secret)), whose place is unknown;
-/// - a secret of fewer than 4 bytes stands by itself, since the gap would reveal it;
+/// - the text contains a secret with fewer than 4 bytes, because its gap would reveal it;
 /// - secrets of 128 bytes or more occur more than 16 times;
 /// - there are more than 1,024 secrets.
 ///
-/// The function reads only as much of the text as it can show, plus the length of a secret that begins there.
-/// So its time and memory do not depend on the length of the text.
+/// The function reads only the part of the text that it can show, plus the length of a secret that begins there. So its
+/// time and memory do not depend on the length of the text.
 #[must_use]
 pub fn mask_secrets(text: &str, max_chars: usize, secrets: &[&str]) -> String {
     let may_be_shown = max_chars.saturating_add(MAX_MASKED_CHARS);
@@ -35,7 +35,7 @@ pub fn mask_secrets(text: &str, max_chars: usize, secrets: &[&str]) -> String {
     result
 }
 
-/// `None` if the whole text has to be masked.
+/// The places of the secrets in a text. `None` if the whole text must be masked.
 fn secret_ranges(text: &str, secrets: &[&str]) -> Option<Ranges> {
     if secrets.len() > MAX_SECRETS {
         return None;
@@ -54,13 +54,13 @@ fn secret_ranges(text: &str, secrets: &[&str]) -> Option<Ranges> {
         }
     }
     let masked = Ranges::merged(ranges);
-    // That also finds a very short secret that stands by itself.
+    // This also finds a very short secret, which the loop above has ignored.
     let is_uncovered = SecretFinder::new(secrets).is_outside(&masked, Reading::with_sources(text.as_bytes()));
     (!is_uncovered).then_some(masked)
 }
 
-/// How long the secret is whose beginning this text begins with. `None` if one of those goes on in another way
-/// than the text: it may be the same, escaped.
+/// The length of the longest secret that this text begins with, given that its first `MAX_NEEDLE_LEN` bytes match. `None`
+/// if one of the matching secrets continues differently from the text: the text may contain the rest in an escaped form.
 fn whole_secret(text: &str, secrets: &[&str]) -> Option<usize> {
     let start = start_of(text.as_bytes());
     let begun = secrets.iter().filter(|secret| start_of(secret.as_bytes()) == start);
@@ -85,12 +85,12 @@ fn cut(text: &mut String, max_chars: usize, mut is_cut: bool) {
     }
 }
 
-/// The end of a character, there or later, or that of the text.
+/// The first end of a character at or after this place, or the end of the text.
 fn boundary_from(text: &str, at: usize) -> usize {
     (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
-/// Parts of a text, in order, of which no two overlap or touch.
+/// Parts of a text in ascending order. No two of them overlap or touch.
 #[derive(Default)]
 pub(super) struct Ranges(Vec<Range<usize>>);
 
@@ -107,20 +107,23 @@ impl Ranges {
         Self(merged)
     }
 
-    /// Whether all of this lies in one of the parts.
+    /// Whether one of the parts contains this whole range.
     pub(super) fn contain(&self, range: &Range<usize>) -> bool {
         let after = self.0.partition_point(|part| part.start <= range.start);
         after.checked_sub(1).is_some_and(|at| range.end <= self.0[at].end)
     }
 }
 
-/// How many secrets of 128 bytes and more may stand in one text, each of which is compared to its end.
+/// The maximum number of secrets with 128 bytes or more in one text. Attack: each of them is compared to its end, so many
+/// of them in one text would make the time quadratic.
 const MAX_CHECKED: usize = 16;
 
 const REDACTED: &str = "[redacted]";
 
-/// How much more may be looked through than is shown: what is masked makes room for what comes after it.
+/// The number of characters that the function reads beyond those that it shows: a mask is shorter than its secret, and
+/// makes room for the text after it.
 const MAX_MASKED_CHARS: usize = 1_024;
 
-/// What an escape takes for one byte: `%2526amp%253B` is 13 bytes, and more are for those who pad with zeros.
+/// The maximum number of bytes that an escape takes for one byte. `%2526amp%253B` takes 13; the rest is for padding with
+/// zeros.
 const MAX_ESCAPE_LEN: usize = 64;

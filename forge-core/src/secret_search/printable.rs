@@ -1,8 +1,8 @@
-/// Whether a character that a server sent shows itself, and nothing else, where an error or a log is read.
+/// Whether an error or a log may show this character of a server.
 ///
-/// Control characters do not; neither do those that are invisible, turn the direction of the text around, or
-/// end a line for some readers (U+202E, U+200B, U+2028 and their like: Unicode's categories `Cc`, `Cf`, `Zl`,
-/// `Zp`, and fillers).
+/// Attack: control characters, invisible characters, and those that reverse the direction of the text or end a line in
+/// some viewers would forge or hide log entries (U+202E, U+200B and U+2028, for example). These are Unicode's categories
+/// `Cc`, `Cf`, `Zl` and `Zp`, and fillers.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     !c.is_control()

@@ -7,14 +7,14 @@ use forge_core::StorageError;
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, Value};
 
-use super::map::{Address, Map, is_well};
+use super::slot_map::{Address, SlotMap, is_cluster_state_ok};
 use super::{Shared, at, down_error, host_and_port, list};
-use crate::dialer::Ready;
+use crate::dialer::ReadyDialer;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::explain::explain;
 
 /// Finds the current master of a slot.
-pub(super) struct Node {
+pub(super) struct SlotMaster {
     cluster: Weak<Shared>,
     /// The id of the member whose connection asks.
     id: u64,
@@ -24,7 +24,7 @@ pub(super) struct Node {
     is_first_used: AtomicBool,
 }
 
-impl Node {
+impl SlotMaster {
     pub(super) fn new(cluster: Weak<Shared>, id: u64, slot: u16, first: Option<Address>) -> Self {
         Self { cluster, id, slot, first, is_first_used: AtomicBool::new(false) }
     }
@@ -35,14 +35,14 @@ impl Node {
 }
 
 #[async_trait]
-impl Discovery for Node {
-    async fn locate(&self, dialer: &Ready) -> Result<ConnectionAddr, DiscoveryError> {
+impl Discovery for SlotMaster {
+    async fn locate(&self, dialer: &ReadyDialer) -> Result<ConnectionAddr, DiscoveryError> {
         let cluster = self.cluster()?;
         let (host, port) = match &self.first {
             Some(first) if !self.is_first_used.swap(true, Ordering::Relaxed) => first.clone(),
             _ => {
                 cluster.survey(dialer, self.id).await?;
-                cluster.settle(self.id, self.slot)?
+                cluster.assign_address(self.id, self.slot)?
             }
         };
         Ok(at(&cluster.seeds[0], host, port))
@@ -55,7 +55,7 @@ impl Discovery for Node {
             .query_async(connection)
             .await
             .map_err(|error| explain(&error))?;
-        if is_well(&info) { Ok(()) } else { Err(down_error()) }
+        if is_cluster_state_ok(&info) { Ok(()) } else { Err(down_error()) }
     }
 }
 
@@ -64,7 +64,7 @@ impl Discovery for Node {
 /// # Errors
 ///
 /// The node does not answer, or is not part of a cluster.
-pub(super) async fn ask(dialer: &Ready, address: &ConnectionAddr) -> Result<Map, StorageError> {
+pub(super) async fn ask(dialer: &ReadyDialer, address: &ConnectionAddr) -> Result<SlotMap, StorageError> {
     let node = dialer.dial(address).await?;
     let (mut first, mut second) = (node.redis.clone(), node.redis.clone());
     let (mut info, mut slots) = (redis::cmd("CLUSTER"), redis::cmd("CLUSTER"));
@@ -80,10 +80,10 @@ pub(super) async fn ask(dialer: &Ready, address: &ConnectionAddr) -> Result<Map,
         explain(&error)
     })?;
     let (host, _) = host_and_port(address).unwrap_or_default();
-    Ok(Map::read(&info, slots, host))
+    Ok(SlotMap::read(&info, slots, host))
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for SlotMaster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ok(cluster) = self.cluster() else { return f.write_str("a cluster") };
         let address = cluster

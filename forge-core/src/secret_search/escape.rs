@@ -1,6 +1,6 @@
-/// What a text begins with: an escape, or a byte that stands for itself.
+/// The first element of a text: an escape, or a byte that means itself.
 pub(super) struct Piece {
-    /// In bytes of the text, at least one.
+    /// The length in bytes of the text, at least one.
     pub(super) length: usize,
     says: [u8; 4],
     count: usize,
@@ -26,8 +26,8 @@ impl Piece {
     }
 }
 
-/// What a text, which is not empty, begins with: percent-encoded, as a character reference of HTML, or escaped
-/// by a backslash as JSON, JavaScript, Rust, C and Python do.
+/// The first element of a text that is not empty. It may be percent-encoded, a character reference of HTML, or escaped by
+/// a backslash as in JSON, JavaScript, Rust, C and Python.
 pub(super) fn first_piece(text: &[u8]) -> Piece {
     let escape = match text[0] {
         b'%' => of_percent(&text[1..]),
@@ -38,7 +38,7 @@ pub(super) fn first_piece(text: &[u8]) -> Piece {
     escape.unwrap_or_else(|| Piece::byte(text[0], 1))
 }
 
-/// `%73`, and `%u0073` as an old function of JavaScript has it.
+/// `%73`, and `%u0073` as JavaScript's old `escape` function writes it.
 fn of_percent(rest: &[u8]) -> Option<Piece> {
     match rest.first()? {
         b'u' => Piece::char(hex(rest.get(1..5)?)?, 6),
@@ -46,7 +46,7 @@ fn of_percent(rest: &[u8]) -> Option<Piece> {
     }
 }
 
-/// `&amp;`, `&#38;`, `&#x26;`; those of numbers also without the semicolon, as browsers have it.
+/// `&amp;`, `&#38;`, `&#x26;`. Numeric references count without the semicolon as well, because browsers accept that.
 fn of_html(rest: &[u8]) -> Option<Piece> {
     let Some(number) = rest.strip_prefix(b"#") else {
         let name = &rest[..rest.iter().take(MAX_NAME_LEN + 1).position(|byte| *byte == b';')?];
@@ -97,13 +97,13 @@ fn of_utf16(rest: &[u8]) -> Option<Piece> {
     Piece::char(0x1_0000 + ((first - 0xD800) << 10) + low, 12)
 }
 
-/// The number of hexadecimal digits, in either case.
+/// Parses a hexadecimal number in upper or lower case.
 fn hex(digits: &[u8]) -> Option<u32> {
     let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
     u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok().filter(|_| is_hex)
 }
 
-/// That of one digit or two.
+/// Parses a hexadecimal number of one or two digits.
 pub(super) fn byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(hex(digits)?).ok()
 }
@@ -113,13 +113,13 @@ fn octal(rest: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
 }
 
-/// The longest of those below.
+/// The length of the longest name below.
 const MAX_NAME_LEN: usize = 7;
 
-/// Leading zeros included.
+/// The maximum number of digits between the braces of `\u{…}`, including leading zeros.
 const MAX_BRACED_LEN: usize = 16;
 
-/// The character references of HTML that functions such as PHP's `htmlentities` and OWASP's encoders write.
+/// Resolves the character references of HTML that PHP's `htmlentities` and OWASP's encoders write.
 fn named(name: &[u8]) -> Option<u32> {
     let ascii = PUNCTUATION.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, c)| u32::from(*c));
     ascii.or_else(|| {
@@ -175,7 +175,7 @@ const PUNCTUATION: [(&str, char); 44] = [
     ("euro", '€'),
 ];
 
-/// From U+00A0 on.
+/// The names of the characters from U+00A0 on.
 const LATIN_1: &str = "nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr \
     deg plusmn sup2 sup3 acute micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest \
     Agrave Aacute Acirc Atilde Auml Aring AElig Ccedil Egrave Eacute Ecirc Euml Igrave Iacute Icirc Iuml \

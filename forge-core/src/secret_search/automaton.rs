@@ -3,14 +3,14 @@ use std::ops::Range;
 
 use zeroize::Zeroize;
 
-/// Finds many needles in one pass over a text, as Aho and Corasick do.
+/// Finds many needles in one pass over a text, with the algorithm of Aho and Corasick.
 ///
-/// At each place of the text it reports only the longest needle that ends there, which contains the shorter
-/// ones. So a search is linear in the length of the text, whatever the needles have in common. The needles
-/// are secrets, and no crate for this zeroizes its copy of them; hence our own.
+/// At each place of the text it reports only the longest needle that ends there, which contains the shorter ones. So a
+/// search is linear in the length of the text, whatever the needles have in common. The needles are secrets, and no crate
+/// for this task overwrites its copies of them, so this is our own implementation.
 pub(super) struct Automaton {
     states: Vec<State>,
-    /// The successors of the root: most bytes of a text are looked up here.
+    /// The successors of the root, as a table, because a search looks up most bytes of a text here.
     first: Box<[u32; 256]>,
 }
 
@@ -18,11 +18,11 @@ pub(super) struct Automaton {
 #[derive(Clone, Default)]
 struct State {
     byte: u8,
-    /// The longest needle that ends here, in bytes; 0 if none does.
+    /// The length in bytes of the longest needle that ends here; 0 if none does.
     longest: usize,
     child: u32,
     sibling: u32,
-    /// The longest other prefix that this one ends with.
+    /// The state of the longest other prefix that is a suffix of this one.
     fallback: u32,
 }
 
@@ -41,7 +41,7 @@ impl Automaton {
         automaton
     }
 
-    /// Where needles stand.
+    /// The places of needles in the text.
     pub(super) fn hits<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
         let mut state = ROOT;
         text.iter().enumerate().filter_map(move |(at, byte)| {
@@ -63,7 +63,7 @@ impl Automaton {
     }
 
     fn grow(&mut self, parent: u32, byte: u8) -> u32 {
-        // The bounds on needles keep far from the end of the range.
+        // Cannot fail: the limits on the number and the length of needles are far below 2^32.
         let new = u32::try_from(self.states.len()).unwrap_or(ROOT);
         let sibling = self.state(parent).child;
         self.states.push(State { byte, sibling, ..State::default() });
@@ -74,7 +74,7 @@ impl Automaton {
         new
     }
 
-    /// Sets the fallbacks, from the short beginnings to the long ones.
+    /// Sets the fallbacks, from the short prefixes to the long ones: a fallback is always shorter than its state.
     fn link(&mut self) {
         let mut parents = VecDeque::from([ROOT]);
         while let Some(parent) = parents.pop_front() {
@@ -131,7 +131,7 @@ impl Drop for Automaton {
     }
 }
 
-/// The steps of a search, counted so that tests can tell how long it takes without a clock.
+/// Counts a step of a search, so that tests can compare the duration of searches without a clock.
 fn count_step() {
     #[cfg(test)]
     STEPS.set(STEPS.get() + 1);
