@@ -6,7 +6,7 @@ use crate::challenge::{Challenge, challenges};
 /// The verdict of a response on the credential that its request carried.
 ///
 /// ```
-/// # mod requestforge { pub use forge_core::{self as auth, http}; }
+/// # mod requestforge { pub mod auth { pub use forge_core::*; } pub use forge_core::http; }
 /// use requestforge::auth::AuthVerdict;
 /// use requestforge::http::header::WWW_AUTHENTICATE;
 /// use requestforge::http::{HeaderMap, HeaderValue, StatusCode};

@@ -95,7 +95,7 @@ mod manual {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # mod requestforge { pub use forge_core::{self as testing, self as token}; }
+    /// # mod requestforge { pub mod testing { pub use forge_core::*; } pub mod token { pub use forge_core::*; } }
     /// use requestforge::testing::ManualClock;
     /// use requestforge::token::Clock;
     ///

@@ -13,7 +13,7 @@ use crate::token_text::{is_printable_ascii, is_token_text};
 /// field: `/data/token`.
 ///
 /// ```
-/// # mod requestforge { pub use forge_core::{self as oauth2, TokenData}; }
+/// # mod requestforge { pub mod oauth2 { pub use forge_core::*; } pub use forge_core::TokenData; }
 /// use requestforge::TokenData;
 /// use requestforge::oauth2::ResponseFields;
 /// use serde_json::json;

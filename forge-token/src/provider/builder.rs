@@ -132,9 +132,9 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// transport knows. The value is not sent. Do not pass a secret: the key contains a hash of the value.
     ///
     /// ```
+    /// # extern crate forge_token as requestforge;
     /// # #[cfg(feature = "rustls")]
     /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
-    /// # extern crate forge_token as requestforge;
     /// use requestforge::ClientCredentialsTokenProvider;
     ///
     /// // The tokens are bound to the certificate (RFC 8705), and other replicas may have another one.

@@ -46,7 +46,7 @@ impl HttpTransport {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # mod requestforge { pub use forge_token::{self as oauth2, *}; }
+    /// # mod requestforge { pub mod oauth2 { pub use forge_token::*; } pub use forge_token::*; }
     /// use requestforge::ClientCredentialsTokenProvider;
     /// use requestforge::oauth2::HttpTransport;
     ///
