@@ -55,7 +55,7 @@ use crate::target::Target;
 /// | A record that cannot be read counts as no token, and the next token replaces it. The storage ignores unreadable side data | |
 /// | The storage does not store a token whose record could not be read back. Each process then fetches its own token, and warns once | This concerns records over 1 MiB, or with `extra` nested more than 125 deep |
 ///
-/// # What it costs the server
+/// # Load on the server
 ///
 /// A replica is one storage with one manager. The table shows its connections and its commands, as Redis 7.0 has counted
 /// them, for replicas that share one token of the full grant. `cargo xtask test --suite operators --long` counts again.
@@ -85,7 +85,7 @@ use crate::target::Target;
 /// connection, so the start takes 21 commands. While it cannot reach a master, it asks up to eight nodes before each attempt,
 /// about twice a second.
 ///
-/// # What is stored
+/// # Stored data
 ///
 /// The key `{prefix}:{key}` has the JSON record that the `RedisTokenStorage` class of the Python documents reads and writes:
 /// `access_token`, `token_type`, `expires_at` (in UTC, without an offset), `refresh_token`, `scope`, `extra`. The Python class

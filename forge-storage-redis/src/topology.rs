@@ -252,12 +252,12 @@ mod tests {
     async fn who_is_cut_off_is_near_and_those_who_are_not_are_waited_for() {
         let far = || [after(1, CutOff(9)), after(48, Sound(2)), after(50, Sound(3)), never()];
         assert_eq!(newest(&TopologyQuery::new(LIMIT), far()).await, (Ok(Sound(3)), millis(96)));
-        // Nobody better comes.
+        // No better answer comes.
         assert_eq!(
             newest(&TopologyQuery::new(LIMIT), [after(1, CutOff(9)), never()]).await,
             (Ok(CutOff(9)), MAX_PARTITION_WAIT)
         );
-        // Most of them say so: it is the whole that is not well.
+        // Most servers are cut off, so the whole cluster is down.
         let most = [after(1, CutOff(9)), after(2, CutOff(9)), never()];
         assert_eq!(newest(&TopologyQuery::new(LIMIT), most).await, (Ok(CutOff(9)), millis(12)));
         let one = [after(1, CutOff(9)), refused(7)];
@@ -274,11 +274,11 @@ mod tests {
         let (error, took) = newest(&poll, silent()).await;
         assert!(error.unwrap_err().contains("does not answer"));
         assert_eq!((took, poll.epoch()), (LIMIT, 5));
-        // What is cut off changes nothing.
+        // The answer of a server that is cut off changes nothing.
         assert_eq!(newest(&poll, [after(1, CutOff(9))]).await.0, Ok(CutOff(9)));
         assert_eq!(poll.epoch(), 5);
 
-        // Set up anew: all say so, or who does not is gone for good.
+        // The deployment was replaced: all servers have older epochs, or the others are silent for good.
         assert_eq!(
             newest(&poll, [after(1, Sound(2)), after(5, Sound(3)), refused(7)]).await,
             (Ok(Sound(3)), millis(7))
