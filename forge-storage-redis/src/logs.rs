@@ -10,7 +10,7 @@ use tracing::{Event, Metadata, Subscriber};
 /// Keeps all log lines of all threads from now on.
 pub(crate) fn capture() {
     static KEPT: LazyLock<()> = LazyLock::new(|| {
-        tracing::subscriber::set_global_default(CapturingSubscriber).expect("no other subscriber")
+        tracing::subscriber::set_global_default(CapturingSubscriber).expect("no other subscriber");
     });
     *KEPT;
 }

@@ -57,10 +57,10 @@ async fn connect_to(
 ) -> Result<LiveConnection, StorageError> {
     let common = &shared.common;
     let signals = Arc::new(Signals::default());
-    let (announcements, of_push) = (Arc::clone(&common.announcements), Arc::clone(&signals));
+    let (announcements, events) = (Arc::clone(&common.announcements), Arc::clone(&signals));
     let on_push = move |push: PushInfo| match (&push.kind, push.data.as_slice()) {
         (PushKind::Message, [_channel, Value::BulkString(message)]) => announcements.receive(message),
-        (PushKind::Disconnection, _) => of_push.lost.notify_one(),
+        (PushKind::Disconnection, _) => events.lost.notify_one(),
         _ => {}
     };
     let mut connection = dialer.dial_with_push(address, on_push).await?;

@@ -99,10 +99,10 @@ async fn subscribe(
     address: ConnectionAddr,
 ) -> Result<SentinelSubscription, StorageError> {
     let signals = Arc::new(Signals::default());
-    let of_push = Arc::clone(&signals);
+    let events = Arc::clone(&signals);
     let on_push = move |push: PushInfo| match push.kind {
-        PushKind::Message => of_push.failover.notify_one(),
-        PushKind::Disconnection => of_push.lost.notify_one(),
+        PushKind::Message => events.failover.notify_one(),
+        PushKind::Disconnection => events.lost.notify_one(),
         _ => {}
     };
     let mut sentinel = dialer.dial_with_push(&address, on_push).await?;
