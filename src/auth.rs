@@ -56,4 +56,7 @@ pub use forge_core::{
 };
 
 #[cfg(feature = "client")]
-pub use forge_client::{Auth, AuthHook, AuthRequest, AuthRetryStrategy, ExaminedResponse};
+pub use forge_client::{
+    Auth, AuthHook, AuthRequest, AuthRetryStrategy, AuthSession, AuthSessionConfig, AuthSessionConfigBuilder,
+    ExaminedResponse, IntoTokenAuth, NextStep, ReplaySchedule, TokenFetch, TokenRenewal,
+};

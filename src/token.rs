@@ -53,5 +53,5 @@
 //! Threads share one fetch and one renewal as tasks do, and the background renewal goes on while no thread calls.
 //! Within an async runtime these calls return an error.
 
-pub use forge_core::{Clock, ClockReading, SystemClock, TokenId, TokenRequirement};
-pub use forge_token::{TokenManagerBuilder, TokenProvenance, TokenStatus};
+pub use forge_core::{CachingProvider, Clock, ClockReading, SystemClock, TokenId, TokenRequirement};
+pub use forge_token::{TokenDependency, TokenManagerBuilder, TokenProvenance, TokenStatus};

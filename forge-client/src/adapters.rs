@@ -1,73 +1,47 @@
-//! Authentication for clients that are not ours. They drive the state machine that our client drives.
+//! Authentication for other clients than ours. They drive the same [`AuthSession`] as our client.
 
 #[cfg(feature = "tower")]
 pub(crate) mod layer;
 #[cfg(feature = "middleware")]
 pub(crate) mod middleware;
 
-use std::fmt;
 use std::time::Duration;
 
-use forge_core::{AuthVerdict, AuthenticationError, ConfigError};
-use url::Url;
+use forge_core::{AuthVerdict, AuthenticationError};
+use http::HeaderMap;
 
 use crate::ExaminedResponse;
-use crate::auth::{Auth, CallAuth, Next, Scheme};
-use crate::target::{Origin, absolute};
-use crate::warnings::{warn_of_exclusions, warn_of_plain_http};
+use crate::auth::{AuthRequest, AuthSession, NextStep};
 
-/// What authenticates, and at which origins: what both adapters are told.
-pub(crate) struct Settings {
-    auth: Auth,
-    origins: Vec<String>,
-    plain_http_credentials: bool,
-}
-
-impl Settings {
-    fn new(auth: Auth) -> Self {
-        Self { auth, origins: Vec::new(), plain_http_credentials: false }
+/// Adds the credentials of an attempt, and fetches the token that is missing.
+async fn add_credentials(
+    session: &mut AuthSession<'_>,
+    request: &AuthRequest<'_>,
+    headers: &mut HeaderMap,
+) -> Result<(), AuthenticationError> {
+    while let Some(fetch) = session.add_credentials(request, headers)? {
+        session.supply_token(fetch.run().await?);
     }
-
-    fn build(self) -> Result<(Scheme, Vec<Url>), ConfigError> {
-        if self.origins.is_empty() {
-            return Err(ConfigError::new("origin", "at least one: credentials belong to an origin"));
-        }
-        let origins: Vec<Url> =
-            self.origins.iter().map(|origin| absolute("origin", origin)).collect::<Result<_, _>>()?;
-        let scheme = self.auth.build()?;
-        if !self.plain_http_credentials {
-            let origins: Vec<Origin> = origins.iter().map(Origin::of).collect();
-            warn_of_plain_http(&origins, "`plain_http_credentials`");
-        }
-        warn_of_exclusions(&scheme, None);
-        Ok((scheme, origins))
-    }
-}
-
-/// Without the origins, which were not checked yet: one may hold a password.
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("auth", &self.auth).finish_non_exhaustive()
-    }
+    Ok(())
 }
 
 /// Has the token source renew a rejected credential, after the schedule's first delay. Returns the delay before
 /// the replay; `None` if the request is not replayed.
-async fn settle(
-    auth: &mut CallAuth<'_>,
+async fn decide_replay(
+    session: &mut AuthSession<'_>,
     verdict: AuthVerdict,
     response: &ExaminedResponse<'_>,
     can_be_sent_again: bool,
 ) -> Result<Option<Duration>, AuthenticationError> {
-    let Next::Renew(schedule) = auth.after_verdict(verdict, response) else { return Ok(None) };
+    let NextStep::Renew(schedule) = session.after_verdict(verdict, response) else { return Ok(None) };
     if can_be_sent_again {
-        pause(schedule.before_renewal).await;
+        pause(schedule.delay_before_renewal()).await;
     }
-    let replays = auth.renew(can_be_sent_again).await?;
+    let replays = session.renew(can_be_sent_again).await?;
     if replays {
         tracing::debug!("replaying with another token after a rejection");
     }
-    Ok(replays.then_some(schedule.before_replay))
+    Ok(replays.then_some(schedule.delay_before_replay()))
 }
 
 /// Waits before a renewal or a replay. Without a delay it needs no timer of the runtime; most strategies set

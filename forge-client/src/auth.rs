@@ -1,30 +1,40 @@
-//! What a request carries to prove who sends it, and what its answer says of that.
+//! Authentication: the credentials that a request carries, and what a response says of them.
+//!
+//! [`Auth`] is what users configure. [`AuthPlan`] is the same with checked settings. [`AuthSession`] uses a plan for one
+//! call.
 
-mod bare;
-mod call;
+mod chosen_parts;
 mod composite;
 mod exclusions;
-mod fixed;
+mod fixed_header;
 mod hook;
-mod scheme;
+mod into_token_auth;
+mod plan;
+mod renew;
+mod replay;
 mod session;
+mod session_config;
 mod strategy;
 mod token_auth;
+mod token_call;
+mod warnings;
 
-pub(crate) use bare::BareRequest;
-pub(crate) use call::{CallAuth, CallAuthOptions, Instead};
-pub(crate) use fixed::Fixed;
-pub(crate) use scheme::Scheme;
-pub(crate) use session::{Next, ReplaySchedule};
+pub(crate) use fixed_header::FixedHeader;
+pub(crate) use plan::AuthPlan;
+pub(crate) use warnings::{warn_about_exclusions, warn_about_plain_http};
 
 pub use composite::CompositeAuth;
-pub use fixed::{ApiKeyAuth, BasicAuth};
+pub use fixed_header::{ApiKeyAuth, BasicAuth};
 pub use hook::{AuthHook, AuthRequest};
-pub use scheme::Auth;
+pub use into_token_auth::IntoTokenAuth;
+pub use plan::Auth;
+pub use replay::ReplaySchedule;
+pub use session::{AuthSession, NextStep};
+pub use session_config::{AuthSessionConfig, AuthSessionConfigBuilder};
 pub use strategy::{
     AuthRetryStrategy, ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy,
 };
 pub use token_auth::TokenAuth;
+pub use token_call::{TokenFetch, TokenRenewal};
 
-use session::AuthSession;
-use token_auth::BoundTokenAuth;
+use token_auth::CheckedTokenAuth;

@@ -8,25 +8,23 @@
 //! # Ok::<_, forge_client::HttpClientError>(())
 //! ```
 //!
-//! The same client and the same managers stand behind it: what is said of [`crate::HttpClient`] is true of
-//! this one. What differs:
+//! These types wrap the async client and token sources, so the documentation of [`crate::HttpClient`] holds for them. The
+//! differences:
 //!
-//! - A call blocks its thread. Threads may share a client; those who need a token wait for one fetch.
-//! - Hooks and strategies run on the thread of the caller, and are within a runtime there.
-//! - All blocking objects of a process share one tokio runtime, on a thread of its own, which is started at
-//!   the first call. There connections live, and managers have tokens fetched, also while nobody calls: so a
-//!   provider or storage of one's own must not block, or it stops all of them.
-//!   It ends with the process, and what is under way then is cut off. Nothing waits for it, so clients may
-//!   be in statics.
+//! - A call blocks its thread. Threads may share a client; all threads that need a token wait for one fetch.
+//! - Hooks and strategies run on the thread of the caller, within a runtime.
+//! - All blocking objects of a process share one tokio runtime. The first call starts it on a thread of its own.
+//!   Connections live there, and managers fetch tokens there, also between calls. So a provider or storage of your own
+//!   must not block that thread. The runtime ends with the process, and nothing waits for it, so clients may be in statics.
 //!
 //! # Where it is refused
 //!
-//! On a thread that a tokio runtime has entered, building a client and calling anything that waits is an
-//! error ([`is_builder`](crate::HttpClientError::is_builder) of the field `blocking`), not a panic: it would
-//! stop the runtime's other tasks. Use [`crate::HttpClient`] there. Dropping is fine anywhere.
+//! On a thread that a tokio runtime has entered, to build a client or to wait for anything is an error
+//! ([`is_builder`](crate::HttpClientError::is_builder), with the field `blocking`) and not a panic: waiting there would
+//! stop other tasks of the runtime. Use [`crate::HttpClient`] there. You can drop blocking objects anywhere.
 //!
-//! That goes for `spawn_blocking`, too, since tokio does not tell such a thread from one where waiting is
-//! wrong. A thread of one's own is fine:
+//! `spawn_blocking` is refused, too, because tokio does not tell its threads from those that must not wait. A thread of
+//! your own is fine:
 //!
 //! ```no_run
 //! # async fn run(
@@ -39,8 +37,8 @@
 //! # }
 //! ```
 //!
-//! A process that was forked off after the first call has no such runtime, and shares connections with its
-//! parent. Calls are an error there; fork first.
+//! A process that was forked after the first call has no such runtime, and shares connections with its parent. Calls are
+//! errors there. Fork before the first call.
 
 mod client;
 mod request;

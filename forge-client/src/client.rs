@@ -1,27 +1,32 @@
+//! The client as its users see it: settings, requests and responses.
+
+mod config;
+mod curl;
+mod request;
+mod request_many;
+mod response;
+
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
-use crate::auth::Scheme;
-use crate::breaker::CircuitBreaker;
-use crate::config::{HttpClientBuilder, HttpClientConfig};
-use crate::hooks::Hooks;
-use crate::hop::Trust;
-use crate::http_clients::HttpClients;
-use crate::logging::Logging;
-use crate::retry::RetryPolicy;
-use crate::target::BaseUrl;
-use crate::{HttpClientError, RequestBuilder};
+use crate::HttpClientError;
+use crate::call::ClientCore;
 
-/// Sends requests to one API, and now and then elsewhere, with its credentials where they belong.
-/// Cheap to clone; clones share connections.
+pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
+pub use curl::Curl;
+pub use request::RequestBuilder;
+pub use request_many::RequestMany;
+pub use response::{BodyStream, HttpResponse};
+
+/// An HTTP client for one API. It sends the API's credentials with each request to the API, and nowhere else. Cheap to
+/// clone; clones share connections.
 ///
 /// Credentials go to the origin (scheme, host, port) of the base URL, and to
-/// [origins expressly named](crate::HttpClientConfigBuilder::with_credential_origin). No absolute URL and no
-/// redirect carries them anywhere else, and what a redirect chain has lost it does not get back. The same rule
-/// holds for default headers, and on a redirect for a request's own headers, unless they are
+/// [credential origins](crate::HttpClientConfigBuilder::with_credential_origin). Requests with an absolute URL and
+/// redirects carry them to no other origin. A redirect chain that has left these origins does not get the credentials
+/// back. The same rule holds for default headers, and on a redirect for a request's own headers, unless they are
 /// [known to carry no credential](crate::HttpClientConfigBuilder::with_public_header).
 ///
 /// The client calls this machine (`localhost`, 127.0.0.0/8, `[::1]`) without a proxy.
@@ -51,36 +56,19 @@ use crate::{HttpClientError, RequestBuilder};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct HttpClient(Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) http: HttpClients,
-    pub(crate) base_url: BaseUrl,
-    pub(crate) default_headers: HeaderMap,
-    pub(crate) trust: Trust,
-    pub(crate) authentication: Option<Arc<Scheme>>,
-    pub(crate) max_redirects: Option<u32>,
-    pub(crate) timeout: Duration,
-    pub(crate) hooks: Hooks,
-    pub(crate) logging: Option<Logging>,
-    pub(crate) total_timeout: Option<Duration>,
-    pub(crate) breaker: Option<CircuitBreaker>,
-    pub(crate) retries: Option<RetryPolicy>,
-    pub(crate) max_body: usize,
-}
+pub struct HttpClient(Arc<ClientCore>);
 
 impl HttpClient {
-    /// A client with these settings.
+    /// Makes a client with these settings.
     ///
     /// # Errors
     ///
-    /// `reqwest` does not accept them, or the TLS library could not be set up.
+    /// `reqwest` rejects the settings, or the TLS library could not be set up.
     pub fn new(config: HttpClientConfig) -> Result<Self, HttpClientError> {
-        Ok(Self(Arc::new(config.into_client()?)))
+        Ok(Self(Arc::new(ClientCore::new(config.0)?)))
     }
 
-    /// Short for a [configuration](crate::HttpClientConfigBuilder) with this base URL, of which
-    /// `build()` makes a client at once.
+    /// A [builder](crate::HttpClientConfigBuilder) with this base URL, whose `build()` makes a client at once.
     ///
     /// ```
     /// use forge_client::HttpClient;
@@ -88,6 +76,7 @@ impl HttpClient {
     /// let client = HttpClient::builder("https://api.example.com").with_api_key("your-key").build()?;
     /// # Ok::<_, forge_client::HttpClientError>(())
     /// ```
+    #[doc(alias = "create_client")]
     pub fn builder(base_url: impl Into<String>) -> HttpClientBuilder {
         HttpClientBuilder::for_client(base_url)
     }
@@ -135,6 +124,6 @@ impl HttpClient {
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient").field("base_url", &self.0.base_url).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("base_url", &self.0.settings.base_url).finish_non_exhaustive()
     }
 }

@@ -1,36 +1,38 @@
+mod construction;
+
 use std::error::Error;
 use std::fmt;
 
 use bytes::Bytes;
-use forge_core::{AuthenticationError, ConfigError, NetworkError, write_chain};
+use forge_core::{AuthenticationError, ConfigError, write_chain};
 use http::{Method, StatusCode};
 
 use crate::CircuitOpen;
-use crate::target::RequestUrl;
 
-/// A request that brought no usable answer, and why.
+/// Why a call brought no usable response.
 ///
-/// Names method and URL without its query; neither `Display` nor `Debug` nor the
+/// The error names the method, and the URL without its query. Neither `Display` nor `Debug` nor the
 /// [`source`](Error::source) chain holds a credential, unless a hook or the stream of a request's body put one
 /// into its own error.
 ///
-/// It shows the path, except when a redirect leads to a path that repeats a secret of the call. If an API takes a
+/// The error shows the path, except when a redirect leads to a path that repeats a secret of the call. If an API takes a
 /// secret in the path (`/bot<token>/…`), log neither the error nor its sources, but the results of the predicates
 /// and of [`status_code`](Self::status_code).
+#[doc(alias = "HttpClientException")]
 pub struct HttpClientError(Box<Inner>);
 
 struct Inner {
-    kind: Kind,
+    kind: ErrorKind,
     request: Option<(Method, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
     /// How many requests were sent.
     attempts: u32,
-    /// The beginning of the answer's body, if the caller asked for it.
+    /// The beginning of the response's body, if the caller asked for it.
     body: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     Builder,
     Authentication,
     Timeout,
@@ -43,113 +45,117 @@ enum Kind {
     BodyTooLarge(usize),
     Exchange,
     RequestBody,
-    /// After so many requests.
+    /// With the number of requests sent before.
     CircuitOpen(u32),
-    /// Why is the source's.
+    /// With the number of retries; the source is the error of the last attempt.
     MaxRetries(u32),
 }
 
-const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"));
-
 impl HttpClientError {
-    /// A setting or an argument cannot be; nothing was sent.
+    /// Whether a setting or an argument is invalid. The client sent nothing.
+    #[doc(alias = "RequestBuildException")]
     #[must_use]
     pub fn is_builder(&self) -> bool {
-        self.0.kind == Kind::Builder
+        self.0.kind == ErrorKind::Builder
     }
 
-    /// No token could be had; [`authentication_error`](Self::authentication_error) says why.
+    /// Whether the client got no token; [`authentication_error`](Self::authentication_error) says why.
     ///
-    /// So it is also after a 401, if the request would have been sent again with another token: why there is
-    /// none says more than the 401. A body that [can be sent only once](crate::RequestBuilder::body_stream)
-    /// gets its 401.
+    /// A call also ends so after a 401, if the renewal of the token fails: its error says more than the 401. Only
+    /// if the client [cannot send the body again](crate::RequestBuilder::body_stream) does the caller get the 401.
+    #[doc(alias = "AuthenticationException")]
     #[must_use]
     pub fn is_authentication(&self) -> bool {
-        self.cause() == Kind::Authentication
+        self.cause() == ErrorKind::Authentication
     }
 
-    /// No answer in time, neither that of an attempt nor that of the
+    /// Whether no response came in time: neither in that of an attempt, nor in that of the
     /// [whole call](crate::HttpClientConfigBuilder::with_total_timeout).
+    #[doc(alias = "TimeoutException")]
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.cause() == Kind::Timeout
+        self.cause() == ErrorKind::Timeout
     }
 
-    /// No connection; TLS failures among it.
+    /// Whether the client could not connect. Failures of TLS are among these errors.
+    #[doc(alias = "ConnectionException")]
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.cause(), Kind::Connect | Kind::Tls)
+        matches!(self.cause(), ErrorKind::Connect | ErrorKind::Tls)
     }
 
-    /// The TLS handshake failed, as with a certificate that nobody vouches for.
+    /// Whether the TLS handshake failed, for example because no trusted authority signed the certificate.
+    #[doc(alias = "SSLException")]
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.cause() == Kind::Tls
+        self.cause() == ErrorKind::Tls
     }
 
-    /// A redirect was refused: too many of them, from https to http, or with a body to another
-    /// origin.
+    /// Whether the client refused a redirect: one too many, from https to http, or with a body to another origin.
     #[must_use]
     pub fn is_redirect(&self) -> bool {
-        matches!(self.0.kind, Kind::Redirect(_))
+        matches!(self.0.kind, ErrorKind::Redirect(_))
     }
 
-    /// A hook failed, and stopped the call; what it said is the [`source`](Error::source).
+    /// Whether a hook failed and so stopped the call. The hook's error is the [`source`](Error::source).
     #[must_use]
     pub fn is_hook(&self) -> bool {
-        self.0.kind == Kind::Hook
+        self.0.kind == ErrorKind::Hook
     }
 
-    /// The error is from [`error_for_status`](crate::HttpResponse::error_for_status) or
+    /// Whether the error is from [`error_for_status`](crate::HttpResponse::error_for_status) or
     /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body).
+    #[doc(alias = "HttpStatusException")]
     #[must_use]
     pub fn is_status(&self) -> bool {
-        matches!(self.0.kind, Kind::Status(_))
+        matches!(self.0.kind, ErrorKind::Status(_))
     }
 
-    /// There was no answer, or no token, also after retries. The [`source`](Error::source) is the error of the
-    /// last attempt, and the other predicates tell what it was: [`is_timeout`](Self::is_timeout),
+    /// Whether retries brought no response, or no token. The [`source`](Error::source) is the error of the last
+    /// attempt. The other predicates answer for that error: [`is_timeout`](Self::is_timeout),
     /// [`is_connect`](Self::is_connect), …
+    #[doc(alias = "MaxRetryException")]
     #[must_use]
     pub fn is_max_retries(&self) -> bool {
-        matches!(self.0.kind, Kind::MaxRetries(_))
+        matches!(self.0.kind, ErrorKind::MaxRetries(_))
     }
 
-    /// Nothing was sent, as the server has been failing; or a redirect led to such a server. It may be well
-    /// again soon; [`circuit_open`](Self::circuit_open) says when that will be tried.
+    /// Whether the circuit breaker refused the request, or the target of a redirect, because the server has been
+    /// failing. [`circuit_open`](Self::circuit_open) says how long nothing is sent there.
     ///
-    /// What came of a call before is not hidden by this: where a retry, or the replay after a 401, is refused,
-    /// the last answer or error goes to the caller.
+    /// If the breaker refuses a retry, or the replay after a 401, the caller gets the last response or error
+    /// instead of this error.
     #[must_use]
     pub fn is_circuit_open(&self) -> bool {
-        matches!(self.0.kind, Kind::CircuitOpen(_))
+        matches!(self.0.kind, ErrorKind::CircuitOpen(_))
     }
 
-    /// The stream that was to be the request's body failed, which says nothing of the server. What it said is
-    /// the [`source`](Error::source), as it came: it is the caller's own.
+    /// Whether the stream of the request's body failed. That says nothing of the server. The stream's own error is
+    /// the [`source`](Error::source), unchanged.
     #[must_use]
     pub fn is_request_body(&self) -> bool {
-        self.0.kind == Kind::RequestBody
+        self.0.kind == ErrorKind::RequestBody
     }
 
-    /// The body is larger than the client's
-    /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body) allows to be kept in memory.
+    /// Whether the response's body is larger than
+    /// [`with_max_body`](crate::HttpClientConfigBuilder::with_max_body) allows the client to keep in memory.
     #[must_use]
     pub fn is_body_too_large(&self) -> bool {
-        matches!(self.0.kind, Kind::BodyTooLarge(_))
+        matches!(self.0.kind, ErrorKind::BodyTooLarge(_))
     }
 
-    /// The body is not what it was read as.
+    /// Whether the response's body could not be parsed, as JSON for example.
+    #[doc(alias = "ResponseParseException")]
     #[must_use]
     pub fn is_parse(&self) -> bool {
-        self.0.kind == Kind::Parse
+        self.0.kind == ErrorKind::Parse
     }
 
-    /// The status, where [`is_status`](Self::is_status).
+    /// The status, if [`is_status`](Self::is_status).
     #[must_use]
     pub fn status_code(&self) -> Option<StatusCode> {
         match self.0.kind {
-            Kind::Status(status) => Some(status),
+            ErrorKind::Status(status) => Some(status),
             _ => None,
         }
     }
@@ -161,7 +167,7 @@ impl HttpClientError {
         self.0.attempts
     }
 
-    /// The first 64 KiB of the answer's body, if
+    /// The first 64 KiB of the response's body, if
     /// [`error_for_status_with_body`](crate::HttpResponse::error_for_status_with_body) made the error; else
     /// `None`.
     ///
@@ -181,18 +187,19 @@ impl HttpClientError {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "response_body")]
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
         self.0.body.as_deref()
     }
 
-    /// Which setting cannot be and what was expected, where [`is_builder`](Self::is_builder).
+    /// The invalid setting and what was expected, if [`is_builder`](Self::is_builder).
     #[must_use]
     pub fn config_error(&self) -> Option<&ConfigError> {
         self.0.source.as_deref()?.downcast_ref()
     }
 
-    /// Why no token could be had, where [`is_authentication`](Self::is_authentication).
+    /// Why the client got no token, if [`is_authentication`](Self::is_authentication).
     ///
     /// ```no_run
     /// # async fn run(client: forge_client::HttpClient) {
@@ -210,26 +217,27 @@ impl HttpClientError {
         self.last().0.source.as_deref()?.downcast_ref()
     }
 
-    /// Whose circuit is open and for how long, where [`is_circuit_open`](Self::is_circuit_open).
+    /// The origin whose circuit is open, and for how long, if [`is_circuit_open`](Self::is_circuit_open).
     #[must_use]
     pub fn circuit_open(&self) -> Option<&CircuitOpen> {
         self.0.source.as_deref()?.downcast_ref()
     }
 
-    /// Whether the request may have been sent, and no answer came: what a retry strategy is asked about.
+    /// Whether the client may have sent the request, and no response came. The client asks the retry strategy about
+    /// such an error.
     pub(crate) fn is_of_the_exchange(&self) -> bool {
-        matches!(self.0.kind, Kind::Timeout | Kind::Connect | Kind::Tls | Kind::Exchange)
+        matches!(self.0.kind, ErrorKind::Timeout | ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Exchange)
     }
 
     /// Whether the client sent nothing because it got no token, and may get one later. The client asks the retry
     /// strategy about such an error, too.
     pub(crate) fn is_transient_lack_of_token(&self) -> bool {
-        self.0.kind == Kind::Authentication
+        self.0.kind == ErrorKind::Authentication
             && self.authentication_error().is_some_and(AuthenticationError::is_transient)
     }
 
-    /// What went wrong, in the last attempt if there were several.
-    fn cause(&self) -> Kind {
+    /// The kind of the error; after retries, that of the last attempt.
+    fn cause(&self) -> ErrorKind {
         self.last().0.kind
     }
 
@@ -237,131 +245,6 @@ impl HttpClientError {
     fn last(&self) -> &Self {
         let last = self.0.source.as_deref().filter(|_| self.is_max_retries());
         last.and_then(|last| last.downcast_ref::<Self>()).unwrap_or(self)
-    }
-
-    #[cold]
-    fn new(kind: Kind) -> Self {
-        Self(Box::new(Inner { kind, request: None, source: None, attempts: 0, body: None }))
-    }
-
-    fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
-        self
-    }
-
-    #[cold]
-    pub(crate) fn at(mut self, method: &Method, url: &RequestUrl) -> Self {
-        self.0.request.get_or_insert_with(|| (method.clone(), url.shown().to_owned()));
-        self
-    }
-
-    /// The same error of a call that sent this many requests.
-    #[cold]
-    pub(crate) fn after(mut self, attempts: u32) -> Self {
-        self.0.attempts = attempts;
-        self
-    }
-
-    pub(crate) fn with_body(mut self, body: Bytes) -> Self {
-        self.0.body = Some(body);
-        self
-    }
-
-    pub(crate) fn builder(field: &'static str, expected: &str) -> Self {
-        ConfigError::new(field, expected).into()
-    }
-
-    pub(crate) fn redirect(refused: &'static str) -> Self {
-        Self::new(Kind::Redirect(refused))
-    }
-
-    pub(crate) fn hook(source: Box<dyn Error + Send + Sync>) -> Self {
-        Self::new(Kind::Hook).with_source(source)
-    }
-
-    pub(crate) fn status(status: StatusCode) -> Self {
-        Self::new(Kind::Status(status))
-    }
-
-    pub(crate) fn parse(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Parse).with_source(source)
-    }
-
-    pub(crate) fn body_too_large(limit: usize) -> Self {
-        Self::new(Kind::BodyTooLarge(limit))
-    }
-
-    pub(crate) fn refused(open: CircuitOpen, attempts: u32) -> Self {
-        Self::new(Kind::CircuitOpen(attempts)).with_source(open)
-    }
-
-    pub(crate) fn request_body(error: reqwest::Error) -> Self {
-        Self::new(Kind::RequestBody).with_source(error)
-    }
-
-    pub(crate) fn total_timeout() -> Self {
-        Self::new(Kind::Timeout)
-    }
-
-    pub(crate) fn max_retries(retries: u32, last: Self) -> Self {
-        Self::new(Kind::MaxRetries(retries)).with_source(last)
-    }
-
-    #[cold]
-    pub(crate) fn exchange(error: &reqwest::Error) -> Self {
-        let kind = match () {
-            () if error.is_timeout() => Kind::Timeout,
-            () if is_tls(error) => Kind::Tls,
-            () if error.is_connect() => Kind::Connect,
-            () if error.is_builder() => Kind::Builder,
-            () => Kind::Exchange,
-        };
-        let failure = Self::new(kind);
-        let is_https = error.url().is_some_and(|url| url.scheme() == "https");
-        match kind {
-            Kind::Timeout => failure,
-            Kind::Connect if is_https && !HAS_TLS => failure.with_source(NetworkError::without_tls()),
-            _ => failure.with_source(NetworkError::of(error)),
-        }
-    }
-}
-
-/// Looks for an error of the TLS library among the causes.
-fn is_tls(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if is_tls_error(error) {
-            return true;
-        }
-        // What an `io::Error` wraps is not its source, and it may be another `io::Error`.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped));
-    }
-    false
-}
-
-fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
-    #[cfg(any(feature = "rustls", feature = "rustls-no-provider"))]
-    if error.is::<rustls::Error>() {
-        return true;
-    }
-    #[cfg(feature = "native-tls")]
-    if error.is::<native_tls::Error>() {
-        return true;
-    }
-    let _ = error;
-    false
-}
-
-impl From<ConfigError> for HttpClientError {
-    fn from(error: ConfigError) -> Self {
-        Self::new(Kind::Builder).with_source(error)
-    }
-}
-
-impl From<AuthenticationError> for HttpClientError {
-    fn from(error: AuthenticationError) -> Self {
-        Self::new(Kind::Authentication).with_source(error)
     }
 }
 
@@ -371,26 +254,26 @@ impl fmt::Display for HttpClientError {
             write!(f, "{method} {url}: ")?;
         }
         match &self.0.kind {
-            // These name the field; a person who sees no more than this line needs it.
-            Kind::Builder => match &self.0.source {
+            // A `ConfigError` names the field. A reader who sees only this line needs it.
+            ErrorKind::Builder => match &self.0.source {
                 Some(error) => error.fmt(f),
-                None => f.write_str("a setting cannot be"),
+                None => f.write_str("invalid setting"),
             },
-            Kind::Authentication => f.write_str("no token could be had"),
-            Kind::Timeout => f.write_str("no answer in time"),
-            Kind::Connect => f.write_str("no connection"),
-            Kind::Tls => f.write_str("no TLS connection"),
-            Kind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
-            Kind::Hook => f.write_str("a hook stopped the call"),
-            Kind::Status(status) => write!(f, "status {status}"),
-            Kind::Parse => f.write_str("the body is not what was expected"),
-            Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
-            Kind::Exchange => f.write_str("the exchange failed"),
-            Kind::RequestBody => f.write_str("the request's body could not be read"),
-            Kind::CircuitOpen(0) => f.write_str("nothing was sent, as the server has been failing"),
-            Kind::CircuitOpen(_) => f.write_str("nothing more was sent, as the server has been failing"),
-            Kind::MaxRetries(retries) => {
-                let lacking = if self.is_authentication() { "token" } else { "answer" };
+            ErrorKind::Authentication => f.write_str("authentication failed"),
+            ErrorKind::Timeout => f.write_str("no response in time"),
+            ErrorKind::Connect => f.write_str("could not connect"),
+            ErrorKind::Tls => f.write_str("could not set up TLS"),
+            ErrorKind::Redirect(refused) => write!(f, "redirect refused: {refused}"),
+            ErrorKind::Hook => f.write_str("a hook stopped the call"),
+            ErrorKind::Status(status) => write!(f, "status {status}"),
+            ErrorKind::Parse => f.write_str("the response's body could not be parsed"),
+            ErrorKind::BodyTooLarge(limit) => write!(f, "the response's body is larger than {limit} bytes"),
+            ErrorKind::Exchange => f.write_str("the exchange failed"),
+            ErrorKind::RequestBody => f.write_str("the request's body could not be read"),
+            ErrorKind::CircuitOpen(0) => f.write_str("request not sent: the server has been failing"),
+            ErrorKind::CircuitOpen(_) => f.write_str("no further request sent: the server has been failing"),
+            ErrorKind::MaxRetries(retries) => {
+                let lacking = if self.is_authentication() { "token" } else { "response" };
                 let times = if *retries == 1 { "retry" } else { "retries" };
                 write!(f, "no {lacking} after {retries} {times}")
             }
@@ -398,7 +281,7 @@ impl fmt::Display for HttpClientError {
     }
 }
 
-/// For people, as this is what a `main` that returns the error prints.
+/// One line with all causes, because a `main` that returns the error prints its `Debug`.
 impl fmt::Debug for HttpClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_chain(self, f)
@@ -408,11 +291,11 @@ impl fmt::Debug for HttpClientError {
 impl Error for HttpClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let mut source: &(dyn Error + 'static) = self.0.source.as_deref()?;
-        // Shown by `Display` already.
+        // `Display` shows the `ConfigError` itself.
         if self.is_builder() {
             return source.source();
         }
-        // `reqwest` has put its own around what the stream said, once for each layer of it.
+        // Each layer of `reqwest` has wrapped the stream's error into one of its own.
         while self.is_request_body()
             && source.is::<reqwest::Error>()
             && let Some(said) = source.source()
@@ -424,94 +307,4 @@ impl Error for HttpClientError {
 }
 
 #[cfg(test)]
-mod tests {
-    use forge_core::AuthenticationErrorKind;
-
-    use super::*;
-    use crate::{
-        ExponentialBackoffRetryStrategy, RetryOutcome, RetryStrategy, RetryableError, SimpleRetryStrategy,
-    };
-
-    fn is(error: &HttpClientError) -> [bool; 4] {
-        [error.is_timeout(), error.is_connect(), error.is_tls(), error.is_max_retries()]
-    }
-
-    #[test]
-    fn what_main_prints_names_the_causes_in_one_line() {
-        let refused = AuthenticationError::new("crm", AuthenticationErrorKind::Connect)
-            .with_source(std::io::Error::other("cable cut"));
-        let error = HttpClientError::from(refused.clone());
-        assert_eq!(format!("{error:?}"), format!("no token could be had: {refused}: cable cut"));
-        let error = HttpClientError::from(ConfigError::new("timeout", "a positive duration"));
-        assert_eq!(format!("{error:?}"), error.to_string());
-    }
-
-    #[test]
-    fn after_retries_an_error_still_is_what_the_last_one_was() {
-        for (kind, expected) in [
-            (Kind::Timeout, [true, false, false]),
-            (Kind::Connect, [false, true, false]),
-            (Kind::Tls, [false, true, true]),
-            (Kind::Exchange, [false, false, false]),
-        ] {
-            let last = HttpClientError::new(kind);
-            assert_eq!(is(&last), [expected[0], expected[1], expected[2], false], "{kind:?}");
-            assert!(last.is_of_the_exchange());
-            let error = HttpClientError::max_retries(3, last);
-            assert_eq!(is(&error), [expected[0], expected[1], expected[2], true], "{kind:?}");
-            assert!(!error.is_of_the_exchange(), "it is not retried once more");
-        }
-    }
-
-    #[test]
-    fn a_strategy_retries_the_chosen_errors_only() {
-        use RetryableError::{Connect, Interrupted, NoToken, Timeout, Tls};
-        let lack_of_token = |kind| HttpClientError::from(AuthenticationError::new("crm", kind));
-        let failure = |error| match error {
-            Connect => HttpClientError::new(Kind::Connect),
-            Tls => HttpClientError::new(Kind::Tls),
-            Timeout => HttpClientError::new(Kind::Timeout),
-            Interrupted => HttpClientError::new(Kind::Exchange),
-            NoToken => lack_of_token(AuthenticationErrorKind::Connect),
-        };
-        let all = [Connect, Tls, Timeout, Interrupted, NoToken];
-        for error in all {
-            let failure = failure(error);
-            let outcome = RetryOutcome::Error(&failure);
-            for chosen in all {
-                let simple = SimpleRetryStrategy::new().retryable_errors([chosen]);
-                let exponential = ExponentialBackoffRetryStrategy::new().retryable_errors([chosen]);
-                let wants =
-                    [simple.delay_before_retry(1, &outcome), exponential.delay_before_retry(1, &outcome)];
-                assert_eq!(
-                    wants.map(|delay| delay.is_some()),
-                    [error == chosen; 2],
-                    "{error:?} of {chosen:?}"
-                );
-            }
-            let none = SimpleRetryStrategy::new().retryable_errors([]);
-            assert_eq!(none.delay_before_retry(1, &outcome), None);
-            let default = SimpleRetryStrategy::new().delay_before_retry(1, &outcome);
-            assert_eq!(default.is_some(), error != Tls, "{error:?}");
-        }
-        let lasting = lack_of_token(AuthenticationErrorKind::Configuration);
-        let strategy = SimpleRetryStrategy::new().retryable_errors(all);
-        assert_eq!(strategy.delay_before_retry(1, &RetryOutcome::Error(&lasting)), None);
-    }
-
-    #[test]
-    fn inv16_the_body_of_an_answer_is_not_shown() {
-        let error = HttpClientError::status(StatusCode::CONFLICT).with_body("canary".into()).after(3);
-        assert_eq!((error.body(), error.attempts()), (Some(&b"canary"[..]), 3));
-        assert!(!format!("{error} {error:?} {error:#?}").contains("canary"));
-    }
-
-    #[test]
-    fn a_tls_failure_is_not_retried() {
-        for (kind, retried) in [(Kind::Tls, false), (Kind::Connect, true), (Kind::Timeout, true)] {
-            let error = HttpClientError::new(kind);
-            let delay = SimpleRetryStrategy::new().delay_before_retry(1, &RetryOutcome::Error(&error));
-            assert_eq!(delay.is_some(), retried, "{kind:?}");
-        }
-    }
-}
+mod tests;

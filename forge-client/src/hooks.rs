@@ -1,4 +1,4 @@
-//! What users have done with each request, each answer and each failure.
+//! Hooks: code of users that sees each request, each response and each failure.
 
 mod correlation_id;
 mod error_hook;
@@ -28,12 +28,12 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// The first that fails ends it.
+    /// Runs the hooks in order; the first one that fails ends the call.
     pub(crate) fn before_request(&self, request: &mut OutgoingRequest<'_>) -> Result<(), HttpClientError> {
         self.request.iter().try_for_each(|hook| hook.before_request(request)).map_err(HttpClientError::hook)
     }
 
-    /// The first that fails ends it.
+    /// Runs the hooks in order; the first one that fails ends the call.
     pub(crate) fn after_response(&self, response: &mut ReceivedResponse<'_>) -> Result<(), HttpClientError> {
         self.response.iter().try_for_each(|hook| hook.after_response(response)).map_err(HttpClientError::hook)
     }
@@ -45,7 +45,7 @@ impl Hooks {
     }
 }
 
-/// A hook is code, of which nothing can be shown.
+/// Only the numbers of hooks: a hook may be a closure, which has no `Debug`.
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
@@ -65,18 +65,18 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::hop::Trust;
-    use crate::target::Origin;
-    use crate::target::RequestUrl;
+    use crate::origin::Origin;
+    use crate::origin::RequestUrl;
+    use crate::origin::Trust;
 
     /// A request that hooks see. Trusted at `https://a.example`.
-    pub(super) struct Sent {
+    pub(super) struct HookedRequest {
         url: RequestUrl,
         headers: HeaderMap,
         trust: Trust,
     }
 
-    impl Sent {
+    impl HookedRequest {
         pub(super) fn to(url: &str) -> Self {
             let trust = Trust {
                 origins: vec![Origin::of(&Url::parse("https://a.example").unwrap())],
@@ -105,7 +105,7 @@ mod tests {
         }
 
         fn seen<'a>(&'a mut self, attempt: u32, extensions: &'a mut Extensions) -> OutgoingRequest<'a> {
-            let is_trusted = self.trust.origins.iter().any(|origin| origin.holds(&self.url));
+            let is_trusted = self.trust.origins.iter().any(|origin| origin.contains(&self.url));
             let Self { url, headers, trust } = self;
             let (method, body) = (&Method::GET, None);
             OutgoingRequest { method, url, headers, body, attempt, is_trusted, trust, extensions }
@@ -137,7 +137,7 @@ mod tests {
         let names =
             ["authorization", "x-api-key", "x-odd", "cookie", "jenkins-crumb", "x-request-id", "x-plain"];
         for (url, set) in [("https://a.example/x", &names[..]), ("https://b.example/x", &["x-plain"])] {
-            let mut sent = Sent::to(url).with("accept", "x");
+            let mut sent = HookedRequest::to(url).with("accept", "x");
             sent.apply(&hook, 1, &mut Extensions::new()).unwrap();
             for name in names {
                 assert_eq!(sent.header(name).is_some(), set.contains(&name), "{name} at {url}");
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(sent.header("accept"), Some("x"));
         }
         // What the caller said goes where the caller says: a hook does not change it.
-        let mut sent = Sent::to("https://b.example/x").with("authorization", "own");
+        let mut sent = HookedRequest::to("https://b.example/x").with("authorization", "own");
         sent.apply(&hook, 1, &mut Extensions::new()).unwrap();
         assert_eq!(sent.header("authorization"), Some("own"));
     }
@@ -177,7 +177,7 @@ mod tests {
             ],
             error: Vec::new(),
         };
-        let mut sent = Sent::to("https://a.example/x");
+        let mut sent = HookedRequest::to("https://a.example/x");
         let error = hooks.before_request(&mut sent.seen(1, &mut Extensions::new())).unwrap_err();
         assert!(error.is_hook(), "{error:?}");
         assert_eq!(error.source().unwrap().to_string(), "no");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn debug_shows_names_and_no_values() {
-        let mut sent = Sent::to("https://a.example/x?canary=1#canary").with("x-a", "canary");
+        let mut sent = HookedRequest::to("https://a.example/x?canary=1#canary").with("x-a", "canary");
         let mut extensions = Extensions::new();
         extensions.insert("canary");
         let shown = format!("{:?}", sent.seen(2, &mut extensions));

@@ -1,55 +1,62 @@
-//! An HTTP client that sends each request with the right credential, to the right host, once.
+//! The HTTP client of `requestforge`. It sends each request with the right credential to the right origin, and nowhere
+//! else. After a 401 it has the token renewed and replays the request.
+//!
+//! Applications depend on `requestforge`, which shows this crate together with the token managers. Depend on
+//! `forge-client` directly if your tokens come from a [`TokenSource`](forge_core::TokenSource) of your own and you need no
+//! OAuth 2.0.
 //!
 //! ```no_run
 //! use forge_client::HttpClient;
 //! # async fn run(source: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
-//! let client = HttpClient::builder("https://api.example.com").with_token_auth(source).build()?;
+//! let client = HttpClient::builder("https://api.example.com").with_token_auth(source).with_retry(3).build()?;
 //! let response = client.get("/users").send().await?;
 //! println!("{}", response.text().await?);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! | to | see |
+//! | --- | --- |
+//! | make a client, and send requests | [`HttpClient`], [`HttpClientConfigBuilder`], [`RequestBuilder`] |
+//! | authenticate with tokens, a key, a login or a signature | [`TokenAuth`], [`ApiKeyAuth`], [`BasicAuth`], [`AuthHook`], [`CompositeAuth`] |
+//! | retry, and stop requests to a failing server | [`RetryStrategy`], [`CircuitBreaker`] |
+//! | see or change each request | [`RequestHook`], [`ResponseHook`], [`ErrorHook`], [`Logging`] |
+//! | authenticate in another client than this one | `AuthMiddleware` (feature `middleware`), `AuthLayer` (feature `tower`), [`AuthSession`] |
+//! | call it without `async` | `blocking` (feature `blocking`) |
+//!
+//! # Limits
+//!
+//! - The client is built on `reqwest` and runs on tokio.
+//! - It has no cookie store and no cache of responses.
+//! - Retries and replays need a body that can be sent again: a stream is sent once.
+//! - Circuit breakers and retry budgets live in one process. Processes can share tokens, but not these.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "middleware", feature = "tower"))]
 mod adapters;
 mod auth;
-mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod body;
 mod breaker;
 // Not within `breaker`: `tests/interleavings` compiles that over locks of another kind.
 #[cfg(test)]
 #[path = "breaker/tests.rs"]
 mod breaker_tests;
+mod call;
 mod client;
-mod config;
-mod curl;
-mod deadline;
 mod error;
-mod examined;
-mod header;
 mod hooks;
-mod hop;
-mod http_clients;
 mod logging;
-mod multipart;
-mod peek;
-mod public_headers;
-mod redirect;
+mod origin;
 #[cfg(feature = "tower")]
 #[doc(hidden)]
 pub mod renamed;
-mod request;
-mod request_many;
-mod response;
 mod retry;
 mod rt;
-mod send;
-mod target;
-mod upload;
-mod warnings;
+mod settings;
+mod timing;
 
 pub use forge_core::looks_like_credential_name;
 
@@ -60,15 +67,18 @@ pub use adapters::layer::{
 #[cfg(feature = "middleware")]
 pub use adapters::middleware::{AuthMiddleware, AuthMiddlewareBuilder};
 pub use auth::{
-    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, BasicAuth, CompositeAuth,
-    ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, SimpleAuthRetryStrategy, TokenAuth,
+    ApiKeyAuth, Auth, AuthHook, AuthRequest, AuthRetryStrategy, AuthSession, AuthSessionConfig,
+    AuthSessionConfigBuilder, BasicAuth, CompositeAuth, ConditionalAuthRetryStrategy,
+    ExponentialAuthRetryStrategy, IntoTokenAuth, NextStep, ReplaySchedule, SimpleAuthRetryStrategy,
+    TokenAuth, TokenFetch, TokenRenewal,
 };
+pub use body::ExaminedResponse;
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, CircuitOpen, CircuitState, CircuitTransition};
-pub use client::HttpClient;
-pub use config::{HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder};
-pub use curl::Curl;
+pub use client::{
+    BodyStream, Curl, HttpClient, HttpClientBuilder, HttpClientConfig, HttpClientConfigBuilder, HttpResponse,
+    RequestBuilder, RequestMany,
+};
 pub use error::HttpClientError;
-pub use examined::ExaminedResponse;
 pub use hooks::{
     CorrelationId, ErrorHook, FailedCall, HookResult, IgnoringFailures, IntoHookResult, OutgoingRequest,
     RateLimit, RateLimitReader, ReceivedResponse, RequestHook, ResponseHook,
@@ -77,9 +87,6 @@ pub use logging::Logging;
 #[cfg(feature = "tower")]
 #[doc(hidden)]
 pub use renamed::*;
-pub use request::RequestBuilder;
-pub use request_many::RequestMany;
-pub use response::{BodyStream, HttpResponse};
 pub use retry::{
     CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, NoRetryStrategy, RetryOutcome,
     RetryStrategy, RetryableError, SimpleRetryStrategy,

@@ -8,44 +8,42 @@ use http::Extensions;
 use reqwest::Request;
 use tracing::Level;
 
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::origin::{RequestUrl, Trust};
 
-use entry::Attempt;
+use entry::AttemptInfo;
 
-pub(crate) use entry::Entry;
-pub(crate) use mask::{BodyContent, Mask, RequestContent, Secrets};
+pub(crate) use entry::LogEntry;
+pub(crate) use mask::{Mask, RequestContent, Secrets};
 
-/// What a client tells through `tracing` of each request that it sends.
+/// Logs each request of a client through `tracing`.
 ///
-/// An event with the target `forge_client::logging` for each attempt: replays after a 401, retries and the
-/// hops of a redirect have one each. Level `INFO`, and `WARN` for a status of 400 or above and where no
-/// answer came.
+/// Each attempt is an event with the target `forge_client::logging`: also each replay after a 401, each retry and each hop
+/// of a redirect. The level is `INFO`; it is `WARN` for a status of 400 or above, and if no response came.
 ///
-/// | field | what it is |
+/// | field | content |
 /// | --- | --- |
 /// | `method`, `url` | the URL without its query, which may hold secrets |
-/// | `attempt` | which request of the call it was, from 1 on |
-/// | `status`, or `error` | what came of it |
-/// | `elapsed_ms` | until the answer's headers, or the error |
-/// | `correlation_id` | where there is a [`CorrelationId`](crate::CorrelationId) |
-/// | `request_headers`, `response_headers`, `request_body` | if asked for, masked |
+/// | `attempt` | the number of the request within the call, from 1 on |
+/// | `status`, or `error` | the outcome |
+/// | `elapsed_ms` | the time until the response's headers, or the error |
+/// | `correlation_id` | the identifier, if there is a [`CorrelationId`](crate::CorrelationId) |
+/// | `request_headers`, `response_headers`, `request_body` | masked, if the settings below are on |
 ///
-/// An answer's body, if asked for, has an event of its own: when the caller has read it.
+/// A response's body, if its setting is on, is an event of its own, when the caller has read the body.
 ///
 /// Paths are shown, except for that of a redirect that repeats a secret of the call. If an API takes a secret in
 /// the path (`/bot<token>/…`), do not log its requests, nor its [errors](crate::HttpClientError). Filter them in
 /// the subscriber, or log what is harmless in a [response hook](crate::ResponseHook) and an
 /// [error hook](crate::ErrorHook) of your own.
 ///
-/// Nothing is looked at while no subscriber takes such events.
+/// Logging costs next to nothing while no subscriber takes such events.
 ///
 /// | setting | default |
 /// | --- | --- |
 /// | [`log_headers`](Self::log_headers) | no |
 /// | [`log_body`](Self::log_body) | no |
 /// | [`max_body`](Self::max_body) | 16 KiB |
-/// | [`sensitive_keys`](Self::sensitive_keys) | none besides those that are known |
+/// | [`sensitive_keys`](Self::sensitive_keys) | only the built-in names |
 ///
 /// ```
 /// use forge_client::{HttpClient, Logging};
@@ -67,12 +65,12 @@ pub struct Logging {
 const TARGET: &str = "forge_client::logging";
 
 impl Logging {
-    /// Method, URL, status, duration and attempt.
+    /// Logs method, URL, status, duration and attempt.
     pub fn new() -> Self {
         Self { log_headers: false, log_body: false, max_body: 16 * 1024, sensitive_keys: Arc::new([]) }
     }
 
-    /// Whether headers are told, too. Default: no.
+    /// Whether the log shows headers. Default: no.
     ///
     /// The log shows the values of [public headers](crate::HttpClientConfigBuilder::with_public_header), and of
     /// headers that by their standards carry no credential (`Age`, `Allow`, `Connection`, `Date`, `ETag`,
@@ -80,31 +78,36 @@ impl Logging {
     /// rate limit, …). It masks the values of all others, whatever their names. It also masks values marked
     /// sensitive, and values under one of the [`sensitive_keys`](Self::sensitive_keys).
     ///
-    /// Servers echo requests. So the log masks in an answer whatever it masks in the request: headers, the
+    /// Servers echo requests. So the log masks in a response whatever it masks in the request: headers, the
     /// cookies and parameters in them, the query, the body. It does not search for values shorter than 6 bytes.
     /// If there are more than 1,024 values to search for, it masks every value. After 64 KiB of values it shows
     /// only their lengths. URLs, also relative ones and those within a text, lose user-info, query and fragment.
-    /// If the log [cannot read](Self::log_body) the request's body, it masks most headers of the answer.
+    /// If the log [cannot read](Self::log_body) the request's body, it masks most headers of the response.
     pub fn log_headers(mut self, log: bool) -> Self {
         self.log_headers = log;
         self
     }
 
-    /// Whether bodies are told, too. Default: no.
+    /// Whether the log shows bodies. Default: no.
     ///
-    /// Only JSON and forms are: what is in them has a name by which it is known to be a secret or not. Values
-    /// are masked under names such as `password`, `access_token`, `apiKey`, under the
-    /// [`sensitive_keys`](Self::sensitive_keys), where they have no name at all, and where a server echoes
-    /// what is masked in the request. So they are in a text that is JSON, one level deep, and beside a name
-    /// (`{"name":"password","value":"…"}`); not in a list of pairs (`["password","…"]`), and not in XML or
-    /// other languages within a text. Of other bodies, and of streams, only the length is told.
+    /// It shows only JSON and forms, because their values have names, and names tell which values are secret. Of other
+    /// bodies, and of streams, it shows the length. It masks a value:
+    ///
+    /// - under a name such as `password`, `access_token` or `apiKey`, or under one of the
+    ///   [`sensitive_keys`](Self::sensitive_keys);
+    /// - without a name;
+    /// - in which a server echoes what is masked in the request;
+    /// - by the same rules in a text that is JSON, one level deep, and beside such a name
+    ///   (`{"name":"password","value":"…"}`).
+    ///
+    /// It does not mask a value in a list of pairs (`["password","…"]`), and none in XML or other languages within a text.
     ///
     /// To recognise an echo, the log reads the request's body: the values in JSON, a form or a multipart form, or
     /// the whole of another body. It cannot read a stream, JSON or a form of more than 64 KiB, and a body that
-    /// does not match its `Content-Type`. After such a request it shows only the length of the answer's body, and
-    /// of the answer's headers only `Content-Type`, `Content-Length` and `Date`.
+    /// does not match its `Content-Type`. After such a request it shows only the length of the response's body, and
+    /// of the response's headers only `Content-Type`, `Content-Length` and `Date`.
     ///
-    /// What is personal is not known by its name, and this is not the way to keep it out of a log.
+    /// The log does not recognise personal data. Masking is not the way to keep such data out of a log.
     pub fn log_body(mut self, log: bool) -> Self {
         self.log_body = log;
         self
@@ -135,10 +138,10 @@ impl Logging {
         attempt: u32,
         extensions: &Extensions,
         earlier: Option<&Secrets>,
-    ) -> Option<Entry<'a>> {
+    ) -> Option<LogEntry<'a>> {
         let is_wanted = tracing::enabled!(target: TARGET, Level::WARN);
-        let attempt = || Attempt::of(request.method(), url, attempt, extensions);
-        is_wanted.then(|| Entry::new(self, request, trust, attempt(), earlier))
+        let attempt = || AttemptInfo::of(request.method(), url, attempt, extensions);
+        is_wanted.then(|| LogEntry::new(self, request, trust, attempt(), earlier))
     }
 
     /// The names that [`sensitive_keys`](Self::sensitive_keys) added.

@@ -1,4 +1,4 @@
-//! Whether a call that failed is tried again, and when (invariant 21).
+//! Retries: whether the client sends a failed request again, and when (invariant 21).
 
 mod budget;
 mod circuit_breaker;
@@ -18,18 +18,18 @@ pub use self::strategy::{
 
 use self::budget::RetryBudget;
 use self::retryable::RetryableOutcomes;
-use crate::backoff::until_over;
+use crate::timing::until_over;
 
-/// Has a request that is not idempotent by its method repeated safely, where the server knows it
+/// With this header a server that knows it carries out a request once, however often the request comes
 /// (draft-ietf-httpapi-idempotency-key-header).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Whether a key names no operation.
+/// Whether a key is blank, so that it names no operation.
 pub(crate) fn is_blank(key: &HeaderValue) -> bool {
     key.as_bytes().trim_ascii().is_empty()
 }
 
-/// What a client and all its clones have for retries.
+/// The retry strategy of a client, its limits, and the budget that all clones of the client share.
 pub(crate) struct RetryPolicy {
     strategy: Arc<dyn RetryStrategy>,
     limits: WaitLimits,
@@ -58,7 +58,7 @@ impl RetryPolicy {
         Self { strategy, limits, budget: RetryBudget::new() }
     }
 
-    /// Whether the body must be at hand for [`delay`](Self::delay).
+    /// Whether [`delay`](Self::delay) must see the body.
     pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         self.strategy.reads_body(status, headers)
     }
@@ -75,13 +75,13 @@ impl RetryPolicy {
         Some(asked.map_or(delay, |asked| delay.max(asked.min(self.limits.retry_after))))
     }
 
-    /// Whether the budget has a retry left. Takes it.
-    pub(crate) fn withdraw(&self) -> bool {
-        self.budget.withdraw()
+    /// Takes a retry from the budget. Returns whether there was one.
+    pub(crate) fn try_withdraw(&self) -> bool {
+        self.budget.try_withdraw()
     }
 
-    /// A call has ended with an answer of this status.
-    pub(crate) fn settle(&self, status: StatusCode) {
+    /// Refills the budget a little after a call that ended with a good status.
+    pub(crate) fn deposit(&self, status: StatusCode) {
         if !status.is_server_error() && !RetryableOutcomes::TRANSIENT.contains_status(status) {
             self.budget.deposit();
         }

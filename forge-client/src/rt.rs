@@ -1,5 +1,5 @@
-//! What the breaker needs to be shared between threads. `tests/interleavings` compiles it over another
-//! module of this shape, in which shuttle chooses who runs next.
+//! The lock of the breaker. `tests/interleavings` compiles the breaker over another module with the same contents, in
+//! which shuttle chooses the thread that runs next.
 
 use std::sync::PoisonError;
 

@@ -1,11 +1,11 @@
-//! Which credentials a service has.
+//! Finds the credentials of a service among its fields.
 
 use forge_core::{ConfigError, SecretSource, has_control_character};
 
 use crate::service::field;
 use crate::{ServiceConfig, ServiceConfigError};
 
-/// The one kind of credentials that a service has, complete.
+/// The credentials of a service. It has one kind of them, with all fields of that kind.
 pub(crate) enum Credentials<'a> {
     Bearer(&'a SecretSource),
     ApiKey(&'a SecretSource),
@@ -20,7 +20,7 @@ pub(crate) struct OAuth2<'a> {
     pub(crate) user: Option<(&'a str, &'a SecretSource)>,
 }
 
-/// The value of a field that is needed, because another one is given.
+/// The value of a field that must be set, because another field is set.
 macro_rules! required {
     ($config:expr, $field:ident, $since:expr) => {
         field!($config, $field)?.ok_or_else(|| $config.missing_error(stringify!($field), $since))?
@@ -28,9 +28,11 @@ macro_rules! required {
 }
 
 impl ServiceConfig {
+    /// The credentials of the service, if it has any.
+    ///
     /// # Errors
     ///
-    /// There are several kinds, or one is incomplete.
+    /// The fields belong to several kinds of credentials, or a field of the kind is missing.
     pub(crate) fn credentials(&self) -> Result<Option<Credentials<'_>>, ServiceConfigError> {
         let fields = &self.fields;
         let bearer = first_present([("bearer_token", fields.bearer_token.is_some())]);
@@ -93,7 +95,7 @@ impl ServiceConfig {
         Ok(Some(credentials))
     }
 
-    /// What would have no effect with these credentials is a mistake.
+    /// Refuses fields that have no effect with these credentials.
     fn refuse_unused_settings(
         &self,
         credentials: &[&str],
@@ -117,7 +119,7 @@ impl ServiceConfig {
         ]);
         match excluded {
             Some(excluded) if credentials.is_empty() => {
-                Err(self.error_expecting(excluded, "credentials that are left out there"))
+                Err(self.error_expecting(excluded, "credentials beside it, which these paths exclude"))
             }
             _ => Ok(()),
         }
@@ -128,7 +130,7 @@ impl ServiceConfig {
     }
 }
 
-/// The first field that is given.
+/// The first of these fields that is set.
 fn first_present<const N: usize>(fields: [(&'static str, bool); N]) -> Option<&'static str> {
     fields.into_iter().find(|(_, is_given)| *is_given).map(|(field, _)| field)
 }

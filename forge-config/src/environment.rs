@@ -1,4 +1,4 @@
-//! Variables of the environment, as the fields of a service.
+//! Reads the fields of a service from environment variables.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,17 +15,17 @@ use crate::fields::{Fields, TABLES};
 use crate::setting::REFERENCE;
 use crate::{ServiceConfig, ServiceConfigError};
 
-/// The variable of a field.
+/// The name of the variable of a field.
 pub(crate) fn variable(prefix: &str, field: &str) -> String {
     format!("{prefix}{}", field.to_ascii_uppercase())
 }
 
 impl ServiceConfig {
-    /// The service that these variables describe.
+    /// The service that these variables describe. Variables without the prefix are ignored.
     ///
     /// # Errors
     ///
-    /// Names the variable that is unknown, empty, or given twice.
+    /// Names the variable that is unknown, empty, or set twice.
     pub(crate) fn from_prefixed_variables(
         prefix: &str,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -36,7 +36,7 @@ impl ServiceConfig {
         };
         let unknown = |name: &str, expected| invalid(&[name], expected).into_unknown_variable();
         if prefix.is_empty() {
-            return Err(invalid(&["prefix"], "what the names of variables begin with".into()));
+            return Err(invalid(&["prefix"], "a prefix that is not empty".into()));
         }
         let mut fields = BTreeMap::new();
         for (name, value) in variables {
@@ -64,17 +64,17 @@ impl ServiceConfig {
         fields.map(|fields| Self::from_prefixed_fields(fields, prefix)).map_err(|error| match error {
             VariablesError::Unknown { field, known } => {
                 let name = names.get(&field).map_or(field.as_str(), String::as_str);
-                unknown(name, format!("one of {}, after {prefix}", variables_of(known)))
+                unknown(name, format!("one of {}, each with the prefix {prefix}", variables_of(known)))
             }
             VariablesError::NotASecret { name } => {
-                unknown(&name, "one without _FILE, as only secrets come from files".into())
+                unknown(&name, "a name without _FILE, because only secrets come from files".into())
             }
             VariablesError::Other(what) => invalid(&["variables"], what),
         })
     }
 }
 
-/// The variables of these fields, without the prefix.
+/// The variables of those of these fields that a variable can hold, without the prefix.
 fn variables_of(fields: &[&'static str]) -> String {
     let fields = fields.iter().filter(|field| !TABLES.contains(field));
     let variables = fields.map(|field| {
@@ -89,7 +89,7 @@ fn is_secret(field: &'static str) -> bool {
     Fields::deserialize(MapDeserializer::new([(field, file)].into_iter())).is_ok()
 }
 
-/// What Kubernetes sets for a service, and once Docker for a link.
+/// Whether the variable is one that Kubernetes sets for a service with this name, or Docker for a link.
 fn is_set_by_kubernetes(field: &str) -> bool {
     field == "SERVICE_HOST"
         || field == "PORT"
@@ -97,7 +97,7 @@ fn is_set_by_kubernetes(field: &str) -> bool {
         || field.starts_with("PORT_")
 }
 
-/// One variable, as a deserializer of its field.
+/// One variable. It deserializes its field.
 enum Variable {
     Value { name: String, value: String },
     File { name: String, path: String },
@@ -133,7 +133,7 @@ impl<'de> Deserializer<'de> for Variable {
         visitor.visit_some(self)
     }
 
-    /// A secret is handed on by the variable's name, as a file would do it.
+    /// Hands a secret on as a reference to its variable or file, the way a configuration file does.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         kind: &'static str,
@@ -155,7 +155,7 @@ impl<'de> Deserializer<'de> for Variable {
     }
 }
 
-/// Why variables are no service.
+/// The reason why the variables describe no service.
 #[derive(Debug)]
 enum VariablesError {
     Unknown { field: String, known: &'static [&'static str] },
@@ -175,7 +175,7 @@ impl de::Error for VariablesError {
 
 impl fmt::Display for VariablesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("variables that make no service")
+        f.write_str("the variables describe no service")
     }
 }
 
@@ -238,14 +238,14 @@ mod tests {
                 &[("BILLING_TIMEOT", "canary")],
                 ", CLIENT_ID, CLIENT_SECRET (or CLIENT_SECRET_FILE), USERNAME,",
             ),
-            (&[("BILLING_TIMEOT", "canary")], ", REDIS_KEY_PREFIX, after BILLING_"),
+            (&[("BILLING_TIMEOT", "canary")], ", REDIS_KEY_PREFIX, each with the prefix BILLING_"),
             (
                 &[("BILLING_API_KY_FILE", "canary")],
                 "`BILLING_API_KY_FILE`: unknown variable, expected one of",
             ),
             (
                 &[("BILLING_TIMEOUT_FILE", "canary")],
-                "`BILLING_TIMEOUT_FILE`: unknown variable, expected one without _FILE",
+                "`BILLING_TIMEOUT_FILE`: unknown variable, expected a name without _FILE",
             ),
             (&[("BILLING_TIMEOUT", "canary")], "`BILLING_TIMEOUT`: expected a duration such as"),
             (&[("BILLING_TIMEOUT", "0")], "`BILLING_TIMEOUT`: expected a positive duration"),
@@ -285,7 +285,7 @@ mod tests {
         let Err(error) = read(&[("BILLING_TIMEOT", "5s")]) else { panic!("known") };
         let text = error.to_string();
         let (_, offered) = text.split_once("one of ").unwrap();
-        let (offered, _) = offered.split_once(", after").unwrap();
+        let (offered, _) = offered.split_once(", each").unwrap();
         assert!(!offered.split(", ").any(|name| ["HEADERS", "EXTRA_PARAMS"].contains(&name)), "{offered}");
         let names = offered.split(", ").flat_map(|name| name.split(" (or "));
         for name in names.filter(|name| *name != "BASE_URL") {

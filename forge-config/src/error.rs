@@ -3,11 +3,11 @@ use std::fmt;
 
 use forge_core::{ConfigError, write_chain};
 
-/// A service's setting that cannot be: names the service, the field or the variable, and what was expected
-/// there, never the value.
+/// An invalid setting of a service. The error names the service, the field or the variable, and the expected value. It
+/// never shows the value.
 ///
 /// ```
-/// use forge_config::ServiceConfig;
+/// use requestforge::ServiceConfig;
 ///
 /// let config: ServiceConfig = toml::from_str(r#"base_url = "/users""#)?;
 /// let error = config.client().unwrap_err();
@@ -41,7 +41,7 @@ impl ServiceConfigError {
         self.0.service.as_deref()
     }
 
-    /// The fields or variables that are wrong: one, or several that contradict each other.
+    /// The invalid field or variable, or several that contradict each other.
     #[must_use]
     pub fn fields(&self) -> &[String] {
         &self.0.fields
@@ -58,7 +58,7 @@ impl fmt::Display for ServiceConfigError {
     }
 }
 
-/// For people, as this is what a `main` that returns the error prints.
+/// Prints the message and its sources, because a `main` that returns the error prints this form.
 impl fmt::Debug for ServiceConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_chain(self, f)

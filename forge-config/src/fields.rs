@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::reference::{RedisAddress, SecretReference, SecretReferences};
 use crate::setting::{Params, ParsedValue, Table};
 
-/// The fields of a service, as a file or the environment gives them. [`ServiceConfig`] explains them.
+/// The fields of a service, as a file or the environment has them. [`ServiceConfig`] explains them.
 ///
 /// [`ServiceConfig`]: crate::ServiceConfig
 #[derive(Clone, Deserialize)]
@@ -52,5 +52,5 @@ pub(crate) struct Fields {
     pub(crate) redis_key_prefix: Option<ParsedValue<String>>,
 }
 
-/// Fields that no variable can hold.
+/// The fields that a variable cannot hold.
 pub(crate) const TABLES: [&str; 3] = ["headers", "extra_params", "secret_query_params"];

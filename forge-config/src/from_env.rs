@@ -4,11 +4,11 @@ use forge_client::HttpClient;
 
 use crate::{ServiceConfig, ServiceConfigError};
 
-/// What is made of variables of the environment: an [`HttpClient`], with feature `blocking` also that of
-/// `blocking`, or a [`ServiceConfig`] for more.
+/// A type that environment variables describe: an [`HttpClient`], the `HttpClient` of `blocking` (feature `blocking`),
+/// or a [`ServiceConfig`] for more settings.
 ///
-/// [`ServiceConfig`] has the table: each field is a variable, its name in capitals behind a prefix, and a
-/// secret may also be in a file that a variable with `_FILE` at its end names.
+/// [`ServiceConfig`] has the table of fields. The variable of a field has the prefix and the name of the field in
+/// capitals. A secret may also be in a file: then a variable with `_FILE` at its end has the path.
 ///
 /// ```sh
 /// REQUESTFORGE_BASE_URL=https://api.example.com
@@ -18,41 +18,40 @@ use crate::{ServiceConfig, ServiceConfigError};
 /// REQUESTFORGE_EXCLUDED_PATHS=/health,/status
 /// ```
 ///
-/// A variable with the prefix that is no field is an error, so that a misspelled one is not overlooked; so is
-/// one that is empty. Only those are passed over that Kubernetes sets for a service of such a name
-/// (`…SERVICE_HOST`, `…SERVICE_PORT…`, `…PORT`, `…PORT_…`).
+/// A variable with the prefix that belongs to no field is an error, so that no misspelled variable is overlooked. An
+/// empty variable is an error, too. The variables that Kubernetes sets for a service with such a name are ignored:
+/// `…SERVICE_HOST`, `…SERVICE_PORT…`, `…PORT` and `…PORT_…`.
 pub trait FromEnv: Sized {
-    /// What this configuration makes.
+    /// Builds the value from a configuration.
     ///
     /// # Errors
     ///
-    /// Names the field or variable that cannot be.
+    /// Names the invalid field or variable.
     fn from_service_config(config: &ServiceConfig) -> Result<Self, ServiceConfigError>;
 
-    /// From the variables that begin with `REQUESTFORGE_`.
+    /// Builds the value from the variables that begin with `REQUESTFORGE_`.
     ///
     /// # Errors
     ///
-    /// Names the variable that cannot be, is unknown or missing, or the two that contradict each other.
+    /// Names the variable that is invalid, unknown or missing, or the variables that contradict each other.
     fn from_env() -> Result<Self, ServiceConfigError> {
         Self::from_env_with_prefix("REQUESTFORGE_")
     }
 
-    /// From the variables that begin with this, such as `BILLING_`: for several services. No prefix may begin
-    /// with another one.
+    /// Builds the value from the variables that begin with this prefix, such as `BILLING_`. Give each of several
+    /// services a prefix. No prefix may begin with another one.
     ///
     /// ```no_run
-    /// use forge_client::HttpClient;
-    /// use forge_config::FromEnv;
+    /// use requestforge::{FromEnv, HttpClient};
     ///
     /// let billing = HttpClient::from_env_with_prefix("BILLING_")?; // BILLING_BASE_URL, …
     /// let search = HttpClient::from_env_with_prefix("SEARCH_")?;
-    /// # Ok::<_, forge_config::ServiceConfigError>(())
+    /// # Ok::<_, requestforge::config::ServiceConfigError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// Those of [`from_env`](Self::from_env).
     fn from_env_with_prefix(prefix: &str) -> Result<Self, ServiceConfigError> {
         Self::from_service_config(&ServiceConfig::from_prefixed_variables(prefix, env::vars_os())?)
     }

@@ -1,4 +1,4 @@
-//! The manager of a service's credentials, and how a client carries them.
+//! Builds the manager of a service's credentials, and the settings with which a client sends them.
 
 use forge_client::TokenAuth;
 use forge_core::looks_like_credential_name;
@@ -41,7 +41,7 @@ impl ServiceConfig {
         };
         match credentials {
             Credentials::Bearer(token) => Ok(secret("bearer_token", Scheme::Bearer, token)),
-            // The client shows it without a scheme.
+            // The client sends the key without a scheme, see `token_auth`.
             Credentials::ApiKey(key) => Ok(secret("api_key", Scheme::Bearer, key)),
             Credentials::Basic { username, password } => {
                 Ok(secret("basic_password", Scheme::Basic { username: (*username).to_owned() }, password))
@@ -54,7 +54,8 @@ impl ServiceConfig {
         }
     }
 
-    /// What a service is called that has no name, as OAuth2 services are called by their token URL's.
+    /// The name of a service without `service_name`: its host. An OAuth2 service is named after the host of its token
+    /// URL.
     fn host(&self) -> String {
         let url = match &self.fields.base_url {
             Some(ParsedValue::Valid(url)) => Url::parse(url).ok(),
@@ -85,13 +86,14 @@ impl ServiceConfig {
         })
     }
 
-    /// The provider's builder checks this too, but its error names `secret_query_param`, which is no field
-    /// here.
+    /// Refuses a token URL with a secret in its query. The builder of the provider checks this too, but its error names
+    /// a setting that is not a field of a service.
     fn refuse_secrets_in_query(&self, token_url: &str) -> Result<(), ServiceConfigError> {
         let Ok(url) = Url::parse(token_url) else { return Ok(()) };
         if url.query_pairs().any(|(name, _)| looks_like_credential_name(&name)) {
-            let expected = "a query without a secret, but a parameter is named like one: set it in \
-                            `secret_query_params`, by reference (in a configuration file; no variable has it)";
+            let expected = "a query without a parameter that is named like a secret; set that parameter in \
+                            `secret_query_params`, by reference (a configuration file has this field, the \
+                            environment does not)";
             return Err(self.error_expecting("token_url", expected));
         }
         Ok(())

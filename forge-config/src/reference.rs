@@ -1,17 +1,17 @@
-//! Secrets, by reference only.
+//! Settings that hold a secret. They hold it by reference only.
 
 use forge_core::{Secret, SecretSource};
 use url::Url;
 
 use crate::setting::{RawValue, Setting};
 
-/// Where a secret is.
+/// A reference to the file or variable that contains a secret.
 #[derive(Clone)]
 pub(crate) struct SecretReference(pub(crate) SecretSource);
 
 impl Setting for SecretReference {
     const EXPECTED: &'static str =
-        "a reference, { file = \"/path\" } or { env = \"NAME\" }, and never the secret itself";
+        "a reference, { file = \"/path\" } or { env = \"NAME\" }, not the secret itself";
     const IS_REFERENCE: bool = true;
 
     fn read(value: RawValue) -> Option<Self> {
@@ -26,7 +26,7 @@ impl Setting for SecretReference {
     }
 }
 
-/// Names of secrets, each with a reference to the file or variable that holds it.
+/// Names of secrets, each with a reference to the file or variable that contains it.
 #[derive(Clone)]
 pub(crate) struct SecretReferences(pub(crate) Vec<(String, SecretSource)>);
 
@@ -42,7 +42,7 @@ impl Setting for SecretReferences {
     }
 }
 
-/// An address that may hold a password: then by reference, too.
+/// The address of a Redis. With a password in it, it is a secret and needs a reference.
 #[derive(Clone)]
 #[cfg_attr(
     not(feature = "storage-redis"),
@@ -51,8 +51,9 @@ impl Setting for SecretReferences {
 pub(crate) struct RedisAddress(pub(crate) SecretSource);
 
 impl Setting for RedisAddress {
-    const EXPECTED: &'static str = "an address without a password, or a reference to one, { file = \"/path\" } or \
-                                    { env = \"NAME\" }; `redis_password` may be a reference, too";
+    const EXPECTED: &'static str = "an address without a password, or a reference to an address, \
+                                    { file = \"/path\" } or { env = \"NAME\" }; the password also fits into \
+                                    `redis_password`, by reference";
     const IS_REFERENCE: bool = true;
 
     fn read(value: RawValue) -> Option<Self> {
@@ -65,6 +66,6 @@ impl Setting for RedisAddress {
 }
 
 fn may_contain_password(address: &Secret) -> bool {
-    // Sockets have it in the query.
+    // The URL of a socket has its password in the query. A text that is no URL could be anything.
     Url::parse(address.expose()).map_or(true, |url| url.password().is_some() || url.query().is_some())
 }

@@ -3,17 +3,18 @@ use forge_core::{
     basic_credentials, is_token_text,
 };
 
-/// A credential that somebody else renews, as a token: a manager reads it once, and again when it was
-/// rejected. So a file that has changed is noticed, and one that has not costs no second request.
+/// The provider of a token, key or login that a file or variable contains. The manager reads the source once, and again
+/// after the API has rejected the credential. If the file has changed, the client sends the new credential. If not, the
+/// client sends no second request.
 pub(crate) struct SecretToken {
     service_name: String,
-    /// The name of the secret's field in its source.
+    /// The name of the field or variable, for errors.
     field: String,
     scheme: Scheme,
     secret: SecretSource,
 }
 
-/// What stands before it, and how it is written.
+/// The scheme in front of the credential, which also defines its encoding.
 pub(crate) enum Scheme {
     Bearer,
     /// RFC 7617.
@@ -27,7 +28,7 @@ impl SecretToken {
         Self { service_name, field, scheme, secret: secret.clone() }
     }
 
-    /// The file or variable is at fault, not a server.
+    /// An error of the configuration, because the file or variable is invalid and no server was called.
     fn unusable_error(&self, expected: &str) -> AuthenticationError {
         let message = format!("`{}`: expected {expected}", self.field);
         AuthenticationError::new(&self.service_name, AuthenticationErrorKind::Configuration)
@@ -48,7 +49,7 @@ impl TokenProvider for SecretToken {
             Scheme::Bearer if is_token_text(secret.expose()) => Ok(TokenData::new(secret)),
             Scheme::Bearer => Err(self.unusable_error("a non-empty secret of printable ASCII characters")),
             Scheme::Basic { username } => {
-                // Only the password can be wrong here: building the service has checked the user name.
+                // Only the password can be invalid here. Building the service has checked the user name.
                 let credentials = basic_credentials(username, &secret)
                     .map_err(|error| self.unusable_error(error.expected()))?;
                 Ok(TokenData::new(credentials).with_token_type("Basic"))

@@ -13,23 +13,24 @@ use crate::fields::Fields;
 use crate::setting::{ParsedValue, Setting};
 use crate::{ServiceConfigError, environment};
 
-/// One service: where it is, who calls it, and how. From a file of any format that serde reads, or from the
-/// [environment](crate::FromEnv), where each field is a variable: its name in capitals behind a prefix.
+/// The configuration of one service: its address, its credentials and its limits. It comes from a file of any format
+/// that serde reads, or from the [environment](crate::FromEnv). There, the variable of a field has a prefix and the
+/// name of the field in capitals.
 ///
-/// | field | what | default |
+/// | field | meaning | default |
 /// | --- | --- | --- |
-/// | `base_url` | [where requests go](HttpClientConfigBuilder::with_base_url) | none: needed for a client |
-/// | `service_name` | the name in errors, logs and the cache key | the table's ([`Services`](crate::Services)), else the host |
-/// | `headers` | a table of headers for every request, none of which [may be a credential](looks_like_credential_name); not as a variable | none |
-/// | `timeout` | [of each attempt](HttpClientConfigBuilder::with_timeout) | 30 s |
-/// | `total_timeout` | [of a call](HttpClientConfigBuilder::with_total_timeout) | none |
-/// | `connect_timeout` | [of connecting](HttpClientConfigBuilder::with_connect_timeout) | 10 s |
-/// | `max_retries` | [how often what may be repeated is](HttpClientConfigBuilder::with_retry) | 0 |
-/// | `redirects` | [whether they are followed](HttpClientConfigBuilder::with_redirects) | true |
-/// | `max_redirects` | [how many](HttpClientConfigBuilder::with_max_redirects) | 10 |
-/// | `public_headers` | a list of [headers that carry no credential](HttpClientConfigBuilder::with_public_header); as a variable, separated by commas | none |
+/// | `base_url` | [the URL of the API](HttpClientConfigBuilder::with_base_url) | none: a client needs it |
+/// | `service_name` | the name in errors, logs and the cache key | the name of the table ([`Services`](crate::Services)), else the host |
+/// | `headers` | a table of headers for every request; [names of credentials](looks_like_credential_name) are refused; files only | none |
+/// | `timeout` | [the limit of each attempt](HttpClientConfigBuilder::with_timeout) | 30 s |
+/// | `total_timeout` | [the limit of a call](HttpClientConfigBuilder::with_total_timeout) | none |
+/// | `connect_timeout` | [the limit of connecting](HttpClientConfigBuilder::with_connect_timeout) | 10 s |
+/// | `max_retries` | [how often a repeatable request is repeated](HttpClientConfigBuilder::with_retry) | 0 |
+/// | `redirects` | [whether the client follows redirects](HttpClientConfigBuilder::with_redirects) | true |
+/// | `max_redirects` | [how many redirects it follows](HttpClientConfigBuilder::with_max_redirects) | 10 |
+/// | `public_headers` | a list of [headers that carry no credential](HttpClientConfigBuilder::with_public_header); with commas in a variable | none |
 /// | `plain_http_credentials` | whether credentials may go over plain http [without a warning](HttpClientConfigBuilder::with_plain_http_credentials) | false |
-/// | **a token that is given** | | |
+/// | **a fixed token** | | |
 /// | `bearer_token` (secret) | `Authorization: Bearer …` | |
 /// | **or a key** | | |
 /// | `api_key` (secret) | the key | |
@@ -37,37 +38,40 @@ use crate::{ServiceConfigError, environment};
 /// | **or a login** | | |
 /// | `basic_username`, `basic_password` (secret) | HTTP Basic (RFC 7617) | |
 /// | **or `OAuth2`** (RFC 6749) | client credentials, or with `username` the password grant | |
-/// | `token_url` | the token endpoint: https, or this machine | |
+/// | `token_url` | the token endpoint, https or on this machine | |
 /// | `client_id`, `client_secret` (secret) | the client | |
 /// | `username`, `password` (secret) | the user | |
 /// | `scope` | words separated by spaces | none |
 /// | `scope_on_refresh` | whether refresh requests send `scope` too | false |
 /// | `audience` | a parameter of token calls | none |
-/// | `extra_params` | a table of further parameters of token calls, each with a text or a list of texts; a list is sent as one parameter for each text; not as a variable | none |
-/// | `secret_query_params` | a table of secrets, each by reference, for the query of the token URL; not as a variable | none |
+/// | `extra_params` | a table of further parameters of token calls, each with a text or a list of texts; a list becomes one parameter for each text; files only | none |
+/// | `secret_query_params` | a table of secrets, each by reference, for the query of the token URL; files only | none |
 /// | `auth_method` | `body`, `header` or `header_raw`, see [`AuthMethod`](forge_token::AuthMethod) | `body` |
 /// | `danger_accept_plain_http` | whether the token URL may be plain http anywhere | false |
-/// | **for whichever of these** | | |
-/// | `excluded_paths`, `excluded_path_patterns` | lists of [paths](forge_client::TokenAuth::excluded_paths) without credentials; as variables with commas between them | none |
-/// | **to share `OAuth2` tokens with other processes** (feature `storage-redis`) | else they stay in the process | |
-/// | `redis_url` (secret) | the server; without a password in it, the address itself will do | none |
-/// | `redis_password` (secret) | the password there | that of the address |
-/// | `redis_key_prefix` | what the keys begin with | `token` |
+/// | **with any of these credentials** | | |
+/// | `excluded_paths`, `excluded_path_patterns` | lists of [paths](forge_client::TokenAuth::excluded_paths) without credentials; with commas in a variable | none |
+/// | **to share `OAuth2` tokens with other processes** (feature `storage-redis`) | without these they stay in the process | |
+/// | `redis_url` (secret) | the server; an address without a password needs no reference | none |
+/// | `redis_password` (secret) | the password of the server | the password in the address |
+/// | `redis_key_prefix` | the beginning of the keys | `token` |
 ///
 /// A duration is a text with a unit (`"500ms"`, `"30s"`, `"2m"`, `"1h"`) or a number of seconds.
 ///
-/// A secret is never in the file, but referred to: `{ file = "/run/secrets/key" }` or `{ env = "KEY" }`. In
-/// the environment its variable holds it (`REQUESTFORGE_API_KEY`), or a second one says in which file it is
-/// (`REQUESTFORGE_API_KEY_FILE`). It is read when it is needed first: a secret for the token endpoint before
-/// each token call, the password of Redis before each connection, and a token, key or login once more after
-/// a 401, so that one in a file may rotate. One trailing line break is left out.
+/// A file never contains a secret. It has a reference: `{ file = "/run/secrets/key" }` or `{ env = "KEY" }`. In the
+/// environment, the variable of the field contains the secret (`REQUESTFORGE_API_KEY`), or a variable with `_FILE` at
+/// its end has the path of a file that contains it (`REQUESTFORGE_API_KEY_FILE`). One trailing line break is left
+/// out.
 ///
-/// A field that does not exist is an error of deserialising. A wrong value is one of [`client`](Self::client)
-/// and the like, so that it is named in one way in all formats, and never shown; formats show what they cannot
-/// read at all: `toml` prints the line, unless you print its error's `message()` only.
+/// A secret may rotate. The manager reads the secrets of a token call before each token call, and a token, key or login
+/// before the first request and after a 401. The storage reads the password of Redis before each connection.
+///
+/// An unknown field is an error of deserialising. An invalid value is an error of [`client`](Self::client) and the
+/// other methods, so that its text is the same in all formats and never shows the value. A file that its format
+/// cannot parse is an error of the format, which may show the line: `toml` prints it, unless you print only the
+/// `message()` of its error.
 ///
 /// ```
-/// use forge_config::ServiceConfig;
+/// use requestforge::ServiceConfig;
 ///
 /// let config: ServiceConfig = serde_json::from_str(
 ///     r#"{
@@ -87,13 +91,14 @@ use crate::{ServiceConfigError, environment};
 #[serde(from = "Fields")]
 pub struct ServiceConfig {
     pub(crate) fields: Fields,
-    /// The prefix of variables, where that is where the fields come from.
+    /// The prefix of the variables, if the fields come from variables.
     prefix: Option<String>,
+    /// The name of its table in [`Services`](crate::Services).
     name: Option<String>,
     manager: Arc<OnceLock<TokenManager>>,
 }
 
-/// The value of a field, if there is one.
+/// The value of a field, if it is set.
 macro_rules! field {
     ($config:expr, $field:ident) => {
         $config.value(stringify!($field), $config.fields.$field.as_ref())
@@ -102,30 +107,30 @@ macro_rules! field {
 pub(crate) use field;
 
 impl ServiceConfig {
-    /// A client of the service. All clients of this configuration and its clones share one
+    /// Builds a client of the service. All clients of this configuration and its clones share one
     /// [manager](Self::token_manager).
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be.
+    /// Names the invalid field.
     pub fn client(&self) -> Result<HttpClient, ServiceConfigError> {
         self.client_builder()?.build().map_err(|error| self.client_error(error))
     }
 
-    /// A client with more settings.
+    /// The builder of a client, for more settings.
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be.
+    /// Names the invalid field.
     pub fn client_builder(&self) -> Result<HttpClientBuilder, ServiceConfigError> {
         self.configure(HttpClient::builder(""))
     }
 
-    /// Adds all settings to a builder of one's own, in place of those that it has.
+    /// Adds all settings to a builder. They take the place of settings that the builder has.
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be.
+    /// Names the invalid field.
     pub fn configure<T>(
         &self,
         builder: HttpClientConfigBuilder<T>,
@@ -135,9 +140,10 @@ impl ServiceConfig {
         let mut builder = builder.with_base_url(base_url);
         if let Some(headers) = field!(self, headers)? {
             if headers.0.iter().any(|(name, _)| looks_like_credential_name(name)) {
-                return Err(
-                    self.error_expecting("headers", "no names of credentials, for which there are fields")
-                );
+                return Err(self.error_expecting(
+                    "headers",
+                    "names that are not those of credentials, which have fields of their own",
+                ));
             }
             builder =
                 builder.with_headers(headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -172,12 +178,12 @@ impl ServiceConfig {
         })
     }
 
-    /// The manager of the service's tokens; the same one at each call. A bearer token, a key or a login is
-    /// one that it reads instead of fetching it. Nothing is read or fetched before somebody asks.
+    /// The manager of the service's tokens, the same one for each call. It reads a bearer token, a key or a login
+    /// from its source, and fetches any other token. This method itself reads and fetches nothing.
     ///
     /// # Errors
     ///
-    /// Names the field that cannot be, or is needed: there are no credentials.
+    /// Names the invalid field, or the fields one of which is needed if the service has no credentials.
     pub fn token_manager(&self) -> Result<TokenManager, ServiceConfigError> {
         self.manager(&self.credentials()?.ok_or_else(|| {
             let fields = ["token_url", "bearer_token", "api_key", "basic_username"];
@@ -193,7 +199,7 @@ impl ServiceConfig {
         Ok(self.manager.get_or_init(|| manager).clone())
     }
 
-    /// What errors call the service.
+    /// The name of the service in errors.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.fields.service_name {
             Some(ParsedValue::Valid(name)) => Some(name),
@@ -205,7 +211,7 @@ impl ServiceConfig {
         Self { name: Some(name.to_owned()), ..self }
     }
 
-    /// The name in errors, logs and the cache key, where one is given.
+    /// The name in errors, logs and the cache key, if the file or the environment has one.
     pub(crate) fn service_name(&self) -> Result<Option<&str>, ServiceConfigError> {
         Ok(field!(self, service_name)?.map(String::as_str).or(self.name.as_deref()))
     }
@@ -223,8 +229,10 @@ impl ServiceConfig {
             None => Ok(None),
             Some(ParsedValue::Valid(value)) => Ok(Some(value)),
             Some(ParsedValue::Invalid) if T::IS_FILE_ONLY && self.prefix.is_some() => {
-                let expected =
-                    format!("a configuration file for this field: no variable can hold {}", T::EXPECTED);
+                let expected = format!(
+                    "a configuration file for this field, because a variable cannot hold {}",
+                    T::EXPECTED
+                );
                 Err(self.error_expecting(field, expected))
             }
             Some(ParsedValue::Invalid) => Err(self.error_expecting(field, T::EXPECTED)),
@@ -239,13 +247,13 @@ impl ServiceConfig {
         self.error(&[field], ConfigError::new(field, expected))
     }
 
-    /// An error of fields, by the names that they have where they come from.
+    /// An error of these fields, with the names that they have in their source.
     pub(crate) fn error(&self, fields: &[&str], cause: ConfigError) -> ServiceConfigError {
         let fields = fields.iter().map(|field| self.source_name_of(field)).collect();
         ServiceConfigError::new(self.name(), fields, cause)
     }
 
-    /// A field's name where it comes from.
+    /// The name of a field in its source: the field of a file, or the variable.
     pub(crate) fn source_name_of(&self, field: &str) -> String {
         match &self.prefix {
             Some(prefix) => environment::variable(prefix, field),
@@ -256,13 +264,15 @@ impl ServiceConfig {
     pub(crate) fn client_error(&self, error: HttpClientError) -> ServiceConfigError {
         let cause = match error.config_error() {
             Some(cause) => cause.clone(),
-            None => ConfigError::new("base_url", "settings that make a client").with_source(error),
+            None => {
+                ConfigError::new("base_url", "settings of which a client can be built").with_source(error)
+            }
         };
         let field = match cause.field() {
             "header" => "headers",
             "public_header" => "public_headers",
             "auth_header_name" => "api_key_header",
-            // No field's fault: TLS, or a blocking client within a runtime.
+            // Not the error of a field: TLS, or a blocking client within a runtime.
             other @ ("http" | "blocking") => {
                 return ServiceConfigError::new(self.name(), vec![other.to_owned()], cause);
             }
@@ -278,7 +288,7 @@ impl From<Fields> for ServiceConfig {
     }
 }
 
-/// Only the name: some fields may hold a secret by mistake.
+/// Shows the name only, because a field may contain a secret by mistake.
 impl fmt::Debug for ServiceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceConfig").field("name", &self.name()).finish_non_exhaustive()

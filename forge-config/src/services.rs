@@ -5,12 +5,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{ServiceConfig, ServiceConfigError};
 
-/// Several services, by name: the tables of a file. Each is called by the name of its table in errors, logs
-/// and the cache key, unless it has a `service_name`. A `HashMap<String, ServiceConfig>` will do as well,
-/// without that.
+/// Several services by name: the tables of a file. Errors, logs and the cache key name a service after its table,
+/// unless it has a `service_name`. A `HashMap<String, ServiceConfig>` reads the same file, but leaves the services
+/// without these names.
 ///
 /// ```
-/// use forge_config::Services;
+/// use requestforge::Services;
 ///
 /// let services: Services = toml::from_str(
 ///     r#"
@@ -36,11 +36,11 @@ use crate::{ServiceConfig, ServiceConfigError};
 pub struct Services(BTreeMap<String, ServiceConfig>);
 
 impl Services {
-    /// The service of this name.
+    /// The service with this name.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No service has this name.
     pub fn get(&self, name: &str) -> Result<&ServiceConfig, ServiceConfigError> {
         self.0.get(name).ok_or_else(|| {
             let names: Vec<_> = self.0.keys().map(String::as_str).collect();
@@ -49,7 +49,7 @@ impl Services {
         })
     }
 
-    /// All of them with their names, in alphabetical order.
+    /// All services with their names, in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ServiceConfig)> {
         self.0.iter().map(|(name, config)| (name.as_str(), config))
     }

@@ -1,4 +1,4 @@
-//! What a field holds, and whether that is what it should.
+//! Reads the value of a field, and checks that it has the type of the field.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,28 +7,29 @@ use forge_core::Secret;
 use forge_token::AuthMethod;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// A kind of value.
+/// The type of a field's value.
 pub(crate) trait Setting: Sized {
-    /// What is said to who wrote something else.
+    /// The expected value, for the error message.
     const EXPECTED: &'static str;
-    /// Whether a variable's name stands for the value.
+    /// Whether the field holds a reference. In the environment, the name of its variable is the reference.
     const IS_REFERENCE: bool = false;
     /// Whether only a configuration file can hold the value, and no environment variable.
     const IS_FILE_ONLY: bool = false;
 
+    /// The value, or `None` if the raw value has another type.
     fn read(value: RawValue) -> Option<Self>;
 }
 
-/// What was given for a field. That it is wrong is told when the service is used, with the field's name and
-/// without the value. A format's own errors would not do: some print the line that they are about, and some
-/// leave the name out.
+/// The value of a field, or the fact that it is invalid. The error appears when the program uses the service, with the
+/// name of the field and without the value. The errors of the formats do not serve: some print the line with the value,
+/// and some leave out the name of the field.
 #[derive(Clone)]
 pub(crate) enum ParsedValue<T> {
     Valid(T),
     Invalid,
 }
 
-/// Under this name a deserializer is asked for a [reference](Setting::IS_REFERENCE).
+/// The type name by which a field asks its deserializer for a [reference](Setting::IS_REFERENCE).
 pub(crate) const REFERENCE: &str = "$forge-config::Reference";
 
 impl<'de, T: Setting> Deserialize<'de> for ParsedValue<T> {
@@ -42,9 +43,9 @@ impl<'de, T: Setting> Deserialize<'de> for ParsedValue<T> {
     }
 }
 
-/// What a file or a variable says, whatever it should say.
+/// A value as a file or a variable has it, before its type is checked.
 pub(crate) enum RawValue {
-    /// Perhaps a secret that stands where none should.
+    /// A text. It may be a secret that somebody put into the wrong field, so no output shows it.
     Text(Secret),
     Whole(u64),
     Fraction(f64),
@@ -115,7 +116,7 @@ impl Setting for Duration {
     }
 }
 
-/// A list, or one text with commas: what a variable can hold.
+/// A list. In a variable it is one text with commas.
 impl Setting for Vec<String> {
     const EXPECTED: &'static str = "a list of texts";
 
@@ -131,7 +132,7 @@ impl Setting for Vec<String> {
     }
 }
 
-/// Names and values.
+/// Names, each with one value.
 #[derive(Clone)]
 pub(crate) struct Table(pub(crate) Vec<(String, String)>);
 
@@ -146,7 +147,7 @@ impl Setting for Table {
     }
 }
 
-/// Parameters, each a name with one or several values.
+/// Parameters. Each has a name and one or several values.
 #[derive(Clone)]
 pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 

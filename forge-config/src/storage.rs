@@ -1,4 +1,4 @@
-//! Where a service's tokens are kept.
+//! The storage of a service's tokens.
 
 use forge_token::TokenManagerBuilder;
 
@@ -16,7 +16,7 @@ impl ServiceConfig {
 
         let Some(address) = field!(self, redis_url)? else { return Ok(manager) };
         let url = address.0.read_blocking().map_err(|error| {
-            let cause = ConfigError::new("redis_url", "an address that can be read").with_source(error);
+            let cause = ConfigError::new("redis_url", "a readable address").with_source(error);
             self.error(&["redis_url"], cause)
         })?;
         let mut storage = RedisTokenStorage::builder(url.expose());
@@ -46,10 +46,10 @@ impl ServiceConfig {
     ) -> Result<TokenManagerBuilder, ServiceConfigError> {
         match field!(self, redis_url)? {
             None => Ok(manager),
-            Some(_) => Err(self.error_expecting(
-                "redis_url",
-                "the feature `storage-redis`, without which there is no Redis",
-            )),
+            Some(_) => {
+                Err(self
+                    .error_expecting("redis_url", "a program that is built with the feature `storage-redis`"))
+            }
         }
     }
 }

@@ -112,7 +112,7 @@ pub use identity::TokenId;
 #[doc(hidden)] // for our other crates
 pub use loopback::is_loopback_host;
 pub use possession::{ClientIdentity, LoadedClientIdentity, NonceStore, ProofOfPossession, ProofRequest};
-pub use provider::{TokenProvider, TokenRequirement};
+pub use provider::{CachingProvider, TokenProvider, TokenRequirement};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};
 #[doc(hidden)]

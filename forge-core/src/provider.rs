@@ -5,8 +5,8 @@ use async_trait::async_trait;
 
 use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
 
-/// Gets tokens from their issuer. Implement it for an API with a flow of its own; a manager does
-/// the caching, the joining of concurrent calls and the renewal.
+/// Gets tokens from their issuer. Implement it for an API with a flow of its own. A manager caches the tokens, joins
+/// concurrent calls and renews.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,23 +41,11 @@ pub trait TokenProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever kept the issuer from giving one; the kind decides how it is treated.
+    /// The reason why there is no token. Its kind decides how a manager treats the failure.
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError>;
 
-    /// As [`fetch_token`](Self::fetch_token), for who wants to know what the token is for. A manager calls
-    /// this one. Override it in a provider that keeps tokens of its own and must not answer with one that
-    /// will not do; the default fetches.
-    ///
-    /// # Errors
-    ///
-    /// As [`fetch_token`](Self::fetch_token).
-    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
-        let _ = demand;
-        self.fetch_token().await
-    }
-
-    /// Renews a token. Called for tokens that have a refresh token; the default gets a new one by
-    /// the full grant.
+    /// Renews a token. A manager calls it for tokens that have a refresh token. The default gets a new token by the full
+    /// grant.
     ///
     /// # Errors
     ///
@@ -82,31 +70,97 @@ pub trait TokenProvider: Send + Sync {
         true
     }
 
-    /// How long a fetch may take, for a provider that makes several calls and bounds each of them. A manager
-    /// that is given no time-out of its own goes by it. Default: `None`, which leaves that to the manager.
-    fn longest_fetch(&self) -> Option<Duration> {
-        None
-    }
-
-    /// Whether what this provider authenticates with has changed since it was last refused. Then a
-    /// manager tries again at once, past the cool-down of a permanent failure. Default: no.
+    /// Whether the provider's credentials have changed since the issuer last refused them. Then a manager tries again
+    /// at once, in spite of the cool-down of a permanent failure. Default: no.
     async fn has_new_credentials(&self) -> bool {
         false
     }
 
-    /// Forgets the tokens that the provider keeps itself. A manager calls it when its token is
-    /// invalidated. Default: there are none.
-    ///
-    /// # Errors
-    ///
-    /// Some may not be forgotten everywhere.
-    async fn forget_token(&self) -> Result<(), AuthenticationError> {
-        Ok(())
+    /// This provider as one that keeps tokens itself. Default: `None`, it keeps none.
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        None
     }
 }
 
-/// What a token is wanted for, which says whether one that is cached somewhere will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A provider that keeps tokens itself, or asks other managers for them, as the steps of a pipeline do. A manager finds
+/// it through [`TokenProvider::caching`]. An ordinary provider does not need it.
+///
+/// ```
+/// use std::time::Duration;
+/// use forge_core::{
+///     AuthenticationError, CachingProvider, TokenData, TokenProvider, TokenRequirement, TokenSource, async_trait,
+/// };
+///
+/// /// Exchanges the token of another source for its own.
+/// struct Exchange<S>(S);
+///
+/// #[async_trait]
+/// impl<S: TokenSource> TokenProvider for Exchange<S> {
+///     fn service_name(&self) -> &str {
+///         "exchange"
+///     }
+///
+///     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+///         let outer = self.0.get_token().await?;
+///         Ok(TokenData::new(format!("exchanged-{}", outer.access_token()))) // by an API of your own
+///     }
+///
+///     fn caching(&self) -> Option<&dyn CachingProvider> {
+///         Some(self)
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl<S: TokenSource> CachingProvider for Exchange<S> {
+///     async fn fetch_token_for(&self, requirement: TokenRequirement) -> Result<TokenData, AuthenticationError> {
+///         if requirement == TokenRequirement::New {
+///             self.0.force_refresh().await?;
+///         }
+///         self.fetch_token().await
+///     }
+///
+///     async fn forget_token(&self) -> Result<(), AuthenticationError> {
+///         self.0.invalidate_token().await
+///     }
+///
+///     fn max_fetch_duration(&self) -> Option<Duration> {
+///         Some(Duration::from_secs(60)) // the other source's, and its own
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait CachingProvider: TokenProvider {
+    /// Gets a token that meets the requirement. A manager calls this instead of
+    /// [`fetch_token`](TokenProvider::fetch_token), so that the provider does not answer with a cached token that
+    /// the manager cannot use. Default: `fetch_token`.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch_token`](TokenProvider::fetch_token).
+    async fn fetch_token_for(&self, requirement: TokenRequirement) -> Result<TokenData, AuthenticationError> {
+        let _ = requirement;
+        self.fetch_token().await
+    }
+
+    /// Forgets the tokens that the provider keeps. A manager calls it when its token is invalidated. Default: the
+    /// provider keeps none.
+    ///
+    /// # Errors
+    ///
+    /// The provider could not forget its tokens everywhere.
+    async fn forget_token(&self) -> Result<(), AuthenticationError> {
+        Ok(())
+    }
+
+    /// How long a fetch may take, for a provider that waits for other managers and bounds each call itself. It is the
+    /// manager's fetch time-out unless that is set. Default: `None`, the manager uses its own default.
+    fn max_fetch_duration(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// What a token is needed for: whether a token that is cached somewhere meets the need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenRequirement {
     /// Any valid token.
@@ -133,10 +187,6 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).fetch_token().await
     }
 
-    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
-        (**self).fetch_token_for(demand).await
-    }
-
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         (**self).refresh_token(current).await
     }
@@ -145,15 +195,11 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).has_full_grant()
     }
 
-    fn longest_fetch(&self) -> Option<Duration> {
-        (**self).longest_fetch()
-    }
-
     async fn has_new_credentials(&self) -> bool {
         (**self).has_new_credentials().await
     }
 
-    async fn forget_token(&self) -> Result<(), AuthenticationError> {
-        (**self).forget_token().await
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        (**self).caching()
     }
 }

@@ -82,6 +82,11 @@ pub trait TokenSource: Send + Sync {
 /// The OAuth 2.0 providers convert into a `TokenManager` that keeps the token in the process. Make the manager yourself if
 /// it needs settings such as a storage, if several clients share it, or for a
 /// [`TokenProvider`](crate::TokenProvider) of your own: `TokenManager::new(provider)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of tokens",
+    label = "expected a `TokenManager` or another `TokenSource`",
+    note = "a `TokenProvider` of your own needs a manager around it: `TokenManager::new(my_provider)`"
+)]
 pub trait IntoTokenSource {
     /// The source. The conversion fetches nothing.
     fn into_token_source(self) -> Arc<dyn TokenSource>;

@@ -209,12 +209,15 @@ fn into_texts(
 ) -> Result<Vec<(String, Zeroizing<String>)>, AuthenticationError> {
     let text = |(name, value): (String, ResolvedValue)| match value.into_text() {
         Some(text) => Ok((name, Zeroizing::new(text.expose().to_owned()))),
-        None => Err(invalid_request(&format!("data field `{name}`"), NO_NESTING)),
+        None => Err(invalid_request(
+            &format!("data field `{name}`"),
+            &format!("a text or a number; {ONLY_JSON_NESTS}"),
+        )),
     };
     data.into_iter().map(text).collect()
 }
 
-const NO_NESTING: &str = "a text or a number; only `ContentType::Json` holds lists, objects and null";
+const ONLY_JSON_NESTS: &str = "only `ContentType::Json` holds lists, objects and null";
 
 fn header_name(name: String) -> Result<HeaderName, AuthenticationError> {
     const WHAT: &str = "a name of `request_headers_with`";

@@ -92,7 +92,7 @@ impl Graph {
         for step in 0..steps.len() {
             walk.visit(step).map_err(|cycle| {
                 let names: Vec<_> = cycle.iter().map(|step| format!("`{}`", steps[*step].0)).collect();
-                invalid_steps(format!("steps that do not wait for each other, not {}", names.join(" → ")))
+                invalid_steps(format!("no cycle of dependencies, not {}", names.join(" → ")))
             })?;
         }
         Ok(walk.order)
@@ -150,7 +150,7 @@ fn resolve_dependencies(steps: &[Node]) -> Result<Vec<Vec<usize>>, ConfigError> 
                 let known: Vec<_> = steps.iter().map(|(name, _)| &**name).collect();
                 let known = quoted_list(&known);
                 return Err(invalid_steps(format!(
-                    "names of steps in `depends_on`; `{name}` depends on `{dependency}`, but there are {known}"
+                    "names of steps in `depends_on`; `{name}` depends on `{dependency}`, but the steps are {known}"
                 )));
             };
             if !numbers.contains(&number) {
@@ -202,7 +202,7 @@ mod tests {
                 "a name without `:`, which separates the parts of a cache key; `user:session` has one",
             ),
             (&[("a", &[]), ("a", &[])], "two steps are called `a`"),
-            (&[("a", &["x"]), ("b", &["a"])], "`a` depends on `x`, but there are `a`, `b`"),
+            (&[("a", &["x"]), ("b", &["a"])], "`a` depends on `x`, but the steps are `a`, `b`"),
             (&[("a", &["a"])], "no step that depends on itself, as `a` does"),
             (&[("a", &["c"]), ("b", &["a"]), ("c", &["b"])], "not `a` → `c` → `b` → `a`"),
             (&[("x", &["y"]), ("y", &["x"]), ("c", &[])], "not `x` → `y` → `x`"),

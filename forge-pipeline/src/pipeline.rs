@@ -177,7 +177,7 @@ impl TokenFetchPipeline {
     }
 
     pub(crate) fn unknown_step_message(&self, name: &str) -> String {
-        format!("there is no step `{name}`; there are {}", quoted_list(&self.step_names()))
+        format!("there is no step `{name}`; the steps are {}", quoted_list(&self.step_names()))
     }
 
     fn last(&self) -> &Step {

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, CacheKey, ConfigError, IntoTokenSource, TokenData, TokenProvider, TokenRequirement,
-    TokenSource, async_trait,
+    AuthenticationError, CacheKey, CachingProvider, ConfigError, IntoTokenSource, TokenData, TokenProvider,
+    TokenRequirement, TokenSource, async_trait,
 };
 use forge_token::TokenManager;
 
@@ -88,23 +88,26 @@ impl TokenProvider for PipelineTokenProvider {
         self.fetch_token_for(TokenRequirement::Valid).await
     }
 
+    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
+        self.fetch_token_for(TokenRequirement::OtherThan(current.id())).await
+    }
+
+    async fn has_new_credentials(&self) -> bool {
+        self.pipeline.has_new_credentials().await
+    }
+
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CachingProvider for PipelineTokenProvider {
     /// The token of the last step, without its refresh token: the manager must not send that, because the pipeline
     /// decides how to renew.
     async fn fetch_token_for(&self, requirement: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         let token = self.pipeline.obtain(requirement, self.refresh_from).await;
         token.map(TokenData::without_refresh_token).map_err(|error| error.or_service_name(&self.service_name))
-    }
-
-    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
-        self.fetch_token_for(TokenRequirement::OtherThan(current.id())).await
-    }
-
-    fn longest_fetch(&self) -> Option<Duration> {
-        Some(self.pipeline.longest_fetch())
-    }
-
-    async fn has_new_credentials(&self) -> bool {
-        self.pipeline.has_new_credentials().await
     }
 
     async fn forget_token(&self) -> Result<(), AuthenticationError> {
@@ -113,6 +116,10 @@ impl TokenProvider for PipelineTokenProvider {
             None => self.pipeline.invalidate_all().await,
         };
         forgotten.map_err(|error| error.or_service_name(&self.service_name))
+    }
+
+    fn max_fetch_duration(&self) -> Option<Duration> {
+        Some(self.pipeline.longest_fetch())
     }
 }
 

@@ -100,7 +100,7 @@ impl Step {
         requirement: TokenRequirement,
     ) -> Result<ObtainedToken, AuthenticationError> {
         self.in_step_span(async {
-            self.alive_or_renewed(self.manager.get_token_for(requirement).await?).await
+            self.alive_or_renewed(self.manager.as_dependency().get_token_for(requirement).await?).await
         })
         .await
     }
@@ -128,7 +128,7 @@ impl Step {
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
         let renewed = self.in_step_span(async {
-            match self.manager.get_token_instead_of(rejected).await? {
+            match self.manager.as_dependency().get_token_instead_of(rejected).await? {
                 Some(renewed) => self.alive_or_renewed(renewed).await.map(Some),
                 None => Ok(None),
             }
@@ -138,7 +138,7 @@ impl Step {
 
     /// The cached token, if it is valid. Fetches nothing.
     pub(crate) async fn find(&self) -> Option<Arc<Credential>> {
-        let found = self.manager.find_token().await?;
+        let found = self.manager.as_dependency().find_token().await?;
         self.is_alive(found.token()).await.then_some(found)
     }
 
@@ -154,7 +154,7 @@ impl Step {
 
     /// Forgets the token, unless another one has taken its place.
     pub(crate) async fn discard(&self, credential: &Credential) {
-        self.manager.discard_token(credential.id()).await;
+        self.manager.as_dependency().discard_token(credential.id()).await;
     }
 
     /// Forgets the token.
@@ -172,7 +172,11 @@ impl Step {
             if self.is_alive(obtained.0.token()).await {
                 break;
             }
-            obtained = self.manager.get_token_for(TokenRequirement::NewerThan(obtained.0.id())).await?;
+            obtained = self
+                .manager
+                .as_dependency()
+                .get_token_for(TokenRequirement::NewerThan(obtained.0.id()))
+                .await?;
         }
         Ok(obtained)
     }
@@ -203,7 +207,7 @@ impl Step {
             return std::future::ready(*known).boxed();
         }
         async move {
-            let found = match self.manager.find_token().await {
+            let found = match self.manager.as_dependency().find_token().await {
                 Some(found) if self.is_alive_with(found.token(), lookups).await => Some(found.id()),
                 _ => None,
             };

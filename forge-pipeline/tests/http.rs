@@ -1,4 +1,4 @@
-//! Steps that are HTTP calls, against servers on loopback.
+//! Steps that make HTTP calls, against servers on loopback.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
@@ -40,7 +40,7 @@ struct SeenRequest {
 }
 
 impl Server {
-    /// A server with this answer for everything, and its URL.
+    /// A server that answers every request with this response, and its URL.
     async fn answering(status: u16, headers: &[(&'static str, &str)], body: &Value) -> (Self, String) {
         let server = Self::default();
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -216,7 +216,7 @@ fn what_a_step_depends_on_adds_up() {
     assert_eq!(step.depends_on(), ["a", "b", "a"]);
 }
 
-/// Time passes until an answer is there.
+/// A transport whose clock advances before it returns the response.
 #[derive(Debug)]
 struct SlowTransport(Arc<ManualClock>, Duration);
 
@@ -415,7 +415,7 @@ async fn inv14_redirects_are_not_followed_and_plain_http_is_refused() {
 
 #[tokio::test]
 async fn an_answer_is_waited_for_as_long_as_the_step_says() {
-    // It takes what it is sent, and says nothing.
+    // The server reads the request and never answers.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     for fetcher in [

@@ -1,4 +1,4 @@
-//! A step whose call failed for a moment is called once more.
+//! A step repeats a call that failed transiently, once.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -14,7 +14,7 @@ use forge_pipeline::{BodyTokenFetcher, HttpTokenFetcherBuilder, RequestValue};
 use forge_token::{TokenConnection, TokenRequest, TokenResponse, TokenTransport};
 use http::StatusCode;
 
-/// What the endpoint does to each request.
+/// The reaction of the endpoint to a request.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Token,
@@ -25,7 +25,7 @@ enum Answer {
 
 type RequestLog = Vec<(TokenConnection, String, Option<Duration>)>;
 
-/// Gives one answer after the other; the last one stays.
+/// An endpoint that gives one answer after the other, and then the last one again and again.
 #[derive(Clone, Debug)]
 struct Endpoint {
     answers: &'static [Answer],

@@ -1,4 +1,5 @@
-//! What subscribers of `tracing` are told. By itself: subscribers and other tests' spans get into each other's way.
+//! The spans that a subscriber of `tracing` receives. A program of its own, because the spans of other tests would
+//! reach this subscriber.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, dead_code, missing_docs)]
 
@@ -56,7 +57,7 @@ impl Subscriber for Spans {
 }
 
 impl Spans {
-    /// `name step outcome`, sorted.
+    /// The spans so far, each as `name step outcome`, sorted.
     fn take(&self) -> Vec<String> {
         let spans = std::mem::take(&mut *self.0.lock().unwrap());
         let mut told: Vec<_> = spans

@@ -45,7 +45,7 @@ pub mod renamed;
 mod rt;
 mod transport;
 
-pub use manager::{TokenManager, TokenManagerBuilder, TokenProvenance, TokenStatus};
+pub use manager::{TokenDependency, TokenManager, TokenManagerBuilder, TokenProvenance, TokenStatus};
 pub use provider::{
     AuthMethod, ClientCredentialsGrant, ClientCredentialsTokenProvider, Grant, OAuth2TokenProvider,
     OAuth2TokenProviderBuilder, PasswordGrant, PasswordGrantTokenProvider,

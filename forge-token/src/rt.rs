@@ -1,5 +1,5 @@
-//! What the manager needs of a runtime. `tests/interleavings.rs` compiles the manager over another
-//! module of this shape, in which shuttle chooses who runs next.
+//! What the manager needs of a runtime. `tests/interleavings` compiles the manager over another module of this shape,
+//! in which shuttle chooses the task that runs next.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -27,7 +27,7 @@ impl<T> Mutex<T> {
 
 /// Whether there is a runtime to spawn on and to wait with.
 pub(crate) fn is_running() -> bool {
-    // Who is a task need not touch what all tasks share.
+    // Inside a task, `try_id` answers from task-local state; `Handle::try_current` would clone a shared `Arc`.
     tokio::task::try_id().is_some() || Handle::try_current().is_ok()
 }
 
@@ -35,10 +35,10 @@ pub(crate) fn is_running() -> bool {
 #[derive(Debug)]
 pub(crate) struct NoRuntime;
 
-/// Starts a task that nobody's going away ends.
+/// Starts a task that goes on when its callers go away.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<(), NoRuntime> {
     let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
-    // What a flight logs belongs to what has begun it.
+    // The logs of a flight belong to the span of the caller that began it.
     runtime.spawn(task.in_current_span());
     Ok(())
 }
@@ -48,7 +48,7 @@ pub(crate) fn random() -> f64 {
     forge_core::random_fraction()
 }
 
-/// A moment after which nobody waits any more.
+/// A moment after which a wait ends.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline(tokio::time::Instant);
 
@@ -62,7 +62,7 @@ impl Deadline {
         tokio::time::Instant::now() >= self.0
     }
 
-    /// Sleeps, if that ends before the deadline. Says whether it does.
+    /// Sleeps, unless that would end after the deadline. Returns whether it slept.
     pub(crate) async fn sleep(self, duration: Duration) -> bool {
         let wake = tokio::time::Instant::now().checked_add(duration);
         let Some(wake) = wake.filter(|wake| *wake < self.0) else { return false };
@@ -78,12 +78,12 @@ impl Deadline {
 }
 
 thread_local! {
-    /// When the flight ends that this thread is polling.
+    /// The deadline of the flight that this thread is polling.
     static FLIGHT_ENDS: Cell<Option<Deadline>> = const { Cell::new(None) };
 }
 
-/// How long the flight has left that polls this; `None`: no flight does. A provider that repeats a call goes
-/// by it, so that its own error is told and not the flight's time-out.
+/// How long the flight that polls this has left; `None`: no flight polls this. A provider that repeats a call ends
+/// within it, so that callers get the provider's error and not the flight's time-out.
 pub(crate) fn time_left() -> Option<Duration> {
     let Deadline(ends) = FLIGHT_ENDS.with(Cell::get)?;
     Some(ends.saturating_duration_since(tokio::time::Instant::now()))
@@ -93,16 +93,16 @@ pub(crate) fn time_left() -> Option<Duration> {
 pub(crate) async fn within<F: Future>(deadline: Deadline, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let _restored = Restored(FLIGHT_ENDS.with(|ends| ends.replace(Some(deadline))));
+        let _restore = RestoreGuard(FLIGHT_ENDS.with(|ends| ends.replace(Some(deadline))));
         future.as_mut().poll(context)
     })
     .await
 }
 
 /// Puts back what was there before, also when the future panics.
-struct Restored(Option<Deadline>);
+struct RestoreGuard(Option<Deadline>);
 
-impl Drop for Restored {
+impl Drop for RestoreGuard {
     fn drop(&mut self) {
         FLIGHT_ENDS.with(|ends| ends.set(self.0));
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, ManualClock, TokenData, TokenProvider,
-    TokenRequirement, async_trait,
+    AuthenticationError, AuthenticationErrorKind, CachingProvider, Clock, ManualClock, TokenData,
+    TokenProvider, TokenRequirement, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::{TokenManager, TokenProvenance};
@@ -17,13 +17,13 @@ static NUMBER: AtomicUsize = AtomicUsize::new(1);
 
 /// Notes what it is asked for, and answers `t1`, `t2`, …, each good for an hour.
 #[derive(Default)]
-struct Noting {
+struct RecordingProvider {
     clock: Arc<ManualClock>,
     demands: Mutex<Vec<TokenRequirement>>,
     forgotten: Mutex<usize>,
 }
 
-impl Noting {
+impl RecordingProvider {
     fn manager(self: &Arc<Self>) -> TokenManager {
         let builder = TokenManager::builder(Arc::clone(self)).clock(Arc::clone(&self.clock) as _);
         builder.storage(InMemoryTokenStorage::new()).build().expect("a manager")
@@ -35,7 +35,7 @@ impl Noting {
 }
 
 #[async_trait]
-impl TokenProvider for Noting {
+impl TokenProvider for RecordingProvider {
     fn service_name(&self) -> &'static str {
         "noting"
     }
@@ -44,6 +44,13 @@ impl TokenProvider for Noting {
         unreachable!("a manager says what it wants");
     }
 
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CachingProvider for RecordingProvider {
     async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
         self.demands.lock().unwrap_or_else(PoisonError::into_inner).push(demand);
         let now = self.clock.now().wall();
@@ -60,7 +67,7 @@ impl TokenProvider for Noting {
 
 #[tokio::test]
 async fn a_provider_is_told_which_token_will_do() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let first = manager.get_token().await.expect("a token");
     assert_eq!(provider.demands(), [TokenRequirement::Valid]);
@@ -87,7 +94,7 @@ async fn a_provider_is_told_which_token_will_do() {
 
 #[tokio::test]
 async fn a_provider_is_told_to_forget_what_it_has() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     manager.get_token().await.expect("a token");
     manager.invalidate_token().await.expect("an invalidation");
@@ -98,48 +105,59 @@ async fn a_provider_is_told_to_forget_what_it_has() {
 
 #[tokio::test]
 async fn a_token_says_where_it_comes_from() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let origin = |obtained: Result<(_, TokenProvenance), _>| obtained.expect("a token").1;
     let (one, other) = tokio::join!(
-        manager.get_token_for(TokenRequirement::Valid),
-        manager.get_token_for(TokenRequirement::Valid)
+        manager.as_dependency().get_token_for(TokenRequirement::Valid),
+        manager.as_dependency().get_token_for(TokenRequirement::Valid)
     );
     assert_eq!([origin(one), origin(other)], [TokenProvenance::Fetched, TokenProvenance::Joined]);
-    assert_eq!(origin(manager.get_token_for(TokenRequirement::Valid).await), TokenProvenance::Cached);
+    assert_eq!(
+        origin(manager.as_dependency().get_token_for(TokenRequirement::Valid).await),
+        TokenProvenance::Cached
+    );
     provider.clock.advance(Duration::from_secs(3_600));
-    assert_eq!(origin(manager.get_token_for(TokenRequirement::Valid).await), TokenProvenance::Fetched);
+    assert_eq!(
+        origin(manager.as_dependency().get_token_for(TokenRequirement::Valid).await),
+        TokenProvenance::Fetched
+    );
 }
 
 #[tokio::test]
 async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let rejected = manager.get_token().await.expect("a token");
     let origin =
         |obtained: Result<Option<(_, TokenProvenance)>, _>| obtained.expect("no error").map(|it| it.1);
-    let (one, other) =
-        tokio::join!(manager.get_token_instead_of(&rejected), manager.get_token_instead_of(&rejected));
+    let (one, other) = tokio::join!(
+        manager.as_dependency().get_token_instead_of(&rejected),
+        manager.as_dependency().get_token_instead_of(&rejected)
+    );
     assert_eq!([origin(one), origin(other)], [Some(TokenProvenance::Fetched), Some(TokenProvenance::Joined)]);
-    assert_eq!(origin(manager.get_token_instead_of(&rejected).await), Some(TokenProvenance::Cached));
+    assert_eq!(
+        origin(manager.as_dependency().get_token_instead_of(&rejected).await),
+        Some(TokenProvenance::Cached)
+    );
     // No request was accepted with the renewed one: renewals back off.
     let renewed = manager.get_token().await.expect("a token");
-    assert_eq!(origin(manager.get_token_instead_of(&renewed).await), None);
+    assert_eq!(origin(manager.as_dependency().get_token_instead_of(&renewed).await), None);
 }
 
 #[tokio::test]
 async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
-    assert!(manager.find_token().await.is_none());
+    assert!(manager.as_dependency().find_token().await.is_none());
     assert_eq!(provider.demands(), []);
 
     let token = manager.get_token().await.expect("a token");
-    assert_eq!(manager.find_token().await.map(|found| found.id()), Some(token.id()));
-    manager.discard_token(TokenData::new("another").id()).await;
-    assert_eq!(manager.find_token().await.map(|found| found.id()), Some(token.id()));
-    manager.discard_token(token.id()).await;
-    assert!(manager.find_token().await.is_none());
+    assert_eq!(manager.as_dependency().find_token().await.map(|found| found.id()), Some(token.id()));
+    manager.as_dependency().discard_token(TokenData::new("another").id()).await;
+    assert_eq!(manager.as_dependency().find_token().await.map(|found| found.id()), Some(token.id()));
+    manager.as_dependency().discard_token(token.id()).await;
+    assert!(manager.as_dependency().find_token().await.is_none());
     assert_eq!(provider.demands(), [TokenRequirement::Valid]);
     assert_ne!(manager.get_token().await.expect("a token").id(), token.id());
     assert_eq!(provider.demands(), [TokenRequirement::OtherThan(token.id())]);
@@ -147,22 +165,28 @@ async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
 
 #[tokio::test]
 async fn a_newer_token_is_fetched_once_for_all_who_want_one() {
-    let provider = Arc::new(Noting::default());
+    let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let old = manager.get_token().await.expect("a token");
     let demand = TokenRequirement::NewerThan(old.id());
-    let (one, other) = tokio::join!(manager.get_token_for(demand), manager.get_token_for(demand));
+    let (one, other) = tokio::join!(
+        manager.as_dependency().get_token_for(demand),
+        manager.as_dependency().get_token_for(demand)
+    );
     let newer = one.expect("a token").0;
     assert!(newer.id() != old.id() && newer.id() == other.expect("a token").0.id());
-    assert_eq!(manager.get_token_for(demand).await.expect("a token").1, TokenProvenance::Cached);
+    assert_eq!(
+        manager.as_dependency().get_token_for(demand).await.expect("a token").1,
+        TokenProvenance::Cached
+    );
     assert_eq!(provider.demands(), [TokenRequirement::Valid, demand]);
 }
 
 /// Fails as a provider does that has got its failure from another manager.
-struct Dependent(Duration);
+struct DependentProvider(Duration);
 
 #[async_trait]
-impl TokenProvider for Dependent {
+impl TokenProvider for DependentProvider {
     fn service_name(&self) -> &'static str {
         "dependent"
     }
@@ -176,7 +200,7 @@ impl TokenProvider for Dependent {
 #[tokio::test]
 async fn inv08_a_failure_of_another_manager_is_remembered_as_long_as_there_and_no_longer() {
     let clock = Arc::new(ManualClock::new());
-    let manager = TokenManager::builder(Dependent(Duration::from_secs(7)));
+    let manager = TokenManager::builder(DependentProvider(Duration::from_secs(7)));
     let manager = manager.clock(Arc::clone(&clock) as _).build().expect("a manager");
     for _ in 0..5 {
         let error = manager.get_token().await.expect_err("no token");
@@ -194,9 +218,9 @@ async fn inv08_a_failure_of_another_manager_is_remembered_as_long_as_there_and_n
 async fn inv08_failures_say_how_long_nothing_is_tried() {
     let clock = Arc::new(ManualClock::new());
     let failing = |kind: AuthenticationErrorKind| {
-        struct Failing(AuthenticationErrorKind);
+        struct FailingProvider(AuthenticationErrorKind);
         #[async_trait]
-        impl TokenProvider for Failing {
+        impl TokenProvider for FailingProvider {
             fn service_name(&self) -> &'static str {
                 "failing"
             }
@@ -206,7 +230,7 @@ async fn inv08_failures_say_how_long_nothing_is_tried() {
                 Err(AuthenticationError::new("", self.0.clone()))
             }
         }
-        let manager = TokenManager::builder(Failing(kind)).clock(Arc::clone(&clock) as _).build();
+        let manager = TokenManager::builder(FailingProvider(kind)).clock(Arc::clone(&clock) as _).build();
         manager.expect("a manager")
     };
     let cool_down = async |kind| {

@@ -11,13 +11,13 @@ use forge_token::TokenManager;
 use tokio::sync::Semaphore;
 
 /// Fetches `t1`, `t2`, …, each when it is allowed to.
-struct Gated {
+struct GatedProvider {
     begun: AtomicUsize,
     allowed: Semaphore,
 }
 
 #[async_trait]
-impl TokenProvider for Gated {
+impl TokenProvider for GatedProvider {
     fn service_name(&self) -> &'static str {
         "gated"
     }
@@ -37,7 +37,7 @@ async fn token(manager: &TokenManager) -> String {
 async fn inv19_what_was_invalidated_while_another_manager_fetched_it_serves_only_who_waits_there() {
     for way in ["a manager", "the storage's clear"] {
         let storage = InMemoryTokenStorage::new();
-        let provider = Arc::new(Gated { begun: AtomicUsize::new(0), allowed: Semaphore::new(0) });
+        let provider = Arc::new(GatedProvider { begun: AtomicUsize::new(0), allowed: Semaphore::new(0) });
         let manager = || {
             let builder = TokenManager::builder(Arc::clone(&provider)).storage(storage.clone());
             builder.build().expect("a manager")

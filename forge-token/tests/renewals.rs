@@ -68,10 +68,10 @@ impl TokenProvider for Issuer {
 
 /// The documents' storage: four methods and no capability.
 #[derive(Debug, Default)]
-struct Plain(Mutex<HashMap<String, TokenData>>);
+struct PlainStorage(Mutex<HashMap<String, TokenData>>);
 
 #[async_trait]
-impl TokenStorage for Plain {
+impl TokenStorage for PlainStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         Ok(self.0.lock().expect("unpoisoned").get(key).cloned())
     }
@@ -93,7 +93,7 @@ impl TokenStorage for Plain {
 
 /// With announcements and leases, and without.
 fn storages() -> [Arc<dyn TokenStorage>; 2] {
-    [Arc::new(InMemoryTokenStorage::new()), Arc::new(Plain::default())]
+    [Arc::new(InMemoryTokenStorage::new()), Arc::new(PlainStorage::default())]
 }
 
 async fn token(manager: &TokenManager) -> Arc<Credential> {

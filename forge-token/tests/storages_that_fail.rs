@@ -14,13 +14,13 @@ use forge_token::TokenManager;
 
 /// Every token has a refresh token, good for one use: `r0`, `r1`, …
 #[derive(Default)]
-struct Rotating {
+struct RotatingProvider {
     issued: AtomicUsize,
     grants: AtomicUsize,
     sent: Mutex<Vec<String>>,
 }
 
-impl Rotating {
+impl RotatingProvider {
     fn issue(&self) -> TokenData {
         let number = self.issued.fetch_add(1, Ordering::SeqCst);
         TokenData::new(format!("t{number}")).with_refresh_token(format!("r{number}"))
@@ -34,7 +34,7 @@ impl Rotating {
 }
 
 #[async_trait]
-impl TokenProvider for Rotating {
+impl TokenProvider for RotatingProvider {
     fn service_name(&self) -> &'static str {
         "rotating"
     }
@@ -53,7 +53,7 @@ impl TokenProvider for Rotating {
 
 /// The documents' four methods, each of which can be made to misbehave.
 #[derive(Debug, Default)]
-struct Moody {
+struct MoodyStorage {
     tokens: Mutex<HashMap<String, TokenData>>,
     get_hangs: AtomicBool,
     set_hangs: AtomicBool,
@@ -62,7 +62,7 @@ struct Moody {
 }
 
 #[async_trait]
-impl TokenStorage for Moody {
+impl TokenStorage for MoodyStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         if self.get_hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -94,13 +94,13 @@ impl TokenStorage for Moody {
     }
 }
 
-fn manager(provider: &Arc<Rotating>, storage: &Arc<Moody>) -> TokenManager {
+fn manager(provider: &Arc<RotatingProvider>, storage: &Arc<MoodyStorage>) -> TokenManager {
     TokenManager::builder(Arc::clone(provider)).storage(Arc::clone(storage)).build().expect("a manager")
 }
 
 #[tokio::test(start_paused = true)]
 async fn inv18_a_storage_that_hangs_costs_no_token() {
-    let (provider, storage) = (Arc::new(Rotating::default()), Arc::new(Moody::default()));
+    let (provider, storage) = (Arc::new(RotatingProvider::default()), Arc::new(MoodyStorage::default()));
     storage.get_hangs.store(true, Ordering::SeqCst);
     storage.set_hangs.store(true, Ordering::SeqCst);
     manager(&provider, &storage).get_token().await.expect("a token");
@@ -109,7 +109,7 @@ async fn inv18_a_storage_that_hangs_costs_no_token() {
 #[tokio::test(start_paused = true)]
 async fn inv05_a_rotated_refresh_token_survives_a_storage_that_does_not_take_it() {
     for hangs in [true, false] {
-        let (provider, storage) = (Arc::new(Rotating::default()), Arc::new(Moody::default()));
+        let (provider, storage) = (Arc::new(RotatingProvider::default()), Arc::new(MoodyStorage::default()));
         let manager = manager(&provider, &storage);
         let mut token = manager.get_token().await.expect("a token");
         let mood = if hangs { &storage.set_hangs } else { &storage.set_fails };
@@ -125,7 +125,7 @@ async fn inv05_a_rotated_refresh_token_survives_a_storage_that_does_not_take_it(
 
 #[tokio::test]
 async fn inv18_an_old_record_that_cannot_be_replaced_costs_no_call_per_caller() {
-    let (provider, storage) = (Arc::new(Rotating::default()), Arc::new(Moody::default()));
+    let (provider, storage) = (Arc::new(RotatingProvider::default()), Arc::new(MoodyStorage::default()));
     let manager = manager(&provider, &storage);
     let old = TokenData::new("old")
         .with_refresh_token("old")
@@ -140,7 +140,7 @@ async fn inv18_an_old_record_that_cannot_be_replaced_costs_no_call_per_caller() 
 
 #[tokio::test]
 async fn inv05_what_was_invalidated_elsewhere_is_not_refreshed() {
-    let (provider, storage) = (Arc::new(Rotating::default()), InMemoryTokenStorage::new());
+    let (provider, storage) = (Arc::new(RotatingProvider::default()), InMemoryTokenStorage::new());
     let manager =
         || TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build().expect("a manager");
     let (one, two) = (manager(), manager());
@@ -165,7 +165,7 @@ fn without_a_runtime_there_is_a_clear_error_over_any_storage() {
 #[test]
 fn inv03_a_write_in_a_runtime_that_nobody_drives_holds_nobody_up() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (provider, storage) = (Arc::new(Rotating::default()), Arc::new(Moody::default()));
+    let (provider, storage) = (Arc::new(RotatingProvider::default()), Arc::new(MoodyStorage::default()));
     let manager = TokenManager::builder(Arc::clone(&provider))
         .storage(Arc::clone(&storage))
         .fetch_timeout(Duration::from_millis(400))
@@ -188,7 +188,7 @@ fn inv03_a_write_in_a_runtime_that_nobody_drives_holds_nobody_up() {
 #[tokio::test(start_paused = true)]
 async fn inv11_what_was_given_up_while_the_storage_was_away_does_not_come_back_with_it() {
     for way in ["rejected", "invalidated", "replaced"] {
-        let (provider, storage) = (Arc::new(Rotating::default()), Arc::new(Moody::default()));
+        let (provider, storage) = (Arc::new(RotatingProvider::default()), Arc::new(MoodyStorage::default()));
         let manager = manager(&provider, &storage);
         let before = manager.get_token().await.expect("a token");
         for moody in [&storage.get_hangs, &storage.set_hangs, &storage.delete_fails] {

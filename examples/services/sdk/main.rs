@@ -4,9 +4,9 @@
 //! cargo run -p forge-examples --bin sdk
 //! ```
 //!
-//! What an SDK's author would write is in this file; `demo.rs` tries it against servers on this machine.
-//! It takes three pieces: a [`TokenSource`] gives a credential, [`Credential::apply_to`] puts it on a request,
-//! and [`AuthVerdict`] says what the answer means for it.
+//! The author of an SDK writes what is in this file; `demo.rs` tries it against servers on this machine.
+//! [`AuthSession`](requestforge::auth::AuthSession) decides which token a request carries, and what a response says
+//! of that token. The SDK's own loop sends, fetches and waits as the session says.
 
 #[path = "../../quickstart/chain.rs"]
 mod chain;
@@ -19,95 +19,106 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http::request::Parts;
-use requestforge::auth::AuthVerdict;
+use requestforge::auth::{AuthRequest, AuthSessionConfig, ExaminedResponse, NextStep};
+use requestforge::http::{HeaderMap, Method};
 use requestforge::reqwest::{self, redirect::Policy};
-use requestforge::{AuthenticationError, Credential, TokenSource};
+use requestforge::{AuthenticationError, ConfigError, TokenSource};
 use serde_json::Value;
 
-/// The SDK's client. Cheap to clone; who uses it need not know where its tokens come from.
+/// The SDK's client. Cheap to clone; its users need not know where its tokens come from.
 #[derive(Clone)]
 struct Users {
     http: reqwest::Client,
     base_url: String,
-    tokens: Arc<dyn TokenSource>,
+    auth: Arc<AuthSessionConfig>,
 }
 
 impl Users {
     /// Tokens may come from a manager, from elsewhere (`token_source_fn`), or be one that never changes
     /// (`StaticTokenSource`).
     fn new(base_url: impl Into<String>, tokens: impl TokenSource + 'static) -> Result<Self, UsersError> {
-        // Tokens are the base URL's business only, so no redirect is followed. (`no_proxy` since the example's
-        // servers are on this machine, whatever HTTP_PROXY says.)
+        let base_url = base_url.into();
+        // Only the origin of the base URL sees tokens.
+        let auth = AuthSessionConfig::with_token_auth(tokens).origin(base_url.as_str()).build()?;
+        // `reqwest` would follow redirects below the loop, and the session would not see them. (`no_proxy` since the
+        // example's servers are on this machine, whatever HTTP_PROXY says.)
         let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
-        Ok(Self { http, base_url: base_url.into(), tokens: Arc::new(tokens) })
+        Ok(Self { http, base_url, auth: Arc::new(auth) })
     }
 
     async fn user(&self, id: u32) -> Result<Value, UsersError> {
-        let request = http::Request::get(format!("{}/users/{id}", self.base_url));
+        let request = self.http.get(format!("{}/users/{id}", self.base_url));
         self.call(request, String::new()).await
     }
 
     async fn rename(&self, id: u32, name: &str) -> Result<Value, UsersError> {
-        let request = http::Request::put(format!("{}/users/{id}", self.base_url))
-            .header("content-type", "application/json");
-        self.call(request, serde_json::json!({ "name": name }).to_string()).await
+        let request = self.http.put(format!("{}/users/{id}", self.base_url));
+        let body = serde_json::json!({ "name": name }).to_string();
+        self.call(request.header("content-type", "application/json"), body).await
     }
 
-    /// Sends with a token, and once more with another one if that was rejected.
-    async fn call(&self, request: http::request::Builder, body: String) -> Result<Value, UsersError> {
-        let (request, ()) = request.body(())?.into_parts();
-        // At hand as a rule: no lock, no waiting. Without a token nothing is sent.
-        let mut credential = match self.tokens.cached() {
-            Some(credential) => credential,
-            None => self.tokens.get_token().await?,
+    /// Sends with a token, and once more with another one if the server rejects that.
+    async fn call(&self, request: reqwest::RequestBuilder, body: String) -> Result<Value, UsersError> {
+        let request = request.build()?;
+        // One session for each call: it remembers which tokens the server has rejected.
+        let mut session = self.auth.session();
+        let response = loop {
+            session.start(request.url());
+            let mut headers = request.headers().clone();
+            let view = AuthRequest::new(request.method(), request.url(), request.headers());
+            // A cached token takes no lock and no wait. Without a token nothing is sent.
+            while let Some(fetch) = session.add_credentials(&view, &mut headers)? {
+                session.supply_token(fetch.run().await?);
+            }
+
+            let response =
+                self.send(request.method().clone(), request.url().as_str(), headers, &body).await?;
+            let examined = ExaminedResponse::new(response.status(), response.headers());
+            // An accepted token is remembered, so that the next rejection is worth a renewal at once.
+            let NextStep::Renew(schedule) = session.after_response(&examined) else { break response };
+
+            tokio::time::sleep(schedule.delay_before_renewal()).await;
+            let Some(renewal) = session.renewal() else { break response };
+            // One renewal for all calls with this token.
+            let renewed = renewal.run().await?;
+            if !session.record_renewal(renewed) {
+                break response;
+            }
+            tokio::time::sleep(schedule.delay_before_replay()).await;
         };
-        let mut response = self.send(&request, &body, &credential).await?;
-        if AuthVerdict::of(response.status(), response.headers()) == AuthVerdict::TokenRejected
-            // One renewal for all whose token this was; `None`: no other is to be had now.
-            && let Some(another) = self.tokens.refresh_rejected(&credential).await?
-        {
-            credential = another;
-            response = self.send(&request, &body, &credential).await?;
-        }
-        if AuthVerdict::of(response.status(), response.headers()) == AuthVerdict::Accepted {
-            // So that the next rejection is worth a renewal at once.
-            credential.mark_accepted();
-        }
         Ok(serde_json::from_slice(&response.error_for_status()?.bytes().await?)?)
     }
 
     async fn send(
         &self,
-        request: &Parts,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
         body: &str,
-        credential: &Credential,
-    ) -> Result<reqwest::Response, UsersError> {
-        let mut request = request.clone();
-        credential.apply_to(&mut request)?;
-        let request = http::Request::from_parts(request, body.to_owned());
-        Ok(self.http.execute(request.try_into()?).await?)
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        self.http.request(method, url).headers(headers).body(body.to_owned()).send().await
     }
 }
 
 /// The SDK's error.
 #[derive(Debug)]
 enum UsersError {
-    /// No token could be had.
+    /// The base URL is invalid.
+    Config(ConfigError),
+    /// The token source got no token.
     Authentication(AuthenticationError),
-    /// No answer, or one with an error status.
+    /// No response, or one with an error status.
     Http(reqwest::Error),
-    Request(http::Error),
     Json(serde_json::Error),
 }
 
 impl fmt::Display for UsersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Config(_) => "invalid configuration",
             Self::Authentication(_) => "authentication failed",
-            Self::Http(_) => "the users API did not answer well",
-            Self::Request(_) => "there is no such request",
-            Self::Json(_) => "the answer is no user",
+            Self::Http(_) => "the request to the users API failed",
+            Self::Json(_) => "the response is not a user",
         })
     }
 }
@@ -115,9 +126,9 @@ impl fmt::Display for UsersError {
 impl Error for UsersError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::Config(error) => Some(error),
             Self::Authentication(error) => Some(error),
             Self::Http(error) => Some(error),
-            Self::Request(error) => Some(error),
             Self::Json(error) => Some(error),
         }
     }
@@ -135,9 +146,9 @@ impl From<reqwest::Error> for UsersError {
     }
 }
 
-impl From<http::Error> for UsersError {
-    fn from(error: http::Error) -> Self {
-        Self::Request(error)
+impl From<ConfigError> for UsersError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 

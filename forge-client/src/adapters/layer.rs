@@ -19,12 +19,11 @@ pub use self::grpc::grpc_verdict;
 pub use self::service::AuthService;
 
 use self::destination::Destinations;
-use super::Settings;
-use crate::auth::{Auth, Scheme, TokenAuth};
+use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAuth};
 
-/// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of
-/// hyper and tonic, at origins that are expressly named: attaches a token, has it renewed when it is rejected,
-/// and replays.
+/// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of hyper and
+/// tonic. At the named origins the layer adds a token to each request, has it renewed after a rejection, and replays the
+/// request.
 ///
 /// ```
 /// use forge_client::{AuthLayer, TokenAuth};
@@ -45,24 +44,24 @@ use crate::auth::{Auth, Scheme, TokenAuth};
 /// | [`copy_body_with`](AuthLayerBuilder::copy_body_with) | `Clone` |
 /// | [`judge_with`](AuthLayerBuilder::judge_with) | [`AuthVerdict::of`] status and headers |
 ///
-/// - A request to any other origin is passed on as it is, and so is a header that the caller has set.
-/// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
-///   once more, or as the [strategy](TokenAuth::auth_retry_strategy) has it. A strategy that looks into bodies
-///   sees none here.
-/// - A request whose body cannot be copied is sent once; the token is renewed all the same.
-/// - If no token can be had nothing is sent: [`AuthServiceError::Authentication`].
-/// - A token is waited for while the inner service is ready. Before a replay it is asked to be ready again.
-/// - What is excluded is decided by the path as it stands in the URI, which nobody normalises.
-/// - Redirects that the inner service follows are not seen here: what is promised of origins holds for what it
-///   is given.
+/// - The layer does not change requests to other origins, and no header that the caller has set.
+/// - After a rejection all requests with the same token share one renewal. The layer then sends the request once more, or
+///   as the [strategy](crate::TokenAuth::auth_retry_strategy) says. The strategy sees no bodies here.
+/// - If the layer cannot copy the body, it sends the request once. It renews the token all the same.
+/// - Without a token the layer sends nothing: [`AuthServiceError::Authentication`].
+/// - The layer waits for a token while the inner service is ready. Before a replay it waits until the service is ready
+///   again.
+/// - Excluded paths are compared with the path in the URI, which the layer does not normalise.
+/// - The layer does not see redirects that the inner service follows. Its promises about origins hold for the requests that
+///   it passes on.
 pub struct AuthLayer<C = CloneBody> {
     guard: Arc<Guard>,
     copy: C,
 }
 
-/// Who may see what, and what answers mean.
+/// The settings of a layer, which its services share.
 struct Guard {
-    scheme: Scheme,
+    config: AuthSessionConfig,
     destinations: Destinations,
     judge: Option<Judge>,
 }
@@ -81,25 +80,23 @@ impl Guard {
 /// Collects the settings of an [`AuthLayer`].
 #[must_use]
 pub struct AuthLayerBuilder<C = CloneBody> {
-    settings: Settings,
+    config: AuthSessionConfigBuilder,
     path_origin: Option<String>,
     judge: Option<Judge>,
     copy: C,
 }
 
 impl AuthLayer {
-    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
-    /// [`TokenSource`](forge_core::TokenSource), or a provider.
-    pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthLayerBuilder {
-        Self::with_auth(auth.into())
+    /// Authenticates with tokens from a source: a [`TokenAuth`](crate::TokenAuth) with settings, or only the source.
+    pub fn with_token_auth(auth: impl IntoTokenAuth) -> AuthLayerBuilder {
+        Self::with_auth(auth.into_token_auth())
     }
 
-    /// Authentication of any kind, as
-    /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it. An
+    /// Authenticates in any way that [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes. An
     /// [`AuthHook`](crate::AuthHook) does not see bodies here.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthLayerBuilder {
         AuthLayerBuilder {
-            settings: Settings::new(auth.into()),
+            config: AuthSessionConfig::with_auth(auth),
             path_origin: None,
             judge: None,
             copy: CloneBody,
@@ -114,33 +111,32 @@ impl AuthLayer {
 }
 
 impl<C> AuthLayerBuilder<C> {
-    /// An origin (scheme, host, port of this URL) that may see the credentials. What decides is the URI of the
-    /// request, in absolute form, to the letter: a host that is written in another way than here, but for
-    /// case, is another host.
+    /// Names an origin (scheme, host, port of this URL) that may see the credentials. The layer compares it literally with
+    /// the URI of the request, in absolute form: a host that is written in another way is another host, except for case.
     pub fn origin(mut self, url: impl Into<String>) -> Self {
-        self.settings.origins.push(url.into());
+        self.config = self.config.origin(url);
         self
     }
 
-    /// The same, and where requests go whose URI is only a path: those over a connection to one server are
-    /// like that, and those of the clients that tonic generates. Without it nothing is added to such requests,
-    /// as nobody here knows where they go. The last one counts.
+    /// Names an origin, and says that requests whose URI is only a path go there. Requests over a connection to one server
+    /// are like that, and those of the clients that tonic generates. Without this setting the layer adds nothing to such
+    /// requests, because it does not know where they go. The last one counts.
     pub fn path_origin(mut self, url: impl Into<String>) -> Self {
         self.path_origin = Some(url.into());
         self
     }
 
-    /// What an answer says of the credential, where status and challenge do not tell. Default:
-    /// [`AuthVerdict::of`] these. For gRPC: [`grpc_verdict`].
+    /// Decides what a response says of the credential, if status and challenge do not show it. Default:
+    /// [`AuthVerdict::of`] status and headers. For gRPC: [`grpc_verdict`].
     ///
-    /// Let it say [`AuthVerdict::Accepted`] where a credential was good: renewals that nobody was helped by
-    /// back off.
+    /// Return [`AuthVerdict::Accepted`] if the credential was good. Otherwise the token source takes its renewals for
+    /// useless, and backs off.
     pub fn judge_with(mut self, judge: impl Fn(&Parts) -> AuthVerdict + Send + Sync + 'static) -> Self {
         self.judge = Some(Box::new(judge));
         self
     }
 
-    /// How a body is copied for a replay, where it is not `Clone`: `None` has the request sent once.
+    /// Copies bodies that are not `Clone`, for replays. If the closure returns `None`, the layer sends the request once.
     ///
     /// ```
     /// # use forge_client::AuthLayer;
@@ -154,29 +150,31 @@ impl<C> AuthLayerBuilder<C> {
     where
         F: Fn(&B) -> Option<B>,
     {
-        let Self { settings, path_origin, judge, copy: _ } = self;
-        AuthLayerBuilder { settings, path_origin, judge, copy }
+        let Self { config, path_origin, judge, copy: _ } = self;
+        AuthLayerBuilder { config, path_origin, judge, copy }
     }
 
-    /// Accepts that the credentials go over plain `http` to other machines, so that anybody on the network path
+    /// Accepts that the credentials go over plain `http` to other machines, so that others on the network path
     /// can read them. The setting only silences the warning that [`build`](Self::build) logs.
     pub fn plain_http_credentials(mut self) -> Self {
-        self.settings.plain_http_credentials = true;
+        self.config = self.config.plain_http_credentials();
         self
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be; no origin was named, for example.
+    /// Names the invalid setting, for example that no origin was named.
     pub fn build(self) -> Result<AuthLayer<C>, ConfigError> {
-        let Self { mut settings, path_origin, judge, copy } = self;
+        let Self { mut config, path_origin, judge, copy } = self;
         let has_path_origin = path_origin.is_some();
-        settings.origins.extend(path_origin);
-        let (scheme, origins) = settings.build()?;
+        if let Some(url) = path_origin {
+            config = config.origin(url);
+        }
+        let (config, origins) = config.build_with_urls()?;
         let destinations = Destinations::new(origins, has_path_origin);
-        Ok(AuthLayer { guard: Arc::new(Guard { scheme, destinations, judge }), copy })
+        Ok(AuthLayer { guard: Arc::new(Guard { config, destinations, judge }), copy })
     }
 }
 
@@ -202,6 +200,6 @@ impl<C> fmt::Debug for AuthLayer<C> {
 
 impl<C> fmt::Debug for AuthLayerBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthLayerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("AuthLayerBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }

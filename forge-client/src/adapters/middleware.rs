@@ -9,15 +9,13 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
 use url::Url;
 
-use super::{Settings, pause, settle};
+use super::{add_credentials, decide_replay, pause};
 use crate::ExaminedResponse;
-use crate::auth::{Auth, BareRequest, CallAuth, Scheme, TokenAuth};
-use crate::examined::MAX_EXAMINED;
-use crate::peek::peek;
-use crate::target::{Origin, presentable};
+use crate::auth::{Auth, AuthRequest, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAuth};
+use crate::body::{MAX_EXAMINED, peek};
 
-/// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware) at
-/// origins that are expressly named: attaches a token, has it renewed when it is rejected, and replays.
+/// Authenticates the requests of a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). At the named
+/// origins the middleware adds a token to each request, has it renewed after a rejection, and replays the request.
 ///
 /// ```
 /// use forge_client::{AuthMiddleware, TokenAuth, reqwest, reqwest_middleware};
@@ -31,49 +29,41 @@ use crate::target::{Origin, presentable};
 /// # }
 /// ```
 ///
-/// - A request to any other origin is passed on as it is, and so is a header that the caller has set. Such a
-///   header also wins over those of the client's own `default_headers`, which reqwest adds last.
-/// - After a rejection the token is renewed, once for all who were rejected with it, and the request is sent
-///   once more, or as the [strategy](TokenAuth::auth_retry_strategy) has it. A body that
-///   [`Request::try_clone`] cannot copy is sent once; the token is renewed all the same.
-/// - A strategy that looks into bodies waits for that of a rejection as long as the time-outs of the client have
-///   it, and a reqwest client has none unless it is told.
-/// - If no token can be had nothing is sent. The error is a [`reqwest_middleware::Error::Middleware`] that
-///   holds an [`AuthenticationError`](forge_core::AuthenticationError): `error.downcast_ref()` has it.
-/// - Add it after a middleware that retries, so that each retry has a token that is good then.
+/// - The middleware does not change requests to other origins, and no header that the caller has set. Such a header also
+///   wins over the client's own `default_headers`, which reqwest adds last.
+/// - After a rejection all requests with the same token share one renewal. The middleware then sends the request once more,
+///   or as the [strategy](crate::TokenAuth::auth_retry_strategy) says. If [`Request::try_clone`] cannot copy the body, it sends
+///   the request once. It renews the token all the same.
+/// - If the strategy reads bodies, the middleware waits for the body of a rejection, as long as the time-outs of the client
+///   allow. A reqwest client has no time-outs by default.
+/// - Without a token the middleware sends nothing. The error is a [`reqwest_middleware::Error::Middleware`] that holds an
+///   [`AuthenticationError`](forge_core::AuthenticationError), which `error.downcast_ref()` returns.
+/// - Add the middleware after one that retries, so that each retry has a valid token.
 ///
 /// # Redirects
 ///
-/// Redirects never reach a middleware: reqwest follows them below it. So what is promised of origins holds
-/// **for the first request only**, unless the client follows none (`redirect(Policy::none())`, as above). When
-/// reqwest follows a redirect to another host, it takes `Authorization` away, but a header of another name
-/// ([`auth_header_name`](TokenAuth::auth_header_name), an API key) goes along. What the other host answers is
-/// handed on: its 401 renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such
-/// limits.
+/// A middleware never sees redirects: reqwest follows them below it. So the promises about origins hold **for the first
+/// request only**, unless the client follows no redirects (`redirect(Policy::none())`, as above). When reqwest follows a
+/// redirect to another host, it removes `Authorization`, but not a header of another name
+/// ([`auth_header_name`](crate::TokenAuth::auth_header_name), an API key). The caller gets the response of the other host; its 401
+/// renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such limits.
 #[derive(Clone)]
-pub struct AuthMiddleware(Arc<Inner>);
-
-struct Inner {
-    scheme: Scheme,
-    origins: Vec<Origin>,
-}
+pub struct AuthMiddleware(Arc<AuthSessionConfig>);
 
 /// Collects the settings of an [`AuthMiddleware`].
 #[derive(Debug)]
 #[must_use]
-pub struct AuthMiddlewareBuilder(Settings);
+pub struct AuthMiddlewareBuilder(AuthSessionConfigBuilder);
 
 impl AuthMiddleware {
-    /// Tokens from a source: a [`TokenAuth`] with settings, or just the source: a `TokenManager`, any other
-    /// [`TokenSource`](forge_core::TokenSource), or a provider.
-    pub fn with_token_auth(auth: impl Into<TokenAuth>) -> AuthMiddlewareBuilder {
-        Self::with_auth(auth.into())
+    /// Authenticates with tokens from a source: a [`TokenAuth`](crate::TokenAuth) with settings, or only the source.
+    pub fn with_token_auth(auth: impl IntoTokenAuth) -> AuthMiddlewareBuilder {
+        Self::with_auth(auth.into_token_auth())
     }
 
-    /// Authentication of any kind, as
-    /// [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes it.
+    /// Authenticates in any way that [`with_auth`](crate::HttpClientConfigBuilder::with_auth) takes.
     pub fn with_auth(auth: impl Into<Auth>) -> AuthMiddlewareBuilder {
-        AuthMiddlewareBuilder(Settings::new(auth.into()))
+        AuthMiddlewareBuilder(AuthSessionConfig::with_auth(auth))
     }
 
     /// The former name of [`with_auth`](Self::with_auth).
@@ -84,27 +74,26 @@ impl AuthMiddleware {
 }
 
 impl AuthMiddlewareBuilder {
-    /// An origin (scheme, host, port of this URL) that may see the credentials. At least one is needed.
+    /// Names an origin (scheme, host, port of this URL) that may see the credentials. At least one is needed.
     pub fn origin(mut self, url: impl Into<String>) -> Self {
-        self.0.origins.push(url.into());
+        self.0 = self.0.origin(url);
         self
     }
 
-    /// Accepts that the credentials go over plain `http` to other machines, so that anybody on the network path
+    /// Accepts that the credentials go over plain `http` to other machines, so that others on the network path
     /// can read them. The setting only silences the warning that [`build`](Self::build) logs.
     pub fn plain_http_credentials(mut self) -> Self {
-        self.0.plain_http_credentials = true;
+        self.0 = self.0.plain_http_credentials();
         self
     }
 
-    /// The middleware.
+    /// Builds the middleware.
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be; no origin was named, for example.
+    /// Names the invalid setting, for example that no origin was named.
     pub fn build(self) -> Result<AuthMiddleware, ConfigError> {
-        let (scheme, origins) = self.0.build()?;
-        Ok(AuthMiddleware(Arc::new(Inner { scheme, origins: origins.iter().map(Origin::of).collect() })))
+        Ok(AuthMiddleware(Arc::new(self.0.build()?)))
     }
 }
 
@@ -116,30 +105,31 @@ impl Middleware for AuthMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
-        let Some(origin) = self.0.origins.iter().find(|origin| origin.holds(request.url())) else {
+        let Some(origin) = self.0.origins.iter().find(|origin| origin.contains(request.url())) else {
             return next.run(request, extensions).await;
         };
-        let mut auth = CallAuth::new(&self.0.scheme, false);
+        let mut session = self.0.session();
         loop {
-            auth.start();
+            session.start(request.url());
             let mut headers = request.headers().clone();
-            auth.apply(&bare(&request), &mut headers).await.map_err(Error::middleware)?;
-            let spare = if auth.is_carried() { request.try_clone() } else { None };
+            let added = add_credentials(&mut session, &auth_request(&request), &mut headers).await;
+            added.map_err(Error::middleware)?;
+            let spare = if session.carries_token() { request.try_clone() } else { None };
             *request.headers_mut() = headers;
             let mut response = next.clone().run(request, extensions).await?;
-            if !origin.holds(response.url()) && response.url() != &*UNKNOWN {
-                // Of another one behind a redirect, which says nothing of the credential.
+            if !origin.contains(response.url()) && response.url() != &*UNKNOWN {
+                // Another origin behind a redirect sent it, so it says nothing of the credential.
                 return Ok(response);
             }
 
             let mut body = None;
-            if auth.reads_body(response.status(), response.headers()) {
+            if session.reads_body(response.status(), response.headers()) {
                 let peeked = peek(response, MAX_EXAMINED, None).await;
                 (response, body) = (peeked.response, peeked.body);
             }
             let verdict = AuthVerdict::of(response.status(), response.headers());
             let examined = ExaminedResponse::of(&response, body.as_deref());
-            let replay = settle(&mut auth, verdict, &examined, spare.is_some()).await;
+            let replay = decide_replay(&mut session, verdict, &examined, spare.is_some()).await;
             let (Some(delay), Some(spare)) = (replay.map_err(Error::middleware)?, spare) else {
                 return Ok(response);
             };
@@ -150,18 +140,12 @@ impl Middleware for AuthMiddleware {
     }
 }
 
-/// What reqwest says of an answer that did not come from it: from a cache, say.
+/// The URL of a response that reqwest has not received itself, but a cache for example.
 static UNKNOWN: LazyLock<Url> = LazyLock::new(|| Response::from(http::Response::new("")).url().clone());
 
-fn bare(request: &Request) -> BareRequest<'_> {
-    BareRequest {
-        method: request.method(),
-        url: request.url(),
-        shown_url: presentable(request.url()),
-        path: request.url().path(),
-        own: request.headers(),
-        body: request.body().map_or(Some(&[]), reqwest::Body::as_bytes),
-    }
+fn auth_request(request: &Request) -> AuthRequest<'_> {
+    let body = request.body().map_or(Some(&[][..]), reqwest::Body::as_bytes);
+    AuthRequest::new(request.method(), request.url(), request.headers()).with_body(body)
 }
 
 impl fmt::Debug for AuthMiddleware {

@@ -1,13 +1,12 @@
 use forge_core::ConfigError;
 
 use super::Auth;
-use super::scheme::Scheme;
+use super::plan::AuthPlan;
 
 /// Several kinds of authentication: the first that applies to a request, or all that do.
 ///
-/// Whether one applies is a matter of its excluded paths, or of
-/// [`AuthHook::applies_to`](crate::AuthHook::applies_to). If no token can be had from the one that does,
-/// the request is not sent: there is no falling back to the next.
+/// Excluded paths, or [`AuthHook::applies_to`](crate::AuthHook::applies_to), decide whether a part applies. If the part
+/// that applies gets no token, the client does not send the request, and does not try the next part.
 ///
 /// ```
 /// use forge_client::{ApiKeyAuth, BasicAuth, CompositeAuth, HttpClient, TokenAuth};
@@ -24,43 +23,44 @@ use super::scheme::Scheme;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CompositeAuthHook")]
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CompositeAuth {
     parts: Vec<Auth>,
-    how: How,
+    combination: Combination,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum How {
+enum Combination {
     First,
     All,
 }
 
 impl CompositeAuth {
-    /// The first part that applies authenticates a request, and no other.
+    /// Only the first part that applies authenticates a request.
     pub fn first() -> Self {
-        Self { parts: Vec::new(), how: How::First }
+        Self { parts: Vec::new(), combination: Combination::First }
     }
 
-    /// All parts that apply do, in their order. Each has headers of its own, and no more than one of them
-    /// takes tokens from a source: it is the one to be asked for another after a 401.
+    /// All parts that apply authenticate a request, in their order. Each must have headers of its own. At most one may
+    /// take tokens from a source, because a 401 does not say which token the server rejected.
     pub fn all() -> Self {
-        Self { parts: Vec::new(), how: How::All }
+        Self { parts: Vec::new(), combination: Combination::All }
     }
 
-    /// One more part.
+    /// Adds a part.
     pub fn with(mut self, auth: impl Into<Auth>) -> Self {
         self.parts.push(auth.into());
         self
     }
 
-    pub(super) fn build(self) -> Result<Scheme, ConfigError> {
+    pub(super) fn build(self) -> Result<AuthPlan, ConfigError> {
         let parts: Vec<_> = self.parts.into_iter().map(Auth::build).collect::<Result<_, _>>()?;
-        match self.how {
+        match self.combination {
             _ if parts.is_empty() => Err(ConfigError::new("auth", "at least one part of a `CompositeAuth`")),
-            How::First => Ok(Scheme::First(parts)),
-            How::All => Scheme::all(parts),
+            Combination::First => Ok(AuthPlan::First(parts)),
+            Combination::All => AuthPlan::all(parts),
         }
     }
 }

@@ -69,21 +69,21 @@ impl Exclusions {
         Ok(exclusions)
     }
 
-    /// Decides on the path that is really sent, after joining and normalising.
-    pub(crate) fn hold(&self, path: &str) -> bool {
-        // Most calls have no exclusions, and so do not read the path.
+    /// Whether this path is excluded: the path that the client really sends, after it has joined and normalised the URL.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        // Speed: most clients have no exclusions, so most calls end here.
         if self.all.is_empty() {
             return false;
         }
         let path = &*with_upper_escapes(path);
         self.paths.contains(path)
-            // Without patterns, `GlobSet` would still prepare the path for a match.
+            // Speed: even without patterns, `GlobSet` would prepare the path for a match.
             || (!self.patterns.is_empty() && self.patterns.is_match(path) && !may_climb(path))
     }
 
     /// The exclusions that match no path, as a log shows them. With a `directory`, those that match no path below
     /// it.
-    pub(crate) fn never_matching(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
+    pub(crate) fn ineffective(&self, directory: Option<&str>) -> impl Iterator<Item = String> {
         let directory = directory.map(with_upper_escapes);
         let never = move |exclusion: &&Exclusion| {
             !exclusion.can_match
@@ -116,9 +116,10 @@ impl Exclusion {
     }
 }
 
-/// Whether a server that decodes a path before it looks for `..` may find one, or one that does not count
-/// what follows a semicolon: `/public/..%2fusers`, `/public/..;/users`. Or one that is sent a path which
-/// nobody has normalised: `/public/../users`, `/public/..\users`.
+/// Whether some server may find a `..` in this path. Attack: a path such as `/public/..%2fusers` would match
+/// `/public/*`, and a server that decodes the path first would treat it as `/users`. Others ignore what follows a
+/// semicolon (`/public/..;/users`), or get a path that no client has normalised (`/public/../users`,
+/// `/public/..\users`).
 fn may_climb(path: &str) -> bool {
     let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%3b", ";");
     let decoded = decoded.replace("%2f", "/").replace('\\', "/").replace("%5c", "/");
@@ -163,14 +164,14 @@ fn invalid_pattern() -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::BaseUrl;
+    use crate::origin::BaseUrl;
 
     #[test]
     fn braces_in_a_pattern_are_alternatives_and_in_a_path_they_are_encoded() {
         let held = |pattern: &str| {
             let exclusions = Exclusions::new(&[], &[pattern.to_owned()]).unwrap();
             let base = BaseUrl::new(Url::parse("https://api.example.com").unwrap());
-            ["/a/x", "/b/x", "/{a,b}/x"].map(|path| exclusions.hold(base.join(path).unwrap().path()))
+            ["/a/x", "/b/x", "/{a,b}/x"].map(|path| exclusions.contains(base.join(path).unwrap().path()))
         };
         assert_eq!(held("/{a,b}/*"), [true, true, false]);
         assert_eq!(held("/%7Ba,b%7D/*"), [false, false, true]);
@@ -223,7 +224,7 @@ mod tests {
             let url = BaseUrl::new(Url::parse(&base).unwrap()).join(&reference).unwrap();
             assert_eq!(url.path(), sent, "{reference} below {base}");
             assert_eq!(
-                !exclusions.hold(url.path()),
+                !exclusions.contains(url.path()),
                 has_token,
                 "{excluded} excluded, {reference} below {base}"
             );
@@ -243,7 +244,7 @@ mod tests {
             ("/public/..", false),
             ("/public/..a", true),
         ] {
-            assert_eq!(exclusions.hold(path), excluded, "{path}");
+            assert_eq!(exclusions.contains(path), excluded, "{path}");
         }
     }
 

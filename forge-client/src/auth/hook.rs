@@ -4,11 +4,13 @@ use forge_core::AuthenticationError;
 use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
-/// Authentication of one's own: a signature over the request, say, or a header whose value changes.
+use crate::origin::without_query;
+
+/// Authentication of your own, such as a signature over the request, or a header whose value changes.
 ///
-/// It is asked for each request at an origin that may see the client's credentials: for the first one, for
-/// retries and replays, and at each hop of a redirect chain; never for any other. Where a token has to be
-/// fetched, implement [`TokenSource`](forge_core::TokenSource) instead.
+/// The client asks the hook for each request to an origin that may see its credentials: for the first request, for
+/// retries and replays, and for each hop of a redirect chain. It never asks for other origins. If you have to fetch a
+/// token, implement [`TokenSource`](forge_core::TokenSource) instead.
 ///
 /// ```
 /// use forge_client::{AuthHook, AuthRequest, HttpClient};
@@ -34,39 +36,61 @@ use url::Url;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait AuthHook: Send + Sync + fmt::Debug {
-    /// The headers that it may set. The client treats them as credentials wherever they come from: a
-    /// caller's own header of such a name does not follow a redirect to another origin, either.
-    /// `Content-Length` and `Transfer-Encoding`, which follow from the body, are refused.
+    /// The headers that the hook may set. The client treats them as credentials also if the caller sets them: such a
+    /// header does not follow a redirect to another origin. The builder refuses `Content-Length` and
+    /// `Transfer-Encoding`: they follow from the body.
     fn header_names(&self) -> Vec<HeaderName>;
 
-    /// Whether it authenticates this request. Default: yes.
+    /// Whether the hook authenticates this request. Default: yes.
     fn applies_to(&self, request: &AuthRequest<'_>) -> bool {
         let _ = request;
         true
     }
 
-    /// The headers to set on this request, of those that it may. The values are marked sensitive by the
-    /// client. A header that the caller has set stays as it is.
+    /// The headers to set on this request, of those in [`header_names`](Self::header_names). The client marks the values
+    /// as sensitive. A header that the caller has set stays as it is.
     ///
     /// # Errors
     ///
-    /// It cannot: then the request is not sent.
+    /// The hook cannot authenticate the request. The client does not send it.
     fn authenticate(&self, request: &AuthRequest<'_>) -> Result<HeaderMap, AuthenticationError>;
 }
 
-/// A request that is about to be sent, as an [`AuthHook`] sees it.
+/// A request that is about to be sent, as an [`AuthHook`] and an [`AuthSession`](crate::AuthSession) see it.
 #[derive(Clone, Copy)]
 pub struct AuthRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) shown_url: &'a str,
-    /// As it is sent.
+    /// The path as it is sent. It differs from the URL's where a client does not normalise it.
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Option<&'a [u8]>,
 }
 
 impl<'a> AuthRequest<'a> {
+    /// A request to this URL, with the caller's own headers and no body.
+    #[must_use]
+    pub fn new(method: &'a Method, url: &'a Url, headers: &'a HeaderMap) -> Self {
+        let (shown_url, path) = (without_query(url), url.path());
+        Self { method, url, shown_url, path, headers, body: Some(&[]) }
+    }
+
+    /// The same request with this body; `None` for a stream.
+    #[must_use]
+    pub fn with_body(mut self, body: Option<&'a [u8]>) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The same request with the headers that it has by now.
+    pub(super) fn with_headers<'b>(&self, headers: &'b HeaderMap) -> AuthRequest<'b>
+    where
+        'a: 'b,
+    {
+        AuthRequest { headers, ..*self }
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &'a Method {
@@ -86,7 +110,7 @@ impl<'a> AuthRequest<'a> {
         self.headers
     }
 
-    /// The body, empty where there is none; `None` where it is a stream.
+    /// The body: empty if there is none, `None` if it is a stream.
     #[must_use]
     pub fn body(&self) -> Option<&'a [u8]> {
         self.body

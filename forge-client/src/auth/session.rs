@@ -1,258 +1,359 @@
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use forge_core::{AuthVerdict, Credential, TokenId, TokenSource};
-use http::{HeaderMap, StatusCode};
+use forge_core::{AuthVerdict, AuthenticationError, Credential, TokenId};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use url::Url;
 
-use super::AuthRetryStrategy;
+use super::chosen_parts::ChosenParts;
+use super::plan::{AuthPart, AuthPlan, apply_hook};
+use super::replay::ReplaySchedule;
+use super::token_call::{TokenFetch, TokenRenewal};
+use super::{AuthRequest, AuthSessionConfig, CheckedTokenAuth};
 use crate::ExaminedResponse;
-use crate::backoff::until_over;
+use crate::origin::Origin;
 
-/// What token auth remembers of one call, and what it makes of each answer. No I/O: whoever sends
-/// asks it, and does what it says.
-pub(crate) struct AuthSession<'a> {
-    strategy: &'a dyn AuthRetryStrategy,
+/// The authentication of one call, for HTTP clients that have a loop of their own: which credential a request
+/// carries, and what a response says of that credential.
+///
+/// A session does no I/O and does not sleep. It decides; the loop fetches, sends and waits as the session says.
+/// [`HttpClient`](crate::HttpClient), [`AuthMiddleware`](crate::AuthMiddleware) and
+/// [`AuthLayer`](crate::AuthLayer) drive the same session, so they keep the same promises:
+///
+/// - Only the origins of the [configuration](AuthSessionConfig) see credentials. A session that has been at another
+///   origin adds none any more, since a redirect chain does not get back what it has lost.
+/// - A header that the caller has set stays as it is.
+/// - After a response that rejects the token, all calls with that token share one renewal. No token is sent again
+///   after a rejection.
+///
+/// The methods in the order of an attempt:
+///
+/// | method | what happens |
+/// | --- | --- |
+/// | [`start`](Self::start) | An attempt begins at a URL. |
+/// | [`add_credentials`](Self::add_credentials) | The session chooses the credentials for the request and adds them to its headers. If a token is missing, the loop runs the [`TokenFetch`] and gives its result to [`supply_token`](Self::supply_token). |
+/// | [`after_response`](Self::after_response), [`after_verdict`](Self::after_verdict) | The session takes the verdict of the response, and says what comes [next](NextStep). |
+/// | [`renewal`](Self::renewal) | After [`NextStep::Renew`] the loop runs the renewal of the rejected token and gives its result to [`record_renewal`](Self::record_renewal), which says whether to begin another attempt. |
+///
+/// The loop itself decides whether it can send a request again. If it cannot, it renews the token all the same, so
+/// that the next call gets another one, and returns the response.
+///
+/// # A whole loop
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use forge_client::{AuthRequest, AuthSessionConfig, ExaminedResponse, NextStep, TokenAuth};
+/// use forge_core::{TokenData, token_source_fn};
+///
+/// /// A client of one's own. This one stands in for a server, too: it rejects the first token.
+/// async fn send(request: http::Request<&str>) -> http::Response<String> {
+///     let is_rejected = request.headers()["authorization"] == "Bearer token-1";
+///     http::Response::builder().status(if is_rejected { 401 } else { 200 }).body(String::new()).unwrap()
+/// }
+///
+/// async fn call(
+///     config: &AuthSessionConfig,
+///     request: http::Request<&'static str>,
+/// ) -> Result<http::Response<String>, Box<dyn std::error::Error>> {
+///     let url = request.uri().to_string().parse()?;
+///     let mut session = config.session();
+///     loop {
+///         let mut attempt = request.clone();
+///         session.start(&url);
+///         let view = AuthRequest::new(request.method(), &url, request.headers());
+///         while let Some(fetch) = session.add_credentials(&view, attempt.headers_mut())? {
+///             session.supply_token(fetch.run().await?);
+///         }
+///
+///         let response = send(attempt).await;
+///         let examined = ExaminedResponse::new(response.status(), response.headers());
+///         let NextStep::Renew(schedule) = session.after_response(&examined) else { return Ok(response) };
+///
+///         sleep(schedule.delay_before_renewal()).await;
+///         let Some(renewal) = session.renewal() else { return Ok(response) };
+///         let renewed = renewal.run().await?;
+///         if !session.record_renewal(renewed) {
+///             return Ok(response);
+///         }
+///         sleep(schedule.delay_before_replay()).await;
+///     }
+/// }
+/// # async fn sleep(_: Duration) {}
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let count = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(1));
+/// # let next_token = move || format!("token-{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+/// let tokens = token_source_fn(move || {
+///     let token = next_token();
+///     async move { Ok(TokenData::new(token)) }
+/// });
+/// let config = AuthSessionConfig::with_token_auth(TokenAuth::new(tokens))
+///     .origin("https://api.example.com")
+///     .build()?;
+/// let response = call(&config, http::Request::get("https://api.example.com/users").body("")?).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+pub struct AuthSession<'a> {
+    plan: &'a AuthPlan,
+    origins: &'a [Origin],
+    /// Whether this attempt and all before it go to origins that may see credentials.
+    is_trusted: bool,
+    /// Whether the call still has to fetch a new token.
+    force_renewal: bool,
+    /// The parts that [`add_credentials`](Self::add_credentials) is adding, while it waits for a token.
+    chosen: Option<ChosenParts<'a>>,
+    /// The credential that the attempt carries.
+    sent: Option<Arc<Credential>>,
+    /// The token authentication that the session used last. The fields after it are about its tokens.
+    tokens: Option<&'a CheckedTokenAuth>,
     replays: u32,
     rejected: Vec<TokenId>,
-    /// What a renewal brought for the next send.
+    /// What a renewal brought for the next attempt.
     renewed: Option<Arc<Credential>>,
 }
 
-/// What to do with an answer.
+/// What the loop of a call does after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Hand it on.
-    HandOn,
-    /// Have the token source renew the rejected credential. Replay the request if the renewal brings another
-    /// credential and the body can be sent again; else hand the answer on.
+#[non_exhaustive]
+pub enum NextStep {
+    /// Return the response to the caller.
+    Done,
+    /// Run the [renewal](AuthSession::renewal) of the rejected token. If
+    /// [`record_renewal`](AuthSession::record_renewal) then returns `true`, and the request can be sent again, begin
+    /// another attempt; else return the response. The schedule says when.
     Renew(ReplaySchedule),
 }
 
-/// When a rejected credential is renewed, and when the request is sent again with another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReplaySchedule {
-    /// The wait from the answer to the renewal.
-    pub(crate) before_renewal: Duration,
-    /// The wait from the renewal to the replay.
-    pub(crate) before_replay: Duration,
-}
-
 impl<'a> AuthSession<'a> {
-    pub(crate) fn new(strategy: &'a dyn AuthRetryStrategy) -> Self {
-        Self { strategy, replays: 0, rejected: Vec::new(), renewed: None }
+    /// Begins the session of one call.
+    #[must_use]
+    pub fn new(config: &'a AuthSessionConfig) -> Self {
+        Self { origins: &config.origins, ..Self::with_plan(&config.plan, false) }
     }
 
-    /// The credential that a renewal brought, for the send it was brought for.
-    pub(crate) fn take_renewed(&mut self) -> Option<Arc<Credential>> {
-        self.renewed.take()
+    /// The session of a call whose loop decides about origins itself: see [`start_at`](Self::start_at).
+    pub(crate) fn with_plan(plan: &'a AuthPlan, force_renewal: bool) -> Self {
+        Self {
+            plan,
+            origins: &[],
+            is_trusted: true,
+            force_renewal,
+            chosen: None,
+            sent: None,
+            tokens: None,
+            replays: 0,
+            rejected: Vec::new(),
+            renewed: None,
+        }
     }
 
-    /// Whether the body must be at hand for [`after`](Self::after).
-    pub(crate) fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self.strategy.reads_body() && AuthVerdict::of(status, headers) == AuthVerdict::TokenRejected
+    /// Starts an attempt at this URL: the first one, a replay, a retry, or the next hop of a redirect. The attempt
+    /// carries nothing so far.
+    pub fn start(&mut self, url: &Url) {
+        self.start_at(self.is_trusted && self.origins.iter().any(|origin| origin.contains(url)));
     }
 
-    pub(crate) fn after(
-        &self,
-        credential: &Credential,
-        verdict: AuthVerdict,
-        response: &ExaminedResponse<'_>,
-        source: &dyn TokenSource,
-    ) -> Next {
+    /// Starts an attempt at an origin that may see credentials, or at another one.
+    pub(crate) fn start_at(&mut self, is_trusted: bool) {
+        self.is_trusted = is_trusted;
+        self.chosen = None;
+        self.sent = None;
+    }
+
+    /// Chooses what authenticates the request, and adds it to `headers`, the headers to send. `request` has the
+    /// caller's own headers: of these, each stays as it is.
+    ///
+    /// `None`: the headers are complete, so send the request. If a token is missing, returns its fetch. Run the
+    /// fetch, [supply](Self::supply_token) the token, and call this method again.
+    ///
+    /// # Errors
+    ///
+    /// An [`AuthHook`](crate::AuthHook) failed, or the token fits into no header. The request must not be sent.
+    pub fn add_credentials(
+        &mut self,
+        request: &AuthRequest<'_>,
+        headers: &mut HeaderMap,
+    ) -> Result<Option<TokenFetch<'a>>, AuthenticationError> {
+        if !self.is_trusted {
+            return Ok(None);
+        }
+        let mut chosen = match self.chosen.take() {
+            Some(chosen) => chosen,
+            None => ChosenParts::of(self.plan, &request.with_headers(headers)),
+        };
+        while let Some(part) = chosen.next() {
+            match part {
+                AuthPart::Fixed { name, value, .. } => {
+                    if !request.headers.contains_key(name) {
+                        headers.insert(name, value.clone());
+                    }
+                }
+                AuthPart::Hook(hook) => {
+                    let mut set = apply_hook(&**hook, &request.with_headers(headers))?;
+                    for name in request.headers.keys() {
+                        set.remove(name);
+                    }
+                    headers.extend(set);
+                }
+                AuthPart::Tokens(auth) => {
+                    if !request.headers.contains_key(auth.header_name()) {
+                        let Some(credential) = self.sent.take().or_else(|| self.cached_credential(auth))
+                        else {
+                            self.chosen = Some(chosen);
+                            return Ok(Some(TokenFetch::new(auth.source(), self.force_renewal)));
+                        };
+                        auth.apply(&credential, request, headers)?;
+                        self.sent = Some(credential);
+                    }
+                }
+            }
+            chosen.mark_added();
+        }
+        Ok(None)
+    }
+
+    /// Supplies the token of a [`TokenFetch`] that has succeeded.
+    pub fn supply_token(&mut self, token: Arc<Credential>) {
+        self.sent = Some(token);
+        // Order: only after a success. A call that retries a failed fetch still wants a new token.
+        self.force_renewal = false;
+    }
+
+    /// Whether the attempt carries a token that the server could reject. If not, no replay follows, and the loop
+    /// needs no copy of the request.
+    #[must_use]
+    pub fn carries_token(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Whether [`after_response`](Self::after_response) must see the body of a response with this status and these
+    /// headers, because the [strategy](crate::AuthRetryStrategy::reads_body) reads it.
+    #[must_use]
+    pub fn reads_body(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let auth = self.sent.as_ref().and(self.tokens);
+        auth.is_some_and(|auth| auth.strategy().reads_body())
+            && AuthVerdict::of(status, headers) == AuthVerdict::TokenRejected
+    }
+
+    /// Takes a response, whose verdict is [`AuthVerdict::of`] its status and headers, and says what to do next.
+    #[must_use]
+    pub fn after_response(&self, response: &ExaminedResponse<'_>) -> NextStep {
+        self.after_verdict(AuthVerdict::of(response.status, response.headers), response)
+    }
+
+    /// Takes a response and a verdict that the loop has found itself, and says what to do next.
+    #[must_use]
+    pub fn after_verdict(&self, verdict: AuthVerdict, response: &ExaminedResponse<'_>) -> NextStep {
+        let (Some(credential), Some(auth)) = (&self.sent, self.tokens) else { return NextStep::Done };
         match verdict {
             AuthVerdict::Accepted => {
                 credential.mark_accepted();
-                Next::HandOn
+                NextStep::Done
             }
             AuthVerdict::TokenRejected => {
-                let delay = self.strategy.delay_before_replay(self.replays + 1, response);
-                let schedule = delay.and_then(|delay| self.schedule(credential, delay, source));
-                schedule.map_or(Next::HandOn, Next::Renew)
+                self.schedule(credential, auth, response).map_or(NextStep::Done, NextStep::Renew)
             }
-            _ => Next::HandOn,
+            _ => NextStep::Done,
         }
     }
 
-    /// Before the first replay the source renews the credential at once. Before a later one the call waits first:
-    /// the last renewal did not help, so the source backs off and renews nothing until then. `None`: the wait would
-    /// be longer than `MAX_BACK_OFF`.
+    /// Before the first replay the source renews the token at once. Before a later one the loop waits first.
     fn schedule(
         &self,
         rejected: &Credential,
-        delay: Duration,
-        source: &dyn TokenSource,
+        auth: &CheckedTokenAuth,
+        response: &ExaminedResponse<'_>,
     ) -> Option<ReplaySchedule> {
+        let delay = auth.strategy().delay_before_replay(self.replays + 1, response)?;
         if self.replays == 0 {
-            return Some(ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay });
+            return Some(ReplaySchedule::RenewThenWait(delay));
         }
-        // Race: other calls begin during the wait. If the source may renew now, the first of them does, instead of
-        // sending the rejected credential.
-        source.mark_rejected(rejected);
-        let has_another = source
-            .cached()
-            .is_some_and(|cached| cached.id() != rejected.id() && !self.rejected.contains(&cached.id()));
-        let back_off = source.next_renewal_in().filter(|_| !has_another).unwrap_or_default();
-        (back_off <= MAX_BACK_OFF).then(|| ReplaySchedule {
-            before_renewal: delay.max(until_over(back_off)),
-            before_replay: Duration::ZERO,
-        })
+        ReplaySchedule::of_later_replay(rejected, &self.rejected, delay, auth.source())
     }
 
-    /// Whether to replay with what a renewal brought: not with a token that was rejected before.
-    pub(crate) fn replay_with(&mut self, rejected: &Credential, renewed: Option<Arc<Credential>>) -> bool {
+    /// The renewal that [`NextStep::Renew`] asks for; `None` if the attempt carries no token. If it fails, the loop
+    /// may ask for it once more, or end the call with the error.
+    #[must_use]
+    pub fn renewal(&self) -> Option<TokenRenewal<'_>> {
+        match (&self.sent, self.tokens) {
+            (Some(rejected), Some(auth)) => Some(TokenRenewal::new(auth.source(), rejected)),
+            _ => None,
+        }
+    }
+
+    /// Records the result of a [`TokenRenewal`] that has succeeded. Returns whether to begin another attempt: not
+    /// if the source has no other token, or one that the server has rejected before.
+    pub fn record_renewal(&mut self, renewed: Option<Arc<Credential>>) -> bool {
+        let Some(rejected) = self.sent.take() else { return false };
         self.rejected.push(rejected.id());
         self.renewed = renewed.filter(|renewed| !self.rejected.contains(&renewed.id()));
         self.replays += u32::from(self.renewed.is_some());
         self.renewed.is_some()
     }
+
+    /// The token that the request gets without a wait.
+    fn cached_credential(&mut self, auth: &'a CheckedTokenAuth) -> Option<Arc<Credential>> {
+        if !self.tokens.is_some_and(|last| std::ptr::eq(last, auth)) {
+            // A redirect may lead to a path with another token authentication. What the session knows of the tokens
+            // of the last one says nothing of this one's.
+            self.tokens = Some(auth);
+            self.replays = 0;
+            self.rejected.clear();
+            self.renewed = None;
+        }
+        if self.force_renewal { None } else { self.renewed.take().or_else(|| auth.source().cached()) }
+    }
 }
 
-/// The longest back-off of a token source that a replay waits for. A `TokenManager` backs off for at most this long
-/// after renewals that do not help. A longer one is the cool-down of a token endpoint, which may ask for hours.
-const MAX_BACK_OFF: Duration = Duration::from_secs(60);
+/// What only the loop of [`HttpClient`](crate::HttpClient) needs, for hooks and redirects.
+impl AuthSession<'_> {
+    /// Whether an `AuthHook` of the caller authenticates this call.
+    pub(crate) fn has_hook(&self) -> bool {
+        self.plan.has_hook()
+    }
+
+    /// The header that carries the token of this attempt, if there is one.
+    pub(crate) fn credential_header<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        headers.get(self.sent.as_ref().and(self.tokens)?.header_name())
+    }
+
+    /// Forgets the token of this attempt: a hook has replaced its header, so a response says nothing of the token.
+    pub(crate) fn forget_sent(&mut self) {
+        self.sent = None;
+    }
+
+    /// Adds once more the headers that authenticated this attempt, except for those that an auth hook set.
+    pub(crate) fn add_sent(&self, request: &AuthRequest<'_>, headers: &mut HeaderMap) {
+        let mut chosen = ChosenParts::of(self.plan, &request.with_headers(headers));
+        while let Some(part) = chosen.next() {
+            match (part, &self.sent) {
+                (AuthPart::Fixed { name, value, .. }, _) if !request.headers.contains_key(name) => {
+                    headers.insert(name, value.clone());
+                }
+                (AuthPart::Tokens(auth), Some(credential)) => {
+                    // `add_credentials` applied the same credential to this request before, so this does not fail.
+                    let _ = auth.apply(credential, request, headers);
+                }
+                _ => {}
+            }
+            chosen.mark_added();
+        }
+    }
+}
+
+impl fmt::Debug for AuthSession<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthSession")
+            .field("is_trusted", &self.is_trusted)
+            .field("carries_token", &self.carries_token())
+            .field("replays", &self.replays)
+            .finish_non_exhaustive()
+    }
+}
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use forge_core::{AuthenticationError, TokenData, async_trait};
-
-    use super::super::SimpleAuthRetryStrategy;
-    use super::*;
-
-    fn credential(token: &str) -> Arc<Credential> {
-        Arc::new(Credential::new(TokenData::new(token)).unwrap())
-    }
-
-    fn unauthorized() -> ExaminedResponse<'static> {
-        static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-        ExaminedResponse { status: StatusCode::UNAUTHORIZED, headers: &NONE, body: None }
-    }
-
-    const AT_ONCE: ReplaySchedule =
-        ReplaySchedule { before_renewal: Duration::ZERO, before_replay: Duration::ZERO };
-
-    /// A source with this credential and this remaining back-off. Remembers which credentials were rejected.
-    #[derive(Default)]
-    struct Source {
-        at_hand: Option<Arc<Credential>>,
-        next_renewal_in: Option<Duration>,
-        rejected: Mutex<Vec<TokenId>>,
-    }
-
-    type TokenResult<T> = Result<T, AuthenticationError>;
-
-    #[async_trait]
-    impl TokenSource for Source {
-        fn cached(&self) -> Option<Arc<Credential>> {
-            self.at_hand.clone()
-        }
-
-        async fn get_token(&self) -> TokenResult<Arc<Credential>> {
-            unreachable!("no I/O")
-        }
-
-        async fn invalidate_token(&self) -> TokenResult<()> {
-            unreachable!("no I/O")
-        }
-
-        async fn force_refresh(&self) -> TokenResult<Arc<Credential>> {
-            unreachable!("no I/O")
-        }
-
-        async fn refresh_rejected(&self, _: &Credential) -> TokenResult<Option<Arc<Credential>>> {
-            unreachable!("no I/O")
-        }
-
-        fn mark_rejected(&self, rejected: &Credential) {
-            self.rejected.lock().unwrap().push(rejected.id());
-        }
-
-        fn next_renewal_in(&self) -> Option<Duration> {
-            self.next_renewal_in
-        }
-    }
-
-    fn after(session: &AuthSession<'_>, rejected: &Credential) -> Next {
-        session.after(rejected, AuthVerdict::TokenRejected, &unauthorized(), &Source::default())
-    }
-
-    #[test]
-    fn inv11_a_later_replay_waits_for_the_longer_of_delay_and_back_off_and_then_renews() {
-        let delay = Duration::from_secs(2);
-        let strategy = SimpleAuthRetryStrategy::new().max_retries(9).delay(delay);
-        let mut session = AuthSession::new(&strategy);
-        let tokens = ["1", "2", "3"].map(credential);
-        let [one, two, three] = &tokens;
-        let backs_off =
-            |seconds| Source { next_renewal_in: Some(Duration::from_secs(seconds)), ..Source::default() };
-
-        let source = backs_off(60);
-        let schedule = ReplaySchedule { before_renewal: Duration::ZERO, before_replay: delay };
-        let next = session.after(one, AuthVerdict::TokenRejected, &unauthorized(), &source);
-        assert_eq!((next, source.rejected.lock().unwrap().len()), (Next::Renew(schedule), 0), "at once");
-        assert!(session.replay_with(one, Some(Arc::clone(two))));
-
-        let with = |source: Source, at_hand: &Arc<Credential>| Source {
-            at_hand: Some(Arc::clone(at_hand)),
-            ..source
-        };
-        for (source, waits) in [
-            (Source::default(), delay),
-            (backs_off(0), delay),
-            (backs_off(1), delay),
-            (backs_off(3), until_over(Duration::from_secs(3))),
-            (with(backs_off(3), two), until_over(Duration::from_secs(3))),
-            (with(backs_off(3), one), until_over(Duration::from_secs(3))),
-            // Another call has renewed it meanwhile.
-            (with(backs_off(3), three), delay),
-            (with(backs_off(61), three), delay),
-            (backs_off(60), until_over(MAX_BACK_OFF)),
-        ] {
-            let next = session.after(two, AuthVerdict::TokenRejected, &unauthorized(), &source);
-            let schedule = ReplaySchedule { before_renewal: waits, before_replay: Duration::ZERO };
-            assert_eq!(next, Next::Renew(schedule));
-            assert_eq!(*source.rejected.lock().unwrap(), [two.id()], "marked before the wait begins");
-        }
-        for back_off in [MAX_BACK_OFF + Duration::from_millis(1), Duration::MAX] {
-            let source = Source { next_renewal_in: Some(back_off), ..Source::default() };
-            let next = session.after(two, AuthVerdict::TokenRejected, &unauthorized(), &source);
-            assert_eq!((next, source.rejected.lock().unwrap().len()), (Next::HandOn, 1), "{back_off:?}");
-        }
-    }
-
-    #[test]
-    fn inv12_the_second_401_goes_to_the_caller() {
-        let strategy = SimpleAuthRetryStrategy::new();
-        let mut session = AuthSession::new(&strategy);
-        let (one, two) = (credential("1"), credential("2"));
-        assert_eq!(after(&session, &one), Next::Renew(AT_ONCE));
-        assert!(session.replay_with(&one, Some(Arc::clone(&two))));
-        assert_eq!(session.take_renewed().map(|renewed| renewed.id()), Some(two.id()));
-        assert_eq!(after(&session, &two), Next::HandOn);
-    }
-
-    #[test]
-    fn inv12_no_token_is_sent_again_once_it_was_rejected() {
-        let strategy = SimpleAuthRetryStrategy::new().max_retries(9);
-        let mut session = AuthSession::new(&strategy);
-        let (one, two) = (credential("1"), credential("2"));
-        assert!(session.replay_with(&one, Some(Arc::clone(&two))));
-        assert!(!session.replay_with(&two, Some(Arc::clone(&one))));
-        assert!(!session.replay_with(&two, None));
-    }
-
-    #[test]
-    fn inv11_an_accepted_request_is_remembered_and_a_way_to_a_login_page_is_none() {
-        let strategy = SimpleAuthRetryStrategy::new();
-        let session = AuthSession::new(&strategy);
-        let one = credential("1");
-        for (status, accepted) in [(401, false), (403, false), (302, false), (500, false), (200, true)] {
-            let response =
-                ExaminedResponse { status: StatusCode::from_u16(status).unwrap(), ..unauthorized() };
-            let verdict = AuthVerdict::of(response.status, response.headers);
-            session.after(&one, verdict, &response, &Source::default());
-            assert_eq!(one.was_accepted(), accepted, "{status}");
-        }
-    }
-}
+mod tests;

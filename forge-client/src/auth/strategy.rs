@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ExaminedResponse;
-use crate::backoff::Backoff;
+use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setters};
 
-/// Decides whether, and after what delay, a request that was answered with 401 is sent again with
-/// another token. It only decides: the client renews, sleeps and sends.
+/// Decides whether the client sends a request again with another token after a 401, and after what delay. A strategy
+/// only decides: the client renews, sleeps and sends.
 ///
 /// For the first replay the client renews the token at once, waits for the strategy's delay, and sends. For each
 /// later one it waits first, and then renews the token and sends at once. It waits for the strategy's delay, or
@@ -14,10 +14,10 @@ use crate::backoff::Backoff;
 /// later. After renewals that do not help, a `TokenManager` backs off, for 1, 2, 4, … 60 s. If the source renews
 /// nothing for longer than 60 s, the caller gets the 401 at once.
 ///
-/// Some things are not up to a strategy: after `insufficient_scope` nothing is replayed, no token
-/// that was rejected is sent again, and a body that cannot be replayed is sent once.
+/// The client keeps some rules whatever the strategy says. It replays nothing after `insufficient_scope`, it sends no
+/// rejected token again, and it sends a body once that it cannot send again.
 pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
-    /// The delay before replay number `replay` (from 1 on); `None`: the answer goes to the caller.
+    /// The delay before replay number `replay` (from 1 on); `None`: the caller gets the response.
     fn delay_before_replay(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration>;
 
     /// The former name of [`delay_before_replay`](Self::delay_before_replay), for callers.
@@ -28,13 +28,13 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
     }
 
     /// Whether the body must be read before [`delay_before_replay`](Self::delay_before_replay) can decide.
-    /// Default: no. It stays readable for the caller either way.
+    /// Default: no. The caller can read the body either way.
     fn reads_body(&self) -> bool {
         false
     }
 }
 
-/// Replays after a fixed delay. Default: once, at once.
+/// Replays after a fixed delay. Default: once, without a delay.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,32 +53,20 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
 /// # }
 /// # run(forge_core::StaticTokenSource::new(forge_core::TokenData::new("t")).unwrap()).unwrap();
 /// ```
+#[doc(alias = "NoAuthRetryStrategy")]
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleAuthRetryStrategy {
-    max_retries: u32,
-    delay: Duration,
+    schedule: RepeatSchedule<Duration>,
 }
 
 impl SimpleAuthRetryStrategy {
-    /// Once, at once.
+    /// One replay, without a delay.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 1, delay: Duration::ZERO }
+        Self { schedule: RepeatSchedule { max_retries: 1, delays: Duration::ZERO } }
     }
 
-    /// How often a request is replayed at most. Default: 1.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// How long to wait before each replay. Default: not at all.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
+    fixed_delay_setters!("1", "no wait");
 }
 
 impl Default for SimpleAuthRetryStrategy {
@@ -89,7 +77,7 @@ impl Default for SimpleAuthRetryStrategy {
 
 impl AuthRetryStrategy for SimpleAuthRetryStrategy {
     fn delay_before_replay(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries).then_some(self.delay)
+        self.schedule.delay_before(replay)
     }
 }
 
@@ -108,58 +96,23 @@ impl AuthRetryStrategy for SimpleAuthRetryStrategy {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialAuthRetryStrategy {
-    max_retries: u32,
-    backoff: Backoff,
+    schedule: RepeatSchedule<Backoff>,
 }
 
 impl ExponentialAuthRetryStrategy {
-    /// Twice, after 0.5 s and 1 s, jittered.
+    /// Two replays, after 0.5 s and 1 s, with jitter.
     #[must_use]
     pub fn new() -> Self {
-        let backoff = Backoff {
+        let delays = Backoff {
             base_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(5),
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 2, backoff }
+        Self { schedule: RepeatSchedule { max_retries: 2, delays } }
     }
 
-    /// How often a request is replayed at most. Default: 2.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// The first delay. Default: 0.5 s.
-    #[must_use]
-    pub fn base_delay(mut self, delay: Duration) -> Self {
-        self.backoff.base_delay = delay;
-        self
-    }
-
-    /// The longest delay. Default: 5 s.
-    #[must_use]
-    pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.backoff.max_delay = delay;
-        self
-    }
-
-    /// By what each delay grows. Default: 2. Below 1, or no number: 1.
-    #[must_use]
-    pub fn multiplier(mut self, multiplier: f64) -> Self {
-        self.backoff.multiplier = multiplier;
-        self
-    }
-
-    /// Whether each delay is drawn from its upper half instead of being exact, so that many who were
-    /// rejected together do not come back together. Default: yes.
-    #[must_use]
-    pub fn jitter(mut self, jitter: bool) -> Self {
-        self.backoff.jitter = jitter;
-        self
-    }
+    backoff_setters!("2", "0.5 s", "5 s");
 }
 
 impl Default for ExponentialAuthRetryStrategy {
@@ -170,11 +123,11 @@ impl Default for ExponentialAuthRetryStrategy {
 
 impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
     fn delay_before_replay(&self, replay: u32, _response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries).then(|| self.backoff.delay(replay))
+        self.schedule.delay_before(replay)
     }
 }
 
-/// Replays when a closure says so, which sees status, headers and JSON body. Default: once.
+/// Replays if a closure says so. The closure sees the status, the headers and the JSON body. Default: once.
 ///
 /// ```
 /// use forge_client::ConditionalAuthRetryStrategy;
@@ -187,8 +140,7 @@ impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
 /// ```
 #[derive(Clone)]
 pub struct ConditionalAuthRetryStrategy {
-    max_retries: u32,
-    delay: Duration,
+    schedule: RepeatSchedule<Duration>,
     condition: Condition,
 }
 
@@ -196,29 +148,20 @@ type Condition = Arc<dyn Fn(&ExaminedResponse<'_>) -> bool + Send + Sync>;
 
 impl ConditionalAuthRetryStrategy {
     /// Replays once and without a delay, if the closure returns `true`.
+    #[doc(alias = "should_retry_func")]
     #[must_use]
     pub fn new(condition: impl Fn(&ExaminedResponse<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self { max_retries: 1, delay: Duration::ZERO, condition: Arc::new(condition) }
+        let schedule = RepeatSchedule { max_retries: 1, delays: Duration::ZERO };
+        Self { schedule, condition: Arc::new(condition) }
     }
 
-    /// How long to wait before each replay. Default: not at all.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// How often a request is replayed at most. Default: 1.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
+    fixed_delay_setters!("1", "no wait");
 }
 
 impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
     fn delay_before_replay(&self, replay: u32, response: &ExaminedResponse<'_>) -> Option<Duration> {
-        (replay <= self.max_retries && (self.condition)(response)).then_some(self.delay)
+        let delay = self.schedule.delay_before(replay)?;
+        (self.condition)(response).then_some(delay)
     }
 
     fn reads_body(&self) -> bool {
@@ -229,8 +172,7 @@ impl AuthRetryStrategy for ConditionalAuthRetryStrategy {
 impl fmt::Debug for ConditionalAuthRetryStrategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConditionalAuthRetryStrategy")
-            .field("max_retries", &self.max_retries)
-            .field("delay", &self.delay)
+            .field("schedule", &self.schedule)
             .finish_non_exhaustive()
     }
 }

@@ -8,11 +8,10 @@ use forge_core::{
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::bare::BareRequest;
 use super::exclusions::{ExcludedPaths, Exclusions};
-use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
+use super::{AuthRequest, AuthRetryStrategy, SimpleAuthRetryStrategy};
 
-/// Authenticates requests with tokens from a source, and says what happens when one is rejected.
+/// Authenticates requests with tokens from a source, and says what happens after a server rejects one.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -33,6 +32,7 @@ use super::{AuthRetryStrategy, AuthSession, SimpleAuthRetryStrategy};
 ///     .auth_retry_strategy(SimpleAuthRetryStrategy::new().max_retries(2));
 /// # Ok::<_, forge_core::AuthenticationError>(())
 /// ```
+#[doc(alias = "TokenAuthHook")]
 #[derive(Clone)]
 #[must_use]
 pub struct TokenAuth {
@@ -45,8 +45,8 @@ pub struct TokenAuth {
 }
 
 impl TokenAuth {
-    /// Tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider, which gets a
-    /// manager of its own.
+    /// Takes tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider of this project, which
+    /// gets a manager of its own. For a provider of your own, pass `TokenManager::new(provider)`.
     pub fn new(source: impl IntoTokenSource) -> Self {
         Self {
             source: source.into_token_source(),
@@ -143,7 +143,7 @@ impl TokenAuth {
         self
     }
 
-    /// What happens after a 401.
+    /// Decides about replays after a 401.
     pub fn auth_retry_strategy(mut self, strategy: impl AuthRetryStrategy + 'static) -> Self {
         self.strategy = Arc::new(strategy);
         self
@@ -157,7 +157,7 @@ impl TokenAuth {
         self
     }
 
-    /// What stands before the token in the header; empty: nothing.
+    /// The text before the token in the header. An empty prefix: only the token.
     pub fn auth_header_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.header_prefix = Some(prefix.into());
         self
@@ -185,16 +185,16 @@ impl TokenAuth {
         self
     }
 
-    pub(crate) fn build(self) -> Result<BoundTokenAuth, ConfigError> {
+    pub(crate) fn build(self) -> Result<CheckedTokenAuth, ConfigError> {
         let header = match self.cookie {
             Some(_) if self.header_name.is_some() || self.header_prefix.is_some() => {
                 let expected = "a client that sets neither `auth_header_name` nor `auth_header_prefix`";
                 return Err(ConfigError::new("auth_cookie", expected));
             }
-            Some(name) => CarryingHeader::cookie(name)?,
-            None => CarryingHeader::new(self.header_name.unwrap_or(Ok(AUTHORIZATION))?, self.header_prefix)?,
+            Some(name) => TokenHeader::cookie(name)?,
+            None => TokenHeader::new(self.header_name.unwrap_or(Ok(AUTHORIZATION))?, self.header_prefix)?,
         };
-        Ok(BoundTokenAuth {
+        Ok(CheckedTokenAuth {
             source: self.source,
             exclusions: self.excluded.build()?,
             strategy: self.strategy,
@@ -203,7 +203,7 @@ impl TokenAuth {
     }
 }
 
-/// Any source will do where settings are not needed.
+/// A source alone, if no settings are needed.
 impl<S: IntoTokenSource> From<S> for TokenAuth {
     fn from(source: S) -> Self {
         Self::new(source)
@@ -220,21 +220,20 @@ impl fmt::Debug for TokenAuth {
 }
 
 /// A [`TokenAuth`] whose settings were checked.
-pub(crate) struct BoundTokenAuth {
+pub(crate) struct CheckedTokenAuth {
     source: Arc<dyn TokenSource>,
     exclusions: Exclusions,
     strategy: Arc<dyn AuthRetryStrategy>,
-    header: CarryingHeader,
+    header: TokenHeader,
 }
 
-impl BoundTokenAuth {
+impl CheckedTokenAuth {
     pub(crate) fn source(&self) -> &dyn TokenSource {
         &*self.source
     }
 
-    /// What is remembered of one call.
-    pub(crate) fn session(&self) -> AuthSession<'_> {
-        AuthSession::new(&*self.strategy)
+    pub(super) fn strategy(&self) -> &dyn AuthRetryStrategy {
+        &*self.strategy
     }
 
     pub(crate) fn header_name(&self) -> &HeaderName {
@@ -248,22 +247,22 @@ impl BoundTokenAuth {
     pub(crate) fn apply(
         &self,
         credential: &Credential,
-        request: &BareRequest<'_>,
+        request: &AuthRequest<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
         match &self.header.form {
-            Form::TokenType if self.header.name == AUTHORIZATION => {
+            TokenForm::TokenType if self.header.name == AUTHORIZATION => {
                 credential.apply(request.method, request.url.as_str(), headers)?;
             }
-            Form::TokenType => {
+            TokenForm::TokenType => {
                 credential.check_bearer()?;
                 headers.insert(&self.header.name, credential.header_value().clone());
             }
-            Form::Prefix(prefix) => {
+            TokenForm::Prefix(prefix) => {
                 let value = self.header.value(credential, || credential.header_value_with_prefix(prefix))?;
                 headers.insert(&self.header.name, value);
             }
-            Form::Cookie(name) => {
+            TokenForm::Cookie(name) => {
                 let value = self.header.value(credential, || credential.cookie_header_value(name))?;
                 headers.insert(&self.header.name, value);
             }
@@ -272,15 +271,15 @@ impl BoundTokenAuth {
     }
 }
 
-/// A header of the client's own choice, with the value that was formatted last.
-struct CarryingHeader {
+/// The header that carries the token, with the value that was formatted last.
+struct TokenHeader {
     name: HeaderName,
-    form: Form,
-    last: ArcSwapOption<(TokenId, HeaderValue)>,
+    form: TokenForm,
+    last_formatted: ArcSwapOption<(TokenId, HeaderValue)>,
 }
 
 /// The form of the header that carries the token.
-enum Form {
+enum TokenForm {
     /// The token's type, then the token.
     TokenType,
     /// This prefix, then the token.
@@ -289,20 +288,20 @@ enum Form {
     Cookie(String),
 }
 
-impl CarryingHeader {
+impl TokenHeader {
     fn new(name: HeaderName, prefix: Option<String>) -> Result<Self, ConfigError> {
         if let Some(prefix) = &prefix {
             HeaderValue::try_from(prefix).map_err(|error| {
                 ConfigError::new("auth_header_prefix", "a value that fits into a header").with_source(error)
             })?;
         }
-        let form = prefix.map_or(Form::TokenType, Form::Prefix);
-        Ok(Self { name, form, last: ArcSwapOption::empty() })
+        let form = prefix.map_or(TokenForm::TokenType, TokenForm::Prefix);
+        Ok(Self { name, form, last_formatted: ArcSwapOption::empty() })
     }
 
     fn cookie(name: String) -> Result<Self, ConfigError> {
         check_cookie_name("auth_cookie", &name)?;
-        Ok(Self { name: COOKIE, form: Form::Cookie(name), last: ArcSwapOption::empty() })
+        Ok(Self { name: COOKIE, form: TokenForm::Cookie(name), last_formatted: ArcSwapOption::empty() })
     }
 
     /// The value that was formatted for this credential before, or a new one.
@@ -311,7 +310,7 @@ impl CarryingHeader {
         credential: &Credential,
         make: impl FnOnce() -> Result<HeaderValue, AuthenticationError>,
     ) -> Result<HeaderValue, AuthenticationError> {
-        if let Some((id, value)) = self.last.load().as_deref()
+        if let Some((id, value)) = self.last_formatted.load().as_deref()
             && *id == credential.id()
         {
             return Ok(value.clone());
@@ -319,7 +318,7 @@ impl CarryingHeader {
         let value = make()?;
         // Race: two calls with different credentials may overwrite each other's value here. Each still returns
         // its own, and a later call compares the id.
-        self.last.store(Some(Arc::new((credential.id(), value.clone()))));
+        self.last_formatted.store(Some(Arc::new((credential.id(), value.clone()))));
         Ok(value)
     }
 }

@@ -21,29 +21,28 @@ pub struct HttpClient(crate::HttpClient);
 pub type HttpClientBuilder = HttpClientConfigBuilder<HttpClient>;
 
 impl HttpClientBuilder {
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be; `blocking` [within a runtime](super#where-it-is-refused).
+    /// Names the invalid setting; `blocking` [within a runtime](super#where-it-is-refused).
     pub fn build(self) -> Result<HttpClient, HttpClientError> {
-        HttpClient::new(self.finish()?)
+        HttpClient::new(self.build_config()?)
     }
 }
 
 impl HttpClient {
-    /// A client with these settings.
+    /// Makes a client with these settings.
     ///
     /// # Errors
     ///
     /// As [`crate::HttpClient::new`], and [within a runtime](super#where-it-is-refused).
     pub fn new(config: HttpClientConfig) -> Result<Self, HttpClientError> {
-        runtime::check()?;
+        runtime::check_thread()?;
         crate::HttpClient::new(config).map(Self)
     }
 
-    /// Short for a [configuration](HttpClientConfigBuilder) with this base URL, of which `build()` makes a
-    /// client at once.
+    /// A [builder](HttpClientConfigBuilder) with this base URL, whose `build()` makes a client at once.
     pub fn builder(base_url: impl Into<String>) -> HttpClientBuilder {
         HttpClientBuilder::for_client(base_url)
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{HttpResponse, runtime};
 use crate::{Auth, Curl, HttpClientError};
 
-/// A request in the making; [`send`](Self::send) sends it. What was wrong on the way is told there.
+/// Builds a request, which [`send`](Self::send) sends. The first mistake in it is the error of `send`.
 ///
 /// ```no_run
 /// # fn run(client: forge_client::blocking::HttpClient) -> Result<(), forge_client::HttpClientError> {
@@ -113,7 +113,7 @@ impl RequestBuilder {
         Self(self.0.force_renewal())
     }
 
-    /// Sends the request and waits for the answer. One of any status is a response; see
+    /// Sends the request and waits for the response. A response is no error, whatever its status: see
     /// [`HttpResponse::error_for_status`].
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl RequestBuilder {
     /// As [`send`](crate::RequestBuilder::send), and [within a runtime](super#where-it-is-refused), where
     /// nothing is sent.
     pub fn send(self) -> Result<HttpResponse, HttpClientError> {
-        runtime::wait(self.0.send())?.map(HttpResponse::new)
+        runtime::block_on(self.0.send())?.map(HttpResponse::new)
     }
 
     /// As [`to_curl`](crate::RequestBuilder::to_curl).

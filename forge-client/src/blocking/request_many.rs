@@ -72,7 +72,7 @@ where
     type Item = (usize, Result<HttpResponse, HttpClientError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let answered = match runtime::wait(self.0.next()) {
+        let answered = match runtime::block_on(self.0.next()) {
             Ok(answered) => answered,
             Err(unavailable) => self.0.refuse_next(unavailable.into()),
         };

@@ -10,8 +10,8 @@ use url::Url;
 use super::runtime;
 use crate::HttpClientError;
 
-/// An answer. Any status is one: see [`error_for_status`](Self::error_for_status). What reads the body waits
-/// for it, and is an error [within a runtime](super#where-it-is-refused).
+/// A response, of any status: see [`error_for_status`](Self::error_for_status). Methods that read the body wait for it, and
+/// return an error [within a runtime](super#where-it-is-refused).
 ///
 /// ```no_run
 /// # fn run(client: forge_client::blocking::HttpClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -90,43 +90,43 @@ impl HttpResponse {
     ///
     /// [`is_status`](HttpClientError::is_status).
     pub fn error_for_status_with_body(self) -> Result<Self, HttpClientError> {
-        runtime::wait(self.0.error_for_status_with_body())?.map(Self)
+        runtime::block_on(self.0.error_for_status_with_body())?.map(Self)
     }
 
-    /// The body as text, in the charset that the answer names, else UTF-8.
+    /// Reads the body as text, in the charset that the response names, else UTF-8.
     ///
     /// # Errors
     ///
     /// As [`bytes`](crate::HttpResponse::bytes).
     pub fn text(self) -> Result<String, HttpClientError> {
-        runtime::wait(self.0.text())?
+        runtime::block_on(self.0.text())?
     }
 
-    /// The body, whole.
+    /// Reads the whole body.
     ///
     /// # Errors
     ///
     /// As [`bytes`](crate::HttpResponse::bytes).
     pub fn bytes(self) -> Result<Bytes, HttpClientError> {
-        runtime::wait(self.0.bytes())?
+        runtime::block_on(self.0.bytes())?
     }
 
-    /// The body read as JSON.
+    /// Reads the body as JSON.
     ///
     /// # Errors
     ///
     /// As [`json`](crate::HttpResponse::json).
     pub fn json<T: DeserializeOwned>(self) -> Result<T, HttpClientError> {
-        runtime::wait(self.0.json())?
+        runtime::block_on(self.0.json())?
     }
 
-    /// The body read as JSON, or `None` if it is not that, did not arrive whole, is too large, or cannot be waited
-    /// for [here](super#where-it-is-refused).
+    /// Reads the body as JSON. `None` if it is not such JSON, did not arrive whole, is too large, or if this thread
+    /// [must not wait](super#where-it-is-refused).
     pub fn json_or_none<T: DeserializeOwned>(self) -> Option<T> {
         self.json().ok()
     }
 
-    /// The body as it arrives, of any size.
+    /// A reader of the body, of any size.
     pub fn into_reader(self) -> BodyReader {
         BodyReader { response: self.0, piece: Bytes::new() }
     }
@@ -134,9 +134,9 @@ impl HttpResponse {
 
 /// The body of a response, as it arrives: see [`into_reader`](HttpResponse::into_reader).
 ///
-/// Errors hold an [`HttpClientError`]: the connection was cut, or no more came in time
+/// Its errors hold an [`HttpClientError`]: the connection was cut, or no more came in time
 /// ([`TimedOut`](io::ErrorKind::TimedOut)).
-#[must_use = "nothing is read until it is asked for"]
+#[must_use = "the reader reads nothing by itself"]
 pub struct BodyReader {
     response: crate::HttpResponse,
     piece: Bytes,
@@ -158,7 +158,7 @@ impl Read for BodyReader {
 
 impl BodyReader {
     fn next_piece(&mut self) -> Result<Option<Bytes>, HttpClientError> {
-        runtime::wait(self.response.chunk())?
+        runtime::block_on(self.response.chunk())?
     }
 }
 

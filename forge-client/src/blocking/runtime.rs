@@ -10,17 +10,17 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::HttpClientError;
 
-/// What comes of this. It is polled on this thread; timers, sockets and what it spawns are the runtime's.
-pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Unavailable> {
-    check()?;
+/// Waits for a future, which is polled on this thread. Its timers, sockets and tasks belong to the runtime.
+pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, BlockingRefusal> {
+    check_thread()?;
     Ok(handle()?.block_on(future))
 }
 
-/// Whether this thread may wait.
-pub(super) fn check() -> Result<(), Unavailable> {
+/// Refuses a thread that must not wait.
+pub(super) fn check_thread() -> Result<(), BlockingRefusal> {
     match Handle::try_current() {
-        Ok(_) => Err(Unavailable::Here(IN_A_RUNTIME)),
-        Err(error) if error.is_thread_local_destroyed() => Err(Unavailable::Here(ENDING)),
+        Ok(_) => Err(BlockingRefusal::WrongThread(IN_A_RUNTIME)),
+        Err(error) if error.is_thread_local_destroyed() => Err(BlockingRefusal::WrongThread(ENDING)),
         Err(_) => Ok(()),
     }
 }
@@ -30,11 +30,11 @@ const IN_A_RUNTIME: &str = "a thread that no async runtime has entered: there us
 const ENDING: &str = "a thread that is not about to end";
 const FORKED: &str = "the process that made the first blocking call, not one that was forked off later";
 
-/// Why nothing can be waited for.
+/// Why this thread cannot wait.
 #[derive(Debug)]
-pub(super) enum Unavailable {
-    /// What was expected instead.
-    Here(&'static str),
+pub(super) enum BlockingRefusal {
+    /// The calls belong on another thread or process, which this text describes.
+    WrongThread(&'static str),
     NoThread(io::Error),
 }
 
@@ -43,14 +43,14 @@ struct Runtime {
     process: u32,
 }
 
-/// Never dropped: where that were done, waiting might not be allowed.
+/// The runtime of the process. Nothing drops it: that would have to wait, on a thread that may not.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
 
-fn handle() -> Result<&'static Handle, Unavailable> {
+fn handle() -> Result<&'static Handle, BlockingRefusal> {
     let runtime = match RUNTIME.get() {
         Some(runtime) => runtime,
-        None => start_once().map_err(Unavailable::NoThread)?,
+        None => start_once().map_err(BlockingRefusal::NoThread)?,
     };
     runtime.handle_in(std::process::id())
 }
@@ -60,15 +60,16 @@ fn start_once() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    // Not within the cell, which would have to keep an error that may pass.
+    // Order: start it before the cell is set. A cell would keep an error that may be gone at the next call.
     let runtime = start()?;
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
 impl Runtime {
-    /// A fork has the memory, but not the thread: whoever waits there waits for ever.
-    fn handle_in(&self, process: u32) -> Result<&Handle, Unavailable> {
-        if self.process == process { Ok(&self.handle) } else { Err(Unavailable::Here(FORKED)) }
+    /// Refuses a forked process. It has a copy of the memory but not the thread of the runtime, so a call would wait for
+    /// ever.
+    fn handle_in(&self, process: u32) -> Result<&Handle, BlockingRefusal> {
+        if self.process == process { Ok(&self.handle) } else { Err(BlockingRefusal::WrongThread(FORKED)) }
     }
 }
 
@@ -81,31 +82,31 @@ fn start() -> io::Result<Runtime> {
     Ok(Runtime { handle, process: std::process::id() })
 }
 
-impl From<Unavailable> for HttpClientError {
-    fn from(unavailable: Unavailable) -> Self {
+impl From<BlockingRefusal> for HttpClientError {
+    fn from(unavailable: BlockingRefusal) -> Self {
         let error = ConfigError::new("blocking", unavailable.expected());
         match unavailable {
-            Unavailable::Here(_) => error.into(),
-            Unavailable::NoThread(source) => error.with_source(source).into(),
+            BlockingRefusal::WrongThread(_) => error.into(),
+            BlockingRefusal::NoThread(source) => error.with_source(source).into(),
         }
     }
 }
 
-impl From<Unavailable> for AuthenticationError {
-    fn from(unavailable: Unavailable) -> Self {
+impl From<BlockingRefusal> for AuthenticationError {
+    fn from(unavailable: BlockingRefusal) -> Self {
         let error = Self::new("", AuthenticationErrorKind::Configuration)
             .with_message(format!("expected {}", unavailable.expected()));
         match unavailable {
-            Unavailable::Here(_) => error,
-            Unavailable::NoThread(source) => error.with_source(source),
+            BlockingRefusal::WrongThread(_) => error,
+            BlockingRefusal::NoThread(source) => error.with_source(source),
         }
     }
 }
 
-impl Unavailable {
+impl BlockingRefusal {
     fn expected(&self) -> &'static str {
         match self {
-            Self::Here(expected) => expected,
+            Self::WrongThread(expected) => expected,
             Self::NoThread(_) => "a thread for the runtime",
         }
     }

@@ -7,7 +7,7 @@ use super::runtime;
 
 /// A token manager, or any other [`TokenSource`], for programs without `async`.
 ///
-/// A [client](super::HttpClient) takes the source itself; this is for those who need the token.
+/// A [client](super::HttpClient) takes the source itself. Use this type if you need the token.
 ///
 /// ```no_run
 /// # fn run(manager: impl forge_core::TokenSource + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +22,7 @@ use super::runtime;
 ///
 /// # Errors
 ///
-/// Those of the source; and everything is an error [within a runtime](super#where-it-is-refused).
+/// The methods return the errors of the source. [Within a runtime](super#where-it-is-refused) they return errors, too.
 #[derive(Clone, Debug)]
 pub struct Tokens<S> {
     source: S,
@@ -43,27 +43,27 @@ impl<S: TokenSource> Tokens<S> {
     ///
     /// # Errors
     ///
-    /// No token could be had.
+    /// The source got no token.
     pub fn get_token(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        runtime::wait(self.source.get_token())?
+        runtime::block_on(self.source.get_token())?
     }
 
     /// As [`TokenSource::invalidate_token`].
     ///
     /// # Errors
     ///
-    /// The shared storage could not be told.
+    /// The shared storage could not be reached.
     pub fn invalidate_token(&self) -> Result<(), AuthenticationError> {
-        runtime::wait(self.source.invalidate_token())?
+        runtime::block_on(self.source.invalidate_token())?
     }
 
     /// As [`TokenSource::force_refresh`].
     ///
     /// # Errors
     ///
-    /// No token could be had.
+    /// The source got no token.
     pub fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        runtime::wait(self.source.force_refresh())?
+        runtime::block_on(self.source.force_refresh())?
     }
 
     /// As [`TokenSource::refresh_rejected`].
@@ -75,7 +75,7 @@ impl<S: TokenSource> Tokens<S> {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        runtime::wait(self.source.refresh_rejected(rejected))?
+        runtime::block_on(self.source.refresh_rejected(rejected))?
     }
 
     /// As [`TokenSource::mark_rejected`].

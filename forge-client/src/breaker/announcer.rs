@@ -8,8 +8,8 @@ use super::{CircuitState, CircuitTransition};
 
 pub(super) type Listener = Arc<dyn Fn(&CircuitTransition) + Send + Sync>;
 
-/// Tells of transitions, in their order and one at a time, with no lock held: who is told may use the
-/// breaker, and cause the next one.
+/// Announces transitions to the listener and the log: in their order, one at a time, and with no lock held. So a
+/// listener may use the breaker, and even cause the next transition.
 #[derive(Default)]
 pub(super) struct Announcer {
     listener: Option<Listener>,
@@ -19,7 +19,7 @@ pub(super) struct Announcer {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<CircuitTransition>,
-    is_being_told: bool,
+    is_delivering: bool,
 }
 
 impl Announcer {
@@ -31,10 +31,11 @@ impl Announcer {
         self.queue.lock().waiting.push_back(transition);
     }
 
-    /// Tells of all that is queued, unless somebody is at it: then they will.
+    /// Delivers all queued transitions. Race: another thread may be delivering. It then delivers these, too: it looks at
+    /// the queue again after each listener call.
     pub(super) fn deliver(&self) {
         while let Some(transition) = self.next() {
-            let _telling = Telling(self);
+            let _telling = DeliveryGuard(self);
             log(&transition);
             if let Some(listener) = &self.listener {
                 listener(&transition);
@@ -44,30 +45,34 @@ impl Announcer {
 
     fn next(&self) -> Option<CircuitTransition> {
         let mut queue = self.queue.lock();
-        if queue.is_being_told {
+        if queue.is_delivering {
             return None;
         }
         let next = queue.waiting.pop_front();
-        queue.is_being_told = next.is_some();
+        queue.is_delivering = next.is_some();
         next
     }
 }
 
-/// Also where the listener panics.
-struct Telling<'a>(&'a Announcer);
+/// Ends a delivery, also if the listener panics. Otherwise no later transition would ever be delivered.
+struct DeliveryGuard<'a>(&'a Announcer);
 
-impl Drop for Telling<'_> {
+impl Drop for DeliveryGuard<'_> {
     fn drop(&mut self) {
-        self.0.queue.lock().is_being_told = false;
+        self.0.queue.lock().is_delivering = false;
     }
 }
 
 fn log(transition: &CircuitTransition) {
     let origin = transition.origin();
     match transition.to() {
-        CircuitState::Open => tracing::warn!(origin, "circuit opened: nothing is sent there for a while"),
-        CircuitState::HalfOpen => tracing::info!(origin, "circuit half-open: probes are sent"),
-        CircuitState::Closed => tracing::info!(origin, "circuit closed: requests are sent again"),
+        CircuitState::Open => {
+            tracing::warn!(origin, "circuit opened: no requests are sent to this origin for a while");
+        }
+        CircuitState::HalfOpen => tracing::info!(origin, "circuit half-open: probes are sent to this origin"),
+        CircuitState::Closed => {
+            tracing::info!(origin, "circuit closed: requests are sent to this origin again");
+        }
     }
 }
 

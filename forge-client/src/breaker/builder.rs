@@ -25,10 +25,10 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Opens a circuit also when this share of its calls failed: of those within the window, and only if
-    /// there were at least so many. 0.5 is half of them. Default: not at all.
+    /// Opens a circuit also when this share of the calls within the window has failed (0.5: half of them), if there
+    /// were at least `minimum_calls`. Default: off.
     ///
-    /// The window moves by tenths.
+    /// The window moves in steps of a tenth of its length.
     pub fn failure_rate(mut self, rate: f64, minimum_calls: u32, window: Duration) -> Self {
         self.rules.failure_rate = Some(FailureRate { rate, minimum_calls, window });
         self
@@ -47,9 +47,8 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Called at each transition, one after the other, by the call that caused it or by one that tells
-    /// of another just then; so it should be quick. It may use the breaker. A panic in it goes to the
-    /// caller of that call.
+    /// Calls this listener at each transition, one after the other. The calls run on the thread of a request, so the
+    /// listener should be quick. It may use the breaker. A panic in the listener reaches the caller of that request.
     pub fn on_transition(mut self, listener: impl Fn(&CircuitTransition) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
         self
@@ -65,7 +64,7 @@ impl CircuitBreakerBuilder {
     ///
     /// # Errors
     ///
-    /// Names the setting that cannot be.
+    /// Names the invalid setting.
     pub fn build(self) -> Result<CircuitBreaker, ConfigError> {
         let rules = &self.rules;
         let refuse = |field, expected| Err(ConfigError::new(field, expected));

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::window::{FailureRate, Window};
 use super::{CircuitState, Verdict};
 
-/// When circuits open and close.
+/// The limits at which circuits open and close.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) failure_threshold: u32,
@@ -12,12 +12,13 @@ pub(super) struct Rules {
     pub(super) half_open_probes: u32,
 }
 
-/// The circuit of one origin. Knows neither locks nor clocks: it is told the time, in milliseconds.
+/// The circuit of one origin: a state machine without locks and clocks. The caller passes the time in milliseconds, of
+/// a clock that does not go back.
 #[derive(Debug)]
 pub(super) struct Circuit {
     phase: Phase,
-    /// Moves with each transition, so that what is heard of a request can be told to belong to the phase
-    /// in which it was admitted.
+    /// Grows with each transition. Race: the outcome of a request may arrive after a transition. Its ticket has the round
+    /// in which the request was admitted, so the outcome does not count for a later phase.
     round: u64,
     probes_so_far: u64,
 }
@@ -32,18 +33,19 @@ enum Phase {
 #[derive(Debug)]
 struct Probe {
     number: u64,
-    /// From here on nothing will be heard of it any more.
+    /// From this time on the circuit waits no longer for the outcome.
     lost_at: i64,
 }
 
-/// Leave to send one request.
+/// The admission of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     round: u64,
     probe: Option<u64>,
 }
 
-/// A ticket, or for how long it is certain that there will be none.
+/// A ticket, or for how long the circuit surely admits nothing; `None` in the half-open state, where the next outcome
+/// may free a place.
 pub(super) type Admission = Result<Ticket, Option<Duration>>;
 
 impl Circuit {
@@ -59,7 +61,7 @@ impl Circuit {
         }
     }
 
-    /// Half-opens when the time has come.
+    /// Half-opens the circuit if its open time is over.
     pub(super) fn tick(&mut self, now: i64) {
         if let Phase::Open { until } = self.phase
             && until <= now
@@ -73,11 +75,11 @@ impl Circuit {
         let round = self.round;
         match &mut self.phase {
             Phase::Closed { .. } => Ok(Ticket { round, probe: None }),
-            Phase::Open { until } => Err(Some(between(now, *until))),
+            Phase::Open { until } => Err(Some(time_until(now, *until))),
             Phase::HalfOpen { successes, under_way } => {
                 under_way.retain(|probe| probe.lost_at > now);
-                // A success keeps its place: no more are sent than are needed.
-                if !has_place(*successes, under_way.len(), rules) {
+                // A probe that succeeded keeps its place, so the circuit sends no more probes than it needs to close.
+                if !has_free_place(*successes, under_way.len(), rules) {
                     return Err(None);
                 }
                 self.probes_so_far += 1;
@@ -87,7 +89,7 @@ impl Circuit {
         }
     }
 
-    /// What [`admit`](Self::admit) gives, where that neither depends on the time nor changes anything.
+    /// The ticket of a closed circuit, for which [`admit`](Self::admit) needs no time and changes nothing.
     pub(super) fn ticket_if_closed(&self) -> Option<Ticket> {
         let is_closed = matches!(self.phase, Phase::Closed { .. });
         is_closed.then_some(Ticket { round: self.round, probe: None })
@@ -98,15 +100,16 @@ impl Circuit {
         ticket.round == self.round && matches!(self.phase, Phase::Closed { .. })
     }
 
-    /// Whether [`settle`](Self::settle) would change nothing, whatever the time.
+    /// Whether [`record`](Self::record) would change nothing, whatever the time.
     pub(super) fn is_unmoved_by(&self, ticket: Ticket, verdict: Verdict) -> bool {
         verdict == Verdict::Success
             && ticket.round == self.round
             && matches!(self.phase, Phase::Closed { failures_in_a_row: 0, window: None })
     }
 
-    /// Only now is the request of a ticket sent: its time begins. Where the ticket is of another phase, or
-    /// its place was lost meanwhile, it needs leave as if it came anew.
+    /// Renews a ticket just before its request is sent, so that the time of the probe begins now. Race: while the request
+    /// waited for its token, the phase may have ended or its place may have been lost. Then the request needs a new
+    /// ticket, like any other.
     pub(super) fn renew(&mut self, ticket: Ticket, now: i64, timeout: Duration, rules: &Rules) -> Admission {
         if ticket.round == self.round {
             match &mut self.phase {
@@ -131,13 +134,13 @@ impl Circuit {
             Phase::Open { until } => now < *until,
             Phase::HalfOpen { successes, under_way } => {
                 let under_way = under_way.iter().filter(|probe| probe.lost_at > now).count();
-                !has_place(*successes, under_way, rules)
+                !has_free_place(*successes, under_way, rules)
             }
         }
     }
 
-    /// Something was heard of a request.
-    pub(super) fn settle(&mut self, ticket: Ticket, verdict: Verdict, now: i64, rules: &Rules) {
+    /// Records the outcome of a request.
+    pub(super) fn record(&mut self, ticket: Ticket, verdict: Verdict, now: i64, rules: &Rules) {
         if ticket.round != self.round {
             return;
         }
@@ -150,25 +153,25 @@ impl Circuit {
                     self.open(now, rules);
                 }
             }
-            // Also one that had lost its place.
+            // A failed probe counts also if it had lost its place: the server does not work yet.
             (Phase::HalfOpen { .. }, Verdict::Failure) => self.open(now, rules),
             (Phase::HalfOpen { successes, under_way }, Verdict::Success) => {
-                if take(under_way, ticket) {
+                if remove_probe(under_way, ticket) {
                     *successes += 1;
                     if *successes >= rules.half_open_probes {
                         self.reset(rules);
                     }
                 }
             }
-            // Nobody is admitted in this phase.
+            // This phase admits nothing, so no ticket has its round.
             (Phase::Open { .. }, _) => {}
         }
     }
 
-    /// Nothing will be heard of a request.
+    /// Gives the place of a request back that will have no outcome.
     pub(super) fn give_back(&mut self, ticket: Ticket) {
         if let Phase::HalfOpen { under_way, .. } = &mut self.phase {
-            take(under_way, ticket);
+            remove_probe(under_way, ticket);
         }
     }
 
@@ -179,7 +182,7 @@ impl Circuit {
     }
 
     fn open(&mut self, now: i64, rules: &Rules) {
-        self.enter(Phase::Open { until: now.saturating_add(millis(rules.open_for)) });
+        self.enter(Phase::Open { until: now.saturating_add(to_millis(rules.open_for)) });
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -194,29 +197,31 @@ impl Phase {
     }
 }
 
-/// When nothing will be heard any more of a probe that is sent now: its own time-out should have ended it.
-/// Where that is none to speak of, the circuit does not wait for it.
+/// When a probe that is sent now counts as lost. Its own time-out ends it before, unless its
+/// caller polls its future no more. Twice the time-out leaves room for a busy machine.
 fn lost_at(now: i64, timeout: Duration) -> i64 {
-    now.saturating_add(millis(timeout.saturating_mul(2).min(MAX_PROBE_TIME)))
+    now.saturating_add(to_millis(timeout.saturating_mul(2).min(MAX_PROBE_TIME)))
 }
 
+/// The maximum time after which a probe counts as lost. A client may have a time-out of hours; the circuit does not
+/// stay half-open for so long.
 const MAX_PROBE_TIME: Duration = Duration::from_secs(600);
 
-fn has_place(successes: u32, under_way: usize, rules: &Rules) -> bool {
+fn has_free_place(successes: u32, under_way: usize, rules: &Rules) -> bool {
     let taken = usize::try_from(successes).unwrap_or(usize::MAX).saturating_add(under_way);
     usize::try_from(rules.half_open_probes).is_ok_and(|probes| taken < probes)
 }
 
-fn take(under_way: &mut Vec<Probe>, ticket: Ticket) -> bool {
+fn remove_probe(under_way: &mut Vec<Probe>, ticket: Ticket) -> bool {
     let place = under_way.iter().position(|probe| Some(probe.number) == ticket.probe);
     place.map(|place| under_way.swap_remove(place)).is_some()
 }
 
-pub(super) fn millis(duration: Duration) -> i64 {
+pub(super) fn to_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn between(now: i64, then: i64) -> Duration {
+fn time_until(now: i64, then: i64) -> Duration {
     Duration::from_millis(u64::try_from(then.saturating_sub(now)).unwrap_or_default())
 }
 

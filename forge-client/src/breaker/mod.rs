@@ -1,4 +1,7 @@
-//! The breaker: per origin, whether requests are sent at all.
+//! The circuit breaker: whether the client sends requests to an origin at all. No I/O.
+//!
+//! Two kinds of locks: one for the map of origins, and one for each circuit. A thread holds at most one of them at a
+//! time, and none while it calls a listener. [`announcer`] has the rules for listeners.
 
 mod announcer;
 mod builder;
@@ -19,34 +22,36 @@ pub use permit::CircuitOpen;
 
 pub(crate) use permit::{Permit, Verdict};
 
-use crate::target::{self, RequestUrl, absolute};
+use crate::origin::{RequestUrl, absolute, origin_text};
 use announcer::Announcer;
 use circuit::Rules;
 use origins::{Entry, Origins};
 
-/// Sends nothing to an origin that has been failing, and lets a few requests through now and then to see
-/// whether it is well again. Cheap to clone; clones share everything, so that several clients can share
-/// what they know.
+/// Stops requests to an origin that has been failing, and sends a few probes after a while to see whether the origin
+/// works again. Cheap to clone. Clones share all circuits, so several clients can share one breaker.
 ///
 /// | state | what happens |
 /// | --- | --- |
-/// | closed | Requests are sent. Enough failures open the circuit. |
-/// | open | Nothing is sent ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)), for 30 s. |
-/// | half-open | Three probes are sent, and nothing else. Once all have succeeded the circuit is closed; the first failure opens it again. |
+/// | closed | The client sends requests. Enough failures open the circuit. |
+/// | open | The client sends nothing ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)), for 30 s. |
+/// | half-open | The client sends three probes, and nothing else. If all succeed, the circuit closes; the first failure opens it again. |
 ///
-/// A probe that is given up (its future was dropped, no token could be had) leaves its place to another
-/// one, and so does one of which nothing was heard for twice its time-out, or 10 minutes: no circuit stays
-/// half-open for want of an answer.
+/// A probe may be given up, because its caller drops the future or the client gets no token for it. Another probe then
+/// takes its place. The same is true of a probe without an outcome for twice its time-out, or for 10 minutes. So no
+/// circuit stays half-open because an outcome is missing.
 ///
-/// A failure is a status of 500 or above, no connection, a broken one, or no answer in time. Any other
-/// answer is a success: with 401 or 429 the server says that it is there. What fails before anything is
-/// sent is neither, and so is a call whose caller gave up (dropped its future): time-outs that are to count
-/// are the client's. Of a call's total time-out, a token may leave too little for an attempt to say anything:
-/// less than half of it is neither, too. An answer counts when its head is there, in the state in which the request was sent:
-/// those that come late, after the circuit was opened or closed, are old news.
+/// | outcome of a request | counts as |
+/// | --- | --- |
+/// | status 500 or above; no connection, or an interrupted one; no response in time | failure |
+/// | any other response: with 401 or 429 the server shows that it works | success |
+/// | an error before the request is sent; a caller that drops the future | neither |
+/// | a time-out of an attempt that had less than half of its time, because a token used up the rest | neither |
 ///
-/// Each origin (scheme, host, port) has a circuit of its own; those of the 1,000 that were used last are
-/// remembered.
+/// So only the client's own time-outs count. The breaker counts a response when its head arrives. It ignores the
+/// outcome of a request that was sent before the circuit last opened or closed.
+///
+/// Each origin (scheme, host, port) has a circuit of its own. The breaker remembers the circuits of the 1,000 origins
+/// that were used last.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -77,19 +82,19 @@ struct Shared {
     announcer: Announcer,
 }
 
-/// How a circuit stands; see [`CircuitBreaker`].
+/// The state of a circuit: see [`CircuitBreaker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CircuitState {
-    /// Requests are sent.
+    /// The client sends requests.
     Closed,
-    /// Nothing is sent.
+    /// The client sends nothing.
     Open,
-    /// Probes are sent, and nothing else.
+    /// The client sends probes, and nothing else.
     HalfOpen,
 }
 
-/// A circuit was opened, closed, or half-opened.
+/// The change of a circuit from one state to another.
 #[derive(Clone, Debug)]
 pub struct CircuitTransition {
     origin: Arc<str>,
@@ -98,30 +103,30 @@ pub struct CircuitTransition {
 }
 
 impl CircuitBreaker {
-    /// The defaults.
+    /// A breaker with the defaults.
     #[must_use]
     pub fn new() -> Self {
         CircuitBreakerBuilder::default().finish()
     }
 
-    /// The defaults, to be changed.
+    /// A builder with the defaults.
     pub fn builder() -> CircuitBreakerBuilder {
         CircuitBreakerBuilder::default()
     }
 
-    /// How the circuit of this URL's origin stands. Closed if nothing was ever sent there.
+    /// The state of the circuit of this URL's origin. An origin that got no request yet has a closed circuit.
     ///
     /// # Errors
     ///
-    /// It is no absolute http or https URL, or has a user name.
+    /// The text is not an absolute http or https URL, or has a user name.
     pub fn state(&self, url: &str) -> Result<CircuitState, ConfigError> {
         let url = absolute("url", url)?;
-        let Some(entry) = self.0.origins.find(target::origin(&url)) else {
+        let Some(entry) = self.0.origins.find(origin_text(&url)) else {
             return Ok(CircuitState::Closed);
         };
         let now = self.0.now();
-        // The end of an open circuit's time is noticed by whoever looks first.
-        self.0.change(&entry, |circuit| circuit.tick(now));
+        // No timer half-opens a circuit: the first caller after the open time does, here or in `admit`.
+        self.0.change_and_announce(&entry, |circuit| circuit.tick(now));
         let state = entry.circuit.lock().state();
         Ok(state)
     }
@@ -140,35 +145,36 @@ impl CircuitBreaker {
     pub fn reset(&self) {
         let shared = &self.0;
         for entry in shared.origins.all() {
-            shared.queueing(&entry, |circuit| circuit.reset(&shared.rules));
+            shared.change_and_queue(&entry, |circuit| circuit.reset(&shared.rules));
         }
         // Order: tell listeners only when all circuits are closed. A listener that panics must not leave some
         // open.
         shared.announcer.deliver();
     }
 
-    /// Asks for leave to send one request, which may take this long. Whoever gets it [asks once
-    /// more](Permit::renew) when it is ready, says [what became of it](Permit::settle), or drops the permit.
+    /// Asks for a permit to send one request that may take this long. The holder [renews](Permit::renew) the permit just
+    /// before it sends, and then [records](Permit::record) the outcome or drops the permit.
     pub(crate) fn admit(&self, url: &RequestUrl, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;
         let now = shared.now();
         let entry = shared.origins.of(url, now, shared.rules.failure_rate);
-        // The usual case, in which nothing changes that others would have to be told of.
+        // Speed: the usual case. A closed circuit changes nothing, so there is nothing to announce.
         let ticket = entry.circuit.lock().ticket_if_closed();
         if let Some(ticket) = ticket {
             return Ok(Permit::new(Arc::clone(shared), entry, ticket));
         }
         let admitted = shared.admit(&entry, now, timeout);
-        // The permit first: if the announcement panics, its place is given back.
+        // Order: make the permit before the announcement. If a listener panics, the permit is dropped and gives its
+        // place back; a bare ticket would keep the place until the probe counts as lost.
         let permit = admitted.map(|ticket| Permit::new(Arc::clone(shared), Arc::clone(&entry), ticket));
         shared.announcer.deliver();
         permit.map_err(|time_left| CircuitOpen::new(&entry.origin, time_left))
     }
 
-    /// Whether a request would be refused after this delay, if nothing happened meanwhile. Takes no place.
+    /// Whether the breaker would refuse a request after this delay, if nothing happened meanwhile. Takes no place.
     pub(crate) fn refuses_after(&self, delay: Duration, url: &Url) -> bool {
-        let then = self.0.now().saturating_add(circuit::millis(delay));
-        let entry = self.0.origins.find(target::origin(url));
+        let then = self.0.now().saturating_add(circuit::to_millis(delay));
+        let entry = self.0.origins.find(origin_text(url));
         entry.is_some_and(|entry| entry.circuit.lock().refuses(then, &self.0.rules))
     }
 }
@@ -179,18 +185,20 @@ impl Shared {
     }
 
     fn admit(&self, entry: &Entry, now: i64, timeout: Duration) -> circuit::Admission {
-        self.queueing(entry, |circuit| circuit.admit(now, timeout, &self.rules))
+        self.change_and_queue(entry, |circuit| circuit.admit(now, timeout, &self.rules))
     }
 
-    /// Changes a circuit, and tells who wants to know.
-    fn change(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit)) {
-        self.queueing(entry, change);
+    /// Changes a circuit, and announces the transition if there is one.
+    fn change_and_announce(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit)) {
+        self.change_and_queue(entry, change);
         self.announcer.deliver();
     }
 
-    /// Transitions are queued under the circuit's lock, in their order, and told outside it: who is told
-    /// may ask for the state.
-    fn queueing<T>(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit) -> T) -> T {
+    /// Changes a circuit, and queues the transition if there is one.
+    ///
+    /// Order: the transition is queued while the circuit is locked, so the queue has the transitions of a circuit in
+    /// their order. It is announced after the lock is released, because a listener may ask for the state.
+    fn change_and_queue<T>(&self, entry: &Entry, change: impl FnOnce(&mut circuit::Circuit) -> T) -> T {
         let mut circuit = entry.circuit.lock();
         let from = circuit.state();
         let result = change(&mut circuit);
@@ -209,13 +217,13 @@ impl CircuitTransition {
         &self.origin
     }
 
-    /// How the circuit stood.
+    /// The state before.
     #[must_use]
     pub fn from(&self) -> CircuitState {
         self.from
     }
 
-    /// How it stands since.
+    /// The state since.
     #[must_use]
     pub fn to(&self) -> CircuitState {
         self.to

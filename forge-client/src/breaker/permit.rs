@@ -7,7 +7,7 @@ use super::Shared;
 use super::circuit::Ticket;
 use super::origins::Entry;
 
-/// Leave to send one request. Dropped without a verdict, it leaves its place to another one.
+/// The permit to send one request. A permit that is dropped without a verdict gives its place back.
 #[must_use]
 pub(crate) struct Permit {
     shared: Arc<Shared>,
@@ -15,12 +15,12 @@ pub(crate) struct Permit {
     ticket: Option<Ticket>,
 }
 
-/// What a request says of the server it was sent to.
+/// What the outcome of a request says of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is there, and answers.
+    /// The server works.
     Success,
-    /// It is not, or cannot.
+    /// The server does not respond, or reports an error of its own.
     Failure,
 }
 
@@ -29,18 +29,18 @@ impl Permit {
         Self { shared, entry, ticket: Some(ticket) }
     }
 
-    /// Asks once more, just before the request is sent, which may take this long: what came before, such as
-    /// the wait for a token, may have taken longer than places are kept.
+    /// Renews the permit just before the request is sent, which may take this long. Race: the wait for a token may have
+    /// lasted longer than the circuit keeps a place, so the place may be another request's by now.
     pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), CircuitOpen> {
         let Some(ticket) = self.ticket else { return Ok(()) };
-        // The usual case, in which the time does not matter.
+        // Speed: the usual case. In a circuit that stayed closed, the ticket is still good, whatever the time.
         if self.entry.circuit.lock().is_closed_since(ticket) {
             return Ok(());
         }
         let (shared, now) = (&self.shared, self.shared.now());
-        let renewed =
-            shared.queueing(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
-        // The ticket first: if the announcement panics, its place is given back.
+        let renewed = shared
+            .change_and_queue(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
+        // Order: keep the ticket before the announcement. If a listener panics, `drop` gives the place back.
         if let Ok(ticket) = renewed {
             self.ticket = Some(ticket);
         }
@@ -48,15 +48,16 @@ impl Permit {
         renewed.map(drop).map_err(|time_left| CircuitOpen::new(&self.entry.origin, time_left))
     }
 
-    /// Says what became of the request.
-    pub(crate) fn settle(mut self, verdict: Verdict) {
+    /// Records the outcome of the request.
+    pub(crate) fn record(mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            // The usual case, in which the time does not matter.
+            // Speed: the usual case. A success changes nothing in a closed circuit without failures.
             if self.entry.circuit.lock().is_unmoved_by(ticket, verdict) {
                 return;
             }
             let (now, rules) = (self.shared.now(), &self.shared.rules);
-            self.shared.change(&self.entry, |circuit| circuit.settle(ticket, verdict, now, rules));
+            self.shared
+                .change_and_announce(&self.entry, |circuit| circuit.record(ticket, verdict, now, rules));
         }
     }
 }
@@ -69,7 +70,7 @@ impl Drop for Permit {
     }
 }
 
-/// A request was not sent: the server has been failing, and is given time.
+/// Why the breaker refused a request: the server has been failing, and gets time to recover.
 #[derive(Clone, Debug)]
 pub struct CircuitOpen {
     origin: Arc<str>,
@@ -87,8 +88,7 @@ impl CircuitOpen {
         &self.origin
     }
 
-    /// How long nothing will be sent; `None` where the circuit is half-open, and its probes' answers are
-    /// awaited.
+    /// How long the client will send nothing there. `None` if the circuit is half-open and waits for its probes.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.time_left
@@ -100,7 +100,7 @@ impl fmt::Display for CircuitOpen {
         write!(f, "the circuit of {} is ", self.origin)?;
         match self.time_left {
             Some(left) => write!(f, "open for another {left:?}"),
-            None => f.write_str("half-open, and the answers to its probes are awaited"),
+            None => f.write_str("half-open, and waits for its probes"),
         }
     }
 }

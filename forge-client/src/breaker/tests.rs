@@ -5,7 +5,7 @@ use forge_core::{Clock, ManualClock};
 
 use crate::breaker::CircuitState::{Closed, HalfOpen, Open};
 use crate::breaker::{CircuitBreaker, CircuitBreakerBuilder, Verdict};
-use crate::target::{RequestUrl, absolute};
+use crate::origin::{RequestUrl, absolute};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,7 +23,7 @@ fn timed(
 
 fn fail(breaker: &CircuitBreaker, url: &RequestUrl, times: u32) {
     for _ in 0..times {
-        breaker.admit(url, TIMEOUT).unwrap().settle(Verdict::Failure);
+        breaker.admit(url, TIMEOUT).unwrap().record(Verdict::Failure);
     }
 }
 
@@ -79,7 +79,7 @@ fn inv22_a_permit_that_is_dropped_gives_its_place_back() {
     let probe = breaker.admit(&url, TIMEOUT).unwrap();
     assert!(breaker.admit(&url, TIMEOUT).is_err());
     drop(probe);
-    breaker.admit(&url, TIMEOUT).unwrap().settle(Verdict::Success);
+    breaker.admit(&url, TIMEOUT).unwrap().record(Verdict::Success);
     assert_eq!(breaker.state("https://a.example").unwrap(), Closed);
 }
 
@@ -97,7 +97,7 @@ fn a_refusal_names_the_origin_and_the_time_left() {
     let _probe = breaker.admit(&url, TIMEOUT).unwrap();
     let refusal = breaker.admit(&url, TIMEOUT).err().unwrap();
     assert_eq!(refusal.time_left(), None);
-    assert!(refusal.to_string().ends_with("half-open, and the answers to its probes are awaited"));
+    assert!(refusal.to_string().ends_with("half-open, and waits for its probes"));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn transitions_are_told_in_their_order_to_one_who_may_ask_back() {
             listening.lock().unwrap().push((transition.from(), transition.to(), state));
             if transition.to() == HalfOpen {
                 // One from within another.
-                breaker.admit(&url("https://a.example"), TIMEOUT).unwrap().settle(Verdict::Failure);
+                breaker.admit(&url("https://a.example"), TIMEOUT).unwrap().record(Verdict::Failure);
                 assert_eq!(listening.lock().unwrap().len(), 2);
             }
         })
@@ -140,7 +140,7 @@ fn a_listener_that_panics_takes_no_probes_place_and_is_told_the_next_time() {
     clock.advance(Duration::from_secs(30));
     let asking = std::panic::AssertUnwindSafe(|| breaker.admit(&url, TIMEOUT).map(drop));
     assert!(std::panic::catch_unwind(asking).is_err());
-    breaker.admit(&url, TIMEOUT).unwrap().settle(Verdict::Success);
+    breaker.admit(&url, TIMEOUT).unwrap().record(Verdict::Success);
     assert_eq!(breaker.state("https://a.example").unwrap(), Closed);
     assert_eq!(*told.lock().unwrap(), 3);
 }
@@ -175,7 +175,7 @@ fn inv22_a_reset_closes_every_circuit_and_forgets_past_failures_and_requests_und
     let transitions = transitions.map(|(origin, from, to)| (origin.to_owned(), from, to));
     assert_eq!(*told.lock().unwrap(), transitions, "a closed circuit makes no transition");
     for permit in [probe, late, before] {
-        permit.settle(Verdict::Failure);
+        permit.record(Verdict::Failure);
     }
     for origin in [open, half_open, closed] {
         fail(&breaker, &url(origin), 4);

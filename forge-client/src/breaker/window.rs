@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::circuit::millis;
+use super::circuit::to_millis;
 
-/// Which share of failures is too much.
+/// The share of failures that opens a circuit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FailureRate {
     pub(super) rate: f64,
@@ -10,12 +10,12 @@ pub(super) struct FailureRate {
     pub(super) window: Duration,
 }
 
-/// Counts what happened lately, by tenths of the time it looks back.
+/// Counts the calls and failures within a window of time, by tenths of the window.
 #[derive(Debug)]
 pub(super) struct Window {
     limit: FailureRate,
     tenths: [Tenth; 10],
-    /// Which tenth it is, counted from the clock's zero.
+    /// The number of the current tenth, counted from the clock's zero.
     current: i64,
 }
 
@@ -32,9 +32,9 @@ impl Window {
         Self { limit, tenths: [Tenth::default(); 10], current: 0 }
     }
 
-    /// Counts a call, and says whether too many fail.
+    /// Counts a call. Returns whether too many calls fail.
     pub(super) fn record(&mut self, failed: bool, now: i64) -> bool {
-        self.move_to(now / (millis(self.limit.window) / TENTHS).max(1));
+        self.move_to(now / (to_millis(self.limit.window) / TENTHS).max(1));
         let tenth = self.tenth(self.current);
         tenth.calls = tenth.calls.saturating_add(1);
         tenth.failures = tenth.failures.saturating_add(u32::from(failed));
@@ -44,7 +44,8 @@ impl Window {
     }
 
     fn move_to(&mut self, now: i64) {
-        // More than all of them need not be forgotten, and a clock does not go back.
+        // Clears the tenths that passed without a call, at most all ten. Race: two threads may read the clock in one
+        // order and take the lock in the other, so `now` may be before `current`; then nothing is cleared.
         let oldest = now.saturating_sub(TENTHS);
         for passed in self.current.max(oldest) + 1..=now {
             *self.tenth(passed) = Tenth::default();

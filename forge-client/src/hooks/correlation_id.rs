@@ -6,9 +6,9 @@ use http::{Extensions, HeaderName, HeaderValue};
 
 use super::{HookResult, OutgoingRequest, RequestHook};
 
-/// Gives each call an identifier, by which it is found in everybody's logs: a header that is the same in
-/// all attempts and hops of the call, and [`with_logging`](crate::HttpClientConfigBuilder::with_logging)
-/// tells it.
+/// Gives each call an identifier, so that the logs of client and server can be matched. The identifier is a header that
+/// is the same in all attempts and hops of a call. The log of
+/// [`with_logging`](crate::HttpClientConfigBuilder::with_logging) shows it.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -28,12 +28,13 @@ use super::{HookResult, OutgoingRequest, RequestHook};
 /// let response = client.get("/users").send().await?;
 /// println!("ask them about {:?}", CorrelationId::of(response.extensions()));
 ///
-/// // As it came in: handed on.
+/// // Passes an identifier on that came with an incoming request.
 /// # let incoming = "c0ffee";
 /// client.get("/users").header("X-Correlation-ID", incoming).send().await?;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CorrelationIdHook")]
 #[derive(Clone)]
 pub struct CorrelationId {
     header_name: HeaderName,
@@ -45,17 +46,17 @@ pub struct CorrelationId {
 struct Identifier(HeaderValue);
 
 impl CorrelationId {
-    /// A random UUID in `X-Correlation-ID`.
+    /// Sends a random UUID in `X-Correlation-ID`.
     #[must_use]
     pub fn new() -> Self {
         Self::named(HeaderName::from_static("x-correlation-id"))
     }
 
-    /// The same in another header: `X-Request-ID`, for example.
+    /// Sends it in another header, such as `X-Request-ID`.
     ///
     /// # Errors
     ///
-    /// That is no name of a header, or of one that follows from the body (`Content-Length`,
+    /// The name is not that of a header, or the header follows from the body (`Content-Length`,
     /// `Transfer-Encoding`).
     pub fn in_header(name: &str) -> Result<Self, ConfigError> {
         let name = HeaderName::try_from(name)
@@ -68,15 +69,15 @@ impl CorrelationId {
         Self { header_name, generate: Arc::new(random_uuid) }
     }
 
-    /// Where identifiers come from. Called once per call; what does not fit into a header stops it.
+    /// Generates the identifiers. The client calls the closure once for each call. An identifier that does not fit into a
+    /// header stops the call.
     #[must_use]
     pub fn generate_with(mut self, generate: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.generate = Arc::new(generate);
         self
     }
 
-    /// The identifier of the call that has these extensions, as text; `None`: it has none, or none that is
-    /// visible ASCII.
+    /// The identifier of the call that has these extensions. `None` if it has none, or one that is not visible ASCII.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<&str> {
         extensions.get::<Identifier>()?.0.to_str().ok()
@@ -107,7 +108,7 @@ impl RequestHook for CorrelationId {
         if !is_given {
             request.set_header(self.header_name.clone(), value.clone())?;
         }
-        // The first one stays the call's, also where another hook of this kind finds another in its header.
+        // The first identifier stays that of the call, also if a second hook of this kind finds another one in its header.
         if !is_known {
             request.extensions_mut().insert(Identifier(value));
         }
@@ -136,7 +137,7 @@ impl fmt::Debug for CorrelationId {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Sent;
+    use super::super::tests::HookedRequest;
     use super::*;
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
         for _ in 0..100 {
             let mut call = Extensions::new();
             for attempt in 1..4 {
-                let mut sent = Sent::to("https://a.example/x");
+                let mut sent = HookedRequest::to("https://a.example/x");
                 sent.apply(&hook, attempt, &mut call).unwrap();
                 assert_eq!(sent.header("x-correlation-id"), CorrelationId::of(&call));
                 ids.push(CorrelationId::of(&call).unwrap().to_owned());
@@ -162,7 +163,7 @@ mod tests {
     #[test]
     fn a_given_one_is_kept() {
         let mut call = Extensions::new();
-        let mut sent = Sent::to("https://a.example/x").with("x-correlation-id", "given");
+        let mut sent = HookedRequest::to("https://a.example/x").with("x-correlation-id", "given");
         sent.apply(&CorrelationId::new(), 1, &mut call).unwrap();
         assert_eq!(
             (sent.header("x-correlation-id"), CorrelationId::of(&call)),
@@ -176,7 +177,7 @@ mod tests {
         let mut call = Extensions::new();
         let mut ids = Vec::new();
         for attempt in 1..3 {
-            let mut sent = Sent::to("https://a.example/x");
+            let mut sent = HookedRequest::to("https://a.example/x");
             sent.apply(&first, attempt, &mut call).unwrap();
             sent.apply(&second, attempt, &mut call).unwrap();
             ids.extend(["x-correlation-id", "x-request-id"].map(|name| sent.header(name).map(str::to_owned)));
@@ -186,7 +187,7 @@ mod tests {
 
         let mut call = Extensions::new();
         for attempt in 1..3 {
-            let mut sent = Sent::to("https://a.example/x").with("x-request-id", "given");
+            let mut sent = HookedRequest::to("https://a.example/x").with("x-request-id", "given");
             sent.apply(&first, attempt, &mut call).unwrap();
             sent.apply(&second, attempt, &mut call).unwrap();
             assert_eq!(sent.header("x-correlation-id"), CorrelationId::of(&call));
@@ -210,7 +211,7 @@ mod tests {
     fn what_cannot_stand_in_a_header_is_refused_and_not_shown() {
         assert_eq!(CorrelationId::in_header("no name").unwrap_err().field(), "header_name");
         let hook = CorrelationId::new().generate_with(|| "canary\r\nx: y".into());
-        let mut sent = Sent::to("https://a.example/x");
+        let mut sent = HookedRequest::to("https://a.example/x");
         let error = sent.apply(&hook, 1, &mut Extensions::new()).unwrap_err();
         assert!(error.to_string().contains("correlation_id"), "{error}");
         assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");

@@ -5,13 +5,13 @@ use http::{Extensions, Method};
 use url::Url;
 
 use crate::HttpClientError;
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// Sees the error with which a call ends, once.
 ///
-/// An answer of any status is no error, and what could not be built was never a call. A hook that watches
-/// cannot fail, as that would hide what really went wrong. For order and panics see
-/// [`RequestHook`](crate::RequestHook). A closure is one, too:
+/// A response of any status is no error. A request that could not be built is no call, so no hook sees its error. An
+/// error hook cannot fail, because its own error would hide that of the call. For order and panics see
+/// [`RequestHook`](crate::RequestHook). A closure is a hook, too:
 ///
 /// ```
 /// use forge_client::{FailedCall, HttpClient};
@@ -24,8 +24,7 @@ use crate::target::RequestUrl;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait ErrorHook: Send + Sync {
-    /// Called when there was no answer, no token, a redirect that was refused, a hook that failed, or
-    /// whatever else ends a call.
+    /// Runs when a call ends in an error: no response, no token, a refused redirect, a hook that failed, and others.
     fn on_error(&self, failed: &FailedCall<'_>);
 }
 
@@ -58,25 +57,25 @@ impl<'a> FailedCall<'a> {
         self.url
     }
 
-    /// How many requests were sent for it: 0 if it failed before the first.
+    /// How many requests the client sent for the call: 0 if the call failed before the first.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How long it took, all attempts and all waiting included.
+    /// How long the call took, with all attempts and waits.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// What went wrong. It goes to the caller.
+    /// The error. The caller gets it, too.
     #[must_use]
     pub fn error(&self) -> &'a HttpClientError {
         self.error
     }
 
-    /// What hooks remember of this call.
+    /// Values that hooks keep for this call.
     #[must_use]
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions

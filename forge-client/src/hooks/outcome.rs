@@ -4,19 +4,19 @@ use http::HeaderName;
 
 use super::{OutgoingRequest, ReceivedResponse, RequestHook, ResponseHook};
 
-/// What a hook brings: nothing, or the reason why the call must not go on.
+/// The result of a hook: nothing, or the reason why the call must not go on.
 ///
 /// The reason becomes the [`source`](Error::source) of an error of which
 /// [`is_hook`](crate::HttpClientError::is_hook) is true, so it should name no secret.
 pub type HookResult = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What a closure may return that is a hook: nothing at all, or a result with any error.
+/// The return types of closures that are hooks: nothing, or a result with any error.
 pub trait IntoHookResult {
-    /// The result.
+    /// Converts the value.
     ///
     /// # Errors
     ///
-    /// The closure's own.
+    /// The error of the closure.
     fn into_hook_result(self) -> HookResult;
 }
 
@@ -32,8 +32,8 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> IntoHookResult for Result<(), E> {
     }
 }
 
-/// A request or response hook whose failures stop no call: they are logged as warnings, and the next hook
-/// has its turn.
+/// A request or response hook whose failures stop no call. The client logs each failure as a warning and runs the next
+/// hook.
 ///
 /// ```
 /// use forge_client::{HttpClient, IgnoringFailures, OutgoingRequest};
@@ -55,7 +55,7 @@ pub struct IgnoringFailures<H>(
 impl<H: RequestHook> RequestHook for IgnoringFailures<H> {
     fn before_request(&self, request: &mut OutgoingRequest<'_>) -> HookResult {
         if let Err(error) = self.0.before_request(request) {
-            tracing::warn!(%error, "a request hook failed");
+            tracing::warn!(%error, "a request hook failed; the call goes on");
         }
         Ok(())
     }
@@ -68,7 +68,7 @@ impl<H: RequestHook> RequestHook for IgnoringFailures<H> {
 impl<H: ResponseHook> ResponseHook for IgnoringFailures<H> {
     fn after_response(&self, response: &mut ReceivedResponse<'_>) -> HookResult {
         if let Err(error) = self.0.after_response(response) {
-            tracing::warn!(%error, "a response hook failed");
+            tracing::warn!(%error, "a response hook failed; the call goes on");
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use http::header::DATE;
 use super::{HookResult, ReceivedResponse, ResponseHook};
 use fields::{Item, items, number, text};
 
-/// What an answer says of how much more its server will take.
+/// The rate limit that a response announces.
 ///
-/// Read from these headers, the upper ones first:
+/// The client reads it from these headers, the upper ones first:
 ///
 /// | header | what it says |
 /// | --- | --- |
@@ -20,9 +20,9 @@ use fields::{Item, items, number, text};
 /// | `X-RateLimit-Limit`, `-Remaining`, `-Reset`, `-Reset-After` | the custom of many APIs, some of which write `X-Rate-Limit-…` |
 /// | `Retry-After` | RFC 9110 10.2.3 |
 ///
-/// A reset is told in seconds, as a Unix time in seconds or milliseconds (numbers from 10⁹ and 10¹² on), or as
-/// an HTTP date; moments are compared with the server's `Date`, so a clock that is off does no harm. What
-/// makes no sense counts as not said.
+/// A server announces a reset in seconds, as a Unix time in seconds or milliseconds (numbers from 10⁹ and 10¹² on), or as
+/// an HTTP date. Times are compared with the server's `Date`, so a wrong clock of this machine does no harm. Values that
+/// make no sense count as absent.
 ///
 /// ```no_run
 /// use forge_client::{HttpClient, RateLimit, RateLimitReader};
@@ -47,7 +47,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// What these headers say, if they say anything. `now` is for answers without a `Date`.
+    /// Reads these headers; `None` if they announce no limit. `now` is for responses without a `Date`.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         let date = text(headers, DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok());
@@ -74,7 +74,7 @@ impl RateLimit {
         self.remaining
     }
 
-    /// In what time, from the answer on, the next window begins.
+    /// The time from the response to the beginning of the next window.
     #[must_use]
     pub fn reset_after(&self) -> Option<Duration> {
         self.reset_after
@@ -87,16 +87,17 @@ impl RateLimit {
     }
 }
 
-/// Puts a [`RateLimit`] into the extensions of responses that tell one.
+/// Puts a [`RateLimit`] into the extensions of responses that announce one.
 ///
-/// It is that of the answer that the caller gets: the newest word. An answer before it, such as a 429 that
+/// It is that of the response that the caller gets: the newest word. A response before it, such as a 429 that
 /// was retried, leaves nothing behind; its `Retry-After` was heeded by the retry.
+#[doc(alias = "RateLimitResponseHook")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateLimitReader;
 
 impl ResponseHook for RateLimitReader {
     fn after_response(&self, response: &mut ReceivedResponse<'_>) -> HookResult {
-        // An answer before, a redirect for example, may have been another server's.
+        // An earlier response of the call, such as a redirect, may be another server's.
         response.extensions_mut().remove::<RateLimit>();
         if let Some(limit) = RateLimit::from_headers(response.headers(), SystemTime::now()) {
             response.extensions_mut().insert(limit);

@@ -5,24 +5,22 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use super::{HookResult, IntoHookResult};
-use crate::header::header;
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::origin::{RequestUrl, Trust, header};
 
-/// Sees each request before it is sent, and may change its headers.
+/// Sees each request before the client sends it, and may change its headers.
 ///
-/// It is asked for every send: each attempt, each replay after a 401, each hop of a redirect. What it set
-/// before is gone by then, so a redirect carries nothing of it on. The credential is in place already;
-/// hooks are asked in the order in which they were registered.
+/// The client runs the hooks before every request of a call: each attempt, each replay after a 401, each hop of a
+/// redirect. They begin with the headers that the caller set, so a redirect carries nothing of an earlier run. The
+/// credential is already among the headers. Hooks run in the order in which they were registered.
 ///
-/// A hook that fails stops the call ([`is_hook`](crate::HttpClientError::is_hook)), and the request is not
-/// sent, unless it is wrapped in [`IgnoringFailures`](crate::IgnoringFailures). A panic in a hook is a bug
-/// in it, and is the caller's: it leaves `send()` like any other. Nothing stays locked or counted behind it.
+/// A hook that fails stops the call ([`is_hook`](crate::HttpClientError::is_hook)), and the client does not send the
+/// request, unless [`IgnoringFailures`](crate::IgnoringFailures) wraps the hook. A panic in a hook reaches the caller of
+/// `send()`. No lock and no count stays behind.
 ///
-/// Hooks run on the task that sends, between two sends, so they are not asynchronous: who has to wait for
-/// something does so beforehand, or in a task of its own.
+/// Hooks run on the task that sends, and are not asynchronous. If a hook has to wait for something, wait before the call,
+/// or in a task of its own.
 ///
-/// A closure is one, too:
+/// A closure is a hook, too:
 ///
 /// ```
 /// use forge_client::{HttpClient, OutgoingRequest};
@@ -35,11 +33,11 @@ use crate::target::RequestUrl;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait RequestHook: Send + Sync {
-    /// Called before the request is sent.
+    /// Runs before the client sends the request.
     ///
     /// # Errors
     ///
-    /// Why the request must not be sent.
+    /// The reason why the client must not send the request.
     fn before_request(&self, request: &mut OutgoingRequest<'_>) -> HookResult;
 
     /// The headers that the hook sets and that carry no credential. The client treats each as if
@@ -85,40 +83,39 @@ impl OutgoingRequest<'_> {
         self.url
     }
 
-    /// Which send of the call this is: 1 for the first.
+    /// The number of this request within the call, from 1 on.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Whether this goes to an origin that may see the client's credentials.
+    /// Whether the request goes to an origin that may see the client's credentials.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.is_trusted
     }
 
-    /// The headers so far, the credential among them. What the library below adds (`Host`,
-    /// `Content-Length`, …) is not.
+    /// The headers so far, the credential among them. `reqwest` adds others later (`Host`, `Content-Length`, …).
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.headers
     }
 
-    /// The body, if there is one that is at hand: no stream.
+    /// The body; `None` if there is none, or if it is a stream.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
         self.body
     }
 
-    /// Sets a header, instead of what there is of that name.
+    /// Sets a header, and replaces those of the same name.
     ///
     /// If the request is not [trusted](Self::is_trusted), this sets only
     /// [public headers](crate::HttpClientConfigBuilder::with_public_header), and changes no other.
     ///
     /// # Errors
     ///
-    /// Name or value do not fit into a header, or it is `Content-Length` or `Transfer-Encoding`, which follow
-    /// from the body.
+    /// The name or the value does not fit into a header, or the header is `Content-Length` or `Transfer-Encoding`,
+    /// which follow from the body.
     pub fn set_header<N, V>(&mut self, name: N, value: V) -> Result<(), ConfigError>
     where
         N: TryInto<HeaderName>,
@@ -128,19 +125,19 @@ impl OutgoingRequest<'_> {
         if self.is_trusted || self.trust.is_public(&name, &value) {
             self.headers.insert(name, value);
         } else {
-            tracing::debug!(header = %name, "a hook's header is not for this origin");
+            tracing::debug!(header = %name, "a hook's header was not set: this origin may not see it");
         }
         Ok(())
     }
 
-    /// What hooks remember of this call. All its attempts and hops share it, and so do the
-    /// [response](crate::HttpResponse::extensions) and hooks that see it.
+    /// Values that hooks keep for this call. All its attempts and hops share them. The
+    /// [response](crate::HttpResponse::extensions) has them, too.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.extensions
     }
 
-    /// The same, to be changed.
+    /// The same values, mutable.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.extensions

@@ -5,15 +5,16 @@ use http::{Extensions, HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::{HookResult, IntoHookResult};
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
-/// Sees each answer that counts: not one after which the request is sent again, but one that redirects.
+/// Sees each response that ends the attempts of a hop: also one that redirects, but none after which the client sends
+/// the request again.
 ///
-/// It sees no body: that is read by the caller. What it finds worth keeping it puts into the
-/// [extensions](ReceivedResponse::extensions_mut), where the caller has it from
+/// A hook sees no body: the caller reads it. To pass a value to the caller, put it into the
+/// [extensions](ReceivedResponse::extensions_mut). The caller gets it from
 /// [`HttpResponse::extensions`](crate::HttpResponse::extensions).
 ///
-/// For order, failures and panics see [`RequestHook`](crate::RequestHook). A closure is one, too:
+/// For order, failures and panics see [`RequestHook`](crate::RequestHook). A closure is a hook, too:
 ///
 /// ```
 /// use forge_client::{HttpClient, ReceivedResponse};
@@ -27,11 +28,11 @@ use crate::target::RequestUrl;
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait ResponseHook: Send + Sync {
-    /// Called when status and headers are there.
+    /// Runs when status and headers have arrived.
     ///
     /// # Errors
     ///
-    /// Why the call must not go on.
+    /// The reason why the call must not go on.
     fn after_response(&self, response: &mut ReceivedResponse<'_>) -> HookResult;
 }
 
@@ -45,7 +46,7 @@ where
     }
 }
 
-/// An answer, without its body.
+/// A response, without its body.
 pub struct ReceivedResponse<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a RequestUrl,
@@ -81,25 +82,25 @@ impl ReceivedResponse<'_> {
         self.headers
     }
 
-    /// Which request of the call this answers: 1 for the first.
+    /// The number of the request within the call, from 1 on.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How long it took from sending the request to this answer's headers.
+    /// The time from the sending of the request to the headers of this response.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// What hooks remember of this call. All its attempts and hops share it.
+    /// Values that hooks keep for this call. All its attempts and hops share them.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.extensions
     }
 
-    /// The same, to be changed.
+    /// The same values, mutable.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.extensions

@@ -6,23 +6,23 @@ use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 
 use super::TARGET;
-use super::entry::Attempt;
+use super::entry::AttemptInfo;
 use super::mask::Mask;
 
-/// The body of an answer, told when the caller has read it, or will read no more of it. So a stream stays
-/// one, and what nobody reads is not fetched for the log's sake.
+/// The body of a response, which is logged when the caller has read it or drops it. So a stream stays a stream, and the
+/// log reads nothing that the caller does not read.
 pub(super) struct LoggedBody {
     inner: reqwest::Body,
     content_type: Option<HeaderValue>,
-    /// As much as can be told, and one byte.
+    /// The bytes to log: at most one more than the log can show.
     read: BytesMut,
     length: usize,
-    /// How long it will be, where that was announced: many readers do not ask for more after that.
+    /// The announced length, if there is one: many readers stop after so many bytes, and do not wait for the end.
     announced: Option<u64>,
     is_whole: bool,
     max: usize,
     mask: Mask,
-    attempt: Attempt,
+    attempt: AttemptInfo,
 }
 
 impl LoggedBody {
@@ -31,7 +31,7 @@ impl LoggedBody {
         content_type: Option<HeaderValue>,
         max: usize,
         mask: Mask,
-        attempt: Attempt,
+        attempt: AttemptInfo,
     ) -> Self {
         let (announced, is_whole) = (inner.size_hint().exact(), inner.is_end_stream());
         let read = BytesMut::new();
@@ -78,17 +78,17 @@ impl Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        // Nobody read it, and most likely nobody wanted to: it was the answer of an attempt that was repeated.
+        // The caller read nothing. Most likely the client has repeated the attempt and dropped its response.
         if self.length == 0 {
             return;
         }
-        let Attempt { method, url, number, correlation_id } = &self.attempt;
+        let AttemptInfo { method, url, number, correlation_id } = &self.attempt;
         let body = if self.is_whole && self.read.len() == self.length {
             self.mask.answer_body(self.content_type.as_ref(), &self.read, self.max)
         } else if self.is_whole {
             format!("{} bytes", self.length)
         } else {
-            format!("{} bytes were read, and not all", self.length)
+            format!("{} bytes were read, but not all", self.length)
         };
         tracing::info!(
             target: TARGET,
@@ -97,7 +97,7 @@ impl Drop for LoggedBody {
             attempt = number,
             correlation_id = correlation_id.as_deref(),
             response_body = body,
-            "read"
+            "response body read"
         );
     }
 }

@@ -10,29 +10,28 @@ use super::mask::{Mask, RequestContent, Secrets};
 use super::{Logging, TARGET};
 use crate::HttpClientError;
 use crate::hooks::CorrelationId;
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use crate::origin::{RequestUrl, Trust};
 
 /// The event of an attempt that is under way.
-pub(crate) struct Entry<'a> {
+pub(crate) struct LogEntry<'a> {
     logging: Logging,
     trust: &'a Trust,
     mask: Mask,
-    attempt: Attempt,
+    attempt: AttemptInfo,
     request_headers: Option<String>,
     request_body: Option<String>,
 }
 
-/// Which attempt an event tells of.
+/// The attempt that an event is about.
 #[derive(Clone)]
-pub(super) struct Attempt {
+pub(super) struct AttemptInfo {
     pub(super) method: Method,
     pub(super) url: RequestUrl,
     pub(super) number: u32,
     pub(super) correlation_id: Option<Arc<str>>,
 }
 
-impl Attempt {
+impl AttemptInfo {
     pub(super) fn of(method: &Method, url: &RequestUrl, number: u32, extensions: &Extensions) -> Self {
         Self {
             method: method.clone(),
@@ -43,12 +42,12 @@ impl Attempt {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> LogEntry<'a> {
     pub(super) fn new(
         logging: &Logging,
         request: &Request,
         trust: &'a Trust,
-        attempt: Attempt,
+        attempt: AttemptInfo,
         earlier: Option<&Secrets>,
     ) -> Self {
         let Logging { log_headers, log_body, max_body, .. } = *logging;
@@ -69,12 +68,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Tells what came. The body is told, if asked for, when it was read.
-    pub(crate) fn answered(self, response: Response, elapsed: Duration) -> Response {
+    /// Logs the head of a response. If bodies are logged, wraps the body, so that it is logged when it was read.
+    pub(crate) fn log_response(self, response: Response, elapsed: Duration) -> Response {
         let Logging { log_headers, log_body, max_body, .. } = self.logging;
         let headers =
             log_headers.then(|| self.mask.answer_headers(response.headers(), &self.attempt.url, self.trust));
-        self.tell_status(response.status(), headers.as_deref(), elapsed);
+        self.log_status(response.status(), headers.as_deref(), elapsed);
         if !log_body {
             return response;
         }
@@ -84,9 +83,9 @@ impl<'a> Entry<'a> {
         http::Response::from_parts(parts, reqwest::Body::wrap(body)).into()
     }
 
-    /// Tells that nothing came.
-    pub(crate) fn failed(self, error: &HttpClientError, elapsed: Duration) {
-        let Attempt { method, url, number, correlation_id } = &self.attempt;
+    /// Logs that no response came.
+    pub(crate) fn log_error(self, error: &HttpClientError, elapsed: Duration) {
+        let AttemptInfo { method, url, number, correlation_id } = &self.attempt;
         tracing::warn!(
             target: TARGET,
             %method,
@@ -97,14 +96,14 @@ impl<'a> Entry<'a> {
             request_headers = self.request_headers,
             request_body = self.request_body,
             error = error as &dyn std::error::Error,
-            "no answer"
+            "no response"
         );
     }
 
-    fn tell_status(&self, status: StatusCode, response_headers: Option<&str>, elapsed: Duration) {
-        let Attempt { method, url, number, correlation_id } = &self.attempt;
+    fn log_status(&self, status: StatusCode, response_headers: Option<&str>, elapsed: Duration) {
+        let AttemptInfo { method, url, number, correlation_id } = &self.attempt;
         // The level of an event must be a constant.
-        macro_rules! tell {
+        macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     target: TARGET,
@@ -117,14 +116,14 @@ impl<'a> Entry<'a> {
                     request_headers = self.request_headers,
                     request_body = self.request_body,
                     response_headers,
-                    "answered"
+                    "response received"
                 )
             };
         }
         if status.is_client_error() || status.is_server_error() {
-            tell!(warn);
+            log!(warn);
         } else {
-            tell!(info);
+            log!(info);
         }
     }
 }

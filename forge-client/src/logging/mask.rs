@@ -14,33 +14,33 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::hop::Trust;
+use crate::origin::Trust;
 
-use fields::{Fields, Kind, Pair, byte_list, json_in};
-use names::Names;
-use references::bare;
+use fields::{BodyKind, Fields, Pair, byte_list, json_in};
+use names::SensitiveNames;
+use references::without_queries;
 
-pub(crate) use content::{BodyContent, RequestContent};
+pub(crate) use content::RequestContent;
 pub(super) use names::normalized;
 pub(crate) use secrets::Secrets;
 
-/// What takes the place of a secret.
+/// The text in place of a secret.
 const MASKED: &str = "***";
 
-/// How many bytes of a body, or of an answer's headers, are searched for secrets, so that no server keeps a
+/// How many bytes of a body, or of a response's headers, are searched for secrets, so that no server keeps a
 /// thread of the runtime busy.
 pub(super) const MAX_SEARCHED: usize = 64 * 1024;
 
 /// Knows secrets by their names, and those of one request by their values.
 pub(crate) struct Mask {
-    names: Names,
+    names: SensitiveNames,
     secrets: SecretFinder,
     /// Whether the request may hold secrets that the mask does not know, and that a server may echo.
     is_incomplete: bool,
 }
 
 impl Mask {
-    /// A mask for one request and its answer. It masks values under the known names and under `keys`, which are
+    /// A mask for one request and its response. It masks values under the known names and under `keys`, which are
     /// [normalized], and the secrets of this request and of the `earlier` hops wherever a server echoes them.
     pub(crate) fn of(
         content: &RequestContent<'_>,
@@ -48,27 +48,27 @@ impl Mask {
         keys: Arc<[String]>,
         earlier: Option<&Secrets>,
     ) -> Self {
-        let names = Names::new(keys);
+        let names = SensitiveNames::new(keys);
         let mut secrets = earlier.cloned().unwrap_or_default();
         secrets.learn(content, &names, trust);
         let is_incomplete = secrets.are_incomplete();
         Self { names, secrets: secrets.into_finder(), is_incomplete }
     }
 
-    /// One that has nothing to mask.
+    /// A mask that masks nothing.
     pub(super) fn none() -> Self {
-        let (names, secrets) = (Names::new(Arc::new([])), Secrets::default().into_finder());
+        let (names, secrets) = (SensitiveNames::new(Arc::new([])), Secrets::default().into_finder());
         Self { names, secrets, is_incomplete: false }
     }
 
-    /// Names and values, in one line. Of values beyond [`MAX_SEARCHED`] in all the length.
+    /// Names and values in one line. After [`MAX_SEARCHED`] bytes of values, only their lengths.
     pub(super) fn headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
         let mut line = String::new();
         let mut searched: usize = 0;
         for (name, value) in headers {
             let separator = if line.is_empty() { "" } else { ", " };
             let _ = write!(line, "{separator}{name}: ");
-            let _ = if self.names.mask_header(name, value, trust) {
+            let _ = if self.names.is_secret_header(name, value, trust) {
                 line.write_str(MASKED)
             } else if value.len() > MAX_SEARCHED - searched {
                 write!(line, "{} bytes", value.len())
@@ -83,17 +83,17 @@ impl Mask {
         line
     }
 
-    /// A body that is JSON or a form and not longer than `max`; of others the length.
+    /// A body that is JSON or a form and not longer than `max`; of other bodies the length.
     pub(super) fn body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         let is_short = body.len() <= max;
-        let fields = Kind::of(content_type).filter(|_| is_short).and_then(|kind| kind.read(body));
+        let fields = BodyKind::of(content_type).filter(|_| is_short).and_then(|kind| kind.read(body));
         let Some(shown) = fields.and_then(|fields| self.fields(fields)) else {
             return format!("{} bytes", body.len());
         };
         shown.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
     }
 
-    /// As [`headers`](Self::headers), of an answer. If the mask does not know all secrets of the request, it
+    /// As [`headers`](Self::headers), of a response. If the mask does not know all secrets of the request, it
     /// shows only headers in which no server echoes a request.
     pub(super) fn answer_headers(&self, headers: &HeaderMap, url: &Url, trust: &Trust) -> String {
         if !self.is_incomplete {
@@ -108,7 +108,7 @@ impl Mask {
         self.headers(&shown, url, trust)
     }
 
-    /// As [`body`](Self::body), of an answer. If the mask does not know all secrets of the request: only the
+    /// As [`body`](Self::body), of a response. If the mask does not know all secrets of the request: only the
     /// length.
     pub(super) fn answer_body(&self, content_type: Option<&HeaderValue>, body: &[u8], max: usize) -> String {
         self.body(content_type, body, if self.is_incomplete { 0 } else { max })
@@ -118,7 +118,7 @@ impl Mask {
     fn fields(&self, fields: Fields) -> Option<String> {
         match fields {
             Fields::Json(mut value) => {
-                self.mask_json(&mut value, Place::WithoutName);
+                self.mask_json(&mut value, TextPosition::Unnamed);
                 Some(value.to_string())
             }
             Fields::Form(pairs) => Some(self.form(&pairs)),
@@ -127,23 +127,23 @@ impl Mask {
     }
 
     fn header(&self, name: &HeaderName, value: &HeaderValue, url: &Url, trust: &Trust) -> Option<String> {
-        if self.names.mask_header(name, value, trust) {
+        if self.names.is_secret_header(name, value, trust) {
             return None;
         }
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_reference = [LOCATION, CONTENT_LOCATION].contains(name);
         Some(if is_reference {
-            // First as it came: `Url` writes a host in lower case, and backslashes as slashes.
+            // Order: search the text before `Url` parses it: `Url` writes a host in lower case, and backslashes as slashes.
             if self.secrets.is_in(&text) {
                 return None;
             }
-            self.text(url.join(&text).ok()?.as_str(), Place::Named)
+            self.text(url.join(&text).ok()?.as_str(), TextPosition::Named)
         } else {
-            self.text(&text, Place::Named)
+            self.text(&text, TextPosition::Named)
         })
     }
 
-    fn mask_json(&self, value: &mut Value, place: Place) {
+    fn mask_json(&self, value: &mut Value, position: TextPosition) {
         if byte_list(value).is_some_and(|list| self.secrets.is_in(&list)) {
             *value = MASKED.into();
             return;
@@ -154,18 +154,20 @@ impl Mask {
                 *fields = std::mem::take(fields)
                     .into_iter()
                     .map(|(name, mut value)| {
-                        if siblings.hold_secret(&name) {
+                        if siblings.is_secret(&name) {
                             value = MASKED.into();
                         } else {
-                            self.mask_json(&mut value, place.named());
+                            self.mask_json(&mut value, position.named());
                         }
-                        (self.text(&name, Place::InText), value)
+                        (self.text(&name, TextPosition::InText), value)
                     })
                     .collect();
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item, place)),
-            Value::String(_) | Value::Number(_) if place == Place::WithoutName => *value = MASKED.into(),
-            Value::String(text) => *text = self.text(text, place),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item, position)),
+            Value::String(_) | Value::Number(_) if position == TextPosition::Unnamed => {
+                *value = MASKED.into();
+            }
+            Value::String(text) => *text = self.text(text, position),
             Value::Number(number) if self.secrets.is_in(&number.to_string()) => *value = MASKED.into(),
             Value::Number(_) | Value::Bool(_) | Value::Null => {}
         }
@@ -179,42 +181,45 @@ impl Mask {
                 masked.append_key_only(MASKED);
                 continue;
             };
-            let value =
-                if siblings.hold_secret(name) { MASKED.to_owned() } else { self.text(value, Place::Named) };
-            masked.append_pair(&self.text(name, Place::InText), &value);
+            let value = if siblings.is_secret(name) {
+                MASKED.to_owned()
+            } else {
+                self.text(value, TextPosition::Named)
+            };
+            masked.append_pair(&self.text(name, TextPosition::InText), &value);
         }
         masked.finish()
     }
 
-    /// What its name does not tell to be secret: it may be all the same, or be JSON in which something is, and
-    /// the references in it are shown without user-info and query.
-    fn text(&self, text: &str, place: Place) -> String {
+    /// A text whose name is not that of a secret. It may still repeat a secret, or be JSON with a secret in it. References
+    /// in it lose their user-info and query.
+    fn text(&self, text: &str, position: TextPosition) -> String {
         if self.secrets.is_in(text) {
             return MASKED.to_owned();
         }
         match json_in(text) {
-            Some(mut json) if place == Place::Named => {
-                self.mask_json(&mut json, Place::InText);
+            Some(mut json) if position == TextPosition::Named => {
+                self.mask_json(&mut json, TextPosition::InText);
                 json.to_string()
             }
             Some(_) => MASKED.to_owned(),
-            None => bare(text),
+            None => without_queries(text),
         }
     }
 }
 
 /// Where a piece of JSON is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    WithoutName,
+enum TextPosition {
+    Unnamed,
     Named,
-    /// Within a text that is JSON. What is deeper is masked: a server could nest it until the stack is used up.
+    /// Within a text that is JSON. Attack: a server could nest texts until the stack is used up, so deeper ones are masked.
     InText,
 }
 
-impl Place {
+impl TextPosition {
     fn named(self) -> Self {
-        if self == Self::WithoutName { Self::Named } else { self }
+        if self == Self::Unnamed { Self::Named } else { self }
     }
 }
 

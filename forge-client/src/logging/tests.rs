@@ -13,12 +13,12 @@ use crate::HttpClientError;
 
 /// Keeps what is logged on this thread, from a level on.
 #[derive(Clone)]
-struct Kept {
+struct RecordedEvents {
     max: Level,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-impl Subscriber for Kept {
+impl Subscriber for RecordedEvents {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.max
     }
@@ -47,13 +47,13 @@ impl Subscriber for Kept {
 
 /// What this logs, seen from this level on.
 fn logged_from(max: Level, act: impl FnOnce()) -> Vec<String> {
-    let kept = Kept { max, lines: Arc::default() };
-    let lines = Arc::clone(&kept.lines);
-    tracing::subscriber::with_default(kept, act);
+    let recorded = RecordedEvents { max, lines: Arc::default() };
+    let lines = Arc::clone(&recorded.lines);
+    tracing::subscriber::with_default(recorded, act);
     std::mem::take(&mut *lines.lock().unwrap())
 }
 
-fn begin(logging: &Logging, body: Option<&'static str>) -> Option<Entry<'static>> {
+fn begin(logging: &Logging, body: Option<&'static str>) -> Option<LogEntry<'static>> {
     static TRUST: Trust =
         Trust { origins: Vec::new(), sensitive_names: Vec::new(), public_names: Vec::new() };
     let url = Url::parse("https://a.example/x?canary=canary").unwrap();
@@ -97,11 +97,11 @@ fn an_answer_is_told_in_one_line() {
     let lines = logged_from(Level::INFO, || {
         for status in [200, 302, 404, 503] {
             let entry = begin(&Logging::new(), Some("{}")).unwrap();
-            drop(entry.answered(response(status, "{}"), Duration::from_millis(12)));
+            drop(entry.log_response(response(status, "{}"), Duration::from_millis(12)));
         }
     });
     let expected = [("INFO", 200), ("INFO", 302), ("WARN", 404), ("WARN", 503)].map(|(level, status)| {
-        format!("{level} message=answered method=POST url=\"https://a.example/x\" attempt=2 status={status} elapsed_ms=12.0")
+        format!("{level} message=response received method=POST url=\"https://a.example/x\" attempt=2 status={status} elapsed_ms=12.0")
     });
     assert_eq!(lines, expected);
 }
@@ -110,10 +110,10 @@ fn an_answer_is_told_in_one_line() {
 fn a_failure_is_told_with_its_causes() {
     let lines = logged_from(Level::WARN, || {
         let error = HttpClientError::hook("down".into());
-        begin(&complete(), Some(r#"{"a":1}"#)).unwrap().failed(&error, Duration::ZERO);
+        begin(&complete(), Some(r#"{"a":1}"#)).unwrap().log_error(&error, Duration::ZERO);
     });
     assert_eq!(lines.len(), 1);
-    for part in ["WARN message=no answer", "a hook stopped the call", "request_body=\"{\\\"a\\\":1}\""] {
+    for part in ["WARN message=no response", "a hook stopped the call", "request_body=\"{\\\"a\\\":1}\""] {
         assert!(lines[0].contains(part), "{part} in {lines:?}");
     }
 }
@@ -122,11 +122,11 @@ fn a_failure_is_told_with_its_causes() {
 fn inv16_headers_and_bodies_are_told_if_asked_for_and_masked() {
     let lines = logged_from(Level::INFO, || {
         let entry = begin(&complete(), Some(r#"{"password":"canary","a":1}"#)).unwrap();
-        drop(entry.answered(response(200, ""), Duration::ZERO));
+        drop(entry.log_response(response(200, ""), Duration::ZERO));
     });
     assert_eq!(
         lines.iter().map(|line| timeless(line)).collect::<Vec<_>>(),
-        ["INFO message=answered method=POST url=\"https://a.example/x\" attempt=2 status=200 \
+        ["INFO message=response received method=POST url=\"https://a.example/x\" attempt=2 status=200 \
          request_headers=\"content-type: \\\"application/json\\\", x-api-key: ***\" \
          request_body=\"{\\\"a\\\":1,\\\"password\\\":\\\"***\\\"}\" \
          response_headers=\"content-type: \\\"application/json\\\", x-echo: ***\"",]
@@ -135,10 +135,10 @@ fn inv16_headers_and_bodies_are_told_if_asked_for_and_masked() {
 
 /// The body as its reader has it, and as the log has it.
 async fn read(logging: &Logging, body: &'static str, pieces: usize) -> (String, String) {
-    let kept = Kept { max: Level::INFO, lines: Arc::default() };
-    let lines = Arc::clone(&kept.lines);
-    let _guard = tracing::subscriber::set_default(kept);
-    let mut response = begin(logging, None).unwrap().answered(response(200, body), Duration::ZERO);
+    let recorded = RecordedEvents { max: Level::INFO, lines: Arc::default() };
+    let lines = Arc::clone(&recorded.lines);
+    let _guard = tracing::subscriber::set_default(recorded);
+    let mut response = begin(logging, None).unwrap().log_response(response(200, body), Duration::ZERO);
     let mut read = Vec::new();
     for _ in 0..pieces {
         let Some(piece) = response.chunk().await.unwrap() else { break };

@@ -1,35 +1,37 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What bounds the retries of a client, whatever its strategy: a token bucket.
+/// A token bucket that bounds the retries of a client, whatever its strategy.
 ///
-/// It holds 500 tokens at first, and at most. A retry costs 5; a call that ends well gives 1 back. So in
-/// any stretch of time there are at most 100 retries more than a fifth of the calls, whatever mixture of
-/// answers the server gives.
+/// The bucket begins with 500 tokens, and holds no more. A retry costs 5; a call that ends well returns 1. So in any
+/// stretch of time there are at most 100 retries more than a fifth of the calls, whatever mixture of responses the
+/// server gives.
 ///
-/// The AWS SDKs' standard mode, whence the numbers are, gives a retry's cost back when it succeeds. There
-/// a server that fails every other request sees twice the traffic, for ever.
+/// The numbers are those of the AWS SDKs' standard mode. That mode returns a retry's cost when the retry succeeds, so
+/// a server that fails every other request gets twice the traffic, for ever. This bucket does not do so.
 #[derive(Debug)]
 pub(super) struct RetryBudget(AtomicU32);
 
 const CAPACITY: u32 = 500;
-const RETRY: u32 = 5;
-const SUCCESS: u32 = 1;
+const RETRY_COST: u32 = 5;
+const SUCCESS_REFUND: u32 = 1;
 
 impl RetryBudget {
     pub(super) fn new() -> Self {
         Self(AtomicU32::new(CAPACITY))
     }
 
-    /// Takes what a retry costs, if it is there.
-    pub(super) fn withdraw(&self) -> bool {
-        // Nothing is read on the strength of this number, so no ordering is needed.
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| tokens.checked_sub(RETRY)).is_ok()
+    /// Takes the cost of a retry. Returns whether the bucket held it.
+    pub(super) fn try_withdraw(&self) -> bool {
+        // No other memory depends on this number, so `Relaxed` is enough.
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| tokens.checked_sub(RETRY_COST))
+            .is_ok()
     }
 
-    /// Gives back what a call that ended well does.
+    /// Returns a token after a call that ended well.
     pub(super) fn deposit(&self) {
-        let more = |tokens: u32| (tokens < CAPACITY).then(|| (tokens + SUCCESS).min(CAPACITY));
-        // A full bucket, the usual case, is not written to.
+        let more = |tokens: u32| (tokens < CAPACITY).then(|| (tokens + SUCCESS_REFUND).min(CAPACITY));
+        // Speed: a full bucket, the usual case, is not written to, so its cache line stays shared.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 }
@@ -50,7 +52,7 @@ mod tests {
                 budget.deposit();
                 return sent;
             }
-            if sent > max_retries || !budget.withdraw() {
+            if sent > max_retries || !budget.try_withdraw() {
                 return sent;
             }
         }
@@ -59,7 +61,7 @@ mod tests {
     /// The most that `calls` calls in a row may cause.
     fn bound(calls: usize) -> u32 {
         let calls = u32::try_from(calls).unwrap();
-        calls + calls / (RETRY / SUCCESS) + CAPACITY / RETRY
+        calls + calls / (RETRY_COST / SUCCESS_REFUND) + CAPACITY / RETRY_COST
     }
 
     fn sends(answers: impl IntoIterator<Item = bool>, calls: usize, max_retries: u32) -> Vec<u32> {
@@ -86,17 +88,17 @@ mod tests {
     #[test]
     fn what_was_spent_comes_back_with_calls_that_end_well_and_no_further() {
         let budget = RetryBudget::new();
-        while budget.withdraw() {}
-        for _ in 0..RETRY - 1 {
+        while budget.try_withdraw() {}
+        for _ in 0..RETRY_COST - 1 {
             budget.deposit();
-            assert!(!budget.withdraw());
+            assert!(!budget.try_withdraw());
         }
         budget.deposit();
-        assert!(budget.withdraw());
+        assert!(budget.try_withdraw());
         for _ in 0..10 * CAPACITY {
             budget.deposit();
         }
-        assert_eq!((0..1_000).take_while(|_| budget.withdraw()).count(), 100);
+        assert_eq!((0..1_000).take_while(|_| budget.try_withdraw()).count(), 100);
     }
 
     proptest! {
@@ -134,7 +136,7 @@ mod tests {
             for is_good in answers {
                 if is_good {
                     budget.deposit();
-                } else if budget.withdraw() {
+                } else if budget.try_withdraw() {
                     requests += 1;
                     continue;
                 }

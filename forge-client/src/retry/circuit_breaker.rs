@@ -5,8 +5,8 @@ use http::{HeaderMap, StatusCode};
 use super::{RetryOutcome, RetryStrategy};
 use crate::CircuitBreaker;
 
-/// Retries as another strategy says, until a [`CircuitBreaker`] opens: from then on nothing is sent for a
-/// while, and nobody waits for a retry that would be refused. What failed last goes to the caller.
+/// Retries as another strategy says, until a [`CircuitBreaker`] opens. From then on the client sends nothing for a
+/// while, and no call waits for a retry that the breaker would refuse: the caller gets the last failure.
 ///
 /// The breaker counts all requests of the client, not only those that are retried, as with
 /// [`with_circuit_breaker`](crate::HttpClientConfigBuilder::with_circuit_breaker).
@@ -26,7 +26,7 @@ pub struct CircuitBreakerRetryStrategy<S> {
 }
 
 impl<S: RetryStrategy> CircuitBreakerRetryStrategy<S> {
-    /// What this strategy says, and this breaker allows.
+    /// Retries as this strategy says, if this breaker allows it.
     #[must_use]
     pub fn new(strategy: S, breaker: CircuitBreaker) -> Self {
         Self { strategy, breaker }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::RetryOutcome;
 use crate::HttpClientError;
 
-/// The reasons for which a request gets no answer, as retry strategies distinguish them: see
+/// The reasons for which a request gets no response, as retry strategies distinguish them: see
 /// [`retryable_errors`](crate::ExponentialBackoffRetryStrategy::retryable_errors).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -16,9 +16,9 @@ pub enum RetryableError {
     Connect,
     /// The client could not set up TLS ([`is_tls`](HttpClientError::is_tls)). A later attempt rarely succeeds.
     Tls,
-    /// A connection or an answer did not come in time ([`is_timeout`](HttpClientError::is_timeout)).
+    /// A connection or a response did not come in time ([`is_timeout`](HttpClientError::is_timeout)).
     Timeout,
-    /// The connection was cut, or the answer was not HTTP.
+    /// The connection was cut, or the response was not HTTP.
     Interrupted,
     /// The client sent nothing, because it got no token
     /// ([`authentication_error`](HttpClientError::authentication_error)), and may get one later. Strategies do
@@ -36,8 +36,8 @@ pub(super) struct RetryableOutcomes {
 }
 
 impl RetryableOutcomes {
-    /// The outcomes that may be better in a moment. It is a constant because the end of every call compares with
-    /// it.
+    /// The outcomes after which a later attempt may succeed. Speed: a constant, because the end of every call
+    /// compares with it.
     pub(super) const TRANSIENT: Self = {
         let mut statuses = [0; 16];
         let codes = [408, 429, 500, 502, 503, 504];
@@ -57,7 +57,7 @@ impl RetryableOutcomes {
     pub(super) fn with_statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.statuses = [0; 16];
         for status in statuses {
-            let (word, bit) = place(status);
+            let (word, bit) = bit_position(status);
             self.statuses[word] |= bit;
         }
         self
@@ -77,13 +77,13 @@ impl RetryableOutcomes {
     }
 
     pub(super) fn contains_status(&self, status: StatusCode) -> bool {
-        let (word, bit) = place(status);
+        let (word, bit) = bit_position(status);
         self.statuses[word] & bit != 0
     }
 }
 
 /// The word and the bit that stand for a status. A `StatusCode` is below 1000.
-fn place(status: StatusCode) -> (usize, u64) {
+fn bit_position(status: StatusCode) -> (usize, u64) {
     let code = usize::from(status.as_u16()) % 1024;
     (code / 64, 1 << (code % 64))
 }
@@ -104,6 +104,48 @@ fn reason(error: &HttpClientError) -> Option<RetryableError> {
         () => RetryableError::Interrupted,
     })
 }
+
+/// Setters of a strategy that has [`RetryableOutcomes`]. The argument is the strategy, for the examples.
+macro_rules! retryable_setters {
+    ($strategy:ident) => {
+        /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
+        ///
+        /// ```
+        #[doc = concat!("use forge_client::{", stringify!($strategy), ", reqwest::StatusCode};")]
+        ///
+        #[doc = concat!("let strategy = ", stringify!($strategy), "::new()")]
+        ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
+        /// ```
+        #[must_use]
+        pub fn retryable_status_codes(
+            mut self,
+            statuses: impl IntoIterator<Item = ::http::StatusCode>,
+        ) -> Self {
+            self.retryable = self.retryable.with_statuses(statuses);
+            self
+        }
+
+        /// The errors that the strategy retries, instead of all but
+        /// [`RetryableError::Tls`](crate::RetryableError::Tls).
+        ///
+        /// ```
+        #[doc = concat!("use forge_client::{", stringify!($strategy), ", RetryableError};")]
+        ///
+        /// // Retries only requests that did not reach the server.
+        #[doc = concat!("let strategy = ", stringify!($strategy), "::new()")]
+        ///     .retryable_errors([RetryableError::Connect])
+        ///     .retryable_status_codes([]);
+        /// ```
+        #[doc(alias = "retryable_exceptions")]
+        #[must_use]
+        pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = $crate::RetryableError>) -> Self {
+            self.retryable = self.retryable.with_errors(errors);
+            self
+        }
+    };
+}
+
+pub(super) use retryable_setters;
 
 impl fmt::Debug for RetryableOutcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

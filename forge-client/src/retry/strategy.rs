@@ -3,19 +3,21 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::retryable::{RetryableError, RetryableOutcomes};
-use crate::backoff::Backoff;
+use super::retryable::{RetryableOutcomes, retryable_setters};
+use crate::timing::{Backoff, RepeatSchedule, backoff_setters, fixed_delay_setters};
 use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 
-/// Decides whether, and after what delay, a request that failed is sent again. It only decides: the
+/// Decides whether the client sends a failed request again, and after what delay. A strategy only decides: the
 /// client sleeps and sends.
 ///
-/// Some things are not up to a strategy. It is asked only about requests that may be repeated: those of
-/// an idempotent method (RFC 9110 9.2.2), with an `Idempotency-Key`, or of which
-/// [`retry_any_method`](crate::RequestBuilder::retry_any_method) says so, and only where the body can be
-/// sent again. What a server says in `Retry-After` is waited for, if that is longer. And no retry is made
-/// that the client's budget has nothing left for, or that would begin after the call's
-/// [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
+/// The client keeps some rules whatever the strategy says:
+///
+/// - It asks the strategy only about requests that it may repeat: those with an idempotent method (RFC 9110 9.2.2),
+///   with an `Idempotency-Key`, or with [`retry_any_method`](crate::RequestBuilder::retry_any_method), and only if it
+///   can send the body again.
+/// - It waits as long as the server asks for in `Retry-After`, if that is longer than the strategy's delay.
+/// - It makes no retry if its budget is used up, or if the retry would begin after the call's
+///   [total time-out](crate::HttpClientConfigBuilder::with_total_timeout).
 ///
 /// The client also asks the strategy if it sent nothing because it got no token, and may get one later. The retry
 /// then asks the token source again. If the source has a cool-down, the retry waits for that instead of the
@@ -42,7 +44,7 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 /// # Ok::<_, forge_client::HttpClientError>(())
 /// ```
 pub trait RetryStrategy: Send + Sync + fmt::Debug {
-    /// The delay before retry number `retry` (from 1 on); `None`: the outcome goes to the caller.
+    /// The delay before retry number `retry` (from 1 on); `None`: the caller gets the outcome.
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration>;
 
     /// The former name of [`delay_before_retry`](Self::delay_before_retry), for callers.
@@ -53,8 +55,8 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     }
 
     /// Whether the body of a response with this status and these headers must be read before
-    /// [`delay_before_retry`](Self::delay_before_retry) can decide, up to 64 KiB of it. Default: no. It stays readable for
-    /// the caller either way, who has to wait for it, though: for one that never ends until the time-out.
+    /// [`delay_before_retry`](Self::delay_before_retry) can decide, up to 64 KiB of it. Default: no. The caller can
+    /// read the body either way. But the caller then waits for the body: if it never ends, until the time-out.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -82,8 +84,8 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
         false
     }
 
-    /// A breaker that the client is to ask before it sends anything: see [`CircuitBreakerRetryStrategy`].
-    /// Asked once, when the client is made. Default: none.
+    /// A breaker that the client asks before it sends anything: see [`CircuitBreakerRetryStrategy`]. The builder of
+    /// the client calls this once. Default: none.
     ///
     /// [`CircuitBreakerRetryStrategy`]: crate::CircuitBreakerRetryStrategy
     fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
@@ -91,20 +93,20 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     }
 }
 
-/// What came of a request, as a strategy sees it.
+/// The outcome of a request, as a strategy sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum RetryOutcome<'a> {
-    /// An answer, of any status.
+    /// A response of any status.
     Response(ExaminedResponse<'a>),
-    /// No answer came: the client could not connect, the answer did not come in time, or the connection was cut.
+    /// No response came: the client could not connect, the response did not come in time, or the connection was cut.
     /// Or the client sent nothing, because it got no token
     /// ([`authentication_error`](HttpClientError::authentication_error)) and may get one later.
     Error(&'a HttpClientError),
 }
 
 impl<'a> RetryOutcome<'a> {
-    /// The status, if there was an answer.
+    /// The status, if there was a response.
     #[must_use]
     pub fn status_code(&self) -> Option<StatusCode> {
         match self {
@@ -113,7 +115,7 @@ impl<'a> RetryOutcome<'a> {
         }
     }
 
-    /// The headers, if there was an answer.
+    /// The headers, if there was a response.
     #[must_use]
     pub fn headers(&self) -> Option<&'a HeaderMap> {
         match self {
@@ -122,9 +124,8 @@ impl<'a> RetryOutcome<'a> {
         }
     }
 
-    /// Whether it may be better in a moment: status 408, 429, 500, 502, 503 or 504, no connection, no
-    /// answer in time, an exchange that was cut, or a [transient](forge_core::AuthenticationError::is_transient)
-    /// lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
+    /// Whether a later attempt may succeed: status 408, 429, 500, 502, 503 or 504, no connection, no response in
+    /// time, an interrupted exchange, or a [transient](forge_core::AuthenticationError::is_transient) lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         RetryableOutcomes::TRANSIENT.contains(self)
@@ -138,7 +139,7 @@ impl<'a> RetryOutcome<'a> {
     }
 }
 
-/// Retries nothing: what a client does that is told nothing else.
+/// Retries nothing. This is the default of a client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoRetryStrategy;
 
@@ -152,8 +153,7 @@ impl RetryStrategy for NoRetryStrategy {
 /// 1 s each.
 #[derive(Clone, Copy, Debug)]
 pub struct SimpleRetryStrategy {
-    max_retries: u32,
-    delay: Duration,
+    schedule: RepeatSchedule<Duration>,
     retryable: RetryableOutcomes,
 }
 
@@ -161,52 +161,12 @@ impl SimpleRetryStrategy {
     /// 3 times, after 1 s each.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_retries: 3, delay: Duration::from_secs(1), retryable: RetryableOutcomes::TRANSIENT }
+        let schedule = RepeatSchedule { max_retries: 3, delays: Duration::from_secs(1) };
+        Self { schedule, retryable: RetryableOutcomes::TRANSIENT }
     }
 
-    /// How often a request is sent again at most. Default: 3.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// How long to wait before each retry. Default: 1 s.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
-    ///
-    /// ```
-    /// use forge_client::{SimpleRetryStrategy, reqwest::StatusCode};
-    ///
-    /// let strategy = SimpleRetryStrategy::new()
-    ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
-    /// ```
-    #[must_use]
-    pub fn retryable_status_codes(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.retryable = self.retryable.with_statuses(statuses);
-        self
-    }
-
-    /// The errors that the strategy retries, instead of all but [`RetryableError::Tls`].
-    ///
-    /// ```
-    /// use forge_client::{SimpleRetryStrategy, RetryableError};
-    ///
-    /// // Retries only requests that did not reach the server.
-    /// let strategy = SimpleRetryStrategy::new()
-    ///     .retryable_errors([RetryableError::Connect])
-    ///     .retryable_status_codes([]);
-    /// ```
-    #[must_use]
-    pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
-        self.retryable = self.retryable.with_errors(errors);
-        self
-    }
+    fixed_delay_setters!("3", "1 s");
+    retryable_setters!(SimpleRetryStrategy);
 }
 
 impl Default for SimpleRetryStrategy {
@@ -217,7 +177,7 @@ impl Default for SimpleRetryStrategy {
 
 impl RetryStrategy for SimpleRetryStrategy {
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        (retry <= self.max_retries && self.retryable.contains(outcome)).then_some(self.delay)
+        if self.retryable.contains(outcome) { self.schedule.delay_before(retry) } else { None }
     }
 }
 
@@ -235,8 +195,7 @@ impl RetryStrategy for SimpleRetryStrategy {
 /// | [`retryable_errors`](Self::retryable_errors) | all but those of TLS |
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentialBackoffRetryStrategy {
-    max_retries: u32,
-    backoff: Backoff,
+    schedule: RepeatSchedule<Backoff>,
     retryable: RetryableOutcomes,
 }
 
@@ -244,80 +203,18 @@ impl ExponentialBackoffRetryStrategy {
     /// 3 times, after 1 s, 2 s and 4 s, jittered.
     #[must_use]
     pub fn new() -> Self {
-        let backoff = Backoff {
+        let delays = Backoff {
             base_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(60),
             multiplier: 2.0,
             jitter: true,
         };
-        Self { max_retries: 3, backoff, retryable: RetryableOutcomes::TRANSIENT }
+        let schedule = RepeatSchedule { max_retries: 3, delays };
+        Self { schedule, retryable: RetryableOutcomes::TRANSIENT }
     }
 
-    /// How often a request is sent again at most. Default: 3.
-    #[must_use]
-    pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
-        self
-    }
-
-    /// The first delay. Default: 1 s.
-    #[must_use]
-    pub fn base_delay(mut self, delay: Duration) -> Self {
-        self.backoff.base_delay = delay;
-        self
-    }
-
-    /// The longest delay. Default: 60 s.
-    #[must_use]
-    pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.backoff.max_delay = delay;
-        self
-    }
-
-    /// By what each delay grows. Default: 2. Below 1, or no number: 1.
-    #[must_use]
-    pub fn multiplier(mut self, multiplier: f64) -> Self {
-        self.backoff.multiplier = multiplier;
-        self
-    }
-
-    /// Whether each delay is drawn from its upper half instead of being exact, so that many who failed
-    /// together do not come back together. Default: yes.
-    #[must_use]
-    pub fn jitter(mut self, jitter: bool) -> Self {
-        self.backoff.jitter = jitter;
-        self
-    }
-
-    /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
-    ///
-    /// ```
-    /// use forge_client::{ExponentialBackoffRetryStrategy, reqwest::StatusCode};
-    ///
-    /// let strategy = ExponentialBackoffRetryStrategy::new()
-    ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
-    /// ```
-    #[must_use]
-    pub fn retryable_status_codes(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.retryable = self.retryable.with_statuses(statuses);
-        self
-    }
-
-    /// The errors that the strategy retries, instead of all but [`RetryableError::Tls`].
-    ///
-    /// ```
-    /// use forge_client::{ExponentialBackoffRetryStrategy, RetryableError};
-    ///
-    /// // Retries only requests that did not reach the server.
-    /// let strategy = ExponentialBackoffRetryStrategy::new()
-    ///     .retryable_errors([RetryableError::Connect])
-    ///     .retryable_status_codes([]);
-    /// ```
-    #[must_use]
-    pub fn retryable_errors(mut self, errors: impl IntoIterator<Item = RetryableError>) -> Self {
-        self.retryable = self.retryable.with_errors(errors);
-        self
-    }
+    backoff_setters!("3", "1 s", "60 s");
+    retryable_setters!(ExponentialBackoffRetryStrategy);
 }
 
 impl Default for ExponentialBackoffRetryStrategy {
@@ -328,7 +225,7 @@ impl Default for ExponentialBackoffRetryStrategy {
 
 impl RetryStrategy for ExponentialBackoffRetryStrategy {
     fn delay_before_retry(&self, retry: u32, outcome: &RetryOutcome<'_>) -> Option<Duration> {
-        (retry <= self.max_retries && self.retryable.contains(outcome)).then(|| self.backoff.delay(retry))
+        if self.retryable.contains(outcome) { self.schedule.delay_before(retry) } else { None }
     }
 }
 

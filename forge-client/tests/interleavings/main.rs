@@ -5,9 +5,8 @@
 
 #[path = "../../src/breaker/mod.rs"]
 mod breaker;
+mod origin;
 mod rt;
-#[path = "../../src/target.rs"]
-mod target;
 mod world;
 
 use breaker::CircuitState;

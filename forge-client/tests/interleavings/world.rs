@@ -11,7 +11,7 @@ use shuttle::thread::{self, yield_now};
 use url::Url;
 
 use crate::breaker::{CircuitBreaker, CircuitState, Permit, Verdict};
-use crate::target::RequestUrl;
+use crate::origin::RequestUrl;
 
 /// Runs the scenario in about this many orders: random ones, and with few but nasty preemptions. The same
 /// ones at each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.
@@ -46,8 +46,8 @@ pub(crate) enum Fate {
 impl Fate {
     fn befalls(self, permit: Permit) {
         match self {
-            Self::Succeeds => permit.settle(Verdict::Success),
-            Self::Fails => permit.settle(Verdict::Failure),
+            Self::Succeeds => permit.record(Verdict::Success),
+            Self::Fails => permit.record(Verdict::Failure),
             Self::Dropped => drop(permit),
             Self::Hangs => std::mem::forget(permit),
         }
@@ -110,7 +110,7 @@ impl World {
         let world = Self::closed();
         for _ in 0..5 {
             let permit = world.0.breaker.admit(&world.0.url, TIMEOUT);
-            permit.expect("closed so far").settle(Verdict::Failure);
+            permit.expect("closed so far").record(Verdict::Failure);
         }
         assert_eq!(world.state(), CircuitState::Open);
         world.pass_open_time();

@@ -79,7 +79,7 @@ pub trait TokenLease: Send + Sync {
 }
 
 /// Whether [`TokenLease::acquire`] respects a cool-down that another user of the storage has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CoolDownPolicy {
     /// The storage answers [`LeaseOutcome::CoolingDown`] as long as a cool-down lasts.
     Respect,
@@ -122,7 +122,7 @@ impl From<Option<TokenData>> for LeaseRead {
 }
 
 /// Whether [`TokenLease::mark_refresh_token`] may take over the mark of an earlier lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkTakeover {
     /// Respect a foreign mark.
     Never,

@@ -11,9 +11,7 @@ use forge_token::reqwest::ClientBuilder;
 use forge_token::{HttpTransport, TokenTransport};
 
 use super::location::TokenLocation;
-use super::{
-    ContentType, FieldsFunction, HttpMethod, HttpTokenFetcher, NO_NESTING, RequestFields, RequestValue,
-};
+use super::{ContentType, FieldsFunction, HttpMethod, HttpTokenFetcher, RequestFields, RequestValue};
 
 /// Settings of an [`HttpTokenFetcher`].
 ///
@@ -260,14 +258,7 @@ impl<P: TokenLocation> HttpTokenFetcherBuilder<P> {
         }
         let endpoint = checks::endpoint(&self.base_url, &self.endpoint, self.plain_http)?;
         let headers = checks::checked_headers(self.headers)?;
-        for (name, value) in &self.data.fixed {
-            let expected = match () {
-                () if value.is_missing() => "a value",
-                () if value.is_nested() && self.content_type != ContentType::Json => NO_NESTING,
-                () => continue,
-            };
-            return Err(ConfigError::new("request_data", format!("{expected}, for `{name}`")));
-        }
+        checks::check_data(&self.data, self.content_type)?;
         // A transport of the user keeps its own limit, unless the step has a `timeout`.
         let is_default = self.transport.is_none();
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Credential, FetchContext, TokenData, TokenFetcher,
-    TokenId, TokenProvider, TokenRequirement, async_trait,
+    AuthenticationError, AuthenticationErrorKind, CachingProvider, Clock, Credential, FetchContext,
+    TokenData, TokenFetcher, TokenId, TokenProvider, TokenRequirement, async_trait,
 };
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
@@ -59,13 +59,20 @@ impl TokenProvider for StepProvider {
         fetched
     }
 
-    fn longest_fetch(&self) -> Option<Duration> {
-        Some(self.definition().longest_fetch)
-    }
-
     async fn has_new_credentials(&self) -> bool {
         let failed = lock(&self.failed_definition);
         failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(failed, &self.definition()))
+    }
+
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+/// A step keeps no token itself, but waits for the managers of its dependencies.
+impl CachingProvider for StepProvider {
+    fn max_fetch_duration(&self) -> Option<Duration> {
+        Some(self.definition().longest_fetch)
     }
 }
 

@@ -19,7 +19,7 @@ impl TokenFetcher for NamedStep {
     }
 }
 
-/// For each step the steps that it depends on, itself never among them.
+/// The dependencies of each step. No step depends on itself directly.
 fn graphs() -> impl Strategy<Value = Vec<Vec<usize>>> {
     (1_usize..=12).prop_flat_map(|steps| {
         let edges = prop::collection::vec((0..steps, 0..steps), 0..=2 * steps);
@@ -33,7 +33,7 @@ fn graphs() -> impl Strategy<Value = Vec<Vec<usize>>> {
     })
 }
 
-/// Which steps are on the way from which, by trying all ways.
+/// The steps that each step can reach, found by trying all paths.
 fn reachable(graph: &[Vec<usize>]) -> Vec<Vec<bool>> {
     let mut reach = vec![vec![false; graph.len()]; graph.len()];
     for (from, to) in graph.iter().enumerate() {

@@ -12,18 +12,18 @@ use crate::world::{Plan, SharedState, Step, Trouble, name};
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// By so many at once.
+    /// So many callers execute the pipeline at once.
     Execute(usize),
     ExecuteAnew,
     Pass(u64),
     Fail(usize, Trouble),
     Invalidate(usize),
     InvalidateAll,
-    /// The process ends, and another one begins with what the storage has.
+    /// A pipeline that is built anew takes the place of the old one, and finds the stored tokens.
     Restart,
 }
 
-/// Steps that need only those before them, and are all needed by the last.
+/// Steps that depend on earlier steps only. The last step needs all the others.
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let plan =
         (prop::collection::vec(any::<prop::sample::Index>(), 0..4), 20_u64..400, any::<bool>(), 0_usize..6);
@@ -107,7 +107,7 @@ impl Run {
         shared_steps: Option<&SharedSteps>,
     ) -> TokenFetchPipeline {
         let builder = TokenFetchPipeline::builder().clock(Arc::clone(&shared.clock) as _);
-        // Those who need others before these, as far as the last one stays the last.
+        // The reverse order, except that the last step stays the last.
         let listed = steps.iter().rev().skip(1).chain(steps.last());
         let builder = builder.steps(listed.map(Arc::clone));
         let builder = match (shared_steps, storage) {
@@ -187,7 +187,7 @@ impl Run {
         }
     }
 
-    /// Right after a failure nothing is called; after a minute at most everything is.
+    /// Right after a failure the pipeline calls no step. After a minute it calls all of them again.
     async fn stand_back(&mut self) {
         let before = self.calls();
         self.pipeline.execute(false).await.expect_err("it stands back");
@@ -200,7 +200,7 @@ impl Run {
         self.shared.records().iter().map(|record| record.calls).collect()
     }
 
-    /// Brings the model up to date with what the steps have brought.
+    /// Records the tokens that the steps have returned in the model.
     fn look(&mut self) {
         let records = self.shared.records();
         for (step, record) in records.iter().enumerate() {
@@ -211,7 +211,7 @@ impl Run {
         }
     }
 
-    /// What was forgotten is not there, and what may be used is.
+    /// The storage has every token that the pipeline may use, and none that it has forgotten.
     async fn compare_storage(&self) {
         let Some(storage) = &self.storage else { return };
         for step in 0..self.steps.len() {

@@ -1,5 +1,5 @@
-//! Random pipelines of up to twelve steps, compared with a model: whatever happens to them, what is called
-//! is what has to be.
+//! Random pipelines of up to twelve steps, compared with a model: whatever happens, they call the steps that the model
+//! calls.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
@@ -11,7 +11,7 @@ mod world;
 
 use proptest::test_runner::Config;
 
-/// As many cases as a plain run has time for; with `FORGE_TEST_LONG` set, many more.
+/// The number of cases for a plain run. With `FORGE_TEST_LONG` set, it is fifty times as large.
 fn cases(plain: u32) -> Config {
     let long = std::env::var_os("FORGE_TEST_LONG").is_some();
     Config { cases: if long { plain * 50 } else { plain }, failure_persistence: None, ..Config::default() }

@@ -1,8 +1,8 @@
-//! What has to be called, computed in the plainest way.
+//! A model of a pipeline: it computes the expected calls in the plainest way.
 
 use crate::world::{MintedToken, Plan, Trouble};
 
-/// The steps' tokens as they should be cached.
+/// The tokens that the pipeline should have in its cache.
 pub(crate) struct Model {
     pub(crate) plans: Vec<Plan>,
     pub(crate) cached: Vec<Option<CachedToken>>,
@@ -17,7 +17,7 @@ pub(crate) struct CachedToken {
     expires_at: i64,
 }
 
-/// What an execution should come to.
+/// The expected outcome of an execution.
 pub(crate) struct ExpectedOutcome {
     /// Which steps are called.
     pub(crate) calls: Vec<bool>,
@@ -35,8 +35,8 @@ impl Model {
         }
     }
 
-    /// Whether a step's token may be used: it is not in the last half minute, or half, of its life; and what
-    /// it dies with has not changed.
+    /// Whether the pipeline may use a step's token: more than half a minute, or half, of its life is left, and the
+    /// tokens that it dies with are the same.
     pub(crate) fn is_good(&self, step: usize, now: i64) -> bool {
         let Some(cached) = &self.cached[step] else { return false };
         let life_millis = (cached.expires_at - cached.minted.at) * 1_000;
@@ -49,7 +49,7 @@ impl Model {
         is_valid && (!self.plans[step].dies || self.plans[step].needs.iter().all(same))
     }
 
-    /// Notes a token that a step has brought.
+    /// Records a token that a step has returned.
     pub(crate) fn note(&mut self, step: usize, minted: &MintedToken) {
         if self.last[step] == minted.value {
             return;

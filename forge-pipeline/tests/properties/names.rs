@@ -1,4 +1,4 @@
-//! Which steps share a key.
+//! Two steps share a key only if their prefixes and names are equal.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ impl TokenFetcher for Step {
     }
 }
 
-/// Notes the keys that it is asked about, and keeps nothing.
+/// A storage that records the keys that a pipeline checks, and stores nothing.
 #[derive(Debug, Default)]
 struct KeyRecorder(Mutex<Vec<String>>);
 
@@ -52,7 +52,7 @@ impl TokenStorage for KeyRecorder {
     }
 }
 
-/// The key of the only step of a pipeline with this prefix, or the field that cannot be.
+/// The key of the only step of a pipeline with this prefix, or the invalid field.
 fn key(prefix: &str, step: &str) -> Result<String, &'static str> {
     let notes = Arc::new(KeyRecorder::default());
     let pipeline = TokenFetchPipeline::builder().cache_key_prefix(prefix).storage(Arc::clone(&notes));
@@ -62,12 +62,12 @@ fn key(prefix: &str, step: &str) -> Result<String, &'static str> {
     Ok(keys[0].clone())
 }
 
-/// Few letters, so that neighbours meet: `a` and `b:c` beside `a:b` and `c`.
+/// Words of few letters, so that pairs such as `a` and `b:c`, `a:b` and `c` occur.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![8 => "[ab:]{1,4}", 1 => Just("auth_token".to_owned())]
 }
 
-/// Where the words of a pair may be divided in another place.
+/// Two pairs. Sometimes they are one text, split in two places.
 fn pairs() -> impl Strategy<Value = ((String, String), (String, String))> {
     (word(), word(), word(), word(), any::<bool>()).prop_map(|(a, b, c, d, is_divided)| {
         if is_divided { ((format!("{a}:{b}"), c.clone()), (a, format!("{b}:{c}"))) } else { ((a, b), (c, d)) }

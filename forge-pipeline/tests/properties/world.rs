@@ -1,4 +1,4 @@
-//! Steps that note what they are asked, and check what they are given.
+//! Steps that record their calls, and check the tokens that they receive.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +10,13 @@ use forge_core::{
     TokenData, TokenFetcher, async_trait,
 };
 
-/// What a step is like; its number is its place in the list.
+/// The properties of a step. Its number is its index in the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) needs: Vec<usize>,
     pub(crate) life: u64,
     pub(crate) dies: bool,
-    /// How often others may go on while it is called.
+    /// How often a call yields to other tasks.
     pub(crate) slowness: usize,
 }
 
@@ -26,11 +26,11 @@ pub(crate) enum Trouble {
     Permanent,
 }
 
-/// A token that a step has brought.
+/// A token that a step has returned.
 #[derive(Clone, Debug)]
 pub(crate) struct MintedToken {
     pub(crate) value: String,
-    /// In seconds of the wall clock.
+    /// The time of the fetch, in seconds of the wall clock.
     pub(crate) at: i64,
     pub(crate) with: BTreeMap<usize, String>,
 }
@@ -76,7 +76,7 @@ impl SharedState {
         self.clock.now().wall_millis() / 1_000
     }
 
-    /// Waits until nobody is at work any more.
+    /// Waits until no step is in a call.
     pub(crate) async fn settle(&self) {
         let mut quiet = 0;
         while quiet < 64 {

@@ -1,4 +1,4 @@
-//! Tokens that die with those they were obtained with.
+//! Tokens that die with the tokens that they were obtained with.
 
 use forge_pipeline::SharedSteps;
 use forge_storage_memory::InMemoryTokenStorage;
@@ -16,7 +16,7 @@ async fn by_default_a_token_outlives_those_it_was_obtained_with() {
     assert_eq!(token(&pipeline).await, "session-1");
 }
 
-/// Another pipeline that shares the step fetches `app-1`, …, up to this one.
+/// Another pipeline that shares the step fetches its token this many times: `app-1`, `app-2`, …
 async fn replace_app(shared: &SharedSteps, number: usize) {
     let app = World::new().step("app", &[]);
     let pipeline = app.builder().shared_steps(shared).build().unwrap();
@@ -61,7 +61,7 @@ async fn a_token_is_as_dead_as_the_one_that_it_depends_on() {
     replace_app(&shared, 2).await;
     assert_eq!(token(&pipeline).await, "session-2");
     assert_eq!(world.calls(), [1, 2, 2]);
-    // Another process finds it all in the storage.
+    // Another process finds all tokens in the storage.
     let restarted = World::new().step("app", &[]).dying("user", &["app"]).dying("session", &["user"]);
     drop(pipeline);
     let pipeline = restarted.builder().storage(storage).build().unwrap();
@@ -78,7 +78,8 @@ async fn a_step_that_is_refused_with_401_is_not_shown_a_token_that_has_died_inst
     let gate = world.steps[2].hold();
     let call = tokio::spawn(async move { session.execute(false).await });
     until(|| world.calls() == [1, 1, 1]).await;
-    // While the session is bought with `user-1`, others renew the user token, and then what that dies with.
+    // During the fetch of the session with `user-1`, other pipelines renew the user token, and then the app token that
+    // it dies with.
     assert_eq!(user.execute(true).await.unwrap().access_token(), "user-2");
     assert_eq!(app.execute(true).await.unwrap().access_token(), "app-3");
     world.steps[2].state().revoked.extend(["user-1", "user-2"].map(str::to_owned));
@@ -105,7 +106,7 @@ async fn each_step_is_looked_at_once_however_many_die_with_it() {
     const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let world = (1..NAMES.len())
         .fold(World::new().step(NAMES[0], &[]), |world, place| world.dying(NAMES[place], &NAMES[..place]));
-    // It is asked each time.
+    // The managers read this storage at each execution.
     let storage = CountingStorage::without_announcements();
     let pipeline = world.builder().storage(storage.clone()).build().unwrap();
     token(&pipeline).await;

@@ -1,4 +1,4 @@
-//! Steps that fail, and tokens that their endpoints refuse.
+//! Steps that fail, and tokens that their endpoints reject.
 
 use std::error::Error;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn an_error_names_pipeline_and_step_and_keeps_what_it_says_of_its_cause() 
     let text = "api: step `user`: no token: the token endpoint refused with `slow_down` (status 503)";
     assert_eq!(error.to_string(), text);
 
-    // What was fetched before stays; nothing else is there.
+    // The token that was fetched before stays, and no other one was stored.
     let told: Vec<_> = world.steps.iter().map(|step| step.state().told.len()).collect();
     assert_eq!((told, world.calls()), (vec![0, 1, 0], vec![1, 1, 0]));
     assert_eq!(world.steps[1].state().told[0].to_string(), text);
@@ -47,7 +47,7 @@ async fn inv08_dependants_come_back_when_the_failing_step_does() {
         world.steps[0].fail(AuthenticationErrorKind::Connect);
         let left = pipeline.execute(false).await.unwrap_err().cool_down().unwrap();
         assert!(left > Duration::ZERO && left <= Duration::from_secs(1 << round), "{left:?}");
-        // Nobody is called meanwhile, and all say how long that lasts.
+        // During the cool-down the pipeline calls no step, and each error says how much of it is left.
         let last = Duration::from_millis(1);
         world.clock.advance(left.saturating_sub(last));
         let still = pipeline.execute(false).await.unwrap_err();
@@ -63,7 +63,7 @@ async fn a_step_whose_token_is_refused_with_401_renews_what_it_depends_on_down_t
     let world = World::chain();
     let pipeline = world.pipeline();
     token(&pipeline).await;
-    // The app token is of no use any more, and what was bought with it is not either.
+    // The app token is revoked, and so is the user token that was bought with it.
     world.steps[1].state().revoked.push("app-1".to_owned());
     world.steps[2].state().revoked.push("user-1".to_owned());
     pipeline.invalidate_step("session").await.unwrap();
@@ -91,7 +91,7 @@ async fn the_first_401_stands_where_nothing_new_is_to_be_had() {
     assert_eq!(world.pipeline().execute(false).await.unwrap_err().step(), Some("app"));
     assert_eq!(world.calls(), [1]);
 
-    // Renewals of the app token have been of no use lately.
+    // Recent renewals of the app token did not help, so the pipeline does not renew it again.
     let world = World::chain();
     let pipeline = world.pipeline();
     for _ in 0..2 {

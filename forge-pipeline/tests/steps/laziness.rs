@@ -1,10 +1,12 @@
-//! What is fetched, and what is not.
+//! A pipeline fetches the tokens that are missing, and no others.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forge_core::{AuthenticationErrorKind, Clock, ManualClock, OAuthErrorCode, TokenProvider, TokenStorage};
+use forge_core::{
+    AuthenticationErrorKind, CachingProvider, Clock, ManualClock, OAuthErrorCode, TokenStorage,
+};
 use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
 use futures_util::future::join_all;
@@ -97,7 +99,7 @@ async fn the_ttl_of_a_step_counts_from_when_it_is_called_not_from_when_it_answer
     let slow = slow.await.unwrap();
     let counted_from_then = (Some(begun), Some(begun + Duration::from_secs(100)));
     assert_eq!((slow.issued_at(), slow.expires_at()), counted_from_then);
-    // It is used until half a minute before its end.
+    // A pipeline uses a token until half a minute before its expiry.
     world.pass(29);
     assert_eq!(token(&pipeline).await, "app-1");
     world.pass(1);
@@ -158,7 +160,7 @@ async fn a_forced_execution_is_not_content_with_what_others_buy_with_the_old_tok
     };
     let lazily = execute(false);
     until(|| world.calls() == [1, 2, 1]).await;
-    // These two have everything in common.
+    // The two forced executions join each other's fetches.
     let anew = [execute(true), execute(true)];
     until(|| world.calls() == [2, 2, 1]).await;
     for _ in 0..100 {
@@ -195,7 +197,7 @@ async fn nobody_builds_on_what_an_invalidation_is_about_to_drop() {
     assert_built_on(&world, "app-2");
 }
 
-/// Whoever has fetched after the first time has done so with this app token.
+/// Every fetch after the first one used this app token, and no session was bought with the first user token.
 fn assert_built_on(world: &World, app: &str) {
     let seen = world.steps[1].state().seen.clone();
     assert!(seen.len() > 1 && seen[1..].iter().all(|seen| seen["app"] == app), "{seen:?}");
@@ -235,7 +237,7 @@ async fn invalidating_a_step_drops_it_and_its_dependants_only() {
     assert_eq!(world.calls(), [3, 2, 3, 3]);
 
     let error = pipeline.invalidate_step("x").await.unwrap_err();
-    assert!(error.to_string().ends_with("there is no step `x`; there are `a`, `b`, `c`, `d`"), "{error}");
+    assert!(error.to_string().ends_with("there is no step `x`; the steps are `a`, `b`, `c`, `d`"), "{error}");
 }
 
 #[tokio::test]
@@ -249,14 +251,14 @@ async fn inv01_two_pipelines_that_share_a_step_and_a_storage_fetch_it_once() {
     let gate = other.steps[0].hold();
     let calls = tokio::spawn(async move { tokio::join!(token(&one), token(&two)) });
     until(|| other.calls()[0] > 0).await;
-    // Both have come to the step by now.
+    // Both pipelines reach the step.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     gate.add_permits(1);
     assert_eq!(calls.await.unwrap(), ("session-1".to_owned(), "tenant-1".to_owned()));
     assert_eq!((world.calls(), other.calls()), (vec![0, 1, 1], vec![1, 1]));
-    // Another prefix is another step.
+    // A step with another prefix is another step.
     assert_eq!(token(&apart).await, "tenant-2");
     assert_eq!(other.calls(), [2, 2]);
 }
@@ -303,10 +305,10 @@ async fn a_refresh_token_is_for_who_gets_the_token_and_for_later_steps() {
     let context = world.steps[2].state().context.clone().unwrap();
     let user = context.get_token("user").unwrap();
     assert_eq!((user.refresh_token(), user.extra().len()), (Some("r"), 0));
-    // No manager may take it for one that it can send.
+    // The field for refresh tokens is empty, so that no manager sends one.
     let stored = storage.get("api:session").await.unwrap().unwrap();
     assert!(stored.refresh_token().is_none());
-    // A step that fails is called once, not once more without it.
+    // The manager calls a failing step once. With a refresh token it would call it again without the token.
     world.pass(3_600);
     world.steps[2].fail(AuthenticationErrorKind::InvalidResponse);
     pipeline.execute(false).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Pipelines of steps that do as they are told.
+//! Pipelines of fake steps.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationErrorKind, ConfigError, OAuthErrorCode, StorageError, TokenData, TokenProvider,
-    TokenRequirement, TokenStorage, async_trait,
+    AuthenticationErrorKind, CachingProvider, ConfigError, OAuthErrorCode, StorageError, TokenData,
+    TokenProvider, TokenRequirement, TokenStorage, async_trait,
 };
 use forge_pipeline::{PipelineTokenProvider, SharedSteps, TokenFetchPipeline};
 use forge_storage_memory::InMemoryTokenStorage;
@@ -71,7 +71,7 @@ async fn inv11_managers_that_were_rejected_with_one_token_renew_once() {
     assert_eq!(world.calls(), [2, 2, 2]);
 }
 
-/// A storage that may fail to read a session once.
+/// A storage whose next read of the session fails if a test says so.
 #[derive(Clone, Debug)]
 struct UnreliableStorage {
     tokens: InMemoryTokenStorage,
@@ -100,7 +100,7 @@ impl TokenStorage for UnreliableStorage {
     }
 }
 
-/// When it was to be dropped, it could not be seen.
+/// The read that comes before the discarding fails, so the pipeline does not see the rejected token there.
 #[tokio::test]
 async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_there() {
     for from in [None, Some("user"), Some("session")] {
@@ -108,7 +108,7 @@ async fn inv11_a_rejected_token_that_is_still_in_the_storage_is_not_taken_from_t
         let storage = UnreliableStorage { tokens: InMemoryTokenStorage::new(), fails: Arc::default() };
         let pipeline = || world.builder().storage(storage.clone()).build().unwrap();
         let rejected = pipeline().execute(false).await.unwrap();
-        // Another process, which has seen none of the tokens.
+        // This pipeline is another process: it has read none of the tokens.
         let mut provider = PipelineTokenProvider::new(pipeline(), "service");
         if let Some(step) = from {
             provider = provider.refresh_from_step(step).unwrap();
@@ -128,7 +128,7 @@ async fn a_rejected_token_does_not_come_back_after_a_renewal_that_failed() {
     world.steps[1].fail(AuthenticationErrorKind::Connect);
     manager.refresh_rejected(&first).await.unwrap_err();
     world.pass(2);
-    // The app token was renewed before; that is not done again.
+    // The failed renewal has renewed the app token, so this one does not renew it again.
     assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
     assert_eq!(world.calls(), [2, 3, 2]);
 }
@@ -182,7 +182,7 @@ async fn inv06_a_token_that_expires_soon_is_renewed_by_its_step_alone() {
     let manager = managed(&world, None);
     manager.get_token().await.unwrap();
     world.pass(3_500);
-    // In the background.
+    // The manager renews in the background.
     assert_eq!(manager.get_token().await.unwrap().access_token(), "session-1");
     assert!(manager.shutdown(Duration::from_secs(60)).await);
     assert_eq!(manager.get_token().await.unwrap().access_token(), "session-2");
@@ -266,7 +266,7 @@ async fn inv26_a_service_name_with_a_colon_is_refused_when_the_manager_is_built(
     let provider = |service| PipelineTokenProvider::new(World::chain().pipeline(), service);
     assert_eq!(TokenManager::builder(provider("shop:eu")).build().unwrap_err().field(), "service_name");
     assert!(TokenManager::builder(provider("shop")).build().is_ok());
-    // Those are the user's own words.
+    // The user sets this key as a whole, so nothing splits it.
     assert!(TokenManager::builder(provider("shop:eu")).cache_key("shop:eu").build().is_ok());
 }
 
@@ -274,6 +274,7 @@ async fn inv26_a_service_name_with_a_colon_is_refused_when_the_manager_is_built(
 async fn refresh_from_a_step_that_is_none_is_refused() {
     let provider = PipelineTokenProvider::new(World::chain().pipeline(), "service");
     let error: ConfigError = provider.refresh_from_step("x").map(drop).unwrap_err();
-    let text = "`refresh_from_step`: expected the name of a step; there is no step `x`; there are `app`, `user`, `session`";
+    let text = "`refresh_from_step`: expected the name of a step; there is no step `x`; the steps are `app`, `user`, \
+                `session`";
     assert_eq!(error.to_string(), text);
 }

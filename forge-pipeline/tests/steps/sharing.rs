@@ -15,7 +15,7 @@ use forge_storage_memory::InMemoryTokenStorage;
 
 use crate::world::{FakeStep, World, token, until};
 
-/// Work that is done once, when a test comes to it.
+/// Work that runs once, in the middle of a build.
 type Interruption = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 fn interrupt(interruption: &Interruption) {
@@ -25,7 +25,7 @@ fn interrupt(interruption: &Interruption) {
     }
 }
 
-/// A storage that does something else first when a pipeline checks the key of one step.
+/// A storage that runs an interruption when a pipeline checks the key of one step.
 struct InterruptedStorage {
     tokens: InMemoryTokenStorage,
     key: &'static str,
@@ -68,7 +68,7 @@ impl TokenStorage for InterruptedStorage {
     }
 }
 
-/// A step that does something else first when a pipeline asks for its time-out.
+/// A step that runs an interruption when a pipeline asks for its time-out.
 struct InterruptedStep {
     step: Arc<FakeStep>,
     interruption: Interruption,
@@ -97,8 +97,8 @@ impl TokenFetcher for InterruptedStep {
 /// A build in another thread.
 type Elsewhere = Arc<Mutex<Option<JoinHandle<TokenFetchPipeline>>>>;
 
-/// Work that builds this pipeline in another thread, and waits until it is built; not for ever, as the build may
-/// have to wait for the one that is interrupted.
+/// An interruption that builds this pipeline in another thread. It waits for the build, but only briefly, because the
+/// build may have to wait for the interrupted one.
 fn build_elsewhere(
     world: &Arc<World>,
     shared: impl Fn() -> SharedSteps + Send + 'static,
@@ -131,7 +131,7 @@ async fn inv03_pipelines_that_are_built_at_once_make_no_steps_that_wait_for_each
         let handle = Arc::clone(&handle);
         move || handle.lock().unwrap().clone().unwrap()
     });
-    // In the middle: it has its first step by then.
+    // The interruption comes after the first step.
     let tokens = InMemoryTokenStorage::new();
     let shared = SharedSteps::new(InterruptedStorage { tokens, key: "api:b", interruption, refuses: false });
     *handle.lock().unwrap() = Some(shared.clone());
@@ -147,7 +147,7 @@ async fn inv03_a_pipeline_that_turns_dependencies_round_waits_for_no_fetch_that_
     let shared = SharedSteps::in_process();
     let pipelines = [&old, &new].map(|world| world.builder().shared_steps(&shared).build().unwrap());
     let begun = tokio::time::Instant::now();
-    // The old `b` waits for the old `a`, and the new `a` for the new `b`.
+    // If the pipelines shared these steps, the fetch of the old `b` would wait for `a`, and the new `a` for `b`.
     let gates = [old.steps[0].hold(), new.steps[0].hold()];
     let calls = pipelines.map(|pipeline| tokio::spawn(async move { token(&pipeline).await }));
     until(|| old.calls() == [1, 0] && new.calls() == [1, 0]).await;
@@ -169,7 +169,7 @@ async fn all_shared_steps_have_the_fetchers_of_one_pipeline_if_two_are_built_at_
         let shared = shared.clone();
         move || shared.clone()
     });
-    // In the middle: its fetcher of `a` is in place by then.
+    // The interruption comes after this build has replaced the fetcher of `a`.
     let step = InterruptedStep { step: Arc::clone(&interrupted.steps[1]), interruption };
     let builder = interrupted.first(1).builder().step(step);
     let _interrupted = builder.shared_steps(&shared).build().unwrap();

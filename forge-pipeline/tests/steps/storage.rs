@@ -1,4 +1,4 @@
-//! A storage that counts, and that takes its time to delete.
+//! A storage that counts its reads, and that is slow to delete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,12 +24,12 @@ impl CountingStorage {
         Self { announces: false, ..Self::new() }
     }
 
-    /// How often it was read since this was asked last.
+    /// The number of reads since the last call of this method.
     pub(crate) fn reads(&self) -> usize {
         self.reads.swap(0, Ordering::Relaxed)
     }
 
-    /// From now on nothing can be deleted.
+    /// From now on every deletion fails.
     pub(crate) fn refuse_to_delete(&self) {
         self.refuses.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Callers that go away, steps that panic or hang.
+//! Callers that go away, and steps that panic or hang.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,7 @@ async fn inv03_a_step_that_hangs_ends_with_its_time_out() {
     assert_eq!(world.calls(), [1, 2, 1]);
 }
 
-/// All calls of these steps together take this long, each the same time.
+/// Makes all calls of these steps together take this long, each an equal part.
 fn slow(world: &World, altogether: Duration) {
     for (place, step) in (1_u32..).zip(&world.steps) {
         let gate = step.hold();

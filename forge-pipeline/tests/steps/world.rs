@@ -1,4 +1,4 @@
-//! Steps that do as they are told, and count what they are asked.
+//! Fake steps that fail, wait or panic as a test says, and count their calls.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,27 +26,27 @@ pub(crate) struct FakeStep {
 
 #[derive(Default)]
 pub(crate) struct FakeState {
-    /// What comes of the next calls.
+    /// The outcomes of the next calls.
     pub(crate) next: Vec<CallOutcome>,
-    /// Tokens of others that the endpoint refuses.
+    /// Tokens of other steps that the endpoint rejects.
     pub(crate) revoked: Vec<String>,
-    /// With which tokens it was called.
+    /// The tokens of each call, by their steps.
     pub(crate) seen: Vec<HashMap<String, String>>,
-    /// With which tokens, whole, it was called last.
+    /// The context of the last call.
     pub(crate) context: Option<FetchContext>,
-    /// The errors that it was told of.
+    /// The errors that `on_fetch_error` received.
     pub(crate) told: Vec<AuthenticationError>,
     pub(crate) refresh_token: Option<String>,
-    /// Whether it panics when it is told of an error.
+    /// Whether `on_fetch_error` panics.
     pub(crate) panics_when_told: bool,
-    /// How long one call may take, if not as long as by default.
+    /// The time-out of the step. `None`: the default of fetchers.
     pub(crate) timeout: Option<Duration>,
 }
 
 pub(crate) enum CallOutcome {
     Error(AuthenticationError),
     Panic,
-    /// Goes on when a permit is added.
+    /// Waits for a permit, then returns a token.
     Wait(Arc<Semaphore>),
 }
 
@@ -115,7 +115,7 @@ impl TokenFetcher for FakeStep {
             Some(CallOutcome::Error(error)) => return Err(error),
             Some(CallOutcome::Panic) => panic!("on purpose"),
             Some(CallOutcome::Wait(gate)) => gate.acquire().await.expect("it stays open").forget(),
-            // Others may have their turn.
+            // Other tasks run in between.
             None => tokio::task::yield_now().await,
         }
         if shown.values().any(|token| self.state().revoked.contains(token)) {
@@ -145,7 +145,7 @@ pub(crate) fn unauthorized() -> AuthenticationError {
     AuthenticationError::new("", AuthenticationErrorKind::Status).with_status(StatusCode::UNAUTHORIZED)
 }
 
-/// A clock, and the steps that live by it.
+/// A clock, and steps whose tokens expire by it.
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) steps: Vec<Arc<FakeStep>>,
@@ -193,7 +193,7 @@ impl World {
         self
     }
 
-    /// The same clock, and the first of these very steps: for a pipeline that has them in common with another.
+    /// The same clock and the first of these steps, for a second pipeline with the same steps.
     pub(crate) fn first(&self, steps: usize) -> Self {
         Self { clock: Arc::clone(&self.clock), steps: self.steps[..steps].to_vec() }
     }
@@ -217,12 +217,12 @@ impl World {
     }
 }
 
-/// The token of the last step.
+/// Executes the pipeline, and returns the token of the last step.
 pub(crate) async fn token(pipeline: &TokenFetchPipeline) -> String {
     pipeline.execute(false).await.expect("a token").access_token().to_owned()
 }
 
-/// Lets others have their turn until it is so.
+/// Lets other tasks run until the condition holds.
 pub(crate) async fn until(it_is_so: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if it_is_so() {

@@ -8,13 +8,13 @@ use forge_core::{
     CacheKey, Clock, ConfigError, TokenData, TokenProvider, TokenStorage, check_positive, check_service_name,
 };
 
+use super::clock::ManagerClock;
 use super::failures::Failures;
-use super::flights::Flights;
 use super::hook::{self, Callback, RefreshTokenHook};
 use super::refresh_history::RefreshHistory;
 use super::reports::Reports;
+use super::single_flight::SingleFlight;
 use super::slot::{Announcements, Slot};
-use super::time::Time;
 use super::windows::Windows;
 use super::{Inner, TokenManager};
 use crate::rt::Mutex;
@@ -25,7 +25,7 @@ use crate::rt::Mutex;
 /// | --- | --- |
 /// | [`storage`](Self::storage) | none: the token stays in this manager |
 /// | [`cache_key`](Self::cache_key) | the provider's |
-/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](TokenProvider::longest_fetch), else 30 s |
+/// | [`fetch_timeout`](Self::fetch_timeout) | the [provider's](forge_core::CachingProvider::max_fetch_duration), else 30 s |
 /// | [`advisory_window`](Self::advisory_window) | 300 s before expiry; for short lives, half of what the mandatory window leaves |
 /// | [`mandatory_window`](Self::mandatory_window) | 30 s before expiry, at most half the lifetime |
 /// | [`max_retry_after`](Self::max_retry_after) | 5 min without a valid token, up to an hour with one |
@@ -44,7 +44,7 @@ pub struct TokenManagerBuilder {
     on_refresh_token: Option<Callback>,
     on_refresh_token_timeout: Duration,
     refresh_when_contested: bool,
-    clock: Time,
+    clock: ManagerClock,
 }
 
 impl TokenManagerBuilder {
@@ -59,7 +59,7 @@ impl TokenManagerBuilder {
             on_refresh_token: None,
             on_refresh_token_timeout: hook::DEFAULT_TIMEOUT,
             refresh_when_contested: false,
-            clock: Time::OfTheMachine,
+            clock: ManagerClock::System,
         }
     }
 
@@ -71,7 +71,7 @@ impl TokenManagerBuilder {
     }
 
     /// The key in the storage, instead of the one made from all that makes the provider's token
-    /// different. For sharing a token with others who use a key of their own.
+    /// different. For sharing a token with programs that use another key.
     pub fn cache_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -88,8 +88,8 @@ impl TokenManagerBuilder {
     }
 
     /// From how long before its expiry on a token is renewed in the background, while callers go on
-    /// with it. Begins up to a quarter later, at random, so that a fleet does not renew as one. It is
-    /// the next use of the token that sets it going: what nobody uses is not renewed.
+    /// with it. Begins up to a quarter later, at random, so that a fleet does not renew as one. The
+    /// next use of the token starts the renewal: a token that is not used is not renewed.
     pub fn advisory_window(mut self, before_expiry: Duration) -> Self {
         self.windows.advisory = before_expiry;
         self
@@ -110,8 +110,8 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// Called with each token that brings a new refresh token, before anybody gets it and before it is
-    /// stored: for persisting the rotation (RFC 6749 6), since the server may refuse the old one from
+    /// Called with each token that has a new refresh token, before callers get it and before the manager stores it: for
+    /// persisting the rotation (RFC 6749 6), since the server may refuse the old one from
     /// now on. The fetch goes on when the hook's future completes. If the future panics or exceeds its
     /// [time-out](Self::on_refresh_token_timeout), the manager logs a warning and still caches and hands out
     /// the token.
@@ -134,7 +134,7 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// Whether a refresh token is sent although somebody else may have sent it: it bears the mark of
+    /// Whether a refresh token is sent although another process may have sent it: it bears the mark of
     /// another process, or the storage can give no lease, because it is down or the lease is not given
     /// back. Default: no; the full grant is used instead, and where that fails the error says so
     /// ([`is_refresh`](forge_core::AuthenticationError::is_refresh)).
@@ -150,11 +150,11 @@ impl TokenManagerBuilder {
 
     /// The clock by which tokens expire. Give the same one to the provider and to the storage.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Time::Of(clock);
+        self.clock = ManagerClock::Custom(clock);
         self
     }
 
-    /// The manager. Nothing is fetched before somebody asks.
+    /// The manager. It fetches nothing before a caller needs a token.
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl TokenManagerBuilder {
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),
             slot: Slot::new(announcements),
-            flights: Arc::new(Flights::new()),
+            single_flight: Arc::new(SingleFlight::new()),
             reports: Reports::default(),
         }))
     }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use forge_core::{AuthenticationError, ClockReading, Credential, GenerationStamp, TokenData, TokenId};
 
-use super::windows::{OnBothClocks, RenewalTimes, Windows};
+use super::windows::{DualClockTime, RenewalTimes, Windows};
 use crate::rt;
 
 /// A cached token with its deadlines precomputed as integers, so that a hit only compares numbers.
@@ -11,53 +11,54 @@ pub(crate) struct Entry {
     credential: Arc<Credential>,
     times: RenewalTimes,
     /// The first deadline of all. Before it a hit only checks whether the token was rejected.
-    quiet_until: OnBothClocks,
-    /// No earlier attempt to renew it ahead, in monotonic milliseconds; `NOT_TRIED`: none was made.
+    quiet_until: DualClockTime,
+    /// When the next background renewal may begin, in monotonic milliseconds; `NOT_TRIED`: none has begun yet.
     next_attempt: AtomicI64,
-    version: GenerationStamp,
-    /// When to compare it with the storage's next, in monotonic milliseconds.
+    generation: GenerationStamp,
+    /// When to compare the token with the storage's next, in monotonic milliseconds.
     recheck_at: AtomicI64,
     recheck_after: i64,
-    /// Not handed out any more from here on, unless it was compared, in monotonic milliseconds.
+    /// When the slot stops handing the token out unless it was compared, in monotonic milliseconds.
     trusted_until: i64,
     custody: Custody,
-    /// Whether it may serve those who come later, too.
-    is_for_all: bool,
-    /// What the storage went on holding when it did not take this one: older, whatever it looks like.
-    supersedes: Option<TokenId>,
     rejected: AtomicBool,
-    /// Whether the provider brought it and the slot has not had it yet. An issuer may hand out a rejected
-    /// token once more.
+    /// Whether the provider issued the token and the slot has not had it yet. An issuer may issue a rejected token once
+    /// more, and then it is a hit again.
     is_new: AtomicBool,
     /// Whether the manager may have missed a change since it last compared the token with the storage's.
     was_in_doubt: bool,
 }
 
-/// Whether the storage has the token, too.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether the storage and other processes have the token too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Custody {
-    /// The storage has it too.
+    /// The storage has it too, or the manager has no storage.
     Stored,
-    /// The storage did not answer the write, so the storage and other processes may have the token.
-    PerhapsStored,
-    /// The token was not sent to the storage, so no other process has it.
-    Private,
+    /// The storage did not answer the write. It and other processes may have the token, or the storage still holds
+    /// the token that this one replaces, which is older whatever it looks like.
+    Unconfirmed { replaces: Option<TokenId> },
+    /// The token was not sent to the storage: no other process has it, or can say that it is of no use. The storage
+    /// still holds the token that this one replaces.
+    Private { replaces: Option<TokenId> },
+    /// The storage refused the token and has no other: the key was invalidated meanwhile. The token serves the
+    /// callers who wait for it, and never enters the slot.
+    WaitersOnly,
 }
 
 const NOT_TRIED: i64 = i64::MIN;
 
-/// What an entry must carry to be a hit until the next change.
+/// The generation of the storage that an entry belongs to, and how long it is trusted without a comparison.
 #[derive(Clone, Copy)]
 pub(crate) struct Stamp {
-    pub(super) version: GenerationStamp,
+    pub(super) generation: GenerationStamp,
     pub(super) recheck_at: i64,
     pub(super) recheck_after: i64,
     pub(super) trusted_until: i64,
 }
 
 impl Stamp {
-    fn quiet_until(&self, times: &RenewalTimes) -> OnBothClocks {
-        let asked_about = OnBothClocks::monotonic(self.recheck_at.min(self.trusted_until));
+    fn quiet_until(&self, times: &RenewalTimes) -> DualClockTime {
+        let asked_about = DualClockTime::monotonic(self.recheck_at.min(self.trusted_until));
         times.advisory.or_sooner(times.mandatory).or_sooner(asked_about)
     }
 }
@@ -72,7 +73,7 @@ impl Entry {
         Self::with_jitter(token, stamp, windows, now, rt::random())
     }
 
-    /// A token that the provider has just brought.
+    /// An entry for a token that the provider has just issued.
     pub(crate) fn issued(
         token: TokenData,
         stamp: Stamp,
@@ -98,13 +99,11 @@ impl Entry {
             times,
             quiet_until: stamp.quiet_until(&times),
             next_attempt: AtomicI64::new(NOT_TRIED),
-            version: stamp.version,
+            generation: stamp.generation,
             recheck_at: AtomicI64::new(stamp.recheck_at),
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
             custody: Custody::Stored,
-            is_for_all: true,
-            supersedes: None,
             rejected: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
             was_in_doubt: false,
@@ -123,16 +122,16 @@ impl Entry {
 
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
-            version: self.version,
+            generation: self.generation,
             recheck_at: self.recheck_at.load(Ordering::Relaxed),
             recheck_after: self.recheck_after,
             trusted_until: self.trusted_until,
         }
     }
 
-    /// The same, as one that the storage has, or is to have.
+    /// The same token as one that the storage has, or is about to get.
     pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
-        Self { custody: Custody::Stored, supersedes: None, was_in_doubt: false, ..self.stamped(stamp) }
+        Self { custody: Custody::Stored, was_in_doubt: false, ..self.stamped(stamp) }
     }
 
     /// The same, with another stamp.
@@ -142,21 +141,19 @@ impl Entry {
             times: self.times,
             quiet_until: stamp.quiet_until(&self.times),
             next_attempt: AtomicI64::new(self.next_attempt.load(Ordering::Relaxed)),
-            version: stamp.version,
+            generation: stamp.generation,
             recheck_at: AtomicI64::new(stamp.recheck_at),
             recheck_after: stamp.recheck_after,
             trusted_until: stamp.trusted_until,
             custody: self.custody,
-            is_for_all: self.is_for_all,
-            supersedes: self.supersedes,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
             is_new: AtomicBool::new(false),
             was_in_doubt: self.was_in_doubt,
         }
     }
 
-    /// The same, as one that stands in for a storage that could not be asked.
-    pub(super) fn in_doubt(self) -> Self {
+    /// The same token, used while the storage does not answer: the manager may have missed a change.
+    pub(super) fn with_doubt(self) -> Self {
         Self { was_in_doubt: true, ..self }
     }
 
@@ -174,8 +171,8 @@ impl Entry {
         &self.times
     }
 
-    /// Whether it should be renewed ahead, by the one who asks. Asking again is answered with no,
-    /// until `again_after` milliseconds have passed or a failure says otherwise.
+    /// The right to renew the token in the background, if that is due. Race: of several threads one gets the claim. The
+    /// next claim is due `again_after` milliseconds later, in case this renewal is lost, or when a failure says so.
     pub(crate) fn claim_renewal(
         &self,
         now: ClockReading,
@@ -187,14 +184,14 @@ impl Entry {
         } else {
             now.monotonic_millis() >= planned
         };
-        if is_due { Claim::lay(&self.next_attempt, planned, now, again_after()) } else { None }
+        if is_due { Claim::try_new(&self.next_attempt, planned, now, again_after()) } else { None }
     }
 
     /// As [`claim_renewal`](Self::claim_renewal), for comparing it with the storage's.
     pub(crate) fn claim_recheck(&self, now: ClockReading) -> Option<Claim<'_>> {
         let planned = self.recheck_at.load(Ordering::Relaxed);
         let is_due = now.monotonic_millis() >= planned;
-        if is_due { Claim::lay(&self.recheck_at, planned, now, self.recheck_after) } else { None }
+        if is_due { Claim::try_new(&self.recheck_at, planned, now, self.recheck_after) } else { None }
     }
 
     /// An attempt failed: within its advisory window, the next one comes at this monotonic time.
@@ -217,59 +214,73 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn version(&self) -> GenerationStamp {
-        self.version
+    pub(super) fn generation(&self) -> GenerationStamp {
+        self.generation
     }
 
     pub(crate) fn credential(&self) -> &Arc<Credential> {
         &self.credential
     }
 
-    /// The token was stored: one change since the entry was made is our own. Of more, somebody
-    /// else's may be the last, and the entry stays behind.
+    /// The token was stored. If the generation has moved by one since the entry was made, that was this write. If it has
+    /// moved further, another process may have made the last change, so the entry stays stale.
     pub(crate) fn outlive_own_change(&mut self, stamp: Stamp) {
-        if stamp.version.is_next_after(self.version) {
-            self.version = stamp.version;
+        if stamp.generation.is_next_after(self.generation) {
+            self.generation = stamp.generation;
         }
     }
 
-    /// The storage did not take it, as far as we know, and may go on holding another. If it was not even
-    /// told, nobody else has this one, or can say that it is of no use.
-    pub(crate) fn mark_unstored(&mut self, instead_of: Option<TokenId>, is_private: bool, stamp: Stamp) {
-        self.version = stamp.version;
-        self.trusted_until = if is_private { i64::MAX } else { stamp.trusted_until };
+    /// The token was not sent to the storage. No other process can know that it is of no use, so its trust never
+    /// ends.
+    pub(crate) fn mark_private(&mut self, replaces: Option<TokenId>, stamp: Stamp) {
+        self.mark_unstored(Custody::Private { replaces }, Stamp { trusted_until: i64::MAX, ..stamp });
+    }
+
+    /// The storage did not answer the write.
+    pub(crate) fn mark_unconfirmed(&mut self, replaces: Option<TokenId>, stamp: Stamp) {
+        self.mark_unstored(Custody::Unconfirmed { replaces }, stamp);
+    }
+
+    fn mark_unstored(&mut self, custody: Custody, stamp: Stamp) {
+        self.generation = stamp.generation;
+        self.trusted_until = stamp.trusted_until;
         self.quiet_until = self.stamp().quiet_until(&self.times);
-        self.custody = if is_private { Custody::Private } else { Custody::PerhapsStored };
-        self.supersedes = instead_of;
+        self.custody = custody;
     }
 
-    /// The storage refused it, and has no other.
+    /// The storage refused the token, and has no other.
     pub(crate) fn restrict_to_waiters(&mut self) {
-        self.is_for_all = false;
+        self.custody = Custody::WaitersOnly;
     }
 
+    /// Whether the token may enter the slot, for callers who come later.
     pub(crate) fn is_for_all(&self) -> bool {
-        self.is_for_all
+        self.custody != Custody::WaitersOnly
     }
 
     pub(crate) fn is_private(&self) -> bool {
-        self.custody == Custody::Private
-    }
-
-    /// What the storage has, as far as is known.
-    pub(super) fn stored(&self) -> Option<TokenId> {
-        if self.is_stored() { Some(self.id()) } else { self.supersedes }
-    }
-
-    pub(crate) fn supersedes(&self, id: TokenId) -> bool {
-        self.supersedes == Some(id)
+        matches!(self.custody, Custody::Private { .. })
     }
 
     pub(crate) fn is_stored(&self) -> bool {
         self.custody == Custody::Stored
     }
 
-    /// Whether it was compared with the storage's lately enough.
+    /// The token that the storage has, as far as the manager knows.
+    pub(super) fn stored(&self) -> Option<TokenId> {
+        match self.custody {
+            Custody::Stored => Some(self.id()),
+            Custody::Unconfirmed { replaces } | Custody::Private { replaces } => replaces,
+            Custody::WaitersOnly => None,
+        }
+    }
+
+    /// Whether this token replaces that one, which the storage may still hold.
+    pub(crate) fn supersedes(&self, id: TokenId) -> bool {
+        matches!(self.custody, Custody::Unconfirmed { replaces } | Custody::Private { replaces } if replaces == Some(id))
+    }
+
+    /// Whether the token was compared with the storage's lately enough.
     pub(crate) fn is_trusted(&self, now: ClockReading) -> bool {
         now.monotonic_millis() < self.trusted_until
     }
@@ -278,7 +289,7 @@ impl Entry {
         self.rejected.store(true, Ordering::Release);
     }
 
-    /// Whether the provider has brought it and the slot has not had it so far. True once.
+    /// Whether the provider issued the token and the slot has not had it so far. True once.
     pub(super) fn take_newness(&self) -> bool {
         self.is_new.swap(false, Ordering::AcqRel)
     }
@@ -288,7 +299,7 @@ impl Entry {
         self.rejected.load(Ordering::Acquire)
     }
 
-    /// Whether it may be handed out, and nothing is due about it.
+    /// Whether the token may be handed out, and neither its renewal nor its comparison is due.
     #[inline]
     pub(super) fn is_quiet(&self, now: ClockReading) -> bool {
         !self.quiet_until.is_reached(now) && !self.is_rejected()
@@ -299,7 +310,7 @@ impl Entry {
     }
 }
 
-/// Whether two readings are of one token. A storage may round its expiry, or count by another clock.
+/// Whether two records are of one token. A storage may round the expiry, or correct it by another clock.
 pub(super) fn is_same(one: &TokenData, other: &TokenData) -> bool {
     let expiries = one.expires_at().zip(other.expires_at());
     let are_close = expiries.map_or(one.expires_at() == other.expires_at(), |(one, other)| {
@@ -319,13 +330,13 @@ pub(crate) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    fn lay(cell: &'a AtomicI64, planned: i64, now: ClockReading, again_after: i64) -> Option<Self> {
+    fn try_new(cell: &'a AtomicI64, planned: i64, now: ClockReading, again_after: i64) -> Option<Self> {
         let next = now.monotonic_millis().saturating_add(again_after);
         let laid = cell.compare_exchange(planned, next, Ordering::Relaxed, Ordering::Relaxed);
         laid.is_ok().then_some(Self { cell, planned })
     }
 
-    /// It was not used: the next one may.
+    /// Makes the work due again: this claim was not used.
     pub(crate) fn give_back(self) {
         self.cell.store(self.planned, Ordering::Relaxed);
     }
@@ -344,8 +355,12 @@ mod tests {
         let token = TokenData::new("t")
             .with_issued_at(now.wall())
             .with_expires_at(now.wall() + Duration::from_secs(lifetime));
-        let stamp =
-            Stamp { version: GenerationStamp::default(), recheck_at, recheck_after: FOREVER, trusted_until };
+        let stamp = Stamp {
+            generation: GenerationStamp::default(),
+            recheck_at,
+            recheck_after: FOREVER,
+            trusted_until,
+        };
         let windows = Windows { advisory: Duration::from_secs(300), mandatory: Duration::from_secs(30) };
         Entry::with_jitter(token, stamp, windows, now, 0.0).unwrap()
     }
@@ -370,5 +385,30 @@ mod tests {
         let entry = entry(3600, FOREVER, FOREVER);
         assert!(!entry.is_quiet(ClockReading::from_millis(1_000_000 + 3_400_000, 0)));
         assert!(!entry.is_quiet(ClockReading::from_millis(1_000_000, 3_400_000)));
+    }
+
+    #[test]
+    fn custody_says_what_the_storage_has() {
+        let other = TokenId::of("other");
+        let stamp = entry(3600, FOREVER, 20_000).stamp();
+        let with = |change: fn(&mut Entry, TokenId, Stamp)| {
+            let mut entry = entry(3600, FOREVER, 20_000);
+            change(&mut entry, other, stamp);
+            entry
+        };
+        let stored = with(|_, _, _| ());
+        assert!(stored.is_stored() && !stored.is_private() && stored.is_for_all());
+        assert!(stored.stored() == Some(stored.id()) && !stored.supersedes(other));
+        let unconfirmed = with(|entry, other, stamp| entry.mark_unconfirmed(Some(other), stamp));
+        assert!(!unconfirmed.is_stored() && !unconfirmed.is_private() && unconfirmed.is_for_all());
+        assert!(unconfirmed.stored() == Some(other) && unconfirmed.supersedes(other));
+        assert!(!unconfirmed.is_trusted(ClockReading::from_millis(1_000_000, 20_000)));
+        let private = with(|entry, other, stamp| entry.mark_private(Some(other), stamp));
+        assert!(!private.is_stored() && private.is_private() && private.is_for_all());
+        assert!(private.stored() == Some(other) && private.supersedes(other));
+        assert!(private.is_trusted(ClockReading::from_millis(1_000_000, 20_000)));
+        let waiters_only = with(|entry, _, _| entry.restrict_to_waiters());
+        assert!(!waiters_only.is_stored() && !waiters_only.is_private() && !waiters_only.is_for_all());
+        assert!(waiters_only.stored().is_none() && !waiters_only.supersedes(other));
     }
 }

@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use forge_core::{AuthenticationError, ClockReading, CoolDown};
 
-/// What went wrong last, and how long nothing is tried again because of it. The table stands in the
-/// rustdoc of [`TokenManager`](super::TokenManager).
+/// The last failure, and how long the manager waits because of it. The table is in the rustdoc of [`TokenManager`](super::TokenManager).
 #[derive(Default)]
 pub(crate) struct Failures {
     in_a_row: u32,
@@ -11,23 +10,25 @@ pub(crate) struct Failures {
     bypasses: Bypasses,
 }
 
-/// How often cool-downs were passed over lately.
+/// How often a cool-down was bypassed lately.
 #[derive(Default)]
 struct Bypasses {
     count: u32,
-    /// The count starts anew at this monotonic time.
+    /// When the count starts anew, in monotonic milliseconds.
     until: i64,
 }
 
+/// New credentials end a cool-down this often in one step of the back-off. Without the limit, a secret that differs at
+/// each reading would cost a call each time.
 const MAX_BYPASSES: u32 = 3;
 
 struct Failure {
     error: AuthenticationError,
     /// In monotonic milliseconds, as all that follows.
     since: i64,
-    /// Until when our own back-off lasts.
+    /// When this manager's own back-off ends.
     backed_off_until: i64,
-    /// For how long the server, or another manager, has asked to be left alone.
+    /// How long the server, or another manager, has asked callers to wait.
     asked_for: i64,
     /// Whether a valid token was cached. If so, the back-off does not apply to callers without a valid token.
     had_token: bool,
@@ -51,24 +52,28 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A server that failed once often answers the next call, so the first wait is short. A permanent failure needs an
+/// operator, so its first wait is longer.
 pub(crate) const INITIAL_COOL_DOWN: Duration = Duration::from_millis(250);
 const INITIAL_COOL_DOWN_IF_PERMANENT: Duration = Duration::from_secs(10);
+/// The longest that callers wait after a server has recovered.
 const MAX_COOL_DOWN: Duration = Duration::from_secs(60);
+/// The limits of `Retry-After`: see `CoolDownLimits::retry_after`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const MAX_RETRY_AFTER_WITHOUT_TOKEN: Duration = Duration::from_secs(300);
 
 /// What bounds a cool-down.
 #[derive(Clone, Copy)]
 pub(crate) struct CoolDownLimits {
-    /// How long the token at hand can still be handed out; `None`: there is none.
+    /// How long callers can go on with the cached token; `None`: they cannot.
     pub(crate) token_lasts: Option<Duration>,
     /// The setting; `None`: the defaults.
     pub(crate) max_retry_after: Option<Duration>,
 }
 
 impl CoolDownLimits {
-    /// The longest `Retry-After` that is heeded. A token at hand makes waiting cheap, but only while it
-    /// lasts: after that a stray header must not silence a fleet for an hour.
+    /// The longest `Retry-After` that the manager honours. While a token is cached, waiting is cheap. After that, one
+    /// stray header must not stop a fleet for an hour.
     ///
     /// `elapsed`: since the server asked for it.
     fn retry_after(self, elapsed: Duration) -> Duration {
@@ -86,15 +91,15 @@ impl CoolDownLimits {
         self.max_retry_after.unwrap_or(MAX_RETRY_AFTER_WITHOUT_TOKEN)
     }
 
-    /// The longest back-off of our own. It ends with the token at hand: a failed background renewal must not
-    /// keep callers without a token from another attempt.
+    /// The longest back-off of this manager. It ends with the cached token: a failed background renewal must not keep
+    /// callers without a token from another attempt.
     fn back_off(self) -> Duration {
         self.token_lasts.unwrap_or(Duration::MAX)
     }
 }
 
 impl Failures {
-    /// Remembers a failure. Returns until when nothing is tried, in monotonic milliseconds.
+    /// Remembers a failure. Returns when its cool-down ends, in monotonic milliseconds.
     pub(crate) fn record(
         &mut self,
         error: &AuthenticationError,
@@ -110,8 +115,10 @@ impl Failures {
         }
         let initial = if error.is_permanent() { INITIAL_COOL_DOWN_IF_PERMANENT } else { INITIAL_COOL_DOWN };
         let backed_off = initial.saturating_mul(1 << self.in_a_row.min(8)).min(MAX_COOL_DOWN);
+        // Fleet: up to half less at random, so that not all processes call again at once.
         let backed_off = backed_off.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0).min(limits.back_off());
-        // At least as long as asked for; `Retry-After: 0` is no leave to call per request.
+        // At least as long as the server asks for. `Retry-After: 0` does not end the back-off: that would allow a call
+        // per request.
         let since = now.monotonic_millis();
         self.in_a_row = self.in_a_row.saturating_add(1);
         let failure = Failure {
@@ -125,7 +132,7 @@ impl Failures {
         self.last.insert(failure).until(limits, now)
     }
 
-    /// As [`record`](Self::record), for what somebody else has met with.
+    /// As [`record`](Self::record), for the failure of another user of the storage.
     pub(crate) fn adopt(
         &mut self,
         error: &AuthenticationError,
@@ -147,7 +154,7 @@ impl Failures {
     ) -> i64 {
         let since = now.monotonic_millis();
         let left = millis(cool_down.left());
-        self.go_on_from(cool_down.failures());
+        self.continue_count_from(cool_down.failures());
         // While a token was cached, the other manager's cool-down counts as a back-off, which ends with that
         // token. Otherwise it counts as a `Retry-After`.
         let (backed_off, asked_for) = if had_token { (left, 0) } else { (0, left) };
@@ -168,8 +175,8 @@ impl Failures {
         last.is_some_and(|last| now.monotonic_millis() >= last.until(limits, now))
     }
 
-    /// So many attempts have failed in a row, by whomever.
-    pub(crate) fn go_on_from(&mut self, failures: u32) {
+    /// Takes over the count of another user of the storage, if it is higher.
+    pub(crate) fn continue_count_from(&mut self, failures: u32) {
         self.in_a_row = self.in_a_row.max(failures);
     }
 
@@ -191,8 +198,7 @@ impl Failures {
         Some(error.clone().with_cool_down(left))
     }
 
-    /// Whether the cool-down may be passed over, for a reason. Three times per step: a secret that is
-    /// another one at each reading is no reason to call each time.
+    /// Whether the cool-down may be bypassed once more. Counts the bypass.
     pub(crate) fn bypass(&mut self, limits: CoolDownLimits, now: ClockReading) -> bool {
         let until = self.last.as_ref().map(|failure| failure.until(limits, now));
         let now = now.monotonic_millis();
@@ -261,7 +267,7 @@ mod tests {
         let asked = |token_lasts, max_retry_after| {
             first_delay(&error, CoolDownLimits { token_lasts, max_retry_after }) / 1_000
         };
-        // With a token at hand for as long as that lasts, but at least five minutes and at most an hour.
+        // With a cached token for as long as that lasts, but at least five minutes and at most an hour.
         assert_eq!(asked(None, None), 300);
         assert_eq!(asked(Some(seconds(20)), None), 300);
         assert_eq!(asked(Some(seconds(1_800)), None), 1_800);

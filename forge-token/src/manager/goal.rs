@@ -1,32 +1,39 @@
-use forge_core::TokenId;
+use forge_core::{TokenId, TokenRequirement};
 
-/// What a caller wants of a flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// Any valid token.
-    Any,
-    /// A valid token that is not this one, which was rejected.
-    OtherThan(TokenId),
-    /// A valid token that is not this one, which is still valid but will not be for long.
-    NewerThan(TokenId),
-    /// Whatever the storage has by now; the token at hand goes on serving meanwhile.
-    Confirmed,
-    /// A token fetched anew.
-    Fetched,
+/// The purpose of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RenewalGoal {
+    /// A token that meets this requirement, for a caller or for the renewal ahead of expiry.
+    Obtain(TokenRequirement),
+    /// Upkeep in the background: compare the cached token, which stays in use, with the storage's.
+    Recheck,
 }
 
-impl Goal {
-    /// Whether nobody waits.
+impl RenewalGoal {
+    pub(crate) const VALID: Self = Self::Obtain(TokenRequirement::Valid);
+    pub(crate) const NEW: Self = Self::Obtain(TokenRequirement::New);
+
+    /// Whether no caller waits for the renewal.
     pub(crate) fn is_in_background(self) -> bool {
-        matches!(self, Self::NewerThan(_) | Self::Confirmed)
+        matches!(self, Self::Obtain(TokenRequirement::NewerThan(_)) | Self::Recheck)
     }
 
-    /// Whether a token that was found, not fetched, will do.
+    /// The token that an API has rejected, if the renewal is to replace one.
+    pub(crate) fn rejected(self) -> Option<TokenId> {
+        match self {
+            Self::Obtain(TokenRequirement::OtherThan(rejected)) => Some(rejected),
+            _ => None,
+        }
+    }
+
+    /// Whether a token that was found, not fetched, meets the goal.
     pub(crate) fn accepts(self, found: TokenId) -> bool {
         match self {
-            Self::Any | Self::Confirmed => true,
-            Self::OtherThan(known) | Self::NewerThan(known) => found != known,
-            Self::Fetched => false,
+            Self::Obtain(TokenRequirement::Valid) | Self::Recheck => true,
+            Self::Obtain(TokenRequirement::OtherThan(known) | TokenRequirement::NewerThan(known)) => {
+                found != known
+            }
+            Self::Obtain(_) => false,
         }
     }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use forge_core::TokenData;
 
-use super::unwinding::unwinding;
+use super::catch_panic::catch_panic;
 use crate::rt::Deadline;
 
+/// Enough for a write to a database. Callers wait meanwhile.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) type Callback = Box<dyn Fn(TokenData) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// A hook of the user's, bounded in time and isolated from the flight.
+/// A hook of the user's. Its time is bounded, and its panics do not end the flight.
 pub(crate) struct RefreshTokenHook {
     callback: Callback,
     timeout: Duration,
@@ -36,10 +37,10 @@ impl RefreshTokenHook {
 
     /// Awaits the hook. The error says why the hook did not complete; the caller keeps the token in any case.
     pub(super) async fn call(&self, manager: usize, token: TokenData) -> Result<(), &'static str> {
-        // Inside of the future, so that a panic of the closure itself is caught as well.
+        // Panic: the closure is called inside the future, so that its own panic is caught as well.
         let running = async { (self.callback)(token).await };
         let marked = marked_while_polled(manager, running);
-        match Deadline::after(self.timeout).bound(unwinding(marked)).await {
+        match Deadline::after(self.timeout).bound(catch_panic(marked)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_panicked)) => Err("the hook panicked"),
             Err(_) => Err("the hook exceeded on_refresh_token_timeout"),
@@ -57,16 +58,16 @@ pub(super) fn is_called_by_hook_of(manager: usize) -> bool {
 async fn marked_while_polled<F: Future>(manager: usize, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let _restored = Restored(POLLED_FOR.with(|polled| polled.replace(manager)));
+        let _restore = RestoreGuard(POLLED_FOR.with(|polled| polled.replace(manager)));
         future.as_mut().poll(context)
     })
     .await
 }
 
 /// Puts the address back that was there before, also when the hook panics.
-struct Restored(usize);
+struct RestoreGuard(usize);
 
-impl Drop for Restored {
+impl Drop for RestoreGuard {
     fn drop(&mut self) {
         POLLED_FOR.with(|polled| polled.set(self.0));
     }

@@ -1,68 +1,64 @@
-//! The manager: a slot that answers hits, and flights that fill it.
+//! The manager: a slot that answers hits, and renewals that fill it.
+//!
+//! Read on in this order: `get_token.rs` and `slot.rs` (a hit), `caller.rs` and `single_flight.rs` (a miss), `renewal/`
+//! (how a new token is obtained), `inner.rs` (what all of them share).
 
 mod builder;
 mod caller;
+mod catch_panic;
+mod clock;
+mod cool_down;
+mod dependency;
 mod entry;
 mod failures;
-mod flight;
-mod flights;
 mod get_token;
 mod goal;
 mod hook;
-mod keeping;
+mod inner;
 mod lookup;
-mod origin;
+mod provenance;
 mod refresh_history;
 mod rejections;
 mod renewal;
 mod reports;
+mod single_flight;
 mod slot;
 mod status;
-mod time;
-mod turn;
-mod unwinding;
 mod windows;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, ClockReading, Credential, TokenData, TokenId,
-    TokenProvider, TokenRequirement, TokenSource, TokenStorage, async_trait,
+    AuthenticationError, AuthenticationErrorKind, ClockReading, Credential, TokenData, TokenProvider,
+    TokenRequirement, TokenSource, async_trait,
 };
 
 pub use builder::TokenManagerBuilder;
-pub use origin::TokenProvenance;
+pub use dependency::TokenDependency;
+pub use provenance::TokenProvenance;
 pub use status::TokenStatus;
 
-use crate::rt::{self, Deadline, Mutex};
-use failures::{Failures, INITIAL_COOL_DOWN};
-use flight::Landed;
-use flights::Flights;
+use crate::rt::{self, Deadline};
+use failures::INITIAL_COOL_DOWN;
 use get_token::GetToken;
-use goal::Goal;
-use hook::RefreshTokenHook;
-use keeping::Unkept;
-use refresh_history::RefreshHistory;
-use reports::Reports;
-use slot::{Claim, Entry, Slot};
-use time::Time;
-use windows::Windows;
+use goal::RenewalGoal;
+use inner::Inner;
+use slot::{Claim, Entry};
 
-/// Has a valid token ready for whoever asks, and fetches one when there is none: once, however many
-/// ask. Cheap to clone; clones share everything.
+/// Has a valid token ready for its callers, and fetches one when there is none: once, however many callers ask. A
+/// manager is cheap to clone, and its clones share everything.
 ///
-/// A hit takes no lock and no allocation. A miss starts a *flight*: a task of its own that reads the
-/// storage, refreshes or fetches, stores, and tells all who wait. Callers may go away; the flight
-/// goes on. It needs a tokio runtime with time enabled; one manager may serve several.
+/// A hit takes no lock and no allocation. A miss starts a *flight*: a task that reads the storage, refreshes or
+/// fetches, stores, and passes the result to all waiting callers. If callers go away, the flight goes on. It needs a
+/// tokio runtime with time enabled. One manager may serve several runtimes.
 ///
-/// A token is renewed in the background before it expires, by the first use within its
-/// [advisory window](TokenManagerBuilder::advisory_window); a failure leaves it where it is. Callers
-/// wait only when no valid token is at hand. After a failure nothing is fetched for a while, and who
-/// needs a token is told at once:
+/// The first use of a token within its [advisory window](TokenManagerBuilder::advisory_window) starts a renewal in the
+/// background. If the renewal fails, the token stays in use. Callers wait only when no valid token is cached. After a
+/// failure the manager fetches nothing for a while, and callers without a token get the error at once:
 ///
 /// | failure (see [`AuthenticationError::is_transient`]) | cool-down |
 /// | --- | --- |
@@ -101,32 +97,7 @@ use windows::Windows;
 #[derive(Clone)]
 pub struct TokenManager(Arc<Inner>);
 
-pub(crate) struct Inner {
-    provider: Arc<dyn TokenProvider>,
-    storage: Option<Arc<dyn TokenStorage>>,
-    /// Held while a flight stores and while an invalidation deletes.
-    writing: tokio::sync::Mutex<()>,
-    key: String,
-    clock: Time,
-    /// `None`: as long as the provider says.
-    fetch_timeout: Option<Duration>,
-    windows: Windows,
-    on_refresh_token: Option<RefreshTokenHook>,
-    refresh_when_contested: bool,
-    /// `None`: the defaults.
-    max_retry_after: Option<Duration>,
-    refresh_history: Mutex<RefreshHistory>,
-    /// The token of a flight that has not stored it yet, and when its call began. Crash: if the flight is
-    /// lost with its runtime, the next flight takes the token from here.
-    unkept: Mutex<Option<Box<Unkept>>>,
-    failures: Mutex<Failures>,
-    is_shut_down: AtomicBool,
-    slot: Slot,
-    flights: Arc<Flights<Result<Landed, AuthenticationError>>>,
-    reports: Reports,
-}
-
-type Obtained = Result<(Arc<Credential>, TokenProvenance), AuthenticationError>;
+type TokenResult = Result<(Arc<Credential>, TokenProvenance), AuthenticationError>;
 
 impl TokenManager {
     /// A manager that keeps its token in the process.
@@ -134,7 +105,7 @@ impl TokenManager {
         Self::builder(provider).assemble()
     }
 
-    /// A manager with settings of one's own.
+    /// Settings for a manager.
     pub fn builder(provider: impl TokenProvider + 'static) -> TokenManagerBuilder {
         TokenManagerBuilder::new(Arc::new(provider))
     }
@@ -145,71 +116,63 @@ impl TokenManager {
         &self.0.key
     }
 
-    /// The token that is at hand, if it may be used now. Takes no lock and never waits.
+    /// The cached token, if it may be used now. Takes no lock and never waits.
     ///
-    /// Always `None` over a storage that announces no changes: such a storage is asked each time,
-    /// by [`get_token`](Self::get_token).
+    /// Always `None` with a storage that announces no changes: [`get_token`](Self::get_token) asks such a storage each
+    /// time.
     #[must_use]
     pub fn cached(&self) -> Option<Arc<Credential>> {
         self.look(|entry| Arc::clone(entry.credential()))
     }
 
-    /// Lets you look at the token that is at hand without owning it: as [`cached`](Self::cached),
-    /// and cheaper where many threads ask at once.
+    /// Passes the cached token to a closure: as [`cached`](Self::cached), and cheaper if many threads ask at once.
     pub fn with_token<R>(&self, look: impl FnOnce(&TokenData) -> R) -> Option<R> {
         self.look(|entry| look(entry.credential().token()))
-    }
-
-    /// As [`cached`](Self::cached), but without starting a background renewal if the goal is not `Any`.
-    /// Otherwise the caller would join that renewal, which may end without trying the full grant.
-    fn peek(&self, goal: Goal) -> Option<Arc<Credential>> {
-        if goal == Goal::Any {
-            return self.cached();
-        }
-        let hit = self.0.slot.hit(self.0.clock.now(), |_| ())?;
-        hit.as_deref().map(|entry| Arc::clone(entry.credential()))
     }
 
     #[inline]
     fn look<R>(&self, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         let now = self.0.clock.now();
-        let hit = self.0.slot.hit(now, |entry| self.keep_ahead(entry, now))?;
+        let hit = self.0.slot.hit(now, |entry| self.schedule_upkeep(entry, now))?;
         hit.as_deref().map(look)
     }
 
-    /// In the background, renews what is in its advisory window, and compares with the storage what was
-    /// not for a while.
+    /// Starts what is due in the background: the renewal of a token in its advisory window, or the comparison of a
+    /// cached token with the storage's.
     #[cold]
-    fn keep_ahead(&self, entry: &Entry, now: ClockReading) {
+    fn schedule_upkeep(&self, entry: &Entry, now: ClockReading) {
         let again_after = || i64::try_from(self.0.fetch_timeout().as_millis()).unwrap_or(i64::MAX);
         if let Some(claim) = entry.claim_renewal(now, again_after) {
-            self.fly_ahead(Goal::NewerThan(entry.credential().id()), claim);
+            self.start_background_renewal(
+                RenewalGoal::Obtain(TokenRequirement::NewerThan(entry.credential().id())),
+                claim,
+            );
         } else if let Some(claim) = entry.claim_recheck(now) {
-            self.fly_ahead(Goal::Confirmed, claim);
+            self.start_background_renewal(RenewalGoal::Recheck, claim);
         }
     }
 
-    fn fly_ahead(&self, goal: Goal, claim: Claim<'_>) {
+    fn start_background_renewal(&self, goal: RenewalGoal, claim: Claim<'_>) {
         if self.0.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
-        // Nobody waits for it. Outside of a runtime it cannot be; then callers wait later.
-        let ticket = self.0.flights.join(goal, self.0.longest_flight(), |landing| {
-            rt::spawn(flight::fly(Arc::clone(&self.0), goal, landing))
+        // No caller waits for the result. Without a runtime there is no background renewal, and callers wait in the
+        // mandatory window.
+        let waiter = self.0.single_flight.join(goal, self.0.max_flight_duration(), |publisher| {
+            rt::spawn(renewal::run_renewal(Arc::clone(&self.0), goal, publisher))
         });
-        if ticket.is_ok_and(|ticket| !ticket.is_first()) {
-            // Another goal's flight is under way. If it brings no new token, ours is due after it.
+        if waiter.is_ok_and(|waiter| !waiter.is_first()) {
+            // A flight for another goal is under way. If it brings no new token, this renewal is due after it.
             claim.give_back();
         }
     }
 
-    /// A valid token: the one at hand, else the storage's, else a new one. Concurrent callers share
-    /// one fetch.
+    /// A valid token: the cached one, else the storage's, else a new one. Concurrent callers share one fetch.
     ///
     /// # Errors
     ///
-    /// No token could be had within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All
-    /// who waited for the same fetch get the same error; the next caller starts afresh.
+    /// The manager could not get a token within the [fetch time-out](TokenManagerBuilder::fetch_timeout). All callers
+    /// that waited for the same fetch get the same error. The next caller starts a new fetch, after the cool-down.
     #[inline]
     pub fn get_token(
         &self,
@@ -217,34 +180,8 @@ impl TokenManager {
         GetToken::new(self)
     }
 
-    /// A token that will do, and where it came from. For the demand [`Valid`](TokenRequirement::Valid) as
-    /// [`get_token`](Self::get_token), for [`New`](TokenRequirement::New) as [`force_refresh`](Self::force_refresh);
-    /// for the others a valid token with another identity if slot or storage has one, else a new one.
-    ///
-    /// After a rejection [`refresh_rejected`](Self::refresh_rejected) says more.
-    ///
-    /// # Errors
-    ///
-    /// No such token could be had.
-    pub async fn get_token_for(
-        &self,
-        demand: TokenRequirement,
-    ) -> Result<(Arc<Credential>, TokenProvenance), AuthenticationError> {
-        let goal = match demand {
-            TokenRequirement::Valid => Goal::Any,
-            TokenRequirement::NewerThan(known) => Goal::NewerThan(known),
-            TokenRequirement::OtherThan(rejected) => self.goal_after_rejection(rejected),
-            _ => Goal::Fetched,
-        };
-        match self.peek(goal).filter(|hit| goal.accepts(hit.id())) {
-            Some(hit) => Ok((hit, TokenProvenance::Cached)),
-            None if goal == Goal::Any => self.look_further().await,
-            None => self.obtain(goal, self.0.deadline()).await,
-        }
-    }
-
     /// What [`get_token`](Self::get_token) does when the slot has nothing.
-    async fn look_further(&self) -> Obtained {
+    async fn get_token_slow(&self) -> TokenResult {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
         }
@@ -252,50 +189,23 @@ impl TokenManager {
         if !self.0.slot.is_announced()
             && let Ok(Some(stored)) = deadline.bound(self.0.read_storage()).await
         {
-            self.keep_ahead(&stored, self.0.clock.now());
+            self.schedule_upkeep(&stored, self.0.clock.now());
             return Ok((Arc::clone(stored.credential()), TokenProvenance::Cached));
         }
-        self.obtain(Goal::Any, deadline).await
-    }
-
-    /// A valid token, if this manager or its storage has one. Fetches nothing.
-    pub async fn find_token(&self) -> Option<Arc<Credential>> {
-        if let Some(hit) = self.cached() {
-            return Some(hit);
-        }
-        if !rt::is_running() {
-            return None;
-        }
-        let stored = self.0.deadline().bound(self.0.read_storage()).await.ok()??;
-        Some(Arc::clone(stored.credential()))
-    }
-
-    /// Forgets this token, here and in the storage, if that still is the one they have. For a token that
-    /// is known to be of no use, before anybody has sent it.
-    pub async fn discard_token(&self, id: TokenId) {
-        let is_last_way = !self.0.provider.has_full_grant()
-            && self.0.slot.entry().is_some_and(|entry| {
-                entry.id() == id && entry.credential().token().refresh_token().is_some()
-            });
-        self.0.slot.discard(id);
-        // Deleting the record would lose the refresh token, which is the only way to a token.
-        if !is_last_way {
-            self.0.delete_if(id).await;
-        }
+        self.wait_for_token(RenewalGoal::VALID, deadline).await
     }
 
     /// Forgets the token, here and in the storage, so that the next call of
     /// [`get_token`](Self::get_token) fetches one. Its refresh token is forgotten as well: a provider without
-    /// a [full grant](TokenProvider::has_full_grant) needs a new login after this. A fetch that is under way
-    /// still serves those who wait for it, and nobody else.
+    /// a [full grant](TokenProvider::has_full_grant) needs a new login after this. A fetch that is under way serves
+    /// the callers that wait for it already, and no others.
     ///
     /// # Errors
     ///
-    /// The storage, or a provider that keeps tokens, could not be told; here the token is forgotten all the
-    /// same.
+    /// The storage, or a provider that keeps tokens, did not forget the token. This manager forgets it all the same.
     pub async fn invalidate_token(&self) -> Result<(), AuthenticationError> {
         let forget = || {
-            self.0.flights.detach(|| {
+            self.0.single_flight.detach(|| {
                 self.0.slot.clear();
                 *self.0.unkept.lock() = None;
             });
@@ -304,21 +214,24 @@ impl TokenManager {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
         }
-        // Before the storage: whoever fetches in between must not store what the provider kept.
-        let told = self.0.deadline().bound(self.0.provider.forget_token()).await;
-        let told = told.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
+        // Order: the provider before the storage. A process that fetches in between must not store a token that the
+        // provider still had.
+        let forgotten = self.0.deadline().bound(self.0.forget_provider_token()).await;
+        let forgotten = forgotten.unwrap_or_else(|_| Err(self.0.error(AuthenticationErrorKind::Timeout)));
         let deleted = match &self.0.storage {
             Some(storage) => {
-                // Not while a flight stores: what it fetched before this call must not outlive it.
+                // Race: a flight may be storing a token that it fetched before this call. Wait for it, so that the
+                // deletion covers that token.
                 let _writing = self.0.storage_deadline().bound(self.0.writing.lock()).await;
                 self.0.bounded(storage.delete(&self.0.key)).await
             }
             None => Ok(()),
         };
-        // A flight that began meanwhile may have read the storage, or asked the provider, before.
+        // Race: a flight that began meanwhile may have read the storage, or called the provider, before they forgot the
+        // token.
         forget();
         deleted.map_err(|error| self.0.error(AuthenticationErrorKind::Storage).with_source(error))?;
-        told.map_err(|error| error.or_service_name(self.0.provider.service_name()))
+        forgotten.map_err(|error| error.or_service_name(self.0.provider.service_name()))
     }
 
     /// Fetches a new token by the full grant, whatever is cached, or by the refresh token if the provider has
@@ -328,18 +241,16 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// No token could be had; the one at hand stays.
+    /// The manager could not get a token. The cached one stays in use.
     pub async fn force_refresh(&self) -> Result<Arc<Credential>, AuthenticationError> {
-        Ok(self.obtain(Goal::Fetched, self.0.deadline()).await?.0)
+        Ok(self.wait_for_token(RenewalGoal::NEW, self.0.deadline()).await?.0)
     }
 
-    /// A credential to replay a request with whose own was rejected; see
-    /// [`TokenSource::refresh_rejected`].
+    /// Another credential, to replay a request that an API has rejected; see [`TokenSource::refresh_rejected`].
     ///
-    /// Renews only if the token at hand still is the rejected one. `None`: the renewal brought the
-    /// rejected token again, or renewals back off. While no request is accepted with what they bring,
-    /// the next comes after 1, 2, 4, … 60 seconds; and there are never more than ten at once, and then
-    /// one a second.
+    /// Renews only if the cached token still is the rejected one. `None`: the renewal brought the rejected token again,
+    /// or renewals back off. As long as the API accepts no request with a renewed token, the manager waits 1, 2, 4, … 60
+    /// seconds before the next renewal. It never makes more than ten renewals at once, and then one a second.
     ///
     /// # Errors
     ///
@@ -348,26 +259,7 @@ impl TokenManager {
         &self,
         rejected: &Credential,
     ) -> Result<Option<Arc<Credential>>, AuthenticationError> {
-        Ok(self.get_token_instead_of(rejected).await?.map(|(credential, _)| credential))
-    }
-
-    /// As [`refresh_rejected`](Self::refresh_rejected), and where the credential came from.
-    ///
-    /// # Errors
-    ///
-    /// The renewal failed.
-    pub async fn get_token_instead_of(
-        &self,
-        rejected: &Credential,
-    ) -> Result<Option<(Arc<Credential>, TokenProvenance)>, AuthenticationError> {
-        let goal = self.goal_after_rejection(rejected.id());
-        let is_another = |credential: &Credential| credential.id() != rejected.id();
-        if let Some(current) = self.peek(Goal::OtherThan(rejected.id())).filter(|current| is_another(current))
-        {
-            return Ok(Some((current, TokenProvenance::Cached)));
-        }
-        let obtained = self.obtain_unless_declined(goal, self.0.deadline()).await?;
-        Ok(obtained.filter(|(credential, _)| is_another(credential)))
+        Ok(self.as_dependency().get_token_instead_of(rejected).await?.map(|(credential, _)| credential))
     }
 
     /// Tells the manager that an API has rejected this credential; see [`TokenSource::mark_rejected`]. While
@@ -385,20 +277,14 @@ impl TokenManager {
         self.0.next_renewal_in()
     }
 
-    fn goal_after_rejection(&self, rejected: TokenId) -> Goal {
-        self.0.mark_rejected(rejected);
-        Goal::OtherThan(rejected)
-    }
-
-    /// Gets a token before the first request needs it, trying again after transient failures as long
-    /// as there is time.
+    /// Gets a token before the first request needs it. After a transient failure it tries again, until the limit.
     ///
     /// # Errors
     ///
-    /// There is no token: the last failure, or a time-out.
+    /// The last failure, or a time-out.
     pub async fn warm_up(&self, limit: Duration) -> Result<(), AuthenticationError> {
         if !rt::is_running() {
-            // Which says so, unless there is a token.
+            // Outside of a runtime this returns the cached token, or the error that says so.
             return self.get_token().await.map(drop);
         }
         let deadline = Deadline::after(limit);
@@ -415,7 +301,7 @@ impl TokenManager {
         }
     }
 
-    /// How things stand, for a readiness probe. Asks nobody.
+    /// The state of the token, for a readiness probe. Sends nothing and never waits.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
         let now = self.0.clock.now();
@@ -425,59 +311,14 @@ impl TokenManager {
         TokenStatus::new(entry.as_deref(), failures.last(limits, now), now)
     }
 
-    /// Stops renewing in the background, and lets the flight under way end, as long as there is time.
-    /// Tokens are still handed out, and fetched for whoever asks. Says whether all has ended.
+    /// Stops background renewals, and waits for the flight under way, up to the limit. Returns whether that has ended.
+    /// The manager still hands out tokens, and fetches them for callers.
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.0.is_shut_down.store(true, Ordering::Relaxed);
-        match self.0.flights.under_way() {
-            Some(ticket) => Deadline::after(limit).bound(ticket.landing()).await.is_ok(),
+        match self.0.single_flight.under_way() {
+            Some(waiter) => Deadline::after(limit).bound(waiter.outcome()).await.is_ok(),
             None => true,
         }
-    }
-}
-
-const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
-
-impl Inner {
-    fn no_runtime(&self) -> AuthenticationError {
-        let error = self.failed_afresh(AuthenticationErrorKind::Configuration);
-        error.with_message("call this from within a tokio runtime")
-    }
-
-    fn error(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
-        AuthenticationError::new(self.provider.service_name(), kind)
-    }
-
-    /// A failure that nobody remembers: the next caller starts afresh.
-    fn failed_afresh(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
-        self.error(kind).with_cool_down(Duration::ZERO)
-    }
-
-    /// The error with the time that is left until this one, in monotonic milliseconds.
-    fn standing_back(&self, error: AuthenticationError, until: i64) -> AuthenticationError {
-        let left = until.saturating_sub(self.clock.now().monotonic_millis());
-        error.with_cool_down(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
-    }
-
-    fn fetch_timeout(&self) -> Duration {
-        self.fetch_timeout.or_else(|| self.provider.longest_fetch()).unwrap_or(DEFAULT_FETCH_TIMEOUT)
-    }
-
-    /// How long a flight may take: the fetch, and then what keeps its token. See `keeping.rs`.
-    fn longest_flight(&self) -> Duration {
-        let hook = self.on_refresh_token.as_ref().map_or(Duration::ZERO, RefreshTokenHook::timeout);
-        let storage = self.storage.as_ref().map_or(Duration::ZERO, |_| self.storage_timeout() * 3);
-        self.fetch_timeout().saturating_add(hook).saturating_add(storage)
-    }
-
-    /// A flight ends by its own time-outs; callers allow it a little more to say so.
-    fn deadline(&self) -> Deadline {
-        Deadline::after(self.longest_flight().saturating_add(Duration::from_secs(1)))
-    }
-
-    /// An id that no other living manager has.
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ClockReading, OAuthErrorCode, TokenId};
 
 /// What a failed call says of the refresh token that was sent with it (invariant 23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RefreshTokenState {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RefreshTokenState {
     /// The server says that the refresh token is no longer valid.
     Dead,
     /// The server refused the call, for another reason.
@@ -54,7 +54,8 @@ fn is_server_failure(code: &OAuthErrorCode) -> bool {
     matches!(code.as_str(), "server_error" | "temporarily_unavailable")
 }
 
-/// The limits of the two lists of a [`RefreshHistory`].
+/// The limits of the two lists of a [`RefreshHistory`]. A manager rarely has more than one refresh token that is not
+/// replaced; a storage may bring back a replaced one after several renewals, after a failover for example.
 const MAX_SENT: usize = 4;
 const MAX_REPLACED: usize = 16;
 
@@ -62,12 +63,12 @@ const MAX_REPLACED: usize = 16;
 #[derive(Default)]
 pub(crate) struct RefreshHistory {
     /// The ones that may be sent again, the latest last.
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentToken>,
     /// The ones that the server has replaced.
     replaced: VecDeque<TokenId>,
 }
 
-struct Sent {
+struct SentToken {
     id: TokenId,
     /// How many calls with it may have been processed.
     calls_in_doubt: u32,
@@ -145,16 +146,16 @@ impl RefreshHistory {
         self.find(id).is_some_and(|sent| sent.is_last_way)
     }
 
-    fn find(&self, id: TokenId) -> Option<&Sent> {
+    fn find(&self, id: TokenId) -> Option<&SentToken> {
         self.sent.iter().find(|sent| sent.id == id)
     }
 
-    fn sent(&mut self, id: TokenId) -> &mut Sent {
+    fn sent(&mut self, id: TokenId) -> &mut SentToken {
         let place = self.sent.iter().position(|sent| sent.id == id).unwrap_or_else(|| {
             if self.sent.len() == MAX_SENT {
                 self.sent.pop_front();
             }
-            self.sent.push_back(Sent {
+            self.sent.push_back(SentToken {
                 id,
                 calls_in_doubt: 0,
                 over_since: None,

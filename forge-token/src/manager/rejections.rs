@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, Credential, TokenId};
 
-/// What is known of rejected tokens. It keeps an API that always answers 401 from causing a token call per
+/// The tokens that APIs have rejected, and how often they were renewed. It keeps an API that always answers 401 from causing a token call per
 /// request, and a rejected token from coming back with a storage that has lost its replacement.
 pub(crate) struct Rejections {
     /// Renewals in a row that no accepted request followed.
     useless: u32,
-    /// No renewal of a token that was of no use before this monotonic time, in milliseconds.
+    /// When a token that no API has accepted may be renewed again, in monotonic milliseconds.
     not_before: i64,
-    /// When the renewals so far would be over at one a second: how far this lies ahead is how many
-    /// there were lately.
+    /// A token bucket: each renewal moves this ahead by `INTERVAL_MILLIS`, in monotonic milliseconds. How far it lies
+    /// ahead of the present is how many renewals there were lately.
     booked_until: i64,
     /// The credentials that the manager had since the last renewal, as long as none was accepted.
     untried: Vec<Arc<Credential>>,
@@ -24,12 +24,18 @@ pub(crate) struct Rejections {
     seen: VecDeque<TokenId>,
 }
 
-const FIRST_DELAY_MILLIS: i64 = 1_000;
+/// The back-off between renewals that did not help: short at first, since the API may not know the new token yet, and at
+/// most as long as callers may wait after the API is mended.
+const INITIAL_DELAY_MILLIS: i64 = 1_000;
 const MAX_DELAY_MILLIS: i64 = 60_000;
-/// Ten at once, then one a second.
+/// The rate of renewals that help: one a second, and ten at once. It bounds what one path that answers 401, among
+/// others that do not, costs in token calls.
 const INTERVAL_MILLIS: i64 = 1_000;
 const BURST_MILLIS: i64 = 10 * INTERVAL_MILLIS;
+/// A storage can bring back a token that was rejected several renewals ago, after a failover for example. More than the
+/// last few are not worth their memory.
 const MAX_SEEN: usize = 16;
+/// Requests may still be under way with the last few tokens, and an API may accept one of them.
 const MAX_UNTRIED: usize = 4;
 
 impl Rejections {
@@ -46,8 +52,8 @@ impl Rejections {
     }
 
     /// Whether a token that was just rejected may be renewed, given whether it ever was of use.
-    /// Counts the renewal if so. The token that the last renewal brought counts, too, if it was of use:
-    /// a storage may have lost that one, and brought back an older token.
+    /// Counts the renewal if so. If the token of the last renewal was of use, that counts, too: the storage may have
+    /// lost it and returned an older one, which was rejected now.
     ///
     /// Even tokens that are of use are renewed at a bounded rate: else one path that answers 401 to
     /// everybody, among others that do not, would cost a token call per request.
@@ -90,7 +96,7 @@ impl Rejections {
         if was_accepted {
             self.useless = 0;
         }
-        let delay = FIRST_DELAY_MILLIS << self.useless.min(6);
+        let delay = INITIAL_DELAY_MILLIS << self.useless.min(6);
         self.not_before = now.saturating_add(delay.min(MAX_DELAY_MILLIS));
         self.useless = self.useless.saturating_add(1);
         self.is_of_use = false;

@@ -13,7 +13,7 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// The storage does not take our token, and would not take it at the next attempt either.
-    pub(crate) fn tell_of_unstorable_token(&self, service: &str, error: &StorageError) {
+    pub(crate) fn warn_unstorable_token_once(&self, service: &str, error: &StorageError) {
         if !self.unstorable_token.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service,
@@ -23,9 +23,9 @@ impl Reports {
         }
     }
 
-    /// Warns once that the token endpoint refuses a live refresh token. Without the warning nobody would
-    /// notice that each renewal needs a second token call, by the full grant.
-    pub(crate) fn tell_of_refused_refresh(&self, service: &str, error: &AuthenticationError) {
+    /// Warns once that the token endpoint refuses a live refresh token. Without the warning it would go
+    /// unnoticed that each renewal needs a second token call, by the full grant.
+    pub(crate) fn warn_refused_refresh_once(&self, service: &str, error: &AuthenticationError) {
         if !self.refused_refresh.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service,
@@ -37,12 +37,12 @@ impl Reports {
     }
 
     /// A refresh has succeeded: the next refusal is news.
-    pub(crate) fn forget_refused_refresh(&self) {
+    pub(crate) fn rearm_refused_refresh_warning(&self) {
         self.refused_refresh.store(false, Ordering::Relaxed);
     }
 
     /// The storage has an encrypted record under our key, and nothing here that could decrypt it.
-    pub(crate) fn tell_of_sealed_record(&self, service: &str, key: &str) {
+    pub(crate) fn warn_sealed_record_once(&self, service: &str, key: &str) {
         if !self.sealed_record.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service,
@@ -55,7 +55,7 @@ impl Reports {
     }
 
     /// The storage has a token under our key that no header can carry.
-    pub(crate) fn tell_of_unusable_token(&self, service: &str, key: &str) {
+    pub(crate) fn warn_unusable_token_once(&self, service: &str, key: &str) {
         if !self.unusable_token.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service,

@@ -12,7 +12,7 @@ use super::rejections::Rejections;
 use super::windows::Windows;
 use crate::rt::{self, Mutex};
 
-/// The token at hand. Reading it takes no lock.
+/// Holds the cached token. Reading it takes no lock.
 pub(crate) struct Slot {
     entry: ArcSwapOption<Entry>,
     /// A thread that changes `entry`, or what is known of it, holds this lock meanwhile.
@@ -32,17 +32,17 @@ struct Ledger {
 
 /// The slot's change count before the storage was read.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading {
+pub(crate) struct ChangeCount {
     changes: u64,
 }
 
-/// How the slot learns that the storage has another token by now.
+/// How the slot learns that another process has changed the token in the storage.
 pub(crate) enum Announcements {
-    /// It need not: nobody else writes.
+    /// There is no storage, so no other process can change the token.
     NotNeeded,
-    /// By a counter.
+    /// The storage counts the changes.
     Counted(Generation),
-    /// Not at all: the storage is asked each time.
+    /// Never: the manager asks the storage each time.
     None,
 }
 
@@ -52,7 +52,7 @@ impl Slot {
         Self { entry: ArcSwapOption::empty(), ledger: Mutex::new(ledger), announcements }
     }
 
-    /// The entry, if it may be handed out now. Tells `attend` of one about which something is due.
+    /// The entry, if it may be handed out now. Calls `attend` if its renewal or its comparison with the storage is due.
     #[expect(clippy::inline_always, reason = "a hit is hardly more than this")]
     #[inline(always)]
     pub(crate) fn hit(
@@ -67,7 +67,7 @@ impl Slot {
         };
         let guard = self.entry.load();
         let entry = guard.as_ref()?;
-        if entry.version() != current {
+        if entry.generation() != current {
             return None;
         }
         if !entry.is_quiet(now) {
@@ -91,17 +91,17 @@ impl Slot {
 
     /// Whether there was neither change nor doubt since the stamp was taken.
     pub(crate) fn is_unchanged(&self, stamp: Stamp) -> bool {
-        stamp.version == self.version()
+        stamp.generation == self.generation()
     }
 
     /// Whether nothing is known to have changed since the entry was made.
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
-        entry.version().has_same_changes(self.version())
+        entry.generation().has_same_changes(self.generation())
     }
 
     /// Whether the entry has missed neither a change nor a doubt.
     pub(crate) fn is_certain(&self, entry: &Entry) -> bool {
-        entry.version() == self.version() && !entry.was_in_doubt()
+        entry.generation() == self.generation() && !entry.was_in_doubt()
     }
 
     /// Whether an API has rejected this token, whatever became of that.
@@ -109,7 +109,7 @@ impl Slot {
         self.ledger.lock().rejections.has_seen(id)
     }
 
-    /// The token at hand, if its refresh token can be trusted not to be spent by somebody else.
+    /// The cached token, if the manager would know that another process has used its refresh token.
     pub(crate) fn refreshable(&self) -> Option<Arc<Entry>> {
         self.entry().filter(|entry| {
             let is_watched = !matches!(self.announcements, Announcements::None);
@@ -117,13 +117,19 @@ impl Slot {
         })
     }
 
-    /// For an entry made from now on. Take it before the storage is read.
+    /// The stamp of an entry that is made from now on. Order: take it before the storage is read. A change in between
+    /// then makes the entry stale, never fresh by mistake.
     pub(crate) fn stamp(&self, now: ClockReading) -> Stamp {
-        let version = self.version();
+        let generation = self.generation();
         let Some(StalenessLimits { recheck_after, trusted_for }) = self.staleness_limits() else {
-            return Stamp { version, recheck_at: i64::MAX, recheck_after: i64::MAX, trusted_until: i64::MAX };
+            return Stamp {
+                generation,
+                recheck_at: i64::MAX,
+                recheck_after: i64::MAX,
+                trusted_until: i64::MAX,
+            };
         };
-        // Up to a quarter more, so that a fleet does not ask as one.
+        // Fleet: up to a quarter more at random, so that not all processes read the storage at once.
         let jittered = |delay: Duration| {
             let quarter = Duration::from_millis(u64::try_from((delay / 4).as_millis()).unwrap_or(u64::MAX));
             let delay = delay.saturating_add(quarter.mul_f64(rt::random()));
@@ -132,15 +138,15 @@ impl Slot {
         let after = |delay: i64| now.monotonic_millis().saturating_add(delay);
         let recheck_after = jittered(recheck_after);
         Stamp {
-            version,
+            generation,
             recheck_at: after(recheck_after),
             recheck_after,
             trusted_until: after(jittered(trusted_for)),
         }
     }
 
-    /// An entry for a token from the storage. If it is the one at hand, what is known of that stays:
-    /// when it was first seen, whether it was accepted.
+    /// An entry for a token from the storage. If it is the cached token, what the manager knows of that one stays: when
+    /// it was first seen, whether an API has accepted it.
     pub(crate) fn entry_of(
         &self,
         token: TokenData,
@@ -154,16 +160,16 @@ impl Slot {
         }
     }
 
-    /// The same entry, as one that has missed no change. When it was last compared stays.
+    /// The same entry with the present generation. The time of its last comparison with the storage stays.
     pub(crate) fn renewed(&self, entry: &Arc<Entry>) -> Arc<Entry> {
-        let version = self.version();
-        if entry.version() == version {
+        let generation = self.generation();
+        if entry.generation() == generation {
             return Arc::clone(entry);
         }
-        Arc::new(entry.stamped(Stamp { version, ..entry.stamp() }).in_doubt())
+        Arc::new(entry.stamped(Stamp { generation, ..entry.stamp() }).with_doubt())
     }
 
-    fn version(&self) -> GenerationStamp {
+    fn generation(&self) -> GenerationStamp {
         match &self.announcements {
             Announcements::Counted(generation) => generation.current(),
             Announcements::NotNeeded | Announcements::None => GenerationStamp::default(),
@@ -177,9 +183,9 @@ impl Slot {
         }
     }
 
-    /// Take it before the storage is read, for [`remember`](Self::remember).
-    pub(crate) fn begin_reading(&self) -> Reading {
-        Reading { changes: self.ledger.lock().changes }
+    /// For [`remember`](Self::remember). Order: take it before the storage is read.
+    pub(crate) fn change_count(&self) -> ChangeCount {
+        ChangeCount { changes: self.ledger.lock().changes }
     }
 
     /// Stores the entry of a flight. The caller must ensure that no invalidation came since the flight began.
@@ -191,11 +197,12 @@ impl Slot {
 
     /// Stores an entry that was read from the storage, so that later reads know its token; the newest read
     /// wins. Two races make the slot drop the entry. An invalidation came during the read: if the storage
-    /// then failed, the slot would bring the invalidated token back. Or a flight landed during the read: the
+    /// then failed, the slot would bring the invalidated token back. Or a flight filled the slot during the read: the
     /// entry would displace the new token, of which there may be no other copy.
-    pub(crate) fn remember(&self, entry: &Arc<Entry>, reading: Reading) {
+    pub(crate) fn remember(&self, entry: &Arc<Entry>, changes_before: ChangeCount) {
         let mut ledger = self.ledger.lock();
-        if ledger.changes == reading.changes && !self.entry().is_some_and(|known| known.is_same(entry)) {
+        if ledger.changes == changes_before.changes && !self.entry().is_some_and(|known| known.is_same(entry))
+        {
             self.put(&mut ledger, entry);
         }
     }
@@ -227,7 +234,7 @@ impl Slot {
         self.entry.store(None);
     }
 
-    /// What the storage has, as far as is known here: for when it cannot be asked.
+    /// The token that the storage has, as far as the manager knows, for when the storage does not answer.
     pub(crate) fn stored(&self) -> Option<TokenId> {
         self.stored_with(&self.ledger.lock())
     }
@@ -297,8 +304,8 @@ impl Slot {
     pub(crate) fn reject(&self, id: TokenId, now: ClockReading) -> bool {
         self.reject_if(id, |rejections, rejected| {
             let was_accepted = rejected.credential().was_accepted();
-            // A renewal that was permitted before, and failed. No caller can use the token, and the next one who
-            // asks for any token has it renewed, so a back-off would delay only callers who were rejected.
+            // An earlier renewal of this token was permitted and failed. No caller can use the token, and the next
+            // caller of `get_token` has it renewed, so a back-off would delay only callers of `refresh_rejected`.
             if rejected.is_rejected() {
                 rejections.count_if_owed(id, was_accepted, now);
                 return true;
@@ -307,7 +314,7 @@ impl Slot {
         })
     }
 
-    /// The token is of no use, and handed out no more.
+    /// Stops handing out this token, even while renewals back off.
     pub(crate) fn discard(&self, id: TokenId) {
         self.reject_if(id, |_, _| true);
     }
@@ -326,8 +333,8 @@ impl Slot {
 
 /// If the slot holds the token, its entry decides, not the list: while renewals back off, or after the issuer
 /// has issued the same token again, the manager hands out a token that an API has rejected.
-fn is_rejected(at_hand: Option<&Entry>, ledger: &Ledger, id: TokenId) -> bool {
-    match at_hand.filter(|entry| entry.id() == id) {
+fn is_rejected(cached: Option<&Entry>, ledger: &Ledger, id: TokenId) -> bool {
+    match cached.filter(|entry| entry.id() == id) {
         Some(entry) => entry.is_rejected(),
         None => ledger.rejections.has_seen(id),
     }
@@ -345,7 +352,7 @@ mod tests {
     }
 
     fn has(slot: &Slot, entry: &Arc<Entry>) -> bool {
-        slot.entry().is_some_and(|at_hand| Arc::ptr_eq(&at_hand, entry))
+        slot.entry().is_some_and(|cached| Arc::ptr_eq(&cached, entry))
     }
 
     #[test]
@@ -353,9 +360,9 @@ mod tests {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::None);
             let (one, two) = (entry("one"), entry("two"));
-            let reading = slot.begin_reading();
-            slot.remember(&one, reading);
-            slot.remember(&two, reading);
+            let changes_before = slot.change_count();
+            slot.remember(&one, changes_before);
+            slot.remember(&two, changes_before);
             assert!(has(&slot, &two));
         });
     }
@@ -365,9 +372,9 @@ mod tests {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::None);
             slot.fill(&entry("before"));
-            let reading = slot.begin_reading();
+            let changes_before = slot.change_count();
             slot.clear();
-            slot.remember(&entry("before"), reading);
+            slot.remember(&entry("before"), changes_before);
             assert!(slot.entry().is_none());
         });
     }
@@ -376,10 +383,10 @@ mod tests {
     fn inv18_what_was_read_before_a_renewal_does_not_displace_what_that_brought() {
         rt::run_test(|| {
             let slot = Slot::new(Announcements::None);
-            let reading = slot.begin_reading();
+            let changes_before = slot.change_count();
             let renewed = entry("renewed");
             slot.fill(&renewed);
-            slot.remember(&entry("before"), reading);
+            slot.remember(&entry("before"), changes_before);
             assert!(has(&slot, &renewed));
         });
     }

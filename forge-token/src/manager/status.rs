@@ -4,11 +4,11 @@ use forge_core::{AuthenticationError, ClockReading};
 
 use super::slot::Entry;
 
-/// How a manager's token stands; see [`TokenManager::status`](crate::TokenManager::status).
+/// The state of a manager's token; see [`TokenManager::status`](crate::TokenManager::status).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenStatus {
-    /// Whether a token is at hand that may be used now.
+    /// Whether the cached token may be used now.
     pub has_token: bool,
     /// How long it may still be used; `None`: for ever, or there is none.
     pub usable_for: Option<Duration>,

@@ -2,27 +2,30 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, TokenData};
 
-/// When a token is to be renewed: first without haste, then before anything else.
+/// How long before its expiry a token is renewed: from the advisory window on in the background, from the mandatory one
+/// on while callers wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
     pub(crate) advisory: Duration,
     pub(crate) mandatory: Duration,
 }
 
-/// The two moments of one token, each on both clocks, in milliseconds. `i64::MAX`: never.
+/// The beginnings of both windows of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RenewalTimes {
-    pub(crate) advisory: OnBothClocks,
-    pub(crate) mandatory: OnBothClocks,
+    pub(crate) advisory: DualClockTime,
+    pub(crate) mandatory: DualClockTime,
 }
 
+/// One moment by both clocks, in milliseconds. `i64::MAX`: never. Clock steps: the wall clock may be set, and the
+/// monotonic one stands still while the machine sleeps, so the earlier verdict counts (invariant 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OnBothClocks {
+pub(crate) struct DualClockTime {
     wall: i64,
     monotonic: i64,
 }
 
-impl OnBothClocks {
+impl DualClockTime {
     const NEVER: Self = Self { wall: i64::MAX, monotonic: i64::MAX };
 
     /// A moment that only the monotonic clock tells.
@@ -61,23 +64,23 @@ impl Windows {
     /// `random`, from 0 to 1, moves the advisory moment, so that a fleet does not renew as one.
     pub(crate) fn of(&self, token: &TokenData, now: ClockReading, random: f64) -> RenewalTimes {
         let Some(mandatory_at) = token.usable_until_with(self.mandatory) else {
-            return RenewalTimes { advisory: OnBothClocks::NEVER, mandatory: OnBothClocks::NEVER };
+            return RenewalTimes { advisory: DualClockTime::NEVER, mandatory: DualClockTime::NEVER };
         };
         let end = mandatory_at.timestamp_millis();
         let left = end.saturating_sub(now.wall_millis());
         // Never more than the issuer gave, even if the wall clock was set back since.
         let given = token.issued_at().map_or(i64::MAX, |at| end.saturating_sub(at.timestamp_millis()));
         let left = left.min(given);
-        let mandatory = OnBothClocks::after(left, now);
-        // The time in which the token is used without haste: at least half of all there is.
+        let mandatory = DualClockTime::after(left, now);
+        // The time before the mandatory window: at least half of the token's lifetime.
         let usable = left.max(0);
         let window = self.advisory.saturating_sub(self.mandatory);
         let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX).min(usable / 2);
-        // The last quarter of the window is never lost to jitter.
+        // Fleet: jitter takes at most a quarter of the window, so that three quarters are left for the renewal.
         let jittered =
             Duration::from_millis(window.unsigned_abs()).mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0);
         let lead = i64::try_from(jittered.as_millis()).unwrap_or(window);
-        RenewalTimes { advisory: OnBothClocks::after(usable - lead, now), mandatory }
+        RenewalTimes { advisory: DualClockTime::after(usable - lead, now), mandatory }
     }
 }
 

@@ -11,13 +11,13 @@ use crate::world::{explore, join_all, number, pause};
 
 /// Hands out tokens that name the rights which were granted when the call began.
 #[derive(Default)]
-struct Granting {
+struct GrantingProvider {
     rights: AtomicU64,
     fetches: AtomicU64,
 }
 
 #[async_trait]
-impl TokenProvider for Granting {
+impl TokenProvider for GrantingProvider {
     fn service_name(&self) -> &'static str {
         "granting"
     }
@@ -34,7 +34,7 @@ impl TokenProvider for Granting {
 #[test]
 fn a_fetch_that_began_before_does_not_serve_force_refresh() {
     explore(|| async {
-        let provider = Arc::new(Granting::default());
+        let provider = Arc::new(GrantingProvider::default());
         let manager = TokenManager::new(Arc::clone(&provider));
         let others: Vec<_> = (0..2)
             .map(|_| {
@@ -64,7 +64,7 @@ fn a_fetch_that_began_before_does_not_serve_force_refresh() {
 #[test]
 fn force_refresh_alone_is_one_fetch_even_if_that_begins_at_once() {
     explore(|| async {
-        let provider = Arc::new(Granting::default());
+        let provider = Arc::new(GrantingProvider::default());
         let manager = TokenManager::new(Arc::clone(&provider));
         for fetches in 1..=2 {
             manager.force_refresh().await.expect("a token");

@@ -16,22 +16,28 @@ use forge_storage_memory::InMemoryTokenStorage;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use manager::TokenManager;
-use world::{Counting, Hoarding, Yielding, explore, join_all};
+use world::{CountingProvider, HoardingProvider, YieldingStorage, explore, join_all};
 
 /// Each kind of slot: its own storage, an announced one, one that is asked each time.
-fn managers(provider: &Arc<Counting>) -> [TokenManager; 3] {
+fn managers(provider: &Arc<CountingProvider>) -> [TokenManager; 3] {
     let builder = || TokenManager::builder(Arc::clone(provider));
     [
         builder().build().expect("a manager"),
-        builder().storage(Yielding::announced(InMemoryTokenStorage::new())).build().expect("a manager"),
-        builder().storage(Yielding::unannounced(InMemoryTokenStorage::new())).build().expect("a manager"),
+        builder()
+            .storage(YieldingStorage::announced(InMemoryTokenStorage::new()))
+            .build()
+            .expect("a manager"),
+        builder()
+            .storage(YieldingStorage::unannounced(InMemoryTokenStorage::new()))
+            .build()
+            .expect("a manager"),
     ]
 }
 
 #[test]
 fn inv01_any_number_of_concurrent_callers_one_fetch() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for manager in managers(&provider) {
             let before = provider.fetches();
             let callers = (0..4).map(|_| {
@@ -48,12 +54,15 @@ fn inv01_any_number_of_concurrent_callers_one_fetch() {
 #[test]
 fn inv01_two_managers_over_one_storage_one_fetch() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         let storage = InMemoryTokenStorage::new();
         let callers = (0..4).map(|i| {
             let (provider, storage) = (Arc::clone(&provider), storage.clone());
-            let storage =
-                if i % 2 == 0 { Yielding::announced(storage) } else { Yielding::unannounced(storage) };
+            let storage = if i % 2 == 0 {
+                YieldingStorage::announced(storage)
+            } else {
+                YieldingStorage::unannounced(storage)
+            };
             let manager = TokenManager::builder(provider).storage(storage).build().expect("a manager");
             async move { manager.get_token().await.expect("a token").id() }
         });
@@ -66,7 +75,7 @@ fn inv01_two_managers_over_one_storage_one_fetch() {
 #[test]
 fn inv02_a_caller_that_goes_away_takes_nothing_down() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for manager in managers(&provider) {
             let before = provider.fetches();
             let callers = (0..4).map(|i| {
@@ -88,7 +97,7 @@ fn inv02_a_caller_that_goes_away_takes_nothing_down() {
 #[test]
 fn inv03_a_panic_is_an_error_for_all_who_wait_and_the_next_caller_starts_afresh() {
     explore(|| async {
-        let provider = Arc::new(Counting::panicking_once());
+        let provider = Arc::new(CountingProvider::panicking_once());
         let manager = TokenManager::new(Arc::clone(&provider));
         let callers = (0..3).map(|_| {
             let manager = manager.clone();
@@ -105,7 +114,7 @@ fn inv03_a_panic_is_an_error_for_all_who_wait_and_the_next_caller_starts_afresh(
 #[test]
 fn inv03_a_flight_lost_with_its_runtime_is_flown_again_for_those_who_wait() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         let manager = TokenManager::new(Arc::clone(&provider));
         rt::lose_next_task();
         let callers = (0..3).map(|_| {
@@ -120,7 +129,7 @@ fn inv03_a_flight_lost_with_its_runtime_is_flown_again_for_those_who_wait() {
 #[test]
 fn inv11_all_who_were_rejected_with_one_token_cause_one_renewal() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for manager in managers(&provider) {
             let revoked = manager.get_token().await.expect("a token");
             revoked.mark_accepted();
@@ -144,7 +153,7 @@ fn inv11_all_who_were_rejected_with_one_token_cause_one_renewal() {
 #[test]
 fn inv11_a_token_that_calls_mark_and_ask_for_at_once_is_renewed_once_and_the_renewal_counts() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for manager in managers(&provider) {
             let revoked = manager.get_token().await.expect("a token");
             let before = provider.fetches();
@@ -178,7 +187,7 @@ fn inv11_a_token_that_calls_mark_and_ask_for_at_once_is_renewed_once_and_the_ren
 #[test]
 fn inv11_a_rejected_token_is_not_handed_out_once_its_renewal_is_done() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for manager in managers(&provider) {
             let revoked = manager.get_token().await.expect("a token");
             let other = spawn({
@@ -197,9 +206,9 @@ fn inv11_a_rejected_token_is_not_handed_out_once_its_renewal_is_done() {
 #[test]
 fn inv11_two_managers_that_were_rejected_with_one_token_renew_once() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         let storage = InMemoryTokenStorage::new();
-        for wrap in [Yielding::announced, Yielding::unannounced] {
+        for wrap in [YieldingStorage::announced, YieldingStorage::unannounced] {
             let manager = || {
                 TokenManager::builder(Arc::clone(&provider))
                     .storage(wrap(storage.clone()))
@@ -223,14 +232,14 @@ fn inv11_two_managers_that_were_rejected_with_one_token_renew_once() {
 #[test]
 fn inv19_what_somebody_else_stores_meanwhile_is_noticed() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         let storage = InMemoryTokenStorage::new();
         let manager = TokenManager::builder(provider)
-            .storage(Yielding::announced(storage.clone()))
+            .storage(YieldingStorage::announced(storage.clone()))
             .build()
             .expect("a manager");
         let writer = spawn({
-            let storage = Yielding::announced(storage.clone());
+            let storage = YieldingStorage::announced(storage.clone());
             let key = manager.cache_key().to_owned();
             async move {
                 world::pause().await;
@@ -247,7 +256,7 @@ fn inv19_what_somebody_else_stores_meanwhile_is_noticed() {
 #[test]
 fn after_an_invalidation_only_tokens_fetched_later_are_handed_out() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for (manager, is_warm) in managers(&provider).into_iter().zip([true, false, true]) {
             invalidated_in_mid_flight(&provider, &manager, is_warm).await;
         }
@@ -257,7 +266,7 @@ fn after_an_invalidation_only_tokens_fetched_later_are_handed_out() {
     });
 }
 
-async fn invalidated_in_mid_flight(provider: &Counting, manager: &TokenManager, is_warm: bool) {
+async fn invalidated_in_mid_flight(provider: &CountingProvider, manager: &TokenManager, is_warm: bool) {
     if is_warm {
         manager.get_token().await.expect("a token");
     }
@@ -283,7 +292,7 @@ async fn invalidated_in_mid_flight(provider: &Counting, manager: &TokenManager, 
 #[test]
 fn force_refresh_brings_a_token_fetched_anew() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for manager in managers(&provider) {
             let old = manager.get_token().await.expect("a token");
             let callers = (0..3).map(|i| {
@@ -305,10 +314,10 @@ fn force_refresh_brings_a_token_fetched_anew() {
 #[test]
 fn inv11_an_invalidation_reaches_what_a_provider_has_at_hand() {
     explore(|| async {
-        let provider = Arc::new(Hoarding::default());
+        let provider = Arc::new(HoardingProvider::default());
         let storage = InMemoryTokenStorage::new();
         let manager = |storage| TokenManager::builder(Arc::clone(&provider)).storage(storage).build();
-        let manager = manager(Yielding::announced(storage)).expect("a manager");
+        let manager = manager(YieldingStorage::announced(storage)).expect("a manager");
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let manager = manager.clone();
@@ -334,11 +343,11 @@ fn inv11_an_invalidation_reaches_what_a_provider_has_at_hand() {
 #[test]
 fn inv11_what_was_read_before_an_invalidation_does_not_stand_in_for_the_storage_after_it() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
+        let provider = Arc::new(CountingProvider::default());
         for (is_found, wrap) in [
-            (false, Yielding::unannounced as fn(_) -> _),
-            (true, Yielding::unannounced),
-            (false, Yielding::announced),
+            (false, YieldingStorage::unannounced as fn(_) -> _),
+            (true, YieldingStorage::unannounced),
+            (false, YieldingStorage::announced),
         ] {
             let storage = wrap(InMemoryTokenStorage::new());
             let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
@@ -350,7 +359,7 @@ fn inv11_what_was_read_before_an_invalidation_does_not_stand_in_for_the_storage_
                     spawn(async move {
                         world::pause().await;
                         if is_found {
-                            manager.find_token().await;
+                            manager.as_dependency().find_token().await;
                         } else {
                             manager.get_token().await.expect("a token");
                         }
@@ -373,8 +382,8 @@ fn inv11_what_was_read_before_an_invalidation_does_not_stand_in_for_the_storage_
 #[test]
 fn inv11_what_was_discarded_while_it_was_compared_with_the_storage_is_not_handed_out() {
     explore(|| async {
-        let provider = Arc::new(Counting::default());
-        for wrap in [Yielding::announced, Yielding::unannounced] {
+        let provider = Arc::new(CountingProvider::default());
+        for wrap in [YieldingStorage::announced, YieldingStorage::unannounced] {
             let inner = InMemoryTokenStorage::new();
             let storage = wrap(inner.clone());
             let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
@@ -392,7 +401,7 @@ fn inv11_what_was_discarded_while_it_was_compared_with_the_storage_is_not_handed
                 }
             });
             world::pause().await;
-            manager.discard_token(discarded.id()).await;
+            manager.as_dependency().discard_token(discarded.id()).await;
             for _ in 0..2 {
                 assert_ne!(manager.get_token().await.expect("a token").id(), discarded.id());
                 world::pause().await;

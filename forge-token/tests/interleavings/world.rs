@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
 use forge_core::{
-    AuthenticationError, CompareAndDelete, CoolDown, CoolDownPolicy, Credential, Generation, LeaseOutcome,
-    LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId, TokenLease, TokenLeases,
-    TokenProvider, TokenStorage, async_trait,
+    AuthenticationError, CachingProvider, CompareAndDelete, CoolDown, CoolDownPolicy, Credential, Generation,
+    LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, StorageError, TokenData, TokenId, TokenLease,
+    TokenLeases, TokenProvider, TokenStorage, async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
 use shuttle::future::{block_on, spawn, yield_now};
@@ -71,12 +71,12 @@ pub(crate) async fn poll_a_few_times(future: impl Future) {
 
 /// Hands out `t1`, `t2`, …
 #[derive(Default)]
-pub(crate) struct Counting {
+pub(crate) struct CountingProvider {
     fetches: AtomicU64,
     panic_next: AtomicBool,
 }
 
-impl Counting {
+impl CountingProvider {
     pub(crate) fn panicking_once() -> Self {
         Self { fetches: AtomicU64::new(0), panic_next: AtomicBool::new(true) }
     }
@@ -91,7 +91,7 @@ pub(crate) fn number(token: &Credential) -> u64 {
 }
 
 #[async_trait]
-impl TokenProvider for Counting {
+impl TokenProvider for CountingProvider {
     fn service_name(&self) -> &'static str {
         "counting"
     }
@@ -107,19 +107,19 @@ impl TokenProvider for Counting {
 
 /// Hands out `t1`, `t2`, …, and each again until it is told to forget it, as a pipeline does.
 #[derive(Default)]
-pub(crate) struct Hoarding {
+pub(crate) struct HoardingProvider {
     fetches: AtomicU64,
     at_hand: std::sync::Mutex<Option<u64>>,
 }
 
-impl Hoarding {
+impl HoardingProvider {
     pub(crate) fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
-impl TokenProvider for Hoarding {
+impl TokenProvider for HoardingProvider {
     fn service_name(&self) -> &'static str {
         "hoarding"
     }
@@ -135,6 +135,13 @@ impl TokenProvider for Hoarding {
         Ok(TokenData::new(format!("t{number}")))
     }
 
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl CachingProvider for HoardingProvider {
     async fn forget_token(&self) -> Result<(), AuthenticationError> {
         yield_now().await;
         *self.at_hand.lock().expect("no panic") = None;
@@ -145,7 +152,7 @@ impl TokenProvider for Hoarding {
 
 /// A storage in which others get their turn before and after each step. Clones share its faults.
 #[derive(Clone, Debug)]
-pub(crate) struct Yielding {
+pub(crate) struct YieldingStorage {
     inner: InMemoryTokenStorage,
     announced: bool,
     faults: Arc<Faults>,
@@ -157,7 +164,7 @@ struct Faults {
     no_writes: AtomicBool,
 }
 
-impl Yielding {
+impl YieldingStorage {
     pub(crate) fn announced(inner: InMemoryTokenStorage) -> Self {
         Self { inner, announced: true, faults: Arc::default() }
     }
@@ -195,7 +202,7 @@ async fn in_turn<F: Future>(step: F) -> F::Output {
 }
 
 #[async_trait]
-impl TokenStorage for Yielding {
+impl TokenStorage for YieldingStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         in_turn(async { self.faults.read(self.inner.get(key).await?) }).await
     }
@@ -228,14 +235,14 @@ impl TokenStorage for Yielding {
 }
 
 #[async_trait]
-impl CompareAndDelete for Yielding {
+impl CompareAndDelete for YieldingStorage {
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
         self.faults.check_writes()?;
         in_turn(self.inner.delete_if(key, id)).await
     }
 }
 
-impl TokenLeases for Yielding {
+impl TokenLeases for YieldingStorage {
     fn lease(&self, key: &str) -> Box<dyn TokenLease> {
         let inner = self.inner.leases().expect("it has leases").lease(key);
         Box::new(YieldingLease { inner, faults: Arc::clone(&self.faults) })

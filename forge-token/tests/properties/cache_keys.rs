@@ -26,7 +26,7 @@ struct Identity {
 
 /// One way to write an identity down: words and parameters in some order, words repeated.
 #[derive(Clone, Debug)]
-struct Written {
+struct IdentitySpelling {
     identity: Identity,
     scope: String,
     extra: Vec<(String, String)>,
@@ -34,7 +34,7 @@ struct Written {
     secret: String,
 }
 
-impl Written {
+impl IdentitySpelling {
     fn key(&self) -> String {
         let identity = &self.identity;
         let (client, secret) = (identity.client.as_str(), self.secret.as_str());
@@ -101,7 +101,7 @@ fn identities() -> impl Strategy<Value = Identity> {
         })
 }
 
-fn written(identity: Identity) -> impl Strategy<Value = Written> {
+fn written(identity: Identity) -> impl Strategy<Value = IdentitySpelling> {
     let words: Vec<String> = identity.scope.iter().cloned().collect();
     let words = if words.is_empty() {
         Just(String::new()).boxed()
@@ -115,7 +115,7 @@ fn written(identity: Identity) -> impl Strategy<Value = Written> {
     let extra: Vec<_> = identity.extra.iter().cloned().collect();
     let hidden: Vec<_> = identity.hidden.iter().cloned().collect();
     (words, Just(extra).prop_shuffle(), Just(hidden).prop_shuffle(), "[a-z]{1,4}").prop_map(
-        move |(scope, extra, hidden, secret)| Written {
+        move |(scope, extra, hidden, secret)| IdentitySpelling {
             identity: identity.clone(),
             scope,
             extra,
@@ -163,18 +163,18 @@ proptest! {
 }
 
 /// A service name, and the parts of its key.
-type Named = (String, Vec<(String, String)>);
+type NamedParts = (String, Vec<(String, String)>);
 
-fn key((service, parts): &Named) -> String {
+fn key((service, parts): &NamedParts) -> String {
     parts.iter().fold(CacheKey::new(service), |key, (name, value)| key.part(name, value)).to_string()
 }
 
 /// Two that look alike: the service name of one may be what the key of the other says after `auth_token:`.
-fn services_and_parts() -> impl Strategy<Value = (Named, Named)> {
+fn services_and_parts() -> impl Strategy<Value = (NamedParts, NamedParts)> {
     let parts = || proptest::collection::vec(("[ab:]{0,2}", "[ab:]{0,2}"), 0..3);
     let named = || ("[ab:]{0,3}", parts());
     (named(), named(), 0..3_u8, parts()).prop_map(|(one, other, kind, parts)| {
-        let imitated = |named: &Named, parts: Vec<_>| {
+        let imitated = |named: &NamedParts, parts: Vec<_>| {
             let key = key(named);
             (key.strip_prefix("auth_token:").expect("the key of a service").to_owned(), parts)
         };

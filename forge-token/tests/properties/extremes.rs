@@ -55,7 +55,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let clock = Arc::new(AnyClock(Mutex::new(ClockReading::from_millis(0, 0))));
-            let provider = Arc::new(Absurd { token, retry_after, failing: Mutex::new(false) });
+            let provider = Arc::new(AbsurdProvider { token, retry_after, failing: Mutex::new(false) });
             let manager = TokenManager::builder(Arc::clone(&provider))
                 .clock(Arc::clone(&clock) as _)
                 .advisory_window(Duration::from_secs(advisory))
@@ -80,14 +80,14 @@ proptest! {
     }
 }
 
-struct Absurd {
+struct AbsurdProvider {
     token: TokenData,
     retry_after: Option<u64>,
     failing: Mutex<bool>,
 }
 
 #[async_trait]
-impl TokenProvider for Absurd {
+impl TokenProvider for AbsurdProvider {
     fn service_name(&self) -> &'static str {
         "absurd"
     }

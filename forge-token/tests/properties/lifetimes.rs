@@ -5,395 +5,19 @@
 //! it. `FORGE_TEST_LONG` makes it ten times as many days.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_core::{
-    AuthenticationError, AuthenticationErrorKind, Clock, Credential, ManualClock, OAuthErrorCode, TokenData,
-    TokenProvider, async_trait,
+    AuthenticationError, Clock, Credential, ManualClock, TokenData, TokenProvider, async_trait,
 };
 use forge_token::TokenManager;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use crate::events::{DAY, Event, HOUR, Health, MINUTE, SECOND, events, steps};
+use crate::events::{DAY, Event, HOUR, Health, SECOND, events, steps};
+use crate::simulation::World;
 use crate::{at_once, seed};
-
-/// What is known of a token by true time.
-#[derive(Clone, Copy, Debug)]
-struct Issued {
-    lifetime: Option<i64>,
-    sent: Reading,
-    landed: Reading,
-}
-
-/// True time, and how far the clocks have gone away from it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reading {
-    truth: i64,
-    /// Sum of all suspends so far: how far the monotonic clock is behind.
-    asleep: i64,
-    /// Sum of all steps so far: how far the wall clock is ahead, if positive.
-    stepped: i64,
-    /// How often clocks were stepped forward or stood still: each may cost a renewal.
-    jolts: u32,
-}
-
-struct Outside {
-    now: Reading,
-    lifetime: Option<i64>,
-    say_when: bool,
-    refreshable: bool,
-    health: Health,
-    call: (i64, i64, i64),
-    refresh_token: Option<String>,
-    issued: HashMap<String, Issued>,
-    last: Option<Outcome>,
-    failures_in_a_row: u32,
-    calls: usize,
-    /// The token that was issued last.
-    at_hand: Option<Issued>,
-    /// A refresh token that was sent, and of which nobody knows whether the server has replaced it.
-    in_doubt: Option<String>,
-    /// A refresh token with which an attempt has ended because of `Retry-After`.
-    was_patient_with: Option<String>,
-}
-
-/// How long the token at hand can be handed out.
-#[derive(Clone, Copy)]
-enum Lasts {
-    /// There is none.
-    Not,
-    /// So many milliseconds.
-    Millis(i64),
-    /// Clocks were set since it was issued, or it ends at this moment.
-    Unknown,
-}
-
-/// How the last call ended.
-#[derive(Clone, Copy)]
-enum Outcome {
-    Token(Issued),
-    /// With how long the manager has to stand back at least, in monotonic time; `None`: the same
-    /// attempt may go on.
-    Failure(Reading, Option<i64>),
-}
-
-struct World {
-    clock: Arc<ManualClock>,
-    outside: Mutex<Outside>,
-    /// What broke an invariant inside of a provider's call.
-    broken: Mutex<Option<String>>,
-}
-
-impl World {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            clock: Arc::new(ManualClock::new()),
-            outside: Mutex::new(Outside {
-                now: Reading::default(),
-                lifetime: Some(HOUR),
-                say_when: true,
-                refreshable: false,
-                health: Health::Well,
-                call: (0, 0, 0),
-                refresh_token: None,
-                issued: HashMap::new(),
-                last: None,
-                failures_in_a_row: 0,
-                calls: 0,
-                at_hand: None,
-                in_doubt: None,
-                was_patient_with: None,
-            }),
-            broken: Mutex::default(),
-        })
-    }
-
-    fn manager(self: &Arc<Self>) -> TokenManager {
-        TokenManager::builder(Server(Arc::clone(self)))
-            .clock(Arc::clone(&self.clock) as _)
-            .build()
-            .expect("a manager")
-    }
-
-    fn outside(&self) -> MutexGuard<'_, Outside> {
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Reading {
-        self.outside().now
-    }
-
-    fn pass(&self, millis: i64) {
-        self.clock.advance(duration(millis));
-        self.outside().now.truth += millis;
-    }
-
-    fn suspend(&self, millis: i64) {
-        self.clock.suspend(duration(millis));
-        let mut outside = self.outside();
-        outside.now.truth += millis;
-        outside.now.asleep += millis;
-        outside.now.jolts += 1;
-    }
-
-    fn step(&self, millis: i64) {
-        self.clock.step_wall(millis);
-        let mut outside = self.outside();
-        outside.now.stepped += millis;
-        outside.now.jolts += u32::from(millis > 0);
-    }
-
-    fn happen(&self, event: Event) {
-        match event {
-            Event::Pass(millis) => self.pass(millis),
-            Event::Step(millis) => self.step(millis),
-            Event::Suspend(millis) => self.suspend(millis),
-            Event::Lifetime(lifetime) => self.outside().lifetime = lifetime,
-            Event::Tokens { say_when, refreshable } => {
-                let mut outside = self.outside();
-                (outside.say_when, outside.refreshable) = (say_when, refreshable);
-            }
-            Event::Server(health) => self.outside().health = health,
-            Event::RevokeRefreshTokens => self.outside().refresh_token = None,
-            Event::Calls { take, step, suspend } => self.outside().call = (take, step, suspend),
-            Event::Poll { .. } => {}
-        }
-    }
-
-    /// The promise on a token that was handed out now:
-    ///
-    /// It is handed out past its true end only if since it was fetched the wall clock was set back *and*
-    /// the machine slept, and then by at most the smaller of the two sums. Neither alone stretches it.
-    fn check_handed_out(&self, credential: &Credential) -> Result<(), TestCaseError> {
-        let outside = self.outside();
-        let issued = outside.issued.get(credential.access_token()).expect("issued here");
-        let Some(lifetime) = issued.lifetime else { return Ok(()) };
-        let overdue = outside.now.truth - issued.sent.truth - lifetime;
-        let asleep = outside.now.asleep - issued.sent.asleep;
-        let set_back = (issued.sent.stepped - outside.now.stepped).max(0);
-        // A call that takes time may be counted from its end by the monotonic clock.
-        let call = issued.landed.truth - issued.sent.truth;
-        let skew = asleep.min(set_back) + call;
-        prop_assert!(
-            overdue < skew.max(1),
-            "{overdue} ms late, {skew} allowed: {issued:?} {:?}",
-            outside.now
-        );
-        Ok(())
-    }
-
-    /// Whether callers must be served by the token at hand, however the server fares: it is far from its
-    /// end by all clocks.
-    fn must_serve(&self) -> bool {
-        let outside = self.outside();
-        let Some(Outcome::Token(issued)) = outside.last else { return false };
-        let Some(lifetime) = issued.lifetime else { return true };
-        let margin = (30 * SECOND).min(lifetime / 2);
-        let elapsed = outside.now.truth - issued.sent.truth;
-        outside.now.jolts == issued.sent.jolts && elapsed < lifetime - margin
-    }
-
-    /// No call comes before its time: neither a renewal nor a repetition.
-    fn check_call(&self) {
-        let outside = self.outside();
-        let monotonic = |reading: Reading| reading.truth - reading.asleep;
-        let (since, at_least) = match outside.last {
-            Some(Outcome::Failure(at, Some(stand_back))) => (monotonic(at), stand_back),
-            Some(Outcome::Token(issued)) if issued.sent.jolts == outside.now.jolts => {
-                let Some(lifetime) = issued.lifetime else {
-                    self.break_with(format!("a renewal of what never ends: {:?}", outside.now));
-                    return;
-                };
-                let usable = lifetime - (30 * SECOND).min(lifetime / 2);
-                (monotonic(issued.sent), usable - (270 * SECOND).min(usable / 2))
-            }
-            _ => return,
-        };
-        let elapsed = monotonic(outside.now) - since;
-        if elapsed < at_least - 2 {
-            self.break_with(format!("a call after {elapsed} ms, {at_least} are due: {:?}", outside.now));
-        }
-    }
-
-    fn break_with(&self, what: String) {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
-    }
-
-    fn check_unbroken(&self) -> Result<(), TestCaseError> {
-        match self.broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(what) => Err(TestCaseError::fail(what)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The token endpoint of the world.
-struct Server(Arc<World>);
-
-impl Server {
-    fn call(&self, refresh_token: Option<&str>) -> Result<TokenData, AuthenticationError> {
-        let world = &self.0;
-        world.check_call();
-        let mut sent = world.now();
-        let sent_at = world.clock.now().wall();
-        let (take, step, suspend) = world.outside().call;
-        // A clock is set once, a call may be slow each time.
-        world.outside().call = (take, 0, 0);
-        world.pass(take);
-        if step != 0 {
-            world.step(step);
-        }
-        if suspend != 0 {
-            world.suspend(suspend);
-        }
-
-        let mut outside = world.outside();
-        outside.calls += 1;
-        let landed = outside.now;
-        if outside.health == Health::Well && refresh_token.is_some() && outside.refresh_token.is_none() {
-            // Dead. The same attempt goes on with the full grant.
-            outside.last = Some(Outcome::Failure(sent, None));
-            let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
-            return Err(AuthenticationError::new("", refused));
-        }
-        if refresh_token.is_some() && outside.in_doubt.as_deref() == refresh_token {
-            world.break_with("inv25: a refresh token in doubt is sent again".to_owned());
-        }
-        if outside.health != Health::Well {
-            return Err(outside.fail(landed, refresh_token));
-        }
-        if refresh_token.is_some_and(|given| outside.refresh_token.as_deref() != Some(given)) {
-            world.break_with("not the last refresh token".to_owned());
-        }
-
-        if let Some(Outcome::Failure(begun, None)) = outside.last
-            && begun.stepped != sent.stepped
-        {
-            // The clock was set during a refresh that this call makes up for: the manager may count
-            // from before, and renew too early.
-            sent.jolts = u32::MAX;
-        }
-        let name = format!("t{}", outside.calls);
-        let issued = Issued { lifetime: outside.lifetime, sent, landed };
-        outside.issued.insert(name.clone(), issued);
-        outside.last = Some(Outcome::Token(issued));
-        outside.at_hand = Some(issued);
-        outside.failures_in_a_row = 0;
-        outside.refresh_token = outside.refreshable.then(|| format!("r{}", outside.calls));
-        let mut token = TokenData::new(name);
-        if let Some(lifetime) = outside.lifetime {
-            token = token.with_expires_at(sent_at + duration(lifetime));
-        }
-        if outside.say_when {
-            token = token.with_issued_at(sent_at);
-        }
-        if let Some(refresh_token) = outside.refresh_token.clone() {
-            token = token.with_refresh_token(refresh_token);
-        }
-        Ok(token)
-    }
-}
-
-impl Outside {
-    fn fail(&mut self, now: Reading, refresh_token: Option<&str>) -> AuthenticationError {
-        let is_permanent = self.health == Health::Permanent;
-        let lasts = self.lasts(now);
-        let error = match self.health {
-            Health::Permanent => {
-                let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidClient);
-                AuthenticationError::new("", refused)
-            }
-            Health::RetryAfter(seconds) => AuthenticationError::new("", AuthenticationErrorKind::Connect)
-                .with_retry_after(duration(seconds * SECOND)),
-            Health::Transient | Health::Well => {
-                AuthenticationError::new("", AuthenticationErrorKind::Connect)
-            }
-        };
-        let stand_back = if let Health::RetryAfter(seconds) = self.health {
-            let heeded = match lasts {
-                Lasts::Millis(millis) => millis.clamp(5 * MINUTE, HOUR),
-                Lasts::Not | Lasts::Unknown => 5 * MINUTE,
-            };
-            (seconds * SECOND).min(heeded)
-        } else {
-            let first = if is_permanent { 10 * SECOND } else { SECOND / 4 };
-            let backed_off = (first << self.failures_in_a_row.min(8)).min(MINUTE) / 2;
-            match lasts {
-                Lasts::Not => backed_off,
-                // A back-off ends with the token at hand.
-                Lasts::Millis(millis) => backed_off.min(millis),
-                Lasts::Unknown => 0,
-            }
-        };
-        if let Some(refresh_token) = refresh_token
-            && self.goes_on_to_the_full_grant(refresh_token, lasts)
-        {
-            self.last = Some(Outcome::Failure(now, None));
-        } else {
-            self.last = Some(Outcome::Failure(now, Some(stand_back)));
-            self.failures_in_a_row += 1;
-        }
-        error
-    }
-
-    /// What follows a refresh that has failed: the same attempt goes on, unless there is a valid token, or the
-    /// server has asked for patience for the first time.
-    fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: Lasts) -> bool {
-        if self.health == Health::Permanent {
-            return true;
-        }
-        self.in_doubt = Some(refresh_token.to_owned());
-        let asks_for_patience = matches!(self.health, Health::RetryAfter(_));
-        let was_patient = self.was_patient_with.as_deref() == Some(refresh_token);
-        match lasts {
-            Lasts::Millis(_) => return false,
-            Lasts::Unknown => return true,
-            Lasts::Not => {}
-        }
-        if asks_for_patience {
-            self.was_patient_with = Some(refresh_token.to_owned());
-        }
-        !asks_for_patience || was_patient
-    }
-
-    fn lasts(&self, now: Reading) -> Lasts {
-        let Some(issued) = self.at_hand else { return Lasts::Not };
-        let Some(lifetime) = issued.lifetime else { return Lasts::Millis(i64::MAX) };
-        let usable = lifetime - (30 * SECOND).min(lifetime / 2);
-        // A slow call may be counted from its end.
-        let slack = issued.landed.truth - issued.sent.truth + 2;
-        let left = usable - (now.truth - issued.sent.truth);
-        if issued.sent.jolts != now.jolts
-            || issued.landed.stepped != issued.sent.stepped
-            || left.abs() <= slack
-        {
-            return Lasts::Unknown;
-        }
-        if left > 0 { Lasts::Millis(left - slack) } else { Lasts::Not }
-    }
-}
-
-#[async_trait]
-impl TokenProvider for Server {
-    fn service_name(&self) -> &'static str {
-        "simulated"
-    }
-
-    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        self.call(None)
-    }
-
-    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
-        self.call(current.refresh_token())
-    }
-}
-
-fn duration(millis: i64) -> Duration {
-    Duration::from_millis(millis.max(0).unsigned_abs())
-}
 
 /// One call of `get_token`, with all that is promised of it.
 async fn poll(world: &World, manager: &TokenManager) -> Result<(), TestCaseError> {
@@ -528,10 +152,10 @@ async fn inv08_tokens_that_have_expired_on_arrival_are_no_loop_of_calls() {
 }
 
 /// Says the same token again and again, as caches in front of a token endpoint do.
-struct SameAgain(Mutex<usize>, TokenData);
+struct SameTokenProvider(Mutex<usize>, TokenData);
 
 #[async_trait]
-impl TokenProvider for SameAgain {
+impl TokenProvider for SameTokenProvider {
     fn service_name(&self) -> &'static str {
         "the same again"
     }
@@ -551,7 +175,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
         TokenData::new("t").with_expires_at(now + Duration::from_secs(3600)),
     ] {
         let clock = Arc::new(ManualClock::new());
-        let provider = Arc::new(SameAgain(Mutex::new(0), token));
+        let provider = Arc::new(SameTokenProvider(Mutex::new(0), token));
         let manager = TokenManager::builder(Arc::clone(&provider))
             .clock(Arc::clone(&clock) as _)
             .build()
@@ -569,7 +193,7 @@ async fn inv08_a_renewal_that_brings_the_same_token_is_no_loop_of_calls() {
 
 #[tokio::test]
 async fn inv08_a_token_that_no_header_can_carry_is_no_loop_of_calls() {
-    let provider = Arc::new(SameAgain(Mutex::new(0), TokenData::new("a\r\nb")));
+    let provider = Arc::new(SameTokenProvider(Mutex::new(0), TokenData::new("a\r\nb")));
     let clock = Arc::new(ManualClock::new());
     let manager = TokenManager::builder(Arc::clone(&provider)).clock(clock).build().expect("a manager");
     for _ in 0..1_000 {

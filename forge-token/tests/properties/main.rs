@@ -6,6 +6,7 @@ mod cache_keys;
 mod events;
 mod extremes;
 mod lifetimes;
+mod simulation;
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,118 +1,16 @@
 //! Ways in which a token or a refresh token was lost, sent twice, or kept from callers.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forge_core::{
-    AuthenticationError, AuthenticationErrorKind as Kind, Clock, ManualClock, TokenData, TokenProvider,
-    TokenStorage, async_trait,
-};
+use forge_core::{AuthenticationError, AuthenticationErrorKind as Kind, TokenData, TokenStorage};
 use forge_storage_memory::InMemoryTokenStorage;
-use forge_token::{TokenManager, TokenManagerBuilder};
+use forge_token::TokenManager;
 
 use crate::issuer::{Failure, error};
+use crate::scripted::{ScriptedProvider, Step};
 use crate::world::{STORAGES, Storage, World, name};
-
-enum Step {
-    Err(AuthenticationError),
-    Hang,
-    /// Ok after a second.
-    Slow,
-    /// Err after a second.
-    SlowErr(AuthenticationError),
-    /// An access token that no header can carry.
-    Bad,
-}
-
-struct Scripted {
-    clock: Arc<ManualClock>,
-    full: bool,
-    rotates: bool,
-    issued: AtomicUsize,
-    fetches: Mutex<VecDeque<Step>>,
-    refreshes: Mutex<VecDeque<Step>>,
-    fetched: AtomicUsize,
-    sent: Mutex<Vec<String>>,
-}
-
-impl Scripted {
-    fn new(full: bool, rotates: bool) -> Arc<Self> {
-        Arc::new(Self {
-            clock: Arc::new(ManualClock::new()),
-            full,
-            rotates,
-            issued: AtomicUsize::new(0),
-            fetches: Mutex::default(),
-            refreshes: Mutex::default(),
-            fetched: AtomicUsize::new(0),
-            sent: Mutex::default(),
-        })
-    }
-    fn fetch(&self, steps: impl IntoIterator<Item = Step>) {
-        self.fetches.lock().expect("as scripted").extend(steps);
-    }
-    fn refresh(&self, steps: impl IntoIterator<Item = Step>) {
-        self.refreshes.lock().expect("as scripted").extend(steps);
-    }
-    fn sent(&self) -> Vec<String> {
-        self.sent.lock().expect("as scripted").clone()
-    }
-    fn fetched(&self) -> usize {
-        self.fetched.load(Ordering::SeqCst)
-    }
-    fn manager(self: &Arc<Self>) -> TokenManagerBuilder {
-        TokenManager::builder(Arc::clone(self)).cache_key("key").clock(Arc::clone(&self.clock) as _)
-    }
-    fn storage(&self) -> InMemoryTokenStorage {
-        InMemoryTokenStorage::builder().clock(Arc::clone(&self.clock) as _).build()
-    }
-    async fn run(&self, step: Option<Step>, refresh: Option<&str>) -> Result<TokenData, AuthenticationError> {
-        let mut bad = false;
-        match step {
-            None => {}
-            Some(Step::Err(error)) => return Err(error),
-            Some(Step::Hang) => std::future::pending().await,
-            Some(Step::Slow) => tokio::time::sleep(Duration::from_secs(1)).await,
-            Some(Step::SlowErr(error)) => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                return Err(error);
-            }
-            Some(Step::Bad) => bad = true,
-        }
-        let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
-        let now = self.clock.now().wall();
-        let token = if bad { format!("t\n{number}") } else { format!("t{number}") };
-        let token =
-            TokenData::new(token).with_issued_at(now).with_expires_at(now + Duration::from_secs(3600));
-        Ok(match refresh {
-            Some(refresh) if !self.rotates => token.with_refresh_token(refresh),
-            _ => token.with_refresh_token(format!("r{number}")),
-        })
-    }
-}
-
-#[async_trait]
-impl TokenProvider for Scripted {
-    fn service_name(&self) -> &'static str {
-        "scripted"
-    }
-    fn has_full_grant(&self) -> bool {
-        self.full
-    }
-    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        self.fetched.fetch_add(1, Ordering::SeqCst);
-        let step = self.fetches.lock().expect("as scripted").pop_front();
-        self.run(step, None).await
-    }
-    async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
-        let refresh = current.refresh_token().expect("as scripted").to_owned();
-        self.sent.lock().expect("as scripted").push(refresh.clone());
-        let step = self.refreshes.lock().expect("as scripted").pop_front();
-        self.run(step, Some(&refresh)).await
-    }
-}
 
 fn status(code: u16) -> AuthenticationError {
     error(Kind::Status, Some(code))
@@ -128,7 +26,7 @@ async fn get(manager: &TokenManager) -> Result<String, AuthenticationError> {
 /// for an hour.
 #[tokio::test]
 async fn inv08_a_token_that_was_invalidated_elsewhere_is_none_at_hand() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let storage = issuer.storage();
     let manager = || issuer.manager().storage(storage.clone()).build().expect("as scripted");
     let (one, two) = (manager(), manager());
@@ -151,7 +49,7 @@ async fn inv08_a_token_that_was_invalidated_elsewhere_is_none_at_hand() {
 #[tokio::test]
 async fn inv08_what_was_heeded_for_a_token_at_hand_ends_with_that_token() {
     for way in ["401", "invalidate"] {
-        let issuer = Scripted::new(true, true);
+        let issuer = ScriptedProvider::new(true, true);
         let storage = issuer.storage();
         let manager = || issuer.manager().storage(storage.clone()).build().expect("as scripted");
         let (one, two) = (manager(), manager());
@@ -220,7 +118,7 @@ async fn inv23_where_only_a_refresh_is_left_one_that_hangs_twice_needs_a_login()
 async fn inv23_where_the_full_grant_is_refused_a_token_in_doubt_is_sent_once_more() {
     for contested in [true, false] {
         for memory in [false, true] {
-            let issuer = Scripted::new(true, true);
+            let issuer = ScriptedProvider::new(true, true);
             let mut builder = issuer.manager().refresh_when_contested(contested);
             if memory {
                 builder = builder.storage(issuer.storage());
@@ -251,7 +149,7 @@ async fn inv23_where_the_full_grant_is_refused_a_token_in_doubt_is_sent_once_mor
 /// Fault: the provider returns a token that a header cannot carry.
 #[tokio::test]
 async fn inv25_an_access_token_that_no_header_can_carry_takes_no_doubt_away() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let manager = issuer.manager().build().expect("as scripted");
     assert_eq!(get(&manager).await.expect("as scripted"), "t1");
     issuer.refresh([Step::Bad]);
@@ -265,7 +163,7 @@ async fn inv25_an_access_token_that_no_header_can_carry_takes_no_doubt_away() {
 /// Fault: the server does not rotate; the success of another manager did not end the doubt.
 #[tokio::test]
 async fn inv25_what_another_manager_brings_ends_the_doubt() {
-    let issuer = Scripted::new(false, false);
+    let issuer = ScriptedProvider::new(false, false);
     let storage = issuer.storage();
     let manager = || issuer.manager().storage(storage.clone()).build().expect("as scripted");
     let (one, two) = (manager(), manager());
@@ -287,7 +185,7 @@ async fn inv25_what_another_manager_brings_ends_the_doubt() {
 #[tokio::test]
 async fn inv25_a_storage_that_falls_back_does_not_bring_back_a_spent_refresh_token() {
     for full in [true, false] {
-        let issuer = Scripted::new(full, true);
+        let issuer = ScriptedProvider::new(full, true);
         let storage = issuer.storage();
         let manager = issuer.manager().storage(storage.clone()).build().expect("as scripted");
         let first = manager.get_token().await.expect("as scripted");
@@ -302,7 +200,7 @@ async fn inv25_a_storage_that_falls_back_does_not_bring_back_a_spent_refresh_tok
 /// Fault: an eviction removed the mark.
 #[tokio::test(start_paused = true)]
 async fn inv25_a_mark_outlives_the_eviction_of_its_token() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let storage = InMemoryTokenStorage::builder().capacity(1).clock(Arc::clone(&issuer.clock) as _).build();
     let manager = || {
         issuer
@@ -330,7 +228,7 @@ async fn inv25_a_mark_outlives_the_eviction_of_its_token() {
 /// Two managers over one storage: the second finds the mark of the first.
 #[tokio::test(start_paused = true)]
 async fn inv25_over_one_storage_another_manager_finds_the_mark() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let storage = issuer.storage();
     let manager = || {
         issuer
@@ -353,7 +251,7 @@ async fn inv25_over_one_storage_another_manager_finds_the_mark() {
 /// Fault: a caller whose token was rejected joins a background flight.
 #[tokio::test(start_paused = true)]
 async fn inv23_a_rejected_caller_does_not_take_the_failure_of_a_renewal_ahead_of_time() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let manager = issuer.manager().build().expect("as scripted");
     let token = manager.get_token().await.expect("as scripted");
     token.mark_accepted();
@@ -384,7 +282,7 @@ async fn inv23_our_own_call_that_has_ended_is_waited_for_by_nobody() {
 /// Fault: an invalidation while the hook runs.
 #[tokio::test(start_paused = true)]
 async fn inv01_a_flight_that_was_invalidated_keeps_nobody_waiting_with_its_hook() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let manager = issuer
         .manager()
         .storage(issuer.storage())
@@ -407,7 +305,7 @@ async fn inv01_a_flight_that_was_invalidated_keeps_nobody_waiting_with_its_hook(
 /// Fault: a detached flight that ended late cleared the doubt of the current flight.
 #[tokio::test(start_paused = true)]
 async fn inv25_a_flight_that_was_detached_takes_no_doubt_away() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let manager = issuer.manager().build().expect("as scripted");
     issuer.fetch([Step::Slow]);
     let earlier = tokio::spawn({
@@ -433,7 +331,7 @@ async fn inv25_a_flight_that_was_detached_takes_no_doubt_away() {
 /// The setting of the manager that adopts a cool-down.
 #[tokio::test]
 async fn inv08_a_shared_cool_down_is_heeded_as_long_as_the_setting_says() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let storage = issuer.storage();
     let one = issuer.manager().storage(storage.clone()).build().expect("as scripted");
     let two = issuer
@@ -459,7 +357,7 @@ async fn inv23_discarding_a_token_gives_no_login_away() {
     for storage in STORAGES {
         let world = World::with_token(storage, false).await;
         let id = world.manager.get_token().await.expect("as scripted").id();
-        world.manager.discard_token(id).await;
+        world.manager.as_dependency().discard_token(id).await;
         let result = world.manager.get_token().await.map(|t| name(&t));
         assert_eq!(
             world.issuer.sent(),
@@ -472,7 +370,7 @@ async fn inv23_discarding_a_token_gives_no_login_away() {
 /// Fault: the runtime ends while the hook runs.
 #[test]
 fn inv25_a_runtime_that_ends_during_the_hook_loses_no_token() {
-    let issuer = Scripted::new(false, true);
+    let issuer = ScriptedProvider::new(false, true);
     let hangs = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let h = Arc::clone(&hangs);
     let manager = issuer
@@ -511,7 +409,7 @@ fn inv25_a_runtime_that_ends_during_the_hook_loses_no_token() {
 /// Fault: the background attempt did not count as the first attempt.
 #[tokio::test]
 async fn inv23_patience_in_the_background_counts() {
-    let issuer = Scripted::new(true, true);
+    let issuer = ScriptedProvider::new(true, true);
     let manager = issuer.manager().build().expect("as scripted");
     get(&manager).await.expect("as scripted");
     issuer.refresh((0..99).map(|_| Step::Err(busy())));
@@ -575,7 +473,7 @@ async fn inv23_a_dead_refresh_token_needs_a_login_also_in_the_first_fetch() {
     for (full, code, needs_login) in
         [(false, "invalid_grant", true), (false, "invalid_client", false), (true, "invalid_grant", false)]
     {
-        let issuer = Scripted::new(full, true);
+        let issuer = ScriptedProvider::new(full, true);
         issuer.fetch([Step::Err(error(Kind::Refused(code.into()), Some(400)))]);
         let manager = issuer.manager().build().expect("a manager");
         let error = get(&manager).await.expect_err("as scripted");

@@ -12,10 +12,10 @@ use crate::world::name;
 
 /// Fetches `t1`, `t2`, … in a second each.
 #[derive(Default)]
-struct Slow(AtomicUsize);
+struct SlowProvider(AtomicUsize);
 
 #[async_trait]
-impl TokenProvider for Slow {
+impl TokenProvider for SlowProvider {
     fn service_name(&self) -> &'static str {
         "slow"
     }
@@ -29,7 +29,7 @@ impl TokenProvider for Slow {
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_began_before_does_not_serve_force_refresh() {
-    let provider = Arc::new(Slow::default());
+    let provider = Arc::new(SlowProvider::default());
     let manager = TokenManager::new(Arc::clone(&provider));
     let earlier = tokio::spawn({
         let manager = manager.clone();
@@ -51,7 +51,7 @@ async fn a_fetch_that_began_before_does_not_serve_force_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_who_come_together_share_one_fetch() {
-    let provider = Arc::new(Slow::default());
+    let provider = Arc::new(SlowProvider::default());
     let manager = TokenManager::new(Arc::clone(&provider));
     let (one, two) = tokio::join!(manager.force_refresh(), manager.force_refresh());
     assert_eq!(one.expect("a token").id(), two.expect("a token").id());
@@ -60,10 +60,10 @@ async fn callers_who_come_together_share_one_fetch() {
 
 /// The first fetch never ends.
 #[derive(Default)]
-struct Stuck(AtomicUsize);
+struct StuckProvider(AtomicUsize);
 
 #[async_trait]
-impl TokenProvider for Stuck {
+impl TokenProvider for StuckProvider {
     fn service_name(&self) -> &'static str {
         "stuck"
     }
@@ -79,7 +79,8 @@ impl TokenProvider for Stuck {
 
 #[tokio::test(start_paused = true)]
 async fn an_earlier_fetch_that_fails_is_no_failure_of_force_refresh() {
-    let manager = TokenManager::builder(Stuck::default()).fetch_timeout(Duration::from_secs(3)).build();
+    let manager =
+        TokenManager::builder(StuckProvider::default()).fetch_timeout(Duration::from_secs(3)).build();
     let manager = manager.expect("a manager");
     let earlier = tokio::spawn({
         let manager = manager.clone();

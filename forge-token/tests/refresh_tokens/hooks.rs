@@ -111,12 +111,12 @@ async fn a_hook_that_asks_its_own_manager_is_told_at_once() {
 
 /// A storage whose writes hang or panic.
 #[derive(Debug)]
-struct Unwritable {
+struct UnwritableStorage {
     panics: bool,
 }
 
 #[async_trait]
-impl TokenStorage for Unwritable {
+impl TokenStorage for UnwritableStorage {
     async fn get(&self, _key: &str) -> Result<Option<TokenData>, StorageError> {
         Ok(None)
     }
@@ -137,12 +137,12 @@ impl TokenStorage for Unwritable {
 
 /// Fetches and refreshes in 1.85 s.
 #[derive(Default)]
-struct Slow {
+struct SlowProvider {
     calls: AtomicUsize,
 }
 
 #[async_trait]
-impl TokenProvider for Slow {
+impl TokenProvider for SlowProvider {
     fn service_name(&self) -> &'static str {
         "slow"
     }
@@ -157,9 +157,9 @@ impl TokenProvider for Slow {
 #[tokio::test(start_paused = true)]
 async fn inv25_a_token_is_handed_out_and_kept_when_storing_it_outlasts_the_fetch() {
     for panics in [false, true] {
-        let provider = Arc::new(Slow::default());
+        let provider = Arc::new(SlowProvider::default());
         let manager = TokenManager::builder(Arc::clone(&provider))
-            .storage(Unwritable { panics })
+            .storage(UnwritableStorage { panics })
             .fetch_timeout(Duration::from_secs(2))
             .build()
             .expect("a manager");

@@ -9,6 +9,7 @@ mod hooks;
 mod issuer;
 mod log;
 mod patience;
+mod scripted;
 mod states;
 mod world;
 

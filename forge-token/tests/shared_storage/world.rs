@@ -17,7 +17,7 @@ pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(60);
 
 /// A storage that says what it is told to say.
 #[derive(Debug)]
-pub(crate) struct Remote(pub(crate) Arc<State>);
+pub(crate) struct RemoteStorage(pub(crate) Arc<State>);
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -102,7 +102,7 @@ impl State {
 }
 
 #[async_trait]
-impl TokenStorage for Remote {
+impl TokenStorage for RemoteStorage {
     async fn get(&self, _key: &str) -> Result<Option<TokenData>, StorageError> {
         self.0.up()?;
         self.0.reads.fetch_add(1, Ordering::SeqCst);
@@ -135,7 +135,7 @@ impl TokenStorage for Remote {
     }
 }
 
-impl TokenLeases for Remote {
+impl TokenLeases for RemoteStorage {
     fn lease(&self, _key: &str) -> Box<dyn TokenLease> {
         Box::new(Lease { state: Arc::clone(&self.0), is_held: false })
     }
@@ -238,7 +238,7 @@ impl Drop for Lease {
 
 /// Fetches `t1`, `t2`, …, and refreshes to `r1`, `r2`, …
 #[derive(Default)]
-pub(crate) struct Numbered {
+pub(crate) struct NumberingProvider {
     pub(crate) fetches: AtomicUsize,
     pub(crate) refreshes: AtomicUsize,
     /// The access token beside the refresh token that was sent last.
@@ -250,7 +250,7 @@ pub(crate) struct Numbered {
     pub(crate) has_no_full_grant: AtomicBool,
 }
 
-impl Numbered {
+impl NumberingProvider {
     pub(crate) fn calls(&self) -> (usize, usize) {
         (self.fetches.load(Ordering::SeqCst), self.refreshes.load(Ordering::SeqCst))
     }
@@ -267,7 +267,7 @@ impl Numbered {
 }
 
 #[async_trait]
-impl TokenProvider for Numbered {
+impl TokenProvider for NumberingProvider {
     fn service_name(&self) -> &'static str {
         "numbered"
     }
@@ -300,7 +300,7 @@ pub(crate) const FOREIGN: RefreshMark = RefreshMark::Foreign { age: None };
 
 pub(crate) struct World {
     pub(crate) remote: Arc<State>,
-    pub(crate) provider: Arc<Numbered>,
+    pub(crate) provider: Arc<NumberingProvider>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) manager: TokenManager,
 }
@@ -310,9 +310,9 @@ pub(crate) fn world() -> World {
 }
 
 pub(crate) fn world_with(settings: impl FnOnce(TokenManagerBuilder) -> TokenManagerBuilder) -> World {
-    let (remote, provider) = (State::new(), Arc::new(Numbered::default()));
+    let (remote, provider) = (State::new(), Arc::new(NumberingProvider::default()));
     let clock = Arc::new(ManualClock::new());
-    let builder = TokenManager::builder(Arc::clone(&provider)).storage(Remote(Arc::clone(&remote)));
+    let builder = TokenManager::builder(Arc::clone(&provider)).storage(RemoteStorage(Arc::clone(&remote)));
     let builder = builder.cache_key("key").clock(Arc::clone(&clock) as _);
     World { remote, provider, clock, manager: settings(builder).build().expect("a manager") }
 }

@@ -135,7 +135,7 @@ async fn inv22_a_refusal_tells_whether_anything_was_sent() {
     let client = build(builder, &breaker(EVER));
     client.get("/").send().await.expect("an answer");
     for (url, said) in
-        [(failing.url(), ": nothing was sent, "), (redirecting.url(), ": nothing more was sent, ")]
+        [(failing.url(), ": request not sent: "), (redirecting.url(), ": no further request sent: ")]
     {
         let error = client.get(url).send().await.expect_err("refused");
         assert!(error.is_circuit_open() && error.to_string().contains(said), "{error}");

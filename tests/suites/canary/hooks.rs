@@ -184,9 +184,9 @@ async fn inv16_with_logging_writes_no_secret() {
     let is_ours = |line: &logs::Line| line.target == "forge_client::logging";
     let lines: Vec<_> = logs::lines().into_iter().filter(is_ours).collect();
     for part in [
-        "answered",
-        "no answer",
-        "read",
+        "response received",
+        "no response",
+        "response body read",
         "request_body=",
         "response_body=",
         "response_headers=",

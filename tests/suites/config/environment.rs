@@ -1,4 +1,4 @@
-//! The example `small_job`, which is all variables.
+//! The example `small_job`, which variables configure completely.
 
 use std::process::{Command, Output};
 
@@ -6,7 +6,7 @@ use requestforge::{FromEnv, HttpClient, ServiceConfig, blocking};
 
 use crate::world::World;
 
-/// The example, with these variables of ours only.
+/// Runs the example with these variables, and without others of `requestforge`.
 fn run(variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--package", "requestforge", "--features", "blocking,config"]);

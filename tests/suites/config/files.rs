@@ -1,4 +1,4 @@
-//! What a file describes.
+//! Services that files describe.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Services from files and from the environment: the settings of both do what they say, secrets come by
-//! reference and may rotate, and what cannot be is named.
+//! Services from files and from the environment: their settings take effect, secrets come by reference and may rotate,
+//! and errors name the invalid field.
 
 #![allow(clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! What cannot be is named, and no secret is told.
+//! Errors name the invalid field and show no secret.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::world::{as_toml, in_each_format};
 const SECRETS: [&str; 6] =
     ["bearer_token", "api_key", "basic_password", "client_secret", "password", "redis_password"];
 
-/// A service with this secret, complete but for that.
+/// A service with this value as its secret. Everything else in it is valid.
 fn with(secret: &str, value: Value) -> Value {
     let reference = json!({ "env": "NOT_SET" });
     let mut service = match secret {

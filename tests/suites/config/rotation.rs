@@ -24,7 +24,7 @@ async fn a_client_secret_that_changes_is_read_for_the_next_token() {
     }
 }
 
-/// An API that wants this value in this header, and remembers what it got.
+/// An API that wants this value in this header, and records its requests.
 async fn api(header: &'static str, wanted: &Arc<Mutex<String>>) -> Origin {
     let wanted = Arc::clone(wanted);
     Origin::start(move |request| {
@@ -46,13 +46,14 @@ async fn rotates(credentials: Value, header: &'static str, value: fn(&str) -> St
         let client: HttpClient = config.client().expect("a client");
         assert_eq!(get(&client, "/").await.status_code(), 200, "{format}: {header}");
 
-        // The API has the second one before the file has it: nothing else can be sent, so nothing is.
+        // The API wants the second secret before the file has it. The client has no other credential, so it does not
+        // send the request again.
         *wanted.lock().expect("no panic") = value("second");
         api.clear();
         assert_eq!(get(&client, "/").await.status_code(), StatusCode::UNAUTHORIZED, "{format}: {header}");
         assert_eq!(api.requests().len(), 1, "{format}: {header}");
     }
-    // In a client of its own: who was of no use last waits a little before the file is read again.
+    // A client of its own, because a manager whose last renewal did not help waits before it reads the file again.
     for (format, config) in in_each_format(&service) {
         secret.write("first\n");
         *wanted.lock().expect("no panic") = value("first");

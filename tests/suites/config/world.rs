@@ -6,7 +6,7 @@ use forge_tests::{Api, AuthorizationServer};
 use requestforge::{HttpClient, HttpResponse, ServiceConfig};
 use serde_json::{Value, json};
 
-/// An authorization server, an API that wants its tokens, and the secrets of who calls.
+/// An authorization server, an API that wants its tokens, and files with the secrets of the client.
 pub(crate) struct World {
     pub(crate) server: AuthorizationServer,
     pub(crate) api: Api,
@@ -23,7 +23,7 @@ impl World {
         Self { server, api, secret, password }
     }
 
-    /// A service that has what it takes.
+    /// A service with all fields that it needs.
     pub(crate) fn service(&self) -> Value {
         json!({
             "base_url": self.api.base_url(),
@@ -34,7 +34,7 @@ impl World {
     }
 }
 
-/// A file that is gone with it.
+/// A file that is deleted when this value is dropped.
 pub(crate) struct SecretFile(PathBuf);
 
 impl SecretFile {
@@ -62,14 +62,14 @@ impl Drop for SecretFile {
     }
 }
 
-/// One service, in each format.
+/// One service, read from each format.
 pub(crate) fn in_each_format(fields: &Value) -> [(&'static str, ServiceConfig); 2] {
     let json = serde_json::from_str(&fields.to_string()).expect("a service in JSON");
     let toml = toml::from_str(&as_toml(fields)).expect("a service in TOML");
     [("JSON", json), ("TOML", toml)]
 }
 
-/// Fields as inline TOML, which is JSON but for the colons.
+/// The fields as inline TOML, which is like JSON except for the colons.
 pub(crate) fn as_toml(fields: &Value) -> String {
     let fields = fields.as_object().expect("fields");
     let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?} = {}", inline(value))).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge_tests::{AuthorizationServer, Origin, RawReply};
 use requestforge::oauth2::HttpTransport;
-use requestforge::token::TokenManagerBuilder;
+use requestforge::token::{CachingProvider, TokenManagerBuilder};
 use requestforge::{
     AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, HttpClient,
     InMemoryTokenStorage, TokenData, TokenManager, TokenProvider, async_trait,
@@ -116,7 +116,13 @@ impl TokenProvider for ExtremeProvider {
         Ok(TokenData::new("t").with_expires_in(self.value))
     }
 
-    fn longest_fetch(&self) -> Option<Duration> {
+    fn caching(&self) -> Option<&dyn CachingProvider> {
+        Some(self)
+    }
+}
+
+impl CachingProvider for ExtremeProvider {
+    fn max_fetch_duration(&self) -> Option<Duration> {
         Some(self.value)
     }
 }

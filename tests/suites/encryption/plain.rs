@@ -32,7 +32,7 @@ async fn inv20_an_encrypted_record_is_a_miss_to_who_does_not_encrypt_and_is_told
         for round in 1..=3 {
             encrypting.set(&key, &theirs).await.expect("an answer");
             let record = storage.get(&key).await.expect("an answer").expect("a record");
-            assert!(plain.find_token().await.is_none(), "{name}: a miss");
+            assert!(plain.as_dependency().find_token().await.is_none(), "{name}: a miss");
             let token = plain.get_token().await.expect("a token");
             assert_eq!(token.access_token(), format!("token-{round}"), "{name}");
             assert_eq!(plain.get_token().await.expect("a token").id(), token.id(), "{name}: a hit");

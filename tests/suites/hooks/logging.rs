@@ -29,7 +29,7 @@ async fn each_attempt_has_a_line() {
     let response = client.get("/x?token=secret#secret").send().await.expect("an answer");
     let line = |level: &str, path: &str, attempt: u32, status: u16| {
         format!(
-            "{level} forge_client::logging: answered method=GET url=\"{url}{path}\" attempt={attempt} \
+            "{level} forge_client::logging: response received method=GET url=\"{url}{path}\" attempt={attempt} \
              correlation_id=\"c0ffee\" status={status}"
         )
     };
@@ -54,7 +54,7 @@ async fn an_attempt_without_an_answer_has_a_line_with_the_reason() {
     assert_eq!(lines.len(), 4, "one for each attempt: {lines:?}");
     for (line, attempt) in lines.iter().zip(1..) {
         let start = format!(
-            " WARN forge_client::logging: no answer method=GET url=\"{url}/x\" attempt={attempt} error=no connection"
+            " WARN forge_client::logging: no response method=GET url=\"{url}/x\" attempt={attempt} error=could not connect"
         );
         assert!(line.starts_with(&start), "{line}");
         assert!(!line.contains("secret"), "{line}");
@@ -89,7 +89,7 @@ async fn inv16_headers_and_bodies_are_told_and_masked() {
     let lines = log.take();
     assert_eq!(lines.len(), 2, "{lines:?}");
     for part in [
-        format!("answered method=POST url=\"{url}/x\" attempt=1 status=200 "),
+        format!("response received method=POST url=\"{url}/x\" attempt=1 status=200 "),
         r#"content-type: \"application/json\""#.into(),
         "x-api-key: ***".into(),
         r#"request_body="{\"name\":\"Ada\",\"password\":\"***\"}""#.into(),
@@ -102,7 +102,7 @@ async fn inv16_headers_and_bodies_are_told_and_masked() {
     assert_eq!(
         lines[1],
         format!(
-            " INFO forge_client::logging: read method=POST url=\"{url}/x\" attempt=1 \
+            " INFO forge_client::logging: response body read method=POST url=\"{url}/x\" attempt=1 \
              response_body=\"{{\\\"access_token\\\":\\\"***\\\",\\\"echo\\\":\\\"***\\\",\\\"name\\\":\\\"Ada\\\"}}\""
         )
     );

@@ -1,4 +1,4 @@
-//! What is sent in which form, and answers of many shapes.
+//! The forms in which steps send data, and the shapes of responses that they read.
 
 use std::time::Duration;
 

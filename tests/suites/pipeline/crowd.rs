@@ -1,4 +1,4 @@
-//! Many at once, and nothing there yet.
+//! Many callers at once, and no token yet.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const CROWD: usize = 1000;
 async fn inv01_a_thousand_requests_on_a_cold_pipeline_are_one_call_of_each_step(world: World) {
     let pipeline = world.three_steps().build().expect("a pipeline");
     let client = world.client(&world.manager(provider(&pipeline)));
-    // Nobody is answered before all are there.
+    // The server answers after all requests have begun.
     world.server.hold(Step::App);
     let start = Arc::new(Barrier::new(CROWD + 1));
     let mut crowd = JoinSet::new();
@@ -51,7 +51,7 @@ async fn inv01_a_thousand_executions_of_a_cold_pipeline_are_one_call_of_each_ste
         let pipeline = pipeline.clone();
         crowd.spawn(async move { pipeline.execute(false).await.expect("a token").id() });
     }
-    // One step after the other: a thousand wait for each of them.
+    // All callers wait for each step in turn.
     for step in [Step::App, Step::User, Step::Session] {
         until(|| world.server.calls(step) == 1).await;
         world.server.release(step);
@@ -77,7 +77,7 @@ async fn steps_that_do_not_need_each_other_are_fetched_at_once(world: World) {
             let pipeline = pipeline.clone();
             async move { pipeline.execute(force_refresh).await.expect("a token") }
         });
-        // Neither is answered before the other one is there.
+        // The server answers neither call before both have arrived.
         timeout(LIMIT, world.server.until_held(2)).await.expect("both at once");
         let calls = |before: [usize; 4]| {
             let now = world.server.all_calls();
@@ -94,7 +94,7 @@ async fn steps_that_do_not_need_each_other_are_fetched_at_once(world: World) {
     assert_eq!(world.server.most_at_once(), 2);
 }
 
-/// App token → user token → session, which wants the app token, too.
+/// App token → user token → session, and the session wants the app token, too.
 async fn a_step_that_two_others_need_is_fetched_once(world: World) {
     let session = world.session().depends_on(["app_token"]).request_headers_with(|context| {
         assert!(context.has_valid_token("app_token"));

@@ -1,5 +1,5 @@
-//! The examples of the document, to the letter where Rust has no other one, against a server that refuses wrong
-//! and missing credentials.
+//! The examples of the documents, as literal as Rust allows, against a server that refuses wrong and missing
+//! credentials.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn advanced_user_token_fetcher(world: &World, password: &str) -> BodyTokenFetche
         .expect("a step")
 }
 
-/// The rest of both.
+/// The rest of both examples.
 fn client(world: &World, steps: [BodyTokenFetcher; 2]) -> HttpClient {
     let pipeline = TokenFetchPipeline::builder()
         .steps(steps)

@@ -1,4 +1,4 @@
-//! Only what is missing is fetched.
+//! A pipeline fetches only the tokens that are missing.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ async fn a_missing_step_fetches_only_what_it_needs(world: World) {
     }
 }
 
-/// Another process is a storage that has it all, and nothing at hand.
+/// A new pipeline over the same storage is like another process: it has nothing in memory.
 async fn what_another_process_has_stored_is_not_fetched(world: World) {
     let first = world.three_steps().build().expect("a pipeline").execute(false).await.expect("a token");
     for step in [Step::App, Step::User, Step::Session] {

@@ -1,10 +1,10 @@
-//! Token calls that buy each other's tokens: who is called, how often, with what, and what happens when a step
-//! is refused, fails or hangs. The same tests over a storage in the process and over Redis.
+//! Pipelines against a server that counts the calls of each step, and that refuses, fails or hangs as a test says. The
+//! tests run over a storage in the process and over Redis.
 
 #![cfg(unix)]
 #![allow(clippy::expect_used)]
 
-/// Each of these tests over each kind of storage.
+/// Runs each of these tests over each kind of storage.
 macro_rules! over_each_storage {
     ($($test:ident),* $(,)?) => {
         mod over_memory {
@@ -34,7 +34,7 @@ mod shared;
 mod trouble;
 mod world;
 
-// The processes of a fleet. More of it is of use elsewhere.
+// The processes of a fleet. Other suites use the parts that are dead code here.
 #[allow(dead_code)]
 #[path = "../fleet/member.rs"]
 mod member;

@@ -10,15 +10,15 @@ use crate::redis::{PREFIX, Redis};
 
 const SIZE: usize = 8;
 const TASKS: usize = 25;
-/// So long that all processes come while it lasts.
+/// The duration of a call, long enough for all processes to ask meanwhile.
 const CALL: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inv04_eight_cold_processes_make_one_call_of_each_step_and_one_more_when_all_was_revoked() {
     let (server, _redis, fleet) = start().await;
     for (round, key) in ["first", "second", "third"].iter().enumerate() {
-        // A quick server is harder: some have looked into Redis before a token came, and ask for the lease after
-        // it was given back.
+        // Race: with a quick server a process may read Redis before the token is stored, and ask for the lease after
+        // the fetching process has released it.
         let delay = if round % 2 == 0 { CALL } else { Duration::ZERO };
         for step in Step::ALL {
             server.set_delay(step, delay);
@@ -38,7 +38,7 @@ async fn inv04_eight_cold_processes_make_one_call_of_each_step_and_one_more_when
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inv08_a_step_that_asks_for_time_is_given_it_by_all_processes() {
-    // Longer than the test takes, and at most as long as anybody waits.
+    // Longer than the test takes, and not above the limit that managers honour.
     const RETRY_AFTER: u32 = 600;
     let (server, _redis, fleet) = start().await;
     for (failing, calls) in [(Step::App, [1, 0, 0, 0]), (Step::Session, [2, 0, 1, 1])] {

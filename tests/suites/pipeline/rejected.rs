@@ -1,4 +1,4 @@
-//! Tokens that were revoked, at the API and at the steps.
+//! Revoked tokens, at the API and at the endpoints of steps.
 
 use forge_tests::{StatusCode, Step};
 use requestforge::{HttpClient, TokenManager};
@@ -50,8 +50,8 @@ async fn inv11_without_a_named_step_everything_is_fetched_anew(world: World) {
     assert_eq!(world.server.all_calls(), [2, 0, 2, 2]);
 }
 
-/// The session is rejected by the API, its user token by the session's endpoint, and the app token by that of
-/// the user.
+/// The API rejects the session, the endpoint of the session rejects the user token, and the endpoint of the user token
+/// rejects the app token.
 async fn inv11_a_revoked_app_token_heals_within_one_request(world: World) {
     let (client, _) = world_client(&world, Some("session"));
     assert_eq!(get(&client).await, StatusCode::OK);
@@ -59,12 +59,12 @@ async fn inv11_a_revoked_app_token_heals_within_one_request(world: World) {
         world.server.revoke(step);
     }
     assert_eq!(get(&client).await, StatusCode::OK);
-    // Session: refused, and good. User: refused, and good. App: anew.
+    // The session and the user token each take a refused call and a good one, the app token one call.
     assert_eq!(world.server.all_calls(), [2, 0, 3, 3]);
     assert_eq!((world.server.refused(Step::User), world.server.refused(Step::Session)), (1, 1));
     assert_eq!((world.server.accepted(), world.server.rejected()), (2, 1));
 
-    // And only what was revoked.
+    // The pipeline renews the revoked tokens only.
     world.server.revoke(Step::User);
     world.server.revoke(Step::Session);
     assert_eq!(get(&client).await, StatusCode::OK);
@@ -88,7 +88,8 @@ async fn inv11_everything_revoked_heals_within_one_request_of_each_of_a_hundred(
     assert_eq!(world.server.accepted(), 1 + REQUESTS);
 }
 
-/// A server that never takes the app token: it is renewed once, and then the error stands.
+/// The endpoint of the user token always rejects the app token. The pipeline renews that once, and then reports the
+/// error.
 async fn a_step_that_refuses_whatever_it_is_given_is_not_asked_for_ever(world: World) {
     world.server.set_failing(Step::User, Some(StatusCode::UNAUTHORIZED));
     let (client, manager) = world_client(&world, None);

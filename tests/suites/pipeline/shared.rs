@@ -1,4 +1,4 @@
-//! Two pipelines of a process that have a step in common.
+//! Two pipelines of one process that share a step.
 
 use forge_tests::Step;
 use requestforge::pipeline::SharedSteps;
@@ -27,7 +27,7 @@ fn to_the_machine(world: &World, prefix: &str, shared: &SharedSteps) -> TokenFet
     pipeline.step(device).build().expect("a pipeline")
 }
 
-/// Both of them, many times at once, until nothing is answered before all have asked.
+/// Executes both pipelines many times at once. The server answers after all callers have begun.
 async fn both(world: &World, pipelines: [TokenFetchPipeline; 2], app_calls: usize) {
     world.server.hold(Step::App);
     let mut executions = JoinSet::new();
@@ -50,7 +50,7 @@ async fn inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once(wor
     both(&world, pipelines.clone(), 1).await;
     assert_eq!(world.server.all_calls(), [1, 1, 1, 0]);
 
-    // What one of them invalidates, the other one does not have any more.
+    // One pipeline invalidates the shared step, and the other one fetches it again.
     pipelines[0].invalidate_step("app_token").await.expect("a step");
     pipelines[1].execute(true).await.expect("a token");
     assert_eq!(world.server.all_calls(), [2, 2, 1, 0]);
@@ -58,7 +58,7 @@ async fn inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once(wor
     assert_eq!(world.server.all_calls(), [2, 2, 2, 0]);
 }
 
-/// As after a change of the configuration: the one with the old secret goes when the new one is there.
+/// A program loads its configuration anew, and both pipelines go on with the new secret.
 async fn a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares(world: World) {
     let shared = world.shared_steps();
     let build = |step: BodyTokenFetcher| {
@@ -70,7 +70,7 @@ async fn a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares(
     old.execute(false).await.expect_err("a wrong secret");
     let new = build(world.app().build().expect("a step"));
     new.execute(false).await.expect("a token");
-    // It is the same step.
+    // The old pipeline has the same step.
     old.execute(false).await.expect("a token");
     assert_eq!(world.server.all_calls(), [2, 0, 1, 0]);
 }

@@ -32,7 +32,7 @@ async fn inv02_a_caller_dropped_in_mid_pipeline_takes_nothing_down(world: World)
     for step in [Step::App, Step::User, Step::Session] {
         world.server.hold(step);
     }
-    // Each waits at another step when it goes away; one waits all the time.
+    // Each of three callers goes away at another step, and a fourth one waits all the time.
     let execute = || {
         let pipeline = pipeline.clone();
         tokio::spawn(async move { pipeline.execute(false).await })
@@ -71,7 +71,7 @@ async fn inv02_the_only_caller_dropped_in_mid_pipeline_loses_no_call(world: Worl
     assert_eq!(world.server.all_calls(), [1, 0, 1, 1]);
 }
 
-/// Has the token of another step, and does with it what a test wants.
+/// A step that needs the app token, and whose result a test defines.
 struct CustomStep {
     name: &'static str,
     calls: AtomicUsize,
@@ -112,7 +112,7 @@ impl TokenFetcher for CustomStep {
         if self.hangs && call == 0 {
             std::future::pending::<()>().await;
         }
-        // Whoever comes meanwhile is to be told, too.
+        // Callers that come during the call join it.
         tokio::time::sleep(Duration::from_millis(50)).await;
         (self.fetch)(call)
     }
@@ -134,7 +134,7 @@ async fn inv03_a_step_that_panics_is_an_error_for_all_who_wait_and_leaves_nothin
         Ok(TokenData::new("good"))
     });
     let pipeline = with(&world, &own);
-    // So that all come to the same fetch.
+    // Held, so that all callers join one fetch.
     world.server.hold(Step::App);
     let mut crowd = JoinSet::new();
     for _ in 0..100 {
@@ -169,7 +169,7 @@ async fn inv03_a_step_that_hangs_past_its_time_out_is_an_error_and_holds_up_nobo
         waiting.spawn(async move { pipeline.execute(false).await });
     }
     until(|| world.server.calls(Step::User) == 1).await;
-    // What needs the same app token goes on meanwhile.
+    // Another pipeline with the same app token goes on meanwhile.
     let device = world.device().depends_on(["app_token"]).build().expect("a step");
     let other = world.pipeline().step(world.app().build().expect("a step")).step(device);
     other.build().expect("a pipeline").execute(false).await.expect("a token");
@@ -202,12 +202,12 @@ async fn inv03_a_step_of_ones_own_that_hangs_is_told_of_its_time_out(world: Worl
 async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
     const RETRY_AFTER: u32 = 7;
     let pipeline = world.three_steps().build().expect("a pipeline");
-    // Without a storage of its own: Redis would go by another clock.
+    // The manager has no storage, because Redis would go by another clock.
     let manager = TokenManager::builder(provider(&pipeline)).clock(world.clock());
     let manager = manager.build().expect("a manager");
     world.server.set_failing(Step::App, Some(StatusCode::SERVICE_UNAVAILABLE));
     for round in 1..=6 {
-        // Each step before the last one, and the manager, would begin a cool-down of its own where nothing is said.
+        // Without a `Retry-After` each step and the manager could begin a cool-down of their own.
         let retry_after = (round <= 3).then_some(RETRY_AFTER);
         world.server.set_retry_after(Step::App, retry_after);
         for _ in 0..10 {
@@ -215,7 +215,7 @@ async fn inv08_everybody_comes_back_when_the_failing_step_does(world: World) {
             assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
             assert!(error.to_string().contains("`app_token`"), "{error}");
         }
-        // A call is repeated once where nothing is said.
+        // Without a `Retry-After` the step repeats its call once.
         let repeated = round.max(3) - 3;
         assert_eq!(world.server.all_calls(), [round + repeated, 0, 0, 0]);
         let cool_down = manager.status().cool_down.expect("a cool-down");

@@ -1,4 +1,4 @@
-//! A server of several steps, a storage, and pipelines between them.
+//! A server with an endpoint for each step, a storage, and pipelines over both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use requestforge::{
 };
 use tokio::time::{sleep, timeout};
 
-/// How long anything may take that is not measured.
+/// The limit for everything that is not measured.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const PREFIX: &str = "myapp";
@@ -24,7 +24,7 @@ pub(crate) const PREFIX: &str = "myapp";
 pub(crate) struct World {
     pub(crate) server: MultiStepServer,
     pub(crate) storage: Arc<dyn TokenStorage>,
-    /// Of pipelines and managers. It stands still, so nothing expires and no cool-down ends by itself.
+    /// The clock of pipelines and managers. It stands still, so nothing expires and no cool-down ends by itself.
     pub(crate) clock: Arc<ManualClock>,
     _redis: Option<RedisServer>,
 }
@@ -38,7 +38,7 @@ impl World {
 
     pub(crate) async fn over_redis() -> Self {
         let redis = RedisServer::start().await;
-        // The default is a bound for outages; here others only have the processors.
+        // The default is a limit for outages. In a test run a slow response only means a busy machine.
         let storage = RedisTokenStorage::builder(redis.url()).command_timeout(Duration::from_secs(10));
         let storage = Arc::new(storage.build().expect("a storage"));
         Self::over(storage, Arc::new(ManualClock::new()), Some(redis)).await
@@ -82,7 +82,7 @@ impl World {
             .request_headers_with(|context| [("X-App-Token", context.get_token_value("app_token"))])
     }
 
-    /// The user's token, for which that of the machine is wanted, too.
+    /// The step of the user's token, if its endpoint also wants the token of the device.
     pub(crate) fn user_of_two(&self) -> HttpTokenFetcherBuilder<InBody> {
         self.server.want_device_token(true);
         self.user()
@@ -98,7 +98,7 @@ impl World {
             .request_headers_with(|context| [("Authorization", bearer(context))])
     }
 
-    /// App token, user token, session; without a step, a prefix or a storage: with those of this world.
+    /// A pipeline from the app token over the user token to the session.
     pub(crate) fn three_steps(&self) -> TokenFetchPipelineBuilder {
         self.pipeline()
             .step(self.app().build().expect("a step"))
@@ -106,7 +106,7 @@ impl World {
             .step(self.session().build().expect("a step"))
     }
 
-    /// No step yet.
+    /// A pipeline without steps yet.
     pub(crate) fn pipeline(&self) -> TokenFetchPipelineBuilder {
         TokenFetchPipeline::builder()
             .storage(Arc::clone(&self.storage))
@@ -114,7 +114,7 @@ impl World {
             .clock(self.clock())
     }
 
-    /// No step yet; shares those of other pipelines.
+    /// A pipeline without steps yet, which shares the steps of other pipelines.
     pub(crate) fn sharing_pipeline(&self, shared: &SharedSteps) -> TokenFetchPipelineBuilder {
         TokenFetchPipeline::builder().shared_steps(shared).cache_key_prefix(PREFIX).clock(self.clock())
     }
@@ -123,7 +123,7 @@ impl World {
         SharedSteps::new(Arc::clone(&self.storage))
     }
 
-    /// Over the same storage as the pipeline.
+    /// A manager over the same storage as the pipeline.
     pub(crate) fn manager(&self, provider: PipelineTokenProvider) -> TokenManager {
         let manager = TokenManager::builder(provider).storage(Arc::clone(&self.storage));
         manager.clock(self.clock()).build().expect("a manager")
@@ -132,14 +132,14 @@ impl World {
     pub(crate) fn client(&self, manager: &TokenManager) -> HttpClient {
         HttpClient::builder(self.server.base_url())
             .with_token_auth(TokenAuth::new(manager.clone()))
-            // Over HTTP/2 a crowd shares a connection; with one each it would need thousands of sockets.
+            // Over HTTP/2 all requests share a connection. Over HTTP/1 they would need thousands of sockets.
             .with_http(|http| http.no_proxy().http2_prior_knowledge())
             .build()
             .expect("a client")
     }
 }
 
-/// The user's token as its endpoint wants it.
+/// The header with the user's token, as the endpoint of the session wants it.
 pub(crate) fn bearer(context: &FetchContext) -> Option<String> {
     context.get_token("user_token").map(TokenData::authorization_header)
 }
@@ -148,7 +148,7 @@ pub(crate) fn provider(pipeline: &TokenFetchPipeline) -> PipelineTokenProvider {
     PipelineTokenProvider::new(pipeline.clone(), PREFIX)
 }
 
-/// Returns when this holds.
+/// Waits until the condition holds.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {

@@ -264,7 +264,7 @@ async fn a_strategy_is_asked_after_each_attempt_that_it_may_repeat() {
 async fn after_the_last_retry_the_error_says_so_and_what_was_last() {
     let origin = always(RawReply::hang_up()).await;
     let error = client(&origin).get("/users?token=canary").send().await.expect_err("no answer");
-    assert_eq!(error.to_string(), format!("GET {}/users: no answer after 3 retries", origin.url()));
+    assert_eq!(error.to_string(), format!("GET {}/users: no response after 3 retries", origin.url()));
     let last = error.source().expect("the last error");
     assert!(last.downcast_ref::<HttpClientError>().is_some());
     assert_eq!(last.to_string(), "the exchange failed");

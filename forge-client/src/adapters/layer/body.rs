@@ -1,6 +1,7 @@
-/// Copies bodies, so that a request can be sent again. Functions from `&B` to `Option<B>` do, and [`CloneBody`].
+/// Copies bodies, so that the layer can send a request again. Functions from `&B` to `Option<B>` and [`CloneBody`] implement
+/// it.
 pub trait BodyCopy<B> {
-    /// The copy; `None` where it cannot be copied.
+    /// The copy; `None` if the body cannot be copied.
     fn copy(&self, body: &B) -> Option<B>;
 }
 

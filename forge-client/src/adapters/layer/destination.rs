@@ -1,13 +1,13 @@
 use http::Uri;
 use url::Url;
 
-use crate::target::origin;
+use crate::origin::origin_text;
 
-/// The origins that may see the credentials, as those find them who go by URIs.
+/// The origins that may see the credentials, for requests that have URIs.
 #[derive(Debug)]
 pub(super) struct Destinations {
     origins: Vec<Url>,
-    /// Whether the last one is where a mere path leads.
+    /// Whether requests whose URI is only a path go to the last one.
     has_path_origin: bool,
 }
 
@@ -21,18 +21,19 @@ impl Destinations {
         let named = match (uri.scheme(), uri.authority()) {
             (Some(_), Some(_)) => self.origins.iter().find(|origin| is_at(origin, uri)),
             (None, None) => self.origins.last().filter(|_| self.has_path_origin),
-            // Authority form: to a proxy.
+            // Authority form, of a request to a proxy.
             _ => None,
         };
-        // As it is sent: with a slash before a mere query.
+        // As clients send it: with a slash before a query without a path.
         let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-        // What would be appended to the host is no path: `*`.
+        // Attack: a target such as `*` is no path, and would become part of the host.
         let named = named.filter(|_| path.starts_with('/'))?;
-        Url::parse(&[origin(named), &path].concat()).ok()
+        Url::parse(&[origin_text(named), &path].concat()).ok()
     }
 }
 
-/// To the letter: whoever connects goes by what stands in the URI, and may read it in another way than `url`.
+/// Whether a URI literally names this origin. Attack: the client that connects reads the URI itself, and may read it in
+/// another way than `url` does.
 fn is_at(origin: &Url, uri: &Uri) -> bool {
     let default = match uri.scheme_str() {
         Some("https") => 443,

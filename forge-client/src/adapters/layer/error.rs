@@ -3,18 +3,19 @@ use std::fmt;
 
 use forge_core::AuthenticationError;
 
-/// Why an [`AuthService`](super::AuthService) has no answer.
+/// Why an [`AuthService`](super::AuthService) returned no response.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AuthServiceError<E> {
-    /// No token could be had. The request was not sent; or it was rejected, and the renewal failed.
+    /// The token source got no token. The service did not send the request; or the server rejected its token, and the
+    /// renewal failed.
     Authentication(AuthenticationError),
     /// The inner service failed.
     Service(E),
 }
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> AuthServiceError<E> {
-    /// The error within, as most of tower's layers want one: `map_err(AuthServiceError::into_boxed)`.
+    /// The inner error, boxed as most layers of tower expect it: `map_err(AuthServiceError::into_boxed)`.
     #[must_use]
     pub fn into_boxed(self) -> Box<dyn Error + Send + Sync> {
         match self {
@@ -27,7 +28,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> AuthServiceError<E> {
 impl<E: fmt::Display> fmt::Display for AuthServiceError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Authentication(_) => f.write_str("no token could be had"),
+            Self::Authentication(_) => f.write_str("authentication failed"),
             Self::Service(error) => error.fmt(f),
         }
     }

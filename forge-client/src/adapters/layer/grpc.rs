@@ -4,11 +4,11 @@ use http::{HeaderName, StatusCode};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// What an answer of a gRPC server says of the credential, by its head: a `grpc-status` of 16
-/// (`UNAUTHENTICATED`) is what a 401 is elsewhere.
+/// The verdict of a gRPC response on the credential, by its head. A `grpc-status` of 16 (`UNAUTHENTICATED`) counts as a
+/// 401.
 ///
-/// The status stands in the head where the server has nothing else to say, as most do that reject a
-/// credential ("Trailers-Only"). Where it comes after messages, the head says that the request got past the gate.
+/// Most servers that reject a credential send nothing but a head with this status ("Trailers-Only"). If the status comes
+/// after messages, the server has accepted the credential.
 ///
 /// ```
 /// use forge_client::{AuthLayer, grpc_verdict};

@@ -9,9 +9,8 @@ use tower_service::Service;
 
 use super::{AuthServiceError, BodyCopy, CloneBody, Guard};
 use crate::ExaminedResponse;
-use crate::adapters::{pause, settle};
-use crate::auth::{BareRequest, CallAuth};
-use crate::target::presentable;
+use crate::adapters::{add_credentials, decide_replay, pause};
+use crate::auth::AuthRequest;
 
 /// A service whose requests are authenticated; see [`AuthLayer`](super::AuthLayer).
 pub struct AuthService<S, C = CloneBody> {
@@ -43,7 +42,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The one that is ready goes with the request; its clone has yet to be asked.
+        // Order: only `self.inner` was polled ready, so the request takes it, and its clone stays here.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
         Box::pin(send(ready, Arc::clone(&self.guard), self.copy.clone(), request))
@@ -64,29 +63,27 @@ where
         return service.call(request).await.map_err(AuthServiceError::Service);
     };
     let (head, mut body) = request.into_parts();
-    let bare = BareRequest {
-        method: &head.method,
-        url: &url,
-        shown_url: presentable(&url),
+    let request = AuthRequest {
         path: head.uri.path(),
-        own: &head.headers,
         body: None,
+        ..AuthRequest::new(&head.method, &url, &head.headers)
     };
-    let mut auth = CallAuth::new(&guard.scheme, false);
+    let mut session = guard.config.session();
     loop {
-        auth.start();
+        session.start(&url);
         let mut attempt = head.clone();
-        auth.apply(&bare, &mut attempt.headers).await.map_err(AuthServiceError::Authentication)?;
-        let spare = if auth.is_carried() { copy.copy(&body) } else { None };
+        let added = add_credentials(&mut session, &request, &mut attempt.headers).await;
+        added.map_err(AuthServiceError::Authentication)?;
+        let spare = if session.carries_token() { copy.copy(&body) } else { None };
         let sent = service.call(Request::from_parts(attempt, body));
         let (answer, content) = sent.await.map_err(AuthServiceError::Service)?.into_parts();
 
         let examined = ExaminedResponse { status: answer.status, headers: &answer.headers, body: None };
-        let replay = settle(&mut auth, guard.judge(&answer), &examined, spare.is_some()).await;
+        let replay = decide_replay(&mut session, guard.judge(&answer), &examined, spare.is_some()).await;
         let (Some(delay), Some(spare)) = (replay.map_err(AuthServiceError::Authentication)?, spare) else {
             return Ok(Response::from_parts(answer, content));
         };
-        // A connection that an answer still is on would not be ready.
+        // Order: drop the body first. A connection that still carries a response would not become ready.
         drop(content);
         pause(delay).await;
         poll_fn(|context| service.poll_ready(context)).await.map_err(AuthServiceError::Service)?;

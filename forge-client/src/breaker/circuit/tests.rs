@@ -48,8 +48,8 @@ impl Timed {
         self.circuit.renew(ticket, self.now, TIMEOUT, &self.rules)
     }
 
-    fn settle(&mut self, ticket: Ticket, verdict: Verdict) {
-        self.circuit.settle(ticket, verdict, self.now, &self.rules);
+    fn record(&mut self, ticket: Ticket, verdict: Verdict) {
+        self.circuit.record(ticket, verdict, self.now, &self.rules);
     }
 
     /// Calls one after the other: `s` for a success, `f` for a failure, `-` for neither.
@@ -57,8 +57,8 @@ impl Timed {
         for outcome in outcomes.chars() {
             let ticket = self.admit().unwrap();
             match outcome {
-                's' => self.settle(ticket, Verdict::Success),
-                'f' => self.settle(ticket, Verdict::Failure),
+                's' => self.record(ticket, Verdict::Success),
+                'f' => self.record(ticket, Verdict::Failure),
                 _ => self.circuit.give_back(ticket),
             }
         }
@@ -115,7 +115,7 @@ fn inv22_no_more_probes_than_there_are_places() {
     circuit.admit().unwrap();
     assert_eq!(circuit.admit().unwrap_err(), None);
     // A success keeps its place.
-    circuit.settle(first, Verdict::Success);
+    circuit.record(first, Verdict::Success);
     assert!(circuit.admit().is_err());
 }
 
@@ -154,12 +154,12 @@ fn inv22_a_probe_of_which_nothing_is_heard_leaves_its_place() {
     let found = [circuit.admit().unwrap(), circuit.admit().unwrap()];
     assert!(circuit.admit().is_err());
     // Its place is somebody else's.
-    circuit.settle(lost[0], Verdict::Success);
+    circuit.record(lost[0], Verdict::Success);
     assert!(circuit.admit().is_err());
-    circuit.settle(found[0], Verdict::Success);
+    circuit.record(found[0], Verdict::Success);
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
     // Its failure says that the server is not well, all the same.
-    circuit.settle(lost[1], Verdict::Failure);
+    circuit.record(lost[1], Verdict::Failure);
     assert_eq!(circuit.state(), CircuitState::Open);
 }
 
@@ -169,22 +169,22 @@ fn inv22_what_is_heard_late_is_old_news() {
     let early: Vec<_> = (0..10).map(|_| circuit.admit().unwrap()).collect();
     circuit.calls("fff");
     for (ticket, verdict) in early[..4].iter().zip([Verdict::Success, Verdict::Failure].iter().cycle()) {
-        circuit.settle(*ticket, *verdict);
+        circuit.record(*ticket, *verdict);
         assert_eq!(circuit.state(), CircuitState::Open);
     }
     circuit.pass(30);
     let probe = circuit.admit().unwrap();
-    circuit.settle(early[4], Verdict::Success);
-    circuit.settle(early[5], Verdict::Failure);
+    circuit.record(early[4], Verdict::Success);
+    circuit.record(early[5], Verdict::Failure);
     circuit.circuit.give_back(early[6]);
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
-    circuit.settle(probe, Verdict::Success);
+    circuit.record(probe, Verdict::Success);
     circuit.calls("s");
     assert_eq!(circuit.state(), CircuitState::Closed);
     for ticket in &early[7..] {
-        circuit.settle(*ticket, Verdict::Failure);
+        circuit.record(*ticket, Verdict::Failure);
     }
-    circuit.settle(probe, Verdict::Failure);
+    circuit.record(probe, Verdict::Failure);
     assert_eq!(circuit.state(), CircuitState::Closed);
 }
 

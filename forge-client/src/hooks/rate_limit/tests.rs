@@ -17,11 +17,11 @@ fn read(headers: &[(&'static str, &'static str)]) -> Option<RateLimit> {
 }
 
 /// Limit, remaining, milliseconds to the reset, and to when the server wants to be asked again.
-type Said = (Option<u64>, Option<u64>, Option<u128>, Option<u128>);
+type Limits = (Option<u64>, Option<u64>, Option<u128>, Option<u128>);
 
 #[test]
 fn every_form_of_the_headers_is_understood() {
-    let table: &[(&[(&str, &str)], Said)] = &[
+    let table: &[(&[(&str, &str)], Limits)] = &[
         // The draft's structured fields.
         (&[("ratelimit", "\"default\";r=50;t=30")], (None, Some(50), Some(30_000), None)),
         (

@@ -1,15 +1,15 @@
-//! What else is masked where a whole request is shown, not told of.
+//! What a `curl` command line masks: it shows a whole request, while the log describes one.
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::fields::{Kind, Pair, pairs};
-use super::{MASKED, Mask, Place};
-use crate::hop::Trust;
-use crate::multipart::Part;
+use super::fields::{BodyKind, Pair, pairs};
+use super::{MASKED, Mask, TextPosition};
+use crate::body::Part;
+use crate::origin::Trust;
 
 impl Mask {
-    /// With its query, as far as the names in there are harmless.
+    /// The URL with its query, in which values with sensitive names are masked.
     pub(crate) fn url(&self, url: &Url) -> String {
         let mut shown = url.clone();
         if let Some(query) = url.query() {
@@ -28,9 +28,9 @@ impl Mask {
         self.header(name, value, url, trust).unwrap_or_else(|| MASKED.to_owned())
     }
 
-    /// A body of which the names tell what is secret: JSON, or a form.
+    /// A body in which names tell which values are secret: JSON, or a form.
     pub(crate) fn known_body(&self, content_type: Option<&HeaderValue>, body: &[u8]) -> Option<String> {
-        Kind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
+        BodyKind::of(content_type)?.read(body).and_then(|fields| self.fields(fields))
     }
 
     /// The masked values of the parts of a multipart form; `None` for each value that is not text.
@@ -39,8 +39,8 @@ impl Mask {
         let siblings = self.names.of_pairs(&pairs);
         let shown = |(part, pair): (&Part<'_>, &Pair)| {
             let text = part.text()?;
-            let is_secret = pair.value.is_none() || siblings.hold_secret(&pair.name);
-            Some(if is_secret { MASKED.to_owned() } else { self.text(text, Place::Named) })
+            let is_secret = pair.value.is_none() || siblings.is_secret(&pair.name);
+            Some(if is_secret { MASKED.to_owned() } else { self.text(text, TextPosition::Named) })
         };
         parts.iter().zip(&pairs).map(shown).collect()
     }

@@ -4,22 +4,15 @@ use http::HeaderMap;
 use reqwest::Request;
 use url::Url;
 
-use super::{Names, Secrets};
-use crate::hop::Trust;
-use crate::target::RequestUrl;
+use super::{Secrets, SensitiveNames};
+use crate::body::BodyContent;
+use crate::origin::{RequestUrl, Trust};
 
 /// The parts of a request that may hold secrets.
 pub(crate) struct RequestContent<'a> {
     pub(crate) url: &'a Url,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: BodyContent<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum BodyContent<'a> {
-    /// The whole body; empty if the request has none.
-    Bytes(&'a [u8]),
-    Stream,
 }
 
 impl<'a> RequestContent<'a> {
@@ -36,14 +29,14 @@ impl<'a> RequestContent<'a> {
 impl Secrets {
     /// Learns the secrets of a request that was redirected to `target`. Returns the target and how to show it:
     /// its host or path may repeat a secret of this hop or of an earlier one.
-    pub(crate) fn redirect(
+    pub(crate) fn mask_redirect_target(
         &mut self,
         content: &RequestContent<'_>,
         target: Url,
         trust: &Trust,
         keys: Arc<[String]>,
     ) -> RequestUrl {
-        self.learn(content, &Names::new(keys), trust);
+        self.learn(content, &SensitiveNames::new(keys), trust);
         match self.masked_redirect(content.url, &target) {
             Some(shown) => RequestUrl::masked(target, shown),
             None => target.into(),

@@ -4,7 +4,7 @@ use http::HeaderValue;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use crate::multipart::{self, Part};
+use crate::body::{self, Part};
 
 /// A body in which values have names.
 pub(super) enum Fields {
@@ -21,7 +21,7 @@ pub(super) struct Pair {
 }
 
 /// The kind of a body in which values have names.
-pub(super) enum Kind {
+pub(super) enum BodyKind {
     Json,
     Form,
     Multipart { boundary: String },
@@ -80,7 +80,7 @@ impl Pair {
     }
 }
 
-impl Kind {
+impl BodyKind {
     /// The kind that a `Content-Type` names; `None` for a body whose values have no names.
     pub(super) fn of(content_type: Option<&HeaderValue>) -> Option<Self> {
         let content_type = content_type?.to_str().ok()?;
@@ -90,7 +90,7 @@ impl Kind {
             json if json.ends_with("/json") || json.ends_with("+json") => Some(Self::Json),
             form if form.starts_with("multipart/") => {
                 // Without a boundary `read` returns `None`.
-                let boundary = multipart::parameter(content_type, "boundary").unwrap_or_default();
+                let boundary = body::parameter(content_type, "boundary").unwrap_or_default();
                 Some(Self::Multipart { boundary })
             }
             _ => None,
@@ -103,7 +103,7 @@ impl Kind {
             Self::Json => serde_json::from_slice(body).ok().map(Fields::Json),
             Self::Form => Some(Fields::Form(pairs(body))),
             Self::Multipart { boundary } => {
-                let parts = multipart::parts(body, boundary)?;
+                let parts = body::multipart_parts(body, boundary)?;
                 Some(Fields::Multipart(parts.iter().map(Pair::of).collect()))
             }
         }

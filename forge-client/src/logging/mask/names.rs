@@ -5,19 +5,19 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::fields::Pair;
-use crate::hop::Trust;
+use crate::origin::Trust;
 
-/// Which names say that a value is secret.
-pub(super) struct Names(Arc<[String]>);
+/// The names whose values are secret.
+pub(super) struct SensitiveNames(Arc<[String]>);
 
-impl Names {
-    /// With these, [normalized], besides those that are known.
+impl SensitiveNames {
+    /// The built-in names, and these [normalized] ones.
     pub(super) fn new(keys: Arc<[String]>) -> Self {
         Self(keys)
     }
 
     /// Whether the value of a header is masked: unless the header is known to carry no credential.
-    pub(super) fn mask_header(&self, name: &HeaderName, value: &HeaderValue, trust: &Trust) -> bool {
+    pub(super) fn is_secret_header(&self, name: &HeaderName, value: &HeaderValue, trust: &Trust) -> bool {
         !trust.is_shown(name, value) || self.0.contains(&normalized(name.as_str()))
     }
 
@@ -25,7 +25,7 @@ impl Names {
     pub(super) fn of_object(&self, fields: &Map<String, Value>) -> Siblings<'_> {
         let tells_a_name = |name: &str| ["field", "key", "name"].contains(&normalized(name).as_str());
         let name_a_secret = fields.iter().any(|(name, value)| {
-            tells_a_name(name) && value.as_str().is_some_and(|value| self.mask_field(value))
+            tells_a_name(name) && value.as_str().is_some_and(|value| self.is_secret_field(value))
         });
         let are_of_oauth = fields.keys().any(|name| is_of_oauth(name));
         Siblings { names: self, are_of_oauth, name_a_secret }
@@ -37,24 +37,24 @@ impl Names {
         Siblings { names: self, are_of_oauth, name_a_secret: false }
     }
 
-    fn mask_field(&self, name: &str) -> bool {
+    fn is_secret_field(&self, name: &str) -> bool {
         looks_like_credential_name(name) || self.0.contains(&normalized(name))
     }
 }
 
-/// Which of the fields that stand side by side are secret: by their names, and by what the others say.
+/// The fields of one object or form. Their names, and sometimes their neighbours, tell which of them are secret.
 pub(super) struct Siblings<'a> {
-    names: &'a Names,
-    /// Parameters of OAuth, of which `state` is a secret (RFC 6749 10.12).
+    names: &'a SensitiveNames,
+    /// Whether these are parameters of OAuth, among which `state` is a secret (RFC 6749 10.12).
     are_of_oauth: bool,
-    /// One says that the one called `value` is secret: `{"name":"password","value":"…"}`.
+    /// Whether one field says that the field `value` is secret: `{"name":"password","value":"…"}`.
     name_a_secret: bool,
 }
 
 impl Siblings<'_> {
-    pub(super) fn hold_secret(&self, name: &str) -> bool {
+    pub(super) fn is_secret(&self, name: &str) -> bool {
         let bare = normalized(name);
-        self.names.mask_field(name)
+        self.names.is_secret_field(name)
             || self.are_of_oauth && bare == "state"
             || self.name_a_secret && matches!(bare.as_str(), "value" | "values")
     }

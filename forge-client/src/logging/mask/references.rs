@@ -1,15 +1,15 @@
 use url::Url;
 
-use crate::target::presentable;
+use crate::origin::without_query;
 
-/// A text in which references, absolute or relative, stand without user-info, query and fragment.
-pub(super) fn bare(text: &str) -> String {
+/// The text, in which absolute and relative references lose user-info, query and fragment.
+pub(super) fn without_queries(text: &str) -> String {
     if let Ok(mut url) = Url::parse(text)
         && url.has_host()
     {
         // Cannot fail for a URL with a host.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
-        return presentable(&url).to_owned();
+        return without_query(&url).to_owned();
     }
     text.split_inclusive(ends_reference)
         .map(|piece| match piece.strip_suffix(ends_reference) {
@@ -19,7 +19,7 @@ pub(super) fn bare(text: &str) -> String {
         .collect()
 }
 
-/// What cannot stand in a URL (RFC 3986 appendix C).
+/// Whether a character ends a reference, because no URL contains it (RFC 3986 appendix C).
 fn ends_reference(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '<' | '>')
 }
@@ -65,7 +65,7 @@ mod tests {
             ("Ada@b.example", "Ada@b.example"),
             ("", ""),
         ] {
-            assert_eq!(bare(text), shown, "{text}");
+            assert_eq!(without_queries(text), shown, "{text}");
         }
     }
 }

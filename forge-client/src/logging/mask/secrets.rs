@@ -10,14 +10,14 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::content::{BodyContent, RequestContent};
-use super::fields::{Fields, Kind, Pair, json_in, pairs};
-use super::names::Names;
+use super::content::RequestContent;
+use super::fields::{BodyKind, Fields, Pair, json_in, pairs};
+use super::names::SensitiveNames;
 use super::{MASKED, MAX_SEARCHED};
-use crate::hop::Trust;
-use crate::target::origin;
+use crate::body::BodyContent;
+use crate::origin::{Trust, origin_text};
 
-/// Values that are secret wherever they are, and in whatever form.
+/// The secrets of one or several requests, by their values.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     values: Vec<Zeroizing<String>>,
@@ -39,8 +39,8 @@ impl Secrets {
     }
 
     /// Adds the values that the log masks in a request.
-    pub(super) fn learn(&mut self, content: &RequestContent<'_>, names: &Names, trust: &Trust) {
-        self.learn_headers(content.headers, |name, value| names.mask_header(name, value, trust));
+    pub(super) fn learn(&mut self, content: &RequestContent<'_>, names: &SensitiveNames, trust: &Trust) {
+        self.learn_headers(content.headers, |name, value| names.is_secret_header(name, value, trust));
         if let Some(query) = content.url.query() {
             self.learn_pairs(&pairs(query.as_bytes()), names);
         }
@@ -54,10 +54,10 @@ impl Secrets {
     /// How to show the `target` of a redirect; `None`: as any URL. If its path repeats one of these secrets, the
     /// whole path is masked. If it has another origin that repeats one, everything is masked.
     pub(super) fn masked_redirect(&self, from: &Url, target: &Url) -> Option<String> {
-        let (origin_of_target, path) = (origin(target), target.path());
+        let (origin_of_target, path) = (origin_text(target), target.path());
         // `Url` writes a host in lower case, and the backslashes of a path as slashes.
         let is_in_host = || self.is_in(origin_of_target, str::to_ascii_lowercase);
-        if origin(from) != origin_of_target && is_in_host() {
+        if origin_text(from) != origin_of_target && is_in_host() {
             return Some(MASKED.to_owned());
         }
         let is_masked = path.len() > MAX_SEARCHED
@@ -74,24 +74,24 @@ impl Secrets {
 
     /// Adds the secrets of a body. In JSON and forms the names of values tell which are secret; any other body
     /// counts as one secret.
-    fn learn_body(&mut self, content_type: Option<&HeaderValue>, body: &[u8], names: &Names) {
-        let Some(kind) = Kind::of(content_type) else {
+    fn learn_body(&mut self, content_type: Option<&HeaderValue>, body: &[u8], names: &SensitiveNames) {
+        let Some(kind) = BodyKind::of(content_type) else {
             self.learn_unnamed(&beginning(body), names);
             return;
         };
         let is_short = body.len() <= MAX_SEARCHED;
         match is_short.then(|| kind.read(body)).flatten() {
-            Some(Fields::Json(value)) => self.learn_json(&value, Within::Unnamed, names),
+            Some(Fields::Json(value)) => self.learn_json(&value, JsonPosition::Unnamed, names),
             Some(Fields::Form(pairs) | Fields::Multipart(pairs)) => self.learn_pairs(&pairs, names),
             None => self.are_incomplete = true,
         }
     }
 
     /// Adds a value that has no name, and all values in it if it is JSON.
-    fn learn_unnamed(&mut self, value: &str, names: &Names) {
+    fn learn_unnamed(&mut self, value: &str, names: &SensitiveNames) {
         self.add(value.trim());
         if let Some(json) = json_in(value) {
-            self.learn_json(&json, Within::Secret, names);
+            self.learn_json(&json, JsonPosition::Secret, names);
         }
     }
 
@@ -133,51 +133,55 @@ impl Secrets {
         }
     }
 
-    fn learn_pairs(&mut self, pairs: &[Pair], names: &Names) {
+    fn learn_pairs(&mut self, pairs: &[Pair], names: &SensitiveNames) {
         let siblings = names.of_pairs(pairs);
         for Pair { name, value } in pairs {
             let Some(value) = value else {
                 self.learn_unnamed(name, names);
                 continue;
             };
-            if siblings.hold_secret(name) {
+            if siblings.is_secret(name) {
                 self.add(value);
             }
             if let Some(json) = json_in(value) {
-                self.learn_json(&json, Within::Text, names);
+                self.learn_json(&json, JsonPosition::Text, names);
             }
         }
     }
 
-    fn learn_json(&mut self, value: &Value, within: Within, names: &Names) {
+    fn learn_json(&mut self, value: &Value, position: JsonPosition, names: &SensitiveNames) {
         match value {
             Value::Object(fields) => {
                 let siblings = names.of_object(fields);
                 for (name, value) in fields {
-                    let is_secret = siblings.hold_secret(name);
-                    self.learn_json(value, if is_secret { Within::Secret } else { within.named() }, names);
+                    let is_secret = siblings.is_secret(name);
+                    self.learn_json(
+                        value,
+                        if is_secret { JsonPosition::Secret } else { position.named() },
+                        names,
+                    );
                 }
             }
             Value::Array(items) => {
                 for item in items {
-                    self.learn_json(item, within, names);
+                    self.learn_json(item, position, names);
                 }
             }
-            Value::String(text) if within == Within::Secret => self.add(text),
-            Value::Number(number) if matches!(within, Within::Secret | Within::Unnamed) => {
+            Value::String(text) if position == JsonPosition::Secret => self.add(text),
+            Value::Number(number) if matches!(position, JsonPosition::Secret | JsonPosition::Unnamed) => {
                 self.add(&number.to_string());
             }
-            Value::String(text) if within == Within::Unnamed => self.learn_unnamed(text, names),
-            Value::String(text) if within == Within::Named => {
+            Value::String(text) if position == JsonPosition::Unnamed => self.learn_unnamed(text, names),
+            Value::String(text) if position == JsonPosition::Named => {
                 if let Some(json) = json_in(text) {
-                    self.learn_json(&json, Within::Text, names);
+                    self.learn_json(&json, JsonPosition::Text, names);
                 }
             }
             Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
         }
     }
 
-    /// What is shorter is in every other text.
+    /// Adds a secret. Shorter values than this would be found in many harmless texts.
     fn add(&mut self, secret: &str) {
         if secret.len() >= 6 {
             self.values.push(Zeroizing::new(secret.to_owned()));
@@ -187,7 +191,7 @@ impl Secrets {
 
 /// Where a piece of JSON is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum JsonPosition {
     /// Outside of any object, so the value has no name.
     Unnamed,
     Named,
@@ -196,7 +200,7 @@ enum Within {
     Secret,
 }
 
-impl Within {
+impl JsonPosition {
     fn named(self) -> Self {
         if self == Self::Unnamed { Self::Named } else { self }
     }
@@ -219,7 +223,7 @@ const MAX_UNNAMED: usize = 1_024;
 /// Parameters that are no secret even in a credential, and that the rest of a log is full of (RFC 7616 3.4).
 const PUBLIC: [&str; 3] = ["algorithm", "realm", "uri"];
 
-/// What a `Basic` credential (RFC 7617 2) hides.
+/// The password in a `Basic` credential (RFC 7617 2).
 fn password(credentials: &str) -> Option<Zeroizing<String>> {
     let pair = Zeroizing::new(STANDARD.decode(credentials).ok()?);
     let (_, password) = str::from_utf8(&pair).ok()?.split_once(':')?;

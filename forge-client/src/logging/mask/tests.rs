@@ -1,7 +1,8 @@
 use reqwest::Request;
 
 use super::*;
-use crate::target::Origin;
+use crate::body::BodyContent;
+use crate::origin::Origin;
 
 fn trust() -> Trust {
     Trust {
@@ -438,14 +439,15 @@ fn inv16_a_redirect_to_a_path_or_a_host_that_repeats_a_secret_is_masked() {
         (r"https://other.test/a\c:\my\password/b", "https://other.test/***"),
     ] {
         let target = Url::parse(target).unwrap();
-        let redirected = Secrets::default().redirect(&content(), target.clone(), &trust(), [].into());
+        let redirected =
+            Secrets::default().mask_redirect_target(&content(), target.clone(), &trust(), [].into());
         assert_eq!((redirected.shown(), &*redirected), (shown, &target));
     }
     let mut secrets = Secrets::default();
-    secrets.redirect(&content(), from.clone(), &trust(), [].into());
+    secrets.mask_redirect_target(&content(), from.clone(), &trust(), [].into());
     let empty = HeaderMap::new();
     let later = RequestContent { headers: &empty, ..content() };
     let target = Url::parse("https://other.test/Api-Example").unwrap();
-    let redirected = secrets.redirect(&later, target, &trust(), [].into());
+    let redirected = secrets.mask_redirect_target(&later, target, &trust(), [].into());
     assert_eq!(redirected.shown(), "https://other.test/***", "a secret of an earlier hop");
 }

@@ -4,7 +4,7 @@ use forge_core::{ConfigError, Secret, check_header_name};
 use forge_token::TokenEndpoint;
 use http::HeaderName;
 
-use crate::fetcher::{RequestFields, RequestValue};
+use crate::fetcher::{ContentType, ONLY_JSON_NESTS, RequestFields, RequestValue};
 
 /// The URL of the call. It is always below the base URL, even if `endpoint` looks like a URL itself.
 pub(super) fn endpoint(
@@ -29,18 +29,33 @@ pub(super) fn checked_headers(
     let invalid = |expected: String| ConfigError::new("request_headers", expected);
     let check = |(name, value): (String, RequestValue)| {
         let name = HeaderName::try_from(name)
-            .map_err(|error| invalid("names of headers".to_owned()).with_source(error))?;
+            .map_err(|error| invalid("valid names of headers".to_owned()).with_source(error))?;
         check_header_name("request_headers", &name)?;
         if value.is_missing() || value.is_nested() {
-            return Err(invalid(format!("a text or a number, for `{name}`")));
+            return Err(invalid(format!("a text or a number for `{name}`")));
         }
         if let Some(text) = value.text().cloned().map(Secret::into_header_value)
             && let Err(error) = text
         {
-            return Err(invalid(format!("a value that fits into a header, for `{name}`")).with_source(error));
+            return Err(invalid(format!("a value that fits into the header `{name}`")).with_source(error));
         }
         Ok((name, value))
     };
     let fixed = headers.fixed.into_iter().map(check).collect::<Result<_, _>>()?;
     Ok(RequestFields { fixed, dynamic: headers.dynamic })
+}
+
+/// Refuses values that are missing, or that only a JSON body can contain.
+pub(super) fn check_data(data: &RequestFields<String>, content_type: ContentType) -> Result<(), ConfigError> {
+    for (name, value) in &data.fixed {
+        let expected = if value.is_missing() {
+            format!("a value for `{name}`")
+        } else if value.is_nested() && content_type != ContentType::Json {
+            format!("a text or a number for `{name}`; {ONLY_JSON_NESTS}")
+        } else {
+            continue;
+        };
+        return Err(ConfigError::new("request_data", expected));
+    }
+    Ok(())
 }

@@ -1,0 +1,19 @@
+//! Bodies: what is sent, how often it can be sent, and how much of it a strategy or the log may look at.
+
+mod content;
+mod examined;
+mod multipart;
+mod peek;
+mod request_body;
+mod stream_watch;
+mod typed_body;
+
+pub use examined::ExaminedResponse;
+
+pub(crate) use content::BodyContent;
+pub(crate) use examined::MAX_EXAMINED;
+pub(crate) use multipart::{Part, multipart_parts, parameter};
+pub(crate) use peek::{PeekedResponse, peek};
+pub(crate) use request_body::RequestBody;
+pub(crate) use stream_watch::StreamWatch;
+pub(crate) use typed_body::TypedBody;
