@@ -33,7 +33,7 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 ///
 /// It has the same capabilities as the inner storage, so managers work with it in the same way.
 ///
-/// # What is hidden, and what is not
+/// # Hidden and readable data
 ///
 /// The storage encrypts access token, token type, refresh token, scope and all other fields of the issuer together
 /// (XChaCha20-Poly1305, a random nonce for each write). These stay readable:

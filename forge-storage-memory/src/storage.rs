@@ -367,7 +367,11 @@ mod tests {
         assert_eq!(failures(&storage, "key 7").await, 0);
         clock.advance(Duration::from_secs(1));
         assert_eq!(failures(&storage, "key 59").await, 0);
-        assert_eq!(storage.0.leases.known_keys(), 0, "nothing is kept of keys that nobody asks for any more");
+        assert_eq!(
+            storage.0.leases.known_keys(),
+            0,
+            "the storage keeps nothing of keys that are not used any more"
+        );
 
         // Nor of one that has a token again.
         fail(&storage, "key", CoolDown::new(Duration::from_secs(60), 3)).await;

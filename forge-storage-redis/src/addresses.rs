@@ -1,6 +1,6 @@
 use redis::ConnectionAddr;
 
-/// An address of the same kind as `like`, with another host and port.
+/// An address with this host and port, and with the TLS settings of `like`.
 pub(crate) fn at(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
     match like {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
@@ -19,7 +19,7 @@ pub(crate) fn has_tls(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
-/// Host and port of an address; a Unix socket has none.
+/// Host and port of an address. `None` for a Unix socket.
 pub(crate) fn host_and_port(address: &ConnectionAddr) -> Option<(&str, u16)> {
     match address {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host, *port)),

@@ -1,4 +1,4 @@
-//! The messages by which processes that share a storage tell each other of changes.
+//! The messages by which processes that share a storage announce changes to each other.
 
 use std::collections::{HashMap, VecDeque};
 use std::process;
@@ -14,21 +14,21 @@ use tokio::sync::broadcast;
 pub(crate) struct Announcements {
     channel: String,
     numbers: AtomicU64,
-    /// The messages of our own changes that we have not heard yet. `PendingChange::resolve` counts such a change, so
-    /// `receive` must not count it again. The value is the id of the process that sent the message: a forked
-    /// process inherits this map, but not the tasks that settle the changes, so there `receive` must count them.
+    /// The messages of our own changes that have not come back yet. `PendingChange::resolve` counts such a change, so
+    /// `receive` must not count it again. The value is the id of the process that sent the message. Crash: a forked process
+    /// inherits this map, but not the tasks that resolve the changes, so there `receive` must count them.
     own: Mutex<HashMap<String, u32>>,
-    /// The last messages, byte for byte, to drop copies: every connection to a cluster hears the same messages.
+    /// The last messages as they came, to drop copies: each connection to a cluster receives the same messages.
     heard: Mutex<VecDeque<String>>,
     staleness_limits: StalenessLimits,
-    /// By the hash of the key.
+    /// The generation counters, by the hash of the key.
     generations: Generations,
     subscribers: broadcast::Sender<Message>,
 }
 
-/// `{hash of the key} {what} {name of the message}`. The name is random bits and a number. Attack: a user
-/// with the right to PUBLISH guesses the next message and sends it first, so that the real one is dropped as
-/// a copy.
+/// A message has the form `{hash of the key} {kind} {name of the message}`. The name is random bits and a number. Attack: a
+/// user with the right to PUBLISH could guess the next message and send it first, and then the real one would be dropped as
+/// a copy. The random bits prevent that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) hash: String,
@@ -37,16 +37,17 @@ pub(crate) struct Message {
     is_numbered: bool,
 }
 
+/// The event that a message announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageKind {
     /// The token was replaced or deleted.
     Changed,
-    /// The lease was given back.
+    /// The lease was released.
     Released,
 }
 
-/// A change that was sent and is not answered yet. If it is dropped unsettled, the storage may or may not have made
-/// the change, so the key is marked as uncertain.
+/// A change that was sent and is not answered yet. If it is dropped unresolved, the server may or may not have made the
+/// change, so `drop` marks the key as uncertain.
 pub(crate) struct PendingChange<'a> {
     announcements: &'a Announcements,
     hash: &'a str,
@@ -75,13 +76,13 @@ impl Announcements {
         &self.channel
     }
 
-    /// A name that no other process uses, not even a fork of this one or a clone of this machine: the random
-    /// bits are drawn at each call.
+    /// A name that no other process uses, not even a fork of this process or a clone of this machine, because each call
+    /// draws new random bits.
     pub(crate) fn new_name(&self) -> String {
         format!("{:032x} {}", random_bits(), self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The message that announces that the lease of this key was given back.
+    /// The message that announces that the lease of this key was released.
     pub(crate) fn release_message(&self, hash: &str) -> String {
         self.message(hash, MessageKind::Released)
     }
@@ -90,8 +91,8 @@ impl Announcements {
     pub(crate) fn begin_change<'a>(&'a self, hash: &'a str) -> PendingChange<'a> {
         let message = self.message(hash, MessageKind::Changed);
         let mut own = self.own();
-        // `receive` counts forgotten changes a second time, as if another process had made them: this costs one
-        // unneeded read of the storage.
+        // `receive` counts a forgotten change a second time, as if another process had made it. That costs one needless
+        // read of the storage.
         if own.len() >= MAX_OWN {
             own.clear();
         }
@@ -126,16 +127,15 @@ impl Announcements {
         let _ = self.subscribers.send(message);
     }
 
-    /// Marks all keys as uncertain: messages may have been missed.
+    /// Marks all keys as uncertain, because messages may have been lost.
     pub(crate) fn mark_all_uncertain(&self) {
-        // The missed messages may include those of our own changes, so do not wait for them.
+        // The lost messages may include those of our own changes, so do not wait for them.
         self.own().clear();
         self.generations.mark_all_uncertain();
     }
 
-    /// Records the message, and says whether it is a copy. Compares the whole text. Attack: if only the names
-    /// were compared, a message with a copied name but another key or another change would make the real one
-    /// a copy.
+    /// Records a message. Returns `false` if it is a copy of a recent one. Attack: this compares the whole text. If it
+    /// compared only the names, a forged message with the same name and another key would make the real one a copy.
     fn record_if_new(&self, text: &str) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.iter().any(|heard| heard == text) {
@@ -148,7 +148,7 @@ impl Announcements {
         true
     }
 
-    /// Removes this message from our own changes. Says whether this process made the change.
+    /// Removes this message from our own changes. Returns whether this process made the change.
     fn take_own(&self, text: &str) -> bool {
         self.own().remove(text) == Some(process::id())
     }
@@ -169,25 +169,26 @@ impl Announcements {
 const CHANGED: &str = "changed";
 const RELEASED: &str = "released";
 
-/// Who waits and lags behind by more asks again.
+/// The number of messages that a waiting lease may lag behind. A lease that misses messages asks the server again, so a
+/// short queue costs a command at worst.
 const QUEUE_LENGTH: usize = 64;
-/// Copies of a message come within moments.
+/// The number of messages among which copies are found. Copies come within milliseconds, over the connections to a cluster.
 const MAX_HEARD: usize = 256;
-/// More changes than a process has under way at any time; `mark_all_uncertain` forgets those of a lost connection.
+/// More changes than a process has pending at any time. It limits the memory if the server delivers no messages.
 const MAX_OWN: usize = 10_000;
-/// The number in messages of other versions, whose names need not be unique: an equal message may be a new
-/// change.
+/// Stands for a missing number. Messages of other versions may have none, and their names may repeat, so an equal message
+/// may be a new change.
 const UNNUMBERED: u64 = 0;
-/// No message of ours is longer, nor one of the next versions.
+/// The maximum length of a message in bytes. Ours have about 80. Attack: a longer message would fill the memory for copies.
 const MAX_LENGTH: usize = 256;
 
 impl PendingChange<'_> {
-    /// What to send with it.
+    /// The message to publish with the change.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// The server has answered, and says whether the change was made.
+    /// Records the server's answer, which says whether it made the change.
     pub(crate) fn resolve(mut self, is_made: bool) {
         self.is_resolved = true;
         if is_made {
@@ -204,7 +205,7 @@ impl Drop for PendingChange<'_> {
         if self.is_resolved {
             return;
         }
-        // It may still be made, later: then its message counts as anybody's.
+        // Race: the server may still make the change later. Then its message counts like that of another process.
         self.announcements.take_own(&self.message);
         self.announcements.generations.mark_uncertain(self.hash);
     }
@@ -304,8 +305,7 @@ mod tests {
         assert!(ours.heard.lock().unwrap().len() <= MAX_HEARD);
     }
 
-    /// A user of the server whose only right is PUBLISH guesses the next message of a sender, and sends one
-    /// like it beforehand.
+    /// A user of the server whose only right is PUBLISH guesses the next message of a sender, and sends it first.
     #[test]
     fn inv19_a_forged_message_keeps_no_change_from_being_noticed() {
         let (ours, theirs) = (announcements(), announcements());

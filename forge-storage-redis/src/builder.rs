@@ -31,12 +31,12 @@ use crate::tls::{Certificates, Tls};
 /// | [`lease`](Self::lease) | 5 s |
 /// | [`recheck_after`](Self::recheck_after) | 10 s |
 /// | [`trusted_for`](Self::trusted_for) | 60 s |
-/// | [`username`](Self::username), [`password`](Self::password) | those of the address; behind sentinels none, since those of their addresses are for the sentinels |
+/// | [`username`](Self::username), [`password`](Self::password) | those of the address; behind sentinels none, since the login in their addresses is for the sentinels |
 /// | [`credentials_provider`](Self::credentials_provider) | none |
 /// | [`database`](Self::database) | that of the address, else 0 |
 /// | `root_certificates` (with TLS) | those of the system |
 /// | `client_certificate` (with TLS) | none |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`clock`](Self::clock) | the machine's clock |
 #[must_use]
 pub struct RedisTokenStorageBuilder {
     target: Result<Target, ConfigError>,
@@ -99,8 +99,8 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// How long the other processes wait after the death of a process that fetches, before one of them fetches. A
-    /// living holder extends its lease, so a fetch may take longer. From 100 ms to an hour.
+    /// How long the other processes wait after the crash of a process that fetches, before one of them fetches. A running
+    /// process extends its lease, so a fetch may take longer. From 100 ms to an hour.
     pub fn lease(mut self, duration: Duration) -> Self {
         self.lease = duration;
         self
@@ -134,8 +134,7 @@ impl RedisTokenStorageBuilder {
     /// [`command_timeout`](Self::command_timeout) if that is longer.
     ///
     /// ```
-    /// use requestforge::SecretSource;
-    /// use requestforge::RedisTokenStorage;
+    /// use requestforge::{RedisTokenStorage, SecretSource};
     ///
     /// let storage = RedisTokenStorage::builder("redis://tokens@10.0.0.5:6379")
     ///     .password(SecretSource::file("/run/secrets/redis-password"))
@@ -155,7 +154,7 @@ impl RedisTokenStorageBuilder {
         self
     }
 
-    /// The number of the database, instead of the address's. A cluster has only number 0.
+    /// The number of the database, instead of the address's. A cluster has only the number 0.
     pub fn database(mut self, number: u16) -> Self {
         self.database = Some(number);
         self
@@ -206,13 +205,16 @@ impl RedisTokenStorageBuilder {
         let (settings, tcp) = target.settings();
         let settings = match self.database {
             Some(_) if matches!(target, Target::Cluster(_)) && self.database != Some(0) => {
-                return Err(ConfigError::new("database", "0, since a cluster has no others"));
+                return Err(ConfigError::new("database", "0, since a cluster has no other database"));
             }
             Some(number) => settings.set_db(i64::from(number)),
             None => settings,
         };
         if self.credentials.is_some() && (self.username.is_some() || self.password.is_some()) {
-            return Err(ConfigError::new("credentials_provider", "no user and no password beside it"));
+            return Err(ConfigError::new(
+                "credentials_provider",
+                "no `username` and no `password` beside it",
+            ));
         }
         let of_address = target.login();
         let login = Login {
@@ -221,7 +223,7 @@ impl RedisTokenStorageBuilder {
             stream: self.credentials.map(LoginStream),
         };
         if login.username.is_some() && login.password.is_none() && login.stream.is_none() {
-            return Err(ConfigError::new("password", "one for the user that is named"));
+            return Err(ConfigError::new("password", "a password for the user"));
         }
 
         #[cfg(feature = "rustls-no-provider")]
@@ -280,12 +282,12 @@ impl RedisTokenStorageBuilder {
     }
 }
 
-/// No caller waits for an attempt to connect, so it may take longer than a command.
+/// The minimum time for an attempt to connect. No caller waits for the attempt, so it may take longer than a command.
 const MIN_CONNECT: Duration = Duration::from_secs(1);
 
-/// A caller that waits longer than this is better off without a shared storage.
+/// The maximum command time-out. A caller that waits longer is better off without a shared storage.
 const MAX_COMMAND: Duration = Duration::from_secs(60);
-/// After a holder's death no process fetches for this time.
+/// The maximum lease. After the crash of its holder no process fetches for this time.
 const MAX_LEASE: Duration = Duration::from_secs(3600);
 
 fn within(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {

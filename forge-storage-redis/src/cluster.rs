@@ -1,7 +1,7 @@
-//! Redis Cluster: one connection for each master that has a token of ours, and the map from slots to masters.
+//! Redis Cluster: one connection to each master that has one of our tokens, and the map from slots to masters.
 //!
-//! Each connection has a breaker of its own, so that a lost master affects only the tokens it has. Each connection
-//! receives all announcements, so that a connection that is up has missed none.
+//! Each connection has its own breaker, so that a lost master affects only its own tokens. Each connection receives all
+//! announcements, because a cluster delivers every message to all its nodes.
 
 mod slot_map;
 mod slot_master;
@@ -37,8 +37,9 @@ struct Shared {
     nodes: Mutex<Nodes>,
     /// Notified when the map has changed.
     map_changed: Notify,
-    /// How many surveys have ended, and the outcome of the last one. One caller surveys for all who wait.
+    /// The number of surveys that have ended. A survey asks the nodes for the map.
     surveys: AtomicU64,
+    /// The outcome of the last survey. The connection that holds this lock surveys for all that wait for it.
     survey: tokio::sync::Mutex<Result<(), StorageError>>,
 }
 
@@ -47,7 +48,7 @@ struct Nodes {
     map: SlotMap,
     members: Vec<Member>,
     next_id: u64,
-    /// The slots that were ever used.
+    /// The slots of all keys that were ever used.
     used: HashSet<u16>,
 }
 
@@ -55,18 +56,20 @@ struct Nodes {
 struct Member {
     id: u64,
     slot: u16,
-    /// That master's address; `None`: it is not known yet.
+    /// The address of that master. `None`: it is not known yet.
     address: Option<Address>,
     connection: Arc<SupervisedConnection>,
 }
 
-/// A call that was redirected this often goes round in a circle.
+/// The maximum number of redirects of a call. One redirect follows a moved slot, and a second one a move in progress. After
+/// five the nodes contradict each other, and the call would go round in a circle.
 const MAX_HOPS: usize = 5;
-/// The pause before a call is repeated whose keys are just moving.
+/// The pause before a call is repeated whose keys are being moved. A key moves within a millisecond or two, and the caller
+/// waits, so the pause is short.
 const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(5);
 
 impl Cluster {
-    /// Connects at the first call, not yet.
+    /// A cluster with these seed nodes. The first call connects.
     pub(crate) fn new(common: Arc<ConnectionContext>, seeds: Vec<ConnectionAddr>) -> Self {
         let topology = TopologyQuery::new(common.limits.discovery());
         Self(Arc::new(Shared {
@@ -84,7 +87,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// The same as of [`SupervisedConnection::call`].
+    /// As [`SupervisedConnection::call`].
     pub(crate) async fn call<'s, T: FromRedisValue>(
         &self,
         slot: u16,
@@ -96,13 +99,14 @@ impl Cluster {
         let mut hops = 0;
         while hops < MAX_HOPS {
             let asking = detour.is_some();
+            // Order: register before choosing the connection. A change of the map in between would be missed otherwise.
             let mut map_changed = pin!(self.0.map_changed.notified());
             map_changed.as_mut().enable();
             let connection = detour.take().unwrap_or_else(|| self.connection(slot));
             let times = begun.at_another_connection();
             let live = tokio::select! {
                 live = connection.live(times) => live,
-                // Race: while this call waits for a lost master, a survey may have found its successor.
+                // Race: while this call waits for a lost master, a survey may find its successor.
                 () = map_changed, if !asking => continue,
             };
             // Race: the survey that connected may have found that another connection serves this slot.
@@ -127,6 +131,7 @@ impl Cluster {
                     detour = Some(self.0.connection_for_ask(slot, &connection, host, port));
                 }
                 Err(Refusal::TryAgain) if begun.begun.elapsed() < self.command_limit() => {
+                    // The node has not redirected the call, so this is no circle. The command time-out ends the loop.
                     hops = 0;
                     sleep(TRY_AGAIN_PAUSE).await;
                 }
@@ -134,10 +139,10 @@ impl Cluster {
             }
         }
         // A server that redirects has not run the script.
-        Err(StorageError::new("this part of the cluster is on its way to another server").with_nothing_sent())
+        Err(StorageError::new("the cluster is moving this key to another server").with_nothing_sent())
     }
 
-    /// The connection to the master of this slot, or the one that is just searching for it.
+    /// The connection to the master of this slot, or the connection that is searching for it.
     pub(crate) fn connection(&self, slot: u16) -> Arc<SupervisedConnection> {
         let mut nodes = self.0.nodes();
         nodes.used.insert(slot);
@@ -169,7 +174,8 @@ impl Shared {
         self.add(nodes, slot, Some(address))
     }
 
-    /// One connection searches for all slots, because the map that it asks for has all of them.
+    /// The connection that searches for the master of this slot. One connection searches for all slots, because the map that
+    /// it requests has all of them.
     fn searching_connection(self: &Arc<Self>, nodes: &mut Nodes, slot: u16) -> Arc<SupervisedConnection> {
         if let Some(member) = nodes.members.iter().find(|member| member.address.is_none()) {
             return Arc::clone(&member.connection);
@@ -209,8 +215,8 @@ impl Shared {
         self.connection_to(&mut nodes, slot, to)
     }
 
-    /// Drops the connection that has redirected us, if its server has none of our slots any more. The connection to
-    /// the new server is up by now.
+    /// Drops the connection that has redirected a call, if its server has none of our slots any more. The connection to the
+    /// new server is up by then.
     fn retire_if_unused(&self, connection: &Arc<SupervisedConnection>) {
         let mut nodes = self.nodes();
         let Some(member) = nodes.members.iter().find(|member| Arc::ptr_eq(&member.connection, connection))
@@ -226,12 +232,14 @@ impl Shared {
 
     fn retire(&self, nodes: &mut Nodes, id: u64) {
         nodes.members.retain(|member| member.id != id);
-        // Between the two connections announcements may have been missed, as in an outage.
+        // Race: announcements may have been lost between the two connections, as in an outage.
         self.common.announcements.mark_all_uncertain();
     }
 
-    /// Asks for the map on behalf of this member. Waits for the outcome instead if a survey is under way.
+    /// Asks for the map on behalf of this member. If a survey is in progress, waits for its outcome instead.
     async fn survey(&self, dialer: &ReadyDialer, id: u64) -> Result<(), StorageError> {
+        // Order: read the number before the lock. If it has changed once the lock is ours, another member has surveyed
+        // meanwhile, and its outcome is new enough.
         let before = self.surveys.load(Ordering::Acquire);
         let mut last = self.survey.lock().await;
         if self.surveys.load(Ordering::Acquire) == before {
@@ -251,7 +259,7 @@ impl Shared {
                 addresses.push(address);
             }
         }
-        // A few servers are enough to find one that is up to date.
+        // A few servers, chosen at random, are enough to find one that is up to date.
         addresses.sort_by_cached_key(|_| random_bits());
         addresses.truncate(MAX_ASKED);
         let questions = addresses.into_iter().map(|address| {
@@ -265,13 +273,13 @@ impl Shared {
             return Err(down_error());
         }
         nodes.map = newest;
-        // Race: assign the addresses before the lock is released. Otherwise a caller that looks by the new map would
-        // add a second connection beside the one that others wait for.
+        // Race: assign the addresses before releasing the lock. Otherwise a caller that reads the new map would add a second
+        // connection beside the one for which others wait.
         let is_assignable = |member: &&Member| member.id == id || member.address.is_none();
         let assignable: Vec<_> =
             nodes.members.iter().filter(is_assignable).map(|member| (member.id, member.slot)).collect();
         for (id, slot) in assignable {
-            // A member that is superseded, or has no master, gets that error when it asks.
+            // A member that is superseded, or has no master, gets that error when it asks for its own address.
             let _ = nodes.assign_address(id, slot);
         }
         drop(nodes);
@@ -290,6 +298,8 @@ impl Shared {
     }
 }
 
+/// The maximum number of servers that one survey asks. Each costs a short connection, at about two surveys a second while a
+/// master is down. Eight servers chosen at random include one that is up to date, unless most of the cluster is cut off.
 const MAX_ASKED: usize = 8;
 
 fn down_error() -> StorageError {
@@ -311,7 +321,7 @@ impl Nodes {
         Ok(owner)
     }
 
-    /// The address of a redirect. Without a host name the server means itself.
+    /// The address in a redirect. A redirect without a host name means the host that has sent it.
     fn address(&self, from: &Arc<SupervisedConnection>, host: String, port: u16) -> Address {
         if !host.is_empty() {
             return (host, port);
@@ -324,7 +334,7 @@ impl Nodes {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Deadlock: each connection takes the lock to show its address, so do not hold it here.
+        // Deadlock: each connection takes this lock to show its address, so do not hold it here.
         let connections: Vec<_> =
             self.0.nodes().members.iter().map(|member| Arc::clone(&member.connection)).collect();
         f.debug_struct("Cluster")

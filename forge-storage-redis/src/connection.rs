@@ -32,6 +32,7 @@ use asking::call_asking;
 pub(crate) use refusal::{Refusal, UNKNOWN_HOST};
 use slow_answer_budget::SlowAnswerBudget;
 
+/// A connection to one server that a background task keeps up.
 pub(crate) struct SupervisedConnection {
     shared: Arc<Shared>,
     supervisor: Mutex<Option<AbortHandle>>,
@@ -53,13 +54,14 @@ struct Shared {
     state: watch::Sender<State>,
     slow_answers: SlowAnswerBudget,
     was_up: AtomicBool,
-    /// The number of the current supervisor. Race: an earlier one may still be ending, and its reports are ignored.
+    /// The number of the current supervisor. Race: an earlier supervisor may still be ending, so its reports are ignored.
     supervisor_number: AtomicU64,
     /// The process in which the current supervisor runs.
     supervisor_process: AtomicU32,
     last_activity: Mutex<std::time::Instant>,
 }
 
+/// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// The limit for a command, including the wait for the connection.
@@ -69,7 +71,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// An answer that takes longer is slow, even if it comes within the command time-out.
+    /// An answer that takes longer is slow, even if it comes within the command time-out. A fetch sends three to six
+    /// commands, so with a quarter each a server that is just not slow costs a call about one time-out.
     fn slow(self) -> Duration {
         self.command / 4
     }
@@ -80,31 +83,32 @@ impl Limits {
         self.connect.mul_f64(0.9)
     }
 
-    /// A reconnecting supervisor records activity more often than this. If it does not, its runtime is no longer
-    /// driven.
+    /// A supervisor without a working connection records activity more often than this: at each attempt and at each probe,
+    /// with pauses of 5 s at most. If it does not, its runtime no longer runs its tasks, and a new supervisor takes over. The
+    /// time of three attempts, and at least 15 s, leaves room for a machine that is overloaded.
     fn max_inactivity(self) -> Duration {
         (self.connect * 3).max(Duration::from_secs(15))
     }
 }
 
-/// The start times of a caller's wait.
+/// The times from which a call counts its deadline and its wait for a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallTimes {
     /// When the call began. Its deadline counts from here.
     pub(crate) begun: Instant,
-    /// When the wait for this connection began. Time that the call spent on other connections of a cluster says
+    /// When the wait for this connection began. The time that the call has spent on other connections of a cluster says
     /// nothing about this server.
     pub(crate) here: Instant,
 }
 
 impl CallTimes {
-    /// A wait that begins now.
+    /// The times of a call that begins now.
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
         Self { begun: now, here: now }
     }
 
-    /// The wait of the same call for another connection.
+    /// The times of the same call that turns to another connection now.
     pub(crate) fn at_another_connection(self) -> Self {
         Self { here: Instant::now(), ..self }
     }
@@ -112,13 +116,14 @@ impl CallTimes {
 
 #[derive(Clone)]
 enum State {
-    /// No supervisor runs: nothing has called yet, or the supervisor's runtime has ended.
+    /// No supervisor runs: there was no call yet, or the supervisor's runtime has ended.
     Unsupervised,
     Connecting,
     Up(LiveConnection),
     Down(StorageError),
 }
 
+/// A connection that is up.
 #[derive(Clone)]
 pub(crate) struct LiveConnection {
     pub(crate) connection: Connection,
@@ -135,14 +140,14 @@ pub(crate) struct LiveConnection {
 struct Signals {
     /// The connection has ended.
     lost: Notify,
-    /// A command got no answer in time, or too many answers were slow.
+    /// The server did not answer a command in time, or too many answers were slow.
     suspected: Notify,
-    /// An answer has shown that this connection cannot serve commands any more.
+    /// An answer has shown that this connection can serve no more commands.
     condemned: Notify,
 }
 
 impl SupervisedConnection {
-    /// Connects at the first call, not yet.
+    /// A connection to the server that `discovery` finds. The first call connects.
     pub(crate) fn new(common: Arc<ConnectionContext>, discovery: Arc<dyn Discovery>) -> Self {
         let limits = common.limits;
         let shared = Shared {
@@ -162,8 +167,8 @@ impl SupervisedConnection {
         self.shared.common.limits.command
     }
 
-    /// Calls a script, with a deadline that counts from `times.begun`. `asking` sends `ASKING` before it, for a server
-    /// that is just importing the keys.
+    /// Calls a script, with a deadline that counts from `times.begun`. With `asking` this sends `ASKING` before the script,
+    /// for a server that is importing the keys.
     ///
     /// # Errors
     ///
@@ -200,7 +205,7 @@ impl SupervisedConnection {
         answer.map_err(|error| Refusal::of(&error))
     }
 
-    /// The connection, once it is up. Waits at most the time-out of a command, counted from `times.begun`.
+    /// The connection, once it is up. Waits at most for the command time-out, counted from `times.begun`.
     pub(crate) async fn live(&self, times: CallTimes) -> Result<LiveConnection, StorageError> {
         self.ensure_supervised()?;
         let mut state = self.shared.state.subscribe();
@@ -219,19 +224,20 @@ impl SupervisedConnection {
         Err(error.with_nothing_sent())
     }
 
-    /// Returns when the connection is down, which may be at once.
+    /// Returns when the connection is down, possibly at once.
     pub(crate) async fn wait_until_down(&self) {
         let mut state = self.shared.state.subscribe();
         // The channel cannot close: `self` holds its sender.
         let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;
     }
 
-    /// Starts a supervisor if none runs in this process, or if its runtime is no longer driven.
+    /// Starts a supervisor if none runs in this process, or if its runtime no longer runs its tasks.
     fn ensure_supervised(&self) -> Result<(), StorageError> {
         if self.shared.is_supervised() {
             return Ok(());
         }
         let mut supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        // Race: another caller may have started a supervisor while this one waited for the lock.
         if self.shared.is_supervised() {
             return Ok(());
         }
@@ -241,14 +247,13 @@ impl SupervisedConnection {
         let number = self.shared.supervisor_number.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.record_activity();
         self.shared.state.send_replace(State::Connecting);
-        // Order: store the process id last (Release, read by `is_supervisor_here`). A thread that sees this id
-        // also sees `Connecting` and the new activity, never the state that the parent's supervisor had reported
-        // before the fork.
+        // Order: store the process id last (Release, read by `is_supervisor_here`). A thread that sees this id also sees
+        // `Connecting` and the new activity, and never the state that the parent's supervisor reported before the fork.
         self.shared.supervisor_process.store(process::id(), Ordering::Release);
         let task = runtime.spawn(supervisor::supervise(Arc::clone(&self.shared), number));
-        // After a fork, do not abort the parent's task. Its runtime's locks may have been copied while a
-        // thread held them, so `abort` could block for ever here; and its wake-up descriptor is shared with
-        // the parent.
+        // Crash: after a fork, do not abort the parent's task. The fork may have copied the locks of the parent's runtime
+        // while a thread held them, so `abort` could block for ever here. And `abort` would write to the wake-up descriptor
+        // that this process shares with the parent.
         if let Some(before) = supervisor.replace(task.abort_handle()).filter(|_| !was_forked_off) {
             before.abort();
         }
@@ -370,13 +375,13 @@ impl Shared {
 
     fn warn_of_outage(&self, error: &StorageError) {
         let cause = std::error::Error::source(error).map(tracing::field::display);
-        tracing::warn!(%error, cause, server = %self.discovery, "going on without Redis until it answers again");
+        tracing::warn!(%error, cause, server = %self.discovery, "Redis cannot be used; continuing without it until it answers again");
     }
 
-    /// Opens the breaker while the supervisor still connects: one caller has waited its whole time-out, and no other
-    /// one shall.
+    /// Opens the breaker while the supervisor still connects, because one caller has waited its whole time-out. Further
+    /// callers then fail at once.
     fn trip_while_connecting(&self) -> StorageError {
-        let error = StorageError::new("no connection to Redis in time");
+        let error = StorageError::new("could not connect to Redis in time");
         let was_connecting = self.state.send_if_modified(|state| {
             let is_connecting = matches!(state, State::Connecting);
             if is_connecting {

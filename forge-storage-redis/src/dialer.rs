@@ -13,14 +13,14 @@ use crate::login::{CurrentLogin, Login};
 #[cfg(feature = "rustls-no-provider")]
 use crate::tls::Tls;
 
-/// The settings for connecting to a server, whatever its address.
+/// The settings for connecting to a server at any address.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     pub(crate) login: Login,
     /// All settings but the login.
     pub(crate) settings: RedisConnectionInfo,
     pub(crate) tcp: TcpSettings,
-    /// TLS, for addresses that need it.
+    /// The TLS settings, for addresses with TLS.
     #[cfg(feature = "rustls-no-provider")]
     pub(crate) tls: Option<Tls>,
 }
@@ -32,13 +32,14 @@ pub(crate) struct ReadyDialer {
     login: CurrentLogin,
 }
 
-/// A connection and the task that drives it. The task ends with the last clone.
+/// A connection and the task that drives it. The drop of the last clone ends the task.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) redis: MultiplexedConnection,
     _driver: Option<Arc<Driver>>,
 }
 
+/// Ends the task of a connection on drop.
 struct Driver(AbortHandle);
 
 impl Drop for Driver {
@@ -77,10 +78,10 @@ impl ReadyDialer {
     pub(crate) async fn dial_with_push(
         &self,
         address: &ConnectionAddr,
-        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Connection, StorageError> {
         let config = without_deadlines().set_push_sender(move |push| {
-            hear(push);
+            on_push(push);
             Ok::<(), Infallible>(())
         });
         // Announcements and answers share the connection, which requires RESP3.
@@ -115,7 +116,7 @@ impl ReadyDialer {
     }
 }
 
-/// Switches the redis crate's own time-outs off; see `Limits`.
+/// Switches off the time-outs of the redis crate, because `Limits` has the time-outs of this crate.
 fn without_deadlines() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }

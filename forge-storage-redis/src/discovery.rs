@@ -1,4 +1,4 @@
-//! Finds the server that a connection leads to.
+//! Finds the server to which a connection leads.
 
 mod sentinels;
 
@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use crate::dialer::ReadyDialer;
 pub(crate) use sentinels::Sentinels;
 
-/// Finds the address of a server. A supervisor asks before each attempt to connect. `Display` names the server in
+/// Finds the address of a server. A supervisor calls this before each attempt to connect. `Display` names the server in
 /// logs and errors.
 #[async_trait]
 pub(crate) trait Discovery: fmt::Display + Send + Sync {
@@ -23,11 +23,11 @@ pub(crate) trait Discovery: fmt::Display + Send + Sync {
     /// No address is known at the moment, or the connection is superseded.
     async fn locate(&self, dialer: &ReadyDialer) -> Result<ConnectionAddr, DiscoveryError>;
 
-    /// Checks that the connected server is the one that was looked for.
+    /// Checks that the connected server is the right one. Race: it may have changed its role since `locate`.
     ///
     /// # Errors
     ///
-    /// It is another one, or not a master.
+    /// The server is another one, or is not a master.
     async fn verify(&self, _connection: &mut MultiplexedConnection) -> Result<(), StorageError> {
         Ok(())
     }
@@ -38,7 +38,7 @@ pub(crate) trait Discovery: fmt::Display + Send + Sync {
     }
 }
 
-/// Why discovery has no address.
+/// The reason why discovery has no address.
 #[derive(Debug)]
 pub(crate) enum DiscoveryError {
     /// The address is unknown for now.

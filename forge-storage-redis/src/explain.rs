@@ -1,4 +1,4 @@
-//! Error texts. They never contain the server's own text, which may quote a command and so a token.
+//! The texts of errors. They never contain the server's own text, which may quote a command, and so a token.
 
 use std::io;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use forge_core::StorageError;
 use redis::{ErrorKind, RedisError};
 
+/// The error of this crate for an error of the redis crate.
 pub(crate) fn explain(error: &RedisError) -> StorageError {
     // An error code is a short word in capitals. Any other first word may be part of a secret.
     let is_code = |code: &&str| code.len() <= 20 && code.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -14,18 +15,18 @@ pub(crate) fn explain(error: &RedisError) -> StorageError {
         ("NOAUTH" | "WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
             "Redis refused the login: user or password is wrong or missing".to_owned()
         }
-        ("NOPERM", _) => "Redis refused: the user lacks a permission (NOPERM)".to_owned(),
+        ("NOPERM", _) => "Redis refused the command: the user lacks a permission (NOPERM)".to_owned(),
         ("ERR", _) if error.to_string().contains("unknown command") => {
-            "the server lacks commands that are needed: it is a sentinel, or an old Redis".to_owned()
+            "the server lacks a necessary command: it is a sentinel, or an old Redis".to_owned()
         }
         ("MOVED" | "ASK", _) => {
             "this server is part of a cluster: use `RedisTokenStorage::cluster`".to_owned()
         }
         (_, ErrorKind::RESP3NotSupported) => "the server does not speak RESP3 (Redis 6 or later)".to_owned(),
-        (_, ErrorKind::Io) => format!("no connection to Redis: {}", cause(error)),
+        (_, ErrorKind::Io) => format!("cannot connect to Redis: {}", cause(error)),
         (_, ErrorKind::Parse) => "the server at this address is not Redis".to_owned(),
         ("", _) => format!("Redis: {}", error.category()),
-        (code, _) => format!("Redis refused: {code}"),
+        (code, _) => format!("Redis refused the command: {code}"),
     };
     StorageError::new(text)
 }
@@ -38,7 +39,7 @@ pub(crate) fn missing_host_name_error() -> StorageError {
     )
 }
 
-/// The operating system's error.
+/// The text for a failure of the connection: the error of the operating system or of TLS.
 fn cause(error: &RedisError) -> String {
     let source = std::error::Error::source(error);
     // The redis crate keeps the error behind an `Arc`, so `source` points to that.
@@ -53,9 +54,9 @@ fn cause(error: &RedisError) -> String {
     system_error_text(io)
 }
 
+/// The text for an error of the operating system.
 pub(crate) fn system_error_text(error: &io::Error) -> String {
-    // Only the kind, because the text may hold more than the system's words. For host names that are not found there
-    // is no kind.
+    // Only the kind, because the text may contain more than the system's own words. An unknown host has no kind.
     match error.kind().to_string() {
         kind if kind == "uncategorized error" || kind == "other error" => match error.raw_os_error() {
             Some(number) => format!("the system refused (error {number})"),

@@ -1,4 +1,4 @@
-//! Servers that say what a test has them say.
+//! Fake Redis servers that give the answers of a test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,12 +29,13 @@ struct Shared {
 }
 
 impl Fake {
-    /// One that answers so to the words of a command, the first two in capitals; with nothing: not at all.
+    /// Starts a server. `answer` gets the words of each command, the first two in capitals. With an empty answer the server
+    /// is silent.
     pub(crate) async fn start(answer: impl Fn(&[&str]) -> String + Send + Sync + 'static) -> Self {
         Self::start_far(Duration::ZERO, |_| answer).await
     }
 
-    /// One whose answers take so long, and that knows its port.
+    /// Starts a server whose answers take this long. `answer` gets the port.
     pub(crate) async fn start_far<A>(delay: Duration, answer: impl FnOnce(u16) -> A) -> Self
     where
         A: Fn(&[&str]) -> String + Send + Sync + 'static,
@@ -76,12 +77,12 @@ impl Fake {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// How many connections were begun.
+    /// The number of connections that were accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many are open.
+    /// The number of connections that are open.
     pub(crate) fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
     }
@@ -91,12 +92,12 @@ impl Fake {
         self.shared.cut.notify_waiters();
     }
 
-    /// As if somebody else had sent this.
+    /// Handles a command as if another client had sent it.
     pub(crate) fn say(&self, words: &[&str]) {
         (self.shared.answer)(words);
     }
 
-    /// How often it was sent this command.
+    /// How often clients sent this command.
     pub(crate) fn asked(&self, command: &str) -> usize {
         self.shared.asked.lock().unwrap().iter().filter(|asked| *asked == command).count()
     }
@@ -122,7 +123,7 @@ impl Shared {
     }
 }
 
-/// The words of a command that is complete, and its length.
+/// The words of the first complete command, and its length.
 fn command(received: &[u8]) -> Option<(Vec<String>, usize)> {
     let number = |at: usize| {
         let line = received.get(at + 1..)?;
@@ -142,7 +143,7 @@ fn command(received: &[u8]) -> Option<(Vec<String>, usize)> {
     (at <= received.len()).then_some((words, at))
 }
 
-/// What a server says that is a master and has no token.
+/// The answers of a server that is a master and has no token.
 pub(crate) fn master(words: &[&str]) -> String {
     match words {
         ["HELLO", ..] => "%1\r\n+proto\r\n:3\r\n".to_owned(),
@@ -155,7 +156,7 @@ pub(crate) fn master(words: &[&str]) -> String {
     }
 }
 
-/// What a node of a cluster says to whom all slots are here.
+/// The answers of a cluster node for which all slots are at this port.
 pub(crate) fn node(state: &str, epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
     let info = text(&format!("cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\n"));
     let owner = list(&[text("127.0.0.1"), format!(":{port}\r\n"), text("id")]);

@@ -4,8 +4,8 @@ use crc::{CRC_16_XMODEM, Crc};
 use forge_core::{CacheKey, ConfigError, StorageError};
 use sha2::{Digest, Sha256};
 
-/// The keys of one token. The side keys have the token's key as hash tag, so that a cluster keeps all of them in one
-/// slot.
+/// The keys of one token in Redis. The other keys have the token's key as their hash tag, so that a cluster keeps all of
+/// them in one slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub(crate) token: String,
@@ -19,7 +19,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The keys for `key` with this prefix.
+    /// The keys of the token under `key`, with this prefix.
     ///
     /// # Errors
     ///
@@ -44,18 +44,17 @@ impl Keys {
     }
 }
 
-/// The redis crate has this only together with its cluster client.
+/// The checksum from which a cluster computes the slot. The redis crate has it only together with its cluster client.
 const SLOT: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 const SLOTS: u16 = 16_384;
 
-/// Refuses a prefix with which the key of one token could be that of another one, under another prefix.
+/// Checks that no two tokens under two prefixes can have the same key in Redis.
 ///
-/// A key of ours is one of a manager (`auth_token:crm` or `auth_token:crm:{fingerprint}`) or one of a step
-/// (`{prefix}:{step}` or `{step}`, whose words contain no `:`, and whose prefix is not `auth_token`). So the
-/// text `{key_prefix}:{key}` can be split in one way only. If it contains `auth_token:`, the `key_prefix` is
-/// everything before the first one. Otherwise the key is a step's: with three words or more the `key_prefix`
-/// is everything before the last two; with two words it is the first, since [`check_key`] allows a key of one
-/// word only under a `key_prefix` without a colon.
+/// A key of ours is one of a manager (`auth_token:crm` or `auth_token:crm:{fingerprint}`) or one of a step (`{prefix}:{step}`
+/// or `{step}`, whose words contain no `:`, and whose prefix is not `auth_token`). So the text `{key_prefix}:{key}` can be
+/// split in one way only. If it contains `auth_token:`, the `key_prefix` is everything before the first one. Otherwise the
+/// key is that of a step. With three words or more, the `key_prefix` is everything before the last two. With two words it is
+/// the first word, because [`check_key`] allows a key of one word only under a `key_prefix` without a colon.
 pub(crate) fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
     let wrong = |expected: &str| ConfigError::new("key_prefix", expected);
     check_braces(prefix).map_err(wrong)?;
@@ -65,20 +64,20 @@ pub(crate) fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Refuses a key that cannot be told apart from others under this prefix.
+/// Checks that no other token can have the same key in Redis as this one under this prefix.
 pub(crate) fn check_key(prefix: &str, key: &str) -> Result<(), ConfigError> {
     let wrong = |expected: &str| ConfigError::new("cache_key", expected);
     check_braces(key).map_err(wrong)?;
-    // The step `session` under `shop:alice` would be the step `alice:session` under `shop`.
+    // Without this the step `session` under `shop:alice` and the step `alice:session` under `shop` would share a key.
     if prefix.contains(':') && !key.contains(':') {
         return Err(wrong(
-            "a key with a `:`, since the `key_prefix` of the storage has one (for steps, set `cache_key_prefix`)",
+            "a key with a `:`, because the `key_prefix` of the storage has one (for steps, set `cache_key_prefix`)",
         ));
     }
     Ok(())
 }
 
-/// Refuses a brace, which would end the hash tag of the side keys.
+/// Checks that there is no brace, which would end the hash tag of the other keys.
 fn check_braces(part: &str) -> Result<(), &'static str> {
     if part.contains(['{', '}']) { Err("no `{` and no `}`") } else { Ok(()) }
 }

@@ -22,34 +22,40 @@ use crate::keys::Keys;
 use crate::scripts::RELEASE;
 use crate::storage::{ContentReply, Inner, KeyContent, SendTime, encode};
 
-/// A lease that ends by itself when nobody extends it.
+/// A lease that the server ends by itself if its holder does not extend it.
 pub(crate) struct Lease {
     storage: Arc<Inner>,
     keys: Result<Keys, StorageError>,
-    /// The random name by which the server tells this lease from all others.
+    /// The random name of this lease. No other lease has the same.
     owner: String,
-    /// The connection over which the lease was requested, while it may be ours.
+    /// The connection over which the lease was requested, as long as it may be ours.
     connection: Option<Connection>,
-    /// The key's epoch when the lease was last requested, whether or not it was given. Race: a process that
-    /// gave up waiting fetches without the lease; it must not store a token over an invalidation that came
-    /// since. Empty: the lease was not requested.
+    /// The key's epoch at the last request for the lease, whether it was granted or not. Race: a process that has given up
+    /// waiting fetches without the lease. It must not store its token if the key was invalidated since. Empty: the lease was
+    /// not requested.
     epoch: String,
-    /// The record that the server read when it gave the lease.
+    /// The content that the server had when it granted the lease.
     content: Option<KeyContent>,
     extension: Option<AbortHandle>,
 }
 
-/// The shortest time for which a waiter relies on announcements alone.
+/// The shortest time for which a waiter relies on announcements alone. With a very short command time-out, waiters would
+/// otherwise ask the server all the time.
 const MIN_WAIT: Duration = Duration::from_millis(100);
-/// Added to each wait, with a random part of the range.
+/// A time between this and 50 ms is added to each wait. At least a millisecond, because the server counts milliseconds: a
+/// waiter that asks earlier finds the lease still held. At random, so that not all waiters ask at once.
 const MIN_EXTRA_WAIT: Duration = Duration::from_millis(1);
 const EXTRA_WAIT_RANGE: Duration = Duration::from_millis(49);
-/// How long the background task that gives a lease back may take. No caller waits for it.
+/// How long the background task that releases a lease may take. No caller waits for it. After a failure the lease runs out
+/// by itself.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest cool-down that this process reports. A longer one would stop all other processes after a single mistake.
 const MAX_COOL_DOWN: Duration = Duration::from_secs(3600);
-/// How long failures in a row are counted after the last one's cool-down.
+/// How long the server remembers the number of failures after the last cool-down. A failure within this time counts as one
+/// more in a row.
 const FAILURE_MEMORY: Duration = Duration::from_secs(300);
-/// How long the mark on a refresh token stays if its record is missing.
+/// How long the mark on a refresh token stays if the token's record is missing: as long as a refresh token of unknown
+/// lifetime.
 const MARK_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Lease {
@@ -100,11 +106,12 @@ impl Lease {
         Ok(AcquireAnswer::CoolingDown(if status == 0 { cool_down } else { cool_down.with_status(status) }))
     }
 
-    /// Extends the lease in the background for as long as this process lives and is not paused.
+    /// Starts a task that extends the lease as long as this process runs.
     fn start_extending(&mut self, keys: &Keys) {
         let (storage, owner, keys) = (Arc::clone(&self.storage), self.owner.clone(), keys.clone());
         let extending = async move {
             loop {
+                // Two of three extensions may fail before the lease runs out.
                 sleep(storage.lease / 3).await;
                 let extending = |_: &LiveConnection| {
                     let mut script = storage.scripts.extend.prepare_invoke();
@@ -120,7 +127,7 @@ impl Lease {
         self.extension = Some(tokio::spawn(extending).abort_handle());
     }
 
-    /// Forgets the lease: the server has taken it back.
+    /// Forgets the lease, because the server has released it.
     fn release_locally(&mut self) {
         self.connection = None;
         self.stop_extending();
@@ -132,7 +139,7 @@ impl Lease {
         }
     }
 
-    /// Stores once. If `read` is not empty, only over the record with this digest.
+    /// Tries once to store. If `read` is not empty, the script stores only over the record with this digest.
     async fn try_store(&self, keys: &Keys, token: &TokenData, read: &str) -> Result<u8, StorageError> {
         let announcements = &self.storage.announcements;
         let change = announcements.begin_change(&keys.hash);
@@ -155,15 +162,25 @@ impl Lease {
     }
 }
 
+/// An answer of `store.lua`: the token is stored.
 const STORED: u8 = 1;
+/// An answer of `store.lua`: no lease holds the key, so the script needs the digest of the record that was read.
 const LEASE_IS_FREE: u8 = 2;
 
-/// The answer of `acquire.lua`.
+/// The answer of `acquire.lua`, as it comes from the server.
 type AcquireReply = (String, u32, u16, i64, String, String, Option<ContentReply>);
 
+/// The answer of `acquire.lua`.
 enum AcquireAnswer {
-    Held { failures: u32 },
-    Taken { left: Duration, digest: String },
+    /// This lease holds the key.
+    Held {
+        failures: u32,
+    },
+    /// Another lease holds the key for this time. The digest is that of the present record.
+    Taken {
+        left: Duration,
+        digest: String,
+    },
     CoolingDown(CoolDown),
 }
 
@@ -171,8 +188,8 @@ enum AcquireAnswer {
 impl TokenLease for Lease {
     async fn acquire(&mut self, policy: CoolDownPolicy) -> Result<LeaseOutcome, StorageError> {
         let keys = self.keys()?;
-        // Race: subscribe before asking. An announcement between the answer and the wait would be missed otherwise.
-        let mut news = self.storage.announcements.subscribe();
+        // Race: subscribe before asking. Otherwise an announcement between the answer and the wait would be missed.
+        let mut messages = self.storage.announcements.subscribe();
         let mut seen = None;
         loop {
             let left = match self.request(&keys, policy).await? {
@@ -189,14 +206,14 @@ impl TokenLease for Lease {
                     left
                 }
             };
-            // Wait a few random milliseconds longer than the lease lasts, so that it has run out and not all waiters
-            // ask at once. But no longer than a command, so that a server that died silently is noticed.
+            // Wait until the lease has run out, but no longer than a command may take. So a waiter notices a server that has
+            // vanished without closing the connection.
             let wait = left.min(self.storage.servers.command_limit().max(MIN_WAIT));
             let wait = wait + MIN_EXTRA_WAIT + EXTRA_WAIT_RANGE.mul_f64(random_fraction());
             tokio::select! {
                 () = self.storage.servers.wait_until_down(&keys) => {}
-                heard = next_kind_for(&keys.hash, &mut news) => {
-                    if heard == Some(MessageKind::Changed) {
+                kind = next_kind_for(&keys.hash, &mut messages) => {
+                    if kind == Some(MessageKind::Changed) {
                         return Ok(LeaseOutcome::Changed);
                     }
                 }
@@ -289,9 +306,9 @@ impl Drop for Lease {
         release.arg(announcements.release_message(&keys.hash));
         let mut release: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { release.query_async::<()>(&mut connection.redis).await });
-        // Order: the first poll sends the release now, over the connection that carried the request, so it arrives
-        // after the request and before whatever this process sends next. Crash: a request whose answer was lost may
-        // have been granted, so release it, too.
+        // Order: the first poll sends the release now, over the connection that carried the request. So it arrives after the
+        // request, and before the next command of this process. Crash: the server may have granted a request whose answer
+        // was lost, so release that, too.
         let is_done = release.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if let (false, Ok(runtime)) = (is_done, Handle::try_current()) {
             runtime.spawn(timeout(RELEASE_TIMEOUT, release));
@@ -299,10 +316,10 @@ impl Drop for Lease {
     }
 }
 
-/// The next announcement for this key; `None`: some were missed.
-async fn next_kind_for(hash: &str, news: &mut Receiver<Message>) -> Option<MessageKind> {
+/// The kind of the next announcement for this key. `None`: this process has missed announcements.
+async fn next_kind_for(hash: &str, messages: &mut Receiver<Message>) -> Option<MessageKind> {
     loop {
-        match news.recv().await {
+        match messages.recv().await {
             Ok(message) if message.hash == hash => return Some(message.kind),
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return None,

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::explain::explain;
 
-/// Where the user and the password come from.
+/// The sources of the user and the password.
 #[derive(Clone, Default)]
 pub(crate) struct Login {
     pub(crate) username: Option<SecretSource>,
@@ -52,7 +52,7 @@ pub(crate) struct CurrentLogin {
     username: Option<Secret>,
     password: Option<Secret>,
     stream: Option<LoginStream>,
-    /// The first login of the stream, once a connection has asked for it.
+    /// The first login of the stream, once a short connection has needed it. All short connections of one attempt share it.
     first: Arc<OnceCell<(Secret, Secret)>>,
 }
 
@@ -98,7 +98,7 @@ async fn read(source: &SecretSource) -> Result<Secret, StorageError> {
     source.read().await.map_err(|error| StorageError::new("no login for Redis").with_source(error))
 }
 
-/// A provider of logins that several connections share.
+/// A stream of logins that several connections share.
 #[derive(Clone)]
 pub(crate) struct LoginStream(pub(crate) Arc<dyn StreamingCredentialsProvider>);
 
@@ -108,7 +108,7 @@ impl LoginStream {
         let mut logins = self.0.subscribe();
         let login = poll_fn(|context| logins.as_mut().poll_next(context)).await;
         let login =
-            login.ok_or_else(|| StorageError::new("no login for Redis: the stream of them has ended"))?;
+            login.ok_or_else(|| StorageError::new("no login for Redis: the stream of logins has ended"))?;
         let login = login.map_err(|error| explain(&error))?;
         Ok((Secret::from(login.username().to_owned()), Secret::from(login.password().to_owned())))
     }

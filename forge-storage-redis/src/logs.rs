@@ -1,4 +1,4 @@
-//! What this crate logs, for tests.
+//! Captures the log lines of this crate, for tests.
 
 use std::fmt::{Debug, Write};
 use std::sync::{LazyLock, Mutex};
@@ -7,10 +7,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// From here on all that any thread logs is kept.
+/// Keeps all log lines of all threads from now on.
 pub(crate) fn capture() {
     static KEPT: LazyLock<()> = LazyLock::new(|| {
-        tracing::subscriber::set_global_default(CapturingSubscriber).expect("no other subscriber")
+        tracing::subscriber::set_global_default(CapturingSubscriber).expect("no other subscriber");
     });
     *KEPT;
 }

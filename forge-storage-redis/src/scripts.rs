@@ -1,4 +1,4 @@
-//! The Lua scripts: operations that the server does in one step. All keys of a script are in one slot.
+//! The Lua scripts: the server runs each as one atomic step. All keys of a script are in one slot.
 
 use std::fmt;
 

@@ -13,12 +13,13 @@ pub(crate) struct ServerClock {
     ahead: AtomicI64,
 }
 
-/// Smaller differences count as none: the network may cause them. Then a token reads back exactly as it was written.
+/// Smaller differences count as none, because the network may cause them. So in a usual network a token reads back exactly
+/// as it was written. A second does not matter beside the 30 s margin before an expiry.
 const TOLERANCE: i64 = 1_000;
 
 impl ServerClock {
-    /// `asked` is when the request was sent by our wall clock, and `server_millis` the server's time in its answer, which has just
-    /// come; both in milliseconds.
+    /// The clock of a server, from an answer that has just arrived. `asked` is the time of the request by our wall clock, and
+    /// `server_millis` the server's time in the answer, both in milliseconds.
     pub(crate) fn new(local: Arc<dyn Clock>, asked: i64, server_millis: i64) -> Self {
         let clock = Self { local, ahead: AtomicI64::new(0) };
         clock.ahead.store(clock.measured(asked, server_millis).0, Ordering::Relaxed);
@@ -32,7 +33,7 @@ impl ServerClock {
     /// Updates the offset from a later answer; see [`new`](Self::new).
     pub(crate) fn learn(&self, asked: i64, server_millis: i64) {
         let (ahead, round_trip) = self.measured(asked, server_millis);
-        // A slow answer tells the offset less exactly.
+        // A slow answer gives a less exact offset. A negative time means that somebody has set our clock meanwhile.
         if !(0..=TOLERANCE).contains(&round_trip) {
             return;
         }
@@ -42,10 +43,10 @@ impl ServerClock {
         }
     }
 
-    /// How far the server is ahead, and how long the answer took.
+    /// How far the server's clock is ahead, and how long the answer took.
     fn measured(&self, asked: i64, server_millis: i64) -> (i64, i64) {
         let round_trip = self.local.now().wall_millis().saturating_sub(asked);
-        // The server read its clock at some moment in between: assume the middle.
+        // The server has read its clock at some moment in between. Assume the middle.
         let ahead = server_millis.saturating_sub(asked.saturating_add(round_trip / 2));
         (if is_small(ahead) { 0 } else { ahead }, round_trip)
     }

@@ -16,8 +16,8 @@ pub(crate) enum Servers {
 }
 
 impl Servers {
-    /// Calls a script at the server that has these keys. `script` is called again for each server that is tried, because
-    /// it may contain times by that server's clock.
+    /// Calls a script at the server that has these keys. Each attempt calls `script` anew, because it may contain times by
+    /// the clock of that server.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Servers {
         }
     }
 
-    /// Returns when the server that has these keys cannot be used any more, which may be at once.
+    /// Returns when the connection to the server that has these keys is down, possibly at once.
     pub(crate) async fn wait_until_down(&self, keys: &Keys) {
         match self {
             Self::One(connection) => connection.wait_until_down().await,

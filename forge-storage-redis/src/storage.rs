@@ -22,9 +22,10 @@ use crate::server_clock::ServerClock;
 use crate::servers::Servers;
 use crate::target::Target;
 
-/// Tokens in Redis 7 or Valkey, shared by all processes that use the same server and prefix: one server, the
-/// master that [sentinels](Self::sentinel) watch over, or a [cluster](Self::cluster). Clones share one
-/// connection (in a cluster one to each master that has a token of theirs).
+/// Stores tokens in Redis 7 or Valkey. All processes that use the same server and prefix share the tokens.
+///
+/// The storage connects to one server, to the master behind [sentinels](Self::sentinel), or to a [cluster](Self::cluster).
+/// Clones share one connection; in a cluster they share one to each master that has one of their tokens.
 ///
 /// ```no_run
 /// use requestforge::RedisTokenStorage;
@@ -34,112 +35,122 @@ use crate::target::Target;
 /// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 ///
-/// The guarantees to token managers over such storages, and their limits:
+/// # Guarantees
+///
+/// These are the guarantees for token managers that share such a storage, and their limits:
 ///
 /// | guarantee | limit |
 /// | --- | --- |
-/// | One token call per expiry or rejection, however many processes | Two, if the one that fetches dies or is paused for longer than the [lease](RedisTokenStorageBuilder::lease); one per process while the server does not answer, or where a token call takes longer than three quarters of the manager's fetch time-out |
-/// | A process that dies while it fetches is replaced within the lease and a second | While it lives and hangs, the others wait |
-/// | A late write replaces nothing newer, and what was invalidated while it was fetched is not stored | An invalidation is remembered for an hour |
-/// | A refresh token is sent once: the process marks it before. A process that finds another one's mark uses the full grant | A process that is paused between marking and sending sends it late, when others have a token by the full grant. The manager's `refresh_when_contested` allows one more try, and any number without a lease |
-/// | Transient failures are backed off from together | Those without an answer for a second at most, since they may be one's own; permanent ones never are |
-/// | A hit sends no command | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the server is asked in the background; a new or invalidated token is read by the next use |
-/// | An invalidation or a new token is noticed by all processes at once, by a message over the one connection | A connection that is lost is back within a second of the server, or of its successor, and half a second later what was missed is made up for (where not even its host answers and the [`command_timeout`](RedisTokenStorageBuilder::command_timeout) is more than half a second, an attempt may last twice that); one that is dead without a sign is found within a quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) and a second. Up to then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), the token at hand is used; longer only where the token endpoint fails, too |
-/// | An outage delays a process by one [command time-out](RedisTokenStorageBuilder::command_timeout) in total, also if the server is only slow, stays slow, or was slow when the process started. After that, calls fail at once until the server answers a probe quickly, and then a command may take a quarter of the time-out until several were answered quickly | Answers within a quarter of the time-out do not count as slow, and a fetch sends three to six commands. Redis may still carry out a command that it has not answered |
-/// | Expiry is by the server's clock: a process whose own is wrong renews when the others do | Differences below a second are ignored |
-/// | A token that is not there was invalidated | Also where the server has lost it, restarted empty or short of memory: one token call |
-/// | A record that cannot be read counts as no token, and the next token replaces it. Unreadable side data is ignored | |
-/// | A token whose record could not be read back is not stored: each process fetches a token of its own, and warns once | This concerns records over 1 MiB, or with `extra` nested more than 125 deep |
+/// | All processes together make one token call per expiry or rejection | Two calls, if the process that fetches crashes or is paused for longer than the [lease](RedisTokenStorageBuilder::lease). One call per process while the server does not answer, or if a token call takes longer than three quarters of the manager's fetch time-out |
+/// | If a process crashes while it fetches, another one takes over within the lease and a second | While the process hangs without a crash, the others wait |
+/// | A late write replaces no newer token, and no process stores a token that was invalidated while it was fetched | The server remembers an invalidation for an hour |
+/// | A refresh token is sent once, because the process marks it before. A process that finds the mark of another one uses the full grant | A process that is paused between marking and sending sends it late, when others have a token by the full grant. The manager's `refresh_when_contested` allows one more attempt, and any number without a lease |
+/// | All processes back off together after a transient failure | A failure without a response counts for a second at most, since its cause may be in one process. A permanent failure counts for one process only |
+/// | A hit sends no command | Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the manager reads the server in the background. After a renewal or an invalidation the next use reads it |
+/// | All processes notice an invalidation or a new token at once, by a message over their connection | After a lost connection a process reconnects to the server, or to its successor, within a second after it is up, and makes up for missed messages half a second later. (If not even the host answers and the [`command_timeout`](RedisTokenStorageBuilder::command_timeout) is more than half a second, an attempt may take twice that.) A process notices a connection that is dead without a sign within a quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) and a second. Until then, and for at most [`trusted_for`](RedisTokenStorageBuilder::trusted_for), it uses its cached token; longer only if the token endpoint fails, too |
+/// | An outage delays a process by one [command time-out](RedisTokenStorageBuilder::command_timeout) in total, also if the server is only slow, stays slow, or was slow when the process started. After that, calls fail at once until the server answers a probe quickly. Then a command may take a quarter of the time-out, until several were answered quickly | Answers within a quarter of the time-out do not count as slow, and a fetch sends three to six commands. Redis may still execute a command that it has not answered |
+/// | Expiry counts by the server's clock, so a process with a wrong clock renews when the others do | Differences below a second are ignored |
+/// | A token that is missing was invalidated | The server may also have lost it, restarted empty, or evicted it. That costs one token call |
+/// | A record that cannot be read counts as no token, and the next token replaces it. The storage ignores unreadable side data | |
+/// | The storage does not store a token whose record could not be read back. Each process then fetches its own token, and warns once | This concerns records over 1 MiB, or with `extra` nested more than 125 deep |
 ///
-/// # What it costs the server
+/// # Load on the server
 ///
-/// A replica is one storage with one manager. These are its connections and the commands that it sends, as
-/// Redis 7.0 has counted them, for replicas that share one token of the full grant;
-/// `cargo xtask test --suite operators --long` counts again.
+/// A replica is one storage with one manager. The table shows its connections and its commands, as Redis 7.0 has counted
+/// them, for replicas that share one token of the full grant. `cargo xtask test --suite operators --long` counts again.
 ///
 /// | situation | 1 replica | 500 replicas |
 /// | --- | --- | --- |
 /// | connections | 1 | 500 |
 /// | start: connecting and the first read | 14, with 23 kB; 10 of them are `SCRIPT LOAD` | 14 each, 11.5 MB in all |
 /// | a connection: a `PING` each quarter of [`recheck_after`](RedisTokenStorageBuilder::recheck_after) | 1 in 1.9 to 2.5 s | 1 each |
-/// | a token that nobody uses | 0 | 0 |
+/// | an unused token | 0 | 0 |
 /// | a hit | 0 | 0 |
 /// | a token in use, in 12.5 s | 1 | 1 each |
 /// | rotation: the replica that renews | 3 | 3 |
 /// | rotation: the others, at their next use | | 1 each |
-/// | rotation: all notice while it is renewed | 3 | 1,500 in all |
+/// | rotation: all replicas use the token during the renewal | 3 | 1,500 in all |
 /// | invalidation: the replica that invalidates | 1 | 1 |
-/// | no token, and one asks | 3 | 3, and then 1 for each other |
-/// | no token, and all ask at once | 3 | 1,500 in all |
-/// | waiting for a slow token call, per [`command_timeout`](RedisTokenStorageBuilder::command_timeout) | | 1 each, seen with one second |
-/// | the server was away, and is back empty | | 14 each, and 14 to 171 more in all; one token call |
+/// | no token, and one replica needs it | 3 | 3, and then 1 for each other |
+/// | no token, and all replicas need it at once | 3 | 1,500 in all |
+/// | waiting for a slow token call, per [`command_timeout`](RedisTokenStorageBuilder::command_timeout) | | 1 each, measured with one second |
+/// | the server was down, and is back empty | | 14 each, and 14 to 171 more in all; one token call |
 /// | memory of a token of 32 and of 1,000 characters | 416 and 1,488 bytes | the same |
 ///
-/// With three sentinels the start takes 15 commands and six short connections to them. One more connection stays,
-/// over which one sentinel announces failovers. Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after)
-/// the storage asks all three again, because a sentinel that is cut off announces nothing. In a cluster there is one
-/// connection to each master that has a token of the replica's. Before, the storage asks each node that was named,
-/// three here, over a short connection, so the start takes 21 commands. While a master cannot be reached, it asks up
-/// to eight nodes before each attempt, about twice a second.
+/// With three sentinels the start takes 15 commands and six short connections to them. One more connection stays, over which
+/// one sentinel announces failovers. Once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after) the storage asks all
+/// three again, because a sentinel that is cut off announces nothing. In a cluster there is one connection to each master
+/// that has one of the replica's tokens. Before it connects, the storage asks each configured node (three here) over a short
+/// connection, so the start takes 21 commands. While it cannot reach a master, it asks up to eight nodes before each attempt,
+/// about twice a second.
 ///
-/// # What is stored
+/// # Stored data
 ///
-/// Under `{prefix}:{key}` the JSON record that the documents' own `RedisTokenStorage` class reads and
-/// writes: `access_token`, `token_type`, `expires_at` (naive, UTC), `refresh_token`, `scope`, `extra`. That
-/// class takes naive times for local time, so elsewhere than in UTC it is wrong by itself. The record
-/// is kept until it expires, at least 60 seconds; for ever without an expiry; with a refresh token as long
-/// as that lives, 30 days if that is not known. Beside it are the keys `{prefix:key}:meta` (when the token was
-/// issued, which process has sent its refresh token), `:lease`, `:cool-down` and `:epoch`. The braces make a cluster
-/// keep all of them on one server. Tokens are not encrypted, so everybody with read access to the server can use
-/// them, unless an `EncryptedTokenStorage` (crate `forge-storage-encrypted`) wraps this storage.
+/// The key `{prefix}:{key}` has the JSON record that the `RedisTokenStorage` class of the Python documents reads and writes:
+/// `access_token`, `token_type`, `expires_at` (in UTC, without an offset), `refresh_token`, `scope`, `extra`. The Python class
+/// takes a time without an offset for local time, so it is wrong by itself outside of UTC.
+///
+/// The server keeps the record until the token expires, but for at least 60 seconds. It keeps a token without an expiry for
+/// ever, and a token with a refresh token as long as that lives (30 days if its lifetime is unknown).
+///
+/// Beside the record are the keys `{prefix:key}:meta` (when the token was issued, which process has sent its refresh token),
+/// `:lease`, `:cool-down` and `:epoch`. The braces make a cluster keep all of them on one server.
+///
+/// The storage does not encrypt tokens. Everybody with read access to the server can use them, unless an
+/// `EncryptedTokenStorage` wraps this storage.
 ///
 /// # One server, Sentinel, Cluster
 ///
-/// The table above holds for all three. What differs:
+/// The guarantees above hold for all three. These are the differences:
 ///
 /// | | one server | Sentinel | Cluster |
 /// | --- | --- | --- | --- |
-/// | Where it is | At its address | What the sentinel with the newest configuration says, asked before each connection, when one of them tells of another master, and once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after); it must say of itself that it is the master | What the node with the newest map says, asked before each connection but the first; `MOVED` and `ASK` are followed |
-/// | An outage concerns | All tokens | All tokens | Those of the master that is gone, and all while the cluster itself says that it is down |
-/// | It ends | When the server answers | When the sentinels have agreed on another master, and it can be reached | When a replica has been promoted |
-/// | Replication is asynchronous, so what a master has just accepted may be lost with it | | A lost lease, token or cool-down: one more token call at most. (What has to be renewed before another one has taken over costs one per process, as in any outage.) A lost invalidation: the token may come back. A lost mark: a refresh token may be sent twice | As with Sentinel. While a slot moves, calls that concern its keys may go without Redis, and an invalidation may be refused |
-/// | A master that is cut off from the others goes on accepting writes for a while | | They are lost with it, and are made for up to [`recheck_after`](RedisTokenStorageBuilder::recheck_after) where the sentinel that is listened to is cut off as well; `min-replicas-to-write` on the server bounds it | They are lost with it, within the cluster's node time-out |
+/// | The server's address | The configured one | The address that the sentinel with the newest configuration names. The storage asks the sentinels before each connection, when one of them announces another master, and once per [`recheck_after`](RedisTokenStorageBuilder::recheck_after). The server must confirm that it is the master | The address in the map of the node with the newest map. The storage asks the nodes before each connection but the first, and follows `MOVED` and `ASK` |
+/// | An outage concerns | All tokens | All tokens | The tokens of the lost master, and all tokens while the cluster says that it is down |
+/// | An outage ends | When the server answers | When the sentinels have agreed on another master, and this process can reach it | When a replica has been promoted |
+/// | Replication is asynchronous, so a failover may lose the latest writes of a master | | A lost lease, token or cool-down costs one more token call at most. (A token that must be renewed before the failover is over costs one call per process, as in any outage.) After a lost invalidation the token may come back. After a lost mark a refresh token may be sent twice | As with Sentinel. While a slot moves, calls for its keys may continue without Redis, and an invalidation may fail |
+/// | A master that is cut off from the others accepts writes for some time | | These writes are lost with it. They continue for up to [`recheck_after`](RedisTokenStorageBuilder::recheck_after) if the sentinel to which the storage listens is cut off as well. `min-replicas-to-write` on the server limits this | These writes are lost with it. They continue for up to the cluster's node time-out |
 /// | Databases | Any | [`database`](RedisTokenStorageBuilder::database) | Only 0 |
 ///
-/// In several regions let each have a Redis of its own: one token call per expiry and Redis, and no token waits
-/// for another continent. Never share rotating refresh tokens across regions, also not through replication
-/// between them: no lease or mark holds there, and issuers take a refresh token that is sent twice for stolen.
+/// With several regions, give each its own Redis. Each Redis then costs one token call per expiry, and no token waits for
+/// another continent. Never share rotating refresh tokens between regions, and do not replicate them either: leases and marks
+/// do not hold there, and an issuer treats a refresh token that is sent twice as stolen.
 ///
 /// # TLS
 ///
-/// Addresses `rediss://…` and `valkeys://…` take the feature `rustls` (`redis-tls` of requestforge) or
-/// `rustls-no-provider` (`redis-tls-no-provider`). Certificates are always checked, against the system's authorities or
-/// those given as `root_certificates`, also for the name: in a cluster and behind sentinels for what the
-/// servers announce, which are IP addresses unless they are told otherwise (`cluster-announce-hostname` and
-/// `cluster-preferred-endpoint-type hostname`; `resolve-hostnames` and `announce-hostnames` of sentinels). With `rustls`, where the process has no crypto provider
-/// (`rustls::crypto::CryptoProvider::install_default`), that of aws-lc-rs is installed when a storage with
-/// such an address is built; with `rustls-no-provider` the program installs one before it builds the storage.
+/// Addresses `rediss://…` and `valkeys://…` need the feature `rustls` (`redis-tls` of requestforge) or `rustls-no-provider`
+/// (`redis-tls-no-provider`). The storage always checks certificates against the system's authorities, or against those of
+/// `root_certificates`. It also checks their names. In a cluster and behind sentinels it expects the names that the servers
+/// announce. These are IP addresses, unless you set host names (`cluster-announce-hostname` and
+/// `cluster-preferred-endpoint-type hostname`; `resolve-hostnames` and `announce-hostnames` of sentinels).
+///
+/// With `rustls`, the builder installs the crypto provider of aws-lc-rs if the process has none
+/// (`rustls::crypto::CryptoProvider::install_default`). With `rustls-no-provider`, the program must install one before it
+/// builds the storage.
 ///
 /// # Logins and rights
 ///
-/// A login stands in the address, or comes from a [`SecretSource`](forge_core::SecretSource) or a
-/// [stream](RedisTokenStorageBuilder::credentials_provider), and may change at any time. A user of the server
-/// needs, for the prefix `token`: keys `~token:*` and `~{token:*}:*`, the channel `&requestforge:token`, and
-/// the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset +hget +hdel +expire
-/// +pexpire +pttl +publish +subscribe +time +ping`; in a cluster also `+cluster|info +cluster|slots +asking`;
-/// behind sentinels also `+role`, and at the sentinels themselves `+sentinel|master
-/// +sentinel|get-master-addr-by-name +subscribe +ping` and the channel `&+switch-master`.
+/// The login comes from the address, from a [`SecretSource`](forge_core::SecretSource) or from a
+/// [stream](RedisTokenStorageBuilder::credentials_provider), and may change at any time. With the prefix `token` the user
+/// of the server needs these rights:
 ///
-/// Passwords and keys are wiped from memory where they are this crate's; copies inside the redis crate and
-/// rustls are not.
+/// - the keys `~token:*` and `~{token:*}:*`, and the channel `&requestforge:token`;
+/// - the commands `+select +eval +evalsha +script|load +get +set +del +strlen +type +hset +hget +hdel +expire +pexpire +pttl
+///   +publish +subscribe +time +ping`;
+/// - in a cluster also `+cluster|info +cluster|slots +asking`;
+/// - behind sentinels also `+role`, and at the sentinels themselves `+sentinel|master +sentinel|get-master-addr-by-name
+///   +subscribe +ping` and the channel `&+switch-master`.
 ///
-/// # When it is gone
+/// This crate overwrites its passwords and keys in memory. It cannot overwrite the copies inside the redis crate and rustls.
 ///
-/// While the server cannot be used, for whatever reason, managers go on without it. The storage logs one warning
-/// (`tracing`, level WARN) when an outage begins, and one line at level INFO when it ends. To check the connection when
-/// a service starts, call [`get`](forge_core::TokenStorage::get) with any key: its error says what is wrong.
+/// # Outages
+///
+/// While the server cannot be used, managers continue without it. The storage logs one warning (`tracing`, level WARN) when
+/// an outage begins, and one line at level INFO when it ends. To check the connection when a service starts, call
+/// [`get`](forge_core::TokenStorage::get) with any key: its error names the cause.
 ///
 /// A direct `set` or `delete` replaces any record, without regard to leases.
+#[doc(alias = "DjangoCacheTokenStorage")]
 #[derive(Clone)]
 pub struct RedisTokenStorage(pub(crate) Arc<Inner>);
 
@@ -153,13 +164,12 @@ pub(crate) struct Inner {
 }
 
 impl RedisTokenStorage {
-    /// A storage with the default settings: `redis://host:port/db`, with `user:password@` before the host
-    /// where the server asks for a login, percent-encoded; or `valkey://…`, or `redis+unix:///path`. Nothing is
-    /// sent before the first use.
+    /// A storage with the default settings. The URL is `redis://host:port/db`, `valkey://…` or `redis+unix:///path`. If the
+    /// server needs a login, put `user:password@` before the host, percent-encoded. The storage connects at its first use.
     ///
     /// # Errors
     ///
-    /// The URL is not that of a Redis server.
+    /// The URL does not have one of these forms.
     pub fn new(url: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(url).build()
     }
@@ -191,8 +201,8 @@ impl RedisTokenStorage {
         RedisTokenStorageBuilder::new(Target::sentinel(sentinels, master_name.into()))
     }
 
-    /// A builder for a storage in a cluster, of which some nodes are named by URLs as in [`new`](Self::new). The storage
-    /// asks them for the others, and connects to each at the address that it announces, with the same login.
+    /// A builder for a storage in a cluster. Pass the URLs of some nodes, as in [`new`](Self::new). The storage asks these
+    /// nodes for the others, and connects to each at the address that it announces, with the same login.
     ///
     /// ```
     /// use requestforge::RedisTokenStorage;
@@ -213,14 +223,16 @@ impl RedisTokenStorage {
 /// The content of a token's key.
 pub(crate) struct KeyContent {
     pub(crate) token: Option<TokenData>,
-    /// The digest of the content, whatever it is.
+    /// The digest of the content, even if it is unreadable.
     pub(crate) digest: String,
 }
 
-/// The answer of `present` in `common.lua`.
+/// The answer of `present` in `common.lua`: the server's time, the kind of the content, the record, its digest, and its
+/// issue time.
 pub(crate) type ContentReply = (i64, String, Vec<u8>, String, String);
 
-/// The server to which a script was sent, and when by our clock. The answer has the server's time.
+/// The time when a script was sent by our clock, and the clock of the server that got it. The answer has the server's time,
+/// so that both together give the offset.
 pub(crate) struct SendTime {
     at: i64,
     clock: Arc<ServerClock>,
@@ -235,13 +247,13 @@ impl SendTime {
 /// A token in the form in which it is stored.
 pub(crate) struct EncodedToken {
     pub(crate) record: Secret,
-    /// How many seconds the server keeps it; empty: for ever.
+    /// How many seconds the server keeps it. Empty: for ever.
     pub(crate) seconds: String,
-    /// The issue time in milliseconds by the server's clock; empty: unknown.
+    /// The issue time in milliseconds by the server's clock. Empty: unknown.
     pub(crate) issued_at: String,
 }
 
-/// The minimum that the documents state.
+/// The minimum time for which the server keeps a record, in seconds, as the Python documents state it.
 const MIN_LIFE_SECONDS: i64 = 60;
 
 impl Inner {
@@ -280,7 +292,7 @@ impl Inner {
                     .ok()
             }
             _ => {
-                self.report(keys, &digest, "no text, or too long");
+                self.report(keys, &digest, "it is not a text, or too long");
                 None
             }
         };
@@ -294,11 +306,7 @@ impl Inner {
             reported.clear();
         }
         if reported.insert(format!("{}{digest}", keys.hash)) {
-            tracing::warn!(
-                key = keys.token,
-                why,
-                "what is stored here is no token; going on as if there were none"
-            );
+            tracing::warn!(key = keys.token, why, "the stored record is not a token; treating it as a miss");
         }
     }
 }
@@ -306,7 +314,7 @@ impl Inner {
 /// The stored form of a token on a server with this clock.
 pub(crate) fn encode(token: &TokenData, clock: &ServerClock) -> Result<EncodedToken, StorageError> {
     let now = clock.local_now().wall();
-    // The record has the six fields that the documents' own class reads and writes, no more.
+    // The record has only the six fields that the Python class reads and writes. The issue time is stored beside it.
     let mut timeless = token.clone().without_times();
     if let Some(expires_at) = token.expires_at() {
         timeless = timeless.with_expires_at(clock.to_server(expires_at));
@@ -324,7 +332,7 @@ pub(crate) fn encode(token: &TokenData, clock: &ServerClock) -> Result<EncodedTo
     })
 }
 
-/// Translates times from the server's clock: the record's expiry and the issue time beside it.
+/// Translates the record's expiry and the issue time beside it from the server's clock to ours.
 fn with_local_times(clock: &ServerClock, read: &TokenData, issued_at: &str) -> TokenData {
     let mut token = read.clone().without_times();
     if let Some(expires_at) = read.expires_at() {
@@ -337,6 +345,7 @@ fn with_local_times(clock: &ServerClock, read: &TokenData, issued_at: &str) -> T
     }
 }
 
+/// Limits the memory for reports. Once it is reached, all reports are forgotten, and each record may be reported again.
 const MAX_REPORTED: usize = 1_000;
 /// How long the server remembers an invalidation, in milliseconds: longer than any fetch takes.
 const EPOCH_LIFE_MILLIS: u64 = 3_600_000;

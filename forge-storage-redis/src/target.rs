@@ -1,4 +1,4 @@
-//! The servers for which a storage is built.
+//! The servers of a storage, as the user names them.
 
 use forge_core::ConfigError;
 use redis::io::tcp::TcpSettings;
@@ -27,10 +27,10 @@ impl Target {
     pub(crate) fn from_client(client: &Client) -> Result<Self, ConfigError> {
         let info = client.get_connection_info();
         if has_tls(info.addr()) {
-            // The client's TLS settings cannot be read from it, nor whether it checks certificates.
+            // Attack: the client does not reveal whether it checks certificates, so this crate cannot take over its TLS.
             return Err(ConfigError::new(
                 "client",
-                "one without TLS: for others use `builder(\"rediss://…\")`",
+                "a client without TLS; for a server with TLS use `builder(\"rediss://…\")`",
             ));
         }
         Ok(Self::One(info.clone()))
@@ -116,11 +116,14 @@ impl Endpoints {
 fn parse(url: &str, field: &'static str) -> Result<ConnectionInfo, ConfigError> {
     let plain = url.strip_prefix("rediss:").or_else(|| url.strip_prefix("valkeys:"));
     if plain.is_some() && !cfg!(feature = "rustls-no-provider") {
-        let expected = "an address without TLS, or a feature that brings it (`redis-tls` of requestforge)";
+        let expected = "an address without TLS, or the feature `redis-tls` of requestforge";
         return Err(ConfigError::new(field, expected));
     }
     if url.ends_with("#insecure") {
-        return Err(ConfigError::new(field, "an address without #insecure: certificates are always checked"));
+        return Err(ConfigError::new(
+            field,
+            "an address without `#insecure`, since certificates are always checked",
+        ));
     }
     // The redis crate's error may quote the URL, and so a password.
     let refused = |_| {

@@ -1,5 +1,5 @@
-//! TLS, if a feature enables it. The redis crate's own TLS reads the system's certificates for each connection, even if
-//! others are configured, and reports invalid ones only at the first connection.
+//! TLS, if a feature enables it. This crate sets TLS up itself, because the redis crate reads the system's certificates for
+//! each connection, even if others are configured, and reports invalid ones only at the first connection.
 
 use std::fmt;
 use std::io;
@@ -35,6 +35,8 @@ impl Certificates {
 }
 
 impl Tls {
+    /// A connector with these certificates.
+    ///
     /// # Errors
     ///
     /// A certificate or key is invalid, or the process has no crypto provider.
@@ -53,17 +55,20 @@ impl Tls {
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
+    /// Connects to a server.
+    ///
     /// # Errors
     ///
-    /// The handshake fails, for example because the certificate is not trusted.
+    /// The server cannot be reached, or the handshake fails, for example because the certificate is not trusted.
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, StorageError> {
         let failed = |error: io::Error| {
             let cause =
                 handshake_failure(&error).unwrap_or_else(|| crate::explain::system_error_text(&error));
-            StorageError::new(format!("no connection to Redis: {cause}"))
+            StorageError::new(format!("cannot connect to Redis: {cause}"))
         };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| StorageError::new("no connection to Redis: no certificate can be for this host"))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            StorageError::new("cannot connect to Redis: this host name cannot have a certificate")
+        })?;
         let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         self.0.connect(name, stream).await.map_err(failed)
@@ -76,9 +81,9 @@ fn trust(
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConfigError> {
     let field = "root_certificates";
     let Some(roots) = roots else {
-        return config
-            .with_platform_verifier()
-            .map_err(|error| ConfigError::new(field, "some, since the system has none").with_source(error));
+        return config.with_platform_verifier().map_err(|error| {
+            ConfigError::new(field, "certificates, since the system has none").with_source(error)
+        });
     };
     let refused = || ConfigError::new(field, "one or more certificates in PEM format");
     let mut store = RootCertStore::empty();
@@ -107,7 +112,7 @@ fn install_provider() {
     use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
     if CryptoProvider::get_default().is_none() {
-        // Race: another thread may have installed one meanwhile, and that is fine.
+        // Race: another thread may have installed a provider meanwhile. Any provider is fine.
         let _ = aws_lc_rs::default_provider().install_default();
     }
 }
@@ -116,7 +121,7 @@ fn install_provider() {
 pub(crate) fn handshake_failure(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
-        // If two authorities have the same name, rustls reports a bad signature.
+        // rustls reports a bad signature instead of an unknown issuer if two authorities have the same name.
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the server's certificate is not signed by a trusted authority".to_owned()
         }

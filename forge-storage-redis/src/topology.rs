@@ -1,4 +1,4 @@
-//! Asks several servers for the topology at once, and chooses the answer to follow.
+//! Asks several servers for the topology at the same time, and chooses the answer to follow.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,40 +19,45 @@ pub(crate) trait TopologyAnswer: Send + 'static {
     }
 }
 
-/// Asks for the topology, and remembers the epoch that was followed last. It follows no older answer afterwards.
+/// Asks for the topology, and remembers the epoch of the answer that was followed last. It does not follow an older answer.
 ///
-/// Attack and crash: a server that was away, or is cut off, still names the old master. Following it would write
-/// tokens to a server that the others have given up.
+/// Crash: a server that was down or is cut off still names the old master. With its answer this process would write tokens
+/// to a server that the other processes no longer use.
 pub(crate) struct TopologyQuery {
     limit: Duration,
     memory: Mutex<EpochMemory>,
 }
 
+/// The epoch that was followed last.
 #[derive(Default)]
 struct EpochMemory {
     epoch: u64,
-    /// Since when only older answers came while some servers were silent.
+    /// The time since which only older answers have come while some servers were silent. `None`: the last answer was newer.
     missed_since: Option<Instant>,
 }
 
-/// After an answer that is new enough, the other servers get the same time again, within these bounds. At least
-/// 10 ms, since equally near servers answer within that; at most 100 ms, since a caller may be waiting.
+/// After an answer that is new enough, the other servers get as much time again as this answer took, but at least 10 ms. The
+/// nearest server answers first, and it may be the one that is cut off. Servers in the same data centre answer within 10 ms
+/// of each other, even on a busy machine.
 const MIN_GRACE: Duration = Duration::from_millis(10);
+/// The other servers get 100 ms at most, since a caller may be waiting. That is the default time-out of a command, and about
+/// the round trip between two continents.
 const MAX_GRACE: Duration = Duration::from_millis(100);
-/// How long a minority that is cut off is waited out. Not longer, since the partition may end soon, and the next
-/// question would see that.
+/// How long to wait for the other servers if all answers so far come from servers that are cut off. Longer than servers take
+/// to answer during a failover. Not longer, since the partition may end soon: then these servers answer correctly, but only
+/// to a new question.
 const MAX_PARTITION_WAIT: Duration = Duration::from_secs(3);
-/// If the servers that knew a newer epoch have been silent this long, the deployment was set up anew, and an older
-/// epoch is followed.
+/// After this time with older answers only, follow them. The servers that knew the newer epoch are then gone for good: an
+/// operator has replaced the deployment, and its epochs have begun anew. A restart or a failover ends within a minute.
 const FORGET_EPOCH_AFTER: Duration = Duration::from_secs(60);
 
 impl TopologyQuery {
-    /// `limit` bounds the wait for servers that do not answer at all.
+    /// A query that waits at most for `limit` for servers that do not answer.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, memory: Mutex::default() }
     }
 
-    /// The epoch that was followed last.
+    /// The epoch of the answer that was followed last.
     pub(crate) fn epoch(&self) -> u64 {
         self.memory().epoch
     }
@@ -61,8 +66,8 @@ impl TopologyQuery {
     ///
     /// # Errors
     ///
-    /// No server answered: the error of one of them. Or all answers are older than the one followed last, and some
-    /// servers have not answered.
+    /// No server answered; this is the error of one of them. Or all answers are older than the one that was followed last,
+    /// and some servers have not answered.
     pub(crate) async fn newest<T, F>(&self, questions: impl IntoIterator<Item = F>) -> Result<T, StorageError>
     where
         T: TopologyAnswer,
@@ -71,11 +76,11 @@ impl TopologyQuery {
         self.ask(self.epoch(), questions).await
     }
 
-    /// As [`newest`](Self::newest), but waits for all servers until one answers with a newer epoch than this.
+    /// As [`newest`](Self::newest), but waits for all servers, unless one answers with a newer epoch than this.
     ///
     /// # Errors
     ///
-    /// The same as of [`newest`](Self::newest).
+    /// As [`newest`](Self::newest).
     pub(crate) async fn newer_than<T, F>(
         &self,
         epoch: u64,
@@ -97,7 +102,7 @@ impl TopologyQuery {
         let mut asked: JoinSet<_> = questions.into_iter().collect();
         let all = asked.len();
         let mut until = begun + self.limit;
-        let mut failure = StorageError::new("no Redis server is known to ask");
+        let mut failure = StorageError::new("there is no Redis server to ask");
         let mut newest: Option<T> = None;
         let mut answers = 0;
         loop {
@@ -123,7 +128,7 @@ impl TopologyQuery {
             until = match &newest {
                 Some(newest) if newest.is_sound() && newest.epoch() >= epoch => until.min(grace),
                 Some(newest) if newest.is_sound() => begun + self.limit,
-                // The majority says that it is cut off, so the cluster as a whole is down: no better answer comes.
+                // The majority is cut off, so the whole cluster is down. No better answer will come.
                 _ if answers * 2 > all => until.min(grace),
                 _ => until.min(begun + MAX_PARTITION_WAIT),
             };
@@ -141,7 +146,7 @@ impl TopologyQuery {
         if answer.epoch() < memory.epoch && !is_last {
             let since = *memory.missed_since.get_or_insert_with(Instant::now);
             if since.elapsed() < FORGET_EPOCH_AFTER {
-                return Err(StorageError::new("the server that knew a newer configuration does not answer"));
+                return Err(StorageError::new("the server that had a newer configuration does not answer"));
             }
         }
         *memory = EpochMemory { epoch: answer.epoch(), missed_since: None };
@@ -206,7 +211,7 @@ mod tests {
         Box::pin(pending())
     }
 
-    /// What is followed, and how long that took.
+    /// The newest answer, and how long the query took.
     async fn newest<const N: usize>(
         poll: &TopologyQuery,
         asked: [Question; N],
@@ -247,12 +252,12 @@ mod tests {
     async fn who_is_cut_off_is_near_and_those_who_are_not_are_waited_for() {
         let far = || [after(1, CutOff(9)), after(48, Sound(2)), after(50, Sound(3)), never()];
         assert_eq!(newest(&TopologyQuery::new(LIMIT), far()).await, (Ok(Sound(3)), millis(96)));
-        // Nobody better comes.
+        // No better answer comes.
         assert_eq!(
             newest(&TopologyQuery::new(LIMIT), [after(1, CutOff(9)), never()]).await,
             (Ok(CutOff(9)), MAX_PARTITION_WAIT)
         );
-        // Most of them say so: it is the whole that is not well.
+        // Most servers are cut off, so the whole cluster is down.
         let most = [after(1, CutOff(9)), after(2, CutOff(9)), never()];
         assert_eq!(newest(&TopologyQuery::new(LIMIT), most).await, (Ok(CutOff(9)), millis(12)));
         let one = [after(1, CutOff(9)), refused(7)];
@@ -269,11 +274,11 @@ mod tests {
         let (error, took) = newest(&poll, silent()).await;
         assert!(error.unwrap_err().contains("does not answer"));
         assert_eq!((took, poll.epoch()), (LIMIT, 5));
-        // What is cut off changes nothing.
+        // The answer of a server that is cut off changes nothing.
         assert_eq!(newest(&poll, [after(1, CutOff(9))]).await.0, Ok(CutOff(9)));
         assert_eq!(poll.epoch(), 5);
 
-        // Set up anew: all say so, or who does not is gone for good.
+        // The deployment was replaced: all servers have older epochs, or the others are silent for good.
         assert_eq!(
             newest(&poll, [after(1, Sound(2)), after(5, Sound(3)), refused(7)]).await,
             (Ok(Sound(3)), millis(7))

@@ -114,7 +114,7 @@ async fn plain_and_encrypted_do_not_meet() {
     let to_plain = RedisTokenStorage::builder(plain.url().replace("redis", "rediss"));
     for builder in [to_tls, patient(to_plain).root_certificates(authority.pem())] {
         let error = refused(builder).await.to_string();
-        assert!(error.contains("no connection to Redis") || error.contains("no Redis"), "{error}");
+        assert!(error.contains("cannot connect to Redis") || error.contains("no Redis"), "{error}");
     }
 }
 

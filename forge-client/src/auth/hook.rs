@@ -14,8 +14,7 @@ use crate::origin::without_query;
 ///
 /// ```
 /// use requestforge::auth::{AuthHook, AuthRequest};
-/// use requestforge::HttpClient;
-/// use requestforge::AuthenticationError;
+/// use requestforge::{AuthenticationError, HttpClient};
 /// use http::{HeaderMap, HeaderName, HeaderValue};
 ///
 /// #[derive(Debug)]

@@ -8,21 +8,21 @@ use crate::connection::UNKNOWN_HOST;
 use crate::explain::missing_host_name_error;
 use crate::topology::TopologyAnswer;
 
-/// Host and port.
+/// The host and the port of a server.
 pub(super) type Address = (String, u16);
 
-/// Which server has which slots.
+/// The map from slots to their servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SlotMap {
     epoch: u64,
     /// Whether the server that answered is in touch with the rest of the cluster.
     is_sound: bool,
-    /// Whether some servers have no host name although the cluster wants them to be called by one.
+    /// Whether some servers announce no host name although the cluster is set to announce host names.
     has_unknown_host: bool,
     ranges: Vec<(RangeInclusive<u16>, Address)>,
-    /// Slots that redirects have moved since.
+    /// The slots that redirects have moved since this map was read.
     moved: HashMap<u16, Address>,
-    /// Masters and replicas.
+    /// The addresses of masters and replicas.
     nodes: Vec<Address>,
 }
 
@@ -40,7 +40,7 @@ impl SlotMap {
             let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
             map.has_unknown_host |= nodes.iter().any(has_unknown_host);
             let mut addresses = nodes.iter().map(|node| address(node, host));
-            // The first one is the master.
+            // The first address is that of the master.
             if let Some(Some(master)) = addresses.next() {
                 map.ranges.push((first..=last, master.clone()));
                 map.nodes.push(master);
@@ -49,12 +49,12 @@ impl SlotMap {
         }
         map.nodes.sort_unstable();
         map.nodes.dedup();
-        // A node that was reset reports `ok`, but knows no other one.
+        // A node that was reset reports `ok` but knows no other node, so its map is empty.
         map.is_sound = is_cluster_state_ok(info) && (map.has_unknown_host || !map.ranges.is_empty());
         map
     }
 
-    /// Takes over the list of servers to ask, if this map has none yet.
+    /// Takes the list of servers from another map, if this map has none yet.
     pub(super) fn adopt_nodes_of(&mut self, other: Self) {
         if self.nodes.is_empty() {
             self.nodes = other.nodes;
@@ -75,7 +75,7 @@ impl SlotMap {
         if self.has_unknown_host {
             return missing_host_name_error();
         }
-        StorageError::new("no server has this part of the cluster")
+        StorageError::new("no server of the cluster has the slot of this key")
     }
 
     pub(super) fn move_slot(&mut self, slot: u16, to: Address) {
@@ -86,7 +86,7 @@ impl SlotMap {
     }
 }
 
-/// The epoch tells the answers apart: a node that was away still names the old masters.
+/// Crash: a node that was down or cut off still names the old masters. Its epoch is smaller.
 impl TopologyAnswer for SlotMap {
     fn epoch(&self) -> u64 {
         self.epoch
@@ -97,7 +97,7 @@ impl TopologyAnswer for SlotMap {
     }
 }
 
-/// Whether this answer to `CLUSTER INFO` says that the node is in touch with its cluster.
+/// Whether this answer to `CLUSTER INFO` says that the node can reach the rest of its cluster.
 pub(super) fn is_cluster_state_ok(info: &str) -> bool {
     info.lines().any(|line| line.trim() == "cluster_state:ok")
 }
@@ -107,7 +107,7 @@ fn has_unknown_host(node: &Value) -> bool {
     matches!(node.first(), Some(Value::BulkString(host)) if host == UNKNOWN_HOST.as_bytes())
 }
 
-/// The address of a node. Without a host the answering node means itself; `?` means that the host is unknown.
+/// The address of a node. An address without a host means the answering node, and `?` means that the host is unknown.
 fn address(node: &Value, answering: &str) -> Option<Address> {
     let Value::Array(node) = node else { return None };
     let (host, Value::Int(port)) = (node.first()?, node.get(1)?) else { return None };

@@ -19,7 +19,7 @@ pub(super) struct SlotMaster {
     /// The id of the member whose connection asks.
     id: u64,
     slot: u16,
-    /// The address that is known from the start; the first attempt needs no survey.
+    /// The address that is known from the beginning. With it the first attempt needs no survey.
     first: Option<Address>,
     is_first_used: AtomicBool,
 }
@@ -30,7 +30,7 @@ impl SlotMaster {
     }
 
     fn cluster(&self) -> Result<Arc<Shared>, StorageError> {
-        self.cluster.upgrade().ok_or_else(|| StorageError::new("the storage is gone"))
+        self.cluster.upgrade().ok_or_else(|| StorageError::new("the storage was dropped"))
     }
 }
 
@@ -48,7 +48,7 @@ impl Discovery for SlotMaster {
         Ok(at(&cluster.seeds[0], host, port))
     }
 
-    /// A node that is cut off from its cluster refuses every command.
+    /// Crash: a node that is cut off from its cluster accepts connections, but refuses every command.
     async fn verify(&self, connection: &mut MultiplexedConnection) -> Result<(), StorageError> {
         let info: String = redis::cmd("CLUSTER")
             .arg("INFO")
@@ -68,7 +68,7 @@ pub(super) async fn ask(dialer: &ReadyDialer, address: &ConnectionAddr) -> Resul
     let node = dialer.dial(address).await?;
     let (mut first, mut second) = (node.redis.clone(), node.redis.clone());
     let (mut info, mut slots) = (redis::cmd("CLUSTER"), redis::cmd("CLUSTER"));
-    // Two commands at once instead of a pipeline, because the errors of a pipeline say less.
+    // Two concurrent commands instead of a pipeline, because the errors of a pipeline say less.
     let (info, slots): (String, Value) = tokio::try_join!(
         info.arg("INFO").query_async(&mut first),
         slots.arg("SLOTS").query_async(&mut second)

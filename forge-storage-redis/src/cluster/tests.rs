@@ -269,7 +269,7 @@ async fn a_move_that_was_only_half_begun_is_said_to_be_so() {
     let from = Fake::start_far(Duration::ZERO, giving(to.port())).await;
     back.store(from.port(), Ordering::SeqCst);
     let error = storage(&[&from]).get("k").await.unwrap_err();
-    assert!(error.to_string().contains("on its way") && error.is_unsent(), "{error}");
+    assert!(error.to_string().contains("moving this key") && error.is_unsent(), "{error}");
 }
 
 #[tokio::test]

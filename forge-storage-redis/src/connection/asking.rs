@@ -1,11 +1,11 @@
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind};
 
-/// Calls a script at a server that is just importing the script's keys.
+/// Calls a script at a server that is importing the script's keys.
 ///
 /// # Errors
 ///
-/// The same as for a call without `ASKING`.
+/// As for a call without `ASKING`.
 pub(super) async fn call_asking<T: FromRedisValue>(
     script: &ScriptInvocation<'_>,
     connection: &mut MultiplexedConnection,
@@ -23,7 +23,8 @@ async fn try_asking<T: FromRedisValue>(
     script: &ScriptInvocation<'_>,
     connection: &mut MultiplexedConnection,
 ) -> RedisResult<T> {
-    // `ASKING` applies to the next command on the connection. Race: a command of another task must not come between.
+    // Race: `ASKING` applies to the next command on the connection, so no command of another task may come between. A
+    // pipeline sends both together.
     let mut pipe = redis::pipe();
     pipe.cmd("ASKING").ignore().invoke_script(script);
     match pipe.query_async(connection).await {
@@ -32,7 +33,7 @@ async fn try_asking<T: FromRedisValue>(
     }
 }
 
-/// The error of the script itself: the pipeline's error does not name the server to go to.
+/// The error of the script itself. The error of the pipeline does not name the server to which a redirect leads.
 fn script_error(error: RedisError) -> RedisError {
     let within = error.clone().into_server_errors();
     let last = within.as_deref().and_then(<[_]>::last).cloned();

@@ -13,8 +13,8 @@ use crate::discovery::DiscoveryError;
 use crate::explain::explain;
 use crate::server_clock::{ServerClock, millis};
 
-/// While an attempt to connect hangs, the address is looked up again at this interval: after a failover the
-/// server is elsewhere.
+/// The interval at which discovery repeats while an attempt to connect hangs: after a failover the server has another
+/// address. A second is short beside a failover, which takes several, and is a low load for sentinels and nodes.
 const REDISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connects to the server that discovery names.
@@ -40,7 +40,7 @@ async fn wait_for_new_address(
     address: &ConnectionAddr,
 ) -> Result<ConnectionAddr, DiscoveryError> {
     loop {
-        // At random, so that not all replicas ask at once.
+        // The interval is random, so that not all replicas ask at once.
         sleep(REDISCOVERY_INTERVAL.mul_f64(1.0 - random_fraction() / 4.0)).await;
         match shared.discovery.locate(dialer).await {
             Ok(same) if same == *address => {}
@@ -57,23 +57,25 @@ async fn connect_to(
 ) -> Result<LiveConnection, StorageError> {
     let common = &shared.common;
     let signals = Arc::new(Signals::default());
-    let (ear, ending) = (Arc::clone(&common.announcements), Arc::clone(&signals));
-    let hear = move |push: PushInfo| match (&push.kind, push.data.as_slice()) {
-        (PushKind::Message, [_channel, Value::BulkString(message)]) => ear.receive(message),
-        (PushKind::Disconnection, _) => ending.lost.notify_one(),
+    let (announcements, events) = (Arc::clone(&common.announcements), Arc::clone(&signals));
+    let on_push = move |push: PushInfo| match (&push.kind, push.data.as_slice()) {
+        (PushKind::Message, [_channel, Value::BulkString(message)]) => announcements.receive(message),
+        (PushKind::Disconnection, _) => events.lost.notify_one(),
         _ => {}
     };
-    let mut connection = dialer.dial_with_push(address, hear).await?;
+    let mut connection = dialer.dial_with_push(address, on_push).await?;
     shared.discovery.verify(&mut connection.redis).await?;
-    let said = |error| explain(&error);
-    connection.redis.subscribe(common.announcements.channel()).await.map_err(said)?;
+    let explained = |error| explain(&error);
+    // Order: subscribe before the connection serves commands. A change between a read and the subscription would be
+    // missed otherwise.
+    connection.redis.subscribe(common.announcements.channel()).await.map_err(explained)?;
     let mut asking = redis::pipe();
     asking.cmd("TIME");
-    // Otherwise the first call of each script would take three round trips.
+    // Without this the first call of each script would take three round trips.
     common.scripts.load(&mut asking);
     let (asked, sent) = (common.clock.now().wall_millis(), Instant::now());
     let ((seconds, micros),): ((i64, i64),) =
-        asking.query_async(&mut connection.redis).await.map_err(said)?;
+        asking.query_async(&mut connection.redis).await.map_err(explained)?;
     let round_trip = sent.elapsed();
     let clock = ServerClock::new(Arc::clone(&common.clock), asked, millis(seconds, micros));
     Ok(LiveConnection { connection, clock: Arc::new(clock), address: address.clone(), round_trip, signals })

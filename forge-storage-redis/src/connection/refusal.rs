@@ -3,21 +3,16 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::explain::{explain, missing_host_name_error};
 
-/// Why a server has not run a script.
+/// The reason why a server has not run a script.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// Another server of the cluster has the keys.
-    Moved {
-        host: String,
-        port: u16,
-    },
+    Moved { host: String, port: u16 },
     /// The keys are moving to another server, which may have them already.
-    Ask {
-        host: String,
-        port: u16,
-    },
+    Ask { host: String, port: u16 },
     /// The keys are moving, and some have arrived while others have not.
     TryAgain,
+    /// Another attempt does not help.
     Final(StorageError),
 }
 
@@ -42,10 +37,10 @@ impl Refusal {
     }
 }
 
-/// Stands for an unknown host name in the answers of a cluster.
+/// The text for an unknown host name in the answers of a cluster.
 pub(crate) const UNKNOWN_HOST: &str = "?";
 
-/// Without a cluster no server redirects.
+/// For a storage without a cluster: a redirect shows that the server is part of one.
 impl From<Refusal> for StorageError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -57,10 +52,11 @@ impl From<Refusal> for StorageError {
     }
 }
 
-/// Whether the connection is useless after this error. An unexpected answer is not the connection's fault.
+/// Whether the connection is useless after this error. An answer that this crate does not understand is no reason to
+/// reconnect.
 pub(super) fn is_fatal(error: &RedisError) -> bool {
-    // A server that has become a replica refuses to write, one that is cut off from its cluster refuses
-    // everything, and one whose users have changed asks for another login.
+    // A server that has become a replica refuses writes. A server that is cut off from its cluster refuses every command. A
+    // server whose users have changed demands a new login.
     let is_of_the_server =
         matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown));
     is_of_the_server || error.code() == Some("NOAUTH") || error.is_io_error() || error.is_connection_dropped()

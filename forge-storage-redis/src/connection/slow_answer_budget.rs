@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Decides how long a command may take, so that a server that answers slowly delays callers no more in total
-/// than one that does not answer. All slow answers share one budget, the time-out of one command. When the
-/// budget is used up, the breaker opens. After that a command only gets the time of an answer that is not
-/// slow, until quick answers have refilled the budget.
+/// Decides how long a command may take, so that a server that answers slowly delays callers no more in total than a server
+/// that does not answer. All slow answers share one budget, the time-out of one command. When the budget is used up, the
+/// breaker opens. After that a command gets only the time of an answer that is not slow, until quick answers have refilled
+/// the budget.
 pub(super) struct SlowAnswerBudget {
     command: Duration,
     slow: Duration,
@@ -15,16 +15,17 @@ pub(super) struct SlowAnswerBudget {
 
 #[derive(Default)]
 struct Account {
-    /// What callers have waited for slow answers, less what quick ones have given back.
+    /// The time that callers have waited for slow answers, less the time that quick answers have given back.
     spent: Duration,
     /// The time up to which waits were counted. Callers that wait at the same time use the budget only once.
     counted_until: Option<Instant>,
-    /// How often the breaker has opened since the budget was full.
+    /// The number of openings of the breaker since the budget was full.
     openings: u32,
 }
 
-/// The pause before a probe, from the second opening of the breaker on. It doubles with each opening, for a
-/// server that answers probes quickly and commands slowly.
+/// The pause before a probe, from the second opening of the breaker on. It doubles with each opening, up to `MAX_PAUSE`.
+/// Without it a server that answers probes quickly and commands slowly would delay callers again after each probe. With 5 s
+/// at most, such a server costs callers a quarter of a command time-out in five seconds.
 const INITIAL_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -41,9 +42,8 @@ impl SlowAnswerBudget {
         (begun + left).max(sent + self.slow).min(begun + self.command)
     }
 
-    /// Records the answer to a command that was sent at `sent`; its caller has waited since `since`,
-    /// including for the connection. Says whether this uses up the budget: less is left than the time of an
-    /// answer that is not slow.
+    /// Records the answer to a command that was sent at `sent`. Its caller has waited since `since`, including for the
+    /// connection. Returns whether the budget is used up: less is left than the time of an answer that is not slow.
     pub(super) fn answered(&self, since: Instant, sent: Instant, now: Instant) -> bool {
         let took = now.duration_since(sent);
         if took <= self.slow {
@@ -61,10 +61,9 @@ impl SlowAnswerBudget {
     /// sent the command at `sent` and gives it up at `now`; `round_trip` is how long the server took to answer
     /// right after connecting.
     ///
-    /// A command that had less time than an answer that is not slow shows nothing. If the caller has spent its
-    /// time on connecting, the round trip tells a slow server from a slow way to a connection (a handshake, a
-    /// login, the sentinels). If the caller has spent its
-    /// time on other connections, the round trip may be an old one.
+    /// A command that had less time than an answer that is not slow shows nothing. If the caller has spent its time on
+    /// connecting, the round trip tells a slow server from slow steps before it (a handshake, a login, the sentinels). If the
+    /// caller has spent its time on other connections, the round trip may be an old one.
     pub(super) fn is_too_slow(
         &self,
         since: Instant,
@@ -92,7 +91,7 @@ impl SlowAnswerBudget {
         account.openings = account.openings.saturating_add(1);
     }
 
-    /// How long the server is left alone before it is asked whether it answers quickly.
+    /// The pause before the next probe.
     pub(super) fn pause(&self) -> Duration {
         match self.account().openings {
             0 | 1 => Duration::ZERO,
@@ -135,7 +134,7 @@ mod tests {
             Self { budget, now: Instant::now(), is_open: false, waited: Duration::ZERO }
         }
 
-        /// A command of a server that answers so, behind a connection that takes so long to come up.
+        /// Calls a server that takes this long for an answer, over a connection that takes this long to come up.
         fn call_connecting(&mut self, connecting: u64, answer: u64) {
             if self.is_open {
                 return;

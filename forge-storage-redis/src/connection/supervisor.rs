@@ -13,19 +13,23 @@ use super::{LiveConnection, Shared, State};
 use crate::dialer::Connection;
 use crate::discovery::DiscoveryError;
 
-/// The pause after a failed attempt. It doubles with each further failure.
+/// The pause after a failed attempt. It doubles with each further failure, up to `MAX_PAUSE`. So a server that restarts is
+/// found within half a second, and a server that is down gets two attempts per second and process.
 const INITIAL_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
-/// After an outage each process rechecks its cached tokens at a random moment within this time, so that not all
-/// replicas ask at once.
+/// After an outage each process rechecks its cached tokens at a random moment within this time, so that not all replicas
+/// send their commands at once.
 const MAX_RECHECK_DELAY: Duration = Duration::from_millis(500);
-/// The time-out of a probe.
+/// The time-out of a probe. A server that is alive answers a `PING` within milliseconds; a second leaves room for one that
+/// runs a long script.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The shortest interval between probes of an idle connection.
+/// The shortest interval between probes of an idle connection. It equals the time-out of a probe, so that probes do not
+/// overlap.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest one, for settings that mean "never".
+/// The longest interval between probes, for a `recheck_after` that means "never".
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(3600);
-/// If a connection ends sooner, the pause before the next attempt goes on doubling.
+/// A connection that lasts for less time counts as a failed attempt, so the pause continues to double. Otherwise a server
+/// that accepts connections and closes them would get an attempt every 50 ms.
 const MIN_USEFUL_LIFE: Duration = Duration::from_secs(5);
 
 /// Connects and reconnects until the [`SupervisedConnection`](super::SupervisedConnection) is dropped.
@@ -47,27 +51,27 @@ pub(super) async fn supervise(shared: Arc<Shared>, number: u64) {
             }
             Ok(Err(DiscoveryError::Unknown(error))) => error,
             Ok(Err(DiscoveryError::Superseded)) => {
-                // Report it, so that callers who wait for this connection look for the other one.
+                // Report this, so that callers that wait for this connection look for the other one.
                 on_drop.is_reported = true;
-                let needless = StorageError::new("another connection leads there");
+                let needless = StorageError::new("another connection leads to this server");
                 if shared.report(number, State::Down(needless)) {
-                    tracing::info!(server = %shared.discovery, "another connection to Redis has taken over");
+                    tracing::info!(server = %shared.discovery, "another connection to the same Redis server has taken over");
                 }
                 return;
             }
-            Err(_) => StorageError::new("no connection to Redis in time"),
+            Err(_) => StorageError::new("could not connect to Redis in time"),
         };
         if !shared.report(number, State::Down(error.clone())) {
             shared.warn_of_outage(&error);
         }
-        // The pause is random, so that not all replicas connect at once. The attempt's own time counts: a slow
-        // failure must not delay the recovery even more.
+        // The pause is random, so that not all replicas connect at once. It counts from the beginning of the attempt, so that
+        // a slow failure does not delay the recovery even more.
         sleep_until(since + pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
         pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// Reports that the supervisor has ended, also if its task was aborted or has panicked.
+/// Reports on drop that the supervisor has ended, also if its task was aborted or has panicked.
 struct ReportOnDrop<'a> {
     shared: &'a Shared,
     number: u64,
@@ -79,7 +83,7 @@ impl Drop for ReportOnDrop<'_> {
         if self.is_reported {
             return;
         }
-        // A panic may repeat at every attempt. With `Down`, callers fail at once instead of waiting each time.
+        // Crash: a panic may repeat at each attempt. With `Down`, callers fail at once instead of waiting each time.
         let panicked = || State::Down(StorageError::new("connecting to Redis panicked"));
         let state = if std::thread::panicking() { panicked() } else { State::Unsupervised };
         self.shared.report(self.number, state);
@@ -87,18 +91,18 @@ impl Drop for ReportOnDrop<'_> {
 }
 
 impl Shared {
-    /// Returns when the connection must be replaced.
+    /// Watches a connection. Returns when the supervisor must replace it.
     async fn watch(&self, supervisor: u64, live: LiveConnection) {
         let catch_up = || Instant::now() + MAX_RECHECK_DELAY.mul_f64(random_fraction());
         let was_up = self.was_up.swap(true, Ordering::Relaxed);
         let mut recheck_at = None;
         if self.is_down() && live.round_trip > self.common.limits.slow() {
-            // Callers gave up waiting for this slow server. Probe it before the breaker closes, so that they
-            // do not wait in vain again.
+            // Callers have given up waiting for this slow server. Probe it before the breaker closes, so that they do not
+            // wait in vain again.
             live.signals.suspected.notify_one();
         } else {
-            // Callers that got the state `Down` have gone on without Redis, even before the first connection.
-            // So recheck afterwards what they may have missed.
+            // Callers that saw the state `Down` have continued without Redis, even before the first connection. So recheck
+            // their tokens, which may have changed.
             let was_down = self.report(supervisor, State::Up(live.clone()));
             if was_up || was_down {
                 tracing::info!("Redis answers again");
@@ -128,14 +132,14 @@ impl Shared {
                     }
                     tracing::info!("Redis answers again");
                     self.report(supervisor, State::Up(live.clone()));
-                    // No announcement was lost, but tokens that could not be stored must be offered now.
+                    // No announcement was lost, but managers must now store the tokens that they could not store before.
                     recheck_at = Some(catch_up());
                 }
             }
         }
     }
 
-    /// Waits until the server answers a probe quickly. Returns `false` if the connection is dead.
+    /// Waits until the server answers a probe quickly, and then returns `true`. Returns `false` if the connection is dead.
     async fn wait_until_responsive(&self, mut connection: Connection) -> bool {
         self.record_activity();
         sleep(self.slow_answers.pause()).await;
@@ -147,15 +151,16 @@ impl Shared {
             match answer {
                 Ok(Ok(_)) if asked.elapsed() <= self.common.limits.slow() => return true,
                 Ok(Ok(_)) => sleep(INITIAL_PAUSE).await,
-                // The server is loading its data, for example: another connection would not help.
+                // The server is loading its data, for example, so another connection would not help.
                 Ok(Err(error)) if !error.is_io_error() => sleep(INITIAL_PAUSE).await,
                 Ok(Err(_)) | Err(_) => return false,
             }
         }
     }
 
-    /// Returns when the connection is dead without having ended. A process whose tokens are valid sends no
-    /// commands, so without these probes it would not notice that announcements no longer arrive.
+    /// Returns when the connection is dead although it has not ended. Crash: a server or a firewall may vanish without
+    /// closing the connection. A process whose tokens are valid sends no commands, so without these probes it would not
+    /// notice that announcements no longer arrive.
     async fn detect_silence(&self, mut connection: Connection) {
         let interval = self.common.announcements.recheck_after() / 4;
         let interval = interval.max(MIN_PROBE_INTERVAL).min(MAX_PROBE_INTERVAL);

@@ -19,8 +19,8 @@ use crate::explain::explain;
 use crate::topology::{self, TopologyQuery};
 use subscription::{ListenOutcome, SentinelSubscription};
 
-/// Finds the master through its sentinels. It asks them before each attempt to connect, and listens for a failover
-/// while connected: the old master may still be reachable for this process.
+/// Finds the master through its sentinels. It asks them before each attempt to connect. While connected it listens for a
+/// failover, because this process may still reach the old master.
 pub(crate) struct Sentinels {
     addresses: Vec<ConnectionAddr>,
     topology: TopologyQuery,
@@ -33,7 +33,7 @@ pub(crate) struct Sentinels {
 }
 
 impl Sentinels {
-    /// `addresses` are those of the sentinels, at least one.
+    /// A discovery through the sentinels at these addresses, of which there is at least one.
     pub(crate) fn new(
         addresses: Vec<ConnectionAddr>,
         dialer: Arc<Dialer>,
@@ -52,7 +52,7 @@ impl Sentinels {
         }
     }
 
-    /// One question for each sentinel.
+    /// The questions to all sentinels.
     fn questions(
         &self,
         dialer: &ReadyDialer,
@@ -61,26 +61,30 @@ impl Sentinels {
         self.addresses.iter().map(ask).collect()
     }
 
-    /// Whether the master has changed from this address, which the answer of this epoch had named.
+    /// Whether another server is the master now than the one at this address, which an answer of this epoch has named.
     async fn is_another(&self, from: &ConnectionAddr, epoch: u64) -> Result<bool, StorageError> {
         let dialer = self.dialer.ready().await?;
-        let word = self.topology.newer_than(epoch, self.questions(&dialer)).await?;
-        Ok(word.epoch != epoch && self.at(word) != *from)
+        let answer = self.topology.newer_than(epoch, self.questions(&dialer)).await?;
+        Ok(answer.epoch != epoch && self.at(answer) != *from)
     }
 
-    fn at(&self, word: MasterAnswer) -> ConnectionAddr {
-        at(&self.addresses[0], word.host, word.port)
+    fn at(&self, answer: MasterAnswer) -> ConnectionAddr {
+        at(&self.addresses[0], answer.host, answer.port)
     }
 
-    /// Listens to one sentinel, and asks all of them now and then: a sentinel that is cut off says nothing. Returns when
-    /// another server is the master, or an error if no sentinel can be listened to.
+    /// Listens to one sentinel, and asks all of them at intervals, because a sentinel that is cut off announces nothing.
+    /// Returns when another server is the master.
+    ///
+    /// # Errors
+    ///
+    /// No sentinel accepts a subscription, or none answers.
     async fn watch(
         &self,
         from: &ConnectionAddr,
         epoch: u64,
         is_unheard: &mut bool,
     ) -> Result<(), StorageError> {
-        // Race: subscribe before asking. A failover after the answer would be missed otherwise.
+        // Race: subscribe before asking. Otherwise a failover between the answer and the subscription would be missed.
         let subscription = match self.dialer.ready().await {
             Ok(dialer) => SentinelSubscription::open(&dialer, &self.addresses, self.limits.discovery()).await,
             Err(error) => Err(error),
@@ -97,7 +101,7 @@ impl Sentinels {
         loop {
             match subscription.listen_for(self.recheck_interval()).await {
                 ListenOutcome::TimeOver => {}
-                // At random, so that not all replicas ask at once.
+                // The pause is random, so that not all replicas ask at once.
                 ListenOutcome::Failover => sleep(INITIAL_PAUSE.mul_f64(random_fraction())).await,
                 ListenOutcome::ConnectionLost => {
                     return Err(StorageError::new("the connection to a sentinel was lost"));
@@ -122,7 +126,7 @@ struct MasterAnswer {
     port: u16,
 }
 
-/// The epoch tells the answers apart: a sentinel that was away still names the old master.
+/// Crash: a sentinel that was down or cut off still names the old master. Its epoch is smaller.
 impl topology::TopologyAnswer for MasterAnswer {
     fn epoch(&self) -> u64 {
         self.epoch
@@ -146,7 +150,7 @@ impl Discovery for Sentinels {
         };
         match role.map(redis::from_redis_value::<String>) {
             Some(Ok(role)) if role == "master" => Ok(()),
-            _ => Err(StorageError::new("the server that the sentinels name is not a master at the moment")),
+            _ => Err(StorageError::new("the server that the sentinels name is not a master now")),
         }
     }
 
@@ -159,10 +163,11 @@ impl Discovery for Sentinels {
             if begun.elapsed() >= self.recheck_after {
                 pause = INITIAL_PAUSE;
             } else if !is_unheard && pause > INITIAL_PAUSE {
-                // A lost sentinel is replaced at once as a rule. This is the second failure in a row.
+                // This is the second failure in a row. The first one is not worth a warning: usually another sentinel accepts
+                // the subscription at once.
                 is_unheard = true;
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%error, cause, sentinels = %self, "no sentinel announces failovers to this process; asking all of them now and then");
+                tracing::warn!(%error, cause, sentinels = %self, "no sentinel announces failovers to this process; asking all of them at intervals");
             }
             sleep(pause.mul_f64(1.0 - random_fraction() / 2.0)).await;
             pause = (pause * 2).min(self.recheck_after);
@@ -170,9 +175,11 @@ impl Discovery for Sentinels {
     }
 }
 
-/// The pause after an announcement, and after a failure to listen. It doubles with each further failure.
+/// The pause after an announcement, and after a failed subscription. It doubles with each further failure. Half a second is
+/// short beside a failover, and spreads the questions of all replicas.
 const INITIAL_PAUSE: Duration = Duration::from_millis(500);
-/// The bounds of the interval at which all sentinels are asked. It follows `recheck_after`.
+/// The limits of the interval at which this process asks all sentinels. The interval follows `recheck_after`. A shorter one
+/// would load the sentinels; a longer one means "never".
 const MIN_RECHECK: Duration = Duration::from_secs(1);
 const MAX_RECHECK: Duration = Duration::from_secs(3600);
 
@@ -184,9 +191,9 @@ async fn ask(
     let sentinel = dialer.dial(&address).await?;
     let (mut first, mut second) = (sentinel.redis.clone(), sentinel.redis.clone());
     let (mut record, mut address) = (redis::cmd("SENTINEL"), redis::cmd("SENTINEL"));
-    // While a sentinel has others follow a new master, its own record of the master has the new epoch and
-    // still the old address. So ask for both, and not in a
-    // pipeline, because its errors say less.
+    // Race: while a sentinel makes the replicas follow a new master, its record of the master has the new epoch but still
+    // the old address. So ask for the address as well. Two concurrent commands instead of a pipeline, because the errors of
+    // a pipeline say less.
     let (record, address): (HashMap<String, String>, Option<(String, u16)>) = tokio::try_join!(
         record.arg("MASTER").arg(&name).query_async(&mut first),
         address.arg("GET-MASTER-ADDR-BY-NAME").arg(&name).query_async(&mut second)
@@ -197,7 +204,7 @@ async fn ask(
 
 fn ask_error(error: &RedisError) -> StorageError {
     if error.to_string().contains("No such master") {
-        return StorageError::new("the sentinels know no master of this name");
+        return StorageError::new("the sentinels know no master with this name");
     }
     match error.code() {
         Some("ERR") => not_a_sentinel_error(),
@@ -232,7 +239,7 @@ mod tests {
     use crate::fake::{Fake, list, master, text};
     use crate::{RedisTokenStorage, logs};
 
-    /// What a sentinel says to whom this is the master since this epoch.
+    /// The answers of a sentinel for which this is the master since this epoch.
     fn sentinel(epoch: u64, port: u16) -> impl Fn(&[&str]) -> String + Send + Sync + 'static {
         move |words| match words {
             ["SENTINEL", "MASTER", ..] => list(&[text("config-epoch"), text(&epoch.to_string())]),
@@ -241,13 +248,13 @@ mod tests {
         }
     }
 
-    /// With time for a machine that has others to serve.
+    /// A storage with a long time-out, for a machine under load.
     fn storage(sentinels: &[&Fake]) -> RedisTokenStorage {
         let builder = RedisTokenStorage::sentinel(sentinels.iter().map(|fake| fake.url()), "mymaster");
         builder.command_timeout(Duration::from_secs(10)).build().unwrap()
     }
 
-    /// What is stored goes there, soon.
+    /// Returns once the storage sends its commands to this server.
     async fn comes_to_use(storage: &RedisTokenStorage, server: &Fake) {
         let before = server.asked("EVALSHA");
         for _ in 0..2_000 {

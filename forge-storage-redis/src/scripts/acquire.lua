@@ -1,13 +1,13 @@
--- Keys: lease, cool-down, token, epoch, meta. Arguments: owner, milliseconds, 1 to heed the cool-down,
--- milliseconds for which failures are counted after a cool-down.
--- Returns: what (`held`, `cooling` or `taken`), failures so far, status or 0, milliseconds of the
--- cool-down or of the other's lease, if it is taken the record's digest, the epoch, and if it is held what
--- is there.
+-- Acquires a lease.
+-- Keys: lease, cool-down, token, epoch, meta. Arguments: owner, milliseconds of the lease, 1 to respect the
+-- cool-down, milliseconds for which failures are remembered after a cool-down.
+-- Returns: the outcome (`held`, `cooling` or `taken`), failures in a row, status or 0, milliseconds left of the
+-- cool-down or of the other lease, the record's digest if `taken`, the epoch, the content if `held`.
 local failures = tonumber(field(KEYS[2], 'failures')) or 0
 local status = tonumber(field(KEYS[2], 'status')) or 0
 failures = math.max(0, math.min(failures, 1000))
 status = math.max(0, math.min(status, 999))
--- What is left of the cool-down is what is left of the key, less what it is kept for longer.
+-- The key lives longer than the cool-down, by the time for which failures are remembered.
 local left = math.min(redis.call('PTTL', KEYS[2]) - ARGV[4], 3600000)
 if ARGV[3] == '1' and failures > 0 and left > 0 then
     return {'cooling', failures, status, left, '', '', false}

@@ -3,7 +3,7 @@ local function now()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
--- Names what is there without being it. SHA-1 is what scripts have; nobody gains by a collision.
+-- A key's digest, or its type. Scripts have only SHA-1; a collision is of no use to an attacker.
 local function digest(key)
     local what = redis.call('TYPE', key).ok
     if what ~= 'string' then return what end
@@ -11,17 +11,17 @@ local function digest(key)
     if length > 1048576 then return 'too long: ' .. length end
     return redis.sha1hex(redis.call('GET', key))
 end
--- What stands there and is no lease of ours, nor ever runs out, is nobody's.
+-- The owner of a lease. A key of another type, or without an end, is no lease of ours.
 local function holder(lease)
     if redis.call('TYPE', lease).ok ~= 'string' or redis.call('PTTL', lease) < 0 then return false end
     return redis.call('GET', lease)
 end
--- As text; empty if the hash is no hash or has no such field.
+-- A field as text, empty if it is missing.
 local function field(hash, name)
     if redis.call('TYPE', hash).ok ~= 'hash' then return '' end
     return redis.call('HGET', hash, name) or ''
 end
--- What is there: now, what (`none`, `record` or `unreadable`), the record, its digest, its issue time.
+-- The content: time, kind (`none`, `record` or `unreadable`), record, digest, issue time.
 local function present(key, meta)
     local what = redis.call('TYPE', key).ok
     if what == 'none' then return {now(), 'none', '', 'none', ''} end
@@ -34,14 +34,14 @@ local function present(key, meta)
     end
     return {now(), 'record', redis.call('GET', key), digest, issued_at}
 end
--- The mark on a refresh token stays: it may be on its way.
+-- Race: the mark stays, since its process may be sending the refresh token now.
 local function remove(key, meta)
     redis.call('DEL', key)
     if redis.call('TYPE', meta).ok == 'hash' then
         redis.call('HDEL', meta, 'version', 'digest', 'issued_at')
     end
 end
--- The version is that of the hash. Others are read as far as their fields are known.
+-- The version of the hash. A later one may have more fields, which this one ignores.
 local function put(key, meta, record, seconds, issued_at)
     redis.call('SET', key, record)
     redis.call('DEL', meta)

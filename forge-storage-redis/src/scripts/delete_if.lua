@@ -1,4 +1,4 @@
--- Keys: token, meta. Arguments: channel, message, digest.
+-- Deletes a record with this digest. Keys: token, meta. Arguments: channel, message, digest.
 -- Returns whether the record had the digest.
 if digest(KEYS[1]) ~= ARGV[3] then return 0 end
 remove(KEYS[1], KEYS[2])

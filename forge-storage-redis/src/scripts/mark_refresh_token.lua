@@ -1,5 +1,5 @@
--- Keys: lease, meta, token. Arguments: owner, the token's identity, which foreign mark is taken over
--- (`never`, `once` or `always`), milliseconds to keep the mark of a token that is not there.
+-- Marks a refresh token as spent. Keys: lease, meta, token. Arguments: owner, the token's identity, which foreign
+-- mark to take over (`never`, `once` or `always`), milliseconds to keep the mark if the token is missing.
 -- Returns `ours`, `foreign` or `lost`, and the age of a foreign mark in milliseconds, -1 if it is unknown.
 if holder(KEYS[1]) ~= ARGV[1] then return {'lost', -1} end
 local what = redis.call('TYPE', KEYS[2]).ok

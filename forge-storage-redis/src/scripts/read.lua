@@ -1,2 +1,2 @@
--- Keys: token, meta. Returns what is there.
+-- Reads a token. Keys: token, meta. Returns the content.
 return present(KEYS[1], KEYS[2])

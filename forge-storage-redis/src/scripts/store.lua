@@ -1,8 +1,8 @@
--- Keys: token, meta, lease, cool-down, epoch. Arguments: owner, record, seconds or nothing, issue time or
--- nothing, channel, message, the epoch in which the lease was given, the digest of what was read or
--- nothing, the message that the lease is free.
--- Returns 1: stored. 0: not, somebody else holds the lease, or has stored, or has invalidated. 2: not,
--- nobody holds it, say what was read.
+-- Stores a token and releases the lease. Keys: token, meta, lease, cool-down, epoch. Arguments: owner, record,
+-- seconds to keep it or empty, issue time or empty, channel, message, the epoch at the request for the lease, the
+-- digest of the record that was read or empty, the message that the lease is released.
+-- Returns 1: stored. 0: not stored; another lease holds the key, or the token was replaced or invalidated.
+-- 2: not stored; no lease holds the key, so the digest is needed.
 local held_by = holder(KEYS[3])
 if held_by == ARGV[1] then
     if digest(KEYS[5]) ~= ARGV[7] then

@@ -131,7 +131,6 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// transport knows. The value is not sent. Do not pass a secret: the key contains a hash of the value.
     ///
     /// ```
-    /// # use forge_token as requestforge;
     /// # #[cfg(feature = "rustls")]
     /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), requestforge::ConfigError> {
     /// use requestforge::ClientCredentialsTokenProvider;

@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_header_that_follows_from_the_body_is_refused_before_anything_is_sent() {
-        // Nobody listens there, which would be another error.
+        // No server listens on this port. If the transport sent the request, that would be another error.
         let endpoint = TokenEndpoint::new("http://127.0.0.1:1/token").unwrap();
         for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
             let mut request = TokenRequest::post(endpoint.clone(), Bytes::from_static(b"a=b"));

@@ -102,7 +102,7 @@ mod tests {
         }
         assert_eq!(presentable(r"\ud83d\ude00-key", 200, &["\u{1f600}-key"]), REDACTED);
         assert_eq!(presentable(r"first\nlast", 200, &["first\nlast"]), REDACTED);
-        // What looks like an escape of another kind stands in the secret itself.
+        // The secret itself contains text that looks like an escape of another kind.
         for echo in
             [r"a%2B&amp;\u0041&#43;z", "a%2B&#38;&#92;u0041&amp;#43;z", r"a%252B%26\u0041%26%2343%3Bz"]
         {

@@ -27,23 +27,20 @@ async fn what_does_not_fit_the_servers_is_named_and_costs_no_token() {
     let stranger = cluster.nodes().into_iter().find(|node| *node != stranger).expect("another node");
 
     let no_name = RedisTokenStorage::sentinel(sentinels.sentinel_urls(), "another");
-    expect_refusal(no_name, "the sentinels know no master of this name").await;
+    expect_refusal(no_name, "the sentinels know no master with this name").await;
     let no_sentinel = RedisTokenStorage::sentinel([plain.url()], name);
     expect_refusal(no_sentinel, "the server at this address is not a sentinel").await;
     let no_cluster = RedisTokenStorage::cluster([plain.url()]);
     expect_refusal(no_cluster, "this server is not part of a cluster").await;
     let a_sentinel = RedisTokenStorage::cluster(sentinels.sentinel_urls());
-    expect_refusal(
-        a_sentinel,
-        "the server lacks commands that are needed: it is a sentinel, or an old Redis",
-    )
-    .await;
+    expect_refusal(a_sentinel, "the server lacks a necessary command: it is a sentinel, or an old Redis")
+        .await;
     let one_of_many = RedisTokenStorage::builder(stranger.url());
     expect_refusal(one_of_many, "this server is part of a cluster: use `RedisTokenStorage::cluster`").await;
     let sentinels_as_server = RedisTokenStorage::builder(&sentinels.sentinel_urls()[0]);
     expect_refusal(
         sentinels_as_server,
-        "the server lacks commands that are needed: it is a sentinel, or an old Redis",
+        "the server lacks a necessary command: it is a sentinel, or an old Redis",
     )
     .await;
 }

@@ -23,18 +23,20 @@ struct Signals {
     lost: Notify,
 }
 
-/// The outcome of listening for a while.
+/// The outcome of listening for a certain time.
 pub(super) enum ListenOutcome {
-    /// A failover of some master, ours or another one.
+    /// The sentinel announced a failover, of our master or of another one.
     Failover,
+    /// The time is over, and nothing was announced.
     TimeOver,
-    /// The connection is lost.
+    /// The connection to the sentinel is lost.
     ConnectionLost,
 }
 
-/// The interval between probes of a silent sentinel.
+/// The interval between probes of a silent sentinel. A sentinel waits 30 s by default before it begins a failover, so 5 s
+/// find a dead connection early enough.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// The time-out of a probe. An attempt to connect that takes longer gets a second sentinel tried beside it.
+/// The time-out of a probe. If an attempt to subscribe takes longer, a second one to another sentinel begins beside it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl SentinelSubscription {
@@ -42,7 +44,7 @@ impl SentinelSubscription {
     ///
     /// # Errors
     ///
-    /// No sentinel could be subscribed to: the error of one of them.
+    /// No sentinel accepts a subscription. This is the error of one of them.
     pub(super) async fn open(
         dialer: &ReadyDialer,
         addresses: &[ConnectionAddr],
@@ -71,7 +73,7 @@ impl SentinelSubscription {
         }
     }
 
-    /// Returns at the next announcement, or when this time is over.
+    /// Waits for the next announcement, but at most for this time.
     pub(super) async fn listen_for(&mut self, time: Duration) -> ListenOutcome {
         let end = Instant::now() + time;
         loop {
@@ -97,13 +99,13 @@ async fn subscribe(
     address: ConnectionAddr,
 ) -> Result<SentinelSubscription, StorageError> {
     let signals = Arc::new(Signals::default());
-    let telling = Arc::clone(&signals);
-    let hear = move |push: PushInfo| match push.kind {
-        PushKind::Message => telling.failover.notify_one(),
-        PushKind::Disconnection => telling.lost.notify_one(),
+    let events = Arc::clone(&signals);
+    let on_push = move |push: PushInfo| match push.kind {
+        PushKind::Message => events.failover.notify_one(),
+        PushKind::Disconnection => events.lost.notify_one(),
         _ => {}
     };
-    let mut sentinel = dialer.dial_with_push(&address, hear).await?;
+    let mut sentinel = dialer.dial_with_push(&address, on_push).await?;
     sentinel.redis.subscribe("+switch-master").await.map_err(|error| explain(&error))?;
     Ok(SentinelSubscription { sentinel, signals })
 }
