@@ -9,7 +9,6 @@ use crate::{AuthenticationError, CacheKey, TokenBinding, TokenData, TokenId};
 /// concurrent calls and renews.
 ///
 /// ```
-/// # use forge_core as requestforge;
 /// use std::time::Duration;
 /// use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 ///
