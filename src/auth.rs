@@ -52,7 +52,7 @@
 
 pub use forge_core::{
     AuthVerdict, ClientIdentity, IntoTokenSource, LoadedClientIdentity, NonceStore, ProofOfPossession,
-    ProofRequest, contains_secret, looks_like_credential_name,
+    ProofRequest, TokenBinding, contains_secret, looks_like_credential_name,
 };
 
 #[cfg(feature = "client")]

@@ -1,11 +1,11 @@
 //! The client and token sources for programs without `async`.
 //!
 //! ```no_run
-//! use forge_client::blocking::HttpClient;
+//! use requestforge::blocking::HttpClient;
 //!
 //! let client = HttpClient::builder("https://api.example.com").with_bearer_token("abc").build()?;
 //! println!("{}", client.get("/users").send()?.error_for_status()?.text()?);
-//! # Ok::<_, forge_client::HttpClientError>(())
+//! # Ok::<_, requestforge::HttpClientError>(())
 //! ```
 //!
 //! These types wrap the async client and token sources, so the documentation of [`crate::HttpClient`] holds for them. The
@@ -28,7 +28,7 @@
 //!
 //! ```no_run
 //! # async fn run(
-//! #     client: forge_client::blocking::HttpClient,
+//! #     client: requestforge::blocking::HttpClient,
 //! # ) -> Result<(), tokio::task::JoinError> {
 //! tokio::task::spawn_blocking(move || {
 //!     std::thread::scope(|scope| scope.spawn(|| client.get("/users").send()).join())

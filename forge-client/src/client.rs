@@ -34,12 +34,12 @@ pub use response::{BodyStream, HttpResponse};
 /// Each service with tokens of its own has a client of its own:
 ///
 /// ```no_run
-/// use forge_client::{HttpClient, HttpClientConfigBuilder};
+/// use requestforge::{HttpClient, HttpClientConfigBuilder};
 ///
 /// # async fn run(
-/// #     service_a_manager: impl forge_core::TokenSource + 'static,
-/// #     service_b_manager: impl forge_core::TokenSource + 'static,
-/// # ) -> Result<(), forge_client::HttpClientError> {
+/// #     service_a_manager: impl requestforge::TokenSource + 'static,
+/// #     service_b_manager: impl requestforge::TokenSource + 'static,
+/// # ) -> Result<(), requestforge::HttpClientError> {
 /// let client_a = HttpClient::new(
 ///     HttpClientConfigBuilder::new()
 ///         .with_base_url("https://service-a.com")
@@ -71,10 +71,10 @@ impl HttpClient {
     /// A [builder](crate::HttpClientConfigBuilder) with this base URL, whose `build()` makes a client at once.
     ///
     /// ```
-    /// use forge_client::HttpClient;
+    /// use requestforge::HttpClient;
     ///
     /// let client = HttpClient::builder("https://api.example.com").with_api_key("your-key").build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     #[doc(alias = "create_client")]
     pub fn builder(base_url: impl Into<String>) -> HttpClientBuilder {

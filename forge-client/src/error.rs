@@ -175,7 +175,7 @@ impl HttpClientError {
     /// `Display` nor `Debug` shows it. Do not log it; read the fields that you know.
     ///
     /// ```no_run
-    /// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
+    /// # async fn run(client: requestforge::HttpClient) -> Result<(), requestforge::HttpClientError> {
     /// let error = match client.get("/orders/7").send().await?.error_for_status_with_body().await {
     ///     Ok(order) => return Ok(println!("{}", order.text().await?)),
     ///     Err(error) => error,
@@ -202,7 +202,7 @@ impl HttpClientError {
     /// Why the client got no token, if [`is_authentication`](Self::is_authentication).
     ///
     /// ```no_run
-    /// # async fn run(client: forge_client::HttpClient) {
+    /// # async fn run(client: requestforge::HttpClient) {
     /// match client.get("/protected").send().await {
     ///     Ok(response) => println!("{}", response.status_code()),
     ///     Err(error) => match error.authentication_error() {

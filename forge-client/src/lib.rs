@@ -6,8 +6,8 @@
 //! OAuth 2.0.
 //!
 //! ```no_run
-//! use forge_client::HttpClient;
-//! # async fn run(source: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
+//! use requestforge::HttpClient;
+//! # async fn run(source: impl requestforge::TokenSource + 'static) -> Result<(), requestforge::HttpClientError> {
 //! let client = HttpClient::builder("https://api.example.com").with_token_auth(source).with_retry(3).build()?;
 //! let response = client.get("/users").send().await?;
 //! println!("{}", response.text().await?);

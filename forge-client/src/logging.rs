@@ -46,12 +46,12 @@ pub(crate) use mask::{Mask, RequestContent, Secrets};
 /// | [`sensitive_keys`](Self::sensitive_keys) | only the built-in names |
 ///
 /// ```
-/// use forge_client::{HttpClient, Logging};
+/// use requestforge::{HttpClient, Logging};
 ///
 /// let client = HttpClient::builder("https://api.example.com")
 ///     .with_logging(Logging::new().log_headers(true).sensitive_keys(["iban"]))
 ///     .build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]

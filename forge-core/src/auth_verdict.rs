@@ -6,7 +6,6 @@ use crate::challenge::{Challenge, challenges};
 /// The verdict of a response on the credential that its request carried.
 ///
 /// ```
-/// # mod requestforge { pub mod auth { pub use forge_core::*; } pub use forge_core::http; }
 /// use requestforge::auth::AuthVerdict;
 /// use requestforge::http::header::WWW_AUTHENTICATE;
 /// use requestforge::http::{HeaderMap, HeaderValue, StatusCode};

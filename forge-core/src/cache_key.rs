@@ -16,7 +16,6 @@ use crate::ConfigError;
 /// key with parts (`crm:` and 32 hexadecimal digits) is therefore hashed into the fingerprint.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::CacheKey;
 ///
 /// let read = CacheKey::new("crm").part("client", "a").part("scope", "read").to_string();

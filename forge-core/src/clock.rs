@@ -95,7 +95,6 @@ mod manual {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # mod requestforge { pub mod testing { pub use forge_core::*; } pub mod token { pub use forge_core::*; } }
     /// use requestforge::testing::ManualClock;
     /// use requestforge::token::Clock;
     ///

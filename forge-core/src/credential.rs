@@ -17,7 +17,6 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, Tok
 /// [`mark_accepted`](Self::mark_accepted).
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{Credential, TokenData};
 /// use requestforge::http::{HeaderMap, Method};
 ///
@@ -25,7 +24,7 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, TokenData, Tok
 /// let mut headers = HeaderMap::new();
 /// credential.apply(&Method::GET, "https://api.example.com/users", &mut headers)?;
 /// assert_eq!(headers["authorization"], "Bearer abc");
-/// # Ok::<_, forge_core::AuthenticationError>(())
+/// # Ok::<_, requestforge::AuthenticationError>(())
 /// ```
 pub struct Credential {
     token: TokenData,
@@ -134,6 +133,7 @@ impl Credential {
         url: &str,
         headers: &mut HeaderMap,
     ) -> Result<(), AuthenticationError> {
+        // A proof will cover method and URL. A bearer token depends on neither.
         let _ = (method, url);
         self.set(headers)
     }
@@ -143,7 +143,6 @@ impl Credential {
     /// The caller decides whether the origin of the request may receive the credential.
     ///
     /// ```
-    /// # extern crate forge_core as requestforge;
     /// # fn send(_: http::Request<()>) {}
     /// # let credential = requestforge::Credential::new(requestforge::TokenData::new("abc"))?;
     /// use requestforge::http;
@@ -153,7 +152,7 @@ impl Credential {
     /// credential.apply_to(&mut parts)?;
     /// # assert_eq!(parts.headers["authorization"], "Bearer abc");
     /// send(http::Request::from_parts(parts, body));
-    /// # Ok::<_, forge_core::AuthenticationError>(())
+    /// # Ok::<_, requestforge::AuthenticationError>(())
     /// ```
     ///
     /// # Errors
@@ -176,7 +175,8 @@ impl Credential {
         }
         let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
         Err(error.with_message(
-            "the token is bound to a key (DPoP), so each request needs a proof, which an `AuthSession` adds",
+            "the token is bound to a key (DPoP), and this version of `AuthSession` cannot make the proof that each \
+             request needs",
         ))
     }
 

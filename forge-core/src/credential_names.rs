@@ -7,7 +7,6 @@
 /// this list to reject secrets in a token URL, because the URL becomes part of the cache key.
 ///
 /// ```
-/// # mod requestforge { pub mod auth { pub use forge_core::*; } }
 /// use requestforge::auth::looks_like_credential_name;
 ///
 /// assert!(looks_like_credential_name("X-Vault-Token"));

@@ -7,7 +7,6 @@ use crate::{Clock, Secret, SystemClock, TokenData};
 /// The input of a pipeline step: the tokens of the steps that it depends on, by their names.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{FetchContext, TokenData};
 ///
 /// let context = FetchContext::new().with_token("app_token", TokenData::new("abc"));

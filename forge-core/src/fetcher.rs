@@ -10,7 +10,6 @@ use crate::{AuthenticationError, FetchContext, TokenData};
 ///
 /// ```
 /// use std::time::Duration;
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{AuthenticationError, FetchContext, TokenData, TokenFetcher, async_trait};
 ///
 /// struct SessionFetcher;

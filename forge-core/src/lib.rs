@@ -17,7 +17,6 @@
 //! An SDK that takes its tokens from any [`TokenSource`]:
 //!
 //! ```
-//! # mod requestforge { pub use forge_core::*; }
 //! use requestforge::http::{HeaderMap, Method};
 //! use requestforge::{AuthenticationError, StaticTokenSource, TokenData, TokenSource};
 //!
@@ -111,7 +110,9 @@ pub use header_name::{check_cookie_name, check_header_name, is_framing};
 pub use identity::TokenId;
 #[doc(hidden)] // for our other crates
 pub use loopback::is_loopback_host;
-pub use possession::{ClientIdentity, LoadedClientIdentity, NonceStore, ProofOfPossession, ProofRequest};
+pub use possession::{
+    ClientIdentity, LoadedClientIdentity, NonceStore, ProofOfPossession, ProofRequest, TokenBinding,
+};
 pub use provider::{CachingProvider, TokenProvider, TokenRequirement};
 #[doc(hidden)] // for our other crates
 pub use random::{random_bits, random_fraction};

@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{AuthenticationError, CacheKey, TokenData, TokenId};
+use crate::{AuthenticationError, CacheKey, TokenBinding, TokenData, TokenId};
 
 /// Gets tokens from their issuer. Implement it for an API with a flow of its own. A manager caches the tokens, joins
 /// concurrent calls and renews.
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{AuthenticationError, TokenData, TokenProvider, async_trait};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 ///
 /// struct VaultProvider;
 ///
@@ -80,6 +80,12 @@ pub trait TokenProvider: Send + Sync {
     fn caching(&self) -> Option<&dyn CachingProvider> {
         None
     }
+
+    /// This provider as one whose tokens work only together with a key or a certificate. Default: `None`, its tokens
+    /// are bearer tokens.
+    fn binding(&self) -> Option<&dyn TokenBinding> {
+        None
+    }
 }
 
 /// A provider that keeps tokens itself, or asks other managers for them, as the steps of a pipeline do. A manager finds
@@ -87,9 +93,8 @@ pub trait TokenProvider: Send + Sync {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_core::{
-///     AuthenticationError, CachingProvider, TokenData, TokenProvider, TokenRequirement, TokenSource, async_trait,
-/// };
+/// use requestforge::token::{CachingProvider, TokenRequirement};
+/// use requestforge::{AuthenticationError, TokenData, TokenProvider, TokenSource, async_trait};
 ///
 /// /// Exchanges the token of another source for its own.
 /// struct Exchange<S>(S);
@@ -201,5 +206,9 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
 
     fn caching(&self) -> Option<&dyn CachingProvider> {
         (**self).caching()
+    }
+
+    fn binding(&self) -> Option<&dyn TokenBinding> {
+        (**self).binding()
     }
 }

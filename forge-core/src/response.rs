@@ -13,7 +13,6 @@ use crate::token_text::{is_printable_ascii, is_token_text};
 /// field: `/data/token`.
 ///
 /// ```
-/// # mod requestforge { pub mod oauth2 { pub use forge_core::*; } pub use forge_core::TokenData; }
 /// use requestforge::TokenData;
 /// use requestforge::oauth2::ResponseFields;
 /// use serde_json::json;
@@ -22,7 +21,7 @@ use crate::token_text::{is_printable_ascii, is_token_text};
 /// let token = TokenData::from_response(&json!({"jwt": "abc", "tenant": 7}), &fields)?;
 /// assert_eq!(token.access_token(), "abc");
 /// assert_eq!(token.extra()["tenant"], 7);
-/// # Ok::<_, forge_core::InvalidTokenResponse>(())
+/// # Ok::<_, requestforge::oauth2::InvalidTokenResponse>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

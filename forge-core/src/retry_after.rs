@@ -12,7 +12,6 @@ use http::header::{DATE, RETRY_AFTER};
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// # mod requestforge { pub mod retry { pub use forge_core::*; } pub use forge_core::http; }
 /// use requestforge::http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
 /// use requestforge::retry::retry_after;
 ///

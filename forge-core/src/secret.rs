@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret, SecretString};
 /// they serialise, encrypt and send a request (`serde_json`, `hyper`, TLS); this type cannot overwrite those.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::Secret;
 ///
 /// let secret = Secret::from("s3cret");

@@ -27,7 +27,6 @@ pub use printable::is_printable;
 /// secrets it does not search, and returns `true` to be on the safe side.
 ///
 /// ```
-/// # mod requestforge { pub mod auth { pub use forge_core::*; } }
 /// use requestforge::auth::contains_secret;
 ///
 /// assert!(contains_secret("you said: s%33cret", &["s3cret"]));

@@ -17,7 +17,6 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret};
 /// The source of a secret. A provider reads it before each token call, so a secret that rotates needs no restart.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::SecretSource;
 ///
 /// let given: SecretSource = "s3cret".into();

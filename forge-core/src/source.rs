@@ -179,10 +179,9 @@ impl TokenSource for StaticTokenSource {
 /// another token. If [`Credential::new`] rejects the token, the request fails and the client sends nothing.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{TokenData, TokenSource, token_source_fn};
 ///
-/// # async fn from_sidecar() -> Result<TokenData, forge_core::AuthenticationError> { Ok(TokenData::new("t")) }
+/// # async fn from_sidecar() -> Result<TokenData, requestforge::AuthenticationError> { Ok(TokenData::new("t")) }
 /// let source = token_source_fn(|| async { from_sidecar().await });
 /// # fn expect_source(_: &impl TokenSource) {}
 /// # expect_source(&source);

@@ -33,7 +33,6 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::{Mutex, PoisonError};
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{Secret, StorageError, TokenData, TokenStorage, async_trait};
 ///
 /// #[derive(Debug, Default)]

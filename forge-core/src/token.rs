@@ -19,7 +19,6 @@ use crate::{Secret, TokenId};
 ///
 /// ```
 /// use std::time::Duration;
-/// # extern crate forge_core as requestforge;
 /// use requestforge::TokenData;
 ///
 /// let token = TokenData::new("2YotnFZFEjr1zCsicMWpAA")

@@ -13,13 +13,12 @@ use zeroize::Zeroizing;
 /// overwrites them in memory.
 ///
 /// ```
-/// # extern crate forge_storage_encrypted as requestforge;
 /// use requestforge::EncryptionKey;
 ///
 /// // The output of `openssl rand -base64 32`.
 /// let key = EncryptionKey::from_base64("2026-11", "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
 /// assert_eq!(key.id(), "2026-11");
-/// # Ok::<_, forge_core::ConfigError>(())
+/// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct EncryptionKey {

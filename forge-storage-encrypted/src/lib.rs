@@ -7,7 +7,6 @@
 //! or a backup of it then sees no token. Keys rotate without a flush of the storage.
 //!
 //! ```
-//! # mod requestforge { pub use forge_core::*; pub use forge_storage_encrypted::*; pub use forge_storage_memory::*; }
 //! use requestforge::{EncryptedTokenStorage, EncryptionKey, InMemoryTokenStorage, TokenData, TokenStorage};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

@@ -15,7 +15,6 @@ use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
 /// Wraps another storage, and gives it only encrypted tokens. Clones share the inner storage.
 ///
 /// ```
-/// # mod requestforge { pub use forge_core::*; pub use forge_storage_encrypted::*; pub use forge_storage_memory::*; }
 /// use requestforge::{EncryptedTokenStorage, EncryptionKey, InMemoryTokenStorage, TokenData, TokenStorage};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

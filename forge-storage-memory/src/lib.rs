@@ -7,7 +7,6 @@
 //! and only one of them fetches the token of a key at a time.
 //!
 //! ```
-//! # mod requestforge { pub use forge_core::*; pub use forge_storage_memory::*; }
 //! use requestforge::{InMemoryTokenStorage, TokenData, TokenStorage};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

@@ -23,7 +23,6 @@ use crate::mark::{KeyMark, MAX_MARK_AGE};
 /// only one of them fetches the token of a key at a time.
 ///
 /// ```
-/// # mod requestforge { pub use forge_core::*; pub use forge_storage_memory::*; }
 /// use requestforge::{InMemoryTokenStorage, TokenData, TokenStorage};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
@@ -32,7 +31,7 @@ use crate::mark::{KeyMark, MAX_MARK_AGE};
 /// assert!(storage.exists("crm").await?);
 /// storage.clear();
 /// assert!(!storage.exists("crm").await?);
-/// # Ok::<_, forge_core::StorageError>(()) })?;
+/// # Ok::<_, requestforge::StorageError>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

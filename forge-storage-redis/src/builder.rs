@@ -134,13 +134,12 @@ impl RedisTokenStorageBuilder {
     /// [`command_timeout`](Self::command_timeout) if that is longer.
     ///
     /// ```
-    /// # mod requestforge { pub use forge_core::*; pub use forge_storage_redis::*; }
     /// use requestforge::{RedisTokenStorage, SecretSource};
     ///
     /// let storage = RedisTokenStorage::builder("redis://tokens@10.0.0.5:6379")
     ///     .password(SecretSource::file("/run/secrets/redis-password"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn password(mut self, password: impl Into<SecretSource>) -> Self {
         self.password = Some(password.into());

@@ -7,7 +7,6 @@
 //! share a prefix, one fetches a token, and the others use it. If Redis is down, each process continues without it.
 //!
 //! ```no_run
-//! # mod requestforge { pub use forge_core::*; pub use forge_storage_redis::*; }
 //! use requestforge::{RedisTokenStorage, SecretSource};
 //!
 //! let storage = RedisTokenStorage::builder("redis://tokens@10.0.0.5:6379")

@@ -28,12 +28,11 @@ use crate::target::Target;
 /// Clones share one connection; in a cluster they share one to each master that has one of their tokens.
 ///
 /// ```no_run
-/// # extern crate forge_storage_redis as requestforge;
 /// use requestforge::RedisTokenStorage;
 ///
 /// let storage = RedisTokenStorage::builder("redis://10.0.0.5:6379/1").key_prefix("api_tokens").build()?;
 /// // TokenManager::builder(provider).storage(storage).build()?
-/// # Ok::<_, forge_core::ConfigError>(())
+/// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 ///
 /// # Guarantees
@@ -186,7 +185,6 @@ impl RedisTokenStorage {
     /// `rediss://…` applies to the master, too.
     ///
     /// ```
-    /// # mod requestforge { pub use forge_core::*; pub use forge_storage_redis::*; }
     /// use requestforge::{RedisTokenStorage, SecretSource};
     ///
     /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
@@ -194,7 +192,7 @@ impl RedisTokenStorage {
     ///     .username("tokens")
     ///     .password(SecretSource::file("/run/secrets/redis-password"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn sentinel(
         sentinels: impl IntoIterator<Item = impl AsRef<str>>,
@@ -207,11 +205,10 @@ impl RedisTokenStorage {
     /// nodes for the others, and connects to each at the address that it announces, with the same login.
     ///
     /// ```
-    /// # extern crate forge_storage_redis as requestforge;
     /// use requestforge::RedisTokenStorage;
     ///
     /// let storage = RedisTokenStorage::cluster(["redis://10.0.0.5:6379", "redis://10.0.0.6:6379"]).build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn cluster(nodes: impl IntoIterator<Item = impl AsRef<str>>) -> RedisTokenStorageBuilder {
         RedisTokenStorageBuilder::new(Target::cluster(nodes))

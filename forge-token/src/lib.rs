@@ -8,7 +8,6 @@
 //! [`PasswordGrantTokenProvider`], or your own implementation of [`TokenProvider`](forge_core::TokenProvider).
 //!
 //! ```
-//! # mod requestforge { pub use forge_core::*; pub use forge_token::*; }
 //! use requestforge::{ClientCredentialsTokenProvider, TokenManager};
 //!
 //! let provider = ClientCredentialsTokenProvider::builder(

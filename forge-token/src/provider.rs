@@ -99,7 +99,6 @@ impl ClientCredentialsTokenProvider {
     /// A builder for this client. All other settings have defaults.
     ///
     /// ```
-    /// # extern crate forge_token as requestforge;
     /// use requestforge::{AuthMethod, ClientCredentialsTokenProvider};
     ///
     /// let provider = ClientCredentialsTokenProvider::builder(
@@ -111,7 +110,7 @@ impl ClientCredentialsTokenProvider {
     /// .scope("read write")
     /// .auth_method(AuthMethod::Header)
     /// .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn builder(
         token_url: impl Into<String>,
@@ -131,7 +130,6 @@ impl PasswordGrantTokenProvider {
     /// A builder for this client and this user. All other settings have defaults.
     ///
     /// ```
-    /// # extern crate forge_token as requestforge;
     /// use requestforge::PasswordGrantTokenProvider;
     ///
     /// let provider = PasswordGrantTokenProvider::builder(
@@ -143,7 +141,7 @@ impl PasswordGrantTokenProvider {
     /// )
     /// .scope("profile email")
     /// .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn builder(
         token_url: impl Into<String>,

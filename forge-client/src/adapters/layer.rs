@@ -26,9 +26,10 @@ use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAu
 /// request.
 ///
 /// ```
-/// use forge_client::{AuthLayer, TokenAuth};
+/// use requestforge::tower::AuthLayer;
+/// use requestforge::TokenAuth;
 /// # fn run(
-/// #     manager: impl forge_core::TokenSource + 'static,
+/// #     manager: impl requestforge::TokenSource + 'static,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let auth = AuthLayer::with_token_auth(TokenAuth::new(manager).excluded_paths(["/health"]))
 ///     .origin("https://api.example.com")
@@ -139,9 +140,9 @@ impl<C> AuthLayerBuilder<C> {
     /// Copies bodies that are not `Clone`, for replays. If the closure returns `None`, the layer sends the request once.
     ///
     /// ```
-    /// # use forge_client::AuthLayer;
+    /// # use requestforge::tower::AuthLayer;
     /// # struct Streamed;
-    /// # fn run(manager: impl forge_core::TokenSource + 'static) {
+    /// # fn run(manager: impl requestforge::TokenSource + 'static) {
     /// let once = AuthLayer::with_token_auth(manager).copy_body_with(|_: &Streamed| None);
     /// # drop(once);
     /// # }

@@ -18,8 +18,9 @@ use crate::body::{MAX_EXAMINED, peek};
 /// origins the middleware adds a token to each request, has it renewed after a rejection, and replays the request.
 ///
 /// ```
-/// use forge_client::{AuthMiddleware, TokenAuth, reqwest, reqwest_middleware};
-/// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), Box<dyn std::error::Error>> {
+/// use requestforge::middleware::{AuthMiddleware, reqwest_middleware};
+/// use requestforge::{TokenAuth, reqwest};
+/// # fn run(manager: impl requestforge::TokenSource + 'static) -> Result<(), Box<dyn std::error::Error>> {
 /// let auth = AuthMiddleware::with_token_auth(TokenAuth::new(manager).excluded_paths(["/health"]))
 ///     .origin("https://api.example.com")
 ///     .build()?;

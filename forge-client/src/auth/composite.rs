@@ -9,8 +9,8 @@ use super::plan::AuthPlan;
 /// that applies gets no token, the client does not send the request, and does not try the next part.
 ///
 /// ```
-/// use forge_client::{ApiKeyAuth, BasicAuth, CompositeAuth, HttpClient, TokenAuth};
-/// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
+/// use requestforge::{ApiKeyAuth, BasicAuth, CompositeAuth, HttpClient, TokenAuth};
+/// # fn run(manager: impl requestforge::TokenSource + 'static) -> Result<(), requestforge::HttpClientError> {
 /// // An API key everywhere, and besides it a token, or below /admin/ a password.
 /// let auth = CompositeAuth::all()
 ///     .with(ApiKeyAuth::new("your-key"))

@@ -13,11 +13,11 @@ use super::plan::AuthPart;
 /// Authenticates requests with an API key in a header.
 ///
 /// ```
-/// use forge_client::{ApiKeyAuth, HttpClient};
+/// use requestforge::{ApiKeyAuth, HttpClient};
 ///
 /// let auth = ApiKeyAuth::new("your-key").header_name("X-Service-Key").excluded_paths(["/health"]);
 /// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 #[doc(alias = "ApiKeyAuthHook")]
 #[derive(Clone)]
@@ -27,11 +27,11 @@ pub struct ApiKeyAuth(FixedHeader);
 /// Authenticates requests with a user name and a password (RFC 7617).
 ///
 /// ```
-/// use forge_client::{BasicAuth, HttpClient};
+/// use requestforge::{BasicAuth, HttpClient};
 ///
 /// let auth = BasicAuth::new("user", "password").excluded_path_patterns(["/public/*"]);
 /// let client = HttpClient::builder("https://api.example.com").with_auth(auth).build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 #[doc(alias = "BasicAuthHook")]
 #[derive(Clone)]

@@ -13,8 +13,9 @@ use crate::origin::without_query;
 /// token, implement [`TokenSource`](forge_core::TokenSource) instead.
 ///
 /// ```
-/// use forge_client::{AuthHook, AuthRequest, HttpClient};
-/// use forge_core::AuthenticationError;
+/// use requestforge::auth::{AuthHook, AuthRequest};
+/// use requestforge::HttpClient;
+/// use requestforge::AuthenticationError;
 /// use http::{HeaderMap, HeaderName, HeaderValue};
 ///
 /// #[derive(Debug)]
@@ -33,7 +34,7 @@ use crate::origin::without_query;
 /// }
 ///
 /// let client = HttpClient::builder("https://api.example.com").with_auth(Signed).build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 pub trait AuthHook: Send + Sync + fmt::Debug {
     /// The headers that the hook may set. The client treats them as credentials also if the caller sets them: such a

@@ -43,8 +43,9 @@ use crate::origin::Origin;
 /// ```
 /// use std::time::Duration;
 ///
-/// use forge_client::{AuthRequest, AuthSessionConfig, ExaminedResponse, NextStep, TokenAuth};
-/// use forge_core::{TokenData, token_source_fn};
+/// use requestforge::auth::{AuthRequest, AuthSessionConfig, ExaminedResponse, NextStep};
+/// use requestforge::TokenAuth;
+/// use requestforge::{TokenData, token_source_fn};
 ///
 /// /// A client of one's own. This one stands in for a server, too: it rejects the first token.
 /// async fn send(request: http::Request<&str>) -> http::Response<String> {

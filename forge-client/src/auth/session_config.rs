@@ -12,9 +12,10 @@ use crate::origin::{Origin, absolute};
 /// once; each call begins a session of its own.
 ///
 /// ```
-/// use forge_client::{AuthSessionConfig, TokenAuth};
+/// use requestforge::auth::AuthSessionConfig;
+/// use requestforge::TokenAuth;
 ///
-/// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), forge_core::ConfigError> {
+/// # fn run(manager: impl requestforge::TokenSource + 'static) -> Result<(), requestforge::ConfigError> {
 /// let config = AuthSessionConfig::with_token_auth(TokenAuth::new(manager).excluded_paths(["/health"]))
 ///     .origin("https://api.example.com")
 ///     .build()?;

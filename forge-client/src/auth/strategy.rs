@@ -38,11 +38,11 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_client::{HttpClientConfigBuilder, SimpleAuthRetryStrategy, TokenAuth};
+/// use requestforge::{HttpClientConfigBuilder, SimpleAuthRetryStrategy, TokenAuth};
 ///
 /// # fn run(
-/// #     token_manager: impl forge_core::TokenSource + 'static,
-/// # ) -> Result<(), forge_client::HttpClientError> {
+/// #     token_manager: impl requestforge::TokenSource + 'static,
+/// # ) -> Result<(), requestforge::HttpClientError> {
 /// let config = HttpClientConfigBuilder::new()
 ///     .with_base_url("https://api.example.com")
 ///     .with_token_auth(TokenAuth::new(token_manager).auth_retry_strategy(
@@ -51,7 +51,7 @@ pub trait AuthRetryStrategy: Send + Sync + fmt::Debug {
 ///     .build()?;
 /// # Ok(())
 /// # }
-/// # run(forge_core::StaticTokenSource::new(forge_core::TokenData::new("t")).unwrap()).unwrap();
+/// # run(requestforge::StaticTokenSource::new(requestforge::TokenData::new("t")).unwrap()).unwrap();
 /// ```
 #[doc(alias = "NoAuthRetryStrategy")]
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ impl AuthRetryStrategy for SimpleAuthRetryStrategy {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_client::ExponentialAuthRetryStrategy;
+/// use requestforge::ExponentialAuthRetryStrategy;
 ///
 /// let auth_retry = ExponentialAuthRetryStrategy::new()
 ///     .max_retries(3)
@@ -130,7 +130,7 @@ impl AuthRetryStrategy for ExponentialAuthRetryStrategy {
 /// Replays if a closure says so. The closure sees the status, the headers and the JSON body. Default: once.
 ///
 /// ```
-/// use forge_client::ConditionalAuthRetryStrategy;
+/// use requestforge::ConditionalAuthRetryStrategy;
 ///
 /// let only_expired = ConditionalAuthRetryStrategy::new(|response| {
 ///     let body: Option<serde_json::Value> = response.json_or_none();

@@ -23,14 +23,14 @@ use super::{AuthRequest, AuthRetryStrategy, SimpleAuthRetryStrategy};
 /// | [`auth_cookie`](Self::auth_cookie) | none: a header carries the token |
 ///
 /// ```
-/// use forge_client::{SimpleAuthRetryStrategy, TokenAuth};
-/// use forge_core::{StaticTokenSource, TokenData};
+/// use requestforge::{SimpleAuthRetryStrategy, TokenAuth};
+/// use requestforge::{StaticTokenSource, TokenData};
 ///
 /// let auth = TokenAuth::new(StaticTokenSource::new(TokenData::new("abc"))?)
 ///     .excluded_paths(["/health", "/status"])
 ///     .excluded_path_patterns(["/public/*", "*/health"])
 ///     .auth_retry_strategy(SimpleAuthRetryStrategy::new().max_retries(2));
-/// # Ok::<_, forge_core::AuthenticationError>(())
+/// # Ok::<_, requestforge::AuthenticationError>(())
 /// ```
 #[doc(alias = "TokenAuthHook")]
 #[derive(Clone)]
@@ -172,9 +172,9 @@ impl TokenAuth {
     /// not get the token. The same is true of every header that carries a credential.
     ///
     /// ```
-    /// use forge_client::{HttpClient, TokenAuth};
+    /// use requestforge::{HttpClient, TokenAuth};
     ///
-    /// # fn run(sessions: impl forge_core::TokenSource + 'static) -> Result<(), forge_client::HttpClientError> {
+    /// # fn run(sessions: impl requestforge::TokenSource + 'static) -> Result<(), requestforge::HttpClientError> {
     /// let auth = TokenAuth::new(sessions).auth_cookie("JSESSIONID");
     /// let client = HttpClient::builder("https://api.example.com").with_token_auth(auth).build()?;
     /// # Ok(())

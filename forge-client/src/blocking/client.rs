@@ -7,8 +7,8 @@ use crate::{HttpClientConfig, HttpClientConfigBuilder, HttpClientError};
 ///
 /// ```
 /// use std::sync::LazyLock;
-/// use forge_client::blocking::HttpClient;
-/// use forge_client::HttpClientError;
+/// use requestforge::blocking::HttpClient;
+/// use requestforge::HttpClientError;
 ///
 /// static USERS: LazyLock<Result<HttpClient, HttpClientError>> =
 ///     LazyLock::new(|| HttpClient::builder("https://users.example.com").with_api_key("your-key").build());

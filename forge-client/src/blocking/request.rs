@@ -11,7 +11,7 @@ use crate::{Auth, Curl, HttpClientError};
 /// Builds a request, which [`send`](Self::send) sends. The first mistake in it is the error of `send`.
 ///
 /// ```no_run
-/// # fn run(client: forge_client::blocking::HttpClient) -> Result<(), forge_client::HttpClientError> {
+/// # fn run(client: requestforge::blocking::HttpClient) -> Result<(), requestforge::HttpClientError> {
 /// use std::time::Duration;
 ///
 /// let order = client

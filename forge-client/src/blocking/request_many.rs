@@ -31,7 +31,7 @@ impl HttpClient {
     /// [Within a runtime](super#where-it-is-refused) the result of each request is an error, and nothing is sent.
     ///
     /// ```no_run
-    /// # fn run(client: forge_client::blocking::HttpClient) -> Result<(), forge_client::HttpClientError> {
+    /// # fn run(client: requestforge::blocking::HttpClient) -> Result<(), requestforge::HttpClientError> {
     /// let requests = (1..=100).map(|id| client.get(format!("/users/{id}")));
     /// for (index, result) in client.request_many(requests).max_workers(10).fail_fast(true) {
     ///     println!("user {}: {}", index + 1, result?.status_code());

@@ -14,7 +14,7 @@ use crate::HttpClientError;
 /// return an error [within a runtime](super#where-it-is-refused).
 ///
 /// ```no_run
-/// # fn run(client: forge_client::blocking::HttpClient) -> Result<(), Box<dyn std::error::Error>> {
+/// # fn run(client: requestforge::blocking::HttpClient) -> Result<(), Box<dyn std::error::Error>> {
 /// let response = client.get("/users").send()?;
 /// if response.is_success() {
 ///     let users: Vec<String> = response.json()?;

@@ -10,8 +10,8 @@ use super::runtime;
 /// A [client](super::HttpClient) takes the source itself. Use this type if you need the token.
 ///
 /// ```no_run
-/// # fn run(manager: impl forge_core::TokenSource + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
-/// use forge_client::blocking::{HttpClient, Tokens};
+/// # fn run(manager: impl requestforge::TokenSource + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
+/// use requestforge::blocking::{HttpClient, Tokens};
 ///
 /// let client = HttpClient::builder("https://api.example.com").with_token_auth(manager.clone()).build()?;
 /// let tokens = Tokens::new(manager);

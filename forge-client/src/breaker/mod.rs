@@ -62,7 +62,8 @@ use origins::{Entry, Origins};
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_client::{CircuitBreaker, CircuitState};
+/// use requestforge::breaker::CircuitState;
+/// use requestforge::CircuitBreaker;
 ///
 /// let breaker = CircuitBreaker::builder()
 ///     .failure_threshold(10)
@@ -70,7 +71,7 @@ use origins::{Entry, Origins};
 ///     .on_transition(|transition| println!("{}: {}", transition.origin(), transition.to()))
 ///     .build()?;
 /// assert_eq!(breaker.state("https://api.example.com")?, CircuitState::Closed);
-/// # Ok::<_, forge_core::ConfigError>(())
+/// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct CircuitBreaker(Arc<Shared>);
@@ -135,12 +136,13 @@ impl CircuitBreaker {
     /// circuit is half-open. The outcomes of requests that are under way no longer count.
     ///
     /// ```
-    /// use forge_client::{CircuitBreaker, CircuitState};
+    /// use requestforge::breaker::CircuitState;
+    /// use requestforge::CircuitBreaker;
     ///
     /// let breaker = CircuitBreaker::new();
     /// breaker.reset();
     /// assert_eq!(breaker.state("https://api.example.com")?, CircuitState::Closed);
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn reset(&self) {
         let shared = &self.0;

@@ -45,14 +45,14 @@ pub struct HttpClientConfig(pub(super) Settings);
 /// | [`with_logging`](Self::with_logging) | nothing is logged |
 ///
 /// ```
-/// use forge_client::{HttpClient, HttpClientConfigBuilder};
+/// use requestforge::{HttpClient, HttpClientConfigBuilder};
 ///
 /// let config = HttpClientConfigBuilder::new()
 ///     .with_base_url("https://api.example.com")
 ///     .with_bearer_token("your-api-token-here")
 ///     .build()?;
 /// let client = HttpClient::new(config)?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 #[must_use]
 pub struct HttpClientConfigBuilder<T = HttpClientConfig> {
@@ -178,13 +178,13 @@ impl<T> HttpClientConfigBuilder<T> {
     /// `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`.
     ///
     /// ```
-    /// use forge_client::HttpClient;
+    /// use requestforge::HttpClient;
     ///
     /// let client = HttpClient::builder("https://api.example.com")
     ///     .with_header("X-Tenant", "acme")
     ///     .with_public_header("X-Tenant")
     ///     .build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     pub fn with_public_header<N>(mut self, name: N) -> Self
     where

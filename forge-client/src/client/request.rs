@@ -135,9 +135,9 @@ impl RequestBuilder {
     /// (`multipart/related; boundary=…`, with [`Form::boundary`]) has to name the same, or the form is refused.
     ///
     /// ```
-    /// use forge_client::reqwest::multipart::{Form, Part};
+    /// use requestforge::reqwest::multipart::{Form, Part};
     ///
-    /// # fn run(client: &forge_client::HttpClient, report: Vec<u8>) -> forge_client::RequestBuilder {
+    /// # fn run(client: &requestforge::HttpClient, report: Vec<u8>) -> requestforge::client::RequestBuilder {
     /// let form = Form::new().text("title", "Q3").part("file", Part::bytes(report).file_name("q3.pdf"));
     /// client.put("/reports/q3").multipart(form)
     /// # }
@@ -227,9 +227,9 @@ impl RequestBuilder {
     ///
     /// ```no_run
     /// # async fn run(
-    /// #     client: forge_client::HttpClient, tokens_of_another_user: impl forge_core::TokenSource + 'static,
-    /// # ) -> Result<(), forge_client::HttpClientError> {
-    /// use forge_client::TokenAuth;
+    /// #     client: requestforge::HttpClient, tokens_of_another_user: impl requestforge::TokenSource + 'static,
+    /// # ) -> Result<(), requestforge::HttpClientError> {
+    /// use requestforge::TokenAuth;
     ///
     /// client.get("/me").auth(TokenAuth::new(tokens_of_another_user)).send().await?;
     /// # Ok(())
@@ -304,8 +304,8 @@ impl RequestBuilder {
     /// name with a path. Then `curl` reads the body from standard input.
     ///
     /// ```
-    /// # fn run() -> Result<(), forge_client::HttpClientError> {
-    /// use forge_client::HttpClient;
+    /// # fn run() -> Result<(), requestforge::HttpClientError> {
+    /// use requestforge::HttpClient;
     ///
     /// let client = HttpClient::builder("https://api.example.com").with_bearer_token("abc").build()?;
     /// let request = client.get("/users").query(&[("page", "2"), ("api_key", "xyz")]);

@@ -36,7 +36,7 @@ impl HttpClient {
     /// Requests make progress only while the stream is polled. Dropping the stream cancels the requests under way.
     ///
     /// ```no_run
-    /// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
+    /// # async fn run(client: requestforge::HttpClient) -> Result<(), requestforge::HttpClientError> {
     /// use futures_util::StreamExt;
     ///
     /// let requests = (1..=100).map({

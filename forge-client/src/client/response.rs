@@ -17,7 +17,7 @@ use crate::origin::RequestUrl;
 /// A response, of any status: see [`error_for_status`](Self::error_for_status).
 ///
 /// ```no_run
-/// # async fn run(client: forge_client::HttpClient) -> Result<(), forge_client::HttpClientError> {
+/// # async fn run(client: requestforge::HttpClient) -> Result<(), requestforge::HttpClientError> {
 /// let response = client.get("/users").send().await?;
 /// if response.is_success() {
 ///     let users: Vec<String> = response.json().await?;

@@ -19,7 +19,7 @@ use super::{HookResult, OutgoingRequest, RequestHook};
 /// [public](crate::RequestHook::public_headers): it goes to every origin, and the log shows its value.
 ///
 /// ```no_run
-/// use forge_client::{CorrelationId, HttpClient};
+/// use requestforge::{CorrelationId, HttpClient};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = HttpClient::builder("https://api.example.com")

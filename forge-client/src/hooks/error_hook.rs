@@ -14,14 +14,15 @@ use crate::origin::RequestUrl;
 /// [`RequestHook`](crate::RequestHook). A closure is a hook, too:
 ///
 /// ```
-/// use forge_client::{FailedCall, HttpClient};
+/// use requestforge::hooks::FailedCall;
+/// use requestforge::HttpClient;
 ///
 /// let client = HttpClient::builder("https://api.example.com")
 ///     .with_error_hook(|failed: &FailedCall<'_>| {
 ///         eprintln!("given up after {} attempts: {}", failed.attempts(), failed.error());
 ///     })
 ///     .build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 pub trait ErrorHook: Send + Sync {
     /// Runs when a call ends in an error: no response, no token, a refused redirect, a hook that failed, and others.

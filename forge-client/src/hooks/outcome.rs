@@ -36,7 +36,8 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> IntoHookResult for Result<(), E> {
 /// hook.
 ///
 /// ```
-/// use forge_client::{HttpClient, IgnoringFailures, OutgoingRequest};
+/// use requestforge::hooks::{IgnoringFailures, OutgoingRequest};
+/// use requestforge::HttpClient;
 ///
 /// # fn current_trace() -> String { "trace".into() }
 /// let client = HttpClient::builder("https://api.example.com")
@@ -44,7 +45,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> IntoHookResult for Result<(), E> {
 ///         request.set_header("X-Trace", current_trace())
 ///     }))
 ///     .build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct IgnoringFailures<H>(

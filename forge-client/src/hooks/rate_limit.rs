@@ -25,9 +25,10 @@ use fields::{Item, items, number, text};
 /// make no sense count as absent.
 ///
 /// ```no_run
-/// use forge_client::{HttpClient, RateLimit, RateLimitReader};
+/// use requestforge::hooks::RateLimit;
+/// use requestforge::{HttpClient, RateLimitReader};
 ///
-/// # async fn run() -> Result<(), forge_client::HttpClientError> {
+/// # async fn run() -> Result<(), requestforge::HttpClientError> {
 /// let client = HttpClient::builder("https://api.example.com")
 ///     .with_response_hook(RateLimitReader)
 ///     .build()?;

@@ -23,14 +23,15 @@ use crate::origin::{RequestUrl, Trust, header};
 /// A closure is a hook, too:
 ///
 /// ```
-/// use forge_client::{HttpClient, OutgoingRequest};
+/// use requestforge::hooks::OutgoingRequest;
+/// use requestforge::HttpClient;
 ///
 /// let client = HttpClient::builder("https://api.example.com")
 ///     .with_request_hook(|request: &mut OutgoingRequest<'_>| {
 ///         request.set_header("X-Attempt", request.attempt().to_string())
 ///     })
 ///     .build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 pub trait RequestHook: Send + Sync {
     /// Runs before the client sends the request.

@@ -17,7 +17,8 @@ use crate::origin::RequestUrl;
 /// For order, failures and panics see [`RequestHook`](crate::RequestHook). A closure is a hook, too:
 ///
 /// ```
-/// use forge_client::{HttpClient, ReceivedResponse};
+/// use requestforge::hooks::ReceivedResponse;
+/// use requestforge::HttpClient;
 ///
 /// # fn count(_: http::StatusCode, _: std::time::Duration) {}
 /// let client = HttpClient::builder("https://api.example.com")
@@ -25,7 +26,7 @@ use crate::origin::RequestUrl;
 ///         count(response.status_code(), response.elapsed());
 ///     })
 ///     .build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 pub trait ResponseHook: Send + Sync {
     /// Runs when status and headers have arrived.

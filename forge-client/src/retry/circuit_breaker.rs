@@ -12,12 +12,12 @@ use crate::CircuitBreaker;
 /// [`with_circuit_breaker`](crate::HttpClientConfigBuilder::with_circuit_breaker).
 ///
 /// ```
-/// use forge_client::{CircuitBreaker, CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient};
+/// use requestforge::{CircuitBreaker, CircuitBreakerRetryStrategy, ExponentialBackoffRetryStrategy, HttpClient};
 ///
 /// let strategy =
 ///     CircuitBreakerRetryStrategy::new(ExponentialBackoffRetryStrategy::new(), CircuitBreaker::new());
 /// let client = HttpClient::builder("https://api.example.com").with_retry_strategy(strategy).build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerRetryStrategy<S> {

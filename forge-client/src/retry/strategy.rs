@@ -26,7 +26,8 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 ///
 /// ```
 /// use std::time::Duration;
-/// use forge_client::{HttpClient, RetryOutcome, RetryStrategy};
+/// use requestforge::retry::{RetryOutcome, RetryStrategy};
+/// use requestforge::HttpClient;
 ///
 /// /// Asks twice more when the server is being deployed.
 /// #[derive(Debug)]
@@ -41,7 +42,7 @@ use crate::{CircuitBreaker, ExaminedResponse, HttpClientError};
 ///
 /// let client =
 ///     HttpClient::builder("https://api.example.com").with_retry_strategy(DuringDeployments).build()?;
-/// # Ok::<_, forge_client::HttpClientError>(())
+/// # Ok::<_, requestforge::HttpClientError>(())
 /// ```
 pub trait RetryStrategy: Send + Sync + fmt::Debug {
     /// The delay before retry number `retry` (from 1 on); `None`: the caller gets the outcome.
@@ -60,7 +61,7 @@ pub trait RetryStrategy: Send + Sync + fmt::Debug {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use forge_client::{RetryOutcome, RetryStrategy};
+    /// # use requestforge::retry::{RetryOutcome, RetryStrategy};
     /// use http::{HeaderMap, StatusCode};
     ///
     /// /// Some conflicts are over soon.

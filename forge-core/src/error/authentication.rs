@@ -13,7 +13,6 @@ use super::{OAuthErrorCode, Source, as_source, write_chain};
 /// the [`source`](Error::source) chain contains a secret.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::{AuthenticationError, AuthenticationErrorKind};
 ///
 /// let error = AuthenticationError::new("crm", AuthenticationErrorKind::Connect);

@@ -6,7 +6,6 @@ use super::{Source, as_source, write_chain};
 /// An invalid setting. The error names the field and what it expects, never the value.
 ///
 /// ```
-/// # extern crate forge_core as requestforge;
 /// use requestforge::ConfigError;
 ///
 /// let error = ConfigError::new("timeout", "a positive duration");

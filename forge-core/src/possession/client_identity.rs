@@ -11,7 +11,6 @@ use crate::{AuthenticationError, AuthenticationErrorKind, Secret, SecretSource};
 /// Both are read anew each time, so an identity that rotates needs no restart.
 ///
 /// ```
-/// # mod requestforge { pub mod auth { pub use forge_core::*; } pub use forge_core::SecretSource; }
 /// use requestforge::SecretSource;
 /// use requestforge::auth::ClientIdentity;
 ///

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// 1,000 origins. Clones share the nonces.
 ///
 /// ```
-/// # mod requestforge { pub mod auth { pub use forge_core::*; } }
 /// use requestforge::auth::NonceStore;
 ///
 /// let nonces = NonceStore::new();

@@ -42,7 +42,6 @@ impl TokenData {
     /// expiry to renew the token. A storage may drop the record at [`kept_until`](Self::kept_until).
     ///
     /// ```
-    /// # extern crate forge_core as requestforge;
     /// use requestforge::TokenData;
     ///
     /// let token = TokenData::new("abc").with_scope("read");
@@ -50,7 +49,7 @@ impl TokenData {
     /// let expected = r#"{"access_token":"abc","token_type":"Bearer","expires_at":null,"refresh_token":null,"scope":"read","extra":{}}"#;
     /// assert_eq!(record.expose(), expected);
     /// assert_eq!(TokenData::from_record(record.expose()), Ok(token));
-    /// # Ok::<_, forge_core::StorageError>(())
+    /// # Ok::<_, requestforge::StorageError>(())
     /// ```
     ///
     /// # Errors

@@ -84,8 +84,8 @@ use slot::{Claim, Entry};
 /// | in doubt: the server may have replaced it | any other 5xx, a redirect, a success without a token, a cut connection, a time-out, a crash | the cached token stays in use | full grant, but after `Retry-After` only in the next attempt; the refresh token is not sent again. Without a full grant, or where that is refused, the manager sends it once more; from the second failure on the error needs a login |
 ///
 /// ```no_run
-/// # async fn run(provider: forge_token::ClientCredentialsTokenProvider) -> Result<(), forge_core::AuthenticationError> {
-/// use forge_token::TokenManager;
+/// # async fn run(provider: requestforge::ClientCredentialsTokenProvider) -> Result<(), requestforge::AuthenticationError> {
+/// use requestforge::TokenManager;
 ///
 /// let manager = TokenManager::new(provider);
 /// let token = manager.get_token().await?; // fetched

@@ -114,14 +114,13 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// [`key_part`](Self::key_part). Note that servers and proxies log queries.
     ///
     /// ```
-    /// # mod requestforge { pub use forge_core::SecretSource; pub use forge_token::*; }
     /// use requestforge::{ClientCredentialsTokenProvider, SecretSource};
     ///
     /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
     ///     .query_param("tenant", "acme")
     ///     .secret_query_param("key", SecretSource::file("/run/secrets/api-key"))
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn secret_query_param(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
         self.secret_query.push(name.into(), value.into());
@@ -132,7 +131,6 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     /// transport knows. The value is not sent. Do not pass a secret: the key contains a hash of the value.
     ///
     /// ```
-    /// # extern crate forge_token as requestforge;
     /// # #[cfg(feature = "rustls")]
     /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
     /// use requestforge::ClientCredentialsTokenProvider;

@@ -10,7 +10,6 @@ use url::Url;
 /// has expressly accepted. It has no fragment (RFC 6749 3.2), no user name and no password.
 ///
 /// ```
-/// # mod requestforge { pub mod oauth2 { pub use forge_token::*; } }
 /// use requestforge::oauth2::TokenEndpoint;
 ///
 /// assert!(TokenEndpoint::new("https://auth.example.com/token").is_ok());

@@ -46,7 +46,6 @@ impl HttpTransport {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # mod requestforge { pub mod oauth2 { pub use forge_token::*; } pub use forge_token::*; }
     /// use requestforge::ClientCredentialsTokenProvider;
     /// use requestforge::oauth2::HttpTransport;
     ///
@@ -54,7 +53,7 @@ impl HttpTransport {
     /// let provider = ClientCredentialsTokenProvider::builder("https://auth.example.com/token", "id", "secret")
     ///     .transport(patient.clone())
     ///     .build()?;
-    /// # Ok::<_, forge_core::ConfigError>(())
+    /// # Ok::<_, requestforge::ConfigError>(())
     /// ```
     pub fn with(configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
         Self(Arc::new(Pools {

@@ -11,8 +11,8 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// after messages, the server has accepted the credential.
 ///
 /// ```
-/// use forge_client::{AuthLayer, grpc_verdict};
-/// # fn run(manager: impl forge_core::TokenSource + 'static) -> Result<(), forge_core::ConfigError> {
+/// use requestforge::tower::{AuthLayer, grpc_verdict};
+/// # fn run(manager: impl requestforge::TokenSource + 'static) -> Result<(), requestforge::ConfigError> {
 /// let auth = AuthLayer::with_token_auth(manager)
 ///     .path_origin("https://grpc.example.com")
 ///     .judge_with(grpc_verdict)

@@ -14,9 +14,9 @@ impl<T> HttpClientConfigBuilder<T> {
     /// [`with_auth`]: Self::with_auth
     ///
     /// ```no_run
-    /// use forge_client::{HttpClient, HttpClientConfigBuilder};
+    /// use requestforge::{HttpClient, HttpClientConfigBuilder};
     ///
-    /// # async fn run() -> Result<(), forge_client::HttpClientError> {
+    /// # async fn run() -> Result<(), requestforge::HttpClientError> {
     /// let config = HttpClientConfigBuilder::new()
     ///     .with_base_url("https://api.example.com")
     ///     .with_bearer_token("your-api-token-here")
@@ -35,13 +35,13 @@ impl<T> HttpClientConfigBuilder<T> {
     /// Authenticates with a user name and a password (RFC 7617). A [`BasicAuth`] has more settings.
     ///
     /// ```
-    /// use forge_client::HttpClientConfigBuilder;
+    /// use requestforge::HttpClientConfigBuilder;
     ///
     /// let config = HttpClientConfigBuilder::new()
     ///     .with_base_url("https://api.example.com")
     ///     .with_basic_auth("user", "pass") // Authorization: Basic dXNlcjpwYXNz
     ///     .build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     pub fn with_basic_auth(self, username: &str, password: impl Into<Secret>) -> Self {
         self.with_auth(BasicAuth::new(username, password))
@@ -52,11 +52,11 @@ impl<T> HttpClientConfigBuilder<T> {
     /// provider of this project. For a provider of your own, pass `TokenManager::new(provider)`.
     ///
     /// ```no_run
-    /// use forge_client::{HttpClient, HttpClientConfigBuilder, TokenAuth};
+    /// use requestforge::{HttpClient, HttpClientConfigBuilder, TokenAuth};
     ///
     /// # async fn run(
-    /// #     token_manager: impl forge_core::TokenSource + 'static,
-    /// # ) -> Result<(), forge_client::HttpClientError> {
+    /// #     token_manager: impl requestforge::TokenSource + 'static,
+    /// # ) -> Result<(), requestforge::HttpClientError> {
     /// let config = HttpClientConfigBuilder::new()
     ///     .with_base_url("https://api.example.com")
     ///     .with_token_auth(TokenAuth::new(token_manager).excluded_paths(["/health", "/public"]))
@@ -89,13 +89,13 @@ impl<T> HttpClientConfigBuilder<T> {
     /// empty.
     ///
     /// ```
-    /// use forge_client::HttpClientConfigBuilder;
+    /// use requestforge::HttpClientConfigBuilder;
     ///
     /// let config = HttpClientConfigBuilder::new()
     ///     .with_base_url("https://api.example.com")
     ///     .with_api_key("your-api-key") // X-API-Key: your-api-key
     ///     .build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     pub fn with_api_key(mut self, key: impl Into<Secret>) -> Self {
         self.api_key = Some(ApiKeyAuth::new(key));
@@ -105,13 +105,13 @@ impl<T> HttpClientConfigBuilder<T> {
     /// Sends an API key in the header of this name.
     ///
     /// ```
-    /// use forge_client::HttpClientConfigBuilder;
+    /// use requestforge::HttpClientConfigBuilder;
     ///
     /// let config = HttpClientConfigBuilder::new()
     ///     .with_base_url("https://api.example.com")
     ///     .with_api_key_header("your-api-key", "Ocp-Apim-Subscription-Key")
     ///     .build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     #[doc(alias = "with_api_key_auth")]
     pub fn with_api_key_header(mut self, key: impl Into<Secret>, header_name: &str) -> Self {

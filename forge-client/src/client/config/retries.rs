@@ -16,10 +16,10 @@ impl<T> HttpClientConfigBuilder<T> {
     /// retry to it. So a server that is down does not get a multiple of its usual traffic.
     ///
     /// ```
-    /// use forge_client::HttpClient;
+    /// use requestforge::HttpClient;
     ///
     /// let client = HttpClient::builder("https://api.example.com").with_retry(3).build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     pub fn with_retry(self, max_retries: u32) -> Self {
         self.with_retry_strategy(ExponentialBackoffRetryStrategy::new().max_retries(max_retries))
@@ -54,12 +54,12 @@ impl<T> HttpClientConfigBuilder<T> {
     /// ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)). Several clients may share a breaker. Default: none.
     ///
     /// ```
-    /// use forge_client::{CircuitBreaker, HttpClient};
+    /// use requestforge::{CircuitBreaker, HttpClient};
     ///
     /// let client = HttpClient::builder("https://api.example.com")
     ///     .with_circuit_breaker(CircuitBreaker::new())
     ///     .build()?;
-    /// # Ok::<_, forge_client::HttpClientError>(())
+    /// # Ok::<_, requestforge::HttpClientError>(())
     /// ```
     pub fn with_circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
         self.settings.breaker = Some(breaker);
