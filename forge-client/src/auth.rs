@@ -1,7 +1,7 @@
 //! Authentication: the credentials that a request carries, and what a response says of them.
 //!
-//! [`Auth`] is what users configure. [`AuthPlan`] is the same with checked settings. [`AuthSession`] uses a plan for one
-//! call.
+//! [`Auth`] is what users configure. [`AuthPlan`] is the same with checked settings. [`AuthSession`] uses a
+//! plan for one call.
 
 mod chosen_parts;
 mod composite;

@@ -64,7 +64,7 @@ struct PreviousAttempt {
 /// `Continue` with another attempt, or `Break` with the response that ends the attempts of this hop.
 type LoopStep = ControlFlow<Box<Response>>;
 
-/// What the loop does after an outcome.
+/// The next action of the loop after an outcome.
 enum NextAction {
     /// It ends the attempts.
     Finish,

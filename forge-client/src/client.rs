@@ -20,8 +20,8 @@ pub use request::RequestBuilder;
 pub use request_many::RequestMany;
 pub use response::{BodyStream, HttpResponse};
 
-/// An HTTP client for one API. It sends the API's credentials with each request to the API, and nowhere else. Cheap to
-/// clone; clones share connections.
+/// An HTTP client for one API. It sends the API's credentials with each request to the API, and nowhere else.
+/// Cheap to clone; clones share connections.
 ///
 /// Credentials go to the origin (scheme, host, port) of the base URL, and to
 /// [credential origins](crate::HttpClientConfigBuilder::with_credential_origin). Requests with an absolute URL and

@@ -15,9 +15,9 @@ use crate::CircuitOpen;
 /// [`source`](Error::source) chain holds a credential, unless a hook or the stream of a request's body put one
 /// into its own error.
 ///
-/// The error shows the path, except when a redirect leads to a path that repeats a secret of the call. If an API takes a
-/// secret in the path (`/bot<token>/…`), log neither the error nor its sources, but the results of the predicates
-/// and of [`status_code`](Self::status_code).
+/// The error shows the path, except when a redirect leads to a path that repeats a secret of the call. If an
+/// API takes a secret in the path (`/bot<token>/…`), log neither the error nor its sources, but the results of
+/// the predicates and of [`status_code`](Self::status_code).
 #[doc(alias = "HttpClientException")]
 pub struct HttpClientError(Box<Inner>);
 

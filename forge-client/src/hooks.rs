@@ -144,7 +144,7 @@ mod tests {
             }
             assert_eq!(sent.header("accept"), Some("x"));
         }
-        // What the caller said goes where the caller says: a hook does not change it.
+        // The caller's own header goes where the caller sends it, and a hook does not change it.
         let mut sent = HookedRequest::to("https://b.example/x").with("authorization", "own");
         sent.apply(&hook, 1, &mut Extensions::new()).unwrap();
         assert_eq!(sent.header("authorization"), Some("own"));

@@ -1,9 +1,9 @@
-//! The HTTP client of `requestforge`. It sends each request with the right credential to the right origin, and nowhere
-//! else. After a 401 it has the token renewed and replays the request.
+//! The HTTP client of `requestforge`. It sends each request with the right credential to the right origin, and
+//! nowhere else. After a 401 it has the token renewed and replays the request.
 //!
 //! Applications depend on `requestforge`, which shows this crate together with the token managers. Depend on
-//! `forge-client` directly if your tokens come from a [`TokenSource`](forge_core::TokenSource) of your own and you need no
-//! OAuth 2.0.
+//! `forge-client` directly if your tokens come from a [`TokenSource`](forge_core::TokenSource) of your own and
+//! you need no OAuth 2.0.
 //!
 //! ```no_run
 //! use requestforge::HttpClient;

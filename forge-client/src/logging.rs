@@ -17,8 +17,9 @@ pub(crate) use mask::{Mask, RequestContent, Secrets};
 
 /// Logs each request of a client through `tracing`.
 ///
-/// Each attempt is an event with the target `forge_client::logging`: also each replay after a 401, each retry and each hop
-/// of a redirect. The level is `INFO`; it is `WARN` for a status of 400 or above, and if no response came.
+/// Each attempt is an event with the target `forge_client::logging`: also each replay after a 401, each retry
+/// and each hop of a redirect. The level is `INFO`; it is `WARN` for a status of 400 or above, and if no
+/// response came.
 ///
 /// | field | content |
 /// | --- | --- |
@@ -90,8 +91,8 @@ impl Logging {
 
     /// Whether the log shows bodies. Default: no.
     ///
-    /// It shows only JSON and forms, because their values have names, and names tell which values are secret. Of other
-    /// bodies, and of streams, it shows the length. It masks a value:
+    /// It shows only JSON and forms, because their values have names, and names tell which values are secret.
+    /// Of other bodies, and of streams, it shows the length. It masks a value:
     ///
     /// - under a name such as `password`, `access_token` or `apiKey`, or under one of the
     ///   [`sensitive_keys`](Self::sensitive_keys);
@@ -100,7 +101,8 @@ impl Logging {
     /// - by the same rules in a text that is JSON, one level deep, and beside such a name
     ///   (`{"name":"password","value":"…"}`).
     ///
-    /// It does not mask a value in a list of pairs (`["password","…"]`), and none in XML or other languages within a text.
+    /// It does not mask a value in a list of pairs (`["password","…"]`), and none in XML or other languages
+    /// within a text.
     ///
     /// To recognise an echo, the log reads the request's body: the values in JSON, a form or a multipart form, or
     /// the whole of another body. It cannot read a stream, JSON or a form of more than 64 KiB, and a body that

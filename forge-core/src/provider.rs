@@ -89,7 +89,7 @@ pub trait TokenProvider: Send + Sync {
 }
 
 /// A provider that keeps tokens itself, or asks other managers for them, as the steps of a pipeline do. A manager finds
-/// it through [`TokenProvider::caching`]. An ordinary provider does not need it.
+/// it through [`TokenProvider::caching`], which has to return `Some(self)`. An ordinary provider does not need it.
 ///
 /// ```
 /// use std::time::Duration;

@@ -21,9 +21,9 @@ pub use self::service::AuthService;
 use self::destination::Destinations;
 use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAuth};
 
-/// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of hyper and
-/// tonic. At the named origins the layer adds a token to each request, has it renewed after a rejection, and replays the
-/// request.
+/// Authenticates the requests of a [`tower_service::Service`] over [`http::Request`], such as the clients of
+/// hyper and tonic. At the named origins the layer adds a token to each request, has it renewed after a
+/// rejection, and replays the request.
 ///
 /// ```
 /// use requestforge::tower::AuthLayer;
@@ -46,15 +46,16 @@ use crate::auth::{Auth, AuthSessionConfig, AuthSessionConfigBuilder, IntoTokenAu
 /// | [`judge_with`](AuthLayerBuilder::judge_with) | [`AuthVerdict::of`] status and headers |
 ///
 /// - The layer does not change requests to other origins, and no header that the caller has set.
-/// - After a rejection all requests with the same token share one renewal. The layer then sends the request once more, or
-///   as the [strategy](crate::TokenAuth::auth_retry_strategy) says. The strategy sees no bodies here.
+/// - After a rejection all requests with the same token share one renewal. The layer then sends the request
+///   once more, or as the [strategy](crate::TokenAuth::auth_retry_strategy) says. The strategy sees no bodies
+///   here.
 /// - If the layer cannot copy the body, it sends the request once. It renews the token all the same.
 /// - Without a token the layer sends nothing: [`AuthServiceError::Authentication`].
-/// - The layer waits for a token while the inner service is ready. Before a replay it waits until the service is ready
-///   again.
+/// - The layer waits for a token while the inner service is ready. Before a replay it waits until the service
+///   is ready again.
 /// - Excluded paths are compared with the path in the URI, which the layer does not normalise.
-/// - The layer does not see redirects that the inner service follows. Its promises about origins hold for the requests that
-///   it passes on.
+/// - The layer does not see redirects that the inner service follows. Its promises about origins hold for the
+///   requests that it passes on.
 pub struct AuthLayer<C = CloneBody> {
     guard: Arc<Guard>,
     copy: C,
@@ -112,16 +113,17 @@ impl AuthLayer {
 }
 
 impl<C> AuthLayerBuilder<C> {
-    /// Names an origin (scheme, host, port of this URL) that may see the credentials. The layer compares it literally with
-    /// the URI of the request, in absolute form: a host that is written in another way is another host, except for case.
+    /// Names an origin (scheme, host, port of this URL) that may see the credentials. The layer compares it
+    /// literally with the URI of the request, in absolute form: a host that is written in another way is
+    /// another host, except for case.
     pub fn origin(mut self, url: impl Into<String>) -> Self {
         self.config = self.config.origin(url);
         self
     }
 
-    /// Names an origin, and says that requests whose URI is only a path go there. Requests over a connection to one server
-    /// are like that, and those of the clients that tonic generates. Without this setting the layer adds nothing to such
-    /// requests, because it does not know where they go. The last one counts.
+    /// Names an origin, and says that requests whose URI is only a path go there. Requests over a connection to
+    /// one server are like that, and those of the clients that tonic generates. Without this setting the layer
+    /// adds nothing to such requests, because it does not know where they go. The last one counts.
     pub fn path_origin(mut self, url: impl Into<String>) -> Self {
         self.path_origin = Some(url.into());
         self
@@ -137,7 +139,8 @@ impl<C> AuthLayerBuilder<C> {
         self
     }
 
-    /// Copies bodies that are not `Clone`, for replays. If the closure returns `None`, the layer sends the request once.
+    /// Copies bodies that are not `Clone`, for replays. If the closure returns `None`, the layer sends the
+    /// request once.
     ///
     /// ```
     /// # use requestforge::tower::AuthLayer;

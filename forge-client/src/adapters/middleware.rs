@@ -30,24 +30,26 @@ use crate::body::{MAX_EXAMINED, peek};
 /// # }
 /// ```
 ///
-/// - The middleware does not change requests to other origins, and no header that the caller has set. Such a header also
-///   wins over the client's own `default_headers`, which reqwest adds last.
-/// - After a rejection all requests with the same token share one renewal. The middleware then sends the request once more,
-///   or as the [strategy](crate::TokenAuth::auth_retry_strategy) says. If [`Request::try_clone`] cannot copy the body, it sends
-///   the request once. It renews the token all the same.
-/// - If the strategy reads bodies, the middleware waits for the body of a rejection, as long as the time-outs of the client
-///   allow. A reqwest client has no time-outs by default.
-/// - Without a token the middleware sends nothing. The error is a [`reqwest_middleware::Error::Middleware`] that holds an
-///   [`AuthenticationError`](forge_core::AuthenticationError), which `error.downcast_ref()` returns.
+/// - The middleware does not change requests to other origins, and no header that the caller has set. Such a
+///   header also wins over the client's own `default_headers`, which reqwest adds last.
+/// - After a rejection all requests with the same token share one renewal. The middleware then sends the
+///   request once more, or as the [strategy](crate::TokenAuth::auth_retry_strategy) says. If
+///   [`Request::try_clone`] cannot copy the body, it sends the request once. It renews the token all the same.
+/// - If the strategy reads bodies, the middleware waits for the body of a rejection, as long as the time-outs
+///   of the client allow. A reqwest client has no time-outs by default.
+/// - Without a token the middleware sends nothing. The error is a [`reqwest_middleware::Error::Middleware`]
+///   that holds an [`AuthenticationError`](forge_core::AuthenticationError), which `error.downcast_ref()`
+///   returns.
 /// - Add the middleware after one that retries, so that each retry has a valid token.
 ///
 /// # Redirects
 ///
-/// A middleware never sees redirects: reqwest follows them below it. So the promises about origins hold **for the first
-/// request only**, unless the client follows no redirects (`redirect(Policy::none())`, as above). When reqwest follows a
-/// redirect to another host, it removes `Authorization`, but not a header of another name
-/// ([`auth_header_name`](crate::TokenAuth::auth_header_name), an API key). The caller gets the response of the other host; its 401
-/// renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has no such limits.
+/// A middleware never sees redirects: reqwest follows them below it. So the promises about origins hold **for
+/// the first request only**, unless the client follows no redirects (`redirect(Policy::none())`, as above).
+/// When reqwest follows a redirect to another host, it removes `Authorization`, but not a header of another
+/// name ([`auth_header_name`](crate::TokenAuth::auth_header_name), an API key). The caller gets the response of
+/// the other host; its 401 renews nothing. [`HttpClient`](crate::HttpClient) follows redirects itself, and has
+/// no such limits.
 #[derive(Clone)]
 pub struct AuthMiddleware(Arc<AuthSessionConfig>);
 

@@ -5,8 +5,8 @@ use super::plan::AuthPlan;
 
 /// Several kinds of authentication: the first that applies to a request, or all that do.
 ///
-/// Excluded paths, or [`AuthHook::applies_to`](crate::AuthHook::applies_to), decide whether a part applies. If the part
-/// that applies gets no token, the client does not send the request, and does not try the next part.
+/// Excluded paths, or [`AuthHook::applies_to`](crate::AuthHook::applies_to), decide whether a part applies. If
+/// the part that applies gets no token, the client does not send the request, and does not try the next part.
 ///
 /// ```
 /// use requestforge::{ApiKeyAuth, BasicAuth, CompositeAuth, HttpClient, TokenAuth};
@@ -43,8 +43,8 @@ impl CompositeAuth {
         Self { parts: Vec::new(), combination: Combination::First }
     }
 
-    /// All parts that apply authenticate a request, in their order. Each must have headers of its own. At most one may
-    /// take tokens from a source, because a 401 does not say which token the server rejected.
+    /// All parts that apply authenticate a request, in their order. Each must have headers of its own. At most
+    /// one may take tokens from a source, because a 401 does not say which token the server rejected.
     pub fn all() -> Self {
         Self { parts: Vec::new(), combination: Combination::All }
     }

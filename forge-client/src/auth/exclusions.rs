@@ -69,7 +69,8 @@ impl Exclusions {
         Ok(exclusions)
     }
 
-    /// Whether this path is excluded: the path that the client really sends, after it has joined and normalised the URL.
+    /// Whether this path is excluded: the path that the client really sends, after it has joined and normalised
+    /// the URL.
     pub(crate) fn contains(&self, path: &str) -> bool {
         // Speed: most clients have no exclusions, so most calls end here.
         if self.all.is_empty() {

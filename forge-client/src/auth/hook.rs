@@ -14,8 +14,7 @@ use crate::origin::without_query;
 ///
 /// ```
 /// use requestforge::auth::{AuthHook, AuthRequest};
-/// use requestforge::HttpClient;
-/// use requestforge::AuthenticationError;
+/// use requestforge::{AuthenticationError, HttpClient};
 /// use http::{HeaderMap, HeaderName, HeaderValue};
 ///
 /// #[derive(Debug)]
@@ -48,8 +47,8 @@ pub trait AuthHook: Send + Sync + fmt::Debug {
         true
     }
 
-    /// The headers to set on this request, of those in [`header_names`](Self::header_names). The client marks the values
-    /// as sensitive. A header that the caller has set stays as it is.
+    /// The headers to set on this request, of those in [`header_names`](Self::header_names). The client marks
+    /// the values as sensitive. A header that the caller has set stays as it is.
     ///
     /// # Errors
     ///

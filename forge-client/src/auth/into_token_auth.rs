@@ -1,7 +1,7 @@
 use super::TokenAuth;
 
-/// What `with_token_auth` takes: a [`TokenAuth`], or a source that needs no settings. Every type that converts into a
-/// [`TokenAuth`] implements this trait, so there is nothing to implement.
+/// The values that `with_token_auth` takes: a [`TokenAuth`], or a source that needs no settings. Every type
+/// that converts into a [`TokenAuth`] implements this trait, so there is nothing to implement.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source of tokens",
     label = "expected a `TokenManager`, another `TokenSource`, or a `TokenAuth`",

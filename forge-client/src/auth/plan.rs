@@ -14,8 +14,8 @@ use super::{CheckedTokenAuth, TokenAuth};
 /// [`BasicAuth`](crate::BasicAuth), several of them as a [`CompositeAuth`], or an [`AuthHook`] of your own.
 /// All of these convert into it.
 ///
-/// Only origins that may see the client's credentials get the headers of any of them. A header that the caller sets on a
-/// request stays as it is.
+/// Only origins that may see the client's credentials get the headers of any of them. A header that the caller
+/// sets on a request stays as it is.
 #[derive(Clone)]
 pub struct Auth(AuthKind);
 
@@ -89,8 +89,8 @@ pub(crate) enum AuthPart {
 }
 
 impl AuthPlan {
-    /// Parts that authenticate a request together. Each must have headers of its own. At most one of them may take tokens
-    /// from a source, because a 401 does not say which token the server rejected.
+    /// Parts that authenticate a request together. Each must have headers of its own. At most one of them may
+    /// take tokens from a source, because a 401 does not say which token the server rejected.
     pub(crate) fn all(parts: Vec<Self>) -> Result<Self, ConfigError> {
         let mut names: Vec<HeaderName> = Vec::new();
         for part in &parts {
@@ -162,8 +162,8 @@ impl AuthPlan {
         }
     }
 
-    /// Adds the headers that would authenticate this request. A mask stands for a token that is not cached, and for the
-    /// headers of a hook that fails.
+    /// Adds the headers that would authenticate this request. A mask stands for a token that is not cached, and
+    /// for the headers of a hook that fails.
     pub(crate) fn show(&self, request: &AuthRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = Vec::new();
         self.choose(&request.with_headers(headers), &mut chosen);

@@ -17,8 +17,8 @@ use crate::origin::Origin;
 /// carries, and what a response says of that credential.
 ///
 /// A session does no I/O and does not sleep. It decides; the loop fetches, sends and waits as the session says.
-/// [`HttpClient`](crate::HttpClient), [`AuthMiddleware`](crate::AuthMiddleware) and
-/// [`AuthLayer`](crate::AuthLayer) drive the same session, so they keep the same promises:
+/// [`HttpClient`](crate::HttpClient), `AuthMiddleware` (feature `middleware`) and
+/// `AuthLayer` (feature `tower`) drive the same session, so they keep the same promises:
 ///
 /// - Only the origins of the [configuration](AuthSessionConfig) see credentials. A session that has been at another
 ///   origin adds none any more, since a redirect chain does not get back what it has lost.
@@ -47,7 +47,7 @@ use crate::origin::Origin;
 /// use requestforge::TokenAuth;
 /// use requestforge::{TokenData, token_source_fn};
 ///
-/// /// A client of one's own. This one stands in for a server, too: it rejects the first token.
+/// /// Your own client. This one stands in for a server, too: it rejects the first token.
 /// async fn send(request: http::Request<&str>) -> http::Response<String> {
 ///     let is_rejected = request.headers()["authorization"] == "Bearer token-1";
 ///     http::Response::builder().status(if is_rejected { 401 } else { 200 }).body(String::new()).unwrap()
@@ -113,11 +113,11 @@ pub struct AuthSession<'a> {
     tokens: Option<&'a CheckedTokenAuth>,
     replays: u32,
     rejected: Vec<TokenId>,
-    /// What a renewal brought for the next attempt.
+    /// The token that a renewal brought for the next attempt.
     renewed: Option<Arc<Credential>>,
 }
 
-/// What the loop of a call does after a response.
+/// The next step of the loop after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NextStep {
@@ -310,7 +310,7 @@ impl<'a> AuthSession<'a> {
     }
 }
 
-/// What only the loop of [`HttpClient`](crate::HttpClient) needs, for hooks and redirects.
+/// Methods that only the loop of [`HttpClient`](crate::HttpClient) needs, for hooks and redirects.
 impl AuthSession<'_> {
     /// Whether an `AuthHook` of the caller authenticates this call.
     pub(crate) fn has_hook(&self) -> bool {

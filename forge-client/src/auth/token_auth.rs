@@ -45,8 +45,9 @@ pub struct TokenAuth {
 }
 
 impl TokenAuth {
-    /// Takes tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider of this project, which
-    /// gets a manager of its own. For a provider of your own, pass `TokenManager::new(provider)`.
+    /// Takes tokens from this source: a `TokenManager`, any other [`TokenSource`], or a provider of this
+    /// project, which gets a manager of its own. For a provider of your own, pass
+    /// `TokenManager::new(provider)`.
     pub fn new(source: impl IntoTokenSource) -> Self {
         Self {
             source: source.into_token_source(),

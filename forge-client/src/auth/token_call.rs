@@ -6,7 +6,8 @@ use std::sync::Arc;
 use forge_core::{AuthenticationError, Credential, TokenSource};
 use futures_util::future::BoxFuture;
 
-/// The fetch of a token that a request lacks: see [`AuthSession::add_credentials`](super::AuthSession::add_credentials).
+/// The fetch of a token that a request lacks: see
+/// [`AuthSession::add_credentials`](super::AuthSession::add_credentials).
 #[must_use = "the request has no token until the fetch has run"]
 pub struct TokenFetch<'a> {
     source: &'a dyn TokenSource,

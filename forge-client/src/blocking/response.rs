@@ -10,8 +10,8 @@ use url::Url;
 use super::runtime;
 use crate::HttpClientError;
 
-/// A response, of any status: see [`error_for_status`](Self::error_for_status). Methods that read the body wait for it, and
-/// return an error [within a runtime](super#where-it-is-refused).
+/// A response, of any status: see [`error_for_status`](Self::error_for_status). Methods that read the body wait
+/// for it, and return an error [within a runtime](super#where-it-is-refused).
 ///
 /// ```no_run
 /// # fn run(client: requestforge::blocking::HttpClient) -> Result<(), Box<dyn std::error::Error>> {

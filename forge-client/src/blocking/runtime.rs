@@ -66,8 +66,8 @@ fn start_once() -> io::Result<&'static Runtime> {
 }
 
 impl Runtime {
-    /// Refuses a forked process. It has a copy of the memory but not the thread of the runtime, so a call would wait for
-    /// ever.
+    /// Refuses a forked process. It has a copy of the memory but not the thread of the runtime, so a call would
+    /// wait for ever.
     fn handle_in(&self, process: u32) -> Result<&Handle, BlockingRefusal> {
         if self.process == process { Ok(&self.handle) } else { Err(BlockingRefusal::WrongThread(FORKED)) }
     }

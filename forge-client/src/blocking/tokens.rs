@@ -22,7 +22,8 @@ use super::runtime;
 ///
 /// # Errors
 ///
-/// The methods return the errors of the source. [Within a runtime](super#where-it-is-refused) they return errors, too.
+/// The methods return the errors of the source. [Within a runtime](super#where-it-is-refused) they return
+/// errors, too.
 #[derive(Clone, Debug)]
 pub struct Tokens<S> {
     source: S,

@@ -44,8 +44,8 @@ impl<'a> ExaminedResponse<'a> {
         self.headers
     }
 
-    /// The body as JSON. `None` if it is not such JSON, did not arrive whole, is larger than 64 KiB, or if no strategy
-    /// asked for it (`reads_body`).
+    /// The body as JSON. `None` if it is not such JSON, did not arrive whole, is larger than 64 KiB, or if no
+    /// strategy asked for it (`reads_body`).
     #[must_use]
     pub fn json_or_none<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(self.body?).ok()

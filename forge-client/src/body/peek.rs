@@ -15,9 +15,9 @@ pub(crate) struct PeekedResponse {
     pub(crate) body: Option<Bytes>,
 }
 
-/// Reads a body and puts it back: the whole body, or a little more than `most` bytes of it, or the part that comes
-/// until `until`. If the body breaks off, its later reader gets the bytes that came, and then the error. If it stalls,
-/// the reader goes on where it stalls.
+/// Reads a body and puts it back: the whole body, or a little more than `most` bytes of it, or the part that
+/// comes until `until`. If the body breaks off, its later reader gets the bytes that came, and then the error.
+/// If it stalls, the reader goes on where it stalls.
 pub(crate) async fn peek(mut response: Response, most: usize, until: Option<Instant>) -> PeekedResponse {
     let mut read = BytesMut::new();
     let end = loop {

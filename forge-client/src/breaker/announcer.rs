@@ -31,8 +31,8 @@ impl Announcer {
         self.queue.lock().waiting.push_back(transition);
     }
 
-    /// Delivers all queued transitions. Race: another thread may be delivering. It then delivers these, too: it looks at
-    /// the queue again after each listener call.
+    /// Delivers all queued transitions. Race: another thread may be delivering. It then delivers these, too: it
+    /// looks at the queue again after each listener call.
     pub(super) fn deliver(&self) {
         while let Some(transition) = self.next() {
             let _telling = DeliveryGuard(self);

@@ -12,13 +12,13 @@ pub(super) struct Rules {
     pub(super) half_open_probes: u32,
 }
 
-/// The circuit of one origin: a state machine without locks and clocks. The caller passes the time in milliseconds, of
-/// a clock that does not go back.
+/// The circuit of one origin: a state machine without locks and clocks. The caller passes the time in
+/// milliseconds, of a clock that does not go back.
 #[derive(Debug)]
 pub(super) struct Circuit {
     phase: Phase,
-    /// Grows with each transition. Race: the outcome of a request may arrive after a transition. Its ticket has the round
-    /// in which the request was admitted, so the outcome does not count for a later phase.
+    /// Grows with each transition. Race: the outcome of a request may arrive after a transition. Its ticket has
+    /// the round in which the request was admitted, so the outcome does not count for a later phase.
     round: u64,
     probes_so_far: u64,
 }
@@ -107,9 +107,9 @@ impl Circuit {
             && matches!(self.phase, Phase::Closed { failures_in_a_row: 0, window: None })
     }
 
-    /// Renews a ticket just before its request is sent, so that the time of the probe begins now. Race: while the request
-    /// waited for its token, the phase may have ended or its place may have been lost. Then the request needs a new
-    /// ticket, like any other.
+    /// Renews a ticket just before its request is sent, so that the time of the probe begins now. Race: while
+    /// the request waited for its token, the phase may have ended or its place may have been lost. Then the
+    /// request needs a new ticket, like any other.
     pub(super) fn renew(&mut self, ticket: Ticket, now: i64, timeout: Duration, rules: &Rules) -> Admission {
         if ticket.round == self.round {
             match &mut self.phase {

@@ -36,9 +36,9 @@ use origins::{Entry, Origins};
 /// | open | The client sends nothing ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)), for 30 s. |
 /// | half-open | The client sends three probes, and nothing else. If all succeed, the circuit closes; the first failure opens it again. |
 ///
-/// A probe may be given up, because its caller drops the future or the client gets no token for it. Another probe then
-/// takes its place. The same is true of a probe without an outcome for twice its time-out, or for 10 minutes. So no
-/// circuit stays half-open because an outcome is missing.
+/// A probe may be given up, because its caller drops the future or the client gets no token for it. Another
+/// probe then takes its place. The same is true of a probe without an outcome for twice its time-out, or for 10
+/// minutes. So no circuit stays half-open because an outcome is missing.
 ///
 /// | outcome of a request | counts as |
 /// | --- | --- |
@@ -154,8 +154,8 @@ impl CircuitBreaker {
         shared.announcer.deliver();
     }
 
-    /// Asks for a permit to send one request that may take this long. The holder [renews](Permit::renew) the permit just
-    /// before it sends, and then [records](Permit::record) the outcome or drops the permit.
+    /// Asks for a permit to send one request that may take this long. The holder [renews](Permit::renew) the
+    /// permit just before it sends, and then [records](Permit::record) the outcome or drops the permit.
     pub(crate) fn admit(&self, url: &RequestUrl, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;
         let now = shared.now();

@@ -15,7 +15,7 @@ pub(crate) struct Permit {
     ticket: Option<Ticket>,
 }
 
-/// What the outcome of a request says of its server.
+/// The verdict on a server, by the outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The server works.
@@ -29,8 +29,8 @@ impl Permit {
         Self { shared, entry, ticket: Some(ticket) }
     }
 
-    /// Renews the permit just before the request is sent, which may take this long. Race: the wait for a token may have
-    /// lasted longer than the circuit keeps a place, so the place may be another request's by now.
+    /// Renews the permit just before the request is sent, which may take this long. Race: the wait for a token
+    /// may have lasted longer than the circuit keeps a place, so the place may be another request's by now.
     pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), CircuitOpen> {
         let Some(ticket) = self.ticket else { return Ok(()) };
         // Speed: the usual case. In a circuit that stayed closed, the ticket is still good, whatever the time.

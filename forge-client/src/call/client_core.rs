@@ -6,7 +6,7 @@ use super::http_clients::HttpClients;
 use crate::retry::RetryPolicy;
 use crate::settings::Settings;
 
-/// What all calls of a client, and of its clones, share.
+/// The state that all calls of a client and of its clones share.
 pub(crate) struct ClientCore {
     pub(crate) settings: Settings,
     http: HttpClients,

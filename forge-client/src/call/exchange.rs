@@ -177,7 +177,7 @@ impl Exchange<'_> {
     }
 }
 
-/// What an outcome says of the server; `None` if the request did not leave this machine.
+/// The verdict on the server; `None` if the request did not leave this machine.
 fn verdict(outcome: &Outcome) -> Option<Verdict> {
     match outcome {
         Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),

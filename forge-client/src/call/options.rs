@@ -4,7 +4,7 @@ use forge_core::ConfigError;
 
 use crate::auth::AuthPlan;
 
-/// What a request says of its call.
+/// The options of a call, which its request sets.
 #[derive(Default)]
 pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
@@ -13,7 +13,7 @@ pub(crate) struct CallOptions {
     pub(crate) auth: AuthOptions,
 }
 
-/// What a request says of its authentication.
+/// The options of a call's authentication.
 #[derive(Default)]
 pub(crate) struct AuthOptions {
     pub(crate) auth_override: AuthOverride,
@@ -21,7 +21,7 @@ pub(crate) struct AuthOptions {
     pub(crate) force_renewal: bool,
 }
 
-/// What authenticates a request instead of the client's authentication.
+/// The authentication of a request: the client's or another one.
 #[derive(Default)]
 pub(crate) enum AuthOverride {
     /// The client's authentication.

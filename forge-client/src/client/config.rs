@@ -134,8 +134,8 @@ impl<T> HttpClientConfigBuilder<T> {
     }
 
     /// The URL to which the client appends relative URLs, and whose origin may see the credentials. Below
-    /// `https://api.example.com/v1`, both `users` and `/users` mean `https://api.example.com/v1/users`. Only a URL with a
-    /// scheme of its own leaves the base URL.
+    /// `https://api.example.com/v1`, both `users` and `/users` mean `https://api.example.com/v1/users`. Only a
+    /// URL with a scheme of its own leaves the base URL.
     pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
         self.base_url = Some(base_url.into());
         self

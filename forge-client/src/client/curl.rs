@@ -154,8 +154,8 @@ const MAX_FORM: usize = 4 * 1024 * 1024;
 /// The maximum time-out that `curl` accepts: on some machines it counts milliseconds in 32 bits.
 const MAX_TIME: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// Quotes a method if needed. A method may be any token (RFC 9110 5.6.2), and a token may contain most characters that a
-/// shell acts on.
+/// Quotes a method if needed. A method may be any token (RFC 9110 5.6.2), and a token may contain most
+/// characters that a shell acts on.
 fn word(text: &str) -> Cow<'_, str> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if is_plain { text.into() } else { quoted(text).into() }

@@ -127,9 +127,9 @@ impl RequestBuilder {
 
     /// Sets the body to a multipart form (RFC 7578), for files for example.
     ///
-    /// For a retry or a replay after a 401 the client must be able to send the form again. It can, if the form has at most
-    /// 64 MiB and all its parts are ready. A part is not ready if it is a stream of unknown length, or one that has to be
-    /// waited for. This method reads streams that are ready.
+    /// For a retry or a replay after a 401 the client must be able to send the form again. It can, if the form
+    /// has at most 64 MiB and all its parts are ready. A part is not ready if it is a stream of unknown length,
+    /// or one that has to be waited for. This method reads streams that are ready.
     ///
     /// The form's content type names its boundary. Another one
     /// (`multipart/related; boundary=…`, with [`Form::boundary`]) has to name the same, or the form is refused.
@@ -161,8 +161,9 @@ impl RequestBuilder {
         })
     }
 
-    /// Sets the body to a stream, which the client reads while it sends. The client can send it once, so it does not retry
-    /// the request. After a 401 it renews the token for the next request, and the caller gets the 401.
+    /// Sets the body to a stream, which the client reads while it sends. The client can send it once, so it
+    /// does not retry the request. After a 401 it renews the token for the next request, and the caller gets
+    /// the 401.
     ///
     /// With `GET`, `HEAD` and `CONNECT` the stream must know its length (its size hint is exact). HTTP/1.1 sends
     /// a body of unknown length in chunks, and `hyper` does not do so for these methods. With them any other
@@ -196,9 +197,9 @@ impl RequestBuilder {
         })
     }
 
-    /// Sets the header `Idempotency-Key`, which names the operation. A server that knows the header carries the operation
-    /// out once, however often the request comes. So the client retries also a `POST` or a `PATCH` with a key. Servers
-    /// expect a random key for each operation, such as a UUID.
+    /// Sets the header `Idempotency-Key`, which names the operation. A server that knows the header carries the
+    /// operation out once, however often the request comes. So the client retries also a `POST` or a `PATCH`
+    /// with a key. Servers expect a random key for each operation, such as a UUID.
     pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
         self.with(|parts| {
             let refused =
@@ -242,8 +243,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends this request without the client's authentication. Headers stay that were set here or as the client's default
-    /// headers.
+    /// Sends this request without the client's authentication. Headers stay that were set here or as the
+    /// client's default headers.
     pub fn no_auth(self) -> Self {
         self.with(|parts| {
             parts.options.auth.auth_override = AuthOverride::Disable;
@@ -252,12 +253,12 @@ impl RequestBuilder {
     }
 
     /// Fetches a new token for this request, also if one is cached
-    /// ([`force_refresh`](forge_core::TokenSource::force_refresh)). Use it for example after rights were granted that the
-    /// cached token does not have yet.
+    /// ([`force_refresh`](forge_core::TokenSource::force_refresh)). Use it for example after rights were
+    /// granted that the cached token does not have yet.
     ///
-    /// The client fetches once for the call, and only if it sends a token: not for an excluded path, not to an origin that
-    /// may not see the token, and not if the request has the token's header already. If the request is not authenticated
-    /// with tokens from a source at all, this is an error of [`send`](Self::send).
+    /// The client fetches once for the call, and only if it sends a token: not for an excluded path, not to an
+    /// origin that may not see the token, and not if the request has the token's header already. If the request
+    /// is not authenticated with tokens from a source at all, this is an error of [`send`](Self::send).
     pub fn force_renewal(self) -> Self {
         self.with(|parts| {
             parts.options.auth.force_renewal = true;
@@ -269,8 +270,8 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// The request is invalid, the client got no token or no response, or it refused a redirect. Without a token it sends
-    /// nothing, and after a 401 it sends nothing again.
+    /// The request is invalid, the client got no token or no response, or it refused a redirect. Without a
+    /// token it sends nothing, and after a 401 it sends nothing again.
     // Speed: boxed. Each async function between here and the task would hold the future in its own, and move it.
     pub fn send(self) -> impl Future<Output = Result<HttpResponse, HttpClientError>> + Send {
         let Self { client, request } = self;
@@ -353,8 +354,8 @@ impl RequestBuilder {
     }
 }
 
-/// Marks the headers as sensitive that the caller has set in place of the request's own authentication. The client knows
-/// only the headers of its own authentication as credentials.
+/// Marks the headers as sensitive that the caller has set in place of the request's own authentication. The
+/// client knows only the headers of its own authentication as credentials.
 fn mark_own_credentials(options: &CallOptions, headers: &mut HeaderMap) {
     let AuthOverride::Replace(plan) = &options.auth.auth_override else { return };
     for name in plan.header_names() {

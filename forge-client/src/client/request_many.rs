@@ -29,9 +29,9 @@ pub struct RequestMany<I> {
 type IndexedResult = (usize, Result<HttpResponse, HttpClientError>);
 
 impl HttpClient {
-    /// Sends many requests, a few of them at a time. Returns a stream of pairs: the index of a request, and its result as
-    /// soon as it is there. The client takes a request from the iterator only when it can send it, so there may be any
-    /// number of them.
+    /// Sends many requests, a few of them at a time. Returns a stream of pairs: the index of a request, and its
+    /// result as soon as it is there. The client takes a request from the iterator only when it can send it, so
+    /// there may be any number of them.
     ///
     /// Requests make progress only while the stream is polled. Dropping the stream cancels the requests under way.
     ///
@@ -72,8 +72,8 @@ impl<I> RequestMany<I> {
         self
     }
 
-    /// Whether the stream ends after the first error. The client then cancels the requests under way and sends no others.
-    /// A response is no error, whatever its status. Default: no.
+    /// Whether the stream ends after the first error. The client then cancels the requests under way and sends
+    /// no others. A response is no error, whatever its status. Default: no.
     pub fn fail_fast(mut self, fail_fast: bool) -> Self {
         self.fail_fast = fail_fast;
         self

@@ -60,8 +60,8 @@ impl HttpResponse {
         &self.url
     }
 
-    /// How many requests the client sent for this response: one, and one more for each retry, each replay after a 401 and
-    /// each redirect.
+    /// How many requests the client sent for this response: one, and one more for each retry, each replay after
+    /// a 401 and each redirect.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -208,7 +208,8 @@ impl HttpResponse {
     }
 }
 
-/// Where the JSON is wrong. Attack: the message of `serde_json` may quote the body, so this has its own words.
+/// The position of the mistake in the JSON. Attack: the message of `serde_json` may quote the body, and with it a
+/// secret.
 fn masked(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "the JSON ends early",

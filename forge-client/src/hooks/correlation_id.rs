@@ -6,8 +6,8 @@ use http::{Extensions, HeaderName, HeaderValue};
 
 use super::{HookResult, OutgoingRequest, RequestHook};
 
-/// Gives each call an identifier, so that the logs of client and server can be matched. The identifier is a header that
-/// is the same in all attempts and hops of a call. The log of
+/// Gives each call an identifier, so that the logs of client and server can be matched. The identifier is a
+/// header that is the same in all attempts and hops of a call. The log of
 /// [`with_logging`](crate::HttpClientConfigBuilder::with_logging) shows it.
 ///
 /// | setting | default |
@@ -69,8 +69,8 @@ impl CorrelationId {
         Self { header_name, generate: Arc::new(random_uuid) }
     }
 
-    /// Generates the identifiers. The client calls the closure once for each call. An identifier that does not fit into a
-    /// header stops the call.
+    /// Generates the identifiers. The client calls the closure once for each call. An identifier that does not
+    /// fit into a header stops the call.
     #[must_use]
     pub fn generate_with(mut self, generate: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.generate = Arc::new(generate);
@@ -108,7 +108,8 @@ impl RequestHook for CorrelationId {
         if !is_given {
             request.set_header(self.header_name.clone(), value.clone())?;
         }
-        // The first identifier stays that of the call, also if a second hook of this kind finds another one in its header.
+        // The first identifier stays that of the call, also if a second hook of this kind finds another one in
+        // its header.
         if !is_known {
             request.extensions_mut().insert(Identifier(value));
         }

@@ -32,8 +32,8 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> IntoHookResult for Result<(), E> {
     }
 }
 
-/// A request or response hook whose failures stop no call. The client logs each failure as a warning and runs the next
-/// hook.
+/// A request or response hook whose failures stop no call. The client logs each failure as a warning and runs
+/// the next hook.
 ///
 /// ```
 /// use requestforge::hooks::{IgnoringFailures, OutgoingRequest};

@@ -20,9 +20,9 @@ use fields::{Item, items, number, text};
 /// | `X-RateLimit-Limit`, `-Remaining`, `-Reset`, `-Reset-After` | the custom of many APIs, some of which write `X-Rate-Limit-…` |
 /// | `Retry-After` | RFC 9110 10.2.3 |
 ///
-/// A server announces a reset in seconds, as a Unix time in seconds or milliseconds (numbers from 10⁹ and 10¹² on), or as
-/// an HTTP date. Times are compared with the server's `Date`, so a wrong clock of this machine does no harm. Values that
-/// make no sense count as absent.
+/// A server announces a reset in seconds, as a Unix time in seconds or milliseconds (numbers from 10⁹ and 10¹²
+/// on), or as an HTTP date. Times are compared with the server's `Date`, so a wrong clock of this machine does
+/// no harm. Values that make no sense count as absent.
 ///
 /// ```no_run
 /// use requestforge::hooks::RateLimit;

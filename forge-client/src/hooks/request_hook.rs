@@ -13,12 +13,12 @@ use crate::origin::{RequestUrl, Trust, header};
 /// redirect. They begin with the headers that the caller set, so a redirect carries nothing of an earlier run. The
 /// credential is already among the headers. Hooks run in the order in which they were registered.
 ///
-/// A hook that fails stops the call ([`is_hook`](crate::HttpClientError::is_hook)), and the client does not send the
-/// request, unless [`IgnoringFailures`](crate::IgnoringFailures) wraps the hook. A panic in a hook reaches the caller of
-/// `send()`. No lock and no count stays behind.
+/// A hook that fails stops the call ([`is_hook`](crate::HttpClientError::is_hook)), and the client does not
+/// send the request, unless [`IgnoringFailures`](crate::IgnoringFailures) wraps the hook. A panic in a hook
+/// reaches the caller of `send()`. No lock and no count stays behind.
 ///
-/// Hooks run on the task that sends, and are not asynchronous. If a hook has to wait for something, wait before the call,
-/// or in a task of its own.
+/// Hooks run on the task that sends, and are not asynchronous. If a hook has to wait for something, wait before
+/// the call, or in a task of its own.
 ///
 /// A closure is a hook, too:
 ///

@@ -9,8 +9,8 @@ use super::TARGET;
 use super::entry::AttemptInfo;
 use super::mask::Mask;
 
-/// The body of a response, which is logged when the caller has read it or drops it. So a stream stays a stream, and the
-/// log reads nothing that the caller does not read.
+/// The body of a response, which is logged when the caller has read it or drops it. So a stream stays a stream,
+/// and the log reads nothing that the caller does not read.
 pub(super) struct LoggedBody {
     inner: reqwest::Body,
     content_type: Option<HeaderValue>,

@@ -27,8 +27,8 @@ pub(crate) use secrets::Secrets;
 /// The text in place of a secret.
 const MASKED: &str = "***";
 
-/// How many bytes of a body, or of a response's headers, are searched for secrets, so that no server keeps a
-/// thread of the runtime busy.
+/// The maximum number of bytes of a body, or of a response's headers, that the log searches for secrets. Attack: a
+/// server could keep a thread of the runtime busy with a longer one.
 pub(super) const MAX_SEARCHED: usize = 64 * 1024;
 
 /// Knows secrets by their names, and those of one request by their values.
@@ -133,7 +133,8 @@ impl Mask {
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_reference = [LOCATION, CONTENT_LOCATION].contains(name);
         Some(if is_reference {
-            // Order: search the text before `Url` parses it: `Url` writes a host in lower case, and backslashes as slashes.
+            // Order: search the text before `Url` parses it: `Url` writes a host in lower case, and backslashes
+            // as slashes.
             if self.secrets.is_in(&text) {
                 return None;
             }
@@ -191,8 +192,8 @@ impl Mask {
         masked.finish()
     }
 
-    /// A text whose name is not that of a secret. It may still repeat a secret, or be JSON with a secret in it. References
-    /// in it lose their user-info and query.
+    /// A text whose name is not that of a secret. It may still repeat a secret, or be JSON with a secret in it.
+    /// References in it lose their user-info and query.
     fn text(&self, text: &str, position: TextPosition) -> String {
         if self.secrets.is_in(text) {
             return MASKED.to_owned();
@@ -208,12 +209,13 @@ impl Mask {
     }
 }
 
-/// Where a piece of JSON is.
+/// The position of a text or a piece of JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TextPosition {
     Unnamed,
     Named,
-    /// Within a text that is JSON. Attack: a server could nest texts until the stack is used up, so deeper ones are masked.
+    /// Within a text that is JSON. Attack: a server could nest texts until the stack is used up, so deeper ones
+    /// are masked.
     InText,
 }
 

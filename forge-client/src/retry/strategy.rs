@@ -125,8 +125,9 @@ impl<'a> RetryOutcome<'a> {
         }
     }
 
-    /// Whether a later attempt may succeed: status 408, 429, 500, 502, 503 or 504, no connection, no response in
-    /// time, an interrupted exchange, or a [transient](forge_core::AuthenticationError::is_transient) lack of a token. An untrusted certificate, or another failure of TLS, is not transient.
+    /// Whether a later attempt may succeed: status 408, 429, 500, 502, 503 or 504, no connection, no response
+    /// in time, an interrupted exchange, or a [transient](forge_core::AuthenticationError::is_transient) lack
+    /// of a token. An untrusted certificate, or another failure of TLS, is not transient.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         RetryableOutcomes::TRANSIENT.contains(self)

@@ -16,6 +16,19 @@ pub struct TokenDependency<'a>(&'a TokenManager);
 impl TokenManager {
     /// This manager for the author of a token source that needs its token: says where a token came from, and finds and
     /// discards tokens without a fetch. Clients of an API do not need it.
+    ///
+    /// ```no_run
+    /// # async fn run(manager: requestforge::TokenManager) -> Result<(), requestforge::AuthenticationError> {
+    /// use requestforge::token::TokenRequirement;
+    ///
+    /// let dependency = manager.as_dependency();
+    /// if dependency.find_token().await.is_none() {
+    ///     let (token, provenance) = dependency.get_token_for(TokenRequirement::Valid).await?;
+    ///     println!("{provenance:?}, expires at {:?}", token.expires_at());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn as_dependency(&self) -> TokenDependency<'_> {
         TokenDependency(self)

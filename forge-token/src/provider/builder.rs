@@ -132,7 +132,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
     ///
     /// ```
     /// # #[cfg(feature = "rustls")]
-    /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), forge_core::ConfigError> {
+    /// # fn provider(identity: requestforge::reqwest::Identity) -> Result<(), requestforge::ConfigError> {
     /// use requestforge::ClientCredentialsTokenProvider;
     ///
     /// // The tokens are bound to the certificate (RFC 8705), and other replicas may have another one.

@@ -97,7 +97,7 @@ async fn a_body_in_memory_is_bounded() {
         }
     }
     let error = response(RawReply::ok("xx"), 1).await.text().await.expect_err("too large");
-    assert!(error.to_string().ends_with(": the body is larger than 1 bytes"), "{error}");
+    assert!(error.to_string().ends_with(": the response's body is larger than 1 bytes"), "{error}");
 }
 
 #[tokio::test]

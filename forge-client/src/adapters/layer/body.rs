@@ -1,5 +1,5 @@
-/// Copies bodies, so that the layer can send a request again. Functions from `&B` to `Option<B>` and [`CloneBody`] implement
-/// it.
+/// Copies bodies, so that the layer can send a request again. Functions from `&B` to `Option<B>` and
+/// [`CloneBody`] implement it.
 pub trait BodyCopy<B> {
     /// The copy; `None` if the body cannot be copied.
     fn copy(&self, body: &B) -> Option<B>;

@@ -32,8 +32,8 @@ impl Destinations {
     }
 }
 
-/// Whether a URI literally names this origin. Attack: the client that connects reads the URI itself, and may read it in
-/// another way than `url` does.
+/// Whether a URI literally names this origin. Attack: the client that connects reads the URI itself, and may
+/// read it in another way than `url` does.
 fn is_at(origin: &Url, uri: &Uri) -> bool {
     let default = match uri.scheme_str() {
         Some("https") => 443,

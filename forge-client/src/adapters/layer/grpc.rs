@@ -4,11 +4,11 @@ use http::{HeaderName, StatusCode};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The verdict of a gRPC response on the credential, by its head. A `grpc-status` of 16 (`UNAUTHENTICATED`) counts as a
-/// 401.
+/// The verdict of a gRPC response on the credential, by its head. A `grpc-status` of 16 (`UNAUTHENTICATED`)
+/// counts as a 401.
 ///
-/// Most servers that reject a credential send nothing but a head with this status ("Trailers-Only"). If the status comes
-/// after messages, the server has accepted the credential.
+/// Most servers that reject a credential send nothing but a head with this status ("Trailers-Only"). If the
+/// status comes after messages, the server has accepted the credential.
 ///
 /// ```
 /// use requestforge::tower::{AuthLayer, grpc_verdict};

@@ -6,8 +6,9 @@ use super::HttpClientConfigBuilder;
 use crate::auth::{ApiKeyAuth, Auth, BasicAuth, FixedHeader, IntoTokenAuth};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// Authenticates with a bearer token that never changes (RFC 6750). The token must be printable ASCII and not empty.
-    /// Of this setting, [`with_basic_auth`], [`with_token_auth`] and [`with_auth`], the last one counts.
+    /// Authenticates with a bearer token that never changes (RFC 6750). The token must be printable ASCII and
+    /// not empty. Of this setting, [`with_basic_auth`], [`with_token_auth`] and [`with_auth`], the last one
+    /// counts.
     ///
     /// [`with_basic_auth`]: Self::with_basic_auth
     /// [`with_token_auth`]: Self::with_token_auth
@@ -47,9 +48,10 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(BasicAuth::new(username, password))
     }
 
-    /// Authenticates with tokens from a source, and has them renewed after a server rejects them. Takes a [`TokenAuth`](crate::TokenAuth)
-    /// with settings, or only the source: a `TokenManager`, any other [`TokenSource`](forge_core::TokenSource), or a
-    /// provider of this project. For a provider of your own, pass `TokenManager::new(provider)`.
+    /// Authenticates with tokens from a source, and has them renewed after a server rejects them. Takes a
+    /// [`TokenAuth`](crate::TokenAuth) with settings, or only the source: a `TokenManager`, any other
+    /// [`TokenSource`](forge_core::TokenSource), or a provider of this project. For a provider of your own,
+    /// pass `TokenManager::new(provider)`.
     ///
     /// ```no_run
     /// use requestforge::{HttpClient, HttpClientConfigBuilder, TokenAuth};
@@ -73,8 +75,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(auth.into_token_auth())
     }
 
-    /// Authenticates in any way: with a [`TokenAuth`](crate::TokenAuth), an [`ApiKeyAuth`] or a [`BasicAuth`], with several of them as a
-    /// [`CompositeAuth`](crate::CompositeAuth), or with an [`AuthHook`](crate::AuthHook) of your own.
+    /// Authenticates in any way: with a [`TokenAuth`](crate::TokenAuth), an [`ApiKeyAuth`] or a [`BasicAuth`],
+    /// with several of them as a [`CompositeAuth`](crate::CompositeAuth), or with an
+    /// [`AuthHook`](crate::AuthHook) of your own.
     pub fn with_auth(mut self, auth: impl Into<Auth>) -> Self {
         self.auth = Some(auth.into());
         self
@@ -85,8 +88,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self.with_auth(auth)
     }
 
-    /// Sends an API key in the header `X-API-Key`, besides other authentication. The key must be printable ASCII and not
-    /// empty.
+    /// Sends an API key in the header `X-API-Key`, besides other authentication. The key must be printable
+    /// ASCII and not empty.
     ///
     /// ```
     /// use requestforge::HttpClientConfigBuilder;

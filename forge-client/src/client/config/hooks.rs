@@ -14,7 +14,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Adds a hook that sees responses: a closure, a [`RateLimitReader`](crate::RateLimitReader), or any [`ResponseHook`].
+    /// Adds a hook that sees responses: a closure, a [`RateLimitReader`](crate::RateLimitReader), or any
+    /// [`ResponseHook`].
     pub fn with_response_hook(mut self, hook: impl ResponseHook + 'static) -> Self {
         self.settings.hooks.response.push(Arc::new(hook));
         self

@@ -8,8 +8,8 @@ use crate::CircuitBreaker;
 use crate::retry::{ExponentialBackoffRetryStrategy, RetryStrategy};
 
 impl<T> HttpClientConfigBuilder<T> {
-    /// Retries [transient](crate::RetryOutcome::is_transient) failures at most this many times, after delays that grow: an
-    /// [`ExponentialBackoffRetryStrategy`] whose other settings have their defaults.
+    /// Retries [transient](crate::RetryOutcome::is_transient) failures at most this many times, after delays
+    /// that grow: an [`ExponentialBackoffRetryStrategy`] whose other settings have their defaults.
     ///
     /// The client retries only requests that it may repeat: see [`RetryStrategy`] for the rules that no strategy can
     /// change. All clones of a client share one budget of 100 retries. Each call that ends well returns a fifth of a
@@ -32,8 +32,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// The maximum time that a retry waits because the server asks for it (`Retry-After`). If the server asks for more,
-    /// the client retries after this time. Default: 60 s.
+    /// The maximum time that a retry waits because the server asks for it (`Retry-After`). If the server asks
+    /// for more, the client retries after this time. Default: 60 s.
     pub fn with_max_retry_after(mut self, delay: Duration) -> Self {
         self.settings.wait_limits.retry_after = delay;
         self
@@ -49,9 +49,10 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// Asks this breaker before each request, also before retries, replays and hops of redirects. While the circuit of an
-    /// origin is open, the client sends nothing there
-    /// ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)). Several clients may share a breaker. Default: none.
+    /// Asks this breaker before each request, also before retries, replays and hops of redirects. While the
+    /// circuit of an origin is open, the client sends nothing there
+    /// ([`is_circuit_open`](crate::HttpClientError::is_circuit_open)). Several clients may share a breaker.
+    /// Default: none.
     ///
     /// ```
     /// use requestforge::{CircuitBreaker, HttpClient};

@@ -16,9 +16,9 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// How long a whole call may take: the waits for tokens, all attempts, back-offs and redirects, and the reading of the
-    /// body. Must be more than zero. The client begins no back-off that would leave no time: the caller gets the last
-    /// outcome. Default: no limit.
+    /// How long a whole call may take: the waits for tokens, all attempts, back-offs and redirects, and the
+    /// reading of the body. Must be more than zero. The client begins no back-off that would leave no time: the
+    /// caller gets the last outcome. Default: no limit.
     pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.check_timeout("total_timeout", timeout);
         self.settings.total_timeout = Some(timeout);
@@ -50,8 +50,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// How many unused connections the client keeps for each host. This does not limit the connections in use. Default:
-    /// any number.
+    /// How many unused connections the client keeps for each host. This does not limit the connections in use.
+    /// Default: any number.
     #[doc(alias = "with_pool_maxsize")]
     #[doc(alias = "with_pool_connection")]
     pub fn with_pool_max_idle_per_host(mut self, connections: usize) -> Self {
@@ -59,8 +59,8 @@ impl<T> HttpClientConfigBuilder<T> {
         self
     }
 
-    /// The maximum length in bytes of a body that [`bytes`], [`text`] and [`json`] keep in memory. A longer body is an
-    /// error. There is no limit for bodies that the caller reads piece by piece. Default: 64 MiB.
+    /// The maximum length in bytes of a body that [`bytes`], [`text`] and [`json`] keep in memory. A longer
+    /// body is an error. There is no limit for bodies that the caller reads piece by piece. Default: 64 MiB.
     ///
     /// [`bytes`]: crate::HttpResponse::bytes
     /// [`text`]: crate::HttpResponse::text

@@ -19,7 +19,7 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     })
 }
 
-/// The time until what a header names: so many seconds, or a moment. A moment that is past: none.
+/// The time that a header names, as seconds or as the time until a date; zero if that date is past.
 pub(super) fn delay(headers: &HeaderMap, name: &str, now: SystemTime) -> Option<Duration> {
     let text = text(headers, name)?;
     let until = |moment: SystemTime| moment.duration_since(now).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a `curl` command line masks: it shows a whole request, while the log describes one.
+//! Masking for `curl` command lines. They show a whole request, while the log describes one.
 
 use http::{HeaderName, HeaderValue};
 use url::Url;

@@ -189,7 +189,7 @@ impl Secrets {
     }
 }
 
-/// Where a piece of JSON is.
+/// The position of a piece of JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum JsonPosition {
     /// Outside of any object, so the value has no name.

@@ -84,8 +84,8 @@ pub(super) struct Driver {
     pub(super) stored_id: Option<TokenId>,
     /// The token that a refresh can renew.
     pub(super) renewable: Option<RenewableToken>,
-    /// When the renewal's calls of the provider began.
-    pub(super) begun: ClockReading,
+    /// When the renewal's calls of the provider began; `None`: not yet.
+    pub(super) begun: Option<ClockReading>,
     pub(super) issued: Option<Arc<IssuedToken>>,
     /// The token with which the renewal ends.
     pub(super) entry: Option<Arc<Entry>>,
@@ -101,7 +101,6 @@ pub(super) struct Driver {
 
 impl Driver {
     fn new(manager: Arc<Inner>, goal: RenewalGoal, publisher: FlightPublisher<RenewalResult>) -> Self {
-        let begun = manager.clock.now();
         Self {
             lease: LeaseGuard::default(),
             publisher,
@@ -111,7 +110,7 @@ impl Driver {
             stored: None,
             stored_id: None,
             renewable: None,
-            begun,
+            begun: None,
             issued: None,
             entry: None,
             error: None,
@@ -253,8 +252,9 @@ impl Driver {
 
     fn begin_renewal(&mut self) -> Input {
         let manager = &self.manager;
-        self.begun = manager.clock.now();
-        manager.slot.count_renewal(self.begun);
+        let begun = manager.clock.now();
+        self.begun = Some(begun);
+        manager.slot.count_renewal(begun);
         let refresh_token = self.renewable.as_ref().and_then(RenewableToken::refresh_token_id);
         let history = manager.refresh_history.lock();
         let is_full_grant_refused = refresh_token.is_some_and(|id| history.is_last_way(id));

@@ -81,7 +81,8 @@ impl Driver {
     }
 
     fn take_issued(&mut self, token: TokenData, kind: GrantKind) -> Input {
-        self.issued = Some(Arc::new(IssuedToken { token, kind, begun: self.begun }));
+        let begun = self.begun.unwrap_or_else(|| self.manager.clock.now());
+        self.issued = Some(Arc::new(IssuedToken { token, kind, begun }));
         Input::TokenIssued
     }
 

@@ -19,7 +19,7 @@ static NUMBER: AtomicUsize = AtomicUsize::new(1);
 #[derive(Default)]
 struct RecordingProvider {
     clock: Arc<ManualClock>,
-    demands: Mutex<Vec<TokenRequirement>>,
+    requirements: Mutex<Vec<TokenRequirement>>,
     forgotten: Mutex<usize>,
 }
 
@@ -29,8 +29,8 @@ impl RecordingProvider {
         builder.storage(InMemoryTokenStorage::new()).build().expect("a manager")
     }
 
-    fn demands(&self) -> Vec<TokenRequirement> {
-        std::mem::take(&mut *self.demands.lock().unwrap_or_else(PoisonError::into_inner))
+    fn requirements(&self) -> Vec<TokenRequirement> {
+        std::mem::take(&mut *self.requirements.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -51,8 +51,8 @@ impl TokenProvider for RecordingProvider {
 
 #[async_trait]
 impl CachingProvider for RecordingProvider {
-    async fn fetch_token_for(&self, demand: TokenRequirement) -> Result<TokenData, AuthenticationError> {
-        self.demands.lock().unwrap_or_else(PoisonError::into_inner).push(demand);
+    async fn fetch_token_for(&self, requirement: TokenRequirement) -> Result<TokenData, AuthenticationError> {
+        self.requirements.lock().unwrap_or_else(PoisonError::into_inner).push(requirement);
         let now = self.clock.now().wall();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let token = TokenData::new(format!("t{number}"));
@@ -70,26 +70,26 @@ async fn a_provider_is_told_which_token_will_do() {
     let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let first = manager.get_token().await.expect("a token");
-    assert_eq!(provider.demands(), [TokenRequirement::Valid]);
+    assert_eq!(provider.requirements(), [TokenRequirement::Valid]);
 
     let second = manager.refresh_rejected(&first).await.expect("a renewal").expect("another token");
-    assert_eq!(provider.demands(), [TokenRequirement::OtherThan(first.id())]);
+    assert_eq!(provider.requirements(), [TokenRequirement::OtherThan(first.id())]);
 
     let third = manager.force_refresh().await.expect("a token");
     assert_ne!(third.id(), second.id());
-    assert_eq!(provider.demands(), [TokenRequirement::New]);
+    assert_eq!(provider.requirements(), [TokenRequirement::New]);
 
     // In its advisory window.
     provider.clock.advance(Duration::from_secs(3_500));
     assert_eq!(manager.get_token().await.expect("a token").id(), third.id());
     assert!(manager.shutdown(Duration::from_secs(60)).await);
-    assert_eq!(provider.demands(), [TokenRequirement::NewerThan(third.id())]);
+    assert_eq!(provider.requirements(), [TokenRequirement::NewerThan(third.id())]);
 
     // Expired.
     let fourth = manager.get_token().await.expect("a token");
     provider.clock.advance(Duration::from_secs(3_600));
     manager.get_token().await.expect("a token");
-    assert_eq!(provider.demands(), [TokenRequirement::NewerThan(fourth.id())]);
+    assert_eq!(provider.requirements(), [TokenRequirement::NewerThan(fourth.id())]);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_provider_is_told_to_forget_what_it_has() {
     manager.invalidate_token().await.expect("an invalidation");
     assert_eq!(*provider.forgotten.lock().unwrap_or_else(PoisonError::into_inner), 1);
     manager.get_token().await.expect("a token");
-    assert_eq!(provider.demands(), [TokenRequirement::Valid, TokenRequirement::Valid]);
+    assert_eq!(provider.requirements(), [TokenRequirement::Valid, TokenRequirement::Valid]);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
     let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     assert!(manager.as_dependency().find_token().await.is_none());
-    assert_eq!(provider.demands(), []);
+    assert_eq!(provider.requirements(), []);
 
     let token = manager.get_token().await.expect("a token");
     assert_eq!(manager.as_dependency().find_token().await.map(|found| found.id()), Some(token.id()));
@@ -158,9 +158,9 @@ async fn a_token_can_be_looked_for_and_dropped_without_a_fetch() {
     assert_eq!(manager.as_dependency().find_token().await.map(|found| found.id()), Some(token.id()));
     manager.as_dependency().discard_token(token.id()).await;
     assert!(manager.as_dependency().find_token().await.is_none());
-    assert_eq!(provider.demands(), [TokenRequirement::Valid]);
+    assert_eq!(provider.requirements(), [TokenRequirement::Valid]);
     assert_ne!(manager.get_token().await.expect("a token").id(), token.id());
-    assert_eq!(provider.demands(), [TokenRequirement::OtherThan(token.id())]);
+    assert_eq!(provider.requirements(), [TokenRequirement::OtherThan(token.id())]);
 }
 
 #[tokio::test]
@@ -168,18 +168,18 @@ async fn a_newer_token_is_fetched_once_for_all_who_want_one() {
     let provider = Arc::new(RecordingProvider::default());
     let manager = provider.manager();
     let old = manager.get_token().await.expect("a token");
-    let demand = TokenRequirement::NewerThan(old.id());
+    let requirement = TokenRequirement::NewerThan(old.id());
     let (one, other) = tokio::join!(
-        manager.as_dependency().get_token_for(demand),
-        manager.as_dependency().get_token_for(demand)
+        manager.as_dependency().get_token_for(requirement),
+        manager.as_dependency().get_token_for(requirement)
     );
     let newer = one.expect("a token").0;
     assert!(newer.id() != old.id() && newer.id() == other.expect("a token").0.id());
     assert_eq!(
-        manager.as_dependency().get_token_for(demand).await.expect("a token").1,
+        manager.as_dependency().get_token_for(requirement).await.expect("a token").1,
         TokenProvenance::Cached
     );
-    assert_eq!(provider.demands(), [TokenRequirement::Valid, demand]);
+    assert_eq!(provider.requirements(), [TokenRequirement::Valid, requirement]);
 }
 
 /// Fails as a provider does that has got its failure from another manager.
