@@ -1,13 +1,19 @@
 //! Storages whose leases fail or are observed.
 
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Poll;
 
 use forge_core::{
-    CoolDown, CoolDownPolicy, Generation, LeaseOutcome, LeaseRead, MarkTakeover, RefreshMark, StorageError,
-    TokenData, TokenId, TokenLease, TokenLeases, TokenStorage, async_trait,
+    AuthenticationError, CoolDown, CoolDownPolicy, Generation, LeaseOutcome, LeaseRead, MarkTakeover,
+    RefreshMark, StorageError, TokenData, TokenId, TokenLease, TokenLeases, TokenProvider, TokenStorage,
+    async_trait,
 };
 use forge_storage_memory::InMemoryTokenStorage;
+use forge_token::TokenManager;
+use tokio::sync::Semaphore;
 
 use crate::scripted::ScriptedProvider;
 
@@ -15,6 +21,8 @@ use crate::scripted::ScriptedProvider;
 #[derive(Debug)]
 struct LeaseStorage {
     inner: InMemoryTokenStorage,
+    /// A deletion takes a permit first.
+    deletions: Semaphore,
     state: Arc<LeaseState>,
 }
 
@@ -26,7 +34,7 @@ struct LeaseState {
 
 impl LeaseStorage {
     fn new(inner: InMemoryTokenStorage) -> Arc<Self> {
-        Arc::new(Self { inner, state: Arc::default() })
+        Arc::new(Self { inner, deletions: Semaphore::new(0), state: Arc::default() })
     }
 }
 
@@ -41,6 +49,7 @@ impl TokenStorage for LeaseStorage {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let _permit = self.deletions.acquire().await.map_err(|_| StorageError::new("closed"))?;
         self.inner.delete(key).await
     }
 
@@ -119,4 +128,52 @@ async fn inv03_a_lease_that_panics_in_its_drop_costs_no_token() {
     assert_eq!(one.expect("a token").access_token(), "t1");
     assert_eq!(two.expect("a token").access_token(), "t1");
     assert_eq!(storage.state.releases.load(Ordering::SeqCst), 1, "there was one flight");
+}
+
+type Invalidation = Pin<Box<dyn Future<Output = Result<(), AuthenticationError>> + Send>>;
+
+/// A provider during whose only poll an invalidation begins. The test goes on with the invalidation.
+#[derive(Default)]
+struct InvalidatingProvider {
+    manager: OnceLock<TokenManager>,
+    invalidation: Mutex<Option<Invalidation>>,
+}
+
+#[async_trait]
+impl TokenProvider for InvalidatingProvider {
+    fn service_name(&self) -> &'static str {
+        "invalidating"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        let manager = self.manager.get().expect("the test has set it").clone();
+        let mut invalidation: Invalidation = Box::pin(async move { manager.invalidate_token().await });
+        let begun = poll_fn(|context| Poll::Ready(invalidation.as_mut().poll(context))).await;
+        assert!(begun.is_pending(), "the storage does not delete yet");
+        *self.invalidation.lock().expect("unpoisoned") = Some(invalidation);
+        Ok(TokenData::new("t"))
+    }
+}
+
+/// Fault: without a hook, an invalidation during the provider's last poll was not noticed. The flight held its lease
+/// while it waited for the invalidation's deletion.
+#[tokio::test]
+async fn inv01_a_detached_flight_releases_its_lease_before_it_waits_for_the_deletion() {
+    let storage = LeaseStorage::new(InMemoryTokenStorage::new());
+    let provider = Arc::new(InvalidatingProvider::default());
+    let builder = TokenManager::builder(Arc::clone(&provider)).storage(Arc::clone(&storage));
+    let manager = builder.build().expect("a manager");
+    assert!(provider.manager.set(manager.clone()).is_ok());
+    let waiting = tokio::spawn(async move { manager.get_token().await });
+    let invalidation = loop {
+        tokio::task::yield_now().await;
+        if let Some(invalidation) = provider.invalidation.lock().expect("unpoisoned").take() {
+            break invalidation;
+        }
+    };
+    tokio::task::yield_now().await;
+    assert_eq!(storage.state.releases.load(Ordering::SeqCst), 1, "the deletion is not over");
+    storage.deletions.add_permits(1);
+    invalidation.await.expect("the storage deletes");
+    assert_eq!(waiting.await.expect("no panic").expect("a token").access_token(), "t");
 }
