@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use forge_core::{
     AuthenticationError, CoolDown, CoolDownPolicy, Generation, LeaseOutcome, LeaseRead, MarkTakeover,
@@ -15,7 +16,7 @@ use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 use tokio::sync::Semaphore;
 
-use crate::scripted::ScriptedProvider;
+use crate::scripted::{ScriptedProvider, Step};
 
 /// A storage whose leases do what the test has set, and count what the manager does with them.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct LeaseStorage {
 #[derive(Debug, Default)]
 struct LeaseState {
     panics_in_drop: AtomicBool,
+    rejects_writes: AtomicBool,
+    marks: AtomicUsize,
     releases: AtomicUsize,
 }
 
@@ -101,6 +104,7 @@ impl TokenLease for ObservedLease {
         id: TokenId,
         takeover: MarkTakeover,
     ) -> Result<RefreshMark, StorageError> {
+        self.state.marks.fetch_add(1, Ordering::SeqCst);
         self.inner.mark_refresh_token(id, takeover).await
     }
 
@@ -109,6 +113,9 @@ impl TokenLease for ObservedLease {
     }
 
     async fn store(&mut self, token: &TokenData, read: Option<TokenId>) -> Result<bool, StorageError> {
+        if self.state.rejects_writes.load(Ordering::SeqCst) {
+            return Err(StorageError::new("out of order").with_nothing_sent());
+        }
         self.inner.store(token, read).await
     }
 
@@ -128,6 +135,31 @@ async fn inv03_a_lease_that_panics_in_its_drop_costs_no_token() {
     assert_eq!(one.expect("a token").access_token(), "t1");
     assert_eq!(two.expect("a token").access_token(), "t1");
     assert_eq!(storage.state.releases.load(Ordering::SeqCst), 1, "there was one flight");
+}
+
+/// Fault: the first token was not sent to the storage, so its refresh token was private. The next refresh token came with
+/// an access token that no header can carry, and was stored with the first access token. The manager still took it for
+/// private, and sent it without a mark.
+#[tokio::test]
+async fn inv25_a_refresh_token_that_is_stored_later_is_marked_before_it_is_sent() {
+    let issuer = ScriptedProvider::new(true, true);
+    let storage = LeaseStorage::new(issuer.storage());
+    let manager = issuer.manager().storage(Arc::clone(&storage)).build().expect("a manager");
+    storage.state.rejects_writes.store(true, Ordering::SeqCst);
+    manager.get_token().await.expect("a token");
+    storage.state.rejects_writes.store(false, Ordering::SeqCst);
+
+    issuer.clock.advance(Duration::from_secs(3600));
+    issuer.refresh([Step::Bad]);
+    manager.get_token().await.expect_err("no header can carry the access token");
+    assert_eq!(storage.state.marks.load(Ordering::SeqCst), 0, "the first refresh token is private");
+    let stored = storage.get("key").await.expect("a storage that answers").expect("a token");
+    assert_eq!(stored.refresh_token(), Some("r2"));
+
+    issuer.clock.advance(Duration::from_secs(60));
+    manager.get_token().await.expect("a token");
+    assert_eq!(issuer.sent(), ["r1", "r2"]);
+    assert_eq!(storage.state.marks.load(Ordering::SeqCst), 1, "other processes have the second one");
 }
 
 type Invalidation = Pin<Box<dyn Future<Output = Result<(), AuthenticationError>> + Send>>;

@@ -142,7 +142,7 @@ impl Driver {
                 };
                 let stamp = manager.slot.stamp(manager.clock.now());
                 match stored {
-                    Ok(true) => entry.outlive_own_change(stamp),
+                    Ok(true) => entry.mark_stored(stamp),
                     Ok(false) => {
                         tracing::debug!(service, "not storing: another manager has changed the token");
                         if let StorageLookup::Usable(newer) = manager.look_up_in_storage(goal).await {
