@@ -224,9 +224,16 @@ impl Entry {
 
     /// The token was stored. If the generation has moved by one since the entry was made, that was this write. If it has
     /// moved further, another process may have made the last change, so the entry stays stale.
-    pub(crate) fn outlive_own_change(&mut self, stamp: Stamp) {
+    pub(crate) fn mark_stored(&mut self, stamp: Stamp) {
         if stamp.generation.is_next_after(self.generation) {
             self.generation = stamp.generation;
+        }
+        if !self.is_stored() {
+            // The entry was made from one that the storage lacked. From now on other processes have its refresh token,
+            // and may replace the token, so its trust must end.
+            self.custody = Custody::Stored;
+            self.trusted_until = stamp.trusted_until;
+            self.quiet_until = self.stamp().quiet_until(&self.times);
         }
     }
 

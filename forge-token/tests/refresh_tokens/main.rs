@@ -7,6 +7,7 @@ mod faults;
 mod forced;
 mod hooks;
 mod issuer;
+mod leases;
 mod log;
 mod patience;
 mod scripted;

@@ -60,8 +60,7 @@ pub(crate) async fn run_renewal(
 ) {
     let mut driver = Driver::new(manager, goal, publisher);
     let ending = driver.run().await;
-    // Before callers learn the result: the next renewal may need the lease.
-    driver.lease.release();
+    driver.release_lease().await;
     let result = driver.result_of(ending);
     if let Err(error) = &result {
         driver.log_failure(error);
@@ -273,6 +272,15 @@ impl Driver {
     fn find_stand_in(&mut self) -> Input {
         self.entry = self.manager.stand_in(self.goal);
         Input::StandIn(self.entry.is_some())
+    }
+
+    /// Order: before callers learn the result. The next renewal may need the lease.
+    async fn release_lease(&mut self) {
+        // Panic: the lease is a user's code, and its drop may panic. The result is there already, so callers get it.
+        if catch_panic(async { self.lease.release() }).await.is_err() {
+            let service = self.manager.provider.service_name();
+            tracing::warn!(service, "the storage's lease panicked when it was released");
+        }
     }
 
     fn result_of(&mut self, ending: Ending) -> RenewalResult {

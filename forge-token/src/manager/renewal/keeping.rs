@@ -60,8 +60,14 @@ impl Driver {
         let Self { manager, renewable, lease, publisher, .. } = self;
         let known = renewable.as_ref().and_then(|renewable| renewable.token.refresh_token());
         let is_new = token.refresh_token().is_some() && token.refresh_token() != known;
-        let Some(hook) = manager.on_refresh_token.as_ref().filter(|_| is_new) else { return };
-        let called = hook.call(manager.address(), token.clone());
+        let called = async {
+            match manager.on_refresh_token.as_ref().filter(|_| is_new) {
+                Some(hook) => hook.call(manager.address(), token.clone()).await,
+                None => Ok(()),
+            }
+        };
+        // Race: also without a hook. An invalidation during the provider's last poll has detached this flight, and it
+        // must not hold the lease while it waits to store.
         if let Err(reason) = release_lease_if_detached(called, lease, publisher).await {
             let service = manager.provider.service_name();
             tracing::warn!(
@@ -136,7 +142,7 @@ impl Driver {
                 };
                 let stamp = manager.slot.stamp(manager.clock.now());
                 match stored {
-                    Ok(true) => entry.outlive_own_change(stamp),
+                    Ok(true) => entry.mark_stored(stamp),
                     Ok(false) => {
                         tracing::debug!(service, "not storing: another manager has changed the token");
                         if let StorageLookup::Usable(newer) = manager.look_up_in_storage(goal).await {

@@ -1,7 +1,9 @@
 //! Tables for the state machine, and a test of all sequences of inputs. `every_sequence` has the rules that hold in
 //! each of them.
 
+mod cool_downs;
 mod every_sequence;
+mod rejected_tokens;
 
 use forge_core::{CoolDownPolicy, MarkTakeover, TokenId, TokenRequirement};
 
@@ -49,6 +51,8 @@ struct Scenario {
     mark_after_takeover: MarkAnswer,
     refresh: Input,
     asks_for_delay: bool,
+    /// Whether a usable token is cached once the refresh has failed; `None`: as when the renewal began.
+    has_usable_token_after_refresh: Option<bool>,
     full_grant: Input,
     is_kept: bool,
     has_stand_in: bool,
@@ -81,6 +85,7 @@ impl Default for Scenario {
             mark_after_takeover: MarkAnswer::Ours,
             refresh: Input::TokenIssued,
             asks_for_delay: false,
+            has_usable_token_after_refresh: None,
             full_grant: Input::TokenIssued,
             is_kept: true,
             has_stand_in: false,
@@ -125,7 +130,7 @@ impl Scenario {
             Action::CallRefresh => self.refresh,
             Action::AssessFallback => Input::Fallback {
                 is_first_retry_after: self.asks_for_delay,
-                has_usable_token: self.facts.has_usable_token,
+                has_usable_token: self.has_usable_token_after_refresh.unwrap_or(self.facts.has_usable_token),
             },
             Action::CallFullGrant(_) => self.full_grant,
             Action::KeepToken(_) if !self.is_kept => Input::NotKept,
@@ -332,6 +337,30 @@ fn inv25_a_mark_is_taken_over_once() {
     }
 }
 
+/// Otherwise the user could never log in again without an operator: the storage lets the setting take over a mark once.
+#[test]
+fn inv23_a_mark_that_was_taken_over_before_is_taken_over_as_the_last_way() {
+    let mut scenario = Scenario::with_shared_refresh_token();
+    scenario.refresh_when_contested = true;
+    scenario.facts.has_full_grant = false;
+    scenario.first_mark = MarkAnswer::Foreign { may_be_in_progress: false };
+    let actions = scenario.actions_after(Action::MarkRefreshToken(MarkTakeover::Once));
+    assert!(actions.starts_with(&[Action::MarkRefreshToken(MarkTakeover::Always), Action::CallRefresh]));
+}
+
+#[test]
+fn inv23_the_fallback_is_decided_by_the_facts_after_the_refresh() {
+    for (had_usable_token, has_usable_token, expected) in
+        [(false, true, FAILURE), (true, false, FULL_GRANT), (true, true, FAILURE), (false, false, FULL_GRANT)]
+    {
+        let mut scenario = Scenario::after_failed_refresh(InDoubt);
+        scenario.goal = ahead_of_expiry();
+        scenario.facts.has_usable_token = had_usable_token;
+        scenario.has_usable_token_after_refresh = Some(has_usable_token);
+        assert_eq!(scenario.actions_after(Action::AssessFallback)[0], expected);
+    }
+}
+
 #[test]
 fn inv25_a_private_refresh_token_needs_no_mark() {
     let candidate = RefreshCandidate { id: cached_id(), has_refresh_token: true, is_shared: false };
@@ -380,34 +409,6 @@ fn inv23_a_dead_seed_of_a_provider_without_full_grant_needs_a_login() {
 }
 
 #[test]
-fn inv08_a_cool_down_ends_the_renewal_before_any_call() {
-    let with = |goal, cool_down, has_new_credentials| {
-        Scenario { goal, cool_down, has_new_credentials, ..Scenario::default() }.ending()
-    };
-    let issued = Ending::Issued(GrantKind::Full);
-    let (transient, permanent) = (CoolDownAnswer::AfterOtherFailure, CoolDownAnswer::AfterPermanentFailure);
-    assert_eq!(with(RenewalGoal::VALID, transient, false), Ending::CoolingDown);
-    assert_eq!(with(RenewalGoal::VALID, transient, true), Ending::CoolingDown);
-    assert_eq!(with(RenewalGoal::VALID, permanent, false), Ending::CoolingDown);
-    assert_eq!(with(RenewalGoal::VALID, permanent, true), issued);
-    assert_eq!(with(RenewalGoal::NEW, transient, false), issued);
-}
-
-#[test]
-fn inv08_the_cool_down_of_another_process_ends_the_renewal() {
-    let leases = vec![LeaseAnswer::CoolingDown];
-    assert_eq!(Scenario { has_leases: true, leases, ..Scenario::default() }.ending(), Ending::CoolingDown);
-    for (goal, has_waited_for_others, policy) in [
-        (RenewalGoal::VALID, false, CoolDownPolicy::Respect),
-        (RenewalGoal::VALID, true, CoolDownPolicy::Ignore),
-        (RenewalGoal::NEW, false, CoolDownPolicy::Ignore),
-    ] {
-        let scenario = Scenario { goal, has_leases: true, has_waited_for_others, ..Scenario::default() };
-        assert_eq!(scenario.actions_after(Action::CheckLease)[0], Action::AcquireLease(policy));
-    }
-}
-
-#[test]
 fn inv04_a_token_that_another_process_stores_ends_the_wait_for_the_lease() {
     let waiting = || Scenario {
         has_leases: true,
@@ -421,27 +422,6 @@ fn inv04_a_token_that_another_process_stores_ends_the_wait_for_the_lease() {
     let acquire = Action::AcquireLease(CoolDownPolicy::Respect);
     let requests = waiting().actions().into_iter().filter(|action| *action == acquire);
     assert_eq!(requests.count(), 3);
-}
-
-#[test]
-fn inv11_a_rejected_token_is_renewed_unless_renewals_back_off() {
-    let paused = Scenario { goal: after_rejection(), is_renewal_permitted: false, ..Scenario::default() };
-    assert_eq!(paused.ending(), Ending::RenewalPaused(cached_id()));
-    let deletion = Action::DeleteRejectedToken(cached_id());
-    let without = Scenario { goal: after_rejection(), ..Scenario::default() };
-    assert!(without.actions().contains(&deletion));
-    // With the record the manager would delete its refresh token.
-    let with = Scenario { goal: after_rejection(), ..Scenario::with_shared_refresh_token() };
-    assert!(!with.actions().contains(&deletion));
-}
-
-#[test]
-fn inv11_the_rejected_token_in_the_slot_does_not_end_its_renewal() {
-    let rejected = Scenario { goal: after_rejection(), slot_hit: Some(cached_id()), ..Scenario::default() };
-    assert_eq!(rejected.ending(), Ending::Issued(GrantKind::Full));
-    let other = Some(TokenId::of("other"));
-    let replaced = Scenario { goal: after_rejection(), slot_hit: other, ..Scenario::default() };
-    assert_eq!(replaced.actions(), [Action::CheckSlot, Action::Finish(Ending::Adopted)]);
 }
 
 #[test]

@@ -12,9 +12,16 @@ struct Trace {
     is_storage_unavailable: bool,
     candidate: Option<RefreshCandidate>,
     facts: Option<RenewalFacts>,
+    first_mark: Option<MarkAnswer>,
     mark: Option<MarkAnswer>,
     refresh_calls: u8,
     full_grant_calls: u8,
+    /// Whether the manager may renew the rejected token.
+    is_renewal_permitted: bool,
+    /// Whether the storage has leases; `None`: the machine has not asked.
+    has_leases: Option<bool>,
+    /// Whether the machine has an answer to its request for the lease, other than to wait on.
+    is_lease_settled: bool,
     last_input: Input,
 }
 
@@ -25,9 +32,17 @@ impl Trace {
             (Action::ReadStorage, Input::Storage(answer)) => {
                 self.is_storage_unavailable = answer == StorageAnswer::Unavailable;
             }
+            (_, Input::RenewalPermitted(is_permitted)) => self.is_renewal_permitted = is_permitted,
+            (_, Input::LeaseTerms { has_leases, .. }) => self.has_leases = Some(has_leases),
+            (_, Input::Lease(answer)) => {
+                self.is_lease_settled = matches!(answer, LeaseAnswer::Held | LeaseAnswer::Unavailable);
+            }
             (_, Input::Renewable(candidate)) => self.candidate = candidate,
             (_, Input::Begun(facts)) => self.facts = Some(facts),
-            (_, Input::Mark(mark)) => self.mark = Some(mark),
+            (_, Input::Mark(mark)) => {
+                self.first_mark = self.first_mark.or(Some(mark));
+                self.mark = Some(mark);
+            }
             (Action::CallRefresh, _) => self.refresh_calls += 1,
             (Action::CallFullGrant(_), _) => self.full_grant_calls += 1,
             _ => {}
@@ -47,13 +62,16 @@ impl Trace {
         if self.last_input == Input::TokenIssued {
             let kind = if before == Action::CallRefresh { GrantKind::Refresh } else { GrantKind::Full };
             assert_eq!(action, Action::KeepToken(kind), "{self:?}");
+            assert!(!action.is_bounded(), "a time-out could lose the token: {self:?}");
         }
         if let (Action::KeepToken(kind), Input::Done) = (before, self.last_input) {
             assert_eq!(action, Action::Finish(Ending::Issued(kind)), "{self:?}");
         }
+        self.check_failure(before, action);
         match action {
             Action::CallRefresh => self.check_refresh(),
             Action::CallFullGrant(_) => {
+                self.check_call();
                 assert_eq!(self.full_grant_calls, 0, "{self:?}");
                 let has_refresh_token = self.candidate.is_some_and(|candidate| candidate.has_refresh_token);
                 assert!(self.has_full_grant() || !has_refresh_token, "{self:?}");
@@ -68,10 +86,49 @@ impl Trace {
                 assert!(!needs_login || !self.has_full_grant(), "{self:?}");
             }
             Action::RecordFailure(Failure::NotSent(_)) => assert!(!self.has_full_grant(), "{self:?}"),
+            Action::DeleteRejectedToken(rejected) => {
+                let candidate = self.candidate.filter(|candidate| candidate.id == rejected);
+                let is_refreshable = candidate.is_some_and(|candidate| candidate.has_refresh_token);
+                assert!(!is_refreshable, "the refresh token would be lost: {self:?}");
+            }
             Action::FindStandIn(_) => assert!(self.is_storage_unavailable, "{self:?}"),
             Action::Finish(ending) => assert_ne!(ending, Ending::UnexpectedInput, "{before:?} {self:?}"),
             _ => {}
         }
+    }
+
+    /// A failure is recorded, then shared, and ends the renewal: with a stand-in, if there is one and the first look at
+    /// the storage got no answer. After a time-out there is no time left to look for one.
+    fn check_failure(&self, before: Action, action: Action) {
+        let is_answered = !matches!(self.last_input, Input::TimedOut | Input::Panicked);
+        let is_failure_recorded = matches!(before, Action::RecordFailure(_)) && is_answered;
+        assert_eq!(action == Action::ShareFailure, is_failure_recorded, "{before:?} {self:?}");
+        let fails_with = match (before, self.last_input) {
+            (Action::ShareFailure, Input::Done) | (Action::KeepToken(_), Input::NotKept) => Ending::Failed,
+            (Action::KeepToken(_), Input::Panicked) => Ending::Panicked,
+            (_, Input::CoolDown(CoolDownAnswer::AfterOtherFailure))
+            | (_, Input::NewCredentials(false))
+            | (_, Input::Lease(LeaseAnswer::CoolingDown)) => Ending::CoolingDown,
+            (_, Input::TimedOut) => {
+                assert_eq!(action, Action::Finish(Ending::TimedOut), "{before:?} {self:?}");
+                return;
+            }
+            _ => {
+                assert!(!matches!(action, Action::FindStandIn(_)), "{before:?} {self:?}");
+                return;
+            }
+        };
+        let find = Action::FindStandIn(fails_with);
+        let expected = if self.is_storage_unavailable { find } else { Action::Finish(fails_with) };
+        assert_eq!(action, expected, "{before:?} {self:?}");
+    }
+
+    /// The rules that hold for each call of the provider.
+    fn check_call(&self) {
+        let is_permitted = self.goal.rejected().is_none() || self.is_renewal_permitted;
+        assert!(is_permitted, "a rejected token is renewed without permission: {self:?}");
+        let has_asked_for_lease = self.has_leases.is_some_and(|has| !has || self.is_lease_settled);
+        assert!(has_asked_for_lease, "the provider is called without a request for the lease: {self:?}");
     }
 
     fn has_full_grant(&self) -> bool {
@@ -79,6 +136,7 @@ impl Trace {
     }
 
     fn check_refresh(&self) {
+        self.check_call();
         assert_eq!((self.refresh_calls, self.full_grant_calls), (0, 0), "{self:?}");
         let candidate = self.candidate.filter(|candidate| candidate.has_refresh_token);
         let candidate = candidate.unwrap_or_else(|| panic!("no refresh token: {self:?}"));
@@ -222,6 +280,9 @@ struct Exploration {
     /// The states that lead to the present one.
     path: Vec<(RenewalMachine, Trace)>,
     endings: HashSet<Ending>,
+    /// The first answers about the mark after which a refresh token was sent although there is no full grant, with the
+    /// setting `refresh_when_contested`.
+    sent_as_last_way: HashSet<(bool, Option<MarkAnswer>)>,
 }
 
 impl Exploration {
@@ -251,6 +312,9 @@ impl Exploration {
             let next = machine.step(input);
             trace.record(action, input);
             trace.check(action, next);
+            if next == Action::CallRefresh && !trace.has_full_grant() {
+                self.sent_as_last_way.insert((trace.refresh_when_contested, trace.first_mark));
+            }
             self.explore(machine, trace, next);
         }
         self.path.pop();
@@ -272,9 +336,13 @@ fn inv25_every_sequence_of_inputs_ends_and_keeps_the_rules() {
                 is_storage_unavailable: false,
                 candidate: None,
                 facts: None,
+                first_mark: None,
                 mark: None,
                 refresh_calls: 0,
                 full_grant_calls: 0,
+                is_renewal_permitted: false,
+                has_leases: None,
+                is_lease_settled: false,
                 last_input: Input::Done,
             };
             exploration.explore(machine, trace, first);
@@ -292,4 +360,17 @@ fn inv25_every_sequence_of_inputs_ends_and_keeps_the_rules() {
     ] {
         assert!(exploration.endings.contains(&ending), "no sequence ends with {ending:?}");
     }
+    // Otherwise a user without a full grant could be locked out for ever (invariant 23).
+    for refresh_when_contested in [false, true] {
+        for mark in [
+            None,
+            Some(MarkAnswer::NotSupported),
+            Some(MarkAnswer::Ours),
+            Some(MarkAnswer::Foreign { may_be_in_progress: false }),
+        ] {
+            let is_sent = exploration.sent_as_last_way.contains(&(refresh_when_contested, mark));
+            assert!(is_sent, "no sequence sends the refresh token: {refresh_when_contested} {mark:?}");
+        }
+    }
+    assert!(exploration.sent_as_last_way.contains(&(true, Some(MarkAnswer::NotMarked))));
 }
