@@ -46,8 +46,8 @@ pub(crate) enum MessageKind {
     Released,
 }
 
-/// A change that was sent and is not answered yet. If it is dropped unresolved, the server may or may not have made the
-/// change, so `drop` marks the key as uncertain.
+/// A change that was sent and is not answered yet. If it is dropped before [`resolve`](Self::resolve), the server may or
+/// may not have made the change, so `drop` marks the key as uncertain.
 pub(crate) struct PendingChange<'a> {
     announcements: &'a Announcements,
     hash: &'a str,
@@ -134,8 +134,9 @@ impl Announcements {
         self.generations.mark_all_uncertain();
     }
 
-    /// Records a message. Returns `false` if it is a copy of a recent one. Attack: this compares the whole text. If it
-    /// compared only the names, a forged message with the same name and another key would make the real one a copy.
+    /// Records a message if it is new, and returns `true`. Returns `false` if it is a copy of a recent one. Attack: this
+    /// compares the whole text. If it compared only the names, a forged message with the same name and another key would
+    /// make the real one a copy.
     fn record_if_new(&self, text: &str) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.iter().any(|heard| heard == text) {
@@ -188,7 +189,7 @@ impl PendingChange<'_> {
         &self.message
     }
 
-    /// Records the server's answer, which says whether it made the change.
+    /// Ends the pending change with the server's answer: whether the server made the change.
     pub(crate) fn resolve(mut self, is_made: bool) {
         self.is_resolved = true;
         if is_made {
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_hears_of_everything() {
+    fn a_subscriber_receives_every_message() {
         let ours = announcements();
         let mut waiting = ours.subscribe();
         ours.receive(ours.release_message("k").as_bytes());
