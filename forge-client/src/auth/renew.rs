@@ -11,7 +11,10 @@ impl AuthSession<'_> {
     ///
     /// The renewal failed. The loop may call this once more. For a request that cannot be sent again, a failed
     /// renewal is `Ok(false)`: the caller gets the response that came.
-    pub(crate) async fn renew(&mut self, can_be_sent_again: bool) -> Result<bool, AuthenticationError> {
+    pub(crate) async fn renew_rejected_token(
+        &mut self,
+        can_be_sent_again: bool,
+    ) -> Result<bool, AuthenticationError> {
         let Some(renewal) = self.renewal() else { return Ok(false) };
         match renewal.run().await {
             Ok(renewed) => Ok(self.record_renewal(renewed) && can_be_sent_again),

@@ -114,7 +114,7 @@ pub struct AuthSession<'a> {
     replays: u32,
     rejected: Vec<TokenId>,
     /// The token that a renewal brought for the next attempt.
-    renewed: Option<Arc<Credential>>,
+    next_credential: Option<Arc<Credential>>,
 }
 
 /// The next step of the loop after a response.
@@ -148,7 +148,7 @@ impl<'a> AuthSession<'a> {
             tokens: None,
             replays: 0,
             rejected: Vec::new(),
-            renewed: None,
+            next_credential: None,
         }
     }
 
@@ -291,9 +291,9 @@ impl<'a> AuthSession<'a> {
     pub fn record_renewal(&mut self, renewed: Option<Arc<Credential>>) -> bool {
         let Some(rejected) = self.sent.take() else { return false };
         self.rejected.push(rejected.id());
-        self.renewed = renewed.filter(|renewed| !self.rejected.contains(&renewed.id()));
-        self.replays += u32::from(self.renewed.is_some());
-        self.renewed.is_some()
+        self.next_credential = renewed.filter(|renewed| !self.rejected.contains(&renewed.id()));
+        self.replays += u32::from(self.next_credential.is_some());
+        self.next_credential.is_some()
     }
 
     /// The token that the request gets without a wait.
@@ -304,9 +304,9 @@ impl<'a> AuthSession<'a> {
             self.tokens = Some(auth);
             self.replays = 0;
             self.rejected.clear();
-            self.renewed = None;
+            self.next_credential = None;
         }
-        if self.force_renewal { None } else { self.renewed.take().or_else(|| auth.source().cached()) }
+        if self.force_renewal { None } else { self.next_credential.take().or_else(|| auth.source().cached()) }
     }
 }
 

@@ -42,7 +42,7 @@ impl<'a> Call<'a> {
         // Order: only after the token and the hooks, because both take time of the call.
         let timeout = self.attempt_timeout()?;
         if let Some(permit) = &mut permit {
-            permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
+            permit.confirm(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
         }
         let is_timeout_conclusive = self.is_timeout_conclusive(timeout);
         if leaves_no_time(self.deadline, Duration::ZERO) {
