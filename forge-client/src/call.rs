@@ -1,7 +1,8 @@
 //! A call: the loop that sends a request, and decides after each response or error whether to send it again.
 //!
 //! One attempt is [`exchange`](Call::exchange): credential, hooks, request, response. [`repeat`] has the two reasons
-//! for another attempt, renewals and retries. [`redirect`] and [`carried_secrets`] make the next hop.
+//! for another attempt, renewals and retries. [`redirect`] makes the next hop; [`carried_secrets`] keeps the secrets
+//! that errors and logs must not show.
 
 mod carried_secrets;
 mod client_core;
