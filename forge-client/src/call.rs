@@ -67,13 +67,13 @@ type LoopStep = ControlFlow<Box<Response>>;
 
 /// The next action of the loop after an outcome.
 enum NextAction {
-    /// It ends the attempts.
+    /// End the attempts of this hop.
     Finish,
-    /// It reads the beginning of the body, and then decides.
+    /// Read the beginning of the body, and then decide.
     ReadBody,
-    /// It has the token renewed, and begins another attempt if the renewal brings another token.
+    /// Renew the token. Begin another attempt if the renewal brings another token.
     Renew(ReplaySchedule),
-    /// It begins another attempt after this delay.
+    /// Begin another attempt after this delay. The retry is already taken from the budget and counted.
     Retry(Duration),
 }
 
@@ -138,7 +138,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Decides what to do after an outcome, without a wait.
+    /// Decides what to do after an outcome, without a wait. Carries out the parts of the decision that must not wait: marks
+    /// the token as accepted or rejected, takes a retry from the budget, and counts it.
     fn decide_next(&mut self, outcome: &Outcome) -> NextAction {
         if self.needs_body(outcome) {
             NextAction::ReadBody
@@ -147,6 +148,7 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// As [`decide_next`](Self::decide_next), for an outcome whose body is known or not needed.
     fn decide_next_with_body(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> NextAction {
         if let (Ok(response), Some(auth)) = (outcome, &self.auth)
             && let NextStep::Renew(schedule) = auth.after_response(&ExaminedResponse::of(response, body))
@@ -189,8 +191,8 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Handles an attempt that did not begin. If the client got no token and a retry may get one, begins another
-    /// attempt; else ends the call.
+    /// Handles an attempt whose request was not sent. If the client got no token and a retry may get one, begins a retry;
+    /// else ends the call.
     // Speed: boxed for the same reason as `act_on`.
     #[inline(never)]
     fn handle_unsent(&mut self, error: HttpClientError) -> BoxFuture<'_, Result<LoopStep, HttpClientError>> {

@@ -3,9 +3,9 @@ use forge_core::AuthenticationError;
 use super::AuthSession;
 
 impl AuthSession<'_> {
-    /// Runs the [renewal](Self::renewal) and [records](Self::record_renewal) its result, for the loops of this
-    /// crate. It renews the token also if the request cannot be sent again, so that the next call gets another one.
-    /// Returns whether to replay the request.
+    /// Runs the [`renewal`](Self::renewal) of the rejected token and records its result with
+    /// [`record_renewal`](Self::record_renewal). The loops of this crate call this. It renews the token even if the
+    /// request cannot be sent again, so that the next call gets another one. Returns whether to replay the request.
     ///
     /// # Errors
     ///

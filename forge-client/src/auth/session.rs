@@ -109,11 +109,13 @@ pub struct AuthSession<'a> {
     chosen: Option<ChosenParts<'a>>,
     /// The credential that the attempt carries.
     sent: Option<Arc<Credential>>,
-    /// The token authentication that the session used last. The fields after it are about its tokens.
+    /// The token authentication that the session used last. The three fields below describe its tokens.
     tokens: Option<&'a CheckedTokenAuth>,
+    /// How many replays the session has decided on.
     replays: u32,
+    /// The tokens that the server has rejected.
     rejected: Vec<TokenId>,
-    /// The token that a renewal brought for the next attempt.
+    /// The credential that the last renewal returned, until the next attempt takes it.
     next_credential: Option<Arc<Credential>>,
 }
 
@@ -296,11 +298,12 @@ impl<'a> AuthSession<'a> {
         self.next_credential.is_some()
     }
 
-    /// The token that the request gets without a wait.
+    /// The credential that the request can carry without a fetch: the one of the last renewal, else the source's cached
+    /// one.
     fn cached_credential(&mut self, auth: &'a CheckedTokenAuth) -> Option<Arc<Credential>> {
         if !self.tokens.is_some_and(|last| std::ptr::eq(last, auth)) {
-            // A redirect may lead to a path with another token authentication. What the session knows of the tokens
-            // of the last one says nothing of this one's.
+            // A redirect may lead to a path with another token authentication. The records of the last one's tokens do
+            // not hold for the tokens of this one.
             self.tokens = Some(auth);
             self.replays = 0;
             self.rejected.clear();
@@ -322,7 +325,8 @@ impl AuthSession<'_> {
         headers.get(self.sent.as_ref().and(self.tokens)?.header_name())
     }
 
-    /// Forgets the token of this attempt: a hook has replaced its header, so a response says nothing of the token.
+    /// Forgets the token of this attempt. The loop calls this after a hook has replaced the token's header, because the
+    /// response is then no verdict on the token.
     pub(crate) fn forget_sent(&mut self) {
         self.sent = None;
     }
