@@ -330,7 +330,7 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
         })
     }
 
-    async fn has_new_credentials(&self) -> bool {
+    async fn has_new_secrets(&self) -> bool {
         let Ok(secrets) = self.secrets().await else { return false };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.as_ref().is_some_and(|refused| !refused.equals(&secrets))
