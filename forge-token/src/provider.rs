@@ -195,8 +195,11 @@ impl<G: Grant> OAuth2TokenProvider<G> {
 
     /// Calls the token endpoint with the current secrets. If the server refuses them, and they have changed meanwhile, this
     /// calls once more.
-    async fn call(&self, current: Option<&TokenData>) -> Result<TokenData, AuthenticationError> {
-        let result = self.call_once_or_repeated(current).await;
+    async fn call_with_fresh_secrets(
+        &self,
+        current: Option<&TokenData>,
+    ) -> Result<TokenData, AuthenticationError> {
+        let result = self.call_with_repetition(current).await;
         let sends_refresh_token = current.is_some_and(|current| current.refresh_token().is_some());
         // A refresh token goes out again only if the client was refused, and not the token or the server.
         let may_help = |error: &AuthenticationError| {
@@ -206,28 +209,28 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             return result;
         }
         let renewed = self.secrets().await?;
-        if self.were_refused(&renewed) { result } else { self.call_once_or_repeated(current).await }
+        if self.were_refused(&renewed) { result } else { self.call_with_repetition(current).await }
     }
 
-    async fn call_once_or_repeated(
+    async fn call_with_repetition(
         &self,
         current: Option<&TokenData>,
     ) -> Result<TokenData, AuthenticationError> {
         if current.is_some_and(|current| current.refresh_token().is_some()) {
             // The server may have used up the refresh token even if no response arrives. So send it only once.
-            return self.attempt(TokenAttempt::only(), current).await;
+            return self.send_and_record_refusal(TokenAttempt::only(), current).await;
         }
         // The transport's time-out limits each attempt. The manager's fetch may have less time left.
-        call_with_one_retry(rt::time_left(), |attempt| self.attempt(attempt, current)).await
+        call_with_one_retry(rt::time_left(), |attempt| self.send_and_record_refusal(attempt, current)).await
     }
 
-    async fn attempt(
+    async fn send_and_record_refusal(
         &self,
         attempt: TokenAttempt,
         current: Option<&TokenData>,
     ) -> Result<TokenData, AuthenticationError> {
         let secrets = self.secrets().await?;
-        let result = self.call_with(&secrets, attempt, current).await;
+        let result = self.send_once(&secrets, attempt, current).await;
         if result.as_ref().is_err_and(AuthenticationError::is_permanent) {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(secrets);
         }
@@ -239,7 +242,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         refused.as_ref().is_some_and(|refused| refused.equals(secrets))
     }
 
-    async fn call_with(
+    async fn send_once(
         &self,
         secrets: &Secrets,
         attempt: TokenAttempt,
@@ -314,14 +317,14 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
     }
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        self.call(None).await.map_err(|error| error.or_service_name(&self.service_name))
+        self.call_with_fresh_secrets(None).await.map_err(|error| error.or_service_name(&self.service_name))
     }
 
     /// Renews by the full grant if `current` has no refresh token. If the response contains no new refresh token, the token
     /// keeps the old one (RFC 6749 6).
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         let Some(refresh_token) = current.refresh_token() else { return self.fetch_token().await };
-        let renewed = self.call(Some(current)).await;
+        let renewed = self.call_with_fresh_secrets(Some(current)).await;
         let renewed = renewed.map_err(|error| error.into_refresh().or_service_name(&self.service_name))?;
         Ok(if renewed.refresh_token().is_some() {
             renewed
