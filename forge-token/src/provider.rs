@@ -158,7 +158,8 @@ impl PasswordGrantTokenProvider {
 /// The secrets of one call, read before it.
 struct Secrets {
     client: Secret,
-    grant: Option<Secret>,
+    /// The name of the field in errors, and the secret of the grant.
+    grant: Option<(&'static str, Secret)>,
     query: Vec<(String, Secret)>,
 }
 
@@ -169,14 +170,15 @@ impl Secrets {
 
     fn check(&self) -> Result<(), ConfigError> {
         check_client_text("client_secret", self.client.expose())?;
-        self.grant.iter().try_for_each(|password| check_user_text("password", password.expose()))?;
+        self.grant.iter().try_for_each(|(field, secret)| check_user_text(field, secret.expose()))?;
         self.query.iter().try_for_each(|(_, secret)| check_client_text("secret_query_param", secret.expose()))
     }
 
     /// All secrets, always in the same order.
     fn all(&self) -> impl Iterator<Item = &str> {
         let query = self.query.iter().map(|(_, secret)| secret);
-        iter::once(&self.client).chain(&self.grant).chain(query).map(Secret::expose)
+        let grant = self.grant.iter().map(|(_, secret)| secret);
+        iter::once(&self.client).chain(grant).chain(query).map(Secret::expose)
     }
 }
 
@@ -184,7 +186,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     async fn secrets(&self) -> Result<Secrets, AuthenticationError> {
         let client = self.client.secret.read().await?;
         let grant = match self.grant.secret() {
-            Some(source) => Some(source.read().await?),
+            Some(source) => Some((self.grant.secret_field(), source.read().await?)),
             None => None,
         };
         let query = self.secret_query.read().await?;
@@ -193,8 +195,8 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         Ok(secrets)
     }
 
-    /// Calls the token endpoint with the current secrets. If the server refuses them, and they have changed meanwhile, this
-    /// calls once more.
+    /// Calls the token endpoint with the current secrets. If the server refuses them, reads them again, and calls once more
+    /// if they have changed meanwhile.
     async fn call_with_fresh_secrets(
         &self,
         current: Option<&TokenData>,
@@ -208,10 +210,11 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         if !result.as_ref().is_err_and(may_help) {
             return result;
         }
-        let renewed = self.secrets().await?;
-        if self.were_refused(&renewed) { result } else { self.call_with_repetition(current).await }
+        let current_secrets = self.secrets().await?;
+        if self.were_refused(&current_secrets) { result } else { self.call_with_repetition(current).await }
     }
 
+    /// Sends a refresh token once. Sends any other call once more if [`call_with_one_retry`] says so.
     async fn call_with_repetition(
         &self,
         current: Option<&TokenData>,
@@ -224,6 +227,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         call_with_one_retry(rt::time_left(), |attempt| self.send_and_record_refusal(attempt, current)).await
     }
 
+    /// Reads the secrets, sends one request with them, and remembers the secrets if the failure is permanent.
     async fn send_and_record_refusal(
         &self,
         attempt: TokenAttempt,
@@ -242,6 +246,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         refused.as_ref().is_some_and(|refused| refused.equals(secrets))
     }
 
+    /// Sends one request with these secrets, and reads the token from its response.
     async fn send_once(
         &self,
         secrets: &Secrets,
@@ -279,7 +284,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             form.extend_pairs([("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
         } else {
             form.append_pair("grant_type", self.grant.grant_type());
-            form.extend_pairs(self.grant.form_fields(secrets.grant.as_ref()));
+            form.extend_pairs(self.grant.form_fields(secrets.grant.as_ref().map(|(_, secret)| secret)));
         }
         if refresh_token.is_none() || self.is_scope_sent_on_refresh {
             form.extend_pairs(self.scope.as_deref().map(|scope| ("scope", scope)));
@@ -297,7 +302,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     }
 }
 
-/// Whether the server has refused the client itself (RFC 6749 5.2): then another secret may be accepted.
+/// Whether the server has refused the client itself (RFC 6749 5.2). If so, the server may accept another secret.
 fn is_refusal_of_client(error: &AuthenticationError) -> bool {
     let is_verdict = error.status().is_some_and(|status| status.is_client_error()) && !error.is_postponed();
     let code = error.oauth_error_code();

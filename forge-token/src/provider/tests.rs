@@ -1,4 +1,4 @@
-//! What providers send, and which of it is in their keys.
+//! The requests that providers send, and the parts of them that are in the cache keys.
 
 use std::sync::{Arc, Mutex};
 
