@@ -171,7 +171,7 @@ pub trait CachingProvider: TokenProvider {
     }
 }
 
-/// What a token is needed for: whether a token that is cached somewhere meets the need.
+/// The requirement that a token must meet. It decides whether a cached token may be used or a new one must be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenRequirement {
