@@ -260,17 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn inv19_a_change_without_an_answer_is_in_doubt_and_counts_when_it_is_heard_of() {
+    fn inv19_a_change_without_an_answer_is_uncertain_and_counts_when_its_message_comes() {
         let ours = announcements();
         let generation = ours.generation("k");
         let before = generation.current();
         let message = ours.begin_change("k").message().to_owned();
-        let doubted = generation.current();
-        assert!(doubted != before && doubted.has_same_changes(before));
+        let uncertain = generation.current();
+        assert!(uncertain != before && uncertain.has_same_changes(before));
         ours.receive(message.as_bytes());
-        assert!(generation.current().is_next_after(doubted));
+        assert!(generation.current().is_next_after(uncertain));
         ours.receive(message.as_bytes());
-        assert!(generation.current().is_next_after(doubted), "once");
+        assert!(generation.current().is_next_after(uncertain), "once");
 
         drop(ours.begin_change("another"));
         assert!(ours.own().is_empty());
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn inv19_doubt_forgets_the_messages_that_were_lost_with_the_connection() {
+    fn inv19_marking_all_keys_as_uncertain_forgets_the_messages_that_were_lost_with_the_connection() {
         let ours = announcements();
         let generation = ours.generation("k");
         ours.begin_change("k").resolve(true);
