@@ -1,8 +1,8 @@
 //! A call: the loop that sends a request, and decides after each response or error whether to send it again.
 //!
-//! One attempt is [`exchange`](Call::exchange): credential, hooks, request, response. [`repeat`] has the two reasons
-//! for another attempt, renewals and retries. [`redirect`] makes the next hop; [`carried_secrets`] keeps the secrets
-//! that errors and logs must not show.
+//! One attempt is [`exchange`](Call::exchange): credential, hooks, request, response. [`repeat`] has the two
+//! reasons for another attempt, renewals and retries. [`redirect`] makes the next hop; [`carried_secrets`] keeps
+//! the secrets that errors and logs must not show.
 
 mod carried_secrets;
 mod client_core;
@@ -138,8 +138,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Decides what to do after an outcome, without a wait. Carries out the parts of the decision that must not wait: marks
-    /// the token as accepted or rejected, takes a retry from the budget, and counts it.
+    /// Decides what to do after an outcome, without a wait. Carries out the parts of the decision that must not
+    /// wait: marks the token as accepted or rejected, takes a retry from the budget, and counts it.
     fn decide_next(&mut self, outcome: &Outcome) -> NextAction {
         if self.needs_body(outcome) {
             NextAction::ReadBody
@@ -191,8 +191,8 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Handles an attempt whose request was not sent. If the client got no token and a retry may get one, begins a retry;
-    /// else ends the call.
+    /// Handles an attempt whose request was not sent. If the client got no token and a retry may get one, begins a
+    /// retry; else ends the call.
     // Speed: boxed for the same reason as `act_on`.
     #[inline(never)]
     fn handle_unsent(&mut self, error: HttpClientError) -> BoxFuture<'_, Result<LoopStep, HttpClientError>> {

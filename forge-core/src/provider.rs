@@ -70,8 +70,8 @@ pub trait TokenProvider: Send + Sync {
         true
     }
 
-    /// Whether the provider's secrets, such as its client secret, have changed since the issuer last refused them. If so,
-    /// a manager tries again at once, in spite of the cool-down of a permanent failure. Default: no.
+    /// Whether the provider's secrets, such as its client secret, have changed since the issuer last refused them. If
+    /// so, a manager tries again at once, in spite of the cool-down of a permanent failure. Default: no.
     #[allow(deprecated)] // Providers that implement the old name keep working.
     async fn has_new_secrets(&self) -> bool {
         self.has_new_credentials().await
@@ -171,7 +171,8 @@ pub trait CachingProvider: TokenProvider {
     }
 }
 
-/// The requirement that a token must meet. It decides whether a cached token may be used or a new one must be fetched.
+/// The requirement that a token must meet. It decides whether a cached token may be used or a new one must be
+/// fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenRequirement {

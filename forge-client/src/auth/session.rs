@@ -47,7 +47,7 @@ use crate::origin::Origin;
 /// use requestforge::TokenAuth;
 /// use requestforge::{TokenData, token_source_fn};
 ///
-/// /// Your own client. This one stands in for a server, too: it rejects the first token.
+/// /// Your own client. This one plays the server, too: it rejects the first token.
 /// async fn send(request: http::Request<&str>) -> http::Response<String> {
 ///     let is_rejected = request.headers()["authorization"] == "Bearer token-1";
 ///     http::Response::builder().status(if is_rejected { 401 } else { 200 }).body(String::new()).unwrap()
@@ -298,12 +298,12 @@ impl<'a> AuthSession<'a> {
         self.next_credential.is_some()
     }
 
-    /// The credential that the request can carry without a fetch: the one of the last renewal, else the source's cached
-    /// one.
+    /// The credential that the request can carry without a fetch: the one of the last renewal, else the source's
+    /// cached one.
     fn cached_credential(&mut self, auth: &'a CheckedTokenAuth) -> Option<Arc<Credential>> {
         if !self.tokens.is_some_and(|last| std::ptr::eq(last, auth)) {
-            // A redirect may lead to a path with another token authentication. The records of the last one's tokens do
-            // not hold for the tokens of this one.
+            // A redirect may lead to a path with another token authentication. The records of the last one's tokens
+            // do not hold for the tokens of this one.
             self.tokens = Some(auth);
             self.replays = 0;
             self.rejected.clear();
@@ -325,8 +325,8 @@ impl AuthSession<'_> {
         headers.get(self.sent.as_ref().and(self.tokens)?.header_name())
     }
 
-    /// Forgets the token of this attempt. The loop calls this after a hook has replaced the token's header, because the
-    /// response is then no verdict on the token.
+    /// Forgets the token of this attempt. The loop calls this after a hook has replaced the token's header, because
+    /// the response is then no verdict on the token.
     pub(crate) fn forget_sent(&mut self) {
         self.sent = None;
     }

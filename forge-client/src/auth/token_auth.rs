@@ -128,8 +128,8 @@ impl TokenAuth {
         self
     }
 
-    /// Patterns of such paths, shell-style: `*` matches anything, slashes included, `?` matches one
-    /// character of the path as it is sent, `[ab]` one of these, `{ab,cd}` one of these words, and a character after
+    /// Patterns of such paths, shell-style: `*` matches anything, slashes included, `?` matches one character of
+    /// the path as it is sent, `[ab]` one of these, `{ab,cd}` one of these words, and a character after
     /// `\` matches itself. All other characters are encoded as in a path: `/café/*` means
     /// `/caf%C3%A9/*`.
     ///

@@ -6,8 +6,8 @@ use super::http_clients::HttpClients;
 use crate::retry::RetryPolicy;
 use crate::settings::Settings;
 
-/// The settings, the `reqwest` clients and the retry budget of an [`HttpClient`](crate::HttpClient). All clones and all
-/// calls of the client share them.
+/// The settings, the `reqwest` clients and the retry budget of an [`HttpClient`](crate::HttpClient). All clones and
+/// all calls of the client share them.
 pub(crate) struct ClientCore {
     pub(crate) settings: Settings,
     http: HttpClients,

@@ -128,8 +128,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Whether an attempt that runs out of this time counts as a failure of the server: only if the time is at least half
-    /// of the first attempt's. Token calls and delays may leave a later attempt too little time.
+    /// Whether an attempt that runs out of this time counts as a failure of the server: only if the time is at
+    /// least half of the first attempt's. Token calls and delays may leave a later attempt too little time.
     fn is_timeout_conclusive(&self, timeout: Duration) -> bool {
         let Some(deadline) = self.deadline else { return true };
         let attempt = self.options.timeout.unwrap_or(self.client.settings.timeout);
@@ -177,8 +177,8 @@ impl Exchange<'_> {
     }
 }
 
-/// The breaker's verdict on the server. `None` if the outcome says nothing about the server, for example because the
-/// client could not send the request.
+/// The breaker's verdict on the server. `None` if the outcome says nothing about the server, for example because
+/// the client could not send the request.
 fn verdict(outcome: &Outcome) -> Option<Verdict> {
     match outcome {
         Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),

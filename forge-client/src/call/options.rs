@@ -38,8 +38,8 @@ impl AuthOptions {
     ///
     /// # Errors
     ///
-    /// The request has its own authentication for an origin that must not see credentials, or it forces a renewal and its
-    /// authentication has no tokens from a source.
+    /// The request has its own authentication for an origin that must not see credentials, or it forces a renewal
+    /// and its authentication has no tokens from a source.
     pub(crate) fn check(&self, clients: Option<&AuthPlan>, is_trusted: bool) -> Result<(), ConfigError> {
         if matches!(self.auth_override, AuthOverride::Replace(_)) && !is_trusted {
             let expected = "a URL at the base URL's origin, or at one named by `with_credential_origin`";

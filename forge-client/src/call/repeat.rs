@@ -10,8 +10,9 @@ use crate::timing::within;
 use crate::{ExaminedResponse, HttpClientError};
 
 impl Call<'_> {
-    /// Renews a rejected token after the schedule's delay, and again after a transient failure if a retry may begin.
-    /// Returns the response, and whether to replay the request with another token. If not, the caller gets the response.
+    /// Renews a rejected token after the schedule's delay, and again after a transient failure if a retry may
+    /// begin. Returns the response, and whether to replay the request with another token. If not, the caller gets
+    /// the response.
     pub(super) async fn renew_before_replay(
         &mut self,
         mut outcome: Outcome,
@@ -60,9 +61,9 @@ impl Call<'_> {
         }
     }
 
-    /// Begins a retry: takes it from the budget, counts it in `retries`, and returns the delay before it. Changes nothing
-    /// and returns `None` if the strategy wants no retry, or the deadline, the breaker, the budget or the request itself
-    /// forbids one (invariant 21).
+    /// Begins a retry: takes it from the budget, counts it in `retries`, and returns the delay before it. Changes
+    /// nothing and returns `None` if the strategy wants no retry, or the deadline, the breaker, the budget or the
+    /// request itself forbids one (invariant 21).
     pub(super) fn try_begin_retry(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
         let examined = match outcome {
             Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
@@ -72,8 +73,8 @@ impl Call<'_> {
         self.withdraw_retry(&examined)
     }
 
-    /// Begins a retry of an attempt that got no token. It takes from the budget as [`try_begin_retry`] does, but its delay
-    /// lasts at least until the cool-down of the token source is over.
+    /// Begins a retry of an attempt that got no token. It takes from the budget as [`try_begin_retry`] does, but
+    /// its delay lasts at least until the cool-down of the token source is over.
     ///
     /// [`try_begin_retry`]: Self::try_begin_retry
     pub(super) fn try_begin_token_retry(&mut self, error: &HttpClientError) -> Option<Duration> {
@@ -100,8 +101,8 @@ impl Call<'_> {
         Some(delay)
     }
 
-    /// Waits before another attempt. If the deadline or the breaker may still prevent that attempt, keeps the response
-    /// for the caller; else drops it at once, which frees its connection.
+    /// Waits before another attempt. If the deadline or the breaker may still prevent that attempt, keeps the
+    /// response for the caller; else drops it at once, which frees its connection.
     pub(super) async fn pause(&mut self, previous: PreviousAttempt, delay: Duration) {
         let PreviousAttempt { outcome, retries } = previous;
         if outcome.is_ok() && self.client.settings.breaker.is_none() && self.deadline.is_none() {
