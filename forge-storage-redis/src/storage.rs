@@ -185,12 +185,12 @@ impl RedisTokenStorage {
     /// `rediss://…` applies to the master, too.
     ///
     /// ```
-    /// use requestforge::RedisTokenStorage;
+    /// use requestforge::{RedisTokenStorage, SecretSource};
     ///
     /// let sentinels = ["redis://10.0.0.5:26379", "redis://10.0.0.6:26379", "redis://10.0.0.7:26379"];
     /// let storage = RedisTokenStorage::sentinel(sentinels, "mymaster")
     ///     .username("tokens")
-    ///     .password(requestforge::SecretSource::file("/run/secrets/redis-password"))
+    ///     .password(SecretSource::file("/run/secrets/redis-password"))
     ///     .build()?;
     /// # Ok::<_, requestforge::ConfigError>(())
     /// ```

@@ -43,9 +43,9 @@ const MIN_GRACE: Duration = Duration::from_millis(10);
 /// The other servers get 100 ms at most, since a caller may be waiting. That is the default time-out of a command, and about
 /// the round trip between two continents.
 const MAX_GRACE: Duration = Duration::from_millis(100);
-/// How long to wait for the other servers if all answers so far come from servers that are cut off. Longer than servers take
-/// to answer during a failover. Not longer, since the partition may end soon: then these servers answer correctly, but only
-/// to a new question.
+/// How long to wait for the other servers if all answers so far come from servers that are cut off. Three seconds are enough
+/// for servers that are busy with a failover. A longer wait would not help: when the partition ends, a server that was cut
+/// off gives a better answer only to a new question.
 const MAX_PARTITION_WAIT: Duration = Duration::from_secs(3);
 /// After this time with older answers only, follow them. The servers that knew the newer epoch are then gone for good: an
 /// operator has replaced the deployment, and its epochs have begun anew. A restart or a failover ends within a minute.

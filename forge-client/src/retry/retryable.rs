@@ -111,7 +111,7 @@ macro_rules! retryable_setters {
         /// The statuses that the strategy retries, instead of 408, 429, 500, 502, 503 and 504.
         ///
         /// ```
-        #[doc = concat!("use forge_client::{", stringify!($strategy), ", reqwest::StatusCode};")]
+        #[doc = concat!("use requestforge::{", stringify!($strategy), ", reqwest::StatusCode};")]
         ///
         #[doc = concat!("let strategy = ", stringify!($strategy), "::new()")]
         ///     .retryable_status_codes([StatusCode::LOCKED, StatusCode::SERVICE_UNAVAILABLE]);
@@ -129,7 +129,7 @@ macro_rules! retryable_setters {
         /// [`RetryableError::Tls`](crate::RetryableError::Tls).
         ///
         /// ```
-        #[doc = concat!("use forge_client::{", stringify!($strategy), ", RetryableError};")]
+        #[doc = concat!("use requestforge::{", stringify!($strategy), ", retry::RetryableError};")]
         ///
         /// // Retries only requests that did not reach the server.
         #[doc = concat!("let strategy = ", stringify!($strategy), "::new()")]
