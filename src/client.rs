@@ -15,7 +15,7 @@
 //!     .build()?;
 //! let client = HttpClient::new(config)?;
 //!
-//! /// What several calls have in common.
+//! /// The settings that several calls have in common.
 //! fn traced(request: RequestBuilder) -> RequestBuilder {
 //!     request.header("x-team", "billing").timeout(Duration::from_secs(2))
 //! }

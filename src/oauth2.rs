@@ -1,9 +1,10 @@
 //! The parts of a token call (RFC 6749): grants, client authentication, the endpoint and the transport.
 //!
 //! [`ClientCredentialsTokenProvider`](crate::ClientCredentialsTokenProvider) and
-//! [`PasswordGrantTokenProvider`](crate::PasswordGrantTokenProvider) are [`OAuth2TokenProvider`]s with a grant. A
-//! provider of your own can use the same [`TokenEndpoint`]: it authenticates the client, bounds the call and reads
-//! the answer. For an API with a flow that is not OAuth2, implement [`TokenProvider`](crate::TokenProvider) alone.
+//! [`PasswordGrantTokenProvider`](crate::PasswordGrantTokenProvider) are [`OAuth2TokenProvider`]s with a grant. For
+//! an API with a flow of its own, implement [`TokenProvider`](crate::TokenProvider). Your provider can use the same
+//! parts: a [`TokenEndpoint`] is the checked URL, a [`TokenTransport`] sends a [`TokenRequest`] to it within limits of
+//! time and size, and [`TokenResponse::read_token`] reads the token from the response.
 //!
 //! ```
 //! use requestforge::ClientCredentialsTokenProvider;

@@ -37,7 +37,7 @@ async fn decide_replay(
     if can_be_sent_again {
         pause(schedule.delay_before_renewal()).await;
     }
-    let replays = session.renew(can_be_sent_again).await?;
+    let replays = session.renew_rejected_token(can_be_sent_again).await?;
     if replays {
         tracing::debug!("replaying with another token after a rejection");
     }

@@ -1,7 +1,8 @@
 //! A call: the loop that sends a request, and decides after each response or error whether to send it again.
 //!
-//! One attempt is [`exchange`](Call::exchange): credential, hooks, request, response. [`repeat`] has the two reasons
-//! for another attempt, renewals and retries. [`redirect`] and [`carried_secrets`] make the next hop.
+//! One attempt is [`exchange`](Call::exchange): credential, hooks, request, response. [`repeat`] has the two
+//! reasons for another attempt, renewals and retries. [`redirect`] makes the next hop; [`carried_secrets`] keeps
+//! the secrets that errors and logs must not show.
 
 mod carried_secrets;
 mod client_core;
@@ -66,13 +67,13 @@ type LoopStep = ControlFlow<Box<Response>>;
 
 /// The next action of the loop after an outcome.
 enum NextAction {
-    /// It ends the attempts.
+    /// End the attempts of this hop.
     Finish,
-    /// It reads the beginning of the body, and then decides.
+    /// Read the beginning of the body, and then decide.
     ReadBody,
-    /// It has the token renewed, and begins another attempt if the renewal brings another token.
+    /// Renew the token. Begin another attempt if the renewal brings another token.
     Renew(ReplaySchedule),
-    /// It begins another attempt after this delay.
+    /// Begin another attempt after this delay. The retry is already taken from the budget and counted.
     Retry(Duration),
 }
 
@@ -128,30 +129,36 @@ impl<'a> Call<'a> {
     async fn attempt(&mut self) -> Result<LoopStep, HttpClientError> {
         let outcome = match self.exchange().await {
             Ok(outcome) => outcome,
-            Err(refusal) => return self.handle_refusal(refusal).await,
+            Err(error) => return self.handle_unsent(error).await,
         };
         let previous = PreviousAttempt { retries: self.retries, outcome };
-        match self.classify(&previous.outcome) {
+        match self.decide_next(&previous.outcome) {
             NextAction::Finish => self.final_outcome(previous.outcome).map(ControlFlow::Break),
             action => self.act_on(previous, action).await,
         }
     }
 
-    /// Decides what to do after an outcome, without a wait.
-    fn classify(&mut self, outcome: &Outcome) -> NextAction {
-        if self.needs_body(outcome) { NextAction::ReadBody } else { self.classify_with_body(outcome, None) }
+    /// Decides what to do after an outcome, without a wait. Carries out the parts of the decision that must not
+    /// wait: marks the token as accepted or rejected, takes a retry from the budget, and counts it.
+    fn decide_next(&mut self, outcome: &Outcome) -> NextAction {
+        if self.needs_body(outcome) {
+            NextAction::ReadBody
+        } else {
+            self.decide_next_with_body(outcome, None)
+        }
     }
 
-    fn classify_with_body(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> NextAction {
+    /// As [`decide_next`](Self::decide_next), for an outcome whose body is known or not needed.
+    fn decide_next_with_body(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> NextAction {
         if let (Ok(response), Some(auth)) = (outcome, &self.auth)
             && let NextStep::Renew(schedule) = auth.after_response(&ExaminedResponse::of(response, body))
         {
             return NextAction::Renew(schedule);
         }
-        self.retry_delay(outcome, body).map_or(NextAction::Finish, NextAction::Retry)
+        self.try_begin_retry(outcome, body).map_or(NextAction::Finish, NextAction::Retry)
     }
 
-    /// Does what [`classify`](Self::classify) has decided.
+    /// Does what [`decide_next`](Self::decide_next) has decided.
     // Speed: most calls end without this. As a boxed future of its own it adds nothing to their future and stack.
     #[inline(never)]
     fn act_on(
@@ -163,17 +170,17 @@ impl<'a> Call<'a> {
             let mut body = None;
             if matches!(action, NextAction::ReadBody) {
                 (outcome, body) = read_body(outcome).await;
-                action = self.classify_with_body(&outcome, body.as_deref());
+                action = self.decide_next_with_body(&outcome, body.as_deref());
             }
             let again = match action {
                 NextAction::Retry(delay) => Some(delay),
                 NextAction::Renew(schedule) => {
                     let replays;
-                    (outcome, replays) = self.renew(outcome, schedule).await?;
+                    (outcome, replays) = self.renew_before_replay(outcome, schedule).await?;
                     if replays {
                         Some(schedule.delay_before_replay())
                     } else {
-                        self.retry_delay(&outcome, body.as_deref())
+                        self.try_begin_retry(&outcome, body.as_deref())
                     }
                 }
                 NextAction::Finish | NextAction::ReadBody => None,
@@ -184,20 +191,17 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Handles an attempt that did not begin. If the client got no token and a retry may get one, begins another
-    /// attempt; else ends the call.
+    /// Handles an attempt whose request was not sent. If the client got no token and a retry may get one, begins a
+    /// retry; else ends the call.
     // Speed: boxed for the same reason as `act_on`.
     #[inline(never)]
-    fn handle_refusal(
-        &mut self,
-        refusal: HttpClientError,
-    ) -> BoxFuture<'_, Result<LoopStep, HttpClientError>> {
+    fn handle_unsent(&mut self, error: HttpClientError) -> BoxFuture<'_, Result<LoopStep, HttpClientError>> {
         Box::pin(async move {
-            if let Some(delay) = self.token_retry_delay(&refusal) {
-                self.pause(PreviousAttempt { retries: self.retries - 1, outcome: Err(refusal) }, delay).await;
+            if let Some(delay) = self.try_begin_token_retry(&error) {
+                self.pause(PreviousAttempt { retries: self.retries - 1, outcome: Err(error) }, delay).await;
                 return Ok(ControlFlow::Continue(()));
             }
-            self.previous_outcome_or(self.final_error_without_token(refusal)).map(ControlFlow::Break)
+            self.previous_outcome_or(self.final_error_without_token(error)).map(ControlFlow::Break)
         })
     }
 

@@ -130,7 +130,7 @@ impl HttpClientError {
         matches!(self.0.kind, ErrorKind::CircuitOpen(_))
     }
 
-    /// Whether the stream of the request's body failed. That says nothing of the server. The stream's own error is
+    /// Whether the stream of the request's body failed. That is no failure of the server. The stream's own error is
     /// the [`source`](Error::source), unchanged.
     #[must_use]
     pub fn is_request_body(&self) -> bool {

@@ -45,7 +45,7 @@ impl<'de, T: Setting> Deserialize<'de> for ParsedValue<T> {
 
 /// A value as a file or a variable has it, before its type is checked.
 pub(crate) enum RawValue {
-    /// A text. It may be a secret that somebody put into the wrong field, so no output shows it.
+    /// A text. It may be a secret in the wrong field, so no output shows it.
     Text(Secret),
     Whole(u64),
     Fraction(f64),

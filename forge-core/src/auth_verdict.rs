@@ -32,7 +32,7 @@ pub enum AuthVerdict {
 impl AuthVerdict {
     /// The verdict that follows from status and challenge (RFC 6750 3.1). A 401 asks for another token, unless its
     /// error is `insufficient_scope` or `invalid_request`. Only the `error` of a `Bearer` or `DPoP` challenge counts;
-    /// other challenges (RFC 9110 11.6.1) may stand beside it.
+    /// the response may contain other challenges, too (RFC 9110 11.6.1).
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
         // A 304 answers a conditional request, so the server accepted the credential. Any other redirect may lead to a

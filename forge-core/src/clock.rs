@@ -14,7 +14,7 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
 
 /// One reading of the wall clock and of the monotonic clock, in milliseconds.
 ///
-/// A manager judges expiry by both clocks, and the earlier verdict wins: somebody may set the wall clock back, and the
+/// A manager judges expiry by both clocks, and the earlier verdict wins: an operator may set the wall clock back, and the
 /// monotonic clock stops while the machine is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReading {

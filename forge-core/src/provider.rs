@@ -71,8 +71,15 @@ pub trait TokenProvider: Send + Sync {
         true
     }
 
-    /// Whether the provider's credentials have changed since the issuer last refused them. Then a manager tries again
-    /// at once, in spite of the cool-down of a permanent failure. Default: no.
+    /// Whether the provider's secrets, such as its client secret, have changed since the issuer last refused them. If
+    /// so, a manager tries again at once, in spite of the cool-down of a permanent failure. Default: no.
+    #[allow(deprecated)] // Providers that implement the old name keep working.
+    async fn has_new_secrets(&self) -> bool {
+        self.has_new_credentials().await
+    }
+
+    #[doc(hidden)]
+    #[deprecated(note = "renamed to `has_new_secrets`")]
     async fn has_new_credentials(&self) -> bool {
         false
     }
@@ -165,7 +172,8 @@ pub trait CachingProvider: TokenProvider {
     }
 }
 
-/// What a token is needed for: whether a token that is cached somewhere meets the need.
+/// The requirement that a token must meet. It decides whether a cached token may be used or a new one must be
+/// fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenRequirement {
@@ -201,8 +209,8 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).has_full_grant()
     }
 
-    async fn has_new_credentials(&self) -> bool {
-        (**self).has_new_credentials().await
+    async fn has_new_secrets(&self) -> bool {
+        (**self).has_new_secrets().await
     }
 
     fn caching(&self) -> Option<&dyn CachingProvider> {

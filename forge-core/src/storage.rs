@@ -22,7 +22,7 @@ use crate::{ConfigError, StorageError, TokenData, TokenId};
 /// [`leases`](Self::leases) only one of several managers fetches. A wrapper around a storage must forward the
 /// capabilities.
 ///
-/// A storage need not check whether a token has expired, because managers do. It may drop a token that is of no use any
+/// A storage need not check whether a token has expired, because managers do. It may drop a token that has no use any
 /// more (see [`TokenData::kept_until`]).
 ///
 /// Check an implementation of your own with `storage_conformance::check` (feature `test-util`).

@@ -163,8 +163,8 @@ impl TokenFetchPipeline {
     }
 
     /// Whether the last step has another fetcher than when it failed last.
-    pub(crate) async fn has_new_credentials(&self) -> bool {
-        self.last().has_new_credentials().await
+    pub(crate) async fn has_new_secrets(&self) -> bool {
+        self.last().has_new_secrets().await
     }
 
     /// As [`invalidate_step`](Self::invalidate_step), for the step with this index.

@@ -92,8 +92,8 @@ impl TokenProvider for PipelineTokenProvider {
         self.fetch_token_for(TokenRequirement::OtherThan(current.id())).await
     }
 
-    async fn has_new_credentials(&self) -> bool {
-        self.pipeline.has_new_credentials().await
+    async fn has_new_secrets(&self) -> bool {
+        self.pipeline.has_new_secrets().await
     }
 
     fn caching(&self) -> Option<&dyn CachingProvider> {

@@ -95,8 +95,8 @@ impl fmt::Debug for SharedSteps {
 
 /// The shared steps, locked.
 ///
-/// Race: of two builds at the same moment each could replace the fetchers of some steps only, and a step with the
-/// new secret would stand beside one with the old. The lock makes one build wait for the other.
+/// Race: of two builds at the same moment each could replace the fetchers of some steps only, and steps with the
+/// new secret would be mixed with steps that have the old one. The lock makes one build wait for the other.
 pub(crate) struct StepRegistry<'a>(MutexGuard<'a, HashMap<String, Weak<Step>>>);
 
 impl StepRegistry<'_> {

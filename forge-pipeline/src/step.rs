@@ -148,8 +148,8 @@ impl Step {
     }
 
     /// Whether the step has another fetcher than when it failed last.
-    pub(crate) async fn has_new_credentials(&self) -> bool {
-        self.provider.has_new_credentials().await
+    pub(crate) async fn has_new_secrets(&self) -> bool {
+        self.provider.has_new_secrets().await
     }
 
     /// Forgets the token, unless another one has taken its place.

@@ -46,8 +46,8 @@ pub(crate) enum MessageKind {
     Released,
 }
 
-/// A change that was sent and is not answered yet. If it is dropped unresolved, the server may or may not have made the
-/// change, so `drop` marks the key as uncertain.
+/// A change that was sent and is not answered yet. If it is dropped before [`resolve`](Self::resolve), the server may or
+/// may not have made the change, so `drop` marks the key as uncertain.
 pub(crate) struct PendingChange<'a> {
     announcements: &'a Announcements,
     hash: &'a str,
@@ -134,8 +134,9 @@ impl Announcements {
         self.generations.mark_all_uncertain();
     }
 
-    /// Records a message. Returns `false` if it is a copy of a recent one. Attack: this compares the whole text. If it
-    /// compared only the names, a forged message with the same name and another key would make the real one a copy.
+    /// Records a message if it is new, and returns `true`. Returns `false` if it is a copy of a recent one. Attack: this
+    /// compares the whole text. If it compared only the names, a forged message with the same name and another key would
+    /// make the real one a copy.
     fn record_if_new(&self, text: &str) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.iter().any(|heard| heard == text) {
@@ -188,7 +189,7 @@ impl PendingChange<'_> {
         &self.message
     }
 
-    /// Records the server's answer, which says whether it made the change.
+    /// Ends the pending change with the server's answer: whether the server made the change.
     pub(crate) fn resolve(mut self, is_made: bool) {
         self.is_resolved = true;
         if is_made {
@@ -259,17 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn inv19_a_change_without_an_answer_is_in_doubt_and_counts_when_it_is_heard_of() {
+    fn inv19_a_change_without_an_answer_is_uncertain_and_counts_when_its_message_comes() {
         let ours = announcements();
         let generation = ours.generation("k");
         let before = generation.current();
         let message = ours.begin_change("k").message().to_owned();
-        let doubted = generation.current();
-        assert!(doubted != before && doubted.has_same_changes(before));
+        let uncertain = generation.current();
+        assert!(uncertain != before && uncertain.has_same_changes(before));
         ours.receive(message.as_bytes());
-        assert!(generation.current().is_next_after(doubted));
+        assert!(generation.current().is_next_after(uncertain));
         ours.receive(message.as_bytes());
-        assert!(generation.current().is_next_after(doubted), "once");
+        assert!(generation.current().is_next_after(uncertain), "once");
 
         drop(ours.begin_change("another"));
         assert!(ours.own().is_empty());
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn inv19_doubt_forgets_the_messages_that_were_lost_with_the_connection() {
+    fn inv19_marking_all_keys_as_uncertain_forgets_the_messages_that_were_lost_with_the_connection() {
         let ours = announcements();
         let generation = ours.generation("k");
         ours.begin_change("k").resolve(true);
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_hears_of_everything() {
+    fn a_subscriber_receives_every_message() {
         let ours = announcements();
         let mut waiting = ours.subscribe();
         ours.receive(ours.release_message("k").as_bytes());

@@ -12,7 +12,7 @@ pub(crate) struct Keys {
     pub(crate) meta: String,
     pub(crate) lease: String,
     pub(crate) cool_down: String,
-    /// A counter that each invalidation moves.
+    /// The key of the epoch, a random value that each invalidation replaces.
     pub(crate) epoch: String,
     /// The hash by which announcements name the key.
     pub(crate) hash: String,

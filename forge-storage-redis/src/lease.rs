@@ -28,7 +28,7 @@ pub(crate) struct Lease {
     keys: Result<Keys, StorageError>,
     /// The random name of this lease. No other lease has the same.
     owner: String,
-    /// The connection over which the lease was requested, as long as it may be ours.
+    /// The connection over which the lease was requested. `None` if this process cannot hold the lease.
     connection: Option<Connection>,
     /// The key's epoch at the last request for the lease, whether it was granted or not. Race: a process that has given up
     /// waiting fetches without the lease. It must not store its token if the key was invalidated since. Empty: the lease was

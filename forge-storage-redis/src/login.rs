@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::explain::explain;
 
-/// The sources of the user and the password.
+/// The sources from which each new connection reads its user name and password.
 #[derive(Clone, Default)]
 pub(crate) struct Login {
     pub(crate) username: Option<SecretSource>,

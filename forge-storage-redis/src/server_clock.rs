@@ -33,7 +33,7 @@ impl ServerClock {
     /// Updates the offset from a later answer; see [`new`](Self::new).
     pub(crate) fn learn(&self, asked: i64, server_millis: i64) {
         let (ahead, round_trip) = self.measured(asked, server_millis);
-        // A slow answer gives a less exact offset. A negative time means that somebody has set our clock meanwhile.
+        // A slow answer gives a less exact offset. A negative time means that our clock was set meanwhile.
         if !(0..=TOLERANCE).contains(&round_trip) {
             return;
         }

@@ -158,7 +158,8 @@ impl PasswordGrantTokenProvider {
 /// The secrets of one call, read before it.
 struct Secrets {
     client: Secret,
-    grant: Option<Secret>,
+    /// The name of the field in errors, and the secret of the grant.
+    grant: Option<(&'static str, Secret)>,
     query: Vec<(String, Secret)>,
 }
 
@@ -169,14 +170,15 @@ impl Secrets {
 
     fn check(&self) -> Result<(), ConfigError> {
         check_client_text("client_secret", self.client.expose())?;
-        self.grant.iter().try_for_each(|password| check_user_text("password", password.expose()))?;
+        self.grant.iter().try_for_each(|(field, secret)| check_user_text(field, secret.expose()))?;
         self.query.iter().try_for_each(|(_, secret)| check_client_text("secret_query_param", secret.expose()))
     }
 
     /// All secrets, always in the same order.
     fn all(&self) -> impl Iterator<Item = &str> {
         let query = self.query.iter().map(|(_, secret)| secret);
-        iter::once(&self.client).chain(&self.grant).chain(query).map(Secret::expose)
+        let grant = self.grant.iter().map(|(_, secret)| secret);
+        iter::once(&self.client).chain(grant).chain(query).map(Secret::expose)
     }
 }
 
@@ -184,7 +186,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     async fn secrets(&self) -> Result<Secrets, AuthenticationError> {
         let client = self.client.secret.read().await?;
         let grant = match self.grant.secret() {
-            Some(source) => Some(source.read().await?),
+            Some(source) => Some((self.grant.secret_field(), source.read().await?)),
             None => None,
         };
         let query = self.secret_query.read().await?;
@@ -193,10 +195,13 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         Ok(secrets)
     }
 
-    /// Calls the token endpoint with the current secrets. If the server refuses them, and they have changed meanwhile, this
-    /// calls once more.
-    async fn call(&self, current: Option<&TokenData>) -> Result<TokenData, AuthenticationError> {
-        let result = self.call_once_or_repeated(current).await;
+    /// Calls the token endpoint with the current secrets. If the server refuses them, reads them again, and calls once more
+    /// if they have changed meanwhile.
+    async fn call_with_fresh_secrets(
+        &self,
+        current: Option<&TokenData>,
+    ) -> Result<TokenData, AuthenticationError> {
+        let result = self.call_with_repetition(current).await;
         let sends_refresh_token = current.is_some_and(|current| current.refresh_token().is_some());
         // A refresh token goes out again only if the client was refused, and not the token or the server.
         let may_help = |error: &AuthenticationError| {
@@ -205,29 +210,31 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         if !result.as_ref().is_err_and(may_help) {
             return result;
         }
-        let renewed = self.secrets().await?;
-        if self.were_refused(&renewed) { result } else { self.call_once_or_repeated(current).await }
+        let current_secrets = self.secrets().await?;
+        if self.were_refused(&current_secrets) { result } else { self.call_with_repetition(current).await }
     }
 
-    async fn call_once_or_repeated(
+    /// Sends a refresh token once. Sends any other call once more if [`call_with_one_retry`] says so.
+    async fn call_with_repetition(
         &self,
         current: Option<&TokenData>,
     ) -> Result<TokenData, AuthenticationError> {
         if current.is_some_and(|current| current.refresh_token().is_some()) {
             // The server may have used up the refresh token even if no response arrives. So send it only once.
-            return self.attempt(TokenAttempt::only(), current).await;
+            return self.send_and_record_refusal(TokenAttempt::only(), current).await;
         }
         // The transport's time-out limits each attempt. The manager's fetch may have less time left.
-        call_with_one_retry(rt::time_left(), |attempt| self.attempt(attempt, current)).await
+        call_with_one_retry(rt::time_left(), |attempt| self.send_and_record_refusal(attempt, current)).await
     }
 
-    async fn attempt(
+    /// Reads the secrets, sends one request with them, and remembers the secrets if the failure is permanent.
+    async fn send_and_record_refusal(
         &self,
         attempt: TokenAttempt,
         current: Option<&TokenData>,
     ) -> Result<TokenData, AuthenticationError> {
         let secrets = self.secrets().await?;
-        let result = self.call_with(&secrets, attempt, current).await;
+        let result = self.send_once(&secrets, attempt, current).await;
         if result.as_ref().is_err_and(AuthenticationError::is_permanent) {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(secrets);
         }
@@ -239,7 +246,8 @@ impl<G: Grant> OAuth2TokenProvider<G> {
         refused.as_ref().is_some_and(|refused| refused.equals(secrets))
     }
 
-    async fn call_with(
+    /// Sends one request with these secrets, and reads the token from its response.
+    async fn send_once(
         &self,
         secrets: &Secrets,
         attempt: TokenAttempt,
@@ -276,7 +284,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
             form.extend_pairs([("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
         } else {
             form.append_pair("grant_type", self.grant.grant_type());
-            form.extend_pairs(self.grant.form_fields(secrets.grant.as_ref()));
+            form.extend_pairs(self.grant.form_fields(secrets.grant.as_ref().map(|(_, secret)| secret)));
         }
         if refresh_token.is_none() || self.is_scope_sent_on_refresh {
             form.extend_pairs(self.scope.as_deref().map(|scope| ("scope", scope)));
@@ -294,7 +302,7 @@ impl<G: Grant> OAuth2TokenProvider<G> {
     }
 }
 
-/// Whether the server has refused the client itself (RFC 6749 5.2): then another secret may be accepted.
+/// Whether the server has refused the client itself (RFC 6749 5.2). If so, the server may accept another secret.
 fn is_refusal_of_client(error: &AuthenticationError) -> bool {
     let is_verdict = error.status().is_some_and(|status| status.is_client_error()) && !error.is_postponed();
     let code = error.oauth_error_code();
@@ -314,14 +322,14 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
     }
 
     async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
-        self.call(None).await.map_err(|error| error.or_service_name(&self.service_name))
+        self.call_with_fresh_secrets(None).await.map_err(|error| error.or_service_name(&self.service_name))
     }
 
     /// Renews by the full grant if `current` has no refresh token. If the response contains no new refresh token, the token
     /// keeps the old one (RFC 6749 6).
     async fn refresh_token(&self, current: &TokenData) -> Result<TokenData, AuthenticationError> {
         let Some(refresh_token) = current.refresh_token() else { return self.fetch_token().await };
-        let renewed = self.call(Some(current)).await;
+        let renewed = self.call_with_fresh_secrets(Some(current)).await;
         let renewed = renewed.map_err(|error| error.into_refresh().or_service_name(&self.service_name))?;
         Ok(if renewed.refresh_token().is_some() {
             renewed
@@ -330,7 +338,7 @@ impl<G: Grant> TokenProvider for OAuth2TokenProvider<G> {
         })
     }
 
-    async fn has_new_credentials(&self) -> bool {
+    async fn has_new_secrets(&self) -> bool {
         let Ok(secrets) = self.secrets().await else { return false };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.as_ref().is_some_and(|refused| !refused.equals(&secrets))

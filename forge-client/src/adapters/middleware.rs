@@ -121,7 +121,7 @@ impl Middleware for AuthMiddleware {
             *request.headers_mut() = headers;
             let mut response = next.clone().run(request, extensions).await?;
             if !origin.contains(response.url()) && response.url() != &*UNKNOWN {
-                // Another origin behind a redirect sent it, so it says nothing of the credential.
+                // Another origin behind a redirect sent the response, so it is no verdict on the credential.
                 return Ok(response);
             }
 

@@ -162,8 +162,8 @@ impl AuthPlan {
         }
     }
 
-    /// Adds the headers that would authenticate this request. A mask stands for a token that is not cached, and
-    /// for the headers of a hook that fails.
+    /// Adds the headers that would authenticate this request. A mask replaces a token that is not cached, and
+    /// the headers of a hook that fails.
     pub(crate) fn show(&self, request: &AuthRequest<'_>, headers: &mut HeaderMap) {
         let mut chosen = Vec::new();
         self.choose(&request.with_headers(headers), &mut chosen);

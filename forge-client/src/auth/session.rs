@@ -47,7 +47,7 @@ use crate::origin::Origin;
 /// use requestforge::TokenAuth;
 /// use requestforge::{TokenData, token_source_fn};
 ///
-/// /// Your own client. This one stands in for a server, too: it rejects the first token.
+/// /// Your own client. This one plays the server, too: it rejects the first token.
 /// async fn send(request: http::Request<&str>) -> http::Response<String> {
 ///     let is_rejected = request.headers()["authorization"] == "Bearer token-1";
 ///     http::Response::builder().status(if is_rejected { 401 } else { 200 }).body(String::new()).unwrap()
@@ -109,12 +109,14 @@ pub struct AuthSession<'a> {
     chosen: Option<ChosenParts<'a>>,
     /// The credential that the attempt carries.
     sent: Option<Arc<Credential>>,
-    /// The token authentication that the session used last. The fields after it are about its tokens.
+    /// The token authentication that the session used last. The three fields below describe its tokens.
     tokens: Option<&'a CheckedTokenAuth>,
+    /// How many replays the session has decided on.
     replays: u32,
+    /// The tokens that the server has rejected.
     rejected: Vec<TokenId>,
-    /// The token that a renewal brought for the next attempt.
-    renewed: Option<Arc<Credential>>,
+    /// The credential that the last renewal returned, until the next attempt takes it.
+    next_credential: Option<Arc<Credential>>,
 }
 
 /// The next step of the loop after a response.
@@ -148,7 +150,7 @@ impl<'a> AuthSession<'a> {
             tokens: None,
             replays: 0,
             rejected: Vec::new(),
-            renewed: None,
+            next_credential: None,
         }
     }
 
@@ -291,22 +293,23 @@ impl<'a> AuthSession<'a> {
     pub fn record_renewal(&mut self, renewed: Option<Arc<Credential>>) -> bool {
         let Some(rejected) = self.sent.take() else { return false };
         self.rejected.push(rejected.id());
-        self.renewed = renewed.filter(|renewed| !self.rejected.contains(&renewed.id()));
-        self.replays += u32::from(self.renewed.is_some());
-        self.renewed.is_some()
+        self.next_credential = renewed.filter(|renewed| !self.rejected.contains(&renewed.id()));
+        self.replays += u32::from(self.next_credential.is_some());
+        self.next_credential.is_some()
     }
 
-    /// The token that the request gets without a wait.
+    /// The credential that the request can carry without a fetch: the one of the last renewal, else the source's
+    /// cached one.
     fn cached_credential(&mut self, auth: &'a CheckedTokenAuth) -> Option<Arc<Credential>> {
         if !self.tokens.is_some_and(|last| std::ptr::eq(last, auth)) {
-            // A redirect may lead to a path with another token authentication. What the session knows of the tokens
-            // of the last one says nothing of this one's.
+            // A redirect may lead to a path with another token authentication. The records of the last one's tokens
+            // do not hold for the tokens of this one.
             self.tokens = Some(auth);
             self.replays = 0;
             self.rejected.clear();
-            self.renewed = None;
+            self.next_credential = None;
         }
-        if self.force_renewal { None } else { self.renewed.take().or_else(|| auth.source().cached()) }
+        if self.force_renewal { None } else { self.next_credential.take().or_else(|| auth.source().cached()) }
     }
 }
 
@@ -322,7 +325,8 @@ impl AuthSession<'_> {
         headers.get(self.sent.as_ref().and(self.tokens)?.header_name())
     }
 
-    /// Forgets the token of this attempt: a hook has replaced its header, so a response says nothing of the token.
+    /// Forgets the token of this attempt. The loop calls this after a hook has replaced the token's header, because
+    /// the response is then no verdict on the token.
     pub(crate) fn forget_sent(&mut self) {
         self.sent = None;
     }

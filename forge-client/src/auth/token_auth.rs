@@ -128,9 +128,9 @@ impl TokenAuth {
         self
     }
 
-    /// Patterns of such paths, shell-style: `*` stands for anything, slashes included, `?` for one
-    /// character of the path as it is sent, `[ab]` for one of these, `{ab,cd}` for one of these words, and a
-    /// character after `\` for itself. All other characters are encoded as in a path: `/café/*` means
+    /// Patterns of such paths, shell-style: `*` matches anything, slashes included, `?` matches one character of
+    /// the path as it is sent, `[ab]` one of these, `{ab,cd}` one of these words, and a character after
+    /// `\` matches itself. All other characters are encoded as in a path: `/café/*` means
     /// `/caf%C3%A9/*`.
     ///
     /// Building a client logs one warning if some paths or patterns match no path that the client sends:

@@ -45,7 +45,7 @@ impl RequestBody {
         }
     }
 
-    /// A copy to show. A stream cannot be copied; one that was sent stands for it.
+    /// A copy for logs and errors. A stream has no copy; the copy has a stream that was already sent in its place.
     pub(crate) fn without_stream(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,

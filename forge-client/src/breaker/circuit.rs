@@ -95,7 +95,7 @@ impl Circuit {
         is_closed.then_some(Ticket { round: self.round, probe: None })
     }
 
-    /// Whether [`renew`](Self::renew) would give the same ticket back, whatever the time.
+    /// Whether [`confirm`](Self::confirm) would give the same ticket back, whatever the time.
     pub(super) fn is_closed_since(&self, ticket: Ticket) -> bool {
         ticket.round == self.round && matches!(self.phase, Phase::Closed { .. })
     }
@@ -107,10 +107,16 @@ impl Circuit {
             && matches!(self.phase, Phase::Closed { failures_in_a_row: 0, window: None })
     }
 
-    /// Renews a ticket just before its request is sent, so that the time of the probe begins now. Race: while
+    /// Confirms a ticket just before its request is sent, so that the time of the probe begins now. Race: while
     /// the request waited for its token, the phase may have ended or its place may have been lost. Then the
     /// request needs a new ticket, like any other.
-    pub(super) fn renew(&mut self, ticket: Ticket, now: i64, timeout: Duration, rules: &Rules) -> Admission {
+    pub(super) fn confirm(
+        &mut self,
+        ticket: Ticket,
+        now: i64,
+        timeout: Duration,
+        rules: &Rules,
+    ) -> Admission {
         if ticket.round == self.round {
             match &mut self.phase {
                 Phase::Closed { .. } => return Ok(ticket),

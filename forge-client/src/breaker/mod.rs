@@ -154,7 +154,7 @@ impl CircuitBreaker {
         shared.announcer.deliver();
     }
 
-    /// Asks for a permit to send one request that may take this long. The holder [renews](Permit::renew) the
+    /// Asks for a permit to send one request that may take this long. The holder [confirms](Permit::confirm) the
     /// permit just before it sends, and then [records](Permit::record) the outcome or drops the permit.
     pub(crate) fn admit(&self, url: &RequestUrl, timeout: Duration) -> Result<Permit, CircuitOpen> {
         let shared = &self.0;

@@ -29,23 +29,23 @@ impl Permit {
         Self { shared, entry, ticket: Some(ticket) }
     }
 
-    /// Renews the permit just before the request is sent, which may take this long. Race: the wait for a token
+    /// Confirms the permit just before the request is sent, which may take this long. Race: the wait for a token
     /// may have lasted longer than the circuit keeps a place, so the place may be another request's by now.
-    pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), CircuitOpen> {
+    pub(crate) fn confirm(&mut self, timeout: Duration) -> Result<(), CircuitOpen> {
         let Some(ticket) = self.ticket else { return Ok(()) };
         // Speed: the usual case. In a circuit that stayed closed, the ticket is still good, whatever the time.
         if self.entry.circuit.lock().is_closed_since(ticket) {
             return Ok(());
         }
         let (shared, now) = (&self.shared, self.shared.now());
-        let renewed = shared
-            .change_and_queue(&self.entry, |circuit| circuit.renew(ticket, now, timeout, &shared.rules));
+        let confirmed = shared
+            .change_and_queue(&self.entry, |circuit| circuit.confirm(ticket, now, timeout, &shared.rules));
         // Order: keep the ticket before the announcement. If a listener panics, `drop` gives the place back.
-        if let Ok(ticket) = renewed {
+        if let Ok(ticket) = confirmed {
             self.ticket = Some(ticket);
         }
         shared.announcer.deliver();
-        renewed.map(drop).map_err(|time_left| CircuitOpen::new(&self.entry.origin, time_left))
+        confirmed.map(drop).map_err(|time_left| CircuitOpen::new(&self.entry.origin, time_left))
     }
 
     /// Records the outcome of the request.

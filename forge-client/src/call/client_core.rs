@@ -6,7 +6,8 @@ use super::http_clients::HttpClients;
 use crate::retry::RetryPolicy;
 use crate::settings::Settings;
 
-/// The state that all calls of a client and of its clones share.
+/// The settings, the `reqwest` clients and the retry budget of an [`HttpClient`](crate::HttpClient). All clones and
+/// all calls of the client share them.
 pub(crate) struct ClientCore {
     pub(crate) settings: Settings,
     http: HttpClients,

@@ -42,11 +42,11 @@ impl<'a> Call<'a> {
         // Order: only after the token and the hooks, because both take time of the call.
         let timeout = self.attempt_timeout()?;
         if let Some(permit) = &mut permit {
-            permit.renew(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
+            permit.confirm(timeout).map_err(|open| HttpClientError::refused(open, self.attempts))?;
         }
         let is_timeout_conclusive = self.is_timeout_conclusive(timeout);
         if leaves_no_time(self.deadline, Duration::ZERO) {
-            // This says nothing of the server, so the permit is dropped without a verdict.
+            // The server has not seen the request, so drop the permit without a verdict.
             return Err(HttpClientError::total_timeout());
         }
         let client = self.client;
@@ -119,7 +119,7 @@ impl<'a> Call<'a> {
             trust: &self.client.settings.trust,
             extensions: &mut self.extensions,
         })?;
-        // A hook may have replaced the token. Then a response says nothing of the token that the session chose.
+        // A hook may have replaced the token. Then a response is no verdict on the token that the session chose.
         if let Some(auth) = &mut self.auth
             && auth.credential_header(headers) != carrying.as_ref()
         {
@@ -128,8 +128,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Whether a time-out after this time says something of the server: only if it is at least half of the time that
-    /// the first attempt of the call has. Tokens and back-offs may leave a later attempt too little.
+    /// Whether an attempt that runs out of this time counts as a failure of the server: only if the time is at
+    /// least half of the first attempt's. Token calls and delays may leave a later attempt too little time.
     fn is_timeout_conclusive(&self, timeout: Duration) -> bool {
         let Some(deadline) = self.deadline else { return true };
         let attempt = self.options.timeout.unwrap_or(self.client.settings.timeout);
@@ -140,7 +140,7 @@ impl<'a> Call<'a> {
 /// A request under way, with the breaker, the stream and the log that learn its outcome.
 struct Exchange<'a> {
     permit: Option<Permit>,
-    /// Whether a time-out says something of the server.
+    /// Whether a time-out counts as a failure of the server.
     is_timeout_conclusive: bool,
     stream: Option<StreamWatch>,
     // Speed: boxed, because every call moves this struct and most have no log.
@@ -177,7 +177,8 @@ impl Exchange<'_> {
     }
 }
 
-/// The verdict on the server; `None` if the request did not leave this machine.
+/// The breaker's verdict on the server. `None` if the outcome says nothing about the server, for example because
+/// the client could not send the request.
 fn verdict(outcome: &Outcome) -> Option<Verdict> {
     match outcome {
         Ok(response) if response.status().is_server_error() => Some(Verdict::Failure),

@@ -4,7 +4,7 @@ use forge_core::ConfigError;
 
 use crate::auth::AuthPlan;
 
-/// The options of a call, which its request sets.
+/// The options that a request sets for its call.
 #[derive(Default)]
 pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
@@ -13,28 +13,33 @@ pub(crate) struct CallOptions {
     pub(crate) auth: AuthOptions,
 }
 
-/// The options of a call's authentication.
+/// How a request changes the authentication of its call.
 #[derive(Default)]
 pub(crate) struct AuthOptions {
     pub(crate) auth_override: AuthOverride,
-    /// Whether the call fetches a new token.
+    /// Whether the call fetches a new token even if the source has a valid one.
     pub(crate) force_renewal: bool,
 }
 
-/// The authentication of a request: the client's or another one.
+/// The choice between the client's authentication, another one and none.
 #[derive(Default)]
 pub(crate) enum AuthOverride {
-    /// The client's authentication.
+    /// Use the client's authentication.
     #[default]
     Inherit,
-    /// Nothing.
+    /// Add no credentials.
     Disable,
-    /// The request's own authentication.
+    /// Use this authentication instead of the client's.
     Replace(Box<AuthPlan>),
 }
 
 impl AuthOptions {
-    /// Refuses options that cannot be fulfilled, before anything is sent.
+    /// Checks that the call can fulfil its options. The client calls this before it sends anything.
+    ///
+    /// # Errors
+    ///
+    /// The request has its own authentication for an origin that must not see credentials, or it forces a renewal
+    /// and its authentication has no tokens from a source.
     pub(crate) fn check(&self, clients: Option<&AuthPlan>, is_trusted: bool) -> Result<(), ConfigError> {
         if matches!(self.auth_override, AuthOverride::Replace(_)) && !is_trusted {
             let expected = "a URL at the base URL's origin, or at one named by `with_credential_origin`";

@@ -1,10 +1,36 @@
 use http::header::LOCATION;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::Response;
 use url::Url;
 
-use super::Hop;
+use super::{Call, Hop};
 use crate::HttpClientError;
+use crate::logging::{Logging, RequestContent};
 use crate::origin::{Origin, RequestUrl, Trust};
+
+impl Call<'_> {
+    /// Turns the hop into the next one, if the response is a redirect; returns whether it is.
+    pub(super) fn follow_redirect(&mut self, response: &Response) -> Result<bool, HttpClientError> {
+        let Self { redirects, hop, carried, client, auth, .. } = self;
+        let trust = &client.settings.trust;
+        let shown = |hop: &Hop<'_>, target: Url| -> RequestUrl {
+            let headers = carried.sent.take().map_or_else(
+                || {
+                    let mut headers = HeaderMap::clone(&hop.headers);
+                    if let (Some(auth), true) = (auth, hop.is_trusted()) {
+                        auth.add_sent(&hop.auth_request(), &mut headers);
+                    }
+                    headers
+                },
+                |sent| *sent,
+            );
+            let content = RequestContent { url: &hop.url, headers: &headers, body: hop.body.content() };
+            let names = client.settings.logging.as_ref().map_or_else(|| [].into(), Logging::more_names);
+            carried.secrets.get_or_insert_default().mask_redirect_target(&content, target, trust, names)
+        };
+        redirects.follow(hop, response, trust, shown)
+    }
+}
 
 /// The redirects that a call may still follow.
 pub(crate) struct Redirects {
@@ -27,7 +53,7 @@ impl Redirects {
     pub(crate) fn follow(
         &mut self,
         hop: &mut Hop<'_>,
-        response: &reqwest::Response,
+        response: &Response,
         trust: &Trust,
         shown: impl FnOnce(&Hop<'_>, Url) -> RequestUrl,
     ) -> Result<bool, HttpClientError> {
@@ -70,7 +96,7 @@ impl Redirects {
 
 /// The target of a redirect; `None` if the response is no redirect. Attack: a target with user-info would make the
 /// client send credentials of the server's choice, so the user-info is removed.
-fn target(current: &Url, response: &reqwest::Response) -> Option<Url> {
+fn target(current: &Url, response: &Response) -> Option<Url> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }

@@ -10,9 +10,10 @@ use crate::timing::within;
 use crate::{ExaminedResponse, HttpClientError};
 
 impl Call<'_> {
-    /// Has the token source renew a rejected token, after the schedule's delay. Returns the response, and whether to
-    /// replay the request with another token. If not, the caller gets that response.
-    pub(super) async fn renew(
+    /// Renews a rejected token after the schedule's delay, and again after a transient failure if a retry may
+    /// begin. Returns the response, and whether to replay the request with another token. If not, the caller gets
+    /// the response.
+    pub(super) async fn renew_before_replay(
         &mut self,
         mut outcome: Outcome,
         schedule: ReplaySchedule,
@@ -29,11 +30,11 @@ impl Call<'_> {
             outcome = sleep_and_buffer(outcome, before_renewal).await;
         }
         let replays = loop {
-            let error = match self.renew_once().await {
+            let error = match self.renew_within_deadline().await {
                 Ok(replays) => break replays,
                 Err(error) => error,
             };
-            let Some(delay) = self.token_retry_delay(&error) else {
+            let Some(delay) = self.try_begin_token_retry(&error) else {
                 return Err(self.final_error_without_token(error));
             };
             outcome = sleep_and_buffer(outcome, delay).await;
@@ -49,35 +50,40 @@ impl Call<'_> {
         Ok((outcome, true))
     }
 
-    async fn renew_once(&mut self) -> Result<bool, HttpClientError> {
+    /// Runs one renewal of the rejected token, at most until the deadline. Returns whether to replay the request.
+    async fn renew_within_deadline(&mut self) -> Result<bool, HttpClientError> {
         let can_be_sent = self.hop.body.can_be_sent();
         let Some(session) = &mut self.auth else { return Ok(false) };
-        match within(self.deadline, session.renew(can_be_sent)).await {
+        match within(self.deadline, session.renew_rejected_token(can_be_sent)).await {
             Ok(replays) => Ok(replays?),
             Err(_) if can_be_sent => Err(HttpClientError::total_timeout()),
             Err(_) => Ok(false),
         }
     }
 
-    /// The delay before a retry; `None` if the strategy wants none, or the deadline, the breaker, the budget or
-    /// the request itself forbids one (invariant 21).
-    pub(super) fn retry_delay(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
+    /// Begins a retry: takes it from the budget, counts it in `retries`, and returns the delay before it. Changes
+    /// nothing and returns `None` if the strategy wants no retry, or the deadline, the breaker, the budget or the
+    /// request itself forbids one (invariant 21).
+    pub(super) fn try_begin_retry(&mut self, outcome: &Outcome, body: Option<&[u8]>) -> Option<Duration> {
         let examined = match outcome {
             Ok(response) => RetryOutcome::Response(ExaminedResponse::of(response, body)),
             Err(error) if error.is_of_the_exchange() => RetryOutcome::Error(error),
             Err(_) => return None,
         };
-        self.begin_retry(&examined)
+        self.withdraw_retry(&examined)
     }
 
-    /// The delay before the client asks for a token again after it got none. That is a retry like any other,
-    /// except that it waits for the cool-down of the token source.
-    pub(super) fn token_retry_delay(&mut self, error: &HttpClientError) -> Option<Duration> {
+    /// Begins a retry of an attempt that got no token. It takes from the budget as [`try_begin_retry`] does, but
+    /// its delay lasts at least until the cool-down of the token source is over.
+    ///
+    /// [`try_begin_retry`]: Self::try_begin_retry
+    pub(super) fn try_begin_token_retry(&mut self, error: &HttpClientError) -> Option<Duration> {
         error.is_transient_lack_of_token().then_some(())?;
-        self.begin_retry(&RetryOutcome::Error(error))
+        self.withdraw_retry(&RetryOutcome::Error(error))
     }
 
-    fn begin_retry(&mut self, outcome: &RetryOutcome<'_>) -> Option<Duration> {
+    /// Takes a retry from the budget and counts it, if the request may be sent again and there is time.
+    fn withdraw_retry(&mut self, outcome: &RetryOutcome<'_>) -> Option<Duration> {
         let policy = self.client.retries.as_ref()?;
         if !self.may_be_repeated() {
             return None;
@@ -95,8 +101,8 @@ impl Call<'_> {
         Some(delay)
     }
 
-    /// Waits before another attempt. If the deadline or the breaker may still refuse that attempt, keeps the
-    /// answer for the caller; else drops it at once and so frees its connection.
+    /// Waits before another attempt. If the deadline or the breaker may still prevent that attempt, keeps the
+    /// response for the caller; else drops it at once, which frees its connection.
     pub(super) async fn pause(&mut self, previous: PreviousAttempt, delay: Duration) {
         let PreviousAttempt { outcome, retries } = previous;
         if outcome.is_ok() && self.client.settings.breaker.is_none() && self.deadline.is_none() {

@@ -45,7 +45,7 @@ impl Subscriber for RecordedEvents {
     fn exit(&self, _: &Id) {}
 }
 
-/// What this logs, seen from this level on.
+/// The lines that `act` logs at this level and above.
 fn logged_from(max: Level, act: impl FnOnce()) -> Vec<String> {
     let recorded = RecordedEvents { max, lines: Arc::default() };
     let lines = Arc::clone(&recorded.lines);

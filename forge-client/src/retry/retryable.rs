@@ -82,7 +82,7 @@ impl RetryableOutcomes {
     }
 }
 
-/// The word and the bit that stand for a status. A `StatusCode` is below 1000.
+/// The index of the word and the bit that represent a status. A `StatusCode` is below 1000.
 fn bit_position(status: StatusCode) -> (usize, u64) {
     let code = usize::from(status.as_u16()) % 1024;
     (code / 64, 1 << (code % 64))

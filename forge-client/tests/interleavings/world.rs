@@ -147,7 +147,7 @@ impl World {
     }
 
     fn send(&self, mut permit: Permit, fate: fn(usize) -> Fate) {
-        if permit.renew(TIMEOUT).is_err() {
+        if permit.confirm(TIMEOUT).is_err() {
             return;
         }
         let fate = fate(self.0.sent.fetch_add(1, Ordering::SeqCst) + 1);
@@ -199,7 +199,7 @@ impl World {
         }
         let Ok(mut permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
         yield_now();
-        if permit.renew(TIMEOUT).is_err() {
+        if permit.confirm(TIMEOUT).is_err() {
             return;
         }
         yield_now();

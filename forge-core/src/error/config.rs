@@ -40,7 +40,7 @@ impl ConfigError {
         self
     }
 
-    /// What the field expects.
+    /// A description of the values that the field accepts.
     #[must_use]
     pub fn expected(&self) -> &str {
         &self.expected

@@ -205,17 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_no_change_and_is_noticed() {
+    fn an_uncertain_key_has_no_change_and_a_new_stamp() {
         let generations = Generations::default();
         let (a, b) = (generations.of("a"), generations.of("b"));
         let before = a.current();
         generations.mark_uncertain("a");
-        let doubted = a.current();
-        assert!(doubted != before && doubted.has_same_changes(before) && !doubted.is_next_after(before));
+        let uncertain = a.current();
+        assert!(
+            uncertain != before && uncertain.has_same_changes(before) && !uncertain.is_next_after(before)
+        );
         assert_eq!(b.current(), before);
         generations.bump("a");
         assert!(!a.current().has_same_changes(before) && !a.current().is_next_after(before));
-        assert!(a.current().is_next_after(doubted));
+        assert!(a.current().is_next_after(uncertain));
         generations.mark_all_uncertain();
         assert!(b.current() != before && b.current().has_same_changes(before));
     }

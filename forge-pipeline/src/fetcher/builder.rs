@@ -184,7 +184,7 @@ impl<P> HttpTokenFetcherBuilder<P> {
         self
     }
 
-    /// The token is of no use any more as soon as a token that it was obtained with is replaced or expires. Default: it
+    /// The token becomes invalid as soon as a token that it was obtained with is replaced or expires. Default: it
     /// outlives them. See
     /// [`TokenFetcher::dies_with_dependencies`](forge_core::TokenFetcher::dies_with_dependencies).
     pub fn dies_with_dependencies(mut self) -> Self {

@@ -4,8 +4,8 @@ use forge_core::{TokenData, TokenId};
 use serde_json::{Map, Value};
 
 /// The metadata that a pipeline stores with the token of a step, in one field of `extra`, so that a storage keeps both
-/// together. It has the identities of the tokens that the token dies with. It also has the refresh token: the field
-/// for refresh tokens stays empty, because the step's manager would send one that stands there.
+/// together. It has the identities of the tokens that the token becomes invalid with. It also has the refresh token.
+/// The record's own field for refresh tokens stays empty, because the step's manager would send a refresh token from it.
 #[derive(Default)]
 pub(super) struct StepMetadata(Map<String, Value>);
 

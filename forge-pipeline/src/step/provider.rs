@@ -59,7 +59,7 @@ impl TokenProvider for StepProvider {
         fetched
     }
 
-    async fn has_new_credentials(&self) -> bool {
+    async fn has_new_secrets(&self) -> bool {
         let failed = lock(&self.failed_definition);
         failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(failed, &self.definition()))
     }

@@ -1,4 +1,4 @@
-//! What compares, compares tokens, also where the inner storage compares records.
+//! All comparisons are of tokens, even if the inner storage compares records.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

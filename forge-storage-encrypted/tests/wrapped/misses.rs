@@ -1,4 +1,5 @@
-//! What cannot be decrypted is a miss: told once without its content, healed by the next token.
+//! A record that cannot be decrypted is a miss. The storage reports it once, without its content, and the next token
+//! replaces it.
 
 use std::io::{self, Write};
 use std::sync::{LazyLock, Mutex, PoisonError};

@@ -221,7 +221,7 @@ async fn who_asks_while_somebody_is_asking_waits_for_that_answer() {
     }
 }
 
-/// What a node says that has all slots, and whose keys are about to move to this port.
+/// The answers of a node that has all slots, and whose keys are about to move to this port.
 fn giving(to: u16) -> impl Fn(u16) -> Box<Answer> {
     move |port| {
         Box::new(move |words: &[&str]| match words {

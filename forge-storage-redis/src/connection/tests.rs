@@ -21,7 +21,7 @@ fn storage(server: &Fake, command_timeout: Duration) -> RedisTokenStorage {
 
 /// So long that the machine, however busy, loses no quarter of it between two lines of a test.
 const LONG: Duration = Duration::from_secs(4);
-/// What answers may take of it without being slow.
+/// The part of it that an answer may take without being slow.
 const SLOW_OF_LONG: Duration = Duration::from_secs(1);
 
 fn connection(storage: &RedisTokenStorage) -> Arc<SupervisedConnection> {
@@ -68,7 +68,7 @@ async fn inv18_after_a_command_without_an_answer_none_is_sent_until_the_server_a
     for _ in 0..CALLS {
         storage.get("k").await.unwrap_err();
     }
-    assert_eq!(server.asked("EVALSHA") - before, 1, "commands of which it was known that nobody answers");
+    assert_eq!(server.asked("EVALSHA") - before, 1, "commands that the server was known not to answer");
 
     is_silent.store(false, Ordering::SeqCst);
     comes_up(&storage).await;

@@ -11,7 +11,7 @@ local function digest(key)
     if length > 1048576 then return 'too long: ' .. length end
     return redis.sha1hex(redis.call('GET', key))
 end
--- The owner of a lease. A key of another type, or without an end, is no lease of ours.
+-- The owner of a lease; `false` if the key is not a string that expires.
 local function holder(lease)
     if redis.call('TYPE', lease).ok ~= 'string' or redis.call('PTTL', lease) < 0 then return false end
     return redis.call('GET', lease)

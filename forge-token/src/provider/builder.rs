@@ -220,7 +220,7 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
             ("client_id", self.client_id.as_str()),
             ("client_secret", self.client_secret.value().map_or("(read later)", Secret::expose)),
             (
-                "password",
+                self.grant.secret_field(),
                 self.grant.secret().and_then(SecretSource::value).map_or("(read later)", Secret::expose),
             ),
             ("service_name", &service_name),
@@ -232,8 +232,8 @@ impl<G: Grant> OAuth2TokenProviderBuilder<G> {
         }
         check_service_name("service_name", &service_name)?;
         check_user_text("username", self.grant.subject().unwrap_or_default())?;
-        if let Some(password) = self.grant.secret() {
-            check_known("password", password, check_user_text)?;
+        if let Some(secret) = self.grant.secret() {
+            check_known(self.grant.secret_field(), secret, check_user_text)?;
         }
         if let Some((name, _)) =
             self.extra_params.iter().find(|(name, _)| RESERVED_PARAMS.contains(&name.as_str()))

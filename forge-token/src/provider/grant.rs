@@ -7,11 +7,17 @@ pub trait Grant: sealed::Sealed + Send + Sync + 'static {
     /// The value of `grant_type`.
     fn grant_type(&self) -> &str;
 
-    /// The other parameters of the token request.
+    /// The other parameters of the token request. `secret` is the value that the provider has read from
+    /// [`secret`](Self::secret).
     fn form_fields<'a>(&'a self, secret: Option<&'a Secret>) -> Vec<(&'static str, &'a str)>;
 
-    /// The secret of the user, if the grant needs it.
+    /// The secret that the grant sends beside the client's, such as the user's password. `None` if it sends none.
     fn secret(&self) -> Option<&SecretSource>;
+
+    /// The name of [`secret`](Self::secret) in errors. Default: `grant_secret`.
+    fn secret_field(&self) -> &'static str {
+        "grant_secret"
+    }
 
     /// The user for whom the token is. `None` if the token is for the client itself. The user is part of the cache key.
     fn subject(&self) -> Option<&str>;
@@ -73,6 +79,10 @@ impl Grant for PasswordGrant {
 
     fn secret(&self) -> Option<&SecretSource> {
         Some(&self.password)
+    }
+
+    fn secret_field(&self) -> &'static str {
+        "password"
     }
 
     fn subject(&self) -> Option<&str> {

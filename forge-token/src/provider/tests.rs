@@ -1,4 +1,4 @@
-//! What providers send, and which of it is in their keys.
+//! The requests that providers send, and the parts of them that are in the cache keys.
 
 use std::sync::{Arc, Mutex};
 
@@ -229,7 +229,7 @@ async fn inv16_a_secret_in_the_query_is_in_no_error_and_a_new_one_is_tried_at_on
         let error = provider.fetch_token().await.unwrap_err();
         let shown = format!("{error} {error:?} {provider:?} {:?}", server.calls.lock().unwrap());
         assert!(!shown.contains("ary"), "{shown}");
-        assert_eq!(provider.has_new_credentials().await, error.is_permanent(), "{shown}");
+        assert_eq!(provider.has_new_secrets().await, error.is_permanent(), "{shown}");
     }
 }
 
@@ -294,4 +294,28 @@ async fn inv34_a_short_public_parameter_of_the_token_url_hides_no_error() {
     }
     let shown = message(client().secret_query_param("v", "2")).await;
     assert!(shown.ends_with(": [redacted]"), "{shown}");
+}
+
+/// A provider from before the method was renamed.
+struct OldProvider;
+
+#[async_trait]
+impl TokenProvider for OldProvider {
+    fn service_name(&self) -> &'static str {
+        "old"
+    }
+
+    async fn fetch_token(&self) -> Result<TokenData, AuthenticationError> {
+        Ok(TokenData::new("token"))
+    }
+
+    async fn has_new_credentials(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_implements_the_old_name_still_reports_new_secrets() {
+    assert!(OldProvider.has_new_secrets().await);
+    assert!(Arc::new(OldProvider).has_new_secrets().await);
 }

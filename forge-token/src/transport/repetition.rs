@@ -29,7 +29,7 @@ impl TokenAttempt {
 /// Makes a token call, and repeats it once if the first attempt failed in a way that a second one may fix.
 /// Use it only for calls that may be sent twice. Each attempt runs `attempt` again, which builds the request,
 /// sends it with a [`TokenTransport`](super::TokenTransport) and reads the response, so that each attempt
-/// reads secrets and makes proofs afresh.
+/// reads the secrets again and makes new proofs.
 ///
 /// | the first attempt | the second attempt |
 /// | --- | --- |

@@ -121,8 +121,8 @@ mod tests {
     use super::*;
     use crate::{SimpleAuthRetryStrategy, TokenAuth};
 
-    /// Takes one request each time that it was ready, and answers the first one with 401. What becomes of it
-    /// is told by all its clones.
+    /// Takes one request each time that it was ready, and answers the first one with 401. All clones
+    /// record their events in `told`.
     struct OneAtATime {
         is_ready: bool,
         told: Arc<Mutex<Vec<String>>>,

@@ -61,7 +61,7 @@ impl Reader<'_> {
         self.sent.is_literal = false;
     }
 
-    /// Copies a class without encoding its members: a class stands for one character, and `%C3%A9` is six. So
+    /// Copies a class without encoding its members: a class matches one character, and `%C3%A9` is six. So
     /// `[é]` matches nothing.
     fn class(&mut self) {
         self.sent.is_literal = false;

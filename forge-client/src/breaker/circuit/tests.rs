@@ -44,8 +44,8 @@ impl Timed {
         admission
     }
 
-    fn renew(&mut self, ticket: Ticket) -> Admission {
-        self.circuit.renew(ticket, self.now, TIMEOUT, &self.rules)
+    fn confirm(&mut self, ticket: Ticket) -> Admission {
+        self.circuit.confirm(ticket, self.now, TIMEOUT, &self.rules)
     }
 
     fn record(&mut self, ticket: Ticket, verdict: Verdict) {
@@ -204,13 +204,13 @@ fn inv22_a_place_is_kept_from_when_the_request_is_sent() {
     let mut circuit = Timed::half_open();
     let (first, second) = (circuit.admit().unwrap(), circuit.admit().unwrap());
     circuit.pass(19);
-    assert_eq!(circuit.renew(first).unwrap().probe, first.probe);
+    assert_eq!(circuit.confirm(first).unwrap().probe, first.probe);
     circuit.pass(1);
     // The second is lost, and another comes.
     circuit.admit().unwrap();
-    assert!(circuit.renew(second).is_err(), "two are under way");
+    assert!(circuit.confirm(second).is_err(), "two are under way");
     circuit.pass(19);
-    let third = circuit.renew(second).unwrap();
+    let third = circuit.confirm(second).unwrap();
     assert_ne!(third.probe, second.probe, "a place anew");
     assert!(circuit.admit().is_err());
 }
@@ -219,14 +219,14 @@ fn inv22_a_place_is_kept_from_when_the_request_is_sent() {
 fn inv22_leave_of_another_phase_is_none() {
     let mut circuit = Timed::closed(rules());
     let early = circuit.admit().unwrap();
-    assert!(circuit.renew(early).is_ok());
+    assert!(circuit.confirm(early).is_ok());
     circuit.calls("fff");
-    assert_eq!(circuit.renew(early).unwrap_err(), Some(Duration::from_secs(30)));
+    assert_eq!(circuit.confirm(early).unwrap_err(), Some(Duration::from_secs(30)));
     circuit.pass(30);
-    let probe = circuit.renew(early).unwrap();
+    let probe = circuit.confirm(early).unwrap();
     assert!(probe.probe.is_some());
     circuit.admit().unwrap();
-    assert!(circuit.renew(early).is_err());
+    assert!(circuit.confirm(early).is_err());
 }
 
 #[test]

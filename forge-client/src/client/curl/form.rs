@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(shown(&format!("X-Part: 1\r\n{disposition}\r\nContent-Type: text/csv")), None);
     }
 
-    /// Attack: an uploader chooses the name of a file. A command line that somebody pastes must not read another
+    /// Attack: an uploader chooses the name of a file. A command line that a person pastes must not read another
     /// file than one in the directory in which it runs.
     #[test]
     fn a_file_name_with_a_path_has_no_option() {

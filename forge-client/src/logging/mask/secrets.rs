@@ -111,8 +111,8 @@ impl Secrets {
         }
     }
 
-    /// The cookies of a header (RFC 6265 4.2.1), or the parameters of a credential (RFC 9110 11.4), as the
-    /// grammar has them, and as those write them who do not keep to it.
+    /// The cookies of a header (RFC 6265 4.2.1), or the parameters of a credential (RFC 9110 11.4), in the
+    /// form of the grammar and in the forms that careless senders use.
     fn learn_parameters(&mut self, value: &str) {
         for parameter in value.split(';').chain(value.split([';', ','])) {
             let Some((name, value)) = parameter.split_once('=') else { continue };

@@ -1,4 +1,4 @@
-//! Settings of a step whose token stands in the body.
+//! Settings of a step whose response has its token in the body.
 
 use forge_core::TimeFormat;
 

@@ -1,4 +1,4 @@
-//! Settings of a step whose token stands in a header or a cookie.
+//! Settings of a step whose response has its token in a header or a cookie.
 
 use forge_core::{ConfigError, check_cookie_name};
 use http::HeaderName;

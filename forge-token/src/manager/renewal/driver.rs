@@ -234,7 +234,7 @@ impl Driver {
     }
 
     async fn check_new_credentials(&mut self) -> Input {
-        let has_new = self.manager.provider.has_new_credentials().await && self.manager.bypass_cool_down();
+        let has_new = self.manager.provider.has_new_secrets().await && self.manager.bypass_cool_down();
         if has_new {
             self.error = None;
         }
