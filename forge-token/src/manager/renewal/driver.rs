@@ -125,7 +125,7 @@ impl Driver {
         let first = machine.start();
         // On the heap: otherwise each wrapping future would reserve space for this one twice.
         let driving = Box::pin(self.drive(&mut machine, first));
-        let driven = deadline.bound(catch_panic(rt::within(deadline, driving))).await;
+        let driven = deadline.bound(catch_panic(rt::with_flight_deadline(deadline, driving))).await;
         let mut action = match driven {
             Ok(Ok(action)) => action,
             Ok(Err(CaughtPanic)) => machine.step(Input::Panicked),

@@ -86,7 +86,7 @@ impl Driver {
         unusable: Option<Entry>,
         error: AuthenticationError,
     ) -> Input {
-        let until = self.manager.record_failure(&error);
+        let until = self.manager.begin_cool_down(&error);
         if let Some(refresh_token) = token.refresh_token() {
             self.keep_refresh_token(refresh_token, unusable).await;
         }
@@ -112,10 +112,10 @@ impl Driver {
     /// Gives a storage that answers again the token that it could not take before, if it has nothing better.
     pub(super) async fn offer_to_storage(&mut self) -> Input {
         let Some(entry) = self.entry.take() else { return Input::NotKept };
-        if !self.lease.stores_conditionally() {
+        if !self.lease.has_lease() {
             self.lease = self.manager.unacquired_lease();
         }
-        self.entry = Some(if self.lease.stores_conditionally() {
+        self.entry = Some(if self.lease.has_lease() {
             let stamp = self.manager.slot.stamp(self.manager.clock.now());
             self.stored_id = self.stored.take().map(|token| token.id());
             self.store(RenewalGoal::VALID, entry.as_stored(stamp)).await

@@ -36,7 +36,7 @@ impl LeaseGuard {
     }
 
     /// Whether the lease can store a token unless that replaces a newer one. It can also while it is not held.
-    pub(super) fn stores_conditionally(&self) -> bool {
+    pub(super) fn has_lease(&self) -> bool {
         self.lease.is_some()
     }
 }
@@ -58,7 +58,7 @@ impl Driver {
             // last quarter of the time is for a fetch without the lease.
             self.lease_deadline = Some(Deadline::after(manager.fetch_timeout() / 4 * 3));
         }
-        let has_leases = self.lease.stores_conditionally();
+        let has_leases = self.lease.has_lease();
         let limits = manager.cool_down_limits();
         let has_waited_for_others =
             has_leases && manager.failures.lock().has_waited_for_others(limits, manager.clock.now());
@@ -252,7 +252,7 @@ impl Inner {
 
     /// Whether this manager set the mark of this age for its last call, and that call has ended.
     fn is_own_mark(&self, refresh_token: TokenId, age: Duration) -> bool {
-        self.refresh_history.lock().ended_call(refresh_token).is_some_and(|begun_at| {
+        self.refresh_history.lock().ended_call_begun_at(refresh_token).is_some_and(|begun_at| {
             let since = self.clock.now().monotonic_millis().saturating_sub(begun_at).max(0);
             // This manager sets its mark right before its call begins. A younger mark is another process's.
             age.saturating_add(MARK_TOLERANCE) >= Duration::from_millis(since.unsigned_abs())

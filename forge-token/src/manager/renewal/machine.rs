@@ -133,7 +133,7 @@ impl RenewalMachine {
             (Action::CallRefresh, Input::RefreshFailed { state, is_repeated_doubt }) => {
                 self.after_failed_refresh(FailedRefresh { state, is_repeated_doubt })
             }
-            (Action::ClearMark, Input::Done) => self.after_cleared_mark(),
+            (Action::ClearMark, Input::Done) => self.decide_after_failed_refresh(),
             (Action::AssessFallback, Input::Fallback { is_first_retry_after, has_usable_token }) => {
                 if is_first_retry_after || (self.goal.is_in_background() && has_usable_token) {
                     Action::RecordFailure(Failure::Refresh { needs_login: false })
@@ -281,12 +281,12 @@ impl RenewalMachine {
         self.failed_refresh = Some(failed);
         match failed.state {
             RefreshTokenState::Unused | RefreshTokenState::Refused => Action::ClearMark,
-            RefreshTokenState::Dead | RefreshTokenState::InDoubt => self.after_cleared_mark(),
+            RefreshTokenState::Dead | RefreshTokenState::InDoubt => self.decide_after_failed_refresh(),
         }
     }
 
     /// The table "After a call with a refresh token" of ARCHITECTURE.md (invariant 23).
-    fn after_cleared_mark(&self) -> Action {
+    fn decide_after_failed_refresh(&self) -> Action {
         use RefreshTokenState::{Dead, InDoubt, Refused, Unused};
 
         let Some(FailedRefresh { state, is_repeated_doubt }) = self.failed_refresh else {

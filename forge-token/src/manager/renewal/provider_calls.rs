@@ -98,7 +98,7 @@ impl Driver {
         let error = self.error_of(failure);
         // A provider whose error has a cool-down asks another manager, and that one has logged the failure.
         self.is_foreign_failure = error.cool_down().is_some();
-        self.cool_down_until = self.manager.record_failure(&error);
+        self.cool_down_until = self.manager.begin_cool_down(&error);
         self.error = Some(error);
         Input::Done
     }
