@@ -30,8 +30,8 @@ pub(crate) enum Action {
     ReadStorageWhileWaiting,
     /// Look at what the storage has now that this manager holds the lease. Answer: [`Input::Storage`].
     ReadStorageUnderLease,
-    /// Select the token that a refresh can renew. Answer: [`Input::Renewable`].
-    SelectRenewableToken,
+    /// Select the token that a refresh can renew. Answer: [`Input::Candidate`].
+    SelectCandidate,
     /// Delete the rejected token from the storage. Answer: [`Input::Done`].
     DeleteRejectedToken(TokenId),
     /// Note that the renewal begins. Answer: [`Input::Begun`].
@@ -91,7 +91,7 @@ pub(crate) enum Input {
         has_waited_for_others: bool,
     },
     Lease(LeaseAnswer),
-    Renewable(Option<RefreshCandidate>),
+    Candidate(Option<CandidateFacts>),
     Begun(RenewalFacts),
     Mark(MarkAnswer),
     TokenIssued,
@@ -152,7 +152,7 @@ pub(crate) enum LeaseAnswer {
 
 /// What the machine knows of the token that a refresh can renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RefreshCandidate {
+pub(crate) struct CandidateFacts {
     pub(crate) id: TokenId,
     pub(crate) has_refresh_token: bool,
     /// Whether other processes may have it too.

@@ -12,9 +12,9 @@ use super::super::goal::RenewalGoal;
 use super::super::lookup::StorageLookup;
 use super::super::slot::Entry;
 use super::action::{GrantKind, Input};
+use super::candidate::RefreshCandidate;
 use super::driver::{Driver, IssuedToken};
 use super::provider_calls::release_lease_if_detached;
-use super::renewable::RenewableToken;
 
 impl Driver {
     /// Calls the hook, stores the token, and makes it the one that callers get.
@@ -50,15 +50,15 @@ impl Driver {
 
     fn record_success(&self, issued: &IssuedToken) {
         let given = issued.token.refresh_token().map(TokenId::of);
-        let sent = self.renewable.as_ref().filter(|_| issued.kind == GrantKind::Refresh);
-        let sent = sent.and_then(RenewableToken::refresh_token_id);
+        let sent = self.candidate.as_ref().filter(|_| issued.kind == GrantKind::Refresh);
+        let sent = sent.and_then(RefreshCandidate::refresh_token_id);
         self.manager.refresh_history.lock().succeed(sent, given);
     }
 
     /// Lets the user persist a new refresh token before any caller uses the access token that came with it.
     async fn call_refresh_token_hook(&mut self, token: &TokenData) {
-        let Self { manager, renewable, lease, publisher, .. } = self;
-        let known = renewable.as_ref().and_then(|renewable| renewable.token.refresh_token());
+        let Self { manager, candidate, lease, publisher, .. } = self;
+        let known = candidate.as_ref().and_then(|candidate| candidate.token.refresh_token());
         let is_new = token.refresh_token().is_some() && token.refresh_token() != known;
         let called = async {
             match manager.on_refresh_token.as_ref().filter(|_| is_new) {

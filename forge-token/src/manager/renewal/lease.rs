@@ -123,12 +123,12 @@ impl Driver {
         self.take_lookup(lookup)
     }
 
-    /// Marks the refresh token of the renewable token, so that no other process sends it.
+    /// Marks the candidate's refresh token, so that no other process sends it.
     pub(super) async fn mark_refresh_token(&mut self, takeover: MarkTakeover) -> Input {
         let Some((id, refresh_token)) = self
-            .renewable
+            .candidate
             .as_ref()
-            .and_then(|renewable| Some((renewable.token.id(), renewable.refresh_token_id()?)))
+            .and_then(|candidate| Some((candidate.token.id(), candidate.refresh_token_id()?)))
         else {
             return Input::Mark(MarkAnswer::NotMarked);
         };
@@ -167,7 +167,7 @@ impl Driver {
     }
 
     pub(super) async fn clear_mark(&mut self) -> Input {
-        let Some(id) = self.renewable.as_ref().map(|renewable| renewable.token.id()) else {
+        let Some(id) = self.candidate.as_ref().map(|candidate| candidate.token.id()) else {
             return Input::Done;
         };
         let manager = &self.manager;

@@ -7,7 +7,7 @@ use forge_core::{CoolDownPolicy, MarkTakeover};
 use super::super::goal::RenewalGoal;
 use super::super::refresh_history::RefreshTokenState;
 use super::action::{
-    Action, CoolDownAnswer, Ending, Failure, GrantKind, Input, LeaseAnswer, MarkAnswer, RefreshCandidate,
+    Action, CandidateFacts, CoolDownAnswer, Ending, Failure, GrantKind, Input, LeaseAnswer, MarkAnswer,
     RefreshObstacle, RenewalFacts, StorageAnswer,
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct RenewalMachine {
     refresh_when_contested: bool,
     /// Whether the storage did not answer the first look.
     is_storage_unavailable: bool,
-    candidate: Option<RefreshCandidate>,
+    candidate: Option<CandidateFacts>,
     facts: RenewalFacts,
     /// Why the refresh token was not sent.
     obstacle: Option<RefreshObstacle>,
@@ -113,7 +113,7 @@ impl RenewalMachine {
             (Action::ReadStorageUnderLease, Input::Storage(answer)) => match answer {
                 StorageAnswer::Usable => Action::Finish(Ending::Adopted),
                 StorageAnswer::LocalOnly => Action::OfferToStorage,
-                StorageAnswer::NotUsable | StorageAnswer::Unavailable => Action::SelectRenewableToken,
+                StorageAnswer::NotUsable | StorageAnswer::Unavailable => Action::SelectCandidate,
             },
             _ => return None,
         })
@@ -122,7 +122,7 @@ impl RenewalMachine {
     /// Second half: refreshes, or fetches by the full grant, and keeps the new token.
     fn next_of_renewal(&mut self, input: Input) -> Option<Action> {
         Some(match (self.pending, input) {
-            (Action::SelectRenewableToken, Input::Renewable(candidate)) => self.after_selection(candidate),
+            (Action::SelectCandidate, Input::Candidate(candidate)) => self.after_selection(candidate),
             (Action::DeleteRejectedToken(_), Input::Done) => Action::BeginRenewal,
             (Action::BeginRenewal, Input::Begun(facts)) => {
                 self.facts = facts;
@@ -198,7 +198,7 @@ impl RenewalMachine {
 
     fn request_lease(&self, has_leases: bool, has_waited_for_others: bool) -> Action {
         if !has_leases {
-            return Action::SelectRenewableToken;
+            return Action::SelectCandidate;
         }
         let ignores_cool_downs = self.goal == RenewalGoal::NEW || has_waited_for_others;
         let policy = if ignores_cool_downs { CoolDownPolicy::Ignore } else { CoolDownPolicy::Respect };
@@ -212,11 +212,11 @@ impl RenewalMachine {
             LeaseAnswer::CoolingDown => self.fail_with(Ending::CoolingDown),
             LeaseAnswer::StorageChanged => Action::ReadStorageWhileWaiting,
             // One fetch too many is better than none.
-            LeaseAnswer::Unavailable => Action::SelectRenewableToken,
+            LeaseAnswer::Unavailable => Action::SelectCandidate,
         }
     }
 
-    fn after_selection(&mut self, candidate: Option<RefreshCandidate>) -> Action {
+    fn after_selection(&mut self, candidate: Option<CandidateFacts>) -> Action {
         self.candidate = candidate;
         let Some(rejected) = self.goal.rejected() else { return Action::BeginRenewal };
         // Deleting the record would lose its refresh token, so one that can be refreshed stays until it is

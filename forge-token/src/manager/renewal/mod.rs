@@ -8,12 +8,12 @@
 //! ```
 
 mod action;
+mod candidate;
 mod driver;
 mod keeping;
 mod lease;
 mod machine;
 mod provider_calls;
-mod renewable;
 #[cfg(test)]
 mod tests;
 

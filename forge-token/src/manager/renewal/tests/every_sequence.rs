@@ -10,7 +10,7 @@ struct Trace {
     goal: RenewalGoal,
     refresh_when_contested: bool,
     is_storage_unavailable: bool,
-    candidate: Option<RefreshCandidate>,
+    candidate: Option<CandidateFacts>,
     facts: Option<RenewalFacts>,
     first_mark: Option<MarkAnswer>,
     mark: Option<MarkAnswer>,
@@ -37,7 +37,7 @@ impl Trace {
             (_, Input::Lease(answer)) => {
                 self.is_lease_settled = matches!(answer, LeaseAnswer::Held | LeaseAnswer::Unavailable);
             }
-            (_, Input::Renewable(candidate)) => self.candidate = candidate,
+            (_, Input::Candidate(candidate)) => self.candidate = candidate,
             (_, Input::Begun(facts)) => self.facts = Some(facts),
             (_, Input::Mark(mark)) => {
                 self.first_mark = self.first_mark.or(Some(mark));
@@ -192,7 +192,7 @@ fn answers(action: Action) -> Vec<Input> {
         ]
         .map(Input::Lease)
         .to_vec(),
-        Action::SelectRenewableToken => candidates(),
+        Action::SelectCandidate => candidates(),
         Action::BeginRenewal => facts(),
         Action::MarkRefreshToken(_) => [
             MarkAnswer::NotSupported,
@@ -245,10 +245,10 @@ fn each_state(with: impl Fn(RefreshTokenState, bool) -> Input) -> Vec<Input> {
 }
 
 fn candidates() -> Vec<Input> {
-    let mut candidates = vec![Input::Renewable(None)];
+    let mut candidates = vec![Input::Candidate(None)];
     for id in [cached_id(), TokenId::of("other")] {
         for (has_refresh_token, is_shared) in [(false, false), (false, true), (true, false), (true, true)] {
-            candidates.push(Input::Renewable(Some(RefreshCandidate { id, has_refresh_token, is_shared })));
+            candidates.push(Input::Candidate(Some(CandidateFacts { id, has_refresh_token, is_shared })));
         }
     }
     candidates
