@@ -1,4 +1,4 @@
-//! The cool-down after a failure, and what it means for rejected tokens.
+//! The cool-down after a failure, and its effect on rejected tokens.
 
 use std::time::Duration;
 

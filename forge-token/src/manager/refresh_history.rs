@@ -1,10 +1,10 @@
-//! What became of the refresh token that this manager has sent.
+//! The fate of the refresh tokens that this manager has sent.
 
 use std::collections::VecDeque;
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ClockReading, OAuthErrorCode, TokenId};
 
-/// What a failed call says of the refresh token that was sent with it (invariant 23).
+/// The state in which a failed call leaves the refresh token that was sent with it (invariant 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefreshTokenState {
     /// The server says that the refresh token is no longer valid.
@@ -72,8 +72,9 @@ struct SentToken {
     id: TokenId,
     /// How many calls with it may have been processed.
     calls_in_doubt: u32,
-    /// When the last call began, in monotonic milliseconds; `None` until that call has ended.
+    /// When the last call began, in monotonic milliseconds, once that call has ended; `None` while it is in progress.
     ended_call_begun_at: Option<i64>,
+    /// When the last call began, in monotonic milliseconds, whether or not it has ended.
     begun_at: i64,
     /// Whether an attempt has ended because of `Retry-After`.
     has_been_patient: bool,

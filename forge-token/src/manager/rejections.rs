@@ -16,7 +16,7 @@ pub(crate) struct Rejections {
     booked_until: i64,
     /// The credentials that the manager had since the last renewal, as long as none was accepted.
     untried: Vec<Arc<Credential>>,
-    /// Whether one of those since the last renewal was accepted.
+    /// Whether an API has accepted one of the credentials since the last renewal.
     is_helpful: bool,
     /// The token that the slot no longer hands out because it may be renewed, until its renewal is counted.
     owed: Option<TokenId>,
@@ -51,12 +51,12 @@ impl Rejections {
         }
     }
 
-    /// Whether a token that was just rejected may be renewed, given whether it ever was of use.
-    /// Counts the renewal if so. If the token of the last renewal was of use, that counts, too: the storage may have
-    /// lost it and returned an older one, which was rejected now.
+    /// Begins the renewal of a token that was just rejected: counts it and returns `true`, unless renewals back off. A
+    /// renewal may begin sooner if an API ever accepted the rejected token, or the token of the last renewal: the storage
+    /// may have lost the latter and returned an older one, which was rejected now.
     ///
-    /// Even tokens that are of use are renewed at a bounded rate: else one path that answers 401 to
-    /// everybody, among others that do not, would cost a token call per request.
+    /// Attack: the rate of renewals is bounded even if they help. Otherwise one path that answers 401 to all callers, among
+    /// others that do not, would cost a token call per request.
     pub(crate) fn try_begin_renewal(&mut self, was_accepted: bool, now: ClockReading) -> bool {
         let is_permitted = self.renewal_in(was_accepted, now).is_zero();
         if is_permitted {

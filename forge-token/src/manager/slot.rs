@@ -1,3 +1,32 @@
+//! The slot that holds the cached token, and the rejections of tokens.
+//!
+//! Three questions about changes in the storage, which other processes make:
+//!
+//! | method | true if |
+//! | --- | --- |
+//! | `is_unchanged(stamp)` | since the stamp was taken there was neither a change nor a doubt |
+//! | `is_current(entry)` | since the entry was made there was no change; there may have been a doubt |
+//! | `is_certain(entry)` | since the entry was made there was neither, and the entry was never in doubt |
+//!
+//! A doubt: the manager may have missed a change, because it lost its connection to the storage for example.
+//!
+//! Three questions about a rejected token:
+//!
+//! | method | true if |
+//! | --- | --- |
+//! | `was_seen_rejected(id)` | an API has rejected the token, whether or not the manager still hands it out |
+//! | `is_rejected(id)` | the manager must not hand the token out because of that |
+//! | `was_replaced(id)` | an API has rejected the token, and the slot holds another one |
+//!
+//! Four reactions to a rejection:
+//!
+//! | method | remembers the rejection | stops handing the token out | counts a renewal |
+//! | --- | --- | --- | --- |
+//! | `remember_rejection(id)` | yes | only if the slot does not hold it | no |
+//! | `withhold(id)` | no | unless renewals back off | when it begins |
+//! | `reject(id)` | yes | unless renewals back off | at once |
+//! | `discard(id)` | yes | always | no |
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +44,7 @@ use crate::rt::{self, Mutex};
 /// Holds the cached token. Reading it takes no lock.
 pub(crate) struct Slot {
     entry: ArcSwapOption<Entry>,
-    /// A thread that changes `entry`, or what is known of it, holds this lock meanwhile.
+    /// A thread that changes `entry`, or the facts about it, holds this lock meanwhile.
     ledger: Mutex<Ledger>,
     change_detection: ChangeDetection,
 }
@@ -23,7 +52,7 @@ pub(crate) struct Slot {
 /// State that changes in one step with the entry.
 struct Ledger {
     /// The number of clears and of fills by a flight. Race: an invalidation or a flight overtakes a read of
-    /// the storage. The reader compares this count before and after, and then drops what it has read.
+    /// the storage. The reader compares this count before and after, and drops the token that it has read if the counts differ.
     changes: u64,
     /// The token that the storage had when the slot was last cleared, as far as the manager knew.
     cleared: Option<TokenId>,
@@ -145,8 +174,8 @@ impl Slot {
         }
     }
 
-    /// An entry for a token from the storage. If it is the cached token, what the manager knows of that one stays: when
-    /// it was first seen, whether an API has accepted it.
+    /// An entry for a token from the storage. If it is the cached token, the manager keeps the facts about that
+    /// one: when it was first seen, and whether an API has accepted it.
     pub(crate) fn entry_of(
         &self,
         token: TokenData,

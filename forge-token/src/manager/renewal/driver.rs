@@ -1,4 +1,4 @@
-//! Does what the state machine of a renewal asks for.
+//! Performs the actions that the state machine of a renewal asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(crate) async fn run_renewal(
     driver.publish(result);
 }
 
-/// All that one renewal has: what the machine only knows facts about.
+/// The data of one renewal: tokens, lease and errors. The machine only knows facts about them.
 pub(super) struct Driver {
     // Order: fields are dropped in this order. If the flight is lost, the lease is free before callers learn of it.
     pub(super) lease: LeaseGuard,
@@ -77,7 +77,7 @@ pub(super) struct Driver {
     pub(super) goal: RenewalGoal,
     /// When to go on without the lease; `None`: this renewal has not asked for it.
     pub(super) lease_deadline: Option<Deadline>,
-    /// What the storage had when it was read last.
+    /// The storage's token when it was read last.
     pub(super) stored: Option<TokenData>,
     /// The identity of the token that the storage has, as far as the manager knows, when the call begins.
     pub(super) stored_id: Option<TokenId>,
@@ -243,7 +243,7 @@ impl Driver {
 
     fn select_candidate(&mut self) -> Input {
         let manager = Arc::clone(&self.manager);
-        // If the storage could not say what it has, it still has what it had.
+        // If the storage did not answer, it still has the token that it had.
         self.stored_id = self.stored.as_ref().map(TokenData::id).or_else(|| manager.slot.stored());
         self.candidate = manager.select_candidate(self.stored.take());
         Input::Candidate(self.candidate.as_ref().map(RefreshCandidate::facts))

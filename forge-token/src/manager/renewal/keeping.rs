@@ -1,4 +1,4 @@
-//! What happens to a token that was issued. From here on the flight's deadline does not count: hook and storage
+//! Keeps a token that was issued. From here on the flight's deadline does not count: hook and storage
 //! have time limits of their own, and none of them can lose the token (invariant 25).
 
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub(super) struct LeaseGuard {
     snapshot: Option<LeaseSnapshot>,
 }
 
-/// What the storage had when it granted the lease, and what had changed before that was asked for.
+/// The storage's token when it granted the lease, with the stamp from before the request.
 pub(super) struct LeaseSnapshot {
     pub(super) stored: Option<TokenData>,
     pub(super) stamp: Stamp,
@@ -35,7 +35,8 @@ impl LeaseGuard {
         *self = Self::default();
     }
 
-    /// Whether the lease can store a token unless that replaces a newer one. It can also while it is not held.
+    /// Whether there is a lease, held or not: the storage has leases. Even a lease that is not held stores a token only
+    /// if that replaces no newer one.
     pub(super) fn has_lease(&self) -> bool {
         self.lease.is_some()
     }

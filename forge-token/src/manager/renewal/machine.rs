@@ -161,7 +161,7 @@ impl RenewalMachine {
         })
     }
 
-    /// A failure of the renewal. While the storage does not answer, a cached token can stand in.
+    /// A failure of the renewal. While the storage does not answer, a cached token may be used instead.
     fn fail_with(&self, ending: Ending) -> Action {
         if self.is_storage_unavailable { Action::FindStandIn(ending) } else { Action::Finish(ending) }
     }

@@ -1,4 +1,4 @@
-//! The calls of the provider, and what the manager learns from their failures.
+//! The calls of the provider, and the conclusions from their failures.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,7 +25,7 @@ impl Driver {
         // So record the call before it begins.
         manager.refresh_history.lock().begin_call(refresh_token, manager.clock.now());
         let call = call_provider(manager.provider.refresh_token(&candidate.token), lease, publisher);
-        // A hang: end the call a little before the flight's deadline, so that the machine still decides what follows.
+        // A hang: end the call a little before the flight's deadline, so that the machine still decides about the next step.
         let answered = match rt::time_left() {
             Some(left) => Deadline::after(left / 20 * 19).bound(call).await.ok(),
             None => Some(call.await),
@@ -145,7 +145,7 @@ fn warn_of_foreign_mark(service: &str) {
 }
 
 impl Inner {
-    /// What the provider is asked for. A provider that caches tokens must not answer with the cached one that does
+    /// The requirement that the manager passes to the provider. A provider that caches tokens must not answer with the cached one that does
     /// not meet the goal.
     fn requirement_for_provider(&self, goal: RenewalGoal) -> TokenRequirement {
         match goal {
