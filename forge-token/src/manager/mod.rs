@@ -68,12 +68,12 @@ use slot::{Claim, Entry};
 /// | a provider that panicked or took longer than the fetch time-out; a secret that cannot be read | none |
 /// | a provider that failed because another manager did | that manager's |
 ///
-/// The manager shortens a cool-down by up to half at random, but never below what `Retry-After` asks for.
+/// The manager shortens a cool-down by up to half at random, but never below the time that `Retry-After` asks for.
 /// While a valid token is cached, a cool-down lasts no longer than that token can be used, unless `Retry-After`
 /// asks for more. A success ends the cool-down, and [`force_refresh`](Self::force_refresh) ignores it.
 ///
-/// When a call with a refresh token fails, the manager concludes from the error what became of the refresh
-/// token. A *full grant* is a token call without a refresh token, by client credentials for example; a
+/// When a call with a refresh token fails, the manager concludes from the error whether the refresh token
+/// still works. A *full grant* is a token call without a refresh token, by client credentials for example; a
 /// provider for a person's login [has none](TokenProvider::has_full_grant).
 ///
 /// | refresh token | when | while a valid token is cached | else |

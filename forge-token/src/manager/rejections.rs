@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, Credential, TokenId};
 
-/// The tokens that APIs have rejected, and how often they were renewed. It keeps an API that always answers 401 from causing a token call per
-/// request, and a rejected token from coming back with a storage that has lost its replacement.
+/// The tokens that APIs have rejected, and how often they were renewed. It keeps an API that always answers 401 from
+/// causing a token call per request, and a rejected token from coming back with a storage that has lost its
+/// replacement.
 pub(crate) struct Rejections {
     /// Renewals in a row that no accepted request followed.
     useless: u32,
@@ -28,8 +29,8 @@ pub(crate) struct Rejections {
 /// most as long as callers may wait after the API is mended.
 const INITIAL_DELAY_MILLIS: i64 = 1_000;
 const MAX_DELAY_MILLIS: i64 = 60_000;
-/// The rate of renewals that help: one a second, and ten at once. It bounds what one path that answers 401, among
-/// others that do not, costs in token calls.
+/// The rate of renewals that help: one a second, and ten at once. It bounds the token calls that one path
+/// costs if it answers 401 among others that do not.
 const INTERVAL_MILLIS: i64 = 1_000;
 const BURST_MILLIS: i64 = 10 * INTERVAL_MILLIS;
 /// A storage can bring back a token that was rejected several renewals ago, after a failover for example. More than the
@@ -65,7 +66,8 @@ impl Rejections {
         is_permitted
     }
 
-    /// How long until [`try_begin_renewal`](Self::try_begin_renewal) returns `true`, if nothing is renewed or accepted meanwhile.
+    /// How long until [`try_begin_renewal`](Self::try_begin_renewal) returns `true`, if nothing is renewed or accepted
+    /// meanwhile.
     pub(crate) fn renewal_in(&self, was_accepted: bool, now: ClockReading) -> Duration {
         let now = now.monotonic_millis();
         let is_helpful = was_accepted || self.was_helpful();

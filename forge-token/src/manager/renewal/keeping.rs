@@ -131,7 +131,7 @@ impl Driver {
         let service = manager.provider.service_name();
         if manager.storage.is_some() {
             // Order: an invalidation detaches this flight first and then takes this lock to delete. So it
-            // either deletes what is stored here, or `is_current` is false below. The wait has a limit,
+            // either deletes the token that is stored here, or `is_current` is false below. The wait has a limit,
             // because the lock's holder may be a task in a runtime that is not driven any more.
             let writing = manager.storage_deadline().bound(manager.writing.lock()).await;
             if self.publisher.is_current() {

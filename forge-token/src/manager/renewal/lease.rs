@@ -115,7 +115,7 @@ impl Driver {
     pub(super) async fn read_storage_under_lease(&mut self) -> Input {
         let manager = &self.manager;
         let lookup = match self.lease.snapshot.take() {
-            // Nothing has changed since the lease was requested, so the snapshot is what the storage has.
+            // Nothing has changed since the lease was requested, so the storage still has the snapshot's token.
             Some(snapshot) if manager.slot.is_unchanged(snapshot.stamp) => {
                 manager.classify_stored(self.goal, snapshot.stored, snapshot.stamp)
             }

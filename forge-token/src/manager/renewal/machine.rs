@@ -1,4 +1,4 @@
-//! Decides what a renewal does next: a state machine without I/O, clock, lock or log.
+//! Decides about the next step of a renewal: a state machine without I/O, clock, lock or log.
 //!
 //! The state is the action whose answer is awaited, and the few facts that later decisions need.
 

@@ -27,7 +27,7 @@ fn after_rejection() -> RenewalGoal {
     RenewalGoal::Obtain(TokenRequirement::OtherThan(cached_id()))
 }
 
-/// What storage, lease and provider answer in one renewal. By default there is no token yet, no lease, no cool-down,
+/// The answers of storage, lease and provider in one renewal. By default there is no token yet, no lease, no cool-down,
 /// and the full grant brings a token.
 #[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 struct Scenario {

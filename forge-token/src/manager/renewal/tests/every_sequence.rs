@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// What has happened in a run, for the rules.
+/// The events of a run so far, for the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Trace {
     goal: RenewalGoal,
     refresh_when_contested: bool,
@@ -106,9 +107,12 @@ impl Trace {
         let fails_with = match (before, self.last_input) {
             (Action::ShareFailure, Input::Done) | (Action::KeepToken(_), Input::NotKept) => Ending::Failed,
             (Action::KeepToken(_), Input::Panicked) => Ending::Panicked,
-            (_, Input::CoolDown(CoolDownAnswer::AfterOtherFailure))
-            | (_, Input::NewCredentials(false))
-            | (_, Input::Lease(LeaseAnswer::CoolingDown)) => Ending::CoolingDown,
+            (
+                _,
+                Input::CoolDown(CoolDownAnswer::AfterOtherFailure)
+                | Input::NewCredentials(false)
+                | Input::Lease(LeaseAnswer::CoolingDown),
+            ) => Ending::CoolingDown,
             (_, Input::TimedOut) => {
                 assert_eq!(action, Action::Finish(Ending::TimedOut), "{before:?} {self:?}");
                 return;
