@@ -62,7 +62,7 @@ pub trait TokenProvider: Send + Sync {
     /// token of a person's login leads to a new token. A manager then does not fall back to `fetch_token`
     /// after a failed refresh, keeps the refresh token as long as it may still work, and reports
     /// [`needs_login`](AuthenticationError::needs_login) when it no longer does. The answer must not change during a
-    /// renewal: a manager asks once per renewal and relies on the answer until the renewal ends.
+    /// renewal: a manager asks more than once.
     ///
     /// The first refresh token comes from a login. Let [`fetch_token`](Self::fetch_token) refresh with what you
     /// have persisted, or put the token into the storage under [`cache_key`](Self::cache_key). After a new login

@@ -90,7 +90,7 @@ pub(crate) fn time_left() -> Option<Duration> {
 }
 
 /// Lets what the future polls see the deadline of its flight.
-pub(crate) async fn within<F: Future>(deadline: Deadline, future: F) -> F::Output {
+pub(crate) async fn with_flight_deadline<F: Future>(deadline: Deadline, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
         let _restore = RestoreGuard(FLIGHT_ENDS.with(|ends| ends.replace(Some(deadline))));

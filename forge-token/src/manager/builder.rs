@@ -14,7 +14,7 @@ use super::hook::{self, Callback, RefreshTokenHook};
 use super::refresh_history::RefreshHistory;
 use super::reports::Reports;
 use super::single_flight::SingleFlight;
-use super::slot::{Announcements, Slot};
+use super::slot::{ChangeDetection, Slot};
 use super::windows::Windows;
 use super::{Inner, TokenManager};
 use crate::rt::Mutex;
@@ -187,9 +187,9 @@ impl TokenManagerBuilder {
     /// The manager of settings that were checked, or need not be.
     pub(super) fn assemble(self) -> TokenManager {
         let key = self.key();
-        let announcements = match &self.storage {
-            None => Announcements::NotNeeded,
-            Some(storage) => storage.generation(&key).map_or(Announcements::None, Announcements::Counted),
+        let change_detection = match &self.storage {
+            None => ChangeDetection::NotNeeded,
+            Some(storage) => storage.generation(&key).map_or(ChangeDetection::None, ChangeDetection::Counted),
         };
         TokenManager(Arc::new(Inner {
             provider: self.provider,
@@ -208,7 +208,7 @@ impl TokenManagerBuilder {
             refresh_when_contested: self.refresh_when_contested,
             failures: Mutex::new(Failures::default()),
             is_shut_down: AtomicBool::new(false),
-            slot: Slot::new(announcements),
+            slot: Slot::new(change_detection),
             single_flight: Arc::new(SingleFlight::new()),
             reports: Reports::default(),
         }))

@@ -94,7 +94,7 @@ impl TokenManager {
         })
     }
 
-    /// What an outcome means for a caller with this goal. `None`: the flight was lost with its runtime.
+    /// Decides how a caller with this goal goes on after an outcome. `None`: the flight was lost with its runtime.
     fn judge_outcome(
         &self,
         goal: RenewalGoal,

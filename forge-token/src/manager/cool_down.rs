@@ -1,4 +1,4 @@
-//! The cool-down after a failure, and what it means for rejected tokens.
+//! The cool-down after a failure, and its effect on rejected tokens.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Inner {
 
     /// Begins a cool-down. Returns when it ends, in monotonic milliseconds. A wrong setting begins none, so that a mended
     /// secret file counts at once; a panic begins none, because the next call may succeed.
-    pub(super) fn record_failure(&self, error: &AuthenticationError) -> i64 {
+    pub(super) fn begin_cool_down(&self, error: &AuthenticationError) -> i64 {
         let now = self.clock.now();
         if matches!(error.kind(), AuthenticationErrorKind::Configuration | AuthenticationErrorKind::Panicked)
         {

@@ -41,7 +41,7 @@ enum Custody {
     /// still holds the token that this one replaces.
     Private { replaces: Option<TokenId> },
     /// The storage refused the token and has no other: the key was invalidated meanwhile. The token serves the
-    /// callers who wait for it, and never enters the slot.
+    /// callers that wait for it, and never enters the slot.
     WaitersOnly,
 }
 
@@ -260,7 +260,7 @@ impl Entry {
         self.custody = Custody::WaitersOnly;
     }
 
-    /// Whether the token may enter the slot, for callers who come later.
+    /// Whether the token may enter the slot, for callers that come later.
     pub(crate) fn is_for_all(&self) -> bool {
         self.custody != Custody::WaitersOnly
     }

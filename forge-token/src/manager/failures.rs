@@ -18,8 +18,8 @@ struct Bypasses {
     until: i64,
 }
 
-/// New credentials end a cool-down this often in one step of the back-off. Without the limit, a secret that differs at
-/// each reading would cost a call each time.
+/// New credentials end a cool-down at most this often in the time of one cool-down. Without the limit, a secret that
+/// differs at each reading would cost a call each time.
 const MAX_BYPASSES: u32 = 3;
 
 struct Failure {
@@ -62,7 +62,7 @@ const MAX_COOL_DOWN: Duration = Duration::from_secs(60);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const MAX_RETRY_AFTER_WITHOUT_TOKEN: Duration = Duration::from_secs(300);
 
-/// What bounds a cool-down.
+/// The limits of a cool-down.
 #[derive(Clone, Copy)]
 pub(crate) struct CoolDownLimits {
     /// How long callers can go on with the cached token; `None`: they cannot.

@@ -5,7 +5,8 @@ use forge_core::{TokenId, TokenRequirement};
 pub(crate) enum RenewalGoal {
     /// A token that meets this requirement, for a caller or for the renewal ahead of expiry.
     Obtain(TokenRequirement),
-    /// Upkeep in the background: compare the cached token, which stays in use, with the storage's.
+    /// Upkeep in the background: compare the cached token, which stays in use, with the storage's. If the storage has no
+    /// token, the renewal ends in a fetch.
     Recheck,
 }
 
@@ -13,7 +14,8 @@ impl RenewalGoal {
     pub(crate) const VALID: Self = Self::Obtain(TokenRequirement::Valid);
     pub(crate) const NEW: Self = Self::Obtain(TokenRequirement::New);
 
-    /// Whether no caller waits for the renewal.
+    /// Whether the renewal comes before it is needed, so that callers can go on with the cached token while that is
+    /// usable. Usually no caller waits. A pipeline that asks for a token newer than its own waits, and gets the failure.
     pub(crate) fn is_in_background(self) -> bool {
         matches!(self, Self::Obtain(TokenRequirement::NewerThan(_)) | Self::Recheck)
     }

@@ -1,4 +1,4 @@
-//! The hook that persists a rotated refresh token, and what it must not do to the flight that awaits it.
+//! The hook that persists a rotated refresh token, and the limits that protect the flight which awaits it.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -1,4 +1,4 @@
-//! What the clones of one manager share.
+//! The state that the clones of one manager share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -58,7 +58,8 @@ impl Inner {
         AuthenticationError::new(self.provider.service_name(), kind)
     }
 
-    /// A failure without a cool-down: the next caller may try at once.
+    /// A failure without a cool-down: the next caller may try at once. The error says zero and not `None`, because a
+    /// manager over this one would otherwise begin a cool-down of its own.
     pub(super) fn error_without_cool_down(&self, kind: AuthenticationErrorKind) -> AuthenticationError {
         self.error(kind).with_cool_down(Duration::ZERO)
     }

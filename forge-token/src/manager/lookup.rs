@@ -13,7 +13,7 @@ use super::slot::{Entry, Stamp};
 use crate::rt::{self, Deadline};
 
 pub(super) enum StorageLookup {
-    /// The storage has a token that meets the goal, or a cached one stands in for it.
+    /// The storage has a token that meets the goal, or the slot has one that may be used instead.
     Usable(Arc<Entry>),
     /// The slot has a token that meets the goal, and the storage lacks it. The storage's token, if any, is older.
     LocalOnly(Arc<Entry>, Option<TokenData>),

@@ -1,7 +1,7 @@
 //! The manager: a slot that answers hits, and renewals that fill it.
 //!
 //! Read on in this order: `get_token.rs` and `slot.rs` (a hit), `caller.rs` and `single_flight.rs` (a miss), `renewal/`
-//! (how a new token is obtained), `inner.rs` (what all of them share).
+//! (how a new token is obtained), `inner.rs` (the state that all of them share).
 
 mod builder;
 mod caller;
@@ -49,12 +49,12 @@ use goal::RenewalGoal;
 use inner::Inner;
 use slot::{Claim, Entry};
 
-/// Has a valid token ready for its callers, and fetches one when there is none: once, however many callers ask. A
-/// manager is cheap to clone, and its clones share everything.
+/// Has a valid token ready for its callers. When there is none, the manager fetches one, once for all callers that
+/// wait. A manager is cheap to clone, and its clones share everything.
 ///
 /// A hit takes no lock and no allocation. A miss starts a *flight*: a task that reads the storage, refreshes or
-/// fetches, stores, and passes the result to all waiting callers. If callers go away, the flight goes on. It needs a
-/// tokio runtime with time enabled. One manager may serve several runtimes.
+/// fetches, stores, and passes the result to all waiting callers. If callers go away, the flight goes on. A flight needs
+/// a tokio runtime with time enabled. One manager may serve several runtimes.
 ///
 /// The first use of a token within its [advisory window](TokenManagerBuilder::advisory_window) starts a renewal in the
 /// background. If the renewal fails, the token stays in use. Callers wait only when no valid token is cached. After a
@@ -68,12 +68,12 @@ use slot::{Claim, Entry};
 /// | a provider that panicked or took longer than the fetch time-out; a secret that cannot be read | none |
 /// | a provider that failed because another manager did | that manager's |
 ///
-/// The manager shortens a cool-down by up to half at random, but never below what `Retry-After` asks for.
+/// The manager shortens a cool-down by up to half at random, but never below the time that `Retry-After` asks for.
 /// While a valid token is cached, a cool-down lasts no longer than that token can be used, unless `Retry-After`
 /// asks for more. A success ends the cool-down, and [`force_refresh`](Self::force_refresh) ignores it.
 ///
-/// When a call with a refresh token fails, the manager concludes from the error what became of the refresh
-/// token. A *full grant* is a token call without a refresh token, by client credentials for example; a
+/// When a call with a refresh token fails, the manager concludes from the error whether the refresh token
+/// still works. A *full grant* is a token call without a refresh token, by client credentials for example; a
 /// provider for a person's login [has none](TokenProvider::has_full_grant).
 ///
 /// | refresh token | when | while a valid token is cached | else |
@@ -137,7 +137,7 @@ impl TokenManager {
         hit.as_deref().map(look)
     }
 
-    /// Starts what is due in the background: the renewal of a token in its advisory window, or the comparison of a
+    /// Starts the upkeep that is due: the renewal of a token in its advisory window, or the comparison of a
     /// cached token with the storage's.
     #[cold]
     fn schedule_upkeep(&self, entry: &Entry, now: ClockReading) {
@@ -180,7 +180,7 @@ impl TokenManager {
         GetToken::new(self)
     }
 
-    /// What [`get_token`](Self::get_token) does when the slot has nothing.
+    /// The part of [`get_token`](Self::get_token) that follows a miss in the slot.
     async fn get_token_slow(&self) -> TokenResult {
         if !rt::is_running() {
             return Err(self.0.no_runtime());
@@ -234,10 +234,10 @@ impl TokenManager {
         forgotten.map_err(|error| error.or_service_name(self.0.provider.service_name()))
     }
 
-    /// Fetches a new token by the full grant, whatever is cached, or by the refresh token if the provider has
-    /// no [full grant](TokenProvider::has_full_grant). Concurrent callers share one fetch. A caller does not
-    /// accept the token of a fetch that had called the provider before the caller asked, so the token has all
-    /// rights that were granted until then.
+    /// Fetches a new token even if a valid one is cached. Does not use the refresh token, unless the provider has no
+    /// [full grant](TokenProvider::has_full_grant). Concurrent callers share one fetch. A caller does not accept the token
+    /// of a fetch that had called the provider before the caller asked, so the token has all rights that were granted
+    /// until then.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl TokenManager {
 
     /// How long until [`refresh_rejected`](Self::refresh_rejected) may renew the cached token. The manager backs
     /// off after renewals that did not help, and cools down after a failed fetch. Zero: it may renew now. See
-    /// [`TokenSource::next_renewal_in`].
+    /// [`TokenSource::next_renewal_in`]. [`TokenStatus::next_renewal`] says when the token is renewed ahead of its expiry.
     #[must_use]
     pub fn next_renewal_in(&self) -> Duration {
         self.0.next_renewal_in()

@@ -1,10 +1,10 @@
-//! What became of the refresh token that this manager has sent.
+//! The fate of the refresh tokens that this manager has sent.
 
 use std::collections::VecDeque;
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind, ClockReading, OAuthErrorCode, TokenId};
 
-/// What a failed call says of the refresh token that was sent with it (invariant 23).
+/// The state in which a failed call leaves the refresh token that was sent with it (invariant 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefreshTokenState {
     /// The server says that the refresh token is no longer valid.
@@ -72,8 +72,9 @@ struct SentToken {
     id: TokenId,
     /// How many calls with it may have been processed.
     calls_in_doubt: u32,
-    /// When the last call began, in monotonic milliseconds; `None` until that call has ended.
-    over_since: Option<i64>,
+    /// When the last call began, in monotonic milliseconds, once that call has ended; `None` while it is in progress.
+    ended_call_begun_at: Option<i64>,
+    /// When the last call began, in monotonic milliseconds, whether or not it has ended.
     begun_at: i64,
     /// Whether an attempt has ended because of `Retry-After`.
     has_been_patient: bool,
@@ -88,13 +89,13 @@ impl RefreshHistory {
         let sent = self.sent(id);
         sent.calls_in_doubt += 1;
         sent.begun_at = now.monotonic_millis();
-        sent.over_since = None;
+        sent.ended_call_begun_at = None;
     }
 
     /// Notes how the call that was begun last has failed. Returns the calls that are in doubt.
     pub(super) fn end_call(&mut self, id: TokenId, state: RefreshTokenState) -> u32 {
         let sent = self.sent(id);
-        sent.over_since = Some(sent.begun_at);
+        sent.ended_call_begun_at = Some(sent.begun_at);
         if matches!(state, RefreshTokenState::Unused | RefreshTokenState::Refused) {
             sent.calls_in_doubt = sent.calls_in_doubt.saturating_sub(1);
         }
@@ -126,8 +127,8 @@ impl RefreshHistory {
     }
 
     /// When our last call with this refresh token began, in monotonic milliseconds, if that call is over.
-    pub(super) fn ended_call(&self, id: TokenId) -> Option<i64> {
-        self.find(id)?.over_since
+    pub(super) fn ended_call_begun_at(&self, id: TokenId) -> Option<i64> {
+        self.find(id)?.ended_call_begun_at
     }
 
     /// Says, once per refresh token, that the attempt should end because of `Retry-After`. A second attempt
@@ -158,7 +159,7 @@ impl RefreshHistory {
             self.sent.push_back(SentToken {
                 id,
                 calls_in_doubt: 0,
-                over_since: None,
+                ended_call_begun_at: None,
                 begun_at: 0,
                 has_been_patient: false,
                 is_last_way: false,
@@ -233,10 +234,10 @@ mod tests {
         assert!(!history.is_in_doubt(one));
         history.begin_call(one, at(7));
         assert!(history.is_in_doubt(one) && !history.is_in_doubt(other));
-        assert_eq!(history.ended_call(one), None);
+        assert_eq!(history.ended_call_begun_at(one), None);
         assert_eq!(history.end_call(one, RefreshTokenState::Unused), 0);
         assert!(!history.is_in_doubt(one));
-        assert_eq!(history.ended_call(one), Some(7));
+        assert_eq!(history.ended_call_begun_at(one), Some(7));
         history.begin_call(one, at(8));
         assert_eq!(history.end_call(one, RefreshTokenState::Refused), 0);
         for calls in 1..3 {

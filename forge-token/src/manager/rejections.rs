@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use forge_core::{ClockReading, Credential, TokenId};
 
-/// The tokens that APIs have rejected, and how often they were renewed. It keeps an API that always answers 401 from causing a token call per
-/// request, and a rejected token from coming back with a storage that has lost its replacement.
+/// The tokens that APIs have rejected, and how often they were renewed. It keeps an API that always answers 401 from
+/// causing a token call per request, and a rejected token from coming back with a storage that has lost its
+/// replacement.
 pub(crate) struct Rejections {
     /// Renewals in a row that no accepted request followed.
     useless: u32,
@@ -16,8 +17,8 @@ pub(crate) struct Rejections {
     booked_until: i64,
     /// The credentials that the manager had since the last renewal, as long as none was accepted.
     untried: Vec<Arc<Credential>>,
-    /// Whether one of those since the last renewal was accepted.
-    is_of_use: bool,
+    /// Whether an API has accepted one of the credentials since the last renewal.
+    is_helpful: bool,
     /// The token that the slot no longer hands out because it may be renewed, until its renewal is counted.
     owed: Option<TokenId>,
     /// The tokens that were rejected last, the newest at the end.
@@ -28,8 +29,8 @@ pub(crate) struct Rejections {
 /// most as long as callers may wait after the API is mended.
 const INITIAL_DELAY_MILLIS: i64 = 1_000;
 const MAX_DELAY_MILLIS: i64 = 60_000;
-/// The rate of renewals that help: one a second, and ten at once. It bounds what one path that answers 401, among
-/// others that do not, costs in token calls.
+/// The rate of renewals that help: one a second, and ten at once. It bounds the token calls that one path
+/// costs if it answers 401 among others that do not.
 const INTERVAL_MILLIS: i64 = 1_000;
 const BURST_MILLIS: i64 = 10 * INTERVAL_MILLIS;
 /// A storage can bring back a token that was rejected several renewals ago, after a failover for example. More than the
@@ -45,19 +46,19 @@ impl Rejections {
             not_before: i64::MIN,
             booked_until: i64::MIN,
             untried: Vec::new(),
-            is_of_use: false,
+            is_helpful: false,
             owed: None,
             seen: VecDeque::new(),
         }
     }
 
-    /// Whether a token that was just rejected may be renewed, given whether it ever was of use.
-    /// Counts the renewal if so. If the token of the last renewal was of use, that counts, too: the storage may have
-    /// lost it and returned an older one, which was rejected now.
+    /// Begins the renewal of a token that was just rejected: counts it and returns `true`, unless renewals back off. A
+    /// renewal may begin sooner if an API ever accepted the rejected token, or the token of the last renewal: the storage
+    /// may have lost the latter and returned an older one, which was rejected now.
     ///
-    /// Even tokens that are of use are renewed at a bounded rate: else one path that answers 401 to
-    /// everybody, among others that do not, would cost a token call per request.
-    pub(crate) fn permit(&mut self, was_accepted: bool, now: ClockReading) -> bool {
+    /// Attack: the rate of renewals is bounded even if they help. Otherwise one path that answers 401 to all callers, among
+    /// others that do not, would cost a token call per request.
+    pub(crate) fn try_begin_renewal(&mut self, was_accepted: bool, now: ClockReading) -> bool {
         let is_permitted = self.renewal_in(was_accepted, now).is_zero();
         if is_permitted {
             self.count(was_accepted, now);
@@ -65,11 +66,12 @@ impl Rejections {
         is_permitted
     }
 
-    /// How long until [`permit`](Self::permit) returns `true`, if nothing is renewed or accepted meanwhile.
+    /// How long until [`try_begin_renewal`](Self::try_begin_renewal) returns `true`, if nothing is renewed or accepted
+    /// meanwhile.
     pub(crate) fn renewal_in(&self, was_accepted: bool, now: ClockReading) -> Duration {
         let now = now.monotonic_millis();
-        let is_of_use = was_accepted || self.was_of_use();
-        let backed_off_until = if is_of_use { i64::MIN } else { self.not_before };
+        let is_helpful = was_accepted || self.was_helpful();
+        let backed_off_until = if is_helpful { i64::MIN } else { self.not_before };
         let burst_ends = self.booked_until.saturating_add(INTERVAL_MILLIS).saturating_sub(BURST_MILLIS);
         let left = backed_off_until.max(burst_ends).saturating_sub(now).max(0);
         Duration::from_millis(left.unsigned_abs())
@@ -89,7 +91,7 @@ impl Rejections {
     }
 
     fn count(&mut self, was_accepted: bool, now: ClockReading) {
-        let was_accepted = was_accepted || self.was_of_use();
+        let was_accepted = was_accepted || self.was_helpful();
         let now = now.monotonic_millis();
         self.owed = None;
         self.booked_until = self.booked_until.max(now).saturating_add(INTERVAL_MILLIS);
@@ -99,19 +101,19 @@ impl Rejections {
         let delay = INITIAL_DELAY_MILLIS << self.useless.min(6);
         self.not_before = now.saturating_add(delay.min(MAX_DELAY_MILLIS));
         self.useless = self.useless.saturating_add(1);
-        self.is_of_use = false;
+        self.is_helpful = false;
         self.untried = Vec::new();
     }
 
     /// The manager has this credential from now on. Requests may still be under way with those before it,
     /// so the last few are kept until the next renewal.
-    pub(crate) fn follow(&mut self, credential: &Arc<Credential>) {
+    pub(crate) fn track_credential(&mut self, credential: &Arc<Credential>) {
         self.owed = None;
         if self.useless == 0 {
             return;
         }
-        self.is_of_use = self.was_of_use();
-        if self.is_of_use {
+        self.is_helpful = self.was_helpful();
+        if self.is_helpful {
             self.untried = Vec::new();
             return;
         }
@@ -121,8 +123,8 @@ impl Rejections {
         self.untried.push(Arc::clone(credential));
     }
 
-    fn was_of_use(&self) -> bool {
-        self.is_of_use || self.untried.iter().any(|credential| credential.was_accepted())
+    fn was_helpful(&self) -> bool {
+        self.is_helpful || self.untried.iter().any(|credential| credential.was_accepted())
     }
 
     /// Remembers that this token was rejected. Of more than sixteen, the oldest are forgotten.
@@ -159,7 +161,7 @@ mod tests {
         let mut rejections = Rejections::new();
         let mut permitted = Vec::new();
         for second in 0..300 {
-            if rejections.permit(false, at(second)) {
+            if rejections.try_begin_renewal(false, at(second)) {
                 permitted.push(second);
             }
         }
@@ -169,11 +171,11 @@ mod tests {
     #[test]
     fn inv11_a_renewal_that_was_of_use_ends_the_back_off() {
         let mut rejections = Rejections::new();
-        assert!(rejections.permit(false, at(0)));
-        assert!(!rejections.permit(false, at(0)));
-        assert!(rejections.permit(true, at(0)));
-        assert!(!rejections.permit(false, at(0)));
-        assert!(rejections.permit(false, at(1)));
+        assert!(rejections.try_begin_renewal(false, at(0)));
+        assert!(!rejections.try_begin_renewal(false, at(0)));
+        assert!(rejections.try_begin_renewal(true, at(0)));
+        assert!(!rejections.try_begin_renewal(false, at(0)));
+        assert!(rejections.try_begin_renewal(false, at(1)));
     }
 
     #[test]
@@ -186,13 +188,13 @@ mod tests {
                     let left = rejections.renewal_in(was_accepted, now);
                     let after =
                         |left: Duration| ClockReading::from_millis(0, now.monotonic_millis() + millis(left));
-                    assert!(
-                        !rejections
-                            .permit(was_accepted, after(left.saturating_sub(Duration::from_millis(1))))
-                    );
+                    assert!(!rejections.try_begin_renewal(
+                        was_accepted,
+                        after(left.saturating_sub(Duration::from_millis(1)))
+                    ));
                     now = after(left);
                 }
-                assert!(rejections.permit(was_accepted, now));
+                assert!(rejections.try_begin_renewal(was_accepted, now));
             }
         }
     }
@@ -217,7 +219,8 @@ mod tests {
     #[test]
     fn inv11_renewals_of_use_are_bounded_too() {
         let mut rejections = Rejections::new();
-        let mut permitted = |second| (0..100).filter(|_| rejections.permit(true, at(second))).count();
+        let mut permitted =
+            |second| (0..100).filter(|_| rejections.try_begin_renewal(true, at(second))).count();
         assert_eq!(permitted(0), 10);
         assert_eq!(permitted(0), 0);
         assert_eq!(permitted(3), 3);
@@ -229,14 +232,14 @@ mod tests {
         let credential = || Arc::new(Credential::new(TokenData::new("t")).unwrap());
         for others in [0, 1, MAX_UNTRIED - 1] {
             let mut rejections = Rejections::new();
-            assert!(rejections.permit(false, at(0)));
+            assert!(rejections.try_begin_renewal(false, at(0)));
             let renewed = credential();
-            rejections.follow(&renewed);
-            (0..others).for_each(|_| rejections.follow(&credential()));
-            assert!(!rejections.permit(false, at(0)));
+            rejections.track_credential(&renewed);
+            (0..others).for_each(|_| rejections.track_credential(&credential()));
+            assert!(!rejections.try_begin_renewal(false, at(0)));
             renewed.mark_accepted();
-            assert!(rejections.permit(false, at(0)));
-            assert!(!rejections.permit(false, at(0)), "once");
+            assert!(rejections.try_begin_renewal(false, at(0)));
+            assert!(!rejections.try_begin_renewal(false, at(0)), "once");
         }
     }
 
@@ -244,14 +247,14 @@ mod tests {
     fn inv11_no_more_credentials_are_kept_than_needed() {
         let credential = || Arc::new(Credential::new(TokenData::new("t")).unwrap());
         let mut rejections = Rejections::new();
-        rejections.follow(&credential());
+        rejections.track_credential(&credential());
         assert!(rejections.untried.is_empty(), "nothing was renewed yet");
-        assert!(rejections.permit(false, at(0)));
-        (0..100).for_each(|_| rejections.follow(&credential()));
+        assert!(rejections.try_begin_renewal(false, at(0)));
+        (0..100).for_each(|_| rejections.track_credential(&credential()));
         assert_eq!(rejections.untried.len(), MAX_UNTRIED);
         rejections.untried[0].mark_accepted();
-        rejections.follow(&credential());
-        assert!(rejections.untried.is_empty() && rejections.was_of_use());
+        rejections.track_credential(&credential());
+        assert!(rejections.untried.is_empty() && rejections.was_helpful());
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use forge_core::{AuthenticationError, StorageError};
 
-/// What a manager has warned of, where saying so at each use would flood the log.
+/// The warnings that a manager has logged already and that would flood the log at each use.
 #[derive(Default)]
 pub(crate) struct Reports {
     sealed_record: AtomicBool,

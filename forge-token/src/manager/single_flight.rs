@@ -111,7 +111,7 @@ impl<T> Flight<T> {
     }
 }
 
-/// A caller's place in a flight. Dropping it does not affect the flight.
+/// A caller that has joined a flight. Dropping it does not affect the flight.
 pub(crate) struct Waiter<T> {
     flight: Arc<Flight<T>>,
     is_first: bool,
@@ -172,7 +172,7 @@ impl<T> FlightPublisher<T> {
     }
 
     /// Ends the flight. Order: unless it was detached, `publish` runs in the same step in which the flight ends, and
-    /// before callers get the result. So a caller either joins the flight or finds what was published.
+    /// before callers get the result. So a caller either joins the flight or finds its token in the slot.
     pub(crate) fn finish(self, result: T, publish: impl FnOnce(&T)) {
         self.single_flight.end(&self.flight, || publish(&result));
         let _ = self.flight.outcome.set(Some(result));

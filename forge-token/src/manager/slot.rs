@@ -1,3 +1,32 @@
+//! The slot that holds the cached token, and the rejections of tokens.
+//!
+//! Three questions about changes in the storage, which other processes make:
+//!
+//! | method | true if |
+//! | --- | --- |
+//! | `is_unchanged(stamp)` | since the stamp was taken there was neither a change nor a doubt |
+//! | `is_current(entry)` | since the entry was made there was no change; there may have been a doubt |
+//! | `is_certain(entry)` | since the entry was made there was neither, and the entry was never in doubt |
+//!
+//! A doubt: the manager may have missed a change, because it lost its connection to the storage for example.
+//!
+//! Three questions about a rejected token:
+//!
+//! | method | true if |
+//! | --- | --- |
+//! | `was_seen_rejected(id)` | an API has rejected the token, whether or not the manager still hands it out |
+//! | `is_rejected(id)` | the manager must not hand the token out because of that |
+//! | `was_replaced(id)` | an API has rejected the token, and the slot holds another one |
+//!
+//! Four reactions to a rejection:
+//!
+//! | method | remembers the rejection | stops handing the token out | counts a renewal |
+//! | --- | --- | --- | --- |
+//! | `remember_rejection(id)` | yes | only if the slot does not hold it | no |
+//! | `withhold(id)` | no | unless renewals back off | when it begins |
+//! | `reject(id)` | yes | unless renewals back off | at once |
+//! | `discard(id)` | yes | always | no |
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +44,15 @@ use crate::rt::{self, Mutex};
 /// Holds the cached token. Reading it takes no lock.
 pub(crate) struct Slot {
     entry: ArcSwapOption<Entry>,
-    /// A thread that changes `entry`, or what is known of it, holds this lock meanwhile.
+    /// A thread that changes `entry`, or the facts about it, holds this lock meanwhile.
     ledger: Mutex<Ledger>,
-    announcements: Announcements,
+    change_detection: ChangeDetection,
 }
 
 /// State that changes in one step with the entry.
 struct Ledger {
     /// The number of clears and of fills by a flight. Race: an invalidation or a flight overtakes a read of
-    /// the storage. The reader compares this count before and after, and then drops what it has read.
+    /// the storage. The reader compares this count before and after, and drops the token that it has read if the counts differ.
     changes: u64,
     /// The token that the storage had when the slot was last cleared, as far as the manager knew.
     cleared: Option<TokenId>,
@@ -37,7 +66,7 @@ pub(crate) struct ChangeCount {
 }
 
 /// How the slot learns that another process has changed the token in the storage.
-pub(crate) enum Announcements {
+pub(crate) enum ChangeDetection {
     /// There is no storage, so no other process can change the token.
     NotNeeded,
     /// The storage counts the changes.
@@ -47,9 +76,9 @@ pub(crate) enum Announcements {
 }
 
 impl Slot {
-    pub(crate) fn new(announcements: Announcements) -> Self {
+    pub(crate) fn new(change_detection: ChangeDetection) -> Self {
         let ledger = Ledger { changes: 0, cleared: None, rejections: Rejections::new() };
-        Self { entry: ArcSwapOption::empty(), ledger: Mutex::new(ledger), announcements }
+        Self { entry: ArcSwapOption::empty(), ledger: Mutex::new(ledger), change_detection }
     }
 
     /// The entry, if it may be handed out now. Calls `attend` if its renewal or its comparison with the storage is due.
@@ -60,10 +89,10 @@ impl Slot {
         now: ClockReading,
         attend: impl FnOnce(&Entry),
     ) -> Option<Guard<Option<Arc<Entry>>>> {
-        let current = match &self.announcements {
-            Announcements::NotNeeded => GenerationStamp::default(),
-            Announcements::Counted(generation) => generation.current(),
-            Announcements::None => return None,
+        let current = match &self.change_detection {
+            ChangeDetection::NotNeeded => GenerationStamp::default(),
+            ChangeDetection::Counted(generation) => generation.current(),
+            ChangeDetection::None => return None,
         };
         let guard = self.entry.load();
         let entry = guard.as_ref()?;
@@ -81,7 +110,7 @@ impl Slot {
 
     /// Whether hits can be answered without asking the storage.
     pub(crate) fn is_announced(&self) -> bool {
-        !matches!(self.announcements, Announcements::None)
+        !matches!(self.change_detection, ChangeDetection::None)
     }
 
     /// The entry as it is, valid or not.
@@ -112,7 +141,7 @@ impl Slot {
     /// The cached token, if the manager would know that another process has used its refresh token.
     pub(crate) fn refreshable(&self) -> Option<Arc<Entry>> {
         self.entry().filter(|entry| {
-            let is_watched = !matches!(self.announcements, Announcements::None);
+            let is_watched = !matches!(self.change_detection, ChangeDetection::None);
             (!entry.is_stored() || is_watched) && self.is_current(entry)
         })
     }
@@ -145,8 +174,8 @@ impl Slot {
         }
     }
 
-    /// An entry for a token from the storage. If it is the cached token, what the manager knows of that one stays: when
-    /// it was first seen, whether an API has accepted it.
+    /// An entry for a token from the storage. If it is the cached token, the manager keeps the facts about that
+    /// one: when it was first seen, and whether an API has accepted it.
     pub(crate) fn entry_of(
         &self,
         token: TokenData,
@@ -170,16 +199,16 @@ impl Slot {
     }
 
     fn generation(&self) -> GenerationStamp {
-        match &self.announcements {
-            Announcements::Counted(generation) => generation.current(),
-            Announcements::NotNeeded | Announcements::None => GenerationStamp::default(),
+        match &self.change_detection {
+            ChangeDetection::Counted(generation) => generation.current(),
+            ChangeDetection::NotNeeded | ChangeDetection::None => GenerationStamp::default(),
         }
     }
 
     fn staleness_limits(&self) -> Option<StalenessLimits> {
-        match &self.announcements {
-            Announcements::Counted(generation) => generation.staleness_limits(),
-            Announcements::NotNeeded | Announcements::None => None,
+        match &self.change_detection {
+            ChangeDetection::Counted(generation) => generation.staleness_limits(),
+            ChangeDetection::NotNeeded | ChangeDetection::None => None,
         }
     }
 
@@ -222,7 +251,7 @@ impl Slot {
             entry.reject();
         }
         if is_another {
-            ledger.rejections.follow(entry.credential());
+            ledger.rejections.track_credential(entry.credential());
         }
         self.entry.store(Some(Arc::clone(entry)));
     }
@@ -310,7 +339,7 @@ impl Slot {
                 rejections.count_if_owed(id, was_accepted, now);
                 return true;
             }
-            rejections.permit(was_accepted, now)
+            rejections.try_begin_renewal(was_accepted, now)
         })
     }
 
@@ -347,7 +376,7 @@ mod tests {
     fn entry(access_token: &str) -> Arc<Entry> {
         let now = ClockReading::from_millis(0, 0);
         let windows = Windows { advisory: Duration::ZERO, mandatory: Duration::ZERO };
-        let stamp = Slot::new(Announcements::NotNeeded).stamp(now);
+        let stamp = Slot::new(ChangeDetection::NotNeeded).stamp(now);
         Arc::new(Entry::new(TokenData::new(access_token), stamp, windows, now).unwrap())
     }
 
@@ -358,7 +387,7 @@ mod tests {
     #[test]
     fn inv18_the_newest_reading_is_kept() {
         rt::run_test(|| {
-            let slot = Slot::new(Announcements::None);
+            let slot = Slot::new(ChangeDetection::None);
             let (one, two) = (entry("one"), entry("two"));
             let changes_before = slot.change_count();
             slot.remember(&one, changes_before);
@@ -370,7 +399,7 @@ mod tests {
     #[test]
     fn inv11_what_was_read_before_an_invalidation_is_not_kept_after_it() {
         rt::run_test(|| {
-            let slot = Slot::new(Announcements::None);
+            let slot = Slot::new(ChangeDetection::None);
             slot.fill(&entry("before"));
             let changes_before = slot.change_count();
             slot.clear();
@@ -382,7 +411,7 @@ mod tests {
     #[test]
     fn inv18_what_was_read_before_a_renewal_does_not_displace_what_that_brought() {
         rt::run_test(|| {
-            let slot = Slot::new(Announcements::None);
+            let slot = Slot::new(ChangeDetection::None);
             let changes_before = slot.change_count();
             let renewed = entry("renewed");
             slot.fill(&renewed);
@@ -394,7 +423,7 @@ mod tests {
     #[test]
     fn inv11_what_is_rejected_before_it_comes_into_the_slot_is_no_hit_there() {
         rt::run_test(|| {
-            let slot = Slot::new(Announcements::NotNeeded);
+            let slot = Slot::new(ChangeDetection::NotNeeded);
             let now = ClockReading::from_millis(0, 0);
             for discard in [true, false] {
                 let late = entry("late");

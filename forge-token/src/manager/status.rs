@@ -12,12 +12,12 @@ pub struct TokenStatus {
     pub has_token: bool,
     /// How long it may still be used; `None`: for ever, or there is none.
     pub usable_for: Option<Duration>,
-    /// When it is to be renewed in the background, at the next use after that; `None`: never, or
-    /// there is none.
+    /// How long until the next use of the token starts a background renewal; `None`: never, or there is no token.
+    /// [`next_renewal_in`](crate::TokenManager::next_renewal_in) says when a rejected token may be renewed.
     pub next_renewal: Option<Duration>,
-    /// What went wrong since a token was last fetched.
+    /// The last failure since a token was last fetched.
     pub last_error: Option<AuthenticationError>,
-    /// How long nothing is fetched because of that.
+    /// How long the manager fetches nothing because of that failure.
     pub cool_down: Option<Duration>,
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn run_test(test: fn()) {
     shuttle::check_random(test, 1);
 }
 
-pub(crate) async fn within<F: Future>(_deadline: Deadline, future: F) -> F::Output {
+pub(crate) async fn with_flight_deadline<F: Future>(_deadline: Deadline, future: F) -> F::Output {
     future.await
 }
 

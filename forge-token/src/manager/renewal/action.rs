@@ -1,10 +1,10 @@
-//! What the renewal's state machine asks for, and the answers that it gets.
+//! The actions that the renewal's state machine asks for, and the answers that it gets.
 
 use forge_core::{CoolDownPolicy, MarkTakeover, TokenId};
 
 use super::super::refresh_history::RefreshTokenState;
 
-/// What the driver has to do next. It answers each action but [`Finish`](Self::Finish) with one [`Input`].
+/// The driver's next task. The driver answers each action but [`Finish`](Self::Finish) with one [`Input`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     /// Look into the slot for a token that callers can use. Answer: [`Input::SlotHit`].
@@ -22,16 +22,16 @@ pub(crate) enum Action {
     CheckNewCredentials,
     /// Stop handing out this token, which an API has rejected. Answer: [`Input::RenewalPermitted`].
     RejectCachedToken(TokenId),
-    /// Look up what the storage offers for a lease. Answer: [`Input::LeaseTerms`].
+    /// Ask whether the storage has leases. Answer: [`Input::LeaseTerms`].
     CheckLease,
     /// Ask for the lease. Answer: [`Input::Lease`].
     AcquireLease(CoolDownPolicy),
     /// Look into the storage after another process has changed it. Answer: [`Input::Storage`].
     ReadStorageWhileWaiting,
-    /// Look at what the storage has now that this manager holds the lease. Answer: [`Input::Storage`].
+    /// Read the storage again, now that this manager holds the lease. Answer: [`Input::Storage`].
     ReadStorageUnderLease,
-    /// Select the token that a refresh can renew. Answer: [`Input::Renewable`].
-    SelectRenewableToken,
+    /// Select the token that a refresh can renew. Answer: [`Input::Candidate`].
+    SelectCandidate,
     /// Delete the rejected token from the storage. Answer: [`Input::Done`].
     DeleteRejectedToken(TokenId),
     /// Note that the renewal begins. Answer: [`Input::Begun`].
@@ -56,7 +56,7 @@ pub(crate) enum Action {
     /// Pass the new token to hook, storage and slot. No deadline interrupts this. Answer: [`Input::Done`] or
     /// [`Input::NotKept`].
     KeepToken(GrantKind),
-    /// Look for a cached token that can stand in while the storage does not answer; if there is none, the renewal
+    /// Look for a cached token that can be used while the storage does not answer; if there is none, the renewal
     /// ends so. Answer: [`Input::StandIn`].
     FindStandIn(Ending),
     /// End the renewal.
@@ -91,7 +91,7 @@ pub(crate) enum Input {
         has_waited_for_others: bool,
     },
     Lease(LeaseAnswer),
-    Renewable(Option<RefreshCandidate>),
+    Candidate(Option<CandidateFacts>),
     Begun(RenewalFacts),
     Mark(MarkAnswer),
     TokenIssued,
@@ -118,7 +118,7 @@ pub(crate) enum Input {
     Panicked,
 }
 
-/// What the storage has, judged by the goal of the renewal.
+/// The content of the storage, judged by the goal of the renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StorageAnswer {
     /// A token that meets the goal.
@@ -150,16 +150,16 @@ pub(crate) enum LeaseAnswer {
     Unavailable,
 }
 
-/// What the machine knows of the token that a refresh can renew.
+/// The facts that the machine knows about the token that a refresh can renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RefreshCandidate {
+pub(crate) struct CandidateFacts {
     pub(crate) id: TokenId,
     pub(crate) has_refresh_token: bool,
     /// Whether other processes may have it too.
     pub(crate) is_shared: bool,
 }
 
-/// What the machine has to know of provider, history and slot when the renewal begins.
+/// The facts about provider, history and slot that the machine needs when the renewal begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub(crate) struct RenewalFacts {

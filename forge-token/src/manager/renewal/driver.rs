@@ -1,4 +1,4 @@
-//! Does what the state machine of a renewal asks for.
+//! Performs the actions that the state machine of a renewal asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use super::super::lookup::StorageLookup;
 use super::super::single_flight::FlightPublisher;
 use super::super::slot::Entry;
 use super::action::{Action, CoolDownAnswer, Ending, GrantKind, Input, RenewalFacts, StorageAnswer};
+use super::candidate::RefreshCandidate;
 use super::lease::LeaseGuard;
 use super::machine::RenewalMachine;
-use super::renewable::RenewableToken;
 use crate::rt::{self, Deadline};
 
 /// How a renewal ended without a failure of its own.
@@ -68,7 +68,7 @@ pub(crate) async fn run_renewal(
     driver.publish(result);
 }
 
-/// All that one renewal has: what the machine only knows facts about.
+/// The data of one renewal: tokens, lease and errors. The machine only knows facts about them.
 pub(super) struct Driver {
     // Order: fields are dropped in this order. If the flight is lost, the lease is free before callers learn of it.
     pub(super) lease: LeaseGuard,
@@ -77,12 +77,12 @@ pub(super) struct Driver {
     pub(super) goal: RenewalGoal,
     /// When to go on without the lease; `None`: this renewal has not asked for it.
     pub(super) lease_deadline: Option<Deadline>,
-    /// What the storage had when it was read last.
+    /// The storage's token when it was read last.
     pub(super) stored: Option<TokenData>,
     /// The identity of the token that the storage has, as far as the manager knows, when the call begins.
     pub(super) stored_id: Option<TokenId>,
     /// The token that a refresh can renew.
-    pub(super) renewable: Option<RenewableToken>,
+    pub(super) candidate: Option<RefreshCandidate>,
     /// When the renewal's calls of the provider began; `None`: not yet.
     pub(super) begun: Option<ClockReading>,
     pub(super) issued: Option<Arc<IssuedToken>>,
@@ -108,7 +108,7 @@ impl Driver {
             lease_deadline: None,
             stored: None,
             stored_id: None,
-            renewable: None,
+            candidate: None,
             begun: None,
             issued: None,
             entry: None,
@@ -125,7 +125,7 @@ impl Driver {
         let first = machine.start();
         // On the heap: otherwise each wrapping future would reserve space for this one twice.
         let driving = Box::pin(self.drive(&mut machine, first));
-        let driven = deadline.bound(catch_panic(rt::within(deadline, driving))).await;
+        let driven = deadline.bound(catch_panic(rt::with_flight_deadline(deadline, driving))).await;
         let mut action = match driven {
             Ok(Ok(action)) => action,
             Ok(Err(CaughtPanic)) => machine.step(Input::Panicked),
@@ -167,7 +167,7 @@ impl Driver {
             Action::AcquireLease(policy) => self.acquire_lease(policy).await,
             Action::ReadStorageWhileWaiting => self.read_storage_while_waiting().await,
             Action::ReadStorageUnderLease => self.read_storage_under_lease().await,
-            Action::SelectRenewableToken => self.select_renewable_token(),
+            Action::SelectCandidate => self.select_candidate(),
             Action::DeleteRejectedToken(rejected) => {
                 self.manager.delete_if(rejected).await;
                 Input::Done
@@ -241,12 +241,12 @@ impl Driver {
         Input::NewCredentials(has_new)
     }
 
-    fn select_renewable_token(&mut self) -> Input {
+    fn select_candidate(&mut self) -> Input {
         let manager = Arc::clone(&self.manager);
-        // If the storage could not say what it has, it still has what it had.
+        // If the storage did not answer, it still has the token that it had.
         self.stored_id = self.stored.as_ref().map(TokenData::id).or_else(|| manager.slot.stored());
-        self.renewable = manager.select_renewable_token(self.stored.take());
-        Input::Renewable(self.renewable.as_ref().map(RenewableToken::candidate))
+        self.candidate = manager.select_candidate(self.stored.take());
+        Input::Candidate(self.candidate.as_ref().map(RefreshCandidate::facts))
     }
 
     fn begin_renewal(&mut self) -> Input {
@@ -254,14 +254,14 @@ impl Driver {
         let begun = manager.clock.now();
         self.begun = Some(begun);
         manager.slot.count_renewal(begun);
-        let refresh_token = self.renewable.as_ref().and_then(RenewableToken::refresh_token_id);
+        let refresh_token = self.candidate.as_ref().and_then(RefreshCandidate::refresh_token_id);
         let history = manager.refresh_history.lock();
         let is_full_grant_refused = refresh_token.is_some_and(|id| history.is_last_way(id));
         let was_sent = refresh_token.is_some_and(|id| history.is_in_doubt(id));
         drop(history);
         Input::Begun(RenewalFacts {
             has_full_grant: manager.provider.has_full_grant(),
-            is_in_doubt: was_sent || self.renewable.as_ref().is_some_and(|renewable| renewable.is_in_doubt),
+            is_in_doubt: was_sent || self.candidate.as_ref().is_some_and(|candidate| candidate.is_in_doubt),
             is_full_grant_refused,
             has_usable_token: manager.usable_time_left().is_some(),
         })

@@ -1,4 +1,4 @@
-//! What happens to a token that was issued. From here on the flight's deadline does not count: hook and storage
+//! Keeps a token that was issued. From here on the flight's deadline does not count: hook and storage
 //! have time limits of their own, and none of them can lose the token (invariant 25).
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use super::super::goal::RenewalGoal;
 use super::super::lookup::StorageLookup;
 use super::super::slot::Entry;
 use super::action::{GrantKind, Input};
+use super::candidate::RefreshCandidate;
 use super::driver::{Driver, IssuedToken};
 use super::provider_calls::release_lease_if_detached;
-use super::renewable::RenewableToken;
 
 impl Driver {
     /// Calls the hook, stores the token, and makes it the one that callers get.
@@ -50,15 +50,15 @@ impl Driver {
 
     fn record_success(&self, issued: &IssuedToken) {
         let given = issued.token.refresh_token().map(TokenId::of);
-        let sent = self.renewable.as_ref().filter(|_| issued.kind == GrantKind::Refresh);
-        let sent = sent.and_then(RenewableToken::refresh_token_id);
+        let sent = self.candidate.as_ref().filter(|_| issued.kind == GrantKind::Refresh);
+        let sent = sent.and_then(RefreshCandidate::refresh_token_id);
         self.manager.refresh_history.lock().succeed(sent, given);
     }
 
     /// Lets the user persist a new refresh token before any caller uses the access token that came with it.
     async fn call_refresh_token_hook(&mut self, token: &TokenData) {
-        let Self { manager, renewable, lease, publisher, .. } = self;
-        let known = renewable.as_ref().and_then(|renewable| renewable.token.refresh_token());
+        let Self { manager, candidate, lease, publisher, .. } = self;
+        let known = candidate.as_ref().and_then(|candidate| candidate.token.refresh_token());
         let is_new = token.refresh_token().is_some() && token.refresh_token() != known;
         let called = async {
             match manager.on_refresh_token.as_ref().filter(|_| is_new) {
@@ -86,7 +86,7 @@ impl Driver {
         unusable: Option<Entry>,
         error: AuthenticationError,
     ) -> Input {
-        let until = self.manager.record_failure(&error);
+        let until = self.manager.begin_cool_down(&error);
         if let Some(refresh_token) = token.refresh_token() {
             self.keep_refresh_token(refresh_token, unusable).await;
         }
@@ -112,10 +112,10 @@ impl Driver {
     /// Gives a storage that answers again the token that it could not take before, if it has nothing better.
     pub(super) async fn offer_to_storage(&mut self) -> Input {
         let Some(entry) = self.entry.take() else { return Input::NotKept };
-        if !self.lease.stores_conditionally() {
+        if !self.lease.has_lease() {
             self.lease = self.manager.unacquired_lease();
         }
-        self.entry = Some(if self.lease.stores_conditionally() {
+        self.entry = Some(if self.lease.has_lease() {
             let stamp = self.manager.slot.stamp(self.manager.clock.now());
             self.stored_id = self.stored.take().map(|token| token.id());
             self.store(RenewalGoal::VALID, entry.as_stored(stamp)).await
@@ -131,7 +131,7 @@ impl Driver {
         let service = manager.provider.service_name();
         if manager.storage.is_some() {
             // Order: an invalidation detaches this flight first and then takes this lock to delete. So it
-            // either deletes what is stored here, or `is_current` is false below. The wait has a limit,
+            // either deletes the token that is stored here, or `is_current` is false below. The wait has a limit,
             // because the lock's holder may be a task in a runtime that is not driven any more.
             let writing = manager.storage_deadline().bound(manager.writing.lock()).await;
             if self.publisher.is_current() {

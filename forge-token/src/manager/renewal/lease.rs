@@ -23,7 +23,7 @@ pub(super) struct LeaseGuard {
     snapshot: Option<LeaseSnapshot>,
 }
 
-/// What the storage had when it granted the lease, and what had changed before that was asked for.
+/// The storage's token when it granted the lease, with the stamp from before the request.
 pub(super) struct LeaseSnapshot {
     pub(super) stored: Option<TokenData>,
     pub(super) stamp: Stamp,
@@ -35,8 +35,9 @@ impl LeaseGuard {
         *self = Self::default();
     }
 
-    /// Whether the lease can store a token unless that replaces a newer one. It can also while it is not held.
-    pub(super) fn stores_conditionally(&self) -> bool {
+    /// Whether there is a lease, held or not: the storage has leases. Even a lease that is not held stores a token only
+    /// if that replaces no newer one.
+    pub(super) fn has_lease(&self) -> bool {
         self.lease.is_some()
     }
 }
@@ -58,7 +59,7 @@ impl Driver {
             // last quarter of the time is for a fetch without the lease.
             self.lease_deadline = Some(Deadline::after(manager.fetch_timeout() / 4 * 3));
         }
-        let has_leases = self.lease.stores_conditionally();
+        let has_leases = self.lease.has_lease();
         let limits = manager.cool_down_limits();
         let has_waited_for_others =
             has_leases && manager.failures.lock().has_waited_for_others(limits, manager.clock.now());
@@ -114,7 +115,7 @@ impl Driver {
     pub(super) async fn read_storage_under_lease(&mut self) -> Input {
         let manager = &self.manager;
         let lookup = match self.lease.snapshot.take() {
-            // Nothing has changed since the lease was requested, so the snapshot is what the storage has.
+            // Nothing has changed since the lease was requested, so the storage still has the snapshot's token.
             Some(snapshot) if manager.slot.is_unchanged(snapshot.stamp) => {
                 manager.classify_stored(self.goal, snapshot.stored, snapshot.stamp)
             }
@@ -123,12 +124,12 @@ impl Driver {
         self.take_lookup(lookup)
     }
 
-    /// Marks the refresh token of the renewable token, so that no other process sends it.
+    /// Marks the candidate's refresh token, so that no other process sends it.
     pub(super) async fn mark_refresh_token(&mut self, takeover: MarkTakeover) -> Input {
         let Some((id, refresh_token)) = self
-            .renewable
+            .candidate
             .as_ref()
-            .and_then(|renewable| Some((renewable.token.id(), renewable.refresh_token_id()?)))
+            .and_then(|candidate| Some((candidate.token.id(), candidate.refresh_token_id()?)))
         else {
             return Input::Mark(MarkAnswer::NotMarked);
         };
@@ -167,7 +168,7 @@ impl Driver {
     }
 
     pub(super) async fn clear_mark(&mut self) -> Input {
-        let Some(id) = self.renewable.as_ref().map(|renewable| renewable.token.id()) else {
+        let Some(id) = self.candidate.as_ref().map(|candidate| candidate.token.id()) else {
             return Input::Done;
         };
         let manager = &self.manager;
@@ -252,7 +253,7 @@ impl Inner {
 
     /// Whether this manager set the mark of this age for its last call, and that call has ended.
     fn is_own_mark(&self, refresh_token: TokenId, age: Duration) -> bool {
-        self.refresh_history.lock().ended_call(refresh_token).is_some_and(|begun_at| {
+        self.refresh_history.lock().ended_call_begun_at(refresh_token).is_some_and(|begun_at| {
             let since = self.clock.now().monotonic_millis().saturating_sub(begun_at).max(0);
             // This manager sets its mark right before its call begins. A younger mark is another process's.
             age.saturating_add(MARK_TOLERANCE) >= Duration::from_millis(since.unsigned_abs())

@@ -1,4 +1,4 @@
-//! Decides what a renewal does next: a state machine without I/O, clock, lock or log.
+//! Decides about the next step of a renewal: a state machine without I/O, clock, lock or log.
 //!
 //! The state is the action whose answer is awaited, and the few facts that later decisions need.
 
@@ -7,7 +7,7 @@ use forge_core::{CoolDownPolicy, MarkTakeover};
 use super::super::goal::RenewalGoal;
 use super::super::refresh_history::RefreshTokenState;
 use super::action::{
-    Action, CoolDownAnswer, Ending, Failure, GrantKind, Input, LeaseAnswer, MarkAnswer, RefreshCandidate,
+    Action, CandidateFacts, CoolDownAnswer, Ending, Failure, GrantKind, Input, LeaseAnswer, MarkAnswer,
     RefreshObstacle, RenewalFacts, StorageAnswer,
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct RenewalMachine {
     refresh_when_contested: bool,
     /// Whether the storage did not answer the first look.
     is_storage_unavailable: bool,
-    candidate: Option<RefreshCandidate>,
+    candidate: Option<CandidateFacts>,
     facts: RenewalFacts,
     /// Why the refresh token was not sent.
     obstacle: Option<RefreshObstacle>,
@@ -113,7 +113,7 @@ impl RenewalMachine {
             (Action::ReadStorageUnderLease, Input::Storage(answer)) => match answer {
                 StorageAnswer::Usable => Action::Finish(Ending::Adopted),
                 StorageAnswer::LocalOnly => Action::OfferToStorage,
-                StorageAnswer::NotUsable | StorageAnswer::Unavailable => Action::SelectRenewableToken,
+                StorageAnswer::NotUsable | StorageAnswer::Unavailable => Action::SelectCandidate,
             },
             _ => return None,
         })
@@ -122,7 +122,7 @@ impl RenewalMachine {
     /// Second half: refreshes, or fetches by the full grant, and keeps the new token.
     fn next_of_renewal(&mut self, input: Input) -> Option<Action> {
         Some(match (self.pending, input) {
-            (Action::SelectRenewableToken, Input::Renewable(candidate)) => self.after_selection(candidate),
+            (Action::SelectCandidate, Input::Candidate(candidate)) => self.after_selection(candidate),
             (Action::DeleteRejectedToken(_), Input::Done) => Action::BeginRenewal,
             (Action::BeginRenewal, Input::Begun(facts)) => {
                 self.facts = facts;
@@ -133,7 +133,7 @@ impl RenewalMachine {
             (Action::CallRefresh, Input::RefreshFailed { state, is_repeated_doubt }) => {
                 self.after_failed_refresh(FailedRefresh { state, is_repeated_doubt })
             }
-            (Action::ClearMark, Input::Done) => self.after_cleared_mark(),
+            (Action::ClearMark, Input::Done) => self.decide_after_failed_refresh(),
             (Action::AssessFallback, Input::Fallback { is_first_retry_after, has_usable_token }) => {
                 if is_first_retry_after || (self.goal.is_in_background() && has_usable_token) {
                     Action::RecordFailure(Failure::Refresh { needs_login: false })
@@ -161,7 +161,7 @@ impl RenewalMachine {
         })
     }
 
-    /// A failure of the renewal. While the storage does not answer, a cached token can stand in.
+    /// A failure of the renewal. While the storage does not answer, a cached token may be used instead.
     fn fail_with(&self, ending: Ending) -> Action {
         if self.is_storage_unavailable { Action::FindStandIn(ending) } else { Action::Finish(ending) }
     }
@@ -198,7 +198,7 @@ impl RenewalMachine {
 
     fn request_lease(&self, has_leases: bool, has_waited_for_others: bool) -> Action {
         if !has_leases {
-            return Action::SelectRenewableToken;
+            return Action::SelectCandidate;
         }
         let ignores_cool_downs = self.goal == RenewalGoal::NEW || has_waited_for_others;
         let policy = if ignores_cool_downs { CoolDownPolicy::Ignore } else { CoolDownPolicy::Respect };
@@ -212,11 +212,11 @@ impl RenewalMachine {
             LeaseAnswer::CoolingDown => self.fail_with(Ending::CoolingDown),
             LeaseAnswer::StorageChanged => Action::ReadStorageWhileWaiting,
             // One fetch too many is better than none.
-            LeaseAnswer::Unavailable => Action::SelectRenewableToken,
+            LeaseAnswer::Unavailable => Action::SelectCandidate,
         }
     }
 
-    fn after_selection(&mut self, candidate: Option<RefreshCandidate>) -> Action {
+    fn after_selection(&mut self, candidate: Option<CandidateFacts>) -> Action {
         self.candidate = candidate;
         let Some(rejected) = self.goal.rejected() else { return Action::BeginRenewal };
         // Deleting the record would lose its refresh token, so one that can be refreshed stays until it is
@@ -281,12 +281,12 @@ impl RenewalMachine {
         self.failed_refresh = Some(failed);
         match failed.state {
             RefreshTokenState::Unused | RefreshTokenState::Refused => Action::ClearMark,
-            RefreshTokenState::Dead | RefreshTokenState::InDoubt => self.after_cleared_mark(),
+            RefreshTokenState::Dead | RefreshTokenState::InDoubt => self.decide_after_failed_refresh(),
         }
     }
 
     /// The table "After a call with a refresh token" of ARCHITECTURE.md (invariant 23).
-    fn after_cleared_mark(&self) -> Action {
+    fn decide_after_failed_refresh(&self) -> Action {
         use RefreshTokenState::{Dead, InDoubt, Refused, Unused};
 
         let Some(FailedRefresh { state, is_repeated_doubt }) = self.failed_refresh else {

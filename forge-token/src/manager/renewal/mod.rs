@@ -1,6 +1,6 @@
 //! One renewal: from the look into slot and storage to the outcome that all waiting callers get.
 //!
-//! [`machine`] decides what happens next, without I/O, clock or lock. [`driver`] does what the machine asks for and
+//! [`machine`] decides about the next step, without I/O, clock or lock. [`driver`] performs the steps that it asks for and
 //! tells it the answer:
 //!
 //! ```text
@@ -8,12 +8,12 @@
 //! ```
 
 mod action;
+mod candidate;
 mod driver;
 mod keeping;
 mod lease;
 mod machine;
 mod provider_calls;
-mod renewable;
 #[cfg(test)]
 mod tests;
 

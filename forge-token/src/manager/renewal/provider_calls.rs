@@ -1,4 +1,4 @@
-//! The calls of the provider, and what the manager learns from their failures.
+//! The calls of the provider, and the conclusions from their failures.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,21 +11,21 @@ use super::super::goal::RenewalGoal;
 use super::super::refresh_history::RefreshTokenState;
 use super::super::single_flight::FlightPublisher;
 use super::action::{Failure, GrantKind, Input, RefreshObstacle};
+use super::candidate::RefreshCandidate;
 use super::driver::{Driver, IssuedToken, RenewalResult};
 use super::lease::LeaseGuard;
-use super::renewable::RenewableToken;
 use crate::rt::{self, Deadline};
 
 impl Driver {
     pub(super) async fn call_refresh(&mut self) -> Input {
-        let Self { manager, renewable, lease, publisher, .. } = &mut *self;
-        let Some(renewable) = renewable else { return Input::Done };
-        let Some(refresh_token) = renewable.refresh_token_id() else { return Input::Done };
+        let Self { manager, candidate, lease, publisher, .. } = &mut *self;
+        let Some(candidate) = candidate else { return Input::Done };
+        let Some(refresh_token) = candidate.refresh_token_id() else { return Input::Done };
         // Crash: if the runtime ends during the call, the flight is dropped here and cannot record anything.
         // So record the call before it begins.
         manager.refresh_history.lock().begin_call(refresh_token, manager.clock.now());
-        let call = call_provider(manager.provider.refresh_token(&renewable.token), lease, publisher);
-        // A hang: end the call a little before the flight's deadline, so that the machine still decides what follows.
+        let call = call_provider(manager.provider.refresh_token(&candidate.token), lease, publisher);
+        // A hang: end the call a little before the flight's deadline, so that the machine still decides about the next step.
         let answered = match rt::time_left() {
             Some(left) => Deadline::after(left / 20 * 19).bound(call).await.ok(),
             None => Some(call.await),
@@ -50,7 +50,7 @@ impl Driver {
             .as_ref()
             .and_then(AuthenticationError::retry_after)
             .is_some_and(|delay| !delay.is_zero());
-        let refresh_token = self.renewable.as_ref().and_then(RenewableToken::refresh_token_id);
+        let refresh_token = self.candidate.as_ref().and_then(RefreshCandidate::refresh_token_id);
         let is_first_retry_after = asks_for_delay
             && refresh_token.is_some_and(|id| self.manager.refresh_history.lock().take_patience(id));
         Input::Fallback { is_first_retry_after, has_usable_token: self.manager.usable_time_left().is_some() }
@@ -87,7 +87,7 @@ impl Driver {
     }
 
     pub(super) fn record_full_grant_refusal(&self) -> Input {
-        if let Some(refresh_token) = self.renewable.as_ref().and_then(RenewableToken::refresh_token_id) {
+        if let Some(refresh_token) = self.candidate.as_ref().and_then(RefreshCandidate::refresh_token_id) {
             self.manager.refresh_history.lock().refuse_full_grant(refresh_token);
         }
         Input::Done
@@ -98,7 +98,7 @@ impl Driver {
         let error = self.error_of(failure);
         // A provider whose error has a cool-down asks another manager, and that one has logged the failure.
         self.is_foreign_failure = error.cool_down().is_some();
-        self.cool_down_until = self.manager.record_failure(&error);
+        self.cool_down_until = self.manager.begin_cool_down(&error);
         self.error = Some(error);
         Input::Done
     }
@@ -145,7 +145,7 @@ fn warn_of_foreign_mark(service: &str) {
 }
 
 impl Inner {
-    /// What the provider is asked for. A provider that caches tokens must not answer with the cached one that does
+    /// The requirement that the manager passes to the provider. A provider that caches tokens must not answer with the cached one that does
     /// not meet the goal.
     fn requirement_for_provider(&self, goal: RenewalGoal) -> TokenRequirement {
         match goal {

@@ -10,7 +10,7 @@ use forge_core::{CoolDownPolicy, MarkTakeover, TokenId, TokenRequirement};
 use super::super::goal::RenewalGoal;
 use super::super::refresh_history::RefreshTokenState::{self, Dead, InDoubt, Refused, Unused};
 use super::action::{
-    Action, CoolDownAnswer, Ending, Failure, GrantKind, Input, LeaseAnswer, MarkAnswer, RefreshCandidate,
+    Action, CandidateFacts, CoolDownAnswer, Ending, Failure, GrantKind, Input, LeaseAnswer, MarkAnswer,
     RefreshObstacle, RenewalFacts, StorageAnswer,
 };
 use super::machine::RenewalMachine;
@@ -27,7 +27,7 @@ fn after_rejection() -> RenewalGoal {
     RenewalGoal::Obtain(TokenRequirement::OtherThan(cached_id()))
 }
 
-/// What storage, lease and provider answer in one renewal. By default there is no token yet, no lease, no cool-down,
+/// The answers of storage, lease and provider in one renewal. By default there is no token yet, no lease, no cool-down,
 /// and the full grant brings a token.
 #[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 struct Scenario {
@@ -45,7 +45,7 @@ struct Scenario {
     leases: Vec<LeaseAnswer>,
     storage_while_waiting: StorageAnswer,
     storage_under_lease: StorageAnswer,
-    candidate: Option<RefreshCandidate>,
+    candidate: Option<CandidateFacts>,
     facts: RenewalFacts,
     first_mark: MarkAnswer,
     mark_after_takeover: MarkAnswer,
@@ -96,7 +96,7 @@ impl Default for Scenario {
 impl Scenario {
     /// The same, with a refresh token that other processes have too.
     fn with_shared_refresh_token() -> Self {
-        let candidate = RefreshCandidate { id: cached_id(), has_refresh_token: true, is_shared: true };
+        let candidate = CandidateFacts { id: cached_id(), has_refresh_token: true, is_shared: true };
         Self { candidate: Some(candidate), ..Self::default() }
     }
 
@@ -123,7 +123,7 @@ impl Scenario {
             }
             Action::ReadStorageWhileWaiting => Input::Storage(self.storage_while_waiting),
             Action::ReadStorageUnderLease => Input::Storage(self.storage_under_lease),
-            Action::SelectRenewableToken => Input::Renewable(self.candidate),
+            Action::SelectCandidate => Input::Candidate(self.candidate),
             Action::BeginRenewal => Input::Begun(self.facts),
             Action::MarkRefreshToken(MarkTakeover::Always) => Input::Mark(self.mark_after_takeover),
             Action::MarkRefreshToken(_) => Input::Mark(self.first_mark),
@@ -180,7 +180,7 @@ fn a_first_token_takes_these_steps() {
         Action::CheckLease,
         Action::AcquireLease(CoolDownPolicy::Respect),
         Action::ReadStorageUnderLease,
-        Action::SelectRenewableToken,
+        Action::SelectCandidate,
         Action::BeginRenewal,
         Action::CallFullGrant(None),
         Action::KeepToken(GrantKind::Full),
@@ -363,7 +363,7 @@ fn inv23_the_fallback_is_decided_by_the_facts_after_the_refresh() {
 
 #[test]
 fn inv25_a_private_refresh_token_needs_no_mark() {
-    let candidate = RefreshCandidate { id: cached_id(), has_refresh_token: true, is_shared: false };
+    let candidate = CandidateFacts { id: cached_id(), has_refresh_token: true, is_shared: false };
     let scenario = Scenario { candidate: Some(candidate), ..Scenario::default() };
     assert_eq!(scenario.actions_after(Action::BeginRenewal)[0], Action::CallRefresh);
 }

@@ -1,4 +1,4 @@
-//! What a cool-down does to a renewal.
+//! How a cool-down ends a renewal.
 
 use super::*;
 

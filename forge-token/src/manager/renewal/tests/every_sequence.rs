@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// What has happened in a run, for the rules.
+/// The events of a run so far, for the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Trace {
     goal: RenewalGoal,
     refresh_when_contested: bool,
     is_storage_unavailable: bool,
-    candidate: Option<RefreshCandidate>,
+    candidate: Option<CandidateFacts>,
     facts: Option<RenewalFacts>,
     first_mark: Option<MarkAnswer>,
     mark: Option<MarkAnswer>,
@@ -37,7 +38,7 @@ impl Trace {
             (_, Input::Lease(answer)) => {
                 self.is_lease_settled = matches!(answer, LeaseAnswer::Held | LeaseAnswer::Unavailable);
             }
-            (_, Input::Renewable(candidate)) => self.candidate = candidate,
+            (_, Input::Candidate(candidate)) => self.candidate = candidate,
             (_, Input::Begun(facts)) => self.facts = Some(facts),
             (_, Input::Mark(mark)) => {
                 self.first_mark = self.first_mark.or(Some(mark));
@@ -106,9 +107,12 @@ impl Trace {
         let fails_with = match (before, self.last_input) {
             (Action::ShareFailure, Input::Done) | (Action::KeepToken(_), Input::NotKept) => Ending::Failed,
             (Action::KeepToken(_), Input::Panicked) => Ending::Panicked,
-            (_, Input::CoolDown(CoolDownAnswer::AfterOtherFailure))
-            | (_, Input::NewCredentials(false))
-            | (_, Input::Lease(LeaseAnswer::CoolingDown)) => Ending::CoolingDown,
+            (
+                _,
+                Input::CoolDown(CoolDownAnswer::AfterOtherFailure)
+                | Input::NewCredentials(false)
+                | Input::Lease(LeaseAnswer::CoolingDown),
+            ) => Ending::CoolingDown,
             (_, Input::TimedOut) => {
                 assert_eq!(action, Action::Finish(Ending::TimedOut), "{before:?} {self:?}");
                 return;
@@ -192,7 +196,7 @@ fn answers(action: Action) -> Vec<Input> {
         ]
         .map(Input::Lease)
         .to_vec(),
-        Action::SelectRenewableToken => candidates(),
+        Action::SelectCandidate => candidates(),
         Action::BeginRenewal => facts(),
         Action::MarkRefreshToken(_) => [
             MarkAnswer::NotSupported,
@@ -245,10 +249,10 @@ fn each_state(with: impl Fn(RefreshTokenState, bool) -> Input) -> Vec<Input> {
 }
 
 fn candidates() -> Vec<Input> {
-    let mut candidates = vec![Input::Renewable(None)];
+    let mut candidates = vec![Input::Candidate(None)];
     for id in [cached_id(), TokenId::of("other")] {
         for (has_refresh_token, is_shared) in [(false, false), (false, true), (true, false), (true, true)] {
-            candidates.push(Input::Renewable(Some(RefreshCandidate { id, has_refresh_token, is_shared })));
+            candidates.push(Input::Candidate(Some(CandidateFacts { id, has_refresh_token, is_shared })));
         }
     }
     candidates

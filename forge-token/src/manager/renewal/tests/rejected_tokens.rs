@@ -20,9 +20,9 @@ fn inv11_a_rejected_token_is_deleted_unless_a_refresh_can_replace_it() {
     for (id, has_refresh_token, is_deleted) in
         [(cached_id(), true, false), (cached_id(), false, true), (other, true, true), (other, false, true)]
     {
-        let candidate = Some(RefreshCandidate { id, has_refresh_token, is_shared: true });
+        let candidate = Some(CandidateFacts { id, has_refresh_token, is_shared: true });
         let scenario = Scenario { goal: after_rejection(), candidate, ..Scenario::default() };
-        let next = scenario.actions_after(Action::SelectRenewableToken)[0];
+        let next = scenario.actions_after(Action::SelectCandidate)[0];
         let deletion = Action::DeleteRejectedToken(cached_id());
         assert_eq!(next, if is_deleted { deletion } else { Action::BeginRenewal });
     }

@@ -6,10 +6,10 @@ use forge_core::{TokenData, TokenId};
 
 use super::super::Inner;
 use super::super::slot::Entry;
-use super::action::RefreshCandidate;
+use super::action::CandidateFacts;
 
 /// A token that may be renewed instead of a full grant.
-pub(super) struct RenewableToken {
+pub(super) struct RefreshCandidate {
     pub(super) token: TokenData,
     /// Whether other processes may have it too.
     is_shared: bool,
@@ -17,13 +17,13 @@ pub(super) struct RenewableToken {
     pub(super) is_in_doubt: bool,
 }
 
-impl RenewableToken {
+impl RefreshCandidate {
     pub(super) fn refresh_token_id(&self) -> Option<TokenId> {
         self.token.refresh_token().map(TokenId::of)
     }
 
-    pub(super) fn candidate(&self) -> RefreshCandidate {
-        RefreshCandidate {
+    pub(super) fn facts(&self) -> CandidateFacts {
+        CandidateFacts {
             id: self.token.id(),
             has_refresh_token: self.token.refresh_token().is_some(),
             is_shared: self.is_shared,
@@ -33,8 +33,8 @@ impl RenewableToken {
 
 impl Inner {
     /// The newest token that this manager knows, in the storage or in the slot.
-    pub(super) fn select_renewable_token(&self, stored: Option<TokenData>) -> Option<RenewableToken> {
-        let from_slot = |entry: Arc<Entry>| RenewableToken {
+    pub(super) fn select_candidate(&self, stored: Option<TokenData>) -> Option<RefreshCandidate> {
+        let from_slot = |entry: Arc<Entry>| RefreshCandidate {
             token: entry.credential().token().clone(),
             is_shared: !entry.is_private(),
             // The storage has no record, and a change may have been missed: another process may have
@@ -49,10 +49,11 @@ impl Inner {
         if stored.as_ref().is_some_and(|token| self.is_older_than_slot(token)) {
             let newest =
                 || self.slot.entry().filter(|entry| !self.is_older_than_slot(entry.credential().token()));
-            let stored = || stored.map(|token| RenewableToken { token, is_shared: true, is_in_doubt: true });
+            let stored =
+                || stored.map(|token| RefreshCandidate { token, is_shared: true, is_in_doubt: true });
             return unstored.or_else(|| newest().map(from_slot)).or_else(stored);
         }
-        let stored = || stored.map(|token| RenewableToken { token, is_shared: true, is_in_doubt: false });
+        let stored = || stored.map(|token| RefreshCandidate { token, is_shared: true, is_in_doubt: false });
         unstored.or_else(stored).or_else(|| self.slot.refreshable().map(from_slot))
     }
 
