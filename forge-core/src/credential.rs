@@ -175,8 +175,8 @@ impl Credential {
         }
         let error = AuthenticationError::new("", AuthenticationErrorKind::Configuration);
         Err(error.with_message(
-            "the token is bound to a key (DPoP), and this version of `AuthSession` cannot make the proof that each \
-             request needs",
+            "the token is bound to a key (DPoP): each request needs a proof, which only an `AuthSession` can add, and \
+             this version cannot make proofs",
         ))
     }
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn inv28_a_token_that_needs_a_proof_is_set_on_no_request_without_one() {
+    fn a_token_that_needs_a_proof_is_set_on_no_request_without_one() {
         for token_type in ["DPoP", "dpop"] {
             let credential = Credential::new(TokenData::new("canary").with_token_type(token_type)).unwrap();
             assert!(credential.needs_proof());

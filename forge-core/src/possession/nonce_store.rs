@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inv29_each_origin_has_its_own_last_nonce_and_memory_is_bounded() {
+    fn each_origin_has_its_own_last_nonce_and_memory_is_bounded() {
         let nonces = NonceStore::new();
         nonces.set("https://a.example", "1");
         nonces.set("https://b.example", "2");

@@ -76,7 +76,7 @@ use slot::{Claim, Entry};
 /// still works. A *full grant* is a token call without a refresh token, by client credentials for example; a
 /// provider for a person's login [has none](TokenProvider::has_full_grant).
 ///
-/// | refresh token | when | while a valid token is cached | else |
+/// | refresh token | when | with a full grant, while a valid token is cached | else |
 /// | --- | --- | --- | --- |
 /// | dead | `invalid_grant` or another code with that meaning, with a 2xx or a 4xx other than 408, 425 and 429 | full grant | full grant; without one the error [needs a login](AuthenticationError::needs_login) |
 /// | refused for another reason | any other 4xx but 408, 425 and 429 | full grant | full grant; without one the manager sends the refresh token again after the cool-down |
