@@ -26,7 +26,7 @@ pub(crate) struct Entry {
     /// more, and then it is a hit again.
     is_new: AtomicBool,
     /// Whether the manager may have missed a change since it last compared the token with the storage's.
-    was_in_doubt: bool,
+    was_uncertain: bool,
 }
 
 /// Whether the storage and other processes have the token too.
@@ -106,7 +106,7 @@ impl Entry {
             custody: Custody::Stored,
             rejected: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
-            was_in_doubt: false,
+            was_uncertain: false,
         })
     }
 
@@ -131,7 +131,7 @@ impl Entry {
 
     /// The same token as one that the storage has, or is about to get.
     pub(crate) fn as_stored(&self, stamp: Stamp) -> Self {
-        Self { custody: Custody::Stored, was_in_doubt: false, ..self.stamped(stamp) }
+        Self { custody: Custody::Stored, was_uncertain: false, ..self.stamped(stamp) }
     }
 
     /// The same, with another stamp.
@@ -148,18 +148,18 @@ impl Entry {
             custody: self.custody,
             rejected: AtomicBool::new(self.rejected.load(Ordering::Acquire)),
             is_new: AtomicBool::new(false),
-            was_in_doubt: self.was_in_doubt,
+            was_uncertain: self.was_uncertain,
         }
     }
 
     /// The same token, used while the storage does not answer: the manager may have missed a change.
-    pub(super) fn with_doubt(self) -> Self {
-        Self { was_in_doubt: true, ..self }
+    pub(super) fn with_uncertainty(self) -> Self {
+        Self { was_uncertain: true, ..self }
     }
 
     /// Whether a change may have been missed since it was last compared with the storage's.
-    pub(super) fn was_in_doubt(&self) -> bool {
-        self.was_in_doubt
+    pub(super) fn was_uncertain(&self) -> bool {
+        self.was_uncertain
     }
 
     /// Whether the other one is about the same credential.
@@ -318,7 +318,7 @@ impl Entry {
 }
 
 /// Whether two records are of one token. A storage may round the expiry, or correct it by another clock.
-pub(super) fn is_same(one: &TokenData, other: &TokenData) -> bool {
+pub(super) fn are_same_token(one: &TokenData, other: &TokenData) -> bool {
     let expiries = one.expires_at().zip(other.expires_at());
     let are_close = expiries.map_or(one.expires_at() == other.expires_at(), |(one, other)| {
         one.signed_duration_since(other).num_milliseconds().unsigned_abs() < 2_000

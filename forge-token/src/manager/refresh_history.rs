@@ -79,7 +79,7 @@ struct SentToken {
     /// Whether an attempt has ended because of `Retry-After`.
     has_been_patient: bool,
     /// Whether the server has refused the full grant that replaced a refresh with this token.
-    is_last_way: bool,
+    is_full_grant_refused: bool,
 }
 
 impl RefreshHistory {
@@ -139,12 +139,12 @@ impl RefreshHistory {
 
     /// Notes that the full grant was refused, so that this refresh token is the last way to a token.
     pub(super) fn refuse_full_grant(&mut self, id: TokenId) {
-        self.sent(id).is_last_way = true;
+        self.sent(id).is_full_grant_refused = true;
     }
 
     /// Whether the full grant was refused while this refresh token was in doubt.
-    pub(super) fn is_last_way(&self, id: TokenId) -> bool {
-        self.find(id).is_some_and(|sent| sent.is_last_way)
+    pub(super) fn is_full_grant_refused(&self, id: TokenId) -> bool {
+        self.find(id).is_some_and(|sent| sent.is_full_grant_refused)
     }
 
     fn find(&self, id: TokenId) -> Option<&SentToken> {
@@ -162,7 +162,7 @@ impl RefreshHistory {
                 ended_call_begun_at: None,
                 begun_at: 0,
                 has_been_patient: false,
-                is_last_way: false,
+                is_full_grant_refused: false,
             });
             self.sent.len() - 1
         });

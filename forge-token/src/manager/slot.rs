@@ -4,11 +4,11 @@
 //!
 //! | method | true if |
 //! | --- | --- |
-//! | `is_unchanged(stamp)` | since the stamp was taken there was neither a change nor a doubt |
-//! | `is_current(entry)` | since the entry was made there was no change; there may have been a doubt |
-//! | `is_certain(entry)` | since the entry was made there was neither, and the entry was never in doubt |
+//! | `is_unchanged(stamp)` | since the stamp was taken there was neither a change nor an uncertainty |
+//! | `is_current(entry)` | since the entry was made there was no change; there may have been an uncertainty |
+//! | `is_certain(entry)` | since the entry was made there was neither, and the entry was never uncertain |
 //!
-//! A doubt: the manager may have missed a change, because it lost its connection to the storage for example.
+//! An uncertainty: the manager may have missed a change, because it lost its connection to the storage for example.
 //!
 //! Three questions about a rejected token:
 //!
@@ -35,7 +35,7 @@ use forge_core::{
     AuthenticationError, ClockReading, Generation, GenerationStamp, StalenessLimits, TokenData, TokenId,
 };
 
-use super::entry::is_same;
+use super::entry::are_same_token;
 pub(crate) use super::entry::{Claim, Entry, Stamp};
 use super::rejections::Rejections;
 use super::windows::Windows;
@@ -118,7 +118,7 @@ impl Slot {
         self.entry.load_full()
     }
 
-    /// Whether there was neither change nor doubt since the stamp was taken.
+    /// Whether there was neither a change nor an uncertainty since the stamp was taken.
     pub(crate) fn is_unchanged(&self, stamp: Stamp) -> bool {
         stamp.generation == self.generation()
     }
@@ -128,9 +128,9 @@ impl Slot {
         entry.generation().has_same_changes(self.generation())
     }
 
-    /// Whether the entry has missed neither a change nor a doubt.
+    /// Whether the entry has missed neither a change nor an uncertainty.
     pub(crate) fn is_certain(&self, entry: &Entry) -> bool {
-        entry.generation() == self.generation() && !entry.was_in_doubt()
+        entry.generation() == self.generation() && !entry.was_uncertain()
     }
 
     /// Whether an API has rejected this token, whatever became of that.
@@ -184,7 +184,7 @@ impl Slot {
         now: ClockReading,
     ) -> Result<Entry, AuthenticationError> {
         match self.entry() {
-            Some(known) if is_same(known.credential().token(), &token) => Ok(known.as_stored(stamp)),
+            Some(known) if are_same_token(known.credential().token(), &token) => Ok(known.as_stored(stamp)),
             _ => Entry::new(token, stamp, windows, now),
         }
     }
@@ -195,7 +195,7 @@ impl Slot {
         if entry.generation() == generation {
             return Arc::clone(entry);
         }
-        Arc::new(entry.stamped(Stamp { generation, ..entry.stamp() }).with_doubt())
+        Arc::new(entry.stamped(Stamp { generation, ..entry.stamp() }).with_uncertainty())
     }
 
     fn generation(&self) -> GenerationStamp {

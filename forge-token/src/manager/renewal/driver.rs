@@ -256,12 +256,13 @@ impl Driver {
         manager.slot.count_renewal(begun);
         let refresh_token = self.candidate.as_ref().and_then(RefreshCandidate::refresh_token_id);
         let history = manager.refresh_history.lock();
-        let is_full_grant_refused = refresh_token.is_some_and(|id| history.is_last_way(id));
-        let was_sent = refresh_token.is_some_and(|id| history.is_in_doubt(id));
+        let is_full_grant_refused = refresh_token.is_some_and(|id| history.is_full_grant_refused(id));
+        let may_be_used_up = refresh_token.is_some_and(|id| history.is_in_doubt(id));
         drop(history);
         Input::Begun(RenewalFacts {
             has_full_grant: manager.provider.has_full_grant(),
-            is_in_doubt: was_sent || self.candidate.as_ref().is_some_and(|candidate| candidate.is_in_doubt),
+            is_in_doubt: may_be_used_up
+                || self.candidate.as_ref().is_some_and(|candidate| candidate.is_in_doubt),
             is_full_grant_refused,
             has_usable_token: manager.usable_time_left().is_some(),
         })

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind, TokenData, TokenRequirement};
 
@@ -25,9 +26,8 @@ impl Driver {
         // So record the call before it begins.
         manager.refresh_history.lock().begin_call(refresh_token, manager.clock.now());
         let call = call_provider(manager.provider.refresh_token(&candidate.token), lease, publisher);
-        // A hang: end the call a little before the flight's deadline, so that the machine still decides about the next step.
         let answered = match rt::time_left() {
-            Some(left) => Deadline::after(left / 20 * 19).bound(call).await.ok(),
+            Some(left) => Deadline::after(refresh_call_limit(left)).bound(call).await.ok(),
             None => Some(call.await),
         };
         let answered = answered.unwrap_or_else(|| Err(manager.error(AuthenticationErrorKind::Timeout)));
@@ -189,4 +189,10 @@ pub(super) async fn release_lease_if_detached<T>(
         work.as_mut().poll(context)
     })
     .await
+}
+
+/// How long a call with a refresh token may take. A hang: the last twentieth of the flight's time is kept back, so that
+/// the flight can still record the outcome, and begin the full grant.
+fn refresh_call_limit(left: Duration) -> Duration {
+    left / 20 * 19
 }
