@@ -63,15 +63,15 @@ impl TokenManagerBuilder {
         }
     }
 
-    /// Where the token is kept besides, to be found by other managers. Managers that share a
-    /// storage and a key share one token.
+    /// Also keeps the token in this storage, where other managers find it. Managers that share a storage and a key
+    /// share one token. Default: none, the token stays in the manager.
     pub fn storage(mut self, storage: impl TokenStorage + 'static) -> Self {
         self.storage = Some(Arc::new(storage));
         self
     }
 
-    /// The key in the storage, instead of the one made from all that makes the provider's token
-    /// different. For sharing a token with programs that use another key.
+    /// The key of the token in the storage, for sharing the token with programs that use another key. Default: the
+    /// provider's [`cache_key`](TokenProvider::cache_key).
     pub fn cache_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -87,16 +87,16 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// From how long before its expiry on a token is renewed in the background, while callers go on
-    /// with it. Begins up to a quarter later, at random, so that a fleet does not renew as one. The
-    /// next use of the token starts the renewal: a token that is not used is not renewed.
+    /// The time before the token's expiry in which a use of the token starts its renewal in the background, while
+    /// callers still get the token. A token without a use is not renewed. Each manager shortens the window by up to a
+    /// quarter at random, so that the processes of a fleet do not renew at the same moment. Default: 5 minutes.
     pub fn advisory_window(mut self, before_expiry: Duration) -> Self {
         self.windows.advisory = before_expiry;
         self
     }
 
-    /// From how long before its expiry on a token is not handed out any more: callers wait for a new
-    /// one. Never more than half the token's lifetime.
+    /// The time before the token's expiry in which the manager no longer hands the token out, so that callers wait for
+    /// a new one. At most half the token's lifetime. Default: 30 s.
     pub fn mandatory_window(mut self, before_expiry: Duration) -> Self {
         self.windows.mandatory = before_expiry;
         self
@@ -110,9 +110,9 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// Called with each token that has a new refresh token, before callers get it and before the manager stores it: for
-    /// persisting the rotation (RFC 6749 6), since the server may refuse the old one from
-    /// now on. The fetch goes on when the hook's future completes. If the future panics or exceeds its
+    /// Calls this hook with each token that has a new refresh token, before callers get the token and before the manager
+    /// stores it. Persist the new refresh token in the hook (RFC 6749 6): the server may refuse the old one from now on.
+    /// The fetch continues when the hook's future completes. If the future panics or exceeds its
     /// [time-out](Self::on_refresh_token_timeout), the manager logs a warning and still caches and hands out
     /// the token.
     ///
@@ -134,15 +134,15 @@ impl TokenManagerBuilder {
         self
     }
 
-    /// Whether a refresh token is sent although another process may have sent it: it bears the mark of
-    /// another process, or the storage can give no lease, because it is down or the lease is not given
-    /// back. Default: no; the full grant is used instead, and where that fails the error says so
-    /// ([`is_refresh`](forge_core::AuthenticationError::is_refresh)).
+    /// Whether the manager sends a refresh token that another process may have sent: the refresh token has the mark of
+    /// another process, or the manager could not get a lease, because the storage is down or another process does not
+    /// give the lease back. Default: no. The manager then uses the full grant; if that fails,
+    /// [`is_refresh`](forge_core::AuthenticationError::is_refresh) of the error is true.
     ///
-    /// A server that rotates refresh tokens may take the second use of one for theft, and revoke all
-    /// tokens that came of it (RFC 9700 4.14.2). Say yes where there is no full grant to fall back to,
-    /// and the server does not rotate, or being locked out is no worse. Without a storage, and over one
-    /// without leases, no refresh token is contested.
+    /// A server that rotates refresh tokens may take the second use of one for theft, and revoke all tokens of that login
+    /// (RFC 9700 4.14.2). Set this to `true` only if the provider has no full grant, and either the server does not
+    /// rotate or a lock-out is no worse than having no token. Without a storage, or with a storage without leases, the
+    /// setting has no effect.
     pub fn refresh_when_contested(mut self, refresh: bool) -> Self {
         self.refresh_when_contested = refresh;
         self
