@@ -1,4 +1,4 @@
-//! What is refused before anything is sent.
+//! Settings that the builder refuses before it sends anything.
 
 use std::time::Duration;
 

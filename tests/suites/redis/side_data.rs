@@ -1,4 +1,4 @@
-//! What stands at a token's side is about that token or void.
+//! The side data of a token is about that token, or it is void.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn inv20_side_data_counts_only_for_the_record_it_names() {
     let read = || async { storage.get("crm").await.expect("an answer").expect("a token") };
     assert_eq!(read().await.issued_at(), token.issued_at());
 
-    // Somebody who knows nothing of side data replaces the record.
+    // A program that knows nothing of side data replaces the record.
     world.put("token:crm", r#"{"access_token":"another"}"#).await;
     assert_eq!(read().await.access_token(), "another");
     assert_eq!(read().await.issued_at(), None);
