@@ -1,4 +1,4 @@
-//! Chance, the same at each run.
+//! Random numbers, the same in each run.
 
 /// Splitmix64.
 pub(crate) struct Random(pub(crate) u64);
