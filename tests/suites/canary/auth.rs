@@ -20,7 +20,7 @@ struct Signed {
     shown: Arc<Mutex<String>>,
 }
 
-/// As most would write it.
+/// `Debug` as most users would write it.
 impl std::fmt::Debug for Signed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Signed")
