@@ -142,7 +142,7 @@ async fn inv13_a_hook_is_not_asked_at_another_origin() {
     get(&client, &foreign.url()).await;
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     get(&client, "/").await;
-    // Nor does a header of its name follow that the caller has set.
+    // A header of its name that the caller has set does not follow either.
     client.get("/").header("x-odd", "own").send().await.expect("an answer");
     assert_eq!(asked.load(Ordering::SeqCst), 2, "at home, twice");
     assert_eq!(foreign.requests().len(), 3);

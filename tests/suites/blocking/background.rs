@@ -1,4 +1,4 @@
-//! What goes on while nobody calls.
+//! Work in the background while no caller asks.
 
 use std::sync::Arc;
 use std::thread;
