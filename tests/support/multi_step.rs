@@ -231,7 +231,7 @@ impl MultiStepServer {
         lock(&self.shared.wants).device_token = wanted;
     }
 
-    /// Revokes every token that this step has issued. Later tokens that it led to stay good.
+    /// Revokes every token that this step has issued. The tokens that clients bought with them stay good.
     pub fn revoke(&self, step: Step) {
         self.shared.endpoint(step).tokens.revoke_all();
     }

@@ -228,6 +228,6 @@ async fn arrive(
             return;
         }
     }
-    // The stream must live until all data has arrived: its drop ends the connection.
+    // This must not return before all data has arrived: a return drops the stream and ends the connection.
     std::future::pending::<()>().await;
 }
