@@ -341,8 +341,8 @@ async fn inv20_what_only_python_takes_for_json_is_a_miss() {
     let redis = RedisServer::start().await;
     let mut fleet = fleet(&redis, Side::Document).await;
     let key = KEY;
-    // Python takes a number that is too large for infinite, and writes it as such. It writes half a pair as
-    // a text.
+    // Python reads a number that is too large as infinity, and writes infinity. It takes half a surrogate
+    // pair for text.
     let large = r#"{"do":"set","key":"auth_token:crm","token":{"access_token":"t","extra":{"x":1e999}}}"#;
     fleet.python.ask_in_words(large).await;
     let fetched = fleet.token().await;

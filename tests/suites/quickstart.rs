@@ -13,7 +13,7 @@ fn every_promise_of_the_quickstart_holds() {
     println!("{told}");
 }
 
-/// As in `… | head -1`.
+/// The reader stops after the first line, as in `… | head -1`.
 #[test]
 fn who_reads_only_its_beginning_sees_no_panic() {
     let mut run = quickstart().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cargo");

@@ -25,8 +25,7 @@ use crate::tokens::Tokens;
 ///
 /// - `/health`, `/public` and the paths beneath them need no token.
 /// - `/redirect?to=<URL>&status=<3xx>` redirects there, by default with 302.
-/// - `/echo` answers JSON: `method`, `path`, `query`, `body` and the names of the `headers`, never their
-/// values.
+/// - `/echo` answers JSON: `method`, `path`, `query`, `body` and names of the `headers`, not their values.
 /// - Any other path answers `{"path":"…"}`.
 ///
 /// A request may carry an id in `x-request-id`. The API counts how often each id came.

@@ -24,7 +24,7 @@ pub(crate) fn zeros(mebibytes: u32) -> Vec<u8> {
         file.extend_from_slice(&one);
         crc.combine(&one_crc);
     }
-    // An empty last block.
+    // Adds an empty last block.
     file.extend([0x03, 0x00]);
     file.write_all(&crc.sum().to_le_bytes()).expect("memory");
     file.write_all(&crc.amount().to_le_bytes()).expect("memory");

@@ -75,7 +75,7 @@ impl Wire {
         self.shared.calls.load(Ordering::SeqCst)
     }
 
-    /// From now on every answer is the good one.
+    /// From now on the server sends the good answer only.
     pub(crate) fn mend(&self) {
         self.shared.is_mended.store(true, Ordering::SeqCst);
     }

@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use server::{LIMIT, Server};
 
-/// A half-open circuit waits for a probe for twice this time. The clock of the breaker stands still.
+/// A half-open circuit waits for a probe for twice this time. The breaker's clock does not move by itself.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const OPEN_FOR: Duration = Duration::from_secs(30);
 

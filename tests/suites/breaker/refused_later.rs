@@ -18,7 +18,7 @@ use requestforge::{
 
 use super::server::LIMIT;
 
-/// A breaker that one failure opens. Its clock stands still.
+/// A breaker that one failure opens. Its clock does not move.
 fn breaker(open_for: Duration) -> CircuitBreaker {
     let breaker = CircuitBreaker::builder().failure_threshold(1).open_for(open_for);
     breaker.clock(Arc::new(ManualClock::new()) as Arc<dyn Clock>).build().expect("a breaker")

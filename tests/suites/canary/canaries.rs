@@ -99,7 +99,8 @@ const UNRESERVED_KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').r
 const AS_IN_JAVASCRIPT: &AsciiSet =
     &UNRESERVED_KEPT.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
-/// With upper-case digits: all encoded, RFC 3986, `encodeURIComponent`, a form.
+/// Four percent-encodings with upper-case digits: of all bytes, of RFC 3986, of `encodeURIComponent`, of a
+/// form.
 pub(crate) fn percent_forms(text: &str) -> [String; 4] {
     let form = serde_urlencoded::to_string([("", text)]).expect("a form");
     [
@@ -143,7 +144,7 @@ impl Output {
         let mut readings = vec![
             // `{:#?}` puts each byte of a list on a line of its own.
             raw.split_whitespace().collect(),
-            // Some write `\/` in JSON.
+            // Some servers write `\/` in JSON.
             raw.replace('\\', ""),
             decoded(&raw),
             decoded(&raw.replace('+', " ")),

@@ -1,4 +1,4 @@
-//! What hooks see, what they report, and what `with_logging` writes.
+//! The inputs and the reports of hooks, and the lines that `with_logging` writes.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};

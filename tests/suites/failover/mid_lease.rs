@@ -79,7 +79,7 @@ async fn inv04_a_store_after_a_failover_replaces_nothing_newer() {
 
 async fn a_late_store_replaces_nothing_newer(kind: Kind, loss: Loss) {
     let mut world = World::start(kind).await;
-    // Its lease does not outlive the failover.
+    // The holder's lease does not outlive the failover.
     let short = world.servers.storage().lease(Duration::from_millis(300)).build().expect("a storage");
     let late = world.process_with(short);
     late.id().await;

@@ -105,7 +105,7 @@ async fn two_failovers(kind: Kind) {
         world.servers.failed_over(KEY).await;
         world.servers.bring_back(old, Loss::Paused).await;
         if kind == Kind::Cluster {
-            // This master has no other replica that could take over.
+            // The new master has no other replica that could take over.
             world.servers.ready().await;
         }
     }

@@ -42,7 +42,7 @@ async fn inv05_no_refresh_token_is_sent_twice_whoever_dies_or_stands_still_at_wh
     let (mut killed, mut stopped, mut holders) = (0, 0, 0);
     while begun.elapsed() < time {
         sleep(Duration::from_millis(100)).await;
-        // In every second round the victim is the process that makes a token call, if one comes soon.
+        // In about half of the rounds the victim is the process that makes a token call, if one comes soon.
         let mut victim = random.below(SIZE);
         if random.below(2) == 0
             && let Ok(caller) = timeout(LIFE / 2, relay.the_caller(relay.calls())).await

@@ -32,7 +32,7 @@ async fn inv19_after_racing_invalidations_and_fetches_nobody_has_another_token_t
     let (mut left_empty, mut disagreed) = (0, 0);
     for batch in 0..rounds / AT_ONCE {
         server.set_delay(CALLS[batch % CALLS.len()]);
-        // The same keys again, so that tokens of earlier races are there to be served by mistake.
+        // The same keys again, so that a manager could serve tokens of earlier races by mistake.
         let keys: Vec<_> = (0..AT_ONCE).map(|number| format!("race {number}")).collect();
         let outcomes = race(&fleet, &keys, &mut random).await;
         sleep(SETTLED).await;

@@ -57,7 +57,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/token", listener.local_addr().expect("an address"));
         let router = Router::new().fallback(pass_on).with_state(Arc::clone(&shared));
-        // It ends with the test's runtime.
+        // The task ends with the test's runtime.
         tokio::spawn(async { axum::serve(listener, router).await });
         Self { url, shared }
     }

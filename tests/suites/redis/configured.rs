@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::servers::connection::connection;
 
 fn manager(service: &Value) -> TokenManager {
-    // Each stands for another process, because one configuration makes one manager.
+    // Each manager represents another process, because one configuration makes one manager.
     let config: ServiceConfig = serde_json::from_value(service.clone()).expect("a service");
     config.token_manager().expect("a manager")
 }

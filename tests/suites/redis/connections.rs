@@ -59,7 +59,7 @@ fn a_storage_that_is_dropped_leaves_no_task_and_no_connection() {
         let generation = storage.generation("crm");
         storage.set("crm", &TokenData::new("t")).await.expect("an answer");
         let leases = storage.leases().expect("leases");
-        // The leases end by a drop, by a store, and in vain.
+        // One lease ends unused, one by a store, and one by a drop.
         drop(leases.lease("crm"));
         let (mut held, mut stored) = (leases.lease("held"), leases.lease("stored"));
         held.acquire(CoolDownPolicy::Respect).await.expect("an answer");

@@ -34,7 +34,7 @@ async fn inv20_side_data_counts_only_for_the_record_it_names() {
     // Side data of another key.
     storage.set("crm", &token).await.expect("an answer");
     storage.set("other", &issued_before()).await.expect("an answer");
-    // No COPY, since a cluster may have them in two places.
+    // The test does not use COPY, because a cluster may have the two keys at different masters.
     let foreign: Vec<u8> = world.run(cmd("DUMP").arg("{token:other}:meta")).await;
     world.run::<()>(cmd("RESTORE").arg(META).arg(0).arg(foreign).arg("REPLACE")).await;
     assert_eq!(read().await, token, "the record itself stands");
