@@ -1,5 +1,5 @@
-//! One process of a fleet: reads orders from its standard input and writes reports to its standard
-//! output, both as in `forge_tests::fleet`. It ends when its standard input does.
+//! One process of a fleet. It reads orders from its standard input and writes reports to its standard
+//! output, both as in `forge_tests::fleet`. It ends when its standard input ends.
 
 mod manager;
 mod steps;
@@ -20,7 +20,7 @@ use crate::watch::Watch;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
-    // What a service on a small machine has. With as many as there are processors, sixteen processes would
+    // The threads of a service on a small machine. With a thread for each processor, sixteen processes would
     // only wait for each other.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut member = Member::default();
@@ -92,7 +92,7 @@ impl Member {
     }
 }
 
-/// What many at once have met with.
+/// The combined outcome of many callers at once.
 fn all<C>(callers: impl Iterator<Item = C>) -> impl Future<Output = Outcome> + Send
 where
     C: Future<Output = Outcome> + Send + 'static,

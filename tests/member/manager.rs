@@ -1,4 +1,4 @@
-//! Managers of one process, over one storage.
+//! The managers of one process, over one storage.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use requestforge::{
 use crate::steps::Steps;
 use crate::until;
 
-/// How long a call of Redis may take. The default is a bound for outages; here Redis is up, and only the
+/// The limit for a call of Redis. The default is a limit for outages. Here Redis is up, and only the
 /// processors are busy with all the other processes.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -91,7 +91,7 @@ fn built<G: Grant + 'static>(
     Ok(Arc::new(builder.http(move |http| http.user_agent(mark.clone())).build()?))
 }
 
-/// A manager, and the token that was got of it last.
+/// A manager, and the token that it returned last.
 pub(crate) struct Managed {
     manager: TokenManager,
     clock: Arc<dyn Clock>,
@@ -104,7 +104,7 @@ impl Managed {
         self.manager.with_token(|token| name(token.id()))
     }
 
-    /// How things stand. To ask is no use of the token, so nothing is renewed because of it.
+    /// The state of the manager. To ask for it does not use the token, so the manager renews nothing.
     pub(crate) fn state(&self) -> State {
         let status = self.manager.status();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -175,7 +175,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The machine's clock with the wall clock set wrong, by so many milliseconds.
+/// The machine's clock, with its wall clock ahead by so many milliseconds.
 #[derive(Debug)]
 struct AheadOfTime(i64);
 

@@ -1,4 +1,4 @@
-//! How soon a token that is no longer good is not handed out any more.
+//! How soon a manager stops handing out a token that is no longer good.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use crate::Result;
 use crate::manager::Managed;
 
-/// Between two looks. Looking without a pause would take the processors away from those who are looked at.
+/// The time between two looks. Without a pause the watcher would take the processors away from the watched
+/// processes.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// A thread that looks all the time.
+/// A thread that watches the token all the time.
 pub(crate) struct Watch(oneshot::Receiver<Report>);
 
 impl Watch {
@@ -30,7 +31,7 @@ impl Watch {
                 if watched.is_none() || managed.at_hand() != watched {
                     let at = now();
                     let stood_still = longest_gap.max(waited().saturating_sub(waited_before));
-                    // Whoever began it may be gone.
+                    // The receiver may be gone.
                     let _ = sender.send(Report::Gone { at, stood_still });
                     return;
                 }
@@ -45,7 +46,7 @@ impl Watch {
     }
 }
 
-/// For how long the threads of this process wanted a processor and had none, in nanoseconds and in all, as
+/// The total time for which the threads of this process wanted a processor and had none, in nanoseconds, as
 /// far as the system tells (Linux does).
 fn waited() -> u64 {
     let Ok(threads) = fs::read_dir("/proc/self/task") else { return 0 };

@@ -1,4 +1,4 @@
-//! The example `axum_service`, run as a newcomer runs it.
+//! The example `axum_service`, started as a new user starts it.
 
 #![allow(clippy::expect_used)]
 
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Of all waiting here. Nothing takes that long.
+/// The limit for each wait here. Nothing takes that long.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn example() -> Command {
@@ -45,7 +45,7 @@ async fn help_names_every_option_and_what_is_missing_is_told() {
     assert!(String::from_utf8_lossy(&bare.stderr).contains("--api-url"));
 }
 
-/// A service as a process, and what it is called with.
+/// A service as a process, and a client for it.
 struct Running {
     process: Child,
     client: HttpClient,
@@ -71,7 +71,7 @@ impl Running {
                 break url.to_owned();
             }
         };
-        // What it logs must go somewhere.
+        // The test must read the log, or the service would block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = HttpClient::builder(url).with_http(ClientBuilder::no_proxy).build().expect("a client");
         Self { process, client }
@@ -98,7 +98,7 @@ async fn processes_share_a_token_and_end_when_their_callers_have_been_served() {
     let tokens: Vec<_> = api.requests().iter().map(|request| request.header("authorization")).collect();
     assert!(tokens.len() == 2 && tokens[0].is_some() && tokens[0] == tokens[1]);
 
-    // Told to stop while a caller waits for a token call that takes its time.
+    // The test stops the service while a caller waits for a slow token call.
     authorization_server.revoke_all();
     authorization_server.set_delay(Duration::from_secs(1));
     let authorization_server = Arc::new(authorization_server);

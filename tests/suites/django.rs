@@ -1,4 +1,4 @@
-//! Against django-oauth-toolkit, an authorization server that nobody here wrote.
+//! Tests against django-oauth-toolkit, an authorization server that we did not write.
 
 #![allow(clippy::expect_used)]
 
@@ -16,14 +16,14 @@ use tokio::sync::{Mutex, MutexGuard};
 
 static SERVER: LazyLock<Value> = LazyLock::new(|| server("FORGE_DJANGO"));
 
-/// What the server that this variable names says of itself.
+/// The description of the server that this variable names.
 fn server(variable: &str) -> Value {
     let told = std::env::var(variable)
         .expect("no server is running: `cargo xtask test --suite django` starts them for this suite");
     serde_json::from_str(&told).expect("the server tells of itself in JSON")
 }
 
-/// The server counts for all: one test at a time.
+/// One test runs at a time, because the server counts for all tests.
 async fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     ONE.lock().await
@@ -59,7 +59,7 @@ fn password_at(server: &'static Value) -> OAuth2TokenProviderBuilder<requestforg
     )
 }
 
-/// What the server says of a token (RFC 7662).
+/// The server's description of a token (RFC 7662).
 async fn introspected(token: &str) -> Value {
     let client = HttpClient::builder(told("/url")).build().expect("a client");
     let form = [
@@ -70,7 +70,7 @@ async fn introspected(token: &str) -> Value {
     client.post("/o/introspect/").form(&form).send().await.expect("an answer").json().await.expect("JSON")
 }
 
-/// Revokes a token (RFC 7009), as an operator would.
+/// Revokes a token (RFC 7009), as an operator does.
 async fn revoke(token: &str, owner: &str) {
     let client = HttpClient::builder(told("/url")).build().expect("a client");
     let form = [
@@ -106,7 +106,7 @@ async fn client_credentials_by_body_and_by_basic() {
         assert!(token.expires_at().is_some() && !token.is_expired());
         assert_eq!(introspected(token.access_token()).await["active"], true, "{method:?}");
     }
-    // It decodes what RFC 6749 demands to be encoded, and refuses what is not.
+    // The server decodes the encoding that RFC 6749 demands, and refuses values without it.
     let raw = confidential().auth_method(AuthMethod::HeaderRaw).build().expect("a provider");
     assert!(raw.fetch_token().await.expect_err("not encoded").is_invalid_client());
 }
@@ -183,7 +183,7 @@ async fn inv08_a_refresh_token_that_was_used_already_falls_back_to_the_password(
     assert_ne!(first.refresh_token(), second.refresh_token());
     let reused = provider.refresh_token(&first).await.expect_err("it was used already");
     assert!(reused.is_refresh() && reused.is_invalid_grant(), "{reused:?}");
-    // Reuse protection has revoked the whole family by now.
+    // By now the reuse protection has revoked the whole family.
     assert!(provider.refresh_token(&second).await.expect_err("revoked with its family").is_invalid_grant());
 
     let storage = requestforge::InMemoryTokenStorage::new();

@@ -1,6 +1,6 @@
-//! Tokens that live for four seconds, with rotation and reuse protection, by the real clock: a refresh
-//! token that is sent twice costs its whole family, and the server deletes the access token it
-//! replaces, so that requests on their way at that moment are rejected.
+//! Tokens that live for four seconds, with rotation and reuse protection, by the real clock. If a client
+//! sends a refresh token twice, it loses the whole family. The server deletes the access token that it
+//! replaces, so it rejects requests that are on their way at that moment.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -25,18 +25,19 @@ use super::{password_at, server, told_by};
 static SERVER: LazyLock<Value> = LazyLock::new(|| server("FORGE_DJANGO_SHORT_LIVED"));
 
 const LIFE: Duration = Duration::from_secs(4);
-/// From here on, or up to a quarter of a second later, a token is renewed while it is in use: the second
-/// half of what the mandatory window leaves, which is half of its life.
+/// A manager renews a token in use from here on, or up to a quarter of a second later. This is the second
+/// half of the time before the mandatory window, which is half of the token's life.
 const ADVISORY: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// So many that nearly always a request is under way, and so slow that the server has time to spare.
+/// So many callers that a request is nearly always under way, and so slow that the server has time to spare.
 const CALLERS: u32 = 16;
 const PAUSE: Duration = Duration::from_millis(300);
 
 const BURST_SIZE: usize = 16;
 
-/// The server counts for all, from zero on: one test at a time, beside those of the other server.
+/// One test runs at a time, beside those of the other server, because the server counts for all tests from
+/// zero on.
 async fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     let alone = ONE.lock().await;
@@ -52,7 +53,7 @@ async fn inv09_fifty_lives_under_load_and_no_family_is_revoked() {
     let _alone = alone().await;
     let mut load = Load::begin();
     for _ in 0..BURSTS {
-        // The first of them is what the burst before has brought: that ended a life before its time.
+        // The first of them is the token of the burst before, which ended another token's life early.
         load.goes_through(1 + LIVES / BURSTS).await;
         let rejected = load.accepted_for(ADVISORY / 2).await;
         burst(load.manager(), rejected, 0).await;
@@ -63,23 +64,23 @@ async fn inv09_fifty_lives_under_load_and_no_family_is_revoked() {
     assert!(figures.tokens >= LIVES + BURSTS, "only {} tokens", figures.tokens);
     counts.assert_no_token_call_failed();
     assert_eq!(counts.password_grants(), 1);
-    // The last token may have come too late for anybody, and so may others where the machine stood still.
+    // The last token may have come too late for any caller, and so may others if the machine stood still.
     let renewals = u64::try_from(figures.tokens).expect("a small number") - 1;
     assert!((renewals..=renewals + renewals / 10).contains(&counts.refreshes()), "{renewals}");
-    // A request that was on its way with the token before was replayed, and no other.
+    // The client replayed only requests that were on their way with the token before.
     assert_eq!(counts.of("/protected_calls_by_status/200"), figures.answers);
     assert_eq!(counts.of("/protected_calls_by_status/401"), figures.replays + figures.overtaken);
 }
 
-/// A forced fetch is a full grant, and so begins a family. Neither it nor a rejection at the same
-/// moment sends a refresh token that a renewal in the background has sent.
+/// A forced fetch is a full grant, so it begins a family. No forced fetch and no rejection at the same
+/// moment sends a refresh token that a background renewal has sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn inv09_forced_fetches_and_rejections_at_once_send_no_refresh_token_twice() {
     let _alone = alone().await;
     let mut load = Load::begin();
     for round in 0..6 {
-        // Each time at another moment of the token's life, until after its renewal in the background
-        // has begun; and every other time all of them use force.
+        // Each time at another moment of the token's life, until after the start of its background renewal.
+        // In every other round all of them use force.
         let rejected = load.accepted_for(ADVISORY / 2 + ADVISORY / 8 * round).await;
         burst(load.manager(), rejected, if round % 2 == 0 { BURST_SIZE } else { BURST_SIZE / 2 }).await;
     }
@@ -129,7 +130,7 @@ fn client(source: impl TokenSource + 'static) -> HttpClient {
     builder.build().expect("a client")
 }
 
-/// Callers of the API that never stop, until they are told to.
+/// Callers of the API that go on until the test stops them.
 struct Load {
     watched: Arc<Watched>,
     callers: JoinSet<()>,
@@ -137,7 +138,7 @@ struct Load {
     begin: Instant,
 }
 
-/// What the callers met with.
+/// The results of the callers.
 struct Figures {
     tokens: usize,
     answers: u64,
@@ -173,7 +174,7 @@ impl Load {
         &self.watched.manager
     }
 
-    /// Waits until so many more tokens were handed out to the client.
+    /// Waits until the server has handed out so many more tokens to the client.
     async fn goes_through(&mut self, tokens: usize) {
         let tokens = self.watched.seen().tokens.len() + tokens;
         while self.watched.seen().tokens.len() < tokens {
@@ -181,7 +182,7 @@ impl Load {
         }
     }
 
-    /// Waits until the token at hand has been there for so long, and requests are accepted with it.
+    /// Waits until the current token has been there for so long, and the API accepts requests with it.
     async fn accepted_for(&mut self, time: Duration) -> Arc<Credential> {
         let mut current: Option<(Arc<Credential>, Instant)> = None;
         loop {
@@ -197,7 +198,7 @@ impl Load {
         }
     }
 
-    /// A moment passes, in which no caller may fail.
+    /// Lets a moment pass. No caller may fail in it.
     async fn goes_on(&mut self) {
         if let Some(ended) = self.callers.try_join_next() {
             panic!("a caller has ended: {ended:?}");
@@ -226,7 +227,7 @@ impl Load {
     }
 }
 
-/// The manager, and what the client gets of it.
+/// The manager, and the tokens that it gives the client.
 struct Watched {
     manager: TokenManager,
     seen: StdMutex<LeaseRead>,
@@ -235,15 +236,15 @@ struct Watched {
 #[derive(Default)]
 struct LeaseRead {
     tokens: HashSet<TokenId>,
-    /// Requests that found no token at hand.
+    /// Requests that found no token in memory.
     waits: u64,
     longest_wait: Duration,
     replays: u64,
     answers: u64,
     longest_answer: Duration,
-    /// Requests that came too late with the second token, too.
+    /// Requests whose second token came too late as well.
     overtaken: u64,
-    /// Requests that had no token, since the last one took longer to arrive than it lived.
+    /// Requests without a token, because the last token took longer to arrive than it lived.
     stood_still: u64,
 }
 
@@ -251,8 +252,9 @@ impl LeaseRead {
     fn answer(&mut self, status: StatusCode, time: Duration) {
         self.longest_answer = self.longest_answer.max(time);
         if status == StatusCode::UNAUTHORIZED && time > ADVISORY {
-            // From when it was received until this answer, also the token of the replay was renewed. That
-            // takes a server (or a machine) that stands still for longer than a token is left alone.
+            // Between the arrival of the replay's token and this answer the manager renewed that token, too.
+            // That happens only if a server or the machine stands still for longer than a manager leaves a
+            // token alone.
             self.overtaken += 1;
         } else {
             assert_eq!(status, StatusCode::OK, "after {time:?}");
@@ -260,8 +262,8 @@ impl LeaseRead {
         }
     }
 
-    /// The only failure that is nobody's fault: the machine stood still for a whole life. What came with
-    /// the late token must not be lost even then, so the test goes on.
+    /// The only failure that is not a fault of the code: the machine stood still for a whole life. The
+    /// client must not lose the rest of the late answer even then, so the test goes on.
     fn no_answer(&mut self, error: &HttpClientError) {
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         assert!(cause.contains("expired on arrival"), "{error}: {cause}");
@@ -333,7 +335,7 @@ impl TokenSource for Watched {
     }
 }
 
-/// Many who at the same moment want another token than this one; `forced` of them by force.
+/// Many callers want another token than this one at the same moment; `forced` of them use force.
 async fn burst(manager: &TokenManager, rejected: Arc<Credential>, forced: usize) {
     let ready = Arc::new(Barrier::new(BURST_SIZE));
     let mut callers = JoinSet::new();
@@ -353,7 +355,7 @@ async fn burst(manager: &TokenManager, rejected: Arc<Credential>, forced: usize)
     callers.join_all().await;
 }
 
-/// What the server has counted since a moment.
+/// The counters of the server since a moment.
 struct Counts(Value);
 
 impl Counts {
@@ -366,12 +368,12 @@ impl Counts {
         let client = HttpClient::builder(told_by(&SERVER, "/url")).build().expect("a client");
         let counts: Value = client.get("/stats").send().await.expect("an answer").json().await.expect("JSON");
         println!("{counts}");
-        // They are the server's, of all its life.
+        // These counters are the server's, since its start.
         assert_eq!(counts["families_revoked"], 0, "{counts}");
         Self(counts)
     }
 
-    /// The calls with this answer.
+    /// The number of calls with this answer.
     fn of(&self, pointer: &str) -> u64 {
         self.0.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }

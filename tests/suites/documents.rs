@@ -1,5 +1,5 @@
-//! The examples of the document on authentication that are about the client, to the letter where Rust has no
-//! other one, against servers that refuse wrong and missing credentials.
+//! The document's examples about the client, to the letter unless Rust needs another one. They run against
+//! servers that refuse wrong and missing credentials.
 
 #![allow(clippy::expect_used)]
 
@@ -92,11 +92,11 @@ async fn basic_setup() {
     // Subsequent ones reuse it.
     assert_eq!(status(&client, "/another-resource").await, 200);
     assert_eq!(world.server.token_calls(), 1);
-    // When it expires it is refreshed.
+    // The manager refreshes it when it expires.
     world.clock.advance(Duration::from_secs(3600));
     assert_eq!(status(&client, "/resource").await, 200);
     assert_eq!(world.server.token_calls(), 2);
-    // And where it is revoked, too.
+    // The same after a revocation.
     world.server.revoke_all();
     assert_eq!(status(&client, "/resource").await, 200);
     assert_eq!((world.server.token_calls(), world.api.rejected()), (3, 1));
@@ -187,7 +187,7 @@ async fn path_exclusion() {
         (&patterns, "/docs/a", 401),
         (&patterns, "/a/b/health", 401),
     ] {
-        // The API wants a token in some of these places, which the examples do not send there.
+        // The API wants a token in some of these places, and the examples do not send it there.
         assert_eq!(status(client, path).await, expected, "{path}");
     }
     assert_eq!((world.server.token_calls(), world.api.open_requests_with_credentials()), (0, 0));

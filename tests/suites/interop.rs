@@ -114,7 +114,7 @@ impl Python {
         self.ask(json!({"do": "delete", "key": key})).await;
     }
 
-    /// The access token that a Python manager returns, with client credentials.
+    /// The access token of a Python manager, with client credentials.
     async fn token(&mut self, issuer: &AuthorizationServer) -> String {
         let provider = json!({
             "token_url": issuer.token_url(),
@@ -131,7 +131,7 @@ fn storage(redis: &RedisServer) -> RedisTokenStorageBuilder {
     RedisTokenStorage::builder(redis.url()).command_timeout(Duration::from_secs(5))
 }
 
-/// With the odd things that Python and JSON know.
+/// Tokens with the odd values that Python and JSON know.
 fn tokens() -> Vec<TokenData> {
     let extra = json!({
         "id_token": "abc", "ünïcode ☃ 🦀": "\u{1F980}\u{7f}\u{0}\n\t\"\\/",
@@ -155,7 +155,7 @@ fn tokens() -> Vec<TokenData> {
     tokens
 }
 
-/// The six fields, as Python has them.
+/// The six fields, in Python's form.
 fn fields(token: &TokenData) -> Value {
     let last = DateTime::parse_from_rfc3339("9999-12-31T23:59:59.999999Z").expect("a date");
     let naive = |at: DateTime<Utc>| at.min(last.to_utc()).format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
@@ -291,7 +291,7 @@ impl Fleet {
         self.manager.get_token().await.expect("a token")
     }
 
-    /// Waits until the token in use is another one than this.
+    /// Waits until the token in use is not this one.
     async fn other_than(&self, before: &Credential) -> Arc<Credential> {
         let begun = Instant::now();
         loop {
@@ -341,7 +341,8 @@ async fn inv20_what_only_python_takes_for_json_is_a_miss() {
     let redis = RedisServer::start().await;
     let mut fleet = fleet(&redis, Side::Document).await;
     let key = KEY;
-    // A number that is too large is infinite to Python, and written as such; half a pair is a text.
+    // Python reads a number that is too large as infinity, and writes infinity. It takes half a surrogate
+    // pair for text.
     let large = r#"{"do":"set","key":"auth_token:crm","token":{"access_token":"t","extra":{"x":1e999}}}"#;
     fleet.python.ask_in_words(large).await;
     let fetched = fleet.token().await;

@@ -1,9 +1,9 @@
-//! What a hostile answer of a token endpoint costs in memory: hardly more than a good one.
+//! The memory that a hostile answer of a token endpoint costs: hardly more than a good answer.
 //!
-//! A test of its own, since it counts every byte on the heap of the process. The servers are in the
-//! same process, but what they send is made before the counting begins, and sending it allocates
-//! nothing: they are threads with blocking sockets and buffers on the stack. That this is so is measured
-//! first, with a client that allocates nothing either.
+//! A test program of its own, since it counts every byte on the heap of the process. The servers are in the
+//! same process. They make their answers before the counting begins, and sending allocates nothing: they are
+//! threads with blocking sockets and buffers on the stack. The test first checks this, with a client that
+//! allocates nothing either.
 
 #![allow(clippy::expect_used)]
 
@@ -24,13 +24,13 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// How much more than for a normal call there may be on the heap at any time.
+/// The limit of the additional heap, compared with a normal call, at any time.
 const MAX_OVER_NORMAL: usize = 4 * MIB;
 
-/// The body of our requests, the secret being in a header: where it stands, the request ends.
+/// The body of our requests. The secret is in a header, so the request ends with this body.
 const REQUEST_BODY: &[u8] = b"grant_type=client_credentials";
 
-/// How much of an endless answer shows that sending it allocates nothing.
+/// Enough of an endless answer to show that sending it allocates nothing.
 const DRAINED: usize = 64 * MIB;
 
 /// Answers each connection with `head`, and with `again` until the client hangs up.
@@ -60,7 +60,7 @@ fn with_length(headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A token, and a field with as many of these as fit below the cap of an answer.
+/// A token, and a field with as many of these values as fit below the limit of an answer.
 fn token_with_many(open: &str, element: &str, close: &str) -> Vec<u8> {
     let mut body = format!(r#"{{"access_token":"t","x":{open}{element}"#);
     while body.len() + element.len() + 3 < MIB {
@@ -72,13 +72,13 @@ fn token_with_many(open: &str, element: &str, close: &str) -> Vec<u8> {
     with_length("", body.as_bytes())
 }
 
-/// A token as long as fits below the cap of an answer.
+/// The longest token that fits below the limit of an answer.
 fn long_token() -> Vec<u8> {
     let body = format!(r#"{{"access_token":"{}"}}"#, "x".repeat(MIB - 32));
     with_length("", body.as_bytes())
 }
 
-/// An error whose tokens are long, and short ones that stand all over its words.
+/// An error with long tokens, and with short ones that occur in all of its words.
 fn error_with_tokens() -> Vec<u8> {
     let (long, words) = ("d".repeat(200_000), "e".repeat(800_000));
     let body = format!(
@@ -87,7 +87,7 @@ fn error_with_tokens() -> Vec<u8> {
     with_length("", body.as_bytes())
 }
 
-/// The peak of the heap, over what was there before.
+/// The peak of the heap, minus the heap at the beginning.
 fn peak_of(work: impl FnOnce()) -> usize {
     let profiler = Profiler::builder().testing().build();
     work();
@@ -96,7 +96,7 @@ fn peak_of(work: impl FnOnce()) -> usize {
     peak
 }
 
-/// One call to an endpoint that is called for the first time.
+/// One call to an endpoint, which is the first call to it.
 fn call(runtime: &Runtime, address: SocketAddr) -> Result<(), String> {
     let provider = ClientCredentialsTokenProvider::builder(format!("http://{address}/token"), "id", "secret")
         .auth_method(AuthMethod::Header)
@@ -151,14 +151,14 @@ fn inv14_a_hostile_answer_takes_at_most_4_mib_more_than_a_good_one() {
         ("long token", serve(long_token(), nothing()), None),
         ("long field", serve(token_with_many("\"", &"x".repeat(KIB), "\""), nothing()), None),
         ("error that uncovers its tokens", serve(error_with_tokens(), nothing()), Some("[redacted]")),
-        // Whether these are accepted is not the question here.
+        // The test does not check here whether the provider accepts these.
         ("list of numbers", serve(token_with_many("[", "0", "]"), nothing()), None),
         ("list of objects", serve(token_with_many("[", r#"{"":0}"#, "]"), nothing()), None),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let good = serve(good, nothing());
 
-    // What is made once in a process.
+    // Creates the values that a process creates once.
     call(&runtime, good).expect("a token");
 
     for (name, address, _) in &hostile[..5] {

@@ -1,4 +1,4 @@
-//! The README's command for several token calls, run as a newcomer runs it.
+//! The README's command for several token calls, started as a new user starts it.
 
 #![allow(clippy::expect_used)]
 

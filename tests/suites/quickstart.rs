@@ -1,4 +1,4 @@
-//! The README's first command, run as a newcomer runs it.
+//! The README's first command, started as a new user starts it.
 
 #![allow(clippy::expect_used)]
 
@@ -13,7 +13,7 @@ fn every_promise_of_the_quickstart_holds() {
     println!("{told}");
 }
 
-/// As in `… | head -1`.
+/// The reader stops after the first line, as in `… | head -1`.
 #[test]
 fn who_reads_only_its_beginning_sees_no_panic() {
     let mut run = quickstart().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cargo");
@@ -28,7 +28,7 @@ fn who_reads_only_its_beginning_sees_no_panic() {
 fn quickstart() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--package", "requestforge", "--example", "quickstart"]);
-    // What would make it turn to servers of the caller's own.
+    // With these variables the example would use the caller's own servers.
     for name in
         ["TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "SCOPE", "AUTH_METHOD", "GET_URL"]
     {

@@ -1,7 +1,7 @@
 //! Redis over TLS: trusted authorities, client certificates, and the errors when they do not match.
 //!
-//! Two crypto libraries are compiled in here, and nobody has installed one: without the one that
-//! `redis-tls` installs, rustls would panic.
+//! This build contains two crypto libraries, and no code has installed one. Without the one that `redis-tls`
+//! installs, rustls would panic.
 
 #![allow(clippy::expect_used)]
 
@@ -21,7 +21,7 @@ use requestforge::{
 
 use canaries::{Canaries, Canary};
 
-/// Nothing that is measured here: a handshake takes its time on a machine that does much else.
+/// The test measures no time here: a TLS handshake is slow on a busy machine.
 fn patient(builder: RedisTokenStorageBuilder) -> RedisTokenStorageBuilder {
     builder.command_timeout(Duration::from_secs(10))
 }
@@ -58,7 +58,7 @@ async fn a_server_of_another_authority_is_not_let_near_a_token() {
     let redis = RedisServer::start_tls(&right, &right.issue(&["127.0.0.1"]), &[]).await;
     let error = refused(builder(&redis).root_certificates(wrong.pem())).await;
     assert!(error.to_string().contains("not signed by a trusted authority"), "{error}");
-    // Nor is one that the system does not know.
+    // The client does not trust an authority that the system does not know.
     let error = refused(builder(&redis)).await;
     assert!(error.to_string().contains("not signed by a trusted authority"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What happens after a 401: one renewal for all, each request sent once more, and no more.
+//! The reaction to a 401: one renewal for all callers, and each request is sent once more only.
 
 #![allow(clippy::expect_used)]
 
@@ -53,7 +53,7 @@ impl World {
     }
 }
 
-/// A small generator, so that each order can be told by its seed.
+/// A small random generator. Its seed reproduces each order.
 fn shuffled(seed: u64, count: usize) -> Vec<usize> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut order: Vec<usize> = (0..count).collect();
@@ -89,8 +89,8 @@ async fn inv11_100_requests_with_one_revoked_token_are_one_renewal_in_whatever_o
             .collect();
         world.api.until_waiting(REQUESTS).await;
 
-        // All are rejected already; none knows. A third is told before the renewal, a third while it
-        // runs (the token call takes 20 ms), the rest when it is done.
+        // The API has already rejected all tokens, and no caller knows. A third of the callers hear it
+        // before the renewal, a third during it (the token call takes 20 ms), and the rest after it.
         let order = shuffled(seed, REQUESTS);
         for (position, id) in order.iter().enumerate() {
             if position == REQUESTS / 3 {
@@ -324,7 +324,7 @@ async fn inv15_without_a_token_nothing_is_sent() {
     assert!(error.authentication_error().is_some_and(requestforge::AuthenticationError::is_transient));
     assert_eq!(world.api.requests(), 0);
 
-    // What is excluded needs none, and gets none.
+    // An excluded path needs no token, and gets none.
     for path in ["/health", "/public/a/b", "/health?verbose=1"] {
         assert!(world.client.get(path).send().await.expect("an answer").is_success(), "{path}");
     }

@@ -1,5 +1,5 @@
-//! Many requests at once: how many are under way, in what order results come, and what ends it all; and what
-//! a request looks like as a command line.
+//! Many requests at once: how many are under way, the order of the results, and the events that end it all.
+//! Also requests as command lines.
 
 #![allow(clippy::expect_used)]
 
@@ -22,7 +22,7 @@ use requestforge::{
     TokenManager, reqwest,
 };
 
-/// An API whose answers are held back until a test lets them go, and a client of it. Without a token, each
+/// An API that holds its answers back until a test lets them go, and a client of it. Without a token each
 /// answer is a 401.
 async fn held(requests: usize) -> (Api, HttpClient) {
     let server = AuthorizationServer::start().await.expect("a server");
@@ -85,7 +85,8 @@ async fn results_come_as_they_come_and_say_which_they_are() {
     assert_eq!(*seen.lock().expect("no panic"), [1, 2, 3, 4]);
 }
 
-/// Of ten requests the third cannot be built; two are under way at a time, and the first waits for ever.
+/// Ten requests. The client cannot build the third one. Two are under way at a time, and the first one waits
+/// for ever.
 fn with_a_mistake(client: &HttpClient, taken: &Arc<AtomicUsize>) -> impl Iterator<Item = RequestBuilder> {
     let (client, taken) = (client.clone(), Arc::clone(taken));
     (0..10).map(move |id: usize| {
@@ -147,12 +148,12 @@ async fn what_is_dropped_sends_nothing_more() {
     }
     drop(results);
     api.release_all();
-    // A request of its own passes after all that was to come.
+    // If another request were still to come, it would arrive before this one.
     client.get("/users").send().await.expect("an answer");
     assert_eq!(api.requests(), 6);
 }
 
-/// What a shell makes of a command line.
+/// The words into which a shell splits a command line.
 #[cfg(unix)]
 fn words(command_line: &str) -> Vec<String> {
     let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}\n{command_line}");
@@ -347,7 +348,7 @@ async fn inv16_a_command_line_shows_no_secret_unless_it_is_asked_for() {
              --data-raw '{{\"name\":\"x\",\"password\":\"***\"}}'"
         )
     };
-    // No token is fetched for it.
+    // The client fetches no token for it.
     assert_eq!(request().to_curl().to_string(), masked(" -H 'authorization: ***'"));
     assert_eq!(server.token_calls(), 0);
     let token = manager.get_token().await.expect("a token");

@@ -1,4 +1,4 @@
-//! The example of an SDK with a client of its own, run as a newcomer runs it.
+//! The example of an SDK with a client of its own, started as a new user starts it.
 
 #![allow(clippy::expect_used)]
 

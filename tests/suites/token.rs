@@ -1,4 +1,5 @@
-//! Tokens from an authorization server over real sockets: one fetch for all, and how it is called.
+//! Tokens from an authorization server over real sockets: one fetch for all callers, and the form of its
+//! call.
 
 #![allow(clippy::expect_used)]
 
@@ -66,7 +67,7 @@ async fn inv01_many_managers_over_one_storage_are_one_token_call() {
 #[tokio::test]
 async fn inv01_callers_of_different_keys_do_not_wait_for_each_other() {
     let server = AuthorizationServer::start().await.expect("a server");
-    // A server that accepts and says nothing.
+    // A server that accepts connections and does not answer.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let silent_url = format!("http://{}/token", silent.local_addr().expect("an address"));
     let storage = InMemoryTokenStorage::new();
@@ -120,8 +121,8 @@ fn inv03_one_static_manager_serves_two_runtimes_one_after_the_other() {
     });
     static TOKEN_URL: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-    // The server has a runtime of its own, and keeps connections alive: what the first runtime leaves
-    // in the pool is dead when the second one comes.
+    // The server has a runtime of its own, and keeps connections alive. The connections that the first
+    // runtime leaves in the pool are dead when the second one uses them.
     let servers = tokio::runtime::Runtime::new().expect("a runtime");
     let origin = servers
         .block_on(Origin::start(|_| {
@@ -263,7 +264,7 @@ async fn inv14_an_answer_is_capped_whatever_its_length_claims() {
 
 #[tokio::test]
 async fn inv14_a_call_is_timed_the_body_included() {
-    // One that never answers, and one that never ends its answer.
+    // One server never answers, and the other never ends its answer.
     for beginning in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let url = format!("http://{}/token", listener.local_addr().expect("an address"));

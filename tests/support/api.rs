@@ -17,18 +17,18 @@ use crate::holds::Holds;
 use crate::server::{Server, lock};
 use crate::tokens::Tokens;
 
-/// An API that wants a token of an [`AuthorizationServer`].
+/// An API that accepts the tokens of an [`AuthorizationServer`].
 ///
-/// Any method, any path, with `Authorization: Bearer <token>`. Without a valid token: 401 with a
-/// challenge and `{"error":"invalid_token"}`. Whether a token is valid is decided when the request
-/// arrives, however late it is answered.
+/// It accepts any method and any path, with `Authorization: Bearer <token>`. Without a valid token it
+/// answers 401 with a challenge and `{"error":"invalid_token"}`. It decides when the request arrives whether
+/// the token is valid, however late it answers.
 ///
-/// - `/health`, `/public` and what is beneath them are open to all.
+/// - `/health`, `/public` and the paths beneath them need no token.
 /// - `/redirect?to=<URL>&status=<3xx>` redirects there, by default with 302.
-/// - `/echo` answers JSON: `method`, `path`, `query`, `body` and the `headers`' names, never their values.
+/// - `/echo` answers JSON: `method`, `path`, `query`, `body` and names of the `headers`, not their values.
 /// - Any other path answers `{"path":"…"}`.
 ///
-/// A request may say which one it is in `x-request-id`; the API counts how often it came.
+/// A request may carry an id in `x-request-id`. The API counts how often each id came.
 pub struct Api {
     server: Server,
     shared: Arc<Shared>,
@@ -63,20 +63,20 @@ struct Counts {
 #[derive(Default)]
 struct LeaseRead {
     sends: HashMap<String, usize>,
-    /// Every token seen, with the number of tokens seen before it.
+    /// Every token that the API saw, with the number of tokens that it saw before.
     tokens: HashMap<String, usize>,
 }
 
 impl Api {
-    /// What a 401 says in `WWW-Authenticate`, unless it is told otherwise.
+    /// The `WWW-Authenticate` of a 401, unless a test sets another one.
     pub const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
 
-    /// Starts an API on a free port of 127.0.0.1. It goes on knowing the tokens when the authorization
-    /// server is gone.
+    /// Starts an API on a free port of 127.0.0.1. It still knows the tokens after the authorization server
+    /// has stopped.
     ///
     /// # Errors
     ///
-    /// No port could be had.
+    /// There is no free port.
     pub async fn start(authorization_server: &AuthorizationServer) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             tokens: authorization_server.tokens(),
@@ -100,14 +100,14 @@ impl Api {
     }
 }
 
-/// What can be changed while the API runs.
+/// Settings that a test can change while the API runs.
 impl Api {
     /// Waits this long before each answer. Default: not at all.
     pub fn set_delay(&self, delay: Duration) {
         lock(&self.shared.settings).delay = delay;
     }
 
-    /// Whether every token is rejected. Default: no.
+    /// Whether the API rejects every token. Default: no.
     pub fn always_reject(&self, rejected: bool) {
         lock(&self.shared.settings).always_reject = rejected;
     }
@@ -118,12 +118,12 @@ impl Api {
         lock(&self.shared.settings).rejected_first = tokens;
     }
 
-    /// What a 401 says in `WWW-Authenticate`; `None`: it has no such header. Default:
+    /// Sets the `WWW-Authenticate` of a 401; with `None` it has no such header. Default:
     /// [`CHALLENGE`](Self::CHALLENGE).
     ///
     /// # Panics
     ///
-    /// A header cannot hold this.
+    /// If a header cannot hold this text.
     #[expect(clippy::expect_used, reason = "a mistake in a test, which ends it")]
     pub fn set_challenge(&self, challenge: Option<String>) {
         lock(&self.shared.settings).challenge = challenge
@@ -135,28 +135,28 @@ impl Api {
         self.shared.holds.hold(request_id);
     }
 
-    /// Sends the 401s that wait for this `x-request-id`, and does not hold later ones.
+    /// Sends the waiting 401s for this `x-request-id`, and does not hold later ones.
     pub fn release(&self, request_id: &str) {
         self.shared.holds.release(request_id);
     }
 
-    /// Releases all that is held.
+    /// Releases all held 401s.
     pub fn release_all(&self) {
         self.shared.holds.release_all();
     }
 
-    /// How many 401s are held back at the moment.
+    /// The number of 401s that the API holds at the moment.
     pub fn waiting(&self) -> usize {
         self.shared.holds.waiting()
     }
 
-    /// Returns when at least this many 401s are held back.
+    /// Returns when the API holds at least this many 401s.
     pub async fn until_waiting(&self, count: usize) {
         self.shared.holds.until_waiting(count).await;
     }
 }
 
-/// What the API saw. Requests are counted when they arrive, before they are answered.
+/// The counters of the API. It counts requests when they arrive, before it answers them.
 impl Api {
     /// All requests: accepted, rejected and open ones.
     pub fn requests(&self) -> usize {
@@ -178,27 +178,27 @@ impl Api {
         self.shared.counts.open.load(Ordering::SeqCst)
     }
 
-    /// Requests for an open path that had an Authorization header all the same.
+    /// Requests for an open path with an Authorization header, although the path needs none.
     pub fn open_requests_with_credentials(&self) -> usize {
         self.shared.counts.open_with_credentials.load(Ordering::SeqCst)
     }
 
-    /// How often a request with this `x-request-id` came.
+    /// The number of requests with this `x-request-id`.
     pub fn sends_of(&self, request_id: &str) -> usize {
         lock(&self.shared.seen).sends.get(request_id).copied().unwrap_or_default()
     }
 
-    /// How often the request came that came most often, by `x-request-id`.
+    /// The highest number of requests with the same `x-request-id`.
     pub fn max_sends_per_request(&self) -> usize {
         lock(&self.shared.seen).sends.values().copied().max().unwrap_or_default()
     }
 
-    /// How many different tokens came, valid or not.
+    /// The number of different tokens that came, valid or not.
     pub fn tokens_seen(&self) -> usize {
         lock(&self.shared.seen).tokens.len()
     }
 
-    /// Forgets what it saw. Settings and held requests stay.
+    /// Forgets the counters. Settings and held requests stay.
     pub fn clear(&self) {
         let counts = &self.shared.counts;
         let counts = [

@@ -25,9 +25,9 @@ use crate::tokens::{Tokens, random};
 
 /// An OAuth2 authorization server with one client and one user.
 ///
-/// `POST /token` understands `client_credentials`, `password` and `refresh_token`, from a client that
-/// says who it is in the body or by Basic. The secret and the password hold characters that either
-/// form has to encode, so a client that forgets to is refused.
+/// `POST /token` understands `client_credentials`, `password` and `refresh_token`. The client authenticates
+/// in the body or by Basic. The secret and the password contain characters that either form has to encode,
+/// so the server refuses a client that does not encode them.
 pub struct AuthorizationServer {
     server: Server,
     shared: Arc<Shared>,
@@ -55,13 +55,13 @@ struct Settings {
     retry_after: Option<u32>,
 }
 
-/// Starting, and who may call.
+/// The start of a server, and the credentials of its client and its user.
 impl AuthorizationServer {
     /// Starts a server on a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// No port could be had.
+    /// There is no free port.
     pub async fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared {
             client_id: format!("client-{}", random()),
@@ -85,12 +85,11 @@ impl AuthorizationServer {
         Ok(Self { server: Server::start(router).await?, shared })
     }
 
-    /// Returns when nobody listens there any more and all connections are closed. Dropping it is only the
-    /// beginning of that.
+    /// Returns when the server has closed its port and all connections. A drop only begins that.
     ///
     /// # Errors
     ///
-    /// The port could not be held.
+    /// The port could not be kept for this process.
     pub async fn stop(self) -> io::Result<ClosedPort> {
         self.server.stop().await
     }
@@ -100,22 +99,22 @@ impl AuthorizationServer {
         format!("http://{}/token", self.server.address)
     }
 
-    /// The identifier of the client, another one at each start.
+    /// The identifier of the client, a new one at each start.
     pub fn client_id(&self) -> &str {
         &self.shared.client_id
     }
 
-    /// The secret of the client, another one at each start.
+    /// The secret of the client, a new one at each start.
     pub fn client_secret(&self) -> &str {
         &self.shared.client_secret
     }
 
-    /// The name of the user, another one at each start.
+    /// The name of the user, a new one at each start.
     pub fn username(&self) -> &str {
         &self.shared.username
     }
 
-    /// The password of the user, another one at each start.
+    /// The password of the user, a new one at each start.
     pub fn password(&self) -> &str {
         &self.shared.password
     }
@@ -125,77 +124,77 @@ impl AuthorizationServer {
     }
 }
 
-/// What can be changed while the server runs.
+/// Settings that a test can change while the server runs.
 impl AuthorizationServer {
-    /// Waits this long before each answer. What is answered is decided after the wait. Default: not
+    /// The server waits this long before each answer, and decides on the answer after the wait. Default: not
     /// at all.
     pub fn set_delay(&self, delay: Duration) {
         lock(&self.shared.settings).delay = delay;
     }
 
-    /// How long the tokens issued from now on are good, and the `expires_in` (whole seconds) that is
-    /// said of them. `None`: until they are revoked, and nothing is said. Default: an hour.
+    /// The life of the tokens that the server issues from now on, and their `expires_in` (whole seconds).
+    /// With `None` they live until they are revoked, and there is no `expires_in`. Default: an hour.
     pub fn set_lifetime(&self, lifetime: Option<Duration>) {
         lock(&self.shared.settings).lifetime = lifetime;
     }
 
-    /// Whether answers hold a refresh token, whatever the grant. Default: no.
+    /// Whether answers hold a refresh token, for every grant. Default: no.
     ///
-    /// While they do, each is good for one refresh, which hands out the next one. While they don't, a
-    /// refresh with one handed out before is answered without another, and it stays good.
+    /// While answers do, each refresh token is good for one refresh, and its answer has the next one. While
+    /// they do not, an earlier refresh token stays good, and the answer to its refresh has no other one.
     pub fn set_refresh_tokens(&self, given: bool) {
         lock(&self.shared.settings).refresh_tokens = given;
     }
 
-    /// Answers every call with this status and nothing else, until it is `None` again, as at the start.
+    /// Answers every call with this status and nothing else. `None`, the default, ends that.
     pub fn set_failing(&self, status: Option<StatusCode>) {
         lock(&self.shared.settings).failing = status;
     }
 
-    /// The seconds that a failing server says in `Retry-After`; `None`, as at the start: it does not say.
+    /// The seconds in the `Retry-After` of a failing server. `None`, the default, leaves the header out.
     pub fn set_retry_after(&self, seconds: Option<u32>) {
         lock(&self.shared.settings).retry_after = seconds;
     }
 
-    /// Ends every access token issued so far. Refresh tokens stay good.
+    /// Revokes every access token that the server has issued. Refresh tokens stay good.
     pub fn revoke_all(&self) {
         self.shared.tokens.revoke_all();
     }
 
-    /// Ends every refresh token issued so far. Access tokens stay good.
+    /// Revokes every refresh token that the server has issued. Access tokens stay good.
     pub fn revoke_refresh_tokens(&self) {
         self.shared.tokens.revoke_refresh_tokens();
     }
 }
 
-/// What the server saw.
+/// The counters of the server.
 impl AuthorizationServer {
-    /// Calls of the token endpoint, whatever came of them; counted when they arrive.
+    /// Calls of the token endpoint, whatever their results. The server counts them when they arrive.
     pub fn token_calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
     }
 
-    /// Calls with this `grant_type`, whatever came of them; counted when they arrive.
+    /// Calls with this `grant_type`, whatever their results. The server counts them when they arrive.
     pub fn calls_by_grant(&self, grant_type: &str) -> usize {
         lock(&self.shared.calls_by_grant).get(grant_type).copied().unwrap_or_default()
     }
 
-    /// The `User-Agent` of each call, in the order in which they arrived; empty where there was none.
+    /// The `User-Agent` of each call, in the order of arrival; empty for a call without one.
     pub fn callers(&self) -> Vec<String> {
         lock(&self.shared.callers).clone()
     }
 
-    /// Access tokens issued.
+    /// The number of access tokens that the server has issued.
     pub fn tokens_issued(&self) -> usize {
         self.shared.issued.load(Ordering::SeqCst)
     }
 
-    /// Whether this access token was issued by this server, and neither expired nor was revoked.
+    /// Whether this server issued this access token, and it has neither expired nor been revoked.
     pub fn is_valid(&self, token: &str) -> bool {
         self.shared.tokens.is_valid(token)
     }
 
-    /// Whether this access token was ever issued by this server.
+    /// Whether this server ever issued this access token.
     pub fn issued(&self, token: &str) -> bool {
         self.shared.tokens.was_issued(token)
     }
@@ -212,7 +211,7 @@ impl fmt::Debug for AuthorizationServer {
     }
 }
 
-/// A secret that no encoding leaves as it is, and that no trimming shortens.
+/// A secret that every encoding changes, and that no trimming shortens.
 pub(crate) fn awkward() -> String {
     format!("{}/+ %2B:&=ü{}", random(), random())
 }

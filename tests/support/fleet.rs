@@ -1,5 +1,5 @@
-//! What a test and the processes of a fleet (`fleet-member`) say to each other: orders and reports, each
-//! a line of JSON. No report has a token in it.
+//! The messages between a test and the processes of a fleet (`fleet-member`): orders and reports, each a
+//! line of JSON. No report contains a token.
 
 mod topology;
 
@@ -11,74 +11,74 @@ use serde::{Deserialize, Serialize};
 
 pub use topology::Topology;
 
-/// What a process is told to do. It does one at a time, and reports on each.
+/// An order to a process. It carries out one at a time, and reports on each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// The first one: whom to ask for tokens, and where to share them.
+    /// The first order: the server to ask for tokens, and the storage to share them in.
     Open(Box<Settings>),
-    /// Does all of this at once, from a moment on (0: now).
+    /// Does all of this work at once, beginning at a moment (0: now).
     Run {
-        /// What.
+        /// The work.
         work: Vec<Work>,
-        /// When, as [`now`] counts.
+        /// The moment of the beginning, as [`now`] counts.
         at: u64,
     },
     /// Asks for a token again and again, as requests would.
     Use {
-        /// Whose.
+        /// The cache key of the token.
         key: String,
-        /// By so many at once.
+        /// The number of tasks that ask at once.
         tasks: usize,
-        /// Each pauses so long in between.
+        /// The pause of each task between two calls.
         pause_millis: u64,
-        /// Until then, as [`now`] counts.
+        /// The end, as [`now`] counts.
         until: u64,
     },
-    /// Looks at the token at hand all the time, from now on.
+    /// Watches the cached token from now on.
     Watch(String),
-    /// Waits until the token that is watched is not at hand any more.
+    /// Waits until the manager does not hand out the watched token any more.
     Watched,
-    /// Tells which tokens are at hand for these keys.
+    /// Reports which tokens are cached for these keys.
     Show(Vec<String>),
-    /// Tells how a manager stands, without using its token.
+    /// Reports the state of a manager, without using its token.
     Tell(String),
 }
 
-/// What a process is to its authorization server and to its Redis.
+/// The settings of a process: its authorization server, and its Redis.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// The token endpoint; or the [`MultiStepServer`](crate::MultiStepServer), if there are `steps`.
     pub token_url: String,
-    /// The client.
+    /// The identifier of the client.
     pub client_id: String,
-    /// Its secret.
+    /// The secret of the client.
     pub client_secret: String,
-    /// Name and password: for the password grant.
+    /// The name and the password for the password grant.
     pub user: Option<(String, String)>,
-    /// Whether the tokens are sessions of a server of several steps: of the application, of the user.
+    /// Whether the tokens are sessions of a server with steps, for the application and for the user.
     pub steps: bool,
-    /// The `User-Agent` of its token calls.
+    /// The `User-Agent` of the process's token calls.
     pub mark: String,
-    /// Where Redis is.
+    /// The Redis servers.
     pub redis: Topology,
-    /// The prefix of all keys there.
+    /// The prefix of all keys in Redis.
     pub prefix: String,
-    /// For how long a lease is given.
+    /// The duration of a lease.
     pub lease: Duration,
-    /// How far its wall clock is ahead, in milliseconds.
+    /// The number of milliseconds by which the wall clock of the process is ahead.
     pub clock_ahead: i64,
 }
 
 /// Some calls of one manager's methods at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Work {
-    /// Whose token. A key that was not named before is a manager with nothing at hand.
+    /// The cache key of the token. A new key means a new manager without a cached token.
     pub key: String,
-    /// Which method.
+    /// The method to call.
     pub what: What,
-    /// How many tasks call it.
+    /// The number of tasks that call it.
     pub tasks: usize,
-    /// How much later than the rest of the work it begins, in microseconds.
+    /// The delay after the beginning of the whole work, in microseconds.
     pub after: u64,
 }
 
@@ -87,7 +87,7 @@ pub struct Work {
 pub enum What {
     /// `get_token`.
     Get,
-    /// `refresh_rejected`, with the token that was got last.
+    /// `refresh_rejected`, with the last token that the manager returned.
     Reject,
     /// `invalidate_token`.
     Invalidate,
@@ -95,47 +95,47 @@ pub enum What {
     Force,
 }
 
-/// What came of an order.
+/// The result of an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// Nothing to tell.
+    /// There is nothing to report.
     Done,
-    /// For each piece of work.
+    /// The outcome of each piece of work.
     Outcomes(Vec<Outcome>),
-    /// When the watched token was seen to be gone.
+    /// The watched token is gone.
     Gone {
-        /// As [`now`] counts.
+        /// The moment at which the process saw that, as [`now`] counts.
         at: u64,
-        /// For how long the process wanted a processor and had none meanwhile, in nanoseconds.
+        /// The time for which the process wanted a processor meanwhile and had none, in nanoseconds.
         stood_still: u64,
     },
-    /// For each key what names the token at hand, if there is one that may be used.
+    /// The name of the cached token for each key, if there is a usable one.
     AtHand(Vec<Option<String>>),
-    /// Of one manager.
+    /// The state of one manager.
     State(State),
 }
 
-/// What callers got.
+/// The results of the callers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
-    /// All tokens, by what names them.
+    /// The names of all tokens.
     pub tokens: BTreeSet<String>,
-    /// How many got none, and no error.
+    /// The number of callers without a token and without an error.
     pub without: usize,
-    /// What went wrong, each as often as it did.
+    /// All errors, each as often as it occurred.
     pub errors: Vec<Failure>,
-    /// How long the slowest one waited.
+    /// The waiting time of the slowest caller.
     pub longest: Duration,
-    /// When the last one had what it wanted, as [`now`] counts.
+    /// The moment at which the last caller had its result, as [`now`] counts.
     pub ended: u64,
 }
 
-/// An error, as far as it matters.
+/// The parts of an error that tests need.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
-    /// What it says.
+    /// The text of the error.
     pub text: String,
-    /// The status that the token endpoint answered with.
+    /// The status of the token endpoint's answer.
     pub status: Option<u16>,
     /// Whether it is transient.
     pub is_transient: bool,
@@ -144,24 +144,24 @@ pub struct Failure {
 /// A manager's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// How long the token at hand may be used, in milliseconds.
+    /// The time for which the cached token is usable, in milliseconds.
     pub usable_for: Option<u64>,
-    /// How long the token that was got last lives by the clock of the process, in milliseconds.
+    /// The remaining life of the last token by the clock of the process, in milliseconds.
     pub expires_in: Option<i64>,
-    /// What went wrong since a token was last fetched.
+    /// The last error since the manager last fetched a token.
     pub last_error: Option<String>,
-    /// How long nothing is fetched because of that, in milliseconds.
+    /// The remaining time for which the manager fetches nothing because of that, in milliseconds.
     pub cool_down: Option<u64>,
 }
 
-/// Names a token, without being it.
+/// A name for a token that does not contain the token.
 pub fn name(id: TokenId) -> String {
-    // Enough to tell the tokens of a test apart.
+    // Enough digits to distinguish the tokens of a test.
     let first = id.as_bytes().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
     format!("{first:016x}")
 }
 
-/// Nanoseconds since 1970: the clock that all processes of a machine have in common.
+/// Nanoseconds since 1970, by the clock that all processes of a machine share.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

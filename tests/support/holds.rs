@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use tokio::sync::watch;
 
-/// Replies that are kept back until a test lets them go.
+/// Replies that wait until a test releases them.
 #[derive(Default)]
 pub(crate) struct Holds {
     held: watch::Sender<HashSet<String>>,
@@ -31,11 +31,11 @@ impl Holds {
     }
 
     pub(crate) async fn until_waiting(&self, count: usize) {
-        // Ends early only if the sender is gone, and that one is ours.
+        // This ends early only if the sender is gone, and `self` owns the sender.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
     }
 
-    /// Returns when the request is not held: at once for most.
+    /// Returns when the request is not held any more. Most requests are never held.
     pub(crate) async fn pass(&self, id: &str) {
         let mut held = self.held.subscribe();
         if !held.borrow_and_update().contains(id) {
@@ -46,7 +46,7 @@ impl Holds {
     }
 }
 
-/// One more that waits, until it is dropped: also when the client went away.
+/// Counts one waiting reply until it is dropped, also if the client goes away.
 struct Waiting<'w>(&'w watch::Sender<usize>);
 
 impl<'w> Waiting<'w> {

@@ -1,15 +1,15 @@
-//! Servers on loopback for the integration suites and for the examples: HTTP over real
-//! sockets, each with counters of its own, so that what a client did is told by those it did it to.
+//! Servers on loopback for the integration suites and for the examples: HTTP over real sockets. Each server
+//! has counters of its own, so that the servers tell what a client did.
 //!
-//! - [`AuthorizationServer`] hands out tokens and can be slow, failing, or change its mind about them.
-//! - [`Api`] wants one of those tokens, and counts who came with what and how often.
-//! - [`MultiStepServer`] hands out tokens of which one buys the next, and wants the last one for its API.
-//! - [`Origin`] is anybody's server: it records every byte and answers what a closure says.
-//! - [`Proxy`] is the way to another server, and can be slow, silent or cut.
+//! - [`AuthorizationServer`] hands out tokens. It can be slow, fail, or revoke its tokens.
+//! - [`Api`] accepts those tokens, and counts the requests and the tokens.
+//! - [`MultiStepServer`] hands out tokens in steps: one token buys the next, and its API needs the last one.
+//! - [`Origin`] is a server without rules: it records every byte, and a closure chooses its answers.
+//! - [`Proxy`] forwards to another server. It can be slow, silent or cut.
 //!
-//! [`undisturbed`] runs a case with real deadlines anew when the machine was to blame, and [`Machine`] tells.
+//! [`undisturbed`] repeats a case with real deadlines if the machine stood still. [`Machine`] measures that.
 //!
-//! All servers listen on a free port, live on the runtime they were started on, and stop when dropped.
+//! All servers listen on a free port, run on the runtime that started them, and stop when they are dropped.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

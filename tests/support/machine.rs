@@ -1,4 +1,4 @@
-//! Whether the machine itself stood still: no fault of those who were late then.
+//! Tells whether the machine itself stood still. Late tasks are no fault of the code then.
 
 #[cfg(test)]
 mod tests;
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use crate::server::lock;
 
 const PAUSE: Duration = Duration::from_millis(1);
-/// In all within each [`WINDOW`], a thread that wants to run has to wait for so long now and then on any machine.
-/// One with too much else to do lets it wait often, and never for long.
+/// On any machine a thread that wants to run waits for so long now and then, in total within each
+/// [`WINDOW`]. A busy machine lets it wait often, and never for long.
 const USUAL: Duration = Duration::from_millis(20);
 const WINDOW: Duration = Duration::from_millis(50);
-/// How often a case is tried on a machine that stands still again and again.
+/// The number of attempts at a case on a machine that stands still again and again.
 const ATTEMPTS: usize = 4;
 
-/// A thread that wakes up every millisecond, and notes when it could not.
+/// A thread that wakes up every millisecond, and records when it could not.
 #[derive(Debug)]
 pub struct Machine {
     delays: Arc<Mutex<Vec<(Instant, Duration)>>>,
@@ -31,7 +31,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Begins to watch, until this is dropped.
+    /// Begins to watch, until this value is dropped.
     pub fn watch() -> Self {
         let (delays, stop) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicBool>::default());
         let (noted, stopped) = (Arc::clone(&delays), Arc::clone(&stop));
@@ -52,7 +52,7 @@ impl Machine {
         Self { delays, stop, thread: Some(thread) }
     }
 
-    /// For how long in all it stood still since then, not counting what is usual.
+    /// The total time for which the machine stood still since then, without the usual waits.
     pub fn stood_still_since(&self, begin: Instant) -> Duration {
         let delays = lock(&self.delays);
         delays.iter().rev().take_while(|(at, _)| *at >= begin).map(|(_, delay)| *delay).sum()
@@ -68,12 +68,12 @@ impl Drop for Machine {
     }
 }
 
-/// Runs a case whose deadlines are real. If it fails, and the machine stood still meanwhile, the case begins
-/// anew; a failure that nothing excuses, or that comes each time, stands.
+/// Runs a case with real deadlines. If it fails and the machine stood still meanwhile, the case begins
+/// again. A failure without that excuse, or in each attempt, is final.
 ///
 /// # Panics
 ///
-/// When the case does.
+/// If the case panics.
 pub async fn undisturbed<F: Future<Output = ()>>(case: impl Fn() -> F) {
     let machine = Machine::watch();
     undisturbed_on(|begun| machine.stood_still_since(begun), case).await;
@@ -94,7 +94,7 @@ async fn undisturbed_on<F: Future<Output = ()>>(
     }
 }
 
-/// In the task of the caller, so that what the case borrows need not be sent.
+/// Runs in the task of the caller, so that the data that the case borrows need not be `Send`.
 async fn caught<F: Future<Output = ()>>(mut case: Pin<Box<F>>) -> Result<(), Box<dyn Any + Send>> {
     std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| case.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,

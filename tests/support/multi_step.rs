@@ -28,9 +28,9 @@ use crate::tokens::{Tokens, random};
 /// | [`User`](Step::User) | `POST /v1/user/token` | an app token in `X-App-Token`; `username`, `password` | `access_token` |
 /// | [`Session`](Step::Session) | `POST /v1/session` | `Authorization: Bearer <user token>` | the header `X-Session-Id` |
 ///
-/// Where nothing is said of the form, fields may come as a form, as JSON (on the outside or in an object
-/// `credentials`) or, with `GET`, in the query. Every credential is checked; a wrong or missing one is
-/// refused with 401, and a call that cannot be read with 400.
+/// If the table names no form, fields may come as a form, as JSON (at the top or in an object `credentials`)
+/// or, with `GET`, in the query. The server checks every credential. It refuses a wrong or missing one with
+/// 401, and a call that it cannot read with 400.
 ///
 /// Any other path is the API: below `/user` it wants a user token, elsewhere a session id, as
 /// `Authorization: Bearer <…>` or, the latter, in `X-Session-Id`. It answers `{"path":"…"}`.
@@ -44,19 +44,20 @@ pub struct MultiStepServer {
 pub enum Step {
     /// The token of the application.
     App,
-    /// The token of the machine. Needs no other, so it may be fetched beside that of the application.
+    /// The token of the machine. It needs no other token, so a client may fetch it beside that of the
+    /// application.
     Device,
-    /// The token of the user, for whom the application asks.
+    /// The token of the user. The application asks for it.
     User,
     /// The session of the user.
     Session,
 }
 
 impl Step {
-    /// All of them.
+    /// All steps.
     pub const ALL: [Self; 4] = [Self::App, Self::Device, Self::User, Self::Session];
 
-    /// What a pipeline may call it: `app_token`, `device_token`, `user_token`, `session`.
+    /// The name of the step in a pipeline: `app_token`, `device_token`, `user_token`, `session`.
     pub fn name(self) -> &'static str {
         match self {
             Self::App => "app_token",
@@ -66,7 +67,7 @@ impl Step {
         }
     }
 
-    /// The path of its endpoint.
+    /// The path of the step's endpoint.
     pub fn path(self) -> &'static str {
         match self {
             Self::App => "/v1/app/token",
@@ -117,13 +118,13 @@ struct Wants {
     device_token: bool,
 }
 
-/// Starting, and who may call. All of this is another one at each start.
+/// The start of a server, and its credentials. All of them are new at each start.
 impl MultiStepServer {
     /// Starts a server on a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// No port could be had.
+    /// There is no free port.
     pub async fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared {
             client: (format!("client-{}", random()), awkward()),
@@ -184,52 +185,53 @@ impl MultiStepServer {
     }
 }
 
-/// What can be changed while the server runs.
+/// Settings that a test can change while the server runs.
 impl MultiStepServer {
-    /// Waits this long before each answer. What is answered is decided after the wait. Default: not at all.
+    /// The server waits this long before each answer, and decides on the answer after the wait. Default: not
+    /// at all.
     pub fn set_delay(&self, step: Step, delay: Duration) {
         self.set(step, |settings| settings.delay = delay);
     }
 
-    /// How long tokens issued from now on are good, and the `expires_in` (whole seconds) that is said of
-    /// them. `None`: until they are revoked, and nothing is said. Default: an hour.
+    /// The life of the tokens that the server issues from now on, and their `expires_in` (whole seconds).
+    /// With `None` they live until they are revoked, and there is no `expires_in`. Default: an hour.
     pub fn set_lifetime(&self, step: Step, lifetime: Option<Duration>) {
         self.set(step, |settings| settings.lifetime = lifetime);
     }
 
-    /// Answers every call with this status, until it is `None` again, as at the start.
+    /// Answers every call with this status. `None`, the default, ends that.
     pub fn set_failing(&self, step: Step, status: Option<StatusCode>) {
         self.set(step, |settings| settings.failing = status);
     }
 
-    /// The seconds that a failing step says in `Retry-After`; `None`, as at the start: it does not say.
+    /// The seconds in the `Retry-After` of a failing step. `None`, the default, leaves the header out.
     pub fn set_retry_after(&self, step: Step, seconds: Option<u32>) {
         self.set(step, |settings| settings.retry_after = seconds);
     }
 
-    /// Whether a refusal and a failure say in `error_description` all that came: method, target, headers and
-    /// body. Default: no.
+    /// Whether a refusal and a failure repeat the whole request in `error_description`: method, target,
+    /// headers and body. Default: no.
     pub fn set_echoing(&self, step: Step, echoing: bool) {
         self.set(step, |settings| settings.echoing = echoing);
     }
 
-    /// The body of the answers that hand out a token, made of that token. By default it has `access_token`,
-    /// `token_type` and `expires_in`; that of a session only `expires_in`.
+    /// Sets the function that makes the body of a token's answer from that token. By default the body has
+    /// `access_token`, `token_type` and `expires_in`; that of a session only `expires_in`.
     pub fn set_answer(&self, step: Step, shape: impl Fn(&str) -> Value + Send + Sync + 'static) {
         self.set(step, |settings| settings.shape = Some(Arc::new(shape)));
     }
 
-    /// Whether the user's token takes an app token. Default: yes.
+    /// Whether the step of the user needs an app token. Default: yes.
     pub fn want_app_token(&self, wanted: bool) {
         lock(&self.shared.wants).app_token = wanted;
     }
 
-    /// Whether the user's token takes a device token, too, in `X-Device-Token`. Default: no.
+    /// Whether the step of the user also needs a device token, in `X-Device-Token`. Default: no.
     pub fn want_device_token(&self, wanted: bool) {
         lock(&self.shared.wants).device_token = wanted;
     }
 
-    /// Ends every token of this step issued so far. What was bought with it stays good.
+    /// Revokes every token that this step has issued. The tokens that clients bought with them stay good.
     pub fn revoke(&self, step: Step) {
         self.shared.endpoint(step).tokens.revoke_all();
     }
@@ -239,12 +241,12 @@ impl MultiStepServer {
         self.shared.holds.hold(step.name());
     }
 
-    /// Answers the calls of this step that wait, and does not hold later ones.
+    /// Answers the waiting calls of this step, and does not hold later ones.
     pub fn release(&self, step: Step) {
         self.shared.holds.release(step.name());
     }
 
-    /// Returns when at least so many calls are held, of whatever steps.
+    /// Returns when the server holds at least so many calls, of any steps.
     pub async fn until_held(&self, count: usize) {
         self.shared.holds.until_waiting(count).await;
     }
@@ -254,44 +256,44 @@ impl MultiStepServer {
     }
 }
 
-/// What the server saw. All is counted when it arrives, but for refusals.
+/// The counters of the server. It counts everything but refusals when the request arrives.
 impl MultiStepServer {
-    /// Calls of a step, whatever came of them.
+    /// Calls of a step, whatever their results.
     pub fn calls(&self, step: Step) -> usize {
         self.shared.endpoint(step).calls.load(Ordering::SeqCst)
     }
 
-    /// Calls of each step: App, Device, User, Session.
+    /// Calls of each step, in this order: App, Device, User, Session.
     pub fn all_calls(&self) -> [usize; Step::ALL.len()] {
         Step::ALL.map(|step| self.calls(step))
     }
 
-    /// Calls of a step that were refused for their credentials.
+    /// Calls of a step that the server refused because of their credentials.
     pub fn refused(&self, step: Step) -> usize {
         self.shared.endpoint(step).refused.load(Ordering::SeqCst)
     }
 
-    /// How many calls of whatever steps were under way at once, at most.
+    /// The highest number of calls, of any steps, that were under way at once.
     pub fn most_at_once(&self) -> usize {
         self.shared.most_at_once.load(Ordering::SeqCst)
     }
 
-    /// Requests at the API.
+    /// Requests to the API.
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// Requests at the API with the right credential.
+    /// Requests to the API with the right credential.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// Requests at the API that were answered with 401.
+    /// Requests to the API that got a 401.
     pub fn rejected(&self) -> usize {
         self.shared.rejected.load(Ordering::SeqCst)
     }
 
-    /// Whether this token was issued by this step, and neither expired nor was revoked.
+    /// Whether this step issued this token, and it has neither expired nor been revoked.
     pub fn is_valid(&self, step: Step, token: &str) -> bool {
         self.shared.endpoint(step).tokens.is_valid(token)
     }

@@ -21,9 +21,9 @@ use self::framing::Message;
 use self::reply::Manner;
 use crate::server::{ClosedPort, LOOPBACK, listen, lock};
 
-/// A server that records every byte it is sent, and answers what a closure says.
+/// A server that records every byte that it gets. A closure chooses its answers.
 ///
-/// HTTP/1.1 without a library in between, so that nothing is tidied away; connections are kept alive.
+/// It speaks HTTP/1.1 without a library that would tidy the bytes. It keeps connections alive.
 pub struct Origin {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -42,7 +42,7 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// No port could be had.
+    /// There is no free port.
     pub async fn start<F>(reply: F) -> io::Result<Self>
     where
         F: Fn(&RecordedRequest) -> RawReply + Send + Sync + 'static,
@@ -54,7 +54,7 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// No port could be had, or the address is not one of loopback.
+    /// There is no free port, or the address is not one of loopback.
     pub async fn start_at<F>(ip: IpAddr, reply: F) -> io::Result<Self>
     where
         F: Fn(&RecordedRequest) -> RawReply + Send + Sync + 'static,
@@ -66,7 +66,7 @@ impl Origin {
         Ok(Self { address, shared, accepting })
     }
 
-    /// Answers what another closure says from now on. Origins that redirect to each other need it: the
+    /// Another closure chooses the answers from now on. Origins that redirect to each other need this: the
     /// first one's closure cannot know the second one's URL.
     pub fn set_reply<F>(&self, reply: F)
     where
@@ -80,26 +80,25 @@ impl Origin {
         format!("http://{}", self.address)
     }
 
-    /// Returns when nobody listens there any more and all connections are closed. Dropping it is only the
-    /// beginning of that.
+    /// Returns when the origin has closed its port and all connections. A drop only begins that.
     ///
     /// # Errors
     ///
-    /// The port could not be held.
+    /// The port could not be kept for this process.
     pub async fn stop(mut self) -> io::Result<ClosedPort> {
         self.accepting.abort();
-        // It was cancelled, or has panicked: it is over in any case.
+        // The task was cancelled or has panicked. In both cases it has ended.
         let _ = (&mut self.accepting).await;
         ClosedPort::at(self.address)
     }
 
-    /// Host and port: what stands between `//` and the path.
+    /// Host and port: the text between `//` and the path.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The requests so far, in the order in which they ended. One that broke off, or was no HTTP, is
-    /// among them when its connection is over.
+    /// The requests so far, in the order of their ends. A request that broke off, or was not HTTP, is among
+    /// them as soon as its connection has ended.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         lock(&self.shared.requests).clone()
     }
@@ -125,7 +124,7 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// Owns the connections: they end when this is aborted.
+/// Owns the connections: they end when this task is aborted.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -133,7 +132,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Ok((stream, _)) => {
                 connections.spawn(serve(stream, Arc::clone(&shared)));
             }
-            // Out of file descriptors, most likely: some will be closed soon.
+            // The process probably has no file descriptors left. Some connections will end soon.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
         while connections.try_join_next().is_some() {}
@@ -141,7 +140,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
-    // Only a matter of speed.
+    // This only makes the connection faster.
     let _ = stream.set_nodelay(true);
     let mut received = Vec::new();
     while let Some(request) = next_request(&mut stream, &mut received).await {

@@ -1,4 +1,4 @@
-//! A way to a server that can be slow, silent or cut.
+//! A proxy that can be slow, silent or cut.
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// Forwards connections on 127.0.0.1 to another port there, as a network that can be out of order would.
-/// Ends all of them when dropped.
+/// Forwards connections on 127.0.0.1 to another port there, as a faulty network would. A drop ends all of
+/// them.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -37,25 +37,26 @@ struct Weather {
     delay: Duration,
     to_server: Flow,
     to_client: Flow,
-    /// Connections begun before the last cut end.
+    /// Connections that began before the last cut end.
     cuts: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Passes,
-    /// Waits until it may pass.
+    /// The data waits until it may pass.
     Held,
-    /// Is lost, and with it all that would follow on the same connection: nobody reads half a stream.
+    /// The data is lost, and so is all later data on the same connection: a receiver cannot read half a
+    /// stream.
     Lost,
 }
 
 impl Proxy {
-    /// A way to this port, on which all is well.
+    /// A proxy to this port. It has no fault yet.
     ///
     /// # Errors
     ///
-    /// No port could be had.
+    /// There is no free port.
     pub async fn start(to: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -72,49 +73,48 @@ impl Proxy {
         Ok(Self { port, shared, accepting })
     }
 
-    /// Where it listens on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
     }
 
-    /// How many connections were accepted so far.
+    /// The number of connections so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How often clients began to speak, or went on when their server had said something: round trips. What
-    /// is sent without waiting for the answer to something else is in the same one.
+    /// The number of round trips: how often clients began to send, or went on after their server had sent
+    /// something. Data that a client sends without waiting for an answer belongs to the same round trip.
     pub fn turns(&self) -> usize {
         self.shared.turns.load(Ordering::SeqCst)
     }
 
-    /// How long everything is on its way, each way.
+    /// Sets the delay of all data, in each direction.
     pub fn set_delay(&self, each_way: Duration) {
         self.shared.weather.send_modify(|weather| weather.delay = each_way);
     }
 
-    /// Holds everything back, in both directions, until it [passes](Self::pass) again.
+    /// Holds all data in both directions, until it [passes](Self::pass) again.
     pub fn hold(&self) {
         self.flow(Flow::Held, Flow::Held);
     }
 
-    /// Accepts connections and swallows all that comes over them, as over those that are open.
+    /// Accepts connections, and discards all data on them and on the open ones.
     pub fn swallow(&self) {
         self.flow(Flow::Lost, Flow::Lost);
     }
 
-    /// Swallows what the server says, and only that.
+    /// Discards the data from the server only.
     pub fn swallow_answers(&self) {
         self.flow(Flow::Passes, Flow::Lost);
     }
 
-    /// Lets everything pass that was not lost, without delay. A connection that has lost something stays
-    /// silent.
+    /// Lets all data pass that was not lost, without delay. A connection that has lost data stays silent.
     pub fn pass(&self) {
         self.flow(Flow::Passes, Flow::Passes);
         self.set_delay(Duration::ZERO);
@@ -158,7 +158,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Until one side ends the connection, or it is cut.
+/// Runs until one side ends the connection, or the proxy cuts it.
 async fn connect(client: TcpStream, shared: &Shared) {
     let mut weather = shared.weather.subscribe();
     let cuts = weather.borrow().cuts;
@@ -228,6 +228,6 @@ async fn arrive(
             return;
         }
     }
-    // Not before everything has arrived: dropping this ends the connection.
+    // This must not return before all data has arrived: a return drops the stream and ends the connection.
     std::future::pending::<()>().await;
 }

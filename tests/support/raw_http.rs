@@ -1,4 +1,4 @@
-//! One request on one connection, written and read by hand.
+//! One request on one connection, without an HTTP library.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

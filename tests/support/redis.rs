@@ -1,4 +1,4 @@
-//! Redis servers of one's own: in containers or as processes, as `cargo xtask redis` finds it possible.
+//! Redis servers for one test: in containers or as processes, as `cargo xtask redis` finds possible.
 
 mod ask;
 mod cluster;
@@ -29,11 +29,11 @@ pub use group::RedisNode;
 pub use sentinel::RedisSentinel;
 pub use tls::{Authority, Identity};
 
-/// A Redis server of one's own on 127.0.0.1, with nothing in it. It is gone when this is dropped, and also
-/// when the process is killed.
+/// A Redis server for one test on 127.0.0.1, without data. It ends when this value is dropped, and also when
+/// the process is killed.
 ///
-/// What servers are made of stands in the environment variable `FORGE_REDIS`, as `cargo xtask test` sets
-/// it. Where it is not set, `cargo xtask redis` is run once for the process.
+/// The environment variable `FORGE_REDIS` says how to start servers; `cargo xtask test` sets it. Without it,
+/// each process runs `cargo xtask redis` once.
 ///
 /// ```no_run
 /// # async fn run() {
@@ -56,7 +56,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do.
+    /// If there is no Redis. The message says what to do.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -65,26 +65,26 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do.
+    /// If there is no Redis. The message says what to do.
     pub async fn start_with(args: &[&str]) -> Self {
         Self::try_start_with(args).await.unwrap_or_else(|error| panic!("no Redis server: {error}"))
     }
 
-    /// Starts a server with more arguments; for programs that have something to say when there is none.
+    /// Starts a server with more arguments. For programs that handle the lack of a Redis themselves.
     ///
     /// # Errors
     ///
-    /// When there is no Redis, with what to do, or it does not start.
+    /// There is no Redis, and the error says what to do; or the server does not start.
     pub async fn try_start_with(args: &[&str]) -> io::Result<Self> {
         Self::start_found(&finder::found().await?.server, args, None).await
     }
 
-    /// Starts a server that speaks nothing but TLS, as the one that `identity` says. Clients need no
-    /// certificate, unless `args` say `["--tls-auth-clients", "yes"]`.
+    /// Starts a server that speaks only TLS, with the certificate of `identity`. Clients need no
+    /// certificate, unless `args` contain `["--tls-auth-clients", "yes"]`.
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or it does not know TLS.
+    /// If there is no Redis (the message says what to do), or if it does not know TLS.
     pub async fn start_tls(authority: &Authority, identity: &Identity, args: &[&str]) -> Self {
         let start = async {
             let tls = Tls::new(authority, identity)?;
@@ -93,12 +93,12 @@ impl RedisServer {
         start.await.unwrap_or_else(|error| panic!("no Redis server with TLS: {error}"))
     }
 
-    /// Starts a server of the other kind, a process where [`start`](Self::start) takes a container. `None`
-    /// where this machine has only one.
+    /// Starts a server of the other kind: a process if [`start`](Self::start) takes a container. Returns
+    /// `None` if this machine has only one kind.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start_other() -> Option<Self> {
         let found = finder::found().await.unwrap_or_else(|error| panic!("no Redis server: {error}"));
         let other = found.other.as_ref()?;
@@ -106,55 +106,55 @@ impl RedisServer {
         Some(started.unwrap_or_else(|error| panic!("no other Redis server: {error}")))
     }
 
-    /// Where it is on 127.0.0.1; the same as long as this lives.
+    /// The port on 127.0.0.1. It is the same as long as this value lives.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL for clients, `redis://127.0.0.1:PORT`, or `rediss://` where it speaks TLS.
+    /// The URL for clients: `redis://127.0.0.1:PORT`, or `rediss://` with TLS.
     pub fn url(&self) -> String {
         RedisNode::new(self.port, self.tls).url()
     }
 
-    /// Whether it is a container and not a process.
+    /// Whether the server is a container and not a process.
     pub fn is_container(&self) -> bool {
         self.server.is_container()
     }
 
-    /// Freezes it: connections are still accepted, and nobody answers.
+    /// Freezes the server. It still accepts connections, and does not answer.
     ///
     /// # Panics
     ///
-    /// When it cannot be frozen.
+    /// If the server cannot be frozen.
     pub async fn pause(&self) {
         self.server.pause().await.unwrap_or_else(|error| panic!("Redis is not paused: {error}"));
     }
 
-    /// Lets it go on, with all that has come in meanwhile.
+    /// Lets the server go on, with all data that has come in meanwhile.
     ///
     /// # Panics
     ///
-    /// When it does not go on.
+    /// If the server does not go on.
     pub async fn resume(&self) {
         self.server.resume().await.unwrap_or_else(|error| panic!("Redis is not resumed: {error}"));
     }
 
-    /// Kills it, paused or not. When this returns, connections are refused.
+    /// Kills the server, paused or not. When this returns, the port refuses connections.
     ///
     /// # Panics
     ///
-    /// When it cannot be killed.
+    /// If the server cannot be killed.
     pub async fn stop(&mut self) {
         let stopped = self.server.stop().await;
         stopped.unwrap_or_else(|error| panic!("Redis is not stopped: {error}"));
         port::until_refused(self.port).await.unwrap_or_else(|error| panic!("Redis is not stopped: {error}"));
     }
 
-    /// Starts it again after [`stop`](Self::stop): empty, on the same port, with the same arguments.
+    /// Starts the server again after [`stop`](Self::stop): empty, on the same port, with the same arguments.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If the server does not start.
     pub async fn start_again(&mut self) {
         let started = self.server.start_again().await;
         started.unwrap_or_else(|error| panic!("Redis is not started again: {error}"));
@@ -181,17 +181,18 @@ impl fmt::Debug for RedisServer {
     }
 }
 
-/// What may have to be tried again. In a box, since the compiler does not see otherwise that it is `Send`.
+/// An operation that may need another attempt. In a box, because otherwise the compiler does not see that it
+/// is `Send`.
 type Attempt<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// What containers and processes do each in their way. Dropping it removes the server.
+/// The operations that containers and processes implement in different ways. A drop removes the server.
 #[async_trait]
 trait Server: Send + Sync {
     fn is_container(&self) -> bool;
     async fn pause(&self) -> io::Result<()>;
     async fn resume(&self) -> io::Result<()>;
     async fn stop(&mut self) -> io::Result<()>;
-    /// Returns when it answers.
+    /// Returns when the server answers.
     async fn start_again(&mut self) -> io::Result<()>;
 }
 

@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Connections that may wait to be accepted. Tests open a thousand at once, and those that find no room
-/// (128 by default) try again after a second only, or are reset.
+/// The number of connections that may wait for an accept. Tests open a thousand at once. Without room (128
+/// by default) a connection is tried again only after a second, or it is reset.
 const BACKLOG: u32 = 4096;
 
-/// A router at work. When this is dropped, no connection is accepted any more, idle ones are closed
-/// and the others after the reply that they wait for.
+/// A running router. When this value is dropped, the server accepts no more connections, closes the idle
+/// ones, and closes the others after the reply that they wait for.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     running: oneshot::Sender<()>,
@@ -30,11 +30,11 @@ impl Server {
         let address = listener.local_addr()?;
         let (running, stopped) = oneshot::channel::<()>();
         let listener = listener.tap_io(|stream| {
-            // Only a matter of speed.
+            // This only makes the connection faster.
             let _ = stream.set_nodelay(true);
         });
         let serve = axum::serve(listener, router).with_graceful_shutdown(async {
-            // Nothing is ever sent: the channel closes when the server is dropped.
+            // The server never sends anything here: the channel closes when the server is dropped.
             let _ = stopped.await;
         });
         let serving = tokio::spawn(async {
@@ -44,16 +44,16 @@ impl Server {
         Ok(Self { address, running, serving })
     }
 
-    /// Returns when nobody listens any more and all connections are closed.
+    /// Returns when the server has closed its port and all connections.
     pub(crate) async fn stop(self) -> io::Result<ClosedPort> {
         drop(self.running);
-        // An error would be a panic of the server's, which has ended it, too.
+        // An error would be a panic of the server, which has ended it too.
         let _ = self.serving.await;
         ClosedPort::at(self.address)
     }
 }
 
-/// A port where connections are refused, and that no other server gets as long as this is held.
+/// A port that refuses connections. No other server gets it as long as this value lives.
 #[derive(Debug)]
 #[must_use = "the port is anybody's when this is dropped"]
 pub struct ClosedPort {
@@ -61,7 +61,7 @@ pub struct ClosedPort {
 }
 
 impl ClosedPort {
-    /// The port of a server that has just ended.
+    /// Takes the port of a server that has just ended.
     pub(crate) fn at(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { _bound: bind(address)? })
     }
@@ -77,25 +77,25 @@ pub(crate) async fn listen(ip: IpAddr) -> io::Result<TcpListener> {
 
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // The port of a server that has ended can be had while its last connections are still closing. Both
-    // sockets must say so.
+    // A new socket can take the port of an ended server while its last connections are still closing. Both
+    // sockets must allow that.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
 }
 
-/// What follows a scheme in the Authorization header.
+/// The text after a scheme in the Authorization header.
 pub(crate) fn authorization<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h str> {
     let (given, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
 }
 
-/// Locks what stays consistent even if a test panicked while it held the lock.
+/// Locks data that stays consistent even if a test panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns when nobody listens there any more.
+/// Returns when no server listens there any more.
 #[cfg(test)]
 pub(crate) async fn until_refused(address: SocketAddr) {
     while tokio::net::TcpStream::connect(address).await.is_ok() {

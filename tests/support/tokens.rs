@@ -11,7 +11,7 @@ pub(crate) struct Tokens(Arc<Mutex<Ledger>>);
 
 #[derive(Default)]
 struct Ledger {
-    /// Every access token ever issued, and when it ends, if it does.
+    /// Every access token that the server ever issued, with its end, if it has one.
     access: HashMap<String, Option<Instant>>,
     /// The refresh tokens that are good.
     refresh: HashSet<String>,
@@ -29,7 +29,7 @@ impl Tokens {
         lock(&self.0).access.contains_key(token)
     }
 
-    /// Every access token ever issued, in no order.
+    /// Every access token that the server ever issued, in no order.
     pub(crate) fn all_issued(&self) -> Vec<String> {
         lock(&self.0).access.keys().cloned().collect()
     }
@@ -51,7 +51,7 @@ impl Tokens {
         token
     }
 
-    /// Looks a refresh token up, and spends it if it rotates. True for one caller at most then.
+    /// Looks a refresh token up, and uses it up if it rotates. Then only one caller gets true.
     pub(crate) fn accept_refresh_token(&self, token: &str, rotates: bool) -> bool {
         let refresh = &mut lock(&self.0).refresh;
         if rotates { refresh.remove(token) } else { refresh.contains(token) }
@@ -62,7 +62,7 @@ impl Tokens {
     }
 }
 
-/// 128 bits that nobody guesses by accident.
+/// 128 random bits: no test guesses them by accident.
 pub(crate) fn random() -> String {
     let keys = RandomState::new();
     format!("{:016x}{:016x}", keys.hash_one(0), keys.hash_one(1))

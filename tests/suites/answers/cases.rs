@@ -1,4 +1,4 @@
-//! The table: what a token endpoint answers, and what comes of it.
+//! The table: the answers of a token endpoint, and the result of each.
 
 mod connections;
 
@@ -44,9 +44,9 @@ pub(crate) struct Accepted {
 pub(crate) struct Refused {
     pub(crate) kind: Kind,
     pub(crate) status: Option<u16>,
-    /// What `Display` says.
+    /// The expected `Display` text.
     pub(crate) words: &'static str,
-    /// What `Display` of the causes says.
+    /// The expected `Display` text of the causes.
     pub(crate) cause: String,
 }
 
@@ -54,8 +54,8 @@ pub(crate) struct Refused {
 #[derive(Clone, Copy)]
 pub(crate) enum Http {
     Default,
-    /// No answer is decoded, whatever its Content-Encoding: what users get who do not turn on
-    /// `reqwest`'s features.
+    /// The client decodes no answer, whatever its Content-Encoding. Users get this client if they do not
+    /// turn on `reqwest`'s features.
     Undecoded,
     Timeout(Duration),
 }
@@ -119,7 +119,7 @@ fn broken(cause: &str) -> Expected {
     )
 }
 
-/// The bytes are not shown: they could hold what we sent.
+/// Errors do not show the bytes, because the bytes could hold what we sent.
 fn no_http() -> Expected {
     let words = "the token endpoint's response cannot be read: it is not valid HTTP";
     failed(Kind::UnreadableResponse, words, "")
@@ -236,7 +236,7 @@ fn access_tokens() -> Vec<Case> {
 
 fn other_fields() -> Vec<Case> {
     let other = "(status 200): field `token_type`: expected `Bearer`, found another";
-    // With the object around it, one more.
+    // The object around it is one more level.
     let nested =
         |depth: usize| token_with(&format!(r#""x":{}{}"#, "[".repeat(depth - 1), "]".repeat(depth - 1)));
     let twice = RawReply::ok(format!(

@@ -1,5 +1,5 @@
-//! What comes of malformed and hostile answers of a token endpoint: one table, each case over a real
-//! socket and through a manager.
+//! Malformed and hostile answers of a token endpoint, and their results. One table; each case runs over a
+//! real socket and through a manager.
 
 #![allow(clippy::expect_used)]
 
@@ -29,7 +29,7 @@ const PAST_COOL_DOWN: Duration = Duration::from_secs(61);
 /// The test's own patience with a case.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a client may take of an endless answer: the cap, and what waits in the buffers of two sockets.
+/// The most that a client may take of an endless answer: the limit, and the buffers of two sockets.
 const MAX_TAKEN: usize = 32 * 1024 * 1024;
 
 const GOOD_ANSWER: &str = r#"{"access_token":"canary-of-the-good-answer","expires_in":60}"#;
@@ -55,7 +55,7 @@ async fn inv14_every_answer_becomes_a_token_or_a_clear_error_and_never_more() {
     assert!(elsewhere.requests().is_empty(), "the target of the redirect must see nothing");
 }
 
-/// Who answers a case.
+/// The server that answers a case.
 enum Server {
     Origin(Origin),
     Wire(Wire),
@@ -171,7 +171,7 @@ fn check_refused(name: &str, expected: &Refused, error: &AuthenticationError) {
     check_masked(name, &shown(error));
 }
 
-/// What may be over in a moment is tried once more within the call.
+/// The provider repeats a call once if the fault may pass in a moment.
 fn is_repeated(error: &AuthenticationError) -> bool {
     error.is_transient() && !error.is_timeout()
 }
@@ -186,7 +186,7 @@ async fn check_nothing_cached(name: &str, manager: &TokenManager, error: &Authen
     assert_eq!(again.kind(), error.kind(), "{name}: the cool-down");
 }
 
-/// Who writes for ever must see that nobody listens any more, and soon.
+/// A server that writes for ever must soon see that the client has hung up.
 async fn check_hung_up(name: &str, expected: &Refused, server: &Server) {
     let Server::Wire(wire) = server else { return };
     let ended = tokio::time::timeout(Duration::from_secs(5), wire.ended()).await;
@@ -197,7 +197,7 @@ async fn check_hung_up(name: &str, expected: &Refused, server: &Server) {
     }
 }
 
-/// All that an error says in any way.
+/// All texts of an error.
 fn shown(error: &AuthenticationError) -> String {
     let mut shown = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
@@ -208,7 +208,7 @@ fn shown(error: &AuthenticationError) -> String {
     shown
 }
 
-/// Neither as text nor as a list of bytes.
+/// No error shows the canary, as text or as a list of bytes.
 fn check_masked(name: &str, shown: &str) {
     assert!(!shown.to_lowercase().contains("canary"), "{name}: {shown}");
     let dense: String = shown.split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! A server for what [`Origin`](forge_tests::Origin) cannot do: answers that never end, come drop by
-//! drop or break off.
+//! A server for answers that [`Origin`](forge_tests::Origin) cannot send: they never end, come drop by drop
+//! or break off.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What goes over the wire: `head` as it is, then `again`, again and again until the client hangs up;
-/// if that is empty, the server does.
+/// The bytes that the server sends: `head` as it is, then `again`, again and again until the client hangs
+/// up. If `again` is empty, the server hangs up.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     pub(crate) head: Vec<u8>,
@@ -20,7 +20,7 @@ pub(crate) struct Script {
     pub(crate) pause: Option<Duration>,
 }
 
-/// Plays a script on each connection, until it is mended.
+/// Plays a script on each connection, until a test mends it.
 pub(crate) struct Wire {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -75,13 +75,13 @@ impl Wire {
         self.shared.calls.load(Ordering::SeqCst)
     }
 
-    /// From now on every answer is the good one.
+    /// From now on the server sends the good answer only.
     pub(crate) fn mend(&self) {
         self.shared.is_mended.store(true, Ordering::SeqCst);
     }
 
-    /// Waits for the end of the hostile answer: until the client hung up, if it has none of its own.
-    /// Returns how many bytes the kernel took of it, at most.
+    /// Waits for the end of the hostile answer. If the answer has no end of its own, that is when the client
+    /// hangs up. Returns the most bytes that the kernel can have taken.
     pub(crate) async fn ended(&self) -> usize {
         let mut ended = self.ended.clone();
         let ended = ended.wait_for(Option::is_some).await.expect("a server that lives");
@@ -135,14 +135,15 @@ async fn play(script: &Script, mut stream: TcpStream) -> usize {
     }
 }
 
-/// Whether all of it could be sent. A client that hangs up is noticed between two bytes.
+/// Whether the server could send all of it. It notices between two bytes that a client has hung up.
 async fn drop_by_drop(part: &[u8], pause: Duration, stream: &mut TcpStream) -> bool {
     for byte in part {
         if stream.write_all(&[*byte]).await.is_err() {
             return false;
         }
         let mut rest = [0; 1];
-        // The client has nothing more to say: whatever can be read is its hanging up.
+        // The client has nothing more to say, so anything that the server reads means that the client has
+        // hung up.
         if tokio::time::timeout(pause, stream.read(&mut rest)).await.is_ok() {
             return false;
         }

@@ -70,7 +70,7 @@ fn a_token_key_or_login_that_is_none_is_refused_when_the_client_is_built() {
         refused("api_key", &|builder| builder.with_auth(CompositeAuth::all().with(ApiKeyAuth::new(text))));
     }
     refused("basic_auth", &|builder| builder.with_basic_auth("", ""));
-    // RFC 7617 2 allows either to be empty, and some APIs want it so.
+    // RFC 7617 2 allows an empty user and an empty password, and some APIs want one.
     for (username, password) in [("key", ""), ("", "key"), ("us\u{e9}r", "p\u{e4}ss")] {
         let builder = HttpClient::builder("http://127.0.0.1:1").with_basic_auth(username, password);
         assert!(builder.build().is_ok());
@@ -142,7 +142,7 @@ async fn inv13_a_hook_is_not_asked_at_another_origin() {
     get(&client, &foreign.url()).await;
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     get(&client, "/").await;
-    // Nor does a header of its name follow that the caller has set.
+    // A header of its name that the caller has set does not follow either.
     client.get("/").header("x-odd", "own").send().await.expect("an answer");
     assert_eq!(asked.load(Ordering::SeqCst), 2, "at home, twice");
     assert_eq!(foreign.requests().len(), 3);

@@ -1,4 +1,4 @@
-//! Kinds of authentication: what each sends, what several of them do together, and what a request may say.
+//! Kinds of authentication: what each sends, how several work together, and what a request may choose.
 
 #![allow(clippy::expect_used)]
 

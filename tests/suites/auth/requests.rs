@@ -60,13 +60,13 @@ async fn inv13_what_a_request_brings_goes_to_trusted_origins_only() {
             "signature" => request.auth(Signed::default()),
             _ => request.auth(BasicAuth::new("canary", "canary")),
         };
-        // A request that says how it is to be authenticated is not sent without.
+        // The client does not send a request without the authentication that the request asks for.
         assert_eq!(refused(auth(client.get(foreign.url())).send().await), "auth", "{case}");
         assert!(foreign.requests().is_empty());
 
         auth(client.get("/")).send().await.expect("an answer");
         assert!(last(&home).header(header).is_some(), "{case}");
-        // The caller's own header of that name is a credential, too.
+        // The caller's own header of that name is a credential too.
         auth(client.get("/").header(header, "own")).send().await.expect("an answer");
         assert_eq!(last(&home).header(header).as_deref(), Some("own"), "{case}");
         assert_eq!(foreign.requests().len(), 2);
@@ -90,7 +90,7 @@ async fn a_new_token_can_be_asked_for_once() {
     assert_eq!(last(&server).header("authorization").as_deref(), Some("Bearer t1"));
     client.get("/").force_renewal().send().await.expect("an answer");
     assert_eq!(last(&server).header("authorization").as_deref(), Some("Bearer t2"));
-    // Once a call, whatever comes of it.
+    // The client renews once per call, whatever the result of the call.
     client.get("/moved").force_renewal().send().await.expect("an answer");
     assert_eq!(last(&server).header("authorization").as_deref(), Some("Bearer t3"));
     let response = client.get("/rejected").force_renewal().send().await.expect("an answer");
@@ -124,7 +124,7 @@ async fn a_new_token_is_fetched_only_where_it_is_sent() {
     assert_eq!(send(&client, |request| request, &foreign.url()).await, 1);
     assert_eq!(send(&client, |request| request.header("authorization", "own"), "/").await, 1);
     assert_eq!(provider.0.load(Ordering::SeqCst), 0);
-    // Where a redirect leads to is no such path.
+    // The target of a redirect is not such a path.
     assert_eq!(send(&client, |request| request, "/health").await, 2);
     assert_eq!(last(&home).header("authorization").as_deref(), Some("Bearer t1"));
 }

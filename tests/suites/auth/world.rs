@@ -9,7 +9,7 @@ use requestforge::{
 };
 use requestforge::{HttpClientError, HttpResponse};
 
-/// A server that says yes to all, and remembers.
+/// A server that accepts all requests, and records them.
 pub(crate) async fn server() -> Origin {
     Origin::start(|_| RawReply::ok("")).await.expect("a server")
 }
@@ -21,7 +21,7 @@ pub(crate) fn client(
     configure(HttpClient::builder(server.url())).build().expect("a client")
 }
 
-/// The field of the setting that was refused.
+/// The field of the setting that the builder refused.
 pub(crate) fn refused<T>(result: Result<T, HttpClientError>) -> &'static str {
     let error = result.err().expect("refused");
     error.config_error().expect("a setting").field()
@@ -31,12 +31,12 @@ pub(crate) async fn get(client: &HttpClient, url: &str) -> HttpResponse {
     client.get(url).send().await.expect("an answer")
 }
 
-/// The request that came last.
+/// The last request.
 pub(crate) fn last(server: &Origin) -> RecordedRequest {
     server.requests().pop().expect("a request")
 }
 
-/// Its values of these headers, by name.
+/// The values of these headers of the request, by name.
 pub(crate) fn values<const N: usize>(request: &RecordedRequest, names: [&str; N]) -> [Option<String>; N] {
     names.map(|name| request.header(name))
 }
@@ -45,7 +45,7 @@ pub(crate) fn some<const N: usize>(values: [&str; N]) -> [Option<String>; N] {
     values.map(|value| (!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// Hands out `a1`, `a2`, … for the name `a`, another one each time that it is asked. Says how often that was.
+/// Hands out `a1`, `a2`, … for the name `a`, another one for each fetch. Also returns the number of fetches.
 pub(crate) fn tokens(name: &'static str) -> (impl TokenSource + Clone, Arc<AtomicUsize>) {
     let fetches = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&fetches);
@@ -56,12 +56,12 @@ pub(crate) fn tokens(name: &'static str) -> (impl TokenSource + Clone, Arc<Atomi
     (source, fetches)
 }
 
-/// Never has one.
+/// A source that never has a token.
 pub(crate) fn no_tokens() -> impl TokenSource {
     token_source_fn(|| async { Err(AuthenticationError::new("none", AuthenticationErrorKind::Connect)) })
 }
 
-/// Signs with what it sees of a request.
+/// Signs the parts of a request that it sees.
 #[derive(Debug, Default)]
 pub(crate) struct Signed {
     pub(crate) asked: Arc<AtomicUsize>,

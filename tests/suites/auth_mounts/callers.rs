@@ -24,7 +24,7 @@ async fn inv02_a_caller_that_goes_away_takes_no_renewal_down_with_it<M: Mount>()
     world.api.hold("stays");
     let stays = begin("stays");
     world.api.until_waiting(1).await;
-    // The one that began the renewal goes, in the middle of it.
+    // The caller that began the renewal goes away in the middle of it.
     world.server.set_delay(Duration::from_millis(200));
     let goes = begin("goes");
     until(|| world.server.token_calls() == 2).await;

@@ -1,13 +1,13 @@
-//! One suite for all that authenticates: our client, its blocking face, the middleware and the layer keep the
-//! same promises.
+//! One suite for every kind of client that authenticates. Our client, its blocking face, the middleware and
+//! the layer keep the same promises.
 //!
-//! A test is a function over a [`Mount`](mount::Mount); `on_each_mount!` makes one test of it for each. What
-//! one of them cannot promise, or promises alone, stands beside its mount.
+//! A test is a function over a [`Mount`](mount::Mount). `on_each_mount!` makes one test of it for each
+//! mount. The promises that only some mounts can give are beside those mounts.
 
 #![allow(clippy::expect_used)]
 
-/// One test for each of these functions and each mount; `tasks only`: not for the blocking one, since a thread
-/// that waits cannot be dropped.
+/// Makes one test for each of these functions and each mount. `tasks only` leaves out the blocking mount,
+/// since a test cannot drop a thread that waits.
 macro_rules! on_each_mount {
     (tasks only: $($test:ident),+ $(,)?) => {
         on_each_mount!(@client: crate::mount::Client, $($test),+);

@@ -21,10 +21,10 @@ pub(crate) trait Mount: Debug + Send + Sync + Sized + 'static {
     /// Whether a strategy can look into the body of an answer.
     const SHOWS_BODIES: bool = true;
 
-    /// Authenticates at this origin, and at no other.
+    /// Authenticates at this origin only.
     fn new(auth: TokenAuth, origin: &str) -> impl Future<Output = Self> + Send;
 
-    /// The answer, and all of its body.
+    /// Returns the answer with its whole body.
     fn send(&self, request: Request) -> impl Future<Output = Result<Answer, Failure>> + Send;
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Request {
 pub(crate) enum Body {
     Empty,
     Whole(Bytes),
-    /// The same, in a form that cannot be sent twice.
+    /// The same, in a form that the client cannot send twice.
     Stream(Bytes),
 }
 
@@ -52,11 +52,11 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// The error of what is mounted, whatever that is.
+/// The error of the mounted client, of whatever type.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Box<dyn Error + Send + Sync>,
-    /// Why no token could be had, as far as the error says so.
+    /// The reason why there is no token, as far as the error tells it.
     pub(crate) authentication: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl Request {
         self
     }
 
-    /// What an [`Api`](forge_tests::Api) counts it by.
+    /// The id by which an [`Api`](forge_tests::Api) counts the request.
     pub(crate) fn id(self, id: &str) -> Self {
         self.header("x-request-id", id.to_string())
     }

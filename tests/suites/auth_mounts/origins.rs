@@ -1,4 +1,4 @@
-//! Where credentials go.
+//! The origins that credentials go to.
 
 use forge_tests::{Origin, RawReply};
 use requestforge::{StaticTokenSource, TokenAuth, TokenData};
@@ -11,7 +11,7 @@ on_each_mount! {
     inv13_what_the_caller_sends_elsewhere_is_the_callers,
 }
 
-/// Each way in which a token is carried.
+/// Each way to carry a token.
 fn ways() -> Vec<TokenAuth> {
     let auth = TokenAuth::new(StaticTokenSource::new(TokenData::new("canary")).expect("a token"));
     vec![auth.clone(), auth.auth_header_name("X-Whatever").auth_header_prefix("")]

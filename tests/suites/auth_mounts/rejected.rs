@@ -1,4 +1,4 @@
-//! What happens after a rejection.
+//! The reaction to a rejection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,8 @@ async fn inv11_100_requests_with_one_revoked_token_are_one_renewal<M: Mount>() {
         .collect();
     world.api.until_waiting(REQUESTS).await;
 
-    // All are rejected already; none knows. A third is told before the renewal, a third while it runs, the
-    // rest when it is done.
+    // The API has already rejected all tokens, and no caller knows. A third of the callers hear it before
+    // the renewal, a third during it, and the rest after it.
     for id in 0..REQUESTS {
         if id == REQUESTS / 3 {
             until(|| world.server.token_calls() == 2).await;
@@ -158,7 +158,7 @@ async fn inv15_nothing_is_replayed_where_the_renewal_fails<M: Mount>() {
     assert_eq!(world.api.sends_of("only"), 1);
 }
 
-/// Whoever waits for ever is ended by the runner.
+/// The test runner ends a test that waits for ever.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
     while !holds() {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,4 +1,4 @@
-//! What is shown and logged.
+//! The texts that errors show and that logs contain.
 
 use forge_tests::{Origin, RawReply};
 use requestforge::middleware::AuthMiddleware;
@@ -21,7 +21,7 @@ async fn inv16_no_secret_is_shown_or_logged<M: Mount>() {
         ([one.to_string(), two.to_string()], [one.to_string(), two.to_string(), secret.to_string()]);
     let mut canaries = Canaries::new([one, two, secret]);
 
-    // The API echoes what it rejects, and the token endpoint, which fails in the end, the secret.
+    // The API echoes the token that it rejects. The token endpoint echoes the secret, and fails in the end.
     let [first, second] = tokens;
     let echo = format!("{first} {second}");
     let api = Origin::start(move |_| RawReply::status(401).with_header("x-echo", &echo)).await;
@@ -51,7 +51,7 @@ async fn inv16_no_secret_is_shown_or_logged<M: Mount>() {
     }
     assert_eq!(api.requests().iter().filter(|request| request.contains(&texts[1])).count(), 2);
     canaries.look_at_debug("the mount, used", &mount);
-    // None is left, and no other is to be had.
+    // There is no token left, and the client cannot get another one.
     manager.invalidate_token().await.expect("done");
     let failure = mount.send(Request::get(api.url())).await.expect_err("no token");
     assert!(failure.authentication.is_some(), "{failure:?}");

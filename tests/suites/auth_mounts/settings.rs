@@ -1,4 +1,4 @@
-//! What is set, and what the caller has set.
+//! The settings of authentication, and the headers that a caller sets.
 
 use forge_tests::{Origin, RawReply, StatusCode};
 use requestforge::{ConditionalAuthRetryStrategy, ExponentialAuthRetryStrategy, TokenAuth};

@@ -3,7 +3,7 @@ use requestforge::{ClientCredentialsTokenProvider, TokenAuth, TokenManager};
 
 use crate::mount::{Answer, Failure, Mount, Request};
 
-/// An authorization server, an API that wants its tokens, and who sends requests there.
+/// An authorization server, an API that wants its tokens, and a client that sends requests there.
 pub(crate) struct World<M> {
     pub(crate) server: AuthorizationServer,
     pub(crate) api: Api,
@@ -22,7 +22,7 @@ impl<M: Mount> World<M> {
         Self { server, api, mount }
     }
 
-    /// The same, where a token was used and is revoked by now.
+    /// The same world after the client has used a token that is revoked now.
     pub(crate) async fn with_revoked_token() -> Self {
         let world = Self::new().await;
         assert!(world.get("warm-up").await.expect("an answer").status.is_success());

@@ -1,4 +1,4 @@
-//! What goes on while nobody calls.
+//! Work in the background while no caller asks.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +14,7 @@ fn inv06_a_renewal_that_a_call_has_begun_ends_while_nobody_calls() {
     let world = World::with(|manager| manager.clock(clock.clone()));
     world.tokens().get_token().expect("a token");
     clock.advance(world.manager.status().next_renewal.expect("it expires"));
-    // Longer than the call that begins the renewal, so that this does not wait for it.
+    // Longer than the call that begins the renewal, so that the call does not wait for the renewal.
     world.server.set_delay(Duration::from_millis(200));
     let issued = world.server.tokens_issued();
     let old = world.tokens().get_token().expect("the token at hand");

@@ -1,4 +1,4 @@
-//! What goes out and what comes in.
+//! Requests, and their answers.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -146,7 +146,7 @@ fn a_body_of_any_size_can_be_read_as_it_arrives() {
 #[test]
 fn a_body_that_breaks_off_or_does_not_come_is_an_error() {
     let (origin, _runtime) = origin(|request| {
-        // The connection is closed after three bytes of ten, or kept open.
+        // The server closes the connection after three bytes of ten, or keeps it open.
         let connection = if request.target() == "/cut" { "close" } else { "keep-alive" };
         RawReply::ok("abc").with_header("content-length", "10").with_header("connection", connection)
     });

@@ -8,7 +8,7 @@ use requestforge::{AuthenticationErrorKind, HttpClientError, StaticTokenSource, 
 
 use crate::world::{World, runtime};
 
-/// What a thread outside of all runtimes has made.
+/// The objects that a thread outside of all runtimes has made.
 struct Made {
     client: HttpClient,
     response: HttpResponse,
@@ -48,7 +48,7 @@ fn all_is_refused(made: Made) {
         assert_eq!(error.kind(), &AuthenticationErrorKind::Configuration);
         assert!(error.to_string().contains("use the async client"), "{error}");
     }
-    // What is left of it is dropped here, and an answer that nobody has read before.
+    // This thread drops the rest of it, and an answer that it has not read.
 }
 
 #[test]

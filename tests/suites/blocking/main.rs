@@ -1,4 +1,5 @@
-//! The client and token sources for programs without `async`: threads that wait, and threads that must not.
+//! The client and token sources for programs without `async`: threads that may wait, and threads that must
+//! not.
 
 #![allow(clippy::expect_used)]
 

@@ -36,7 +36,7 @@ fn settings() -> Vec<String> {
 fn the_other_process() {
     let half_read = CLIENT.get("/users").send().expect("an answer");
     thread::spawn(|| CLIENT.get("/users").no_auth().header("x-request-id", HELD).send().map(drop));
-    // Until that call is under way.
+    // Waits until that call is under way.
     io::stdin().read_line(&mut String::new()).expect("a line");
     std::mem::forget(half_read);
 }
@@ -76,7 +76,7 @@ fn a_process_with_clients_in_statics_ends_whatever_is_under_way() {
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Calls when its thread ends.
+/// Makes a call when its thread ends.
 struct Late {
     client: HttpClient,
     result: Sender<Result<u16, HttpClientError>>,
@@ -98,7 +98,7 @@ fn a_call_of_a_thread_that_is_about_to_end_is_an_error() {
     let world = World::new();
     let (result, results) = channel();
     let client = world.client.clone();
-    // It is there before the runtime's own thread-local is, so it is dropped after that.
+    // The thread creates this value before the runtime's own thread-local, so it drops it after that.
     let ending = thread::spawn(move || {
         LATE.set(Some(Late { client: client.clone(), result }));
         client.get("/users").send().map(|response| response.is_success())

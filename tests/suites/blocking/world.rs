@@ -6,7 +6,7 @@ use requestforge::token::TokenManagerBuilder;
 use requestforge::{ClientCredentialsTokenProvider, TokenManager};
 use tokio::runtime::Runtime;
 
-/// Servers on threads of their own, and a client on none that a runtime has entered.
+/// Servers on threads of their own, and a client on a thread that no runtime has entered.
 pub(crate) struct World {
     pub(crate) server: AuthorizationServer,
     pub(crate) api: Api,
@@ -50,7 +50,7 @@ pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// A server without tokens, as long as the runtime is there.
+/// A server without tokens. It lives as long as the runtime.
 pub(crate) fn origin(
     reply: impl Fn(&RecordedRequest) -> RawReply + Send + Sync + 'static,
 ) -> (Origin, Runtime) {

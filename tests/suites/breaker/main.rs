@@ -1,4 +1,4 @@
-//! The breaker: what a server that fails, hangs or is gone gets to see (invariant 22).
+//! The breaker: how many requests a server sees that fails, hangs or is gone (invariant 22).
 
 #![allow(clippy::expect_used)]
 
@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use server::{LIMIT, Server};
 
-/// Twice of it is how long a half-open circuit waits for a probe, by the clock that stands still.
+/// A half-open circuit waits for a probe for twice this time. The breaker's clock does not move by itself.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const OPEN_FOR: Duration = Duration::from_secs(30);
 
@@ -55,7 +55,7 @@ impl World {
         Self { server, breaker, client, clock }
     }
 
-    /// With a circuit that five failures have opened, and whose time is over.
+    /// A world whose circuit five failures have opened, and whose waiting time is over.
     async fn half_open() -> Self {
         let world = Self::new().await;
         world.open().await;
@@ -79,14 +79,14 @@ impl World {
         self.breaker.state(&self.server.url()).expect("a URL")
     }
 
-    /// So many callers at once.
+    /// Starts so many callers at once.
     fn callers(&self, count: usize) -> Callers {
         let (said, outcomes) = mpsc::unbounded_channel();
         let tasks = (0..count).map(|number| {
             let (client, said) = (self.client.clone(), said.clone());
             let task = tokio::spawn(async move {
                 let outcome = client.get("/").send().await;
-                // Who counts them may have seen enough.
+                // The receiver may have seen enough, and be gone.
                 let _ = said.send((number, outcome));
             });
             (number, task)
@@ -96,7 +96,7 @@ impl World {
 }
 
 struct Callers {
-    /// Those of whom nothing was heard yet.
+    /// The callers that have not reported yet.
     tasks: HashMap<usize, JoinHandle<()>>,
     outcomes: mpsc::UnboundedReceiver<(usize, Result<HttpResponse, HttpClientError>)>,
 }
@@ -109,7 +109,7 @@ impl Callers {
         outcome
     }
 
-    /// Returns when all but so many were refused.
+    /// Returns when the breaker has refused all but so many callers.
     async fn until_refused_but(&mut self, count: usize) {
         while self.tasks.len() > count {
             let error = self.next().await.expect_err("nothing was answered so far");
@@ -128,15 +128,15 @@ async fn inv22_a_thousand_callers_at_half_open_are_three_requests_and_it_closes_
     assert_eq!((world.server.requests(), world.server.most_at_once()), (5 + 3, 3));
     assert_eq!(world.state(), CircuitState::HalfOpen);
 
-    // One succeeds.
+    // One probe succeeds.
     world.server.answer(6, 200);
     assert_eq!(callers.next().await.expect("an answer").status_code(), 200);
-    // One is dropped.
+    // The test drops one probe.
     let dropped = *callers.tasks.keys().next().expect("two are left");
     let task = callers.tasks.remove(&dropped).expect("its task");
     task.abort();
     assert!(task.await.expect_err("dropped").is_cancelled());
-    // One hangs. So one more can be sent, and is awaited.
+    // One probe hangs. So the breaker lets one more pass, and waits for it.
     let mut others = world.callers(1_000);
     others.until_refused_but(1).await;
     world.server.until_requests(9).await;
@@ -146,7 +146,7 @@ async fn inv22_a_thousand_callers_at_half_open_are_three_requests_and_it_closes_
     assert!(world.get().await.expect_err("one hangs").is_circuit_open());
     assert_eq!(world.server.requests(), 9);
 
-    // Nothing is heard of it for twice its time-out.
+    // The probe does not report for twice its time-out.
     world.clock.advance(TIMEOUT * 2);
     world.server.answer_all(200);
     assert_eq!(world.get().await.expect("an answer").status_code(), 200);
@@ -201,7 +201,7 @@ async fn inv22_what_is_a_failure() {
 async fn inv22_a_server_that_is_gone_cuts_or_does_not_answer_fails() {
     let world = World::new().await;
     world.server.hold();
-    // Ours, but nobody listens.
+    // A port of ours without a listener.
     let silent = TcpSocket::new_v4().expect("a socket");
     silent.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let gone = format!("http://{}", silent.local_addr().expect("an address"));
@@ -317,7 +317,7 @@ async fn inv22_probes_whose_tokens_take_long_are_no_more_than_allowed_either() {
             calls.spawn(world.client.get("/").send());
         }
         asked.subscribe().wait_for(|asked| *asked == 5 + 3 * round).await.expect("a sender");
-        // Their places are lost, and others come.
+        // The breaker gives up their places, and other probes take them.
         world.clock.advance(TIMEOUT * 2);
     }
     tokens.add_permits(9);

@@ -1,4 +1,4 @@
-//! A body that its own caller could not provide.
+//! A request body that its own caller fails to provide.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -22,7 +22,7 @@ impl fmt::Display for DiskFull {
 
 impl Error for DiskFull {}
 
-/// A part, and then no more.
+/// The body sends one part, and then stops.
 fn failing() -> reqwest::Body {
     let frames = [Ok(Frame::data(Bytes::from_static(b"a part"))), Err(DiskFull)];
     reqwest::Body::wrap(StreamBody::new(futures_util::stream::iter(frames)))

@@ -1,4 +1,5 @@
-//! A circuit that opens between an attempt and the next one: what came so far is the caller's.
+//! A circuit opens between an attempt and the next one. The caller then gets the result of the earlier
+//! attempt.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,13 +18,13 @@ use requestforge::{
 
 use super::server::LIMIT;
 
-/// A breaker that one failure opens, by a clock that stands still.
+/// A breaker that one failure opens. Its clock does not move.
 fn breaker(open_for: Duration) -> CircuitBreaker {
     let breaker = CircuitBreaker::builder().failure_threshold(1).open_for(open_for);
     breaker.clock(Arc::new(ManualClock::new()) as Arc<dyn Clock>).build().expect("a breaker")
 }
 
-/// So short that its end is expected before a retry, which by the clock of the breaker never comes.
+/// So short that the client expects its end before a retry. By the clock of the breaker it never ends.
 const MOMENT: Duration = Duration::from_millis(1);
 const EVER: Duration = Duration::from_secs(3_600);
 
@@ -35,7 +36,7 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("an end")
 }
 
-/// Answers the first request so, and fails from then on.
+/// Answers the first request with this reply, and fails from then on.
 async fn failing_after(first: RawReply) -> Origin {
     let requests = AtomicUsize::new(0);
     let reply = move |_: &_| match requests.fetch_add(1, Ordering::SeqCst) {
@@ -45,7 +46,7 @@ async fn failing_after(first: RawReply) -> Origin {
     Origin::start(reply).await.expect("a server")
 }
 
-/// Has another token each time. Before it gives the second one, others have opened the circuit.
+/// Has another token each time. Before it returns the second one, other callers open the circuit.
 fn slow_tokens(others: Arc<OnceLock<HttpClient>>) -> impl TokenSource + 'static {
     let asked = Arc::new(AtomicUsize::new(0));
     token_source_fn(move || {
@@ -67,7 +68,7 @@ fn slowly(retries: u32) -> SimpleRetryStrategy {
 #[tokio::test]
 async fn inv22_a_retry_that_is_refused_leaves_the_answer_that_came() {
     let timeout = Duration::from_secs(2);
-    // Also one that comes when the attempt's time is long over.
+    // With the second delay the body comes long after the attempt's time is over.
     for delay in [MOMENT * 2, timeout + MOMENT * 50] {
         let body = "down".repeat(10_000);
         let origin = failing_after(RawReply::status(503).with_body(body.clone())).await;
@@ -91,7 +92,7 @@ async fn inv22_a_retry_that_is_refused_leaves_the_error_that_came() {
 
 #[tokio::test]
 async fn inv22_a_retry_that_is_refused_when_its_token_has_come_leaves_the_answer_that_came() {
-    // Not a failure by itself.
+    // This answer is not a failure by itself.
     let origin = failing_after(RawReply::status(429).with_body("slowly")).await;
     let (breaker, others) = (breaker(EVER), Arc::default());
     let builder = HttpClient::builder(origin.url()).with_token_auth(slow_tokens(Arc::clone(&others)));
@@ -105,7 +106,8 @@ async fn inv22_a_retry_that_is_refused_when_its_token_has_come_leaves_the_answer
 
 #[tokio::test]
 async fn inv22_a_replay_that_is_refused_leaves_the_401() {
-    // Refused at once, or after all: nobody waits for an hour for the former.
+    // The breaker refuses at once, or after the wait: in the first case the caller must not wait for an
+    // hour.
     for (open_for, delay) in [(EVER * 2, EVER), (MOMENT, MOMENT * 2)] {
         let origin = failing_after(RawReply::status(401).with_body("who?")).await;
         let (breaker, others) = (breaker(open_for), Arc::default());
@@ -126,7 +128,7 @@ async fn inv22_a_refusal_tells_whether_anything_was_sent() {
     let target = failing.url();
     let requests = AtomicUsize::new(0);
     let reply = move |_: &_| match requests.fetch_add(1, Ordering::SeqCst) {
-        // What is over is not brought up again.
+        // The client does not return to an attempt that is over.
         0 => RawReply::status(429),
         _ => RawReply::redirect(302, target.clone()),
     };

@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// For what should have happened long before.
+/// A limit for events that should have happened long before.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A server that answers each request when it is told to, and counts them. Requests have numbers, from 1 on.
+/// A server that answers each request when the test says so, and counts the requests from 1 on.
 pub(crate) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -30,13 +30,13 @@ struct Shared {
 
 #[derive(Default)]
 struct Answers {
-    /// To all that have none of their own.
+    /// The answer to all requests that have none of their own.
     to_all: Option<StatusCode>,
     by_number: HashMap<usize, StatusCode>,
 }
 
 impl Server {
-    /// Answers all with this status, until told otherwise.
+    /// Answers all requests with this status, until the test sets another one.
     pub(crate) async fn answering(status: u16) -> Self {
         let shared = Arc::new(Shared {
             arrived: watch::Sender::default(),
@@ -85,7 +85,7 @@ impl Server {
         arrived.expect("as many requests, some time").expect("a sender");
     }
 
-    /// The most that were here together, not counting those of whose end the server did not hear.
+    /// The most requests that were here together, without those whose end the server did not hear.
     pub(crate) fn most_at_once(&self) -> usize {
         self.shared.most_at_once.load(Ordering::SeqCst)
     }
@@ -105,7 +105,7 @@ async fn answer(State(shared): State<Arc<Shared>>) -> StatusCode {
     answers.ok().and_then(|answers| own(&answers)).unwrap_or(StatusCode::IM_A_TEAPOT)
 }
 
-/// A request, until it is answered or its client is gone.
+/// A request, until the server answers it or its client is gone.
 struct Here {
     shared: Arc<Shared>,
     number: usize,

@@ -1,4 +1,4 @@
-//! Answers of an API, and what is said when they are not what was hoped for.
+//! Answers of an API, and the errors when they are not the expected ones.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// `serde` is no dependency of this crate: its types are.
+/// `serde` is not a dependency of this crate, but its types are.
 mod shapes {
     use super::{BTreeMap, HttpResponse, Value};
     use requestforge::HttpClientError;
@@ -133,7 +133,7 @@ async fn inv16_a_challenge_that_echoes_the_token_is_not_told() {
     let response = client.get("/x").send().await.expect("an answer");
     canaries.look_at_error("a 401 as JSON", &response.json::<u64>().await.expect_err("an object"));
 
-    // A manager whose renewal fails, too: that error names both.
+    // A manager whose renewal fails too. That error names both failures.
     let answer = json!({ "access_token": text }).to_string();
     let token_endpoint = Origin::start(move |_| RawReply::ok(answer.clone())).await.expect("a server");
     let provider = ClientCredentialsTokenProvider::builder(token_endpoint.url(), "id", text.as_str());
@@ -255,7 +255,7 @@ async fn failure(mut response: HttpResponse, read: &str) -> requestforge::HttpCl
     }
 }
 
-/// As with token endpoints: `h2` shows them in `Display` and `Debug`.
+/// As with token endpoints: `h2` shows the last words in `Display` and `Debug`.
 #[tokio::test]
 async fn inv16_the_last_words_of_a_connection_are_not_told() {
     let canary = Canary::token("token");

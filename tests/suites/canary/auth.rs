@@ -20,7 +20,7 @@ struct Signed {
     shown: Arc<Mutex<String>>,
 }
 
-/// As most would write it.
+/// `Debug` as most users would write it.
 impl std::fmt::Debug for Signed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Signed")
@@ -92,7 +92,7 @@ async fn inv16_authentication_of_any_kind_is_not_shown() {
         BasicAuth::new("x", format!("{text}\n")).into(),
     ];
     canaries.look_at_debug("Auth that cannot be", &secret);
-    // `Debug` shows which paths are excluded; errors do not.
+    // `Debug` shows the excluded paths, and errors do not.
     let paths = [
         ApiKeyAuth::new("x").excluded_paths([&text]).into(),
         BasicAuth::new("x", "x").excluded_path_patterns([&text]).into(),

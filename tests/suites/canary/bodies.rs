@@ -1,4 +1,4 @@
-//! Servers that echo a secret of the request's body, or a query that is nothing but a secret. No log and no
+//! Servers echo a secret of the request's body, or a query that is nothing but a secret. No log and no
 //! command line shows it.
 
 use forge_tests::{Origin, RawReply};

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// A secret that must not be seen, and all that it is searched for by.
+/// A secret that no output may show, and all its forms that the tests search for.
 pub(crate) struct Canary {
     name: String,
     text: String,
@@ -17,25 +17,25 @@ pub(crate) struct Canary {
 }
 
 impl Canary {
-    /// A secret that no encoding leaves as it is.
+    /// A secret that every encoding changes.
     pub(crate) fn secret(name: &str) -> Self {
         Self::of(name, &format!("{}/+ %2B:&=\"\\!'(*)~?ü€{}", random(), random()))
     }
 
-    /// The same, of characters that can stand in a header.
+    /// A secret of characters that can be in a header.
     pub(crate) fn token(name: &str) -> Self {
         Self::of(name, &format!("{}/+ %2B:&=\"\\!'(*)~?{}", random(), random()))
     }
 
-    /// The same, of characters that can stand wherever a name or a number can.
+    /// A secret of characters that can be in any name or number.
     pub(crate) fn alphanumeric(name: &str) -> Self {
         Self::of(name, &random())
     }
 
-    /// A secret that somebody else made up.
+    /// A secret with this text, which another program made up.
     pub(crate) fn of(name: &str, text: &str) -> Self {
         let mut needles = forms(text);
-        // These survive most encodings, also mixed ones: HTML entities around them, an escape or two.
+        // These parts survive most encodings, also mixed ones: HTML entities around them, an escape or two.
         for core in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|core| core.len() >= 12) {
             needles.extend(forms(core));
         }
@@ -49,7 +49,7 @@ impl Canary {
         &self.text
     }
 
-    /// In which form the secret is in this output, if it is.
+    /// The form in which this output shows the secret, if it does.
     pub(crate) fn found_in(&self, output: &Output) -> Option<&'static str> {
         let is_there = |needle: &str| output.readings.iter().any(|reading| reading.contains(needle));
         self.needles.iter().find(|(_, needle)| is_there(needle)).map(|(form, _)| *form)
@@ -67,7 +67,7 @@ fn random() -> String {
     format!("c{:015x}Y", keys.hash_one(0) >> 4)
 }
 
-/// All that a text may look like in an output.
+/// All forms that a text may have in an output.
 fn forms(text: &str) -> Vec<(&'static str, String)> {
     let quoted = |shown: String| shown.trim_start_matches('b').trim_matches('"').to_owned();
     let bytes = text.as_bytes();
@@ -99,7 +99,8 @@ const UNRESERVED_KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').r
 const AS_IN_JAVASCRIPT: &AsciiSet =
     &UNRESERVED_KEPT.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
-/// With upper-case digits: all encoded, RFC 3986, `encodeURIComponent`, a form.
+/// Four percent-encodings with upper-case digits: of all bytes, of RFC 3986, of `encodeURIComponent`, of a
+/// form.
 pub(crate) fn percent_forms(text: &str) -> [String; 4] {
     let form = serde_urlencoded::to_string([("", text)]).expect("a form");
     [
@@ -121,7 +122,7 @@ pub(crate) fn lower_hex(encoded: &str) -> String {
 }
 
 /// The characters of a longer base64 text that depend on these bytes alone, when `shift` bytes (modulo 3)
-/// stand before them.
+/// come before them.
 fn inner_base64(engine: &impl Engine, bytes: &[u8], shift: usize) -> String {
     let mut shifted = vec![0; shift];
     shifted.extend_from_slice(bytes);
@@ -131,7 +132,7 @@ fn inner_base64(engine: &impl Engine, bytes: &[u8], shift: usize) -> String {
     encoded[known_from..known_to].to_owned()
 }
 
-/// What was printed, in the readings in which it is searched.
+/// A printed text, in all the readings that the tests search.
 pub(crate) struct Output {
     readings: Vec<String>,
 }
@@ -143,7 +144,7 @@ impl Output {
         let mut readings = vec![
             // `{:#?}` puts each byte of a list on a line of its own.
             raw.split_whitespace().collect(),
-            // Some write `\/` in JSON.
+            // Some servers write `\/` in JSON.
             raw.replace('\\', ""),
             decoded(&raw),
             decoded(&raw.replace('+', " ")),
@@ -155,7 +156,7 @@ impl Output {
     }
 }
 
-/// The canaries of one test, and where they were seen.
+/// The canaries of one test, and the outputs that showed them.
 pub(crate) struct Canaries {
     canaries: Vec<Canary>,
     sightings: BTreeMap<String, Vec<String>>,
@@ -176,7 +177,7 @@ impl Canaries {
         self.end();
     }
 
-    /// Looks for all canaries; what is found is told in the [`end`](Self::end).
+    /// Looks for all canaries. The [`end`](Self::end) reports the findings.
     pub(crate) fn look_at(&mut self, what: &str, output: impl AsRef<[u8]>) {
         let searched = Output::new(&output);
         for canary in &self.canaries {
@@ -197,13 +198,13 @@ impl Canaries {
         let mut link = Some(error);
         while let Some(error) = link {
             self.look_at(what, format!("{error}\n{error:?}\n{error:#?}"));
-            // What an `io::Error` wraps is not its source.
+            // The error inside an `io::Error` is not its source.
             let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             link = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped));
         }
     }
 
-    /// Ends the test if there was anything to be seen.
+    /// Ends the test if an output showed a canary.
     pub(crate) fn end(self) {
         let mut report = String::new();
         for (what, sightings) in &self.sightings {
@@ -214,12 +215,12 @@ impl Canaries {
     }
 }
 
-/// In both of its forms.
+/// Both forms of `Debug`.
 pub(crate) fn debug(value: &impl Debug) -> String {
     format!("{value:?}\n{value:#?}\n")
 }
 
-/// A search that finds nothing must not be one that cannot find anything.
+/// These tests prove that the search finds what it should find.
 mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
     use requestforge::{AuthenticationError, AuthenticationErrorKind};
@@ -311,7 +312,7 @@ mod tests {
         let cause = std::io::Error::other(std::io::Error::other(text));
         let error = AuthenticationError::new("clean", AuthenticationErrorKind::Other).with_source(cause);
         canaries.look_at_error("deep", &error);
-        // Once for each link: `Debug` shows those below, too.
+        // Once for each link, because `Debug` also shows the links below.
         assert_eq!(canaries.sightings["deep"].len(), 4);
     }
 

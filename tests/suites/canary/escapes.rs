@@ -1,4 +1,4 @@
-//! Token endpoints that echo what they were sent, escaped in other ways than percent-encoding and base64.
+//! Token endpoints that echo the request with other escapes than percent-encoding and base64.
 
 use bytes::Bytes;
 use serde_json::json;

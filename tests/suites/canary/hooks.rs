@@ -1,4 +1,4 @@
-//! What hooks are shown, what they say, and what `with_logging` writes.
+//! The inputs and the reports of hooks, and the lines that `with_logging` writes.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::canaries::{Canaries, Canary, debug, percent_forms};
 use crate::logs;
 
-/// What is shown by whom, as it happens.
+/// The texts that hooks and logs show, each with its origin, as they come.
 #[derive(Clone, Default)]
 struct Shown(Arc<Mutex<Vec<(&'static str, String)>>>);
 
@@ -41,7 +41,7 @@ impl Shown {
     }
 }
 
-/// Shows what it is asked about.
+/// Shows each request that it gets.
 #[derive(Debug)]
 struct ShowingStrategy(SimpleRetryStrategy, Shown);
 
@@ -62,7 +62,7 @@ impl RetryStrategy for ShowingStrategy {
     }
 }
 
-/// With a canary wherever a client has a place for a secret.
+/// A client with a canary in each place for a secret.
 fn client(url: String, canary: &str) -> HttpClientBuilder {
     let source = StaticTokenSource::new(TokenData::new(canary)).expect("a source");
     let mut sensitive = HeaderValue::try_from(canary).expect("a header");
@@ -113,7 +113,7 @@ async fn inv16_with_logging_writes_no_secret() {
     let text = canary.to_string();
     let (password, field) = (Canary::secret("password"), Canary::secret("field"));
     let (password_text, field_text) = (password.to_string(), field.to_string());
-    // Known to nobody before the server says it.
+    // Only the server knows this secret before it says it.
     let issued = Canary::secret("issued");
     let issued_text = issued.to_string();
     let mut canaries = Canaries::new([canary, password, field, issued]);
@@ -163,7 +163,7 @@ async fn inv16_with_logging_writes_no_secret() {
                 post().header("x-fail", "x-fail").header("X-Own", sensitive(&field_text)),
             ];
             for request in requests {
-                // A stream cannot be sent to where a redirect leads.
+                // The client cannot send a stream again to the target of a redirect.
                 let Ok(response) = request.send().await else { continue };
                 assert!(response.text().await.expect("a body").contains("as a name"));
             }
@@ -172,10 +172,10 @@ async fn inv16_with_logging_writes_no_secret() {
     for path in ["/form", "/token"] {
         clients[0].get(path).send().await.expect("an answer").text().await.expect("a body");
     }
-    // Nobody there: the line has the error.
+    // No server listens there: the log line has the error.
     let gone = configured(client("http://127.0.0.1:1".into(), &text));
     gone.get(format!("/x?{}", query(&text))).send().await.expect_err("nobody there");
-    // What goes elsewhere has the caller's own.
+    // A request to another server has the caller's own credentials.
     let elsewhere = Origin::start(|_| RawReply::ok("")).await.expect("a server");
     let own =
         clients[0].get(format!("{}/x?{}", elsewhere.url(), query(&text))).header("authorization", &text);
@@ -202,7 +202,7 @@ async fn inv16_with_logging_writes_no_secret() {
     canaries.end();
 }
 
-/// What a request says and a server says after it, where no name of the whole value tells it to be secret.
+/// A request and its server say parts of a secret, and no name marks the whole value as secret.
 #[tokio::test]
 async fn inv16_with_logging_writes_no_part_of_a_credential() {
     logs::keep();
@@ -256,7 +256,7 @@ async fn inv16_with_logging_writes_no_part_of_a_credential() {
         .await
         .expect("a server");
         let client = build(api.url());
-        // The server says it by itself, and then after the request.
+        // The server first says it by itself, and then repeats the request.
         client.get("/x").send().await.expect("an answer").text().await.expect("a body");
         client.post("/x").json(&body).send().await.expect("an answer").text().await.expect("a body");
     }
@@ -296,7 +296,7 @@ async fn inv16_what_hooks_are_shown_does_not_show_secrets() {
     let client = client(api.url(), &text)
         .with_retry_strategy(ShowingStrategy(strategy, shown.clone()))
         .with_request_hook(move |request: &mut OutgoingRequest<'_>| {
-            // It is all there: a hook may sign a request, for example.
+            // A hook sees the whole request: it may sign the request, for example.
             assert!(request.headers().values().any(|value| value.as_bytes() == set.as_bytes()));
             assert!(request.url().query().is_some());
             request.extensions_mut().insert(set.clone());
@@ -354,7 +354,7 @@ fn inv16_settings_of_hooks_logging_retries_and_the_breaker_are_not_shown() {
     canaries.end();
 }
 
-/// With what a call ends, a bad answer among it.
+/// The error of a call, a bad answer among the errors.
 async fn failure(client: &HttpClient, url: &str) -> HttpClientError {
     let request = client.put(url).json(&json!({ "a": "x" }));
     request.send().await.and_then(requestforge::HttpResponse::error_for_status).expect_err("a failure")
@@ -370,7 +370,8 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     let reply = text.clone();
     let api = Origin::start(move |_| echo(&reply, 503)).await.expect("a server");
     let url = format!("/x?{}#{text}", query(&text));
-    // What cannot be a header is refused and not told; a hook whose failures are ignored says it in the log.
+    // The client refuses a value that cannot be a header, and does not show it. The log tells the failure of
+    // an ignored hook.
     let hook = move |request: &mut OutgoingRequest<'_>| request.set_header("X-Hook", line.as_str());
     let failing = client(api.url(), &text).with_request_hook(hook.clone()).build().expect("a client");
     let told = failure(&failing, &url).await;
@@ -380,7 +381,7 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
         client(api.url(), &text).with_request_hook(IgnoringFailures(hook)).build().expect("a client");
     assert!(failure(&ignoring, &url).await.is_status());
 
-    // Over and over again until the breaker has it.
+    // The client repeats this call until the breaker opens.
     let breaker = CircuitBreaker::builder().failure_threshold(2).build().expect("a breaker");
     let retries = SimpleRetryStrategy::new().max_retries(9).delay(Duration::ZERO);
     let breaking = client(api.url(), &text).with_circuit_breaker(breaker).with_retry_strategy(retries);
@@ -391,7 +392,7 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     canaries.look_at_error("an open circuit", &open);
     canaries.look_at_debug("CircuitOpen", &open.circuit_open());
 
-    // Nobody there, and no time.
+    // First no server listens, and then the call has no time.
     let retrying = client(api.url(), &text).with_retry_strategy(retries).build().expect("a client");
     let nobody = failure(&retrying, &format!("http://127.0.0.1:1{url}")).await;
     assert!(nobody.is_max_retries(), "{nobody:?}");
@@ -404,7 +405,7 @@ async fn inv16_errors_of_hooks_retries_and_the_breaker_do_not_tell_secrets() {
     assert!(late.is_timeout(), "{late:?}");
     canaries.look_at_error("no time", &late);
 
-    // More than may be kept in memory.
+    // A body that is longer than the client may keep in memory.
     let small = client(api.url(), &text).with_max_body(3).build().expect("a client");
     let response = small.get(&url).send().await.expect("an answer");
     let large = response.bytes().await.expect_err("too large");

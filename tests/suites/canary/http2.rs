@@ -1,5 +1,5 @@
-//! A server that speaks just enough HTTP/2 (RFC 9113, without TLS) to be called by a client that knows it
-//! does: axum's would need features that the other suites have no use for, and says no last words.
+//! A server that speaks just enough HTTP/2 (RFC 9113, without TLS) for a client with prior knowledge. The
+//! server of axum would need features that the other suites do not use, and it sends no last words.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub(crate) enum Reply {
         headers: Vec<(&'static str, String)>,
         body: String,
     },
-    /// The connection ends, with a reason for people to read.
+    /// The server ends the connection, with a reason for people to read.
     GoAway(String),
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Http2Server {
 }
 
 impl Http2Server {
-    /// `reply` is asked with the number of the request: 0 for the first.
+    /// The server calls `reply` with the number of the request: 0 for the first.
     pub(crate) async fn start(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -60,7 +60,7 @@ const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// One connection after the other: a client uses but one.
+/// Serves one connection after the other, because a client uses only one.
 async fn serve<F>(mut stream: TcpStream, number: &mut usize, reply: &F) -> io::Result<()>
 where
     F: Fn(usize) -> Reply + Sync,
@@ -114,7 +114,7 @@ fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A string literal as it is (RFC 7541 5.2).
+/// A string literal without Huffman coding (RFC 7541 5.2).
 fn push_string(block: &mut Vec<u8>, text: &str) {
     let mut rest = text.len();
     if rest < 127 {

@@ -19,7 +19,7 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// From here on all that any thread of this process logs is kept.
+/// From here on the recorder keeps all that any thread of this process logs.
 pub(crate) fn keep() {
     static KEPT: LazyLock<()> = LazyLock::new(|| {
         let subscriber = tracing_subscriber::registry().with(Keeper);
@@ -28,17 +28,17 @@ pub(crate) fn keep() {
     *KEPT;
 }
 
-/// What was logged so far, each line once.
+/// The log so far, each line once.
 pub(crate) fn lines() -> Vec<Line> {
     kept().keys().cloned().collect()
 }
 
-/// How often lines like these were logged so far.
+/// The number of lines like these in the log so far.
 pub(crate) fn times(is_meant: impl Fn(&Line) -> bool) -> usize {
     kept().iter().filter(|(line, _)| is_meant(line)).map(|(_, times)| times).sum()
 }
 
-/// Looks at all that was logged so far and `is_searched`.
+/// Looks at the lines of the log so far for which `is_searched` holds.
 pub(crate) fn look_at(canaries: &mut Canaries, is_searched: impl Fn(&Line) -> bool) {
     for line in lines().into_iter().filter(is_searched) {
         let what = format!("log of {} at {}", line.target, line.level);
@@ -46,7 +46,7 @@ pub(crate) fn look_at(canaries: &mut Canaries, is_searched: impl Fn(&Line) -> bo
     }
 }
 
-/// Each with how often it was logged.
+/// Each line, with the number of times that it was logged.
 static LINES: Mutex<BTreeMap<Line, usize>> = Mutex::new(BTreeMap::new());
 
 fn kept() -> MutexGuard<'static, BTreeMap<Line, usize>> {

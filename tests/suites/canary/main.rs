@@ -1,5 +1,5 @@
-//! No secret in any output (invariant 16): `Debug`, `Display`, error chains and logs are searched for
-//! canaries, in whatever form one could have got there.
+//! No secret in any output (invariant 16). The tests search `Debug`, `Display`, error chains and logs for
+//! canaries in all forms that they could have there.
 //!
 //! Each new public type, error or log line needs a line in `types.rs`, `refusals.rs`, `answers.rs`, `bodies.rs`,
 //! `escapes.rs`, `parts.rs`, `hooks.rs`, `redirects.rs`, `session.rs` or `steps.rs`. Add new forms of a secret to

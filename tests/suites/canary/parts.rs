@@ -1,4 +1,4 @@
-//! Secrets that contain, overlap and equal each other: what masks one of them must not uncover another.
+//! Secrets that contain, overlap and equal each other. A mask of one of them must not uncover another.
 
 use forge_tests::{Origin, RawReply};
 use requestforge::{
@@ -9,7 +9,7 @@ use requestforge::{
 use crate::canaries::{Canaries, Canary, percent_forms};
 use crate::refusals::answers;
 
-/// Texts of which the secrets are made up: each has to stay unseen, whatever it is a part of.
+/// The texts that make up the secrets. No output may show one of them, whatever secret it is a part of.
 struct Parts {
     texts: [String; 3],
     canaries: Canaries,
@@ -25,11 +25,11 @@ impl Parts {
 
 #[derive(Clone, Copy, Debug)]
 enum Secrets {
-    /// A key in the URL that is in the secret, which is in the password.
+    /// A key in the URL is part of the secret, and the secret is part of the password.
     Contain,
     Overlap,
     Equal,
-    /// The same, of which one character is a secret, too.
+    /// The same, and one character of the secret is a secret too.
     ContainAndShort,
 }
 
@@ -45,7 +45,8 @@ impl Secrets {
     }
 }
 
-/// What a server may echo of them: each, all, those that overlap as one text, and one in two forms at once.
+/// The echoes that a server may send: each secret, all of them, overlapping ones as one text, and one in two
+/// forms at once.
 fn contains_secret(secrets: &[String; 3], [a, b, c]: &[String; 3]) -> Vec<String> {
     let mut contains_secret = secrets.to_vec();
     contains_secret.push(secrets.join(" "));
@@ -64,7 +65,7 @@ fn percent_form(end: &str) -> String {
     percent_forms(&format!("-{end}"))[0].clone()
 }
 
-/// What all kinds of calls with these secrets come to.
+/// The errors of all kinds of calls with these secrets.
 async fn refusals(url: &str, [key, secret, other]: &[String; 3]) -> Vec<(String, AuthenticationError)> {
     let base_url = url;
     let url = format!("{url}/token");

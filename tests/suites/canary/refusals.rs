@@ -1,4 +1,4 @@
-//! Token endpoints that echo what they were sent, and answers that cannot be used.
+//! Token endpoints that echo the request, and answers that a client cannot use.
 
 use std::sync::Arc;
 
@@ -19,18 +19,18 @@ use crate::steps;
 
 const METHODS: [AuthMethod; 3] = [AuthMethod::Body, AuthMethod::Header, AuthMethod::HeaderRaw];
 
-/// What a client of each kind sends to a token endpoint.
+/// A client of each kind, and the secrets that it sends to a token endpoint.
 pub(crate) struct Client {
     pub(crate) kind: String,
     pub(crate) calls: Calls,
-    /// By what they are echoed.
+    /// The secrets that a server can echo.
     pub(crate) secrets: Vec<String>,
 }
 
 pub(crate) enum Calls {
     Grant(Arc<dyn TokenProvider>),
     Refresh(Arc<dyn TokenProvider>, TokenData),
-    /// Another one for each call: one that was refused waits before it calls again.
+    /// A new pipeline for each call, because a refused one waits before it calls again.
     Steps(Box<dyn Fn() -> TokenFetchPipeline>),
 }
 
@@ -45,7 +45,7 @@ impl Client {
     }
 }
 
-/// Clients of all kinds, and what must not be seen of them.
+/// Clients of all kinds, and their secrets.
 fn clients(token_url: &str) -> (Vec<Client>, Canaries) {
     let [secret, password, refresh] =
         [Canary::secret("client secret"), Canary::secret("password"), Canary::secret("refresh token")];
@@ -127,7 +127,7 @@ pub(crate) fn answers(echo: &str) -> Vec<(&'static str, RawReply)> {
 type Encoding = (&'static str, fn(&str) -> String);
 type Echo = (&'static str, fn(&RecordedRequest) -> String);
 
-/// Has each secret of each kind of client echoed by each of these encodings in each place.
+/// Lets a server echo each secret of each kind of client by each of these encodings in each place.
 pub(crate) async fn assert_masked(encodings: &[Encoding]) {
     let server = Origin::start(|_| RawReply::status(500)).await.expect("a server");
     let (clients, mut canaries) = clients(&format!("{}/token", server.url()));
@@ -198,7 +198,7 @@ async fn inv16_what_is_echoed_in_other_forms_of_base64_is_masked() {
     .await;
 }
 
-/// Whole requests are echoed by gateways and debug pages.
+/// Gateways and debug pages echo whole requests.
 #[tokio::test]
 async fn inv16_an_echoed_request_is_masked() {
     assert_echoes_masked(&[
@@ -233,7 +233,7 @@ async fn assert_echoes_masked(contains_secret: &[Echo]) {
     canaries.end();
 }
 
-/// The decoded pair, as a server that reads Basic has it.
+/// The decoded pair of Basic, as a server reads it.
 #[tokio::test]
 async fn inv16_an_echoed_basic_pair_is_masked() {
     let pair = |request: &RecordedRequest| {
@@ -253,7 +253,7 @@ async fn inv16_an_echoed_basic_pair_is_masked() {
     canaries.end();
 }
 
-/// `https://auth.example.com/token?key=…` is how some gateways want it.
+/// Some gateways want a URL such as `https://auth.example.com/token?key=…`.
 #[tokio::test]
 async fn inv16_an_echoed_key_of_the_token_url_is_masked() {
     let key = Canary::secret("key in the query");
@@ -296,7 +296,7 @@ async fn inv16_tokens_that_a_refusal_names_are_masked() {
     canaries.end();
 }
 
-/// Answers with tokens in them that are no use.
+/// Answers with tokens that a client cannot use.
 #[tokio::test]
 async fn inv16_malformed_answers_are_not_told() {
     let [access, refresh] = [Canary::token("access token"), Canary::token("refresh token")];
@@ -348,7 +348,7 @@ async fn inv16_malformed_answers_are_not_told() {
     canaries.end();
 }
 
-/// What is no HTTP, breaks off, or never comes.
+/// Answers that are not HTTP, break off, or never come.
 #[tokio::test]
 async fn inv16_broken_exchanges_are_not_told() {
     let (canary, key) = (Canary::token("everywhere"), Canary::token("key in the query"));
@@ -383,7 +383,7 @@ async fn inv16_broken_exchanges_are_not_told() {
         };
         let error = provider().build().expect("a provider").fetch_token().await.expect_err(&case);
         canaries.look_at_error(&format!("broken: {case:?}"), &error);
-        // Nobody listens there any more.
+        // The server has stopped, so no process listens there.
         let provider = provider();
         let error = provider.build().expect("a provider").fetch_token().await.expect_err("refused");
         canaries.look_at_error("connection refused", &error);
@@ -412,7 +412,7 @@ pub(crate) async fn once(answer: String) -> std::net::SocketAddr {
     address
 }
 
-/// The last words of an HTTP/2 connection (RFC 9113 6.8) are shown by `h2` in `Display` and `Debug`.
+/// `h2` shows the last words of an HTTP/2 connection (RFC 9113 6.8) in `Display` and `Debug`.
 #[tokio::test]
 async fn inv16_the_last_words_of_a_connection_are_not_told() {
     let canary = Canary::secret("client secret");
@@ -434,7 +434,7 @@ pub(crate) fn reqwest_over_http2(
     builder.http2_prior_knowledge()
 }
 
-/// A failing storage, and what is said of it when a token is invalidated.
+/// A failing storage, and the errors and logs when a caller invalidates a token.
 #[tokio::test]
 async fn inv16_storage_failures_do_not_tell_the_token() {
     let (clients, mut canaries) = clients("https://127.0.0.1:1/");

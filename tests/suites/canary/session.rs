@@ -1,4 +1,4 @@
-//! What is logged while all goes well, and while it does not.
+//! The log while all goes well, and while it does not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn down() -> StorageError {
     StorageError::new("no route").with_source(std::io::Error::other("down"))
 }
 
-/// One session after the other, with all that a canary can be made of.
+/// Runs one session after the other, with a canary in each possible place.
 struct Sessions {
     authorization_server: AuthorizationServer,
     api: Api,
@@ -89,7 +89,7 @@ impl Sessions {
         HttpClient::builder(self.api.base_url()).with_token_auth(manager.clone()).build().expect("a client")
     }
 
-    /// A token that must not be seen from now on.
+    /// Adds a token that no output may show from now on.
     async fn hide_tokens_of(&mut self, manager: &TokenManager) {
         let credential = manager.get_token().await.expect("a token");
         self.canaries.add(Canary::of("access token", credential.access_token()));
@@ -155,7 +155,7 @@ impl Sessions {
             self.get(&client, "/users").await;
         }
         assert!(self.authorization_server.calls_by_grant("refresh_token") >= 3, "tokens were refreshed");
-        // A dead refresh token: the full grant.
+        // A dead refresh token: the manager uses the full grant.
         self.hide_tokens_of(&manager).await;
         self.authorization_server.revoke_refresh_tokens();
         clock.advance(Duration::from_secs(3600));
@@ -196,7 +196,7 @@ impl Sessions {
         manager.force_refresh().await.expect_err("a 503");
         self.authorization_server.set_failing(None);
 
-        // A server that echoes it all, with a rotating secret so that all the ways are gone.
+        // A server that echoes the whole request, with a rotating secret so that each way to a token fails.
         let echo = Origin::start(|request| {
             let all = String::from_utf8_lossy(&request.bytes).into_owned();
             let answer = json!({ "error": "invalid_grant", "error_description": all });
@@ -240,7 +240,7 @@ impl Sessions {
             .expect_err("nobody is there");
     }
 
-    /// HTTP/2 has logs of its own.
+    /// HTTP/2 has log lines of its own.
     async fn http2(&mut self) {
         let tokens = [Canary::token("first token, HTTP/2"), Canary::token("second token, HTTP/2")];
         let texts = tokens.each_ref().map(ToString::to_string);
@@ -279,7 +279,7 @@ impl Sessions {
     }
 }
 
-/// Everything that this process logs at any level, while all this happens: by us, and by what we stand on.
+/// The log of this process at all levels during all of this: our lines, and those of our dependencies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv16_nothing_is_logged_at_any_level() {
     logs::keep();
@@ -310,8 +310,8 @@ async fn inv16_nothing_is_logged_at_any_level() {
     canaries.end();
 }
 
-/// What a server says when it hangs up (RFC 9113 6.8) is logged by `h2`: by `h2::codec::framed_read` at
-/// `DEBUG`, by `h2::proto` at `TRACE`. That is not ours to mask; that nobody else joins in is.
+/// `h2` logs the last words of a server (RFC 9113 6.8): `h2::codec::framed_read` at `DEBUG`, `h2::proto` at
+/// `TRACE`. We cannot mask these lines. This test checks that no other crate logs them.
 #[tokio::test]
 async fn inv16_we_do_not_log_the_last_words_of_a_connection() {
     logs::keep();

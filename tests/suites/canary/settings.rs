@@ -1,4 +1,4 @@
-//! Settings that cannot be are named, and what was set is not told.
+//! Errors name invalid settings, and do not show their values.
 
 use std::collections::HashMap;
 
@@ -146,7 +146,7 @@ fn inv16_a_providers_settings_are_named_and_not_told() {
     urls.push(format!("http://auth.example.com/{text}"));
     urls.push(format!("https://auth.example.com/#{text}"));
     for url in urls {
-        // One that nobody could refuse: what cannot be told from a host is one.
+        // No code can refuse one of these URLs, because its secret looks like a host.
         errors.extend(TokenEndpoint::new(&url).err());
         errors.extend(TokenEndpoint::accepting_plain_http(&url).err());
         errors.extend(ClientCredentialsTokenProvider::builder(&url, "id", text.as_str()).build().err());
@@ -183,7 +183,7 @@ async fn inv16_a_secret_that_cannot_be_read_is_not_told() {
     canaries.end();
 }
 
-/// A secret set by mistake instead of its path or the name of its variable.
+/// A user sets a secret by mistake instead of its path or the name of its variable.
 #[tokio::test]
 async fn inv16_a_secret_set_instead_of_its_path_or_variable_is_not_shown() {
     let canary = Canary::secret("misplaced");
@@ -203,7 +203,7 @@ async fn inv16_a_secret_set_instead_of_its_path_or_variable_is_not_shown() {
     canaries.end();
 }
 
-/// A secret with the line end of its file, which the provider reads at the call.
+/// A secret with the line end of its file. The provider reads it at the call.
 #[tokio::test]
 async fn inv16_a_secret_with_a_control_character_is_not_shown() {
     let canary = Canary::secret("line");

@@ -1,4 +1,4 @@
-//! Steps of a pipeline: what they are given, what they send, and what came of it.
+//! The steps of a pipeline: their inputs, their requests, and their results.
 
 use forge_tests::{MultiStepServer, Origin, RawReply, StatusCode, Step};
 use requestforge::pipeline::{HttpMethod, TokenFetchPipelineBuilder};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::canaries::{Canaries, Canary};
 use crate::refusals::{Calls, Client, once};
 
-/// All that a step may send that must not be seen.
+/// All secrets that a step may send.
 #[derive(Clone)]
 struct Secrets {
     field: String,
@@ -45,7 +45,7 @@ impl Secrets {
     }
 }
 
-/// A token from elsewhere: the server is asked by the next step only.
+/// A token that is not from this server: only the next step asks the server.
 struct First(String);
 
 #[async_trait]
@@ -71,7 +71,7 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Form, Kind::Json, Kind::Query, Kind::Header, Kind::Cookie];
 
-/// A pipeline whose last step is called there.
+/// A pipeline whose last step calls this URL.
 fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuilder {
     let later = secrets.later_field.clone();
     let later = move |context: &FetchContext| {
@@ -100,7 +100,8 @@ fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuild
                 .depends_on(["first"])
                 .request_headers([("X-Key", &secrets.header)])
                 .request_data([("password", &secrets.field)])
-                // A server may know the token of the step before, and name it, without being sent it.
+                // A server may know the token of the step before, and name it, although the request does not
+                // contain it.
                 .request_data_with(move |context| later(context).into_iter().take(1))
                 .build()
                 .expect("a step"),
@@ -118,7 +119,7 @@ fn pipeline(kind: Kind, url: &str, secrets: &Secrets) -> TokenFetchPipelineBuild
     }
 }
 
-/// For the suite of endpoints that echo what they were sent: a client for each kind of step.
+/// Clients for the suite of echoing endpoints: one for each kind of step.
 pub(crate) fn clients(token_url: &str, canaries: &mut Canaries) -> Vec<Client> {
     let url = token_url.trim_end_matches("/token").trim_end_matches('/').to_owned();
     let secrets = Secrets::new(canaries);
@@ -180,14 +181,14 @@ async fn inv16_steps_pipelines_and_contexts_are_not_shown() {
         .request_headers([("X-Key", &secrets.header)]);
     canaries.look_at_debug("HttpTokenFetcherBuilder, header", &builder);
     canaries.look_at_debug("HeaderTokenFetcher", &builder.build().expect("a step"));
-    // The server did get it all: a suite that sends nothing proves nothing.
+    // The server did get all secrets. A suite that sends nothing proves nothing.
     let requests = server.requests();
     assert_eq!(requests.len(), KINDS.len());
     assert!(requests.iter().all(|request| request.contains(&secrets.header)));
     canaries.end();
 }
 
-/// Answers with tokens in them that are no use.
+/// Answers with tokens that a client cannot use.
 #[tokio::test]
 async fn inv16_malformed_answers_to_steps_are_not_told() {
     let mut canaries = Canaries::new([]);
@@ -221,7 +222,7 @@ async fn inv16_malformed_answers_to_steps_are_not_told() {
     let server = Origin::start(|_| RawReply::status(500)).await.expect("a server");
     for body in bodies {
         let case = body.replace(&token, "…").chars().take(70).collect::<String>();
-        // The header that a session would be in has what no header of ours may have.
+        // The session's header has a character that no header of ours may have.
         let header = format!("{token}\u{fc}");
         server.set_reply(move |_| {
             let reply = RawReply::ok(body.clone()).with_header("authorization", &header);
@@ -237,7 +238,7 @@ async fn inv16_malformed_answers_to_steps_are_not_told() {
     canaries.end();
 }
 
-/// What is no HTTP, breaks off, or never comes.
+/// Answers that are not HTTP, break off, or never come.
 #[tokio::test]
 async fn inv16_broken_exchanges_of_steps_are_not_told() {
     let mut canaries = Canaries::new([]);
@@ -256,7 +257,7 @@ async fn inv16_broken_exchanges_of_steps_are_not_told() {
         for answer in &answers {
             let case = answer.replace(&text, "…");
             let url = format!("http://{}", once(answer.clone()).await);
-            // The second one finds nobody there any more.
+            // The second pipeline finds no server there.
             for what in ["broken", "refused"] {
                 let pipeline = pipeline(kind, &url, &secrets).build().expect("a pipeline");
                 let error = pipeline.execute(false).await.expect_err(&case);
@@ -267,7 +268,7 @@ async fn inv16_broken_exchanges_of_steps_are_not_told() {
     canaries.end();
 }
 
-/// A fetcher of one's own that tells all in its panics; those are nobody's to show.
+/// A fetcher of the user that tells all secrets in its panics. No output may show those.
 #[tokio::test]
 async fn inv16_a_step_of_ones_own_that_panics_is_not_told() {
     struct Panicking(String);
@@ -291,7 +292,8 @@ async fn inv16_a_step_of_ones_own_that_panics_is_not_told() {
     canaries.end();
 }
 
-/// For the suite of logs: all steps with a server that checks each credential; revoked, refused and failing ones.
+/// The session for the suite of logs: all steps with a server that checks each credential, and with revoked,
+/// refused and failing ones.
 pub(crate) async fn session(canaries: &mut Canaries) {
     let server = MultiStepServer::start().await.expect("a server");
     for (name, secret) in [

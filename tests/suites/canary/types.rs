@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, debug};
 
-/// A token of which each part that a server fills is a canary.
+/// A token with a canary in each part that a server fills.
 fn token(canaries: &mut Canaries) -> TokenData {
     let mut made = |name| {
         let canary = Canary::token(name);
@@ -83,7 +83,7 @@ fn inv16_secrets_and_tokens_are_not_shown() {
     });
     canaries.look_at_debug("token_source_fn", &source);
 
-    // Not a place for secrets; still, a part is not to be read back.
+    // These are not places for secrets. Still, `Debug` must not show a part of one.
     let key = CacheKey::new("crm").part("client", &text).scope(Some(&text));
     canaries.look_at_debug("CacheKey", &key);
     canaries.look_at("CacheKey", key.to_string());
@@ -249,7 +249,7 @@ async fn inv16_clients_requests_and_responses_are_not_shown() {
     let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(seen.contains("401"), "the strategy was asked");
     canaries.look_at("ExaminedResponse", seen);
-    // The servers did get it all: a suite that sends nothing proves nothing.
+    // The servers did get all secrets. A suite that sends nothing proves nothing.
     let sent = api.requests();
     assert!(sent.iter().all(|request| request.contains(&text)) && sent.len() == 12);
     canaries.end();
@@ -271,7 +271,7 @@ async fn inv16_sources_behind_the_trait_are_not_shown_by_their_errors() {
         async move { Ok(TokenData::new(text)) }
     });
     canaries.look_at_error("token_source_fn", &source.get_token().await.expect_err("CR LF"));
-    // What we say ourselves of the errors that users make.
+    // Our own texts about errors that users make.
     let storage = StorageError::new("no route").with_source(std::io::Error::other("down"));
     let error = AuthenticationError::new("crm", AuthenticationErrorKind::Refused(OAuthErrorCode::from("x")));
     canaries.look_at_error("AuthenticationError", &error.with_source(storage));

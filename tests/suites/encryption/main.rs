@@ -1,5 +1,4 @@
-//! Encrypted tokens: managers go on while keys rotate, and the storage holds nothing that is of use to
-//! anybody.
+//! Encrypted tokens. Managers go on while keys rotate, and a reader of the storage cannot use its contents.
 
 #![allow(clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Managers that do not encrypt, over a place where others do.
+//! Managers without encryption, over a storage that others encrypt.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ async fn inv20_an_encrypted_record_is_a_miss_to_who_does_not_encrypt_and_is_told
         [("announced", Arc::new(InMemoryTokenStorage::new())), ("unannounced", Arc::new(Bare::default()))];
     for (name, storage) in storages {
         let key = format!("plain-{name}");
-        // Who would refresh it would send the sealed text.
+        // A manager that refreshed this token would send the sealed text.
         let theirs = TokenData::new("theirs").with_refresh_token("their refresh token");
         let encrypting = encrypted(Arc::clone(&storage), &["k1"]);
         let provider = Arc::<Numbered>::default();
@@ -43,7 +43,7 @@ async fn inv20_an_encrypted_record_is_a_miss_to_who_does_not_encrypt_and_is_told
                 assert!(!line.text.contains(record.access_token()), "{line:?}");
             }
         }
-        // A manager that encrypts goes on reading its own.
+        // A manager that encrypts goes on reading its own tokens.
         encrypting.set(&key, &theirs).await.expect("an answer");
         let reading = manager(Arc::new(encrypting), &key, &provider);
         assert_eq!(reading.get_token().await.expect("a token").access_token(), "theirs");

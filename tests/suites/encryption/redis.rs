@@ -1,4 +1,4 @@
-//! The same in Redis, where others can look: all that a server has is searched.
+//! The same in Redis, where other programs can look. The test searches all data of the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::rotation;
 use crate::secrets;
 use crate::world::{KEY, encrypted};
 
-/// A process each time: nothing but the server is shared.
+/// Each connection is a process: the processes share only the server.
 fn processes(
     builder: impl Fn() -> RedisTokenStorageBuilder + Clone + Send + Sync + 'static,
 ) -> impl Fn() -> Arc<dyn TokenStorage> + Clone + Send + Sync + 'static {
-    // Nothing is measured here, on a machine that does much else.
+    // The test measures nothing here, so it allows for a busy machine.
     move || Arc::new(builder().command_timeout(Duration::from_secs(10)).build().expect("a storage"))
 }
 
@@ -63,7 +63,7 @@ async fn inv16_a_dump_of_the_server_holds_no_token() {
     let token = secrets::token(&mut canaries);
     let storage = encrypted(one(&redis)(), &["k1"]);
     secrets::use_it(&storage, &token).await;
-    // With a lease, a mark and a cool-down at its side.
+    // The token has a lease, a mark and a cool-down beside it.
     let leases = storage.leases().expect("leases");
     let mut lease = leases.lease(KEY);
     lease.acquire(CoolDownPolicy::Respect).await.expect("an answer");
@@ -110,7 +110,7 @@ async fn inv20_a_record_that_is_moved_to_another_key_is_none() {
     assert!(storage.exists(KEY).await.expect("an answer"));
 }
 
-/// All keys, and what stands under them.
+/// All keys, and their values.
 async fn dump(url: &str) -> Vec<(String, Vec<u8>)> {
     let mut server = connection(url).await;
     let keys: Vec<String> = cmd("KEYS").arg("*").query_async(&mut server).await.expect("an answer");

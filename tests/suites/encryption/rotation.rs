@@ -24,7 +24,7 @@ pub(crate) async fn rotates(connect: impl Fn() -> Arc<dyn TokenStorage> + Clone 
     fleet.roll(&["k1", "k2"]).await;
     assert_eq!(fleet.fetches(), 1, "all can read what will come");
 
-    // Half of them write with the one key, half with the other.
+    // Half of the processes write with one key, and half with the other.
     for number in 0..PROCESSES / 2 {
         fleet.restart(number, &["k2", "k1"]);
         fleet.go_on().await;

@@ -1,4 +1,4 @@
-//! No token in what the inner storage gets, and neither token nor key in what anybody is shown (invariant 16).
+//! The inner storage gets no token, and no output shows a token or a key (invariant 16).
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use crate::canaries::{Canaries, Canary, debug};
 use crate::logs;
 use crate::world::{KEY, Numbered};
 
-/// A token of which each part that a server fills is a canary.
+/// A token with a canary in each part that a server fills.
 pub(crate) fn token(canaries: &mut Canaries) -> TokenData {
     let mut made = |name| {
         let canary = Canary::token(name);
@@ -46,7 +46,7 @@ pub(crate) fn token(canaries: &mut Canaries) -> TokenData {
         .with_expires_at(now + Duration::from_secs(3_600))
 }
 
-/// Looks for the canaries in a dump of what a server has, also within what is base64 there.
+/// Looks for the canaries in a dump of a server's data, also inside base64.
 pub(crate) fn look_into(canaries: &mut Canaries, what: &str, dump: &[u8]) {
     canaries.look_at(what, dump);
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
@@ -57,7 +57,7 @@ pub(crate) fn look_into(canaries: &mut Canaries, what: &str, dump: &[u8]) {
     }
 }
 
-/// Writes and reads a token in all the ways there are.
+/// Writes and reads a token in all possible ways.
 pub(crate) async fn use_it(storage: &EncryptedTokenStorage, token: &TokenData) {
     storage.set(KEY, token).await.expect("it is stored");
     assert_eq!(storage.get(KEY).await.expect("an answer").as_ref(), Some(token));
@@ -95,7 +95,7 @@ async fn inv16_the_inner_storage_gets_nothing_in_the_clear() {
     assert!(heard.matches("sealed1.k1.").count() >= 4, "{heard}");
     look_into(&mut canaries, "the inner storage", heard.as_bytes());
 
-    // What is strange is told of, and not shown.
+    // The log tells of a strange record, and does not show it.
     let another = EncryptedTokenStorage::new(spy.clone(), key_of(9));
     for record in [token.clone(), TokenData::new(format!("sealed1.k1.{}", token.access_token()))] {
         spy.inner.set(KEY, &record).await.expect("it is stored");
@@ -128,7 +128,7 @@ async fn inv16_the_inner_storage_gets_nothing_in_the_clear() {
     canaries.end();
 }
 
-/// A search that finds nothing must not be one that cannot find anything.
+/// This test proves that the search finds what it should find.
 #[tokio::test]
 #[should_panic(expected = "secrets were shown")]
 async fn inv16_without_encryption_the_search_finds_the_token() {
@@ -154,7 +154,7 @@ fn key_of(byte: u8) -> EncryptionKey {
     EncryptionKey::from_bytes("k1", &[byte; EncryptionKey::LENGTH]).expect("a key")
 }
 
-/// Tokens in memory, and a note of all that it was told.
+/// Tokens in memory, and a record of all data that the storage got.
 #[derive(Clone, Debug, Default)]
 struct Spy {
     inner: InMemoryTokenStorage,

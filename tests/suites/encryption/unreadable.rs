@@ -1,4 +1,4 @@
-//! Tokens whose record could be stored, but not read back.
+//! Tokens whose record a storage could store, but not read back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ fn too_long() -> TokenData {
     TokenData::new("x".repeat(1_048_570))
 }
 
-/// Two processes use a token twenty times each, in turns. Returns the number of token calls.
+/// Two processes take turns to use a token, twenty times each. Returns the number of token calls.
 async fn uses(name: &str, connect: impl Fn() -> Arc<dyn TokenStorage>, token: fn() -> TokenData) -> usize {
     logs::keep();
     let provider = Arc::new(Fetching { calls: AtomicUsize::new(0), service: name.to_owned(), token });

@@ -12,27 +12,27 @@ use requestforge::{
 };
 use tokio::task::JoinHandle;
 
-/// Where all have their tokens.
+/// The cache key of all processes.
 pub(crate) const KEY: &str = "crm";
 
-/// Which keys a process has: the first one writes, all read.
+/// The keys of a process: it writes with the first one, and reads with all.
 pub(crate) type KeyIds = &'static [&'static str];
 
-/// The bytes follow from the id: keys of different processes with the same id are the same.
+/// The id determines the bytes, so that different processes have the same key under the same id.
 pub(crate) fn key(id: &str) -> EncryptionKey {
     let mut bytes = [0x5a; EncryptionKey::LENGTH];
     bytes[..id.len()].copy_from_slice(id.as_bytes());
     EncryptionKey::from_bytes(id, &bytes).expect("a key")
 }
 
-/// A storage as a process has it that has these keys.
+/// The storage of a process with these keys.
 pub(crate) fn encrypted(inner: Arc<dyn TokenStorage>, keys: KeyIds) -> EncryptedTokenStorage {
     let (writing, reading) = keys.split_first().expect("a key that writes");
     let builder = EncryptedTokenStorage::builder(inner, key(writing));
     reading.iter().fold(builder, |builder, id| builder.reading_key(key(id))).build().expect("a storage")
 }
 
-/// The documents' four methods only.
+/// A storage with only the documents' four methods.
 #[derive(Debug, Default)]
 pub(crate) struct Bare(Mutex<HashMap<String, TokenData>>);
 
@@ -82,10 +82,10 @@ impl TokenProvider for Numbered {
     }
 }
 
-/// What connects a new process to the storage that all share.
+/// Connects a new process to the storage that all processes share.
 type Connect = Box<dyn Fn() -> Arc<dyn TokenStorage> + Send + Sync>;
 
-/// Processes that get tokens all the time, whatever happens to them.
+/// Processes that get tokens all the time, whatever happens to the processes.
 pub(crate) struct Fleet {
     connect: Connect,
     provider: Arc<Numbered>,
@@ -95,7 +95,7 @@ pub(crate) struct Fleet {
     is_over: Arc<AtomicBool>,
 }
 
-/// Per process.
+/// The number per process.
 const CALLERS: usize = 3;
 
 impl Fleet {
@@ -163,7 +163,7 @@ impl Fleet {
         self.provider.fetches()
     }
 
-    /// Ends the load. Every caller had a token each time; these are all that there were.
+    /// Ends the load. Every caller had a token each time. Returns all tokens.
     pub(crate) async fn end(self) -> HashSet<String> {
         self.is_over.store(true, Ordering::SeqCst);
         let mut tokens = HashSet::new();
@@ -202,7 +202,7 @@ impl Fleet {
     }
 }
 
-/// Whether it is so within some seconds.
+/// Whether the condition holds within some seconds.
 async fn soon<F: Future<Output = bool>>(is_so: impl Fn() -> F) -> bool {
     for _ in 0..10_000 {
         if is_so().await {

@@ -1,4 +1,4 @@
-//! How soon all see what one of them has changed.
+//! How soon all processes see a change that one of them makes.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use tokio::time::sleep;
 use crate::times::Times;
 use crate::world::World;
 
-/// By the message, not by a comparison that is due now and then.
+/// The limit for a change that a message announces. The periodic comparison is slower.
 const LIMIT: Duration = Duration::from_millis(50);
 const SEEN_AT_ALL: Duration = Duration::from_secs(5);
-/// How many for each that counts may be left out, when others had the processors.
+/// For each measurement that counts the test may leave out so many, when other programs had the processors.
 const LEFT_OUT: usize = 4;
 
-/// Each process invalidates in turn, or renews, and all others see it at once.
+/// The processes take turns to invalidate or to renew. All others see each change at once.
 pub(crate) async fn are_seen_by_all(world: &World, rounds: usize) {
     let machine = Machine::watch();
     let (mut times, mut left_out) = (Times::new(), 0);
@@ -25,7 +25,7 @@ pub(crate) async fn are_seen_by_all(world: &World, rounds: usize) {
         let seen = change(world, times.count() + left_out).await;
         let is_excused = !machine.stood_still_since(begun).is_zero();
         match seen {
-            // Who was in time in spite of it needs no excuse.
+            // A process that was in time needs no excuse, even if the machine stood still.
             Ok(seen) if seen <= LIMIT || !is_excused => times.add(seen),
             Err(error) if !is_excused => panic!("Redis is there: {error:?}"),
             Ok(_) | Err(_) => left_out += 1,
@@ -37,7 +37,7 @@ pub(crate) async fn are_seen_by_all(world: &World, rounds: usize) {
     assert!(times.percentile(100) <= LIMIT * 4, "seen too late: {times}");
 }
 
-/// How long it took until the last one saw it, with the change itself.
+/// The time from the start of the change until the last process has seen it.
 async fn change(world: &World, round: usize) -> Result<Duration, AuthenticationError> {
     let before = world.agreed().await;
     let by = &world.processes[round % world.processes.len()];

@@ -1,4 +1,4 @@
-//! Processes that ask for nothing while the master is replaced.
+//! Processes that ask for nothing while another server replaces the master.
 
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ async fn who_knows_the_other_masters_only_shares_when_it_must() {
     other.get_token().await.expect("a token");
     world.servers.lose(old, Loss::Paused).await;
 
-    // What another master has, while the cluster is not complete.
+    // Reads a key of another master while the cluster is not complete.
     let begun = Instant::now();
     let (mut refused, mut last) = (0, None);
     let mut errors = std::collections::BTreeSet::new();

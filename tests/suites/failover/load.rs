@@ -14,7 +14,7 @@ use crate::world::World;
 
 const TASKS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
-/// What a call may take longer, once, when the server that is asked is gone.
+/// A call may take so much longer, once, when the server that it asks is gone.
 const ADDED_ONCE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Load {
@@ -27,12 +27,12 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-/// What was measured.
+/// The measurements.
 pub(crate) struct Sample {
     times: Vec<Duration>,
     failures: Vec<String>,
     unknown: usize,
-    /// By how much tasks were late at worst, whatever they did.
+    /// The worst delay of a task's wake-up, whatever the task did.
     worst_slack: Duration,
 }
 
@@ -89,7 +89,7 @@ impl Sample {
         Self { times: Vec::new(), failures: Vec::new(), unknown: 0, worst_slack: Duration::ZERO }
     }
 
-    /// No call failed, and none waited for longer than an outage may cost.
+    /// No call failed, and no call waited for longer than an outage may cost.
     pub(crate) fn check(&self) {
         assert!(self.failures.is_empty(), "{:?}", self.failures);
         assert_eq!(self.unknown, 0, "a token that was never issued");

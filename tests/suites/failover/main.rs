@@ -1,6 +1,6 @@
-//! Masters that are replaced while their tokens are in use, by sentinels and in a cluster: no call fails, no
-//! token is fetched without need, and what one process changes afterwards all others see (invariants 4, 18
-//! and 19).
+//! Another server replaces a master while processes use its tokens, by sentinels and in a cluster. No call
+//! fails, no process fetches a token without need, and all processes see what one of them changes afterwards
+//! (invariants 4, 18 and 19).
 
 #![allow(clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! The master goes away while somebody holds a lease and his token call is under way.
+//! The master goes away while a process holds the lease and its token call is under way.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ async fn outlives(kind: Kind, loss: Loss) {
     load.end().await.check();
 }
 
-/// Who waits for a holder that he cannot hear of any more goes on alone, as in any outage.
+/// A process that waits for a holder, and cannot hear of it any more, goes on alone, as in any outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv04_those_who_wait_without_a_token_are_served_and_agree_in_the_end() {
     in_turn(|| try_with(Kind::Sentinel, Loss::Paused, those_who_wait_are_served)).await;
@@ -53,7 +53,7 @@ async fn those_who_wait_are_served(kind: Kind, loss: Loss) {
         waiting.spawn(async move { process.id().await });
     }
     assert!(until(SOON, async || world.calls() == 1).await.is_some());
-    // Who comes later is answered at once, and its token is the older one.
+    // Processes that come later get an answer at once: the older token.
     world.issuer.set_delay(Duration::ZERO);
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(world.calls(), 1, "one fetches for all");
@@ -79,7 +79,7 @@ async fn inv04_a_store_after_a_failover_replaces_nothing_newer() {
 
 async fn a_late_store_replaces_nothing_newer(kind: Kind, loss: Loss) {
     let mut world = World::start(kind).await;
-    // Its lease does not outlive the failover.
+    // The holder's lease does not outlive the failover.
     let short = world.servers.storage().lease(Duration::from_millis(300)).build().expect("a storage");
     let late = world.process_with(short);
     late.id().await;

@@ -39,7 +39,8 @@ async fn a_slot_moves_under_load() {
     sample.check();
 }
 
-/// A slot without much in it moves within moments, and who changes something just then waits for it.
+/// A slot with few keys moves within moments. A process that changes one of its tokens meanwhile waits for
+/// the move.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_what_is_changed_while_a_slot_moves_is_shared() {
     in_turn(what_is_changed_while_a_slot_moves_is_shared).await;

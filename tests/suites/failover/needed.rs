@@ -1,4 +1,4 @@
-//! A token that has to be renewed just when there is no master.
+//! A process has to renew a token just when there is no master.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::world::{PROCESSES, World, in_turn, until};
 
 const KEY: &str = "needed";
 const LIFE: Duration = Duration::from_secs(120);
-/// Then it is in its advisory window, whatever the jitter.
+/// After this time the token is in its advisory window, whatever the jitter.
 const NEARLY_HALF: Duration = Duration::from_secs(58);
 const LONG: Duration = Duration::from_secs(20);
 
-/// One whose manager has a time of its own. Its storage shares the world's.
+/// A process whose manager has a clock of its own. Its storage shares the clock of the world.
 struct Process {
     storage: RedisTokenStorage,
     manager: TokenManager,
     clock: Arc<ManualClock>,
 }
 
-/// No lease can be had, so each renews alone, and once; then all have one of these tokens.
+/// No process can get a lease, so each renews alone, and once. Then all use one of these tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_is_renewed_without_a_master_costs_one_call_per_process_at_most() {
     in_turn(|| try_with(Kind::Sentinel, Loss::Paused, costs_one_call_each)).await;
@@ -41,7 +41,7 @@ async fn costs_one_call_each(kind: Kind, loss: Loss) {
 
     let old = world.servers.master(KEY).await;
     world.servers.lose(old, loss).await;
-    // All notice, each by itself.
+    // Each process notices by itself.
     join_all(processes.iter().map(|process| process.storage.get(KEY))).await;
     for process in &processes {
         process.clock.advance(NEARLY_HALF);
@@ -62,7 +62,7 @@ async fn costs_one_call_each(kind: Kind, loss: Loss) {
     assert_eq!(shared, alone, "what is offered is adopted");
 }
 
-/// The token that all use, which is the one that is stored.
+/// The token that all processes use and that Redis stores.
 async fn agreed(processes: &[Process]) -> TokenId {
     for _ in 0..2_000 {
         let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! Tokens are renewed and invalidated all the time while the master goes away.
+//! The processes renew and invalidate tokens all the time while the master goes away.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ async fn expect_agreement(kind: Kind, loss: Loss) {
     assert_eq!(world.agreed().await, agreed, "it does not last");
     assert_eq!(world.calls(), calls, "who agrees has nothing to fetch");
 
-    // Of what is invalidated now nothing comes back with the old master.
+    // The old master must not bring back what the processes invalidate now.
     let mut gone = HashSet::new();
     for process in &world.processes {
         gone.insert(process.id().await);
@@ -51,7 +51,7 @@ async fn expect_agreement(kind: Kind, loss: Loss) {
     assert!(!gone.contains(&agreed), "what was invalidated is back");
 }
 
-/// Each in turn renews, and now and then invalidates, whether Redis hears of it or not.
+/// The processes take turns to renew, and now and then one invalidates, whether Redis hears of it or not.
 async fn change(processes: Vec<crate::world::Process>) -> Vec<TokenId> {
     let mut ids = Vec::new();
     loop {

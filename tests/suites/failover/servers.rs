@@ -1,4 +1,4 @@
-//! Servers of either kind, of which another one takes over when the master is gone.
+//! Servers of either kind. Another server takes over when the master is gone.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ pub(crate) enum Servers {
     Cluster(RedisCluster),
 }
 
-/// How soon a connection is found out that has fallen silent, and with it [`SOON`](crate::world::SOON), is
-/// promised for no more than this: the longer, the more seldom it is asked whether it is there.
+/// The test uses this recheck time. The library promises to find a silent connection within
+/// [`SOON`](crate::world::SOON) for no longer one: with a longer one it checks connections less often.
 const RECHECK_AFTER: Duration = Duration::from_secs(4);
 
 impl Kind {
@@ -50,7 +50,7 @@ impl Loss {
     }
 }
 
-/// Tries one case; with `FORGE_TEST_LONG` also the other kind and the other loss, side by side.
+/// Runs one case. With `FORGE_TEST_LONG` it also runs the other kind and the other loss, side by side.
 pub(crate) async fn try_with(kind: Kind, loss: Loss, case: impl AsyncFn(Kind, Loss)) {
     if is_long() {
         let (other, otherwise) = (kind.other(), loss.other());
@@ -102,7 +102,7 @@ impl Servers {
         }
     }
 
-    /// The new master of this key, when all agree on it.
+    /// The new master of this key, as soon as all nodes agree on it.
     pub(crate) async fn failed_over(&self, key: &str) -> RedisNode {
         match self {
             Self::Sentinel(redis) => redis.failed_over().await,
@@ -110,7 +110,7 @@ impl Servers {
         }
     }
 
-    /// When all are there again, each in its part.
+    /// Returns when all servers are back, each in its role.
     pub(crate) async fn ready(&self) {
         match self {
             Self::Sentinel(redis) => redis.ready().await,
@@ -129,7 +129,7 @@ impl Servers {
     }
 }
 
-/// Tells one node something, past the library.
+/// Sends one node a command without the library.
 pub(crate) async fn tell<T: FromRedisValue>(node: RedisNode, words: &[&str]) -> T {
     let mut connection = connection(&node.url()).await;
     let mut command = cmd(words[0]);

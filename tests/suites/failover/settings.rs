@@ -1,4 +1,4 @@
-//! Settings that do not fit the servers: who reads the log knows what is wrong, and tokens are fetched all the
+//! Settings that do not fit the servers. The log says what is wrong, and the managers fetch tokens all the
 //! same.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The first use while one of the servers named is gone.
+//! The first use while one of the configured servers is gone.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::times::Times;
 use crate::world::{World, in_turn};
 
 const NEWCOMERS: usize = 20;
-/// By the command time-out, with some time for everything else.
+/// The command time-out, with some time for everything else.
 const LIMIT: Duration = Duration::from_millis(130);
-/// How many for each that counts may be left out, when others had the processors.
+/// For each measurement that counts the test may leave out so many, when other programs had the processors.
 const LEFT_OUT: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,14 +28,14 @@ async fn shares(kind: Kind, loss: Loss) {
         let late = world.process();
         let calls = world.calls();
         let begun = Instant::now();
-        // In a task of its own: the servers of a case that ends beside this one hold up the others' task.
+        // In a task of its own: otherwise the servers of a case that ends beside this one would delay it.
         let first = async move {
             late.id().await;
             begun.elapsed()
         };
         let took = tokio::spawn(first).await.expect("no panic");
         let calls = world.calls() - calls;
-        // Who was in time in spite of it needs no excuse.
+        // A process that was in time needs no excuse, even if the machine stood still.
         if (took < LIMIT && calls == 0) || machine.stood_still_since(begun).is_zero() {
             times.add(took);
             alone += calls;
@@ -54,7 +54,7 @@ async fn shares(kind: Kind, loss: Loss) {
     assert!(times.percentile(100) < LIMIT, "{times}");
 }
 
-/// No server that has a token of ours: a sentinel, or a replica.
+/// Takes away a server that has no token of ours: a sentinel, or a replica.
 async fn lose_one(servers: &mut Servers, loss: Loss) {
     let node = match servers {
         Servers::Sentinel(redis) => redis.sentinels()[0],

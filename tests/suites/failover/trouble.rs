@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::servers::{Kind, Loss, tell};
 use crate::world::{KEY, SOON, World, in_turn, is_long, key_of, until};
 
-/// Of a connection that stays up nobody notices that its other end is a replica now.
+/// A client does not notice on an open connection that the other end has become a replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv19_cluster_a_master_that_hands_over_goes_on_announcing() {
     in_turn(a_master_that_hands_over_goes_on_announcing).await;
@@ -72,7 +72,7 @@ async fn one_that_missed_the_failover_is_not_believed() {
     let old = world.servers.master(KEY).await;
     world.servers.lose(old, Loss::Paused).await;
     world.servers.failed_over(KEY).await;
-    // Both are back, and for a moment neither knows.
+    // Both are back. For a moment neither knows its role.
     world.servers.bring_back(old, Loss::Paused).await;
     world.servers.bring_back(late, Loss::Paused).await;
     let newcomer = world.patient();
@@ -105,7 +105,7 @@ async fn two_failovers(kind: Kind) {
         world.servers.failed_over(KEY).await;
         world.servers.bring_back(old, Loss::Paused).await;
         if kind == Kind::Cluster {
-            // Which has nobody else to take over.
+            // The new master has no other replica that could take over.
             world.servers.ready().await;
         }
     }
@@ -118,7 +118,7 @@ async fn two_failovers(kind: Kind) {
     sample.check();
 }
 
-/// A node that the cluster has forgotten, and that goes on as if nothing had happened.
+/// The cluster has forgotten this node, and the node goes on as before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_cluster_a_node_that_was_forgotten_leads_nobody_astray() {
     in_turn(a_node_that_was_forgotten_leads_nobody_astray).await;
@@ -136,7 +136,7 @@ async fn a_node_that_was_forgotten_leads_nobody_astray() {
         let _: String = tell(node, &["CLUSTER", "FORGET", &id]).await;
     }
     for _ in 0..10 {
-        // No deadline is measured here.
+        // The test measures no deadline here.
         let late = world.patient();
         assert_eq!(late.id().await, before);
     }

@@ -44,7 +44,7 @@ async fn expect_survival(kind: Kind, loss: Loss) {
         let new = world.servers.failed_over(KEY).await;
         let took = begun.elapsed();
         assert_ne!(new, old);
-        // Nobody but this one asks the new master for anything by himself.
+        // Only this process asks the new master for anything by itself.
         let newcomer = world.patient();
         assert_eq!(newcomer.id().await, before, "the token was valid");
         let renewed = newcomer.manager.force_refresh().await.expect("a token").id();

@@ -15,21 +15,21 @@ use tokio::time::sleep;
 
 use crate::servers::{Kind, Servers};
 
-/// Under which the processes keep the token that matters.
+/// The key of the token that all processes share.
 pub(crate) const KEY: &str = "crm";
 pub(crate) const PROCESSES: usize = 8;
-/// When a new master is agreed on, tokens are shared again within this time.
+/// Within this time after the agreement on a new master, processes share tokens again.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 pub(crate) struct World {
     pub(crate) servers: Servers,
     pub(crate) issuer: Arc<AuthorizationServer>,
     pub(crate) processes: Vec<Process>,
-    /// What it took until all had a token.
+    /// The number of token calls until all processes had a token.
     calls_before: usize,
 }
 
-/// What one process has.
+/// The storage and the manager of one process.
 #[derive(Clone)]
 pub(crate) struct Process {
     pub(crate) storage: RedisTokenStorage,
@@ -46,12 +46,12 @@ impl World {
         world
     }
 
-    /// How many token calls there were since all have a token.
+    /// The number of token calls since all processes have a token.
     pub(crate) fn calls(&self) -> usize {
         self.issuer.token_calls() - self.calls_before
     }
 
-    /// What the first use costs on a machine with much else to do is told elsewhere.
+    /// Connects all processes first. Other tests measure the first use on a busy machine.
     pub(crate) async fn connected(&self) {
         for process in &self.processes {
             let connected = async || process.storage.get(KEY).await.is_ok();
@@ -71,7 +71,7 @@ impl World {
         world
     }
 
-    /// One in which no deadline is measured.
+    /// A world in which no test measures a deadline.
     pub(crate) async fn start_patient(kind: Kind) -> Self {
         let mut world = Self::start(kind).await;
         world.processes = (0..PROCESSES).map(|_| world.patient()).collect();
@@ -83,7 +83,7 @@ impl World {
         self.process_with(self.servers.storage().build().expect("a storage"))
     }
 
-    /// One for which a machine that has others to serve is no outage.
+    /// A process for which a busy machine is not an outage.
     pub(crate) fn patient(&self) -> Process {
         let storage = self.servers.storage().command_timeout(Duration::from_secs(5));
         self.process_with(storage.build().expect("a storage"))
@@ -109,7 +109,7 @@ impl World {
         provider.service_name("crm").clock(clock).build().expect("a provider")
     }
 
-    /// The token that all use, which is the one that is stored.
+    /// The token that all processes use and that Redis stores.
     pub(crate) async fn agreed(&self) -> TokenId {
         let begun = Instant::now();
         loop {
@@ -136,7 +136,7 @@ impl Process {
         self.manager.get_token().await.expect("a token").id()
     }
 
-    /// Whether this is the one that the next caller gets.
+    /// Whether the next caller gets this token.
     pub(crate) fn has(&self, id: TokenId) -> bool {
         self.manager.cached().is_some_and(|token| token.id() == id)
     }
@@ -146,19 +146,19 @@ impl Process {
     }
 }
 
-/// As a server knows it.
+/// The key as a server knows it.
 pub(crate) fn key_of(key: &str) -> String {
     format!("token:{key}")
 }
 
-/// Two tests at a time: each has six servers or more, and deadlines that are real.
+/// Two tests run at a time: each has six servers or more, and real deadlines.
 pub(crate) async fn in_turn<F: Future<Output = ()>>(case: impl Fn() -> F) {
     static TURNS: Semaphore = Semaphore::const_new(2);
     let _turn = TURNS.acquire().await.expect("nobody closes it");
     undisturbed(case).await;
 }
 
-/// How often something is tried: in full with `FORGE_TEST_LONG`.
+/// The number of rounds: all of them with `FORGE_TEST_LONG`.
 pub(crate) fn rounds(in_full: usize, else_only: usize) -> usize {
     if is_long() { in_full } else { else_only }
 }
@@ -167,7 +167,8 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("FORGE_TEST_LONG").is_some()
 }
 
-/// Waits until it is so. Says how long that took; `None`: it was not so within the limit.
+/// Waits until the condition holds. Returns how long that took, or `None` if it did not hold within the
+/// limit.
 pub(crate) async fn until(limit: Duration, is_so: impl AsyncFn() -> bool) -> Option<Duration> {
     let begun = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! Processes that are killed and that stand still at any moment, most of all while they hold the lease, and
-//! refresh tokens that rotate.
+//! The test kills and stops processes at any moment, most of all while they hold the lease. Refresh tokens
+//! rotate.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use crate::{alone, rounds};
 const SIZE: usize = 8;
 const KEY: &str = "chaos";
 const LEASE: Duration = Duration::from_secs(1);
-/// Half of it a token is in use.
+/// A token is in use for half of this time.
 const LIFE: Duration = Duration::from_secs(4);
-/// So long that there is time to strike.
+/// Long enough for the test to strike.
 const CALL: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn inv05_no_refresh_token_is_sent_twice_whoever_dies_or_stands_still_at_wh
     let (mut killed, mut stopped, mut holders) = (0, 0, 0);
     while begun.elapsed() < time {
         sleep(Duration::from_millis(100)).await;
-        // Every other time whoever is in the middle of a token call, if one comes soon.
+        // In about half of the rounds the victim is the process that makes a token call, if one comes soon.
         let mut victim = random.below(SIZE);
         if random.below(2) == 0
             && let Ok(caller) = timeout(LIFE / 2, relay.the_caller(relay.calls())).await
@@ -71,7 +71,7 @@ async fn inv05_no_refresh_token_is_sent_twice_whoever_dies_or_stands_still_at_wh
     }
     let refreshes = relay.refresh_tokens();
     let full_grants = relay.calls() - refreshes;
-    // A grant by the password is what a death or a pause costs.
+    // A kill or a pause costs a password grant.
     assert!(refreshes > 0 && full_grants <= 1 + killed + stopped, "{refreshes}, {full_grants}");
     let token = the_token(&fleet.all(What::Get, KEY, 1).await);
     assert_eq!(redis.token(KEY).await, Some(token), "in the end all agree");
@@ -91,7 +91,7 @@ fn user_of(fleet: &Fleet, number: usize, until: u64) -> User {
 struct User(JoinHandle<Option<Report>>);
 
 impl User {
-    /// `None`: was killed.
+    /// `None`: the test killed the process.
     async fn await_report(&mut self) -> Option<Report> {
         (&mut self.0).await.expect("no panic")
     }

@@ -13,7 +13,7 @@ use crate::redis::Redis;
 
 const TEN_MINUTES: i64 = 600_000;
 const AHEAD: [i64; 3] = [0, TEN_MINUTES, -TEN_MINUTES];
-/// So much later may a busy machine do what it is told, and so much may seconds be rounded by.
+/// A busy machine may carry out an order so much later, and rounding to seconds may add so much.
 const ROUNDING: i64 = 1_500;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +52,8 @@ async fn inv10_a_clock_that_is_ten_minutes_off_costs_no_token_call_whoever_fetch
     println!("clocks: written and read by clocks of {AHEAD:?} ms, one token call per token");
 }
 
-/// Of which the second half is the mandatory window, and of the rest the second half the advisory one.
+/// The second half of this life is the mandatory window, and the second half of the rest is the advisory
+/// one.
 const SHORT_LIFE: i64 = 8_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,9 +73,9 @@ async fn inv10_a_clock_that_is_ten_minutes_off_uses_no_token_too_long_and_renews
     panic!("this machine has too much else to do for such short lives");
 }
 
-/// False: the machine has not kept up, and nobody knows.
+/// Returns false if the machine was too slow for the test to tell.
 async fn is_used_for_half_its_life(server: &AuthorizationServer, fleet: &Fleet, attempt: usize) -> bool {
-    // All of them at once: each key is a life of its own.
+    // All keys at once: each key is a life of its own.
     let keys: Vec<_> = (0..AHEAD.len()).map(|writer| format!("used up {attempt} after {writer}")).collect();
     let (begun, calls) = (Instant::now(), server.token_calls());
     let mut tokens = Vec::new();
@@ -82,7 +83,7 @@ async fn is_used_for_half_its_life(server: &AuthorizationServer, fleet: &Fleet, 
         tokens.push(the_token(&[writer.does(What::Get, key, 1).await]));
     }
     let fetched = begun.elapsed();
-    // The others come later, and have to know how old it is then.
+    // The other processes come later, and have to know the token's age then.
     sleep(Duration::from_secs(1)).await;
     let mut used = Vec::new();
     for key in &keys {

@@ -1,4 +1,4 @@
-//! A whole fleet that starts with nothing.
+//! A whole fleet that starts without a token.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ async fn inv04_sixteen_cold_processes_with_a_hundred_callers_each_make_one_token
     let mut times = Times::new();
     let rounds = rounds(200, 20);
     for round in 0..rounds {
-        // A quick server is harder: some have looked into Redis before the token came, and ask for the
-        // lease after it was given back.
+        // Race: with a quick server some processes read Redis before the token is stored, and ask for the
+        // lease after the holder has released it.
         let delay = if round % 2 == 0 { CALL } else { Duration::ZERO };
         server.set_delay(delay);
         let key = format!("cold {round}");

@@ -1,4 +1,4 @@
-//! The README's second command, run as a newcomer runs it.
+//! The README's second command, started as a new user starts it.
 
 use tokio::process::Command;
 

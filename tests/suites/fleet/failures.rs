@@ -1,4 +1,4 @@
-//! Failures: those of one process stay its own, and those of the server are everybody's.
+//! Failures: those of one process stay its own, and all processes share those of the server.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::{alone, rounds};
 const SIZE: usize = 16;
 const TASKS: usize = 10;
 const CALL: Duration = Duration::from_millis(100);
-/// The one with a wrong secret.
+/// The number of the process with a wrong secret.
 const STRANGER: usize = 0;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +31,7 @@ async fn inv04_one_wrong_secret_holds_nobody_up_and_is_nobody_elses_failure() {
     for round in 0..rounds {
         let key = format!("wrong secret {round}");
         let before = server.token_calls();
-        // It comes first, and so has the lease while all others come.
+        // This process comes first, so it has the lease while all others come.
         let stranger = fleet.members[STRANGER].begun(What::Get, &key, TASKS);
         assert_eq!(the_caller(&server, before).await, STRANGER);
         let begun = Instant::now();
@@ -51,7 +51,7 @@ async fn inv04_one_wrong_secret_holds_nobody_up_and_is_nobody_elses_failure() {
             assert!(state.last_error.is_none() && state.cool_down.is_none(), "{state:?}");
         }
         assert_eq!(server.token_calls(), before + 2);
-        // What the others have found is its own, too.
+        // It also uses the token that the others have fetched.
         assert_eq!(the_token(&[fleet.members[STRANGER].does(What::Get, &key, TASKS).await]), token);
         assert_eq!(server.token_calls(), before + 2);
     }
@@ -77,7 +77,7 @@ async fn inv05_a_wrong_secret_does_not_use_up_the_refresh_token_of_the_others() 
     fleet.members[STRANGER + 1].does(What::Get, key, 1).await;
     the_token(&fleet.all(What::Get, key, 1).await);
     server.revoke_all();
-    // It is the first to send the refresh token, and the server does not even look at that.
+    // This process is the first to send the refresh token, and the server does not even look at that token.
     let refused = fleet.members[STRANGER].does(What::Reject, key, TASKS).await;
     assert!(refused.errors.iter().all(|error| error.status == Some(401)), "{refused:?}");
     let (refreshes, full_grants) =
@@ -109,7 +109,7 @@ async fn inv08_a_server_that_asks_for_time_is_given_it_by_the_whole_fleet() {
         let refused = Instant::now();
         assert_eq!(server.token_calls(), before + 1, "one has tried, and all wait");
         assert!(redis.has_cool_down(&key).await);
-        // Who asks meanwhile is told so without a call, however often.
+        // A process that asks meanwhile gets this error without a token call, however often it asks.
         while begun.elapsed() < CALL + Duration::from_secs(1) {
             assert_busy(&fleet.all(What::Get, &key, 1).await);
         }
@@ -131,7 +131,7 @@ async fn inv08_a_server_that_asks_for_time_is_given_it_by_the_whole_fleet() {
     );
 }
 
-/// All of them were refused for now, by the server or because somebody else was.
+/// Each error is temporary: the server refused this process, or it refused another one.
 fn assert_busy(outcomes: &[Outcome]) {
     let is_busy = |error: &Failure| error.status == Some(503) && error.is_transient;
     for outcome in outcomes {

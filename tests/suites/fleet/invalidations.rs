@@ -1,4 +1,4 @@
-//! How soon an invalidation in one process is seen by the others.
+//! How soon the other processes see an invalidation.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use crate::{alone, rounds};
 const SIZE: usize = 8;
 const KEYS: usize = 5;
 const LIMIT: Duration = Duration::from_millis(50);
-/// Who had no processor for so long was late for that reason. There are three on the way that may be late
-/// one after the other: who invalidates, Redis, and who is to see it.
+/// A process that had no processor for longer than this was late for that reason. Three programs on the way
+/// may be late one after the other: the process that invalidates, Redis, and the process that watches.
 const USUAL_WAIT: Duration = Duration::from_millis(10);
-/// Less than the time after which tokens are compared with those in Redis anyway.
+/// Less than the time after which managers compare their tokens with those in Redis anyway.
 const SEEN_AT_ALL: Duration = Duration::from_secs(5);
-/// Of all rounds one in so many may be left out.
+/// The test may leave out one round in this many.
 const TENTH: usize = 10;
-/// How often all is measured anew, when others had the processors.
+/// The test repeats all measurements so often, when other programs had the processors.
 const ATTEMPTS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn inv19_what_was_being_fetched_when_it_was_invalidated_is_nobodys_later()
     let _alone = alone().await;
     let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
     let fleet = Fleet::start(2, &settings(&server, &redis)).await;
-    // From here on they are connected.
+    // From here on the processes are connected.
     the_token(&fleet.all(What::Get, "another", 1).await);
     for (by, key) in ["by the process that fetches", "by another"].iter().enumerate() {
         server.set_delay(CALL);
@@ -87,9 +87,10 @@ async fn inv19_what_was_being_fetched_when_it_was_invalidated_is_nobodys_later()
     );
 }
 
-/// How long it took until all have seen what this one did; `None`: too long, for want of processors.
+/// The time until all processes have seen the invalidation; `None` if it was too long for want of
+/// processors.
 async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, round: usize) -> Option<Duration> {
-    // Some, so that a cluster has them in more than one place.
+    // Several keys, so that a cluster has them at more than one master.
     let (by, key) = (round % SIZE, format!("invalidated {}", round % KEYS));
     the_token(&fleet.all(What::Get, &key, 1).await);
     for report in fleet.told(&Order::Watch(key.clone())).await {
@@ -114,6 +115,6 @@ async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, round: us
         stood_still = stood_still.max(Duration::from_nanos(there));
     }
     let is_usual = stood_still <= USUAL_WAIT && machine.stood_still_since(begun).is_zero();
-    // Who was in time in spite of it needs no excuse.
+    // A process that was in time needs no excuse, even if the machine stood still.
     (seen <= LIMIT || is_usual).then_some(seen)
 }

@@ -1,4 +1,4 @@
-//! A holder of the lease that is killed in the middle of its token call.
+//! The test kills the holder of the lease in the middle of its token call.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ async fn inv04_when_the_holder_is_killed_another_takes_over_within_the_lease_and
     let _alone = alone().await;
     holders_are_killed(Duration::from_secs(1), rounds(200, 20)).await;
     if rounds(1, 0) > 0 {
-        // The lease that one gets without a word about it.
+        // The default lease.
         holders_are_killed(Duration::from_secs(5), 5).await;
     }
 }

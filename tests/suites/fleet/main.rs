@@ -1,5 +1,5 @@
-//! Fleets of real processes that share their tokens through one Redis, with processes that die, stand
-//! still, have a wrong secret or a wrong clock.
+//! Fleets of real processes share their tokens through one Redis. Processes die, stop, have a wrong secret
+//! or a wrong clock.
 
 #![cfg(unix)]
 #![allow(clippy::expect_used)]
@@ -26,13 +26,13 @@ mod times;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Sixteen processes have the machine for themselves: one test at a time.
+/// Sixteen processes need the whole machine, so one test runs at a time.
 async fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     ONE.lock().await
 }
 
-/// How often something is tried: in full with `FORGE_TEST_LONG`, as `cargo xtask test --long` sets it.
+/// The number of rounds: all of them with `FORGE_TEST_LONG`, as `cargo xtask test --long` sets it.
 fn rounds(in_full: usize, else_only: usize) -> usize {
     if std::env::var_os("FORGE_TEST_LONG").is_some() { in_full } else { else_only }
 }

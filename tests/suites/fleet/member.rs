@@ -1,4 +1,4 @@
-//! A fleet: members that are alike, but for what a test changes.
+//! A fleet: its members are alike, except for what a test changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::process::Process;
 use crate::redis::{PREFIX, Redis};
 
-/// Time for an order to reach everybody, so that they begin as one.
+/// Time for an order to reach all members, so that they begin together.
 const HEADSTART: Duration = Duration::from_millis(30);
 
 pub(crate) struct Fleet {
@@ -25,7 +25,7 @@ pub(crate) struct Member {
     process: Arc<Process>,
 }
 
-/// What a member is told where nothing else is wanted: client credentials, and the default lease.
+/// The settings of a member by default: client credentials, and the default lease.
 pub(crate) fn settings(server: &AuthorizationServer, redis: &Redis) -> Settings {
     Settings {
         token_url: server.token_url(),
@@ -42,7 +42,7 @@ pub(crate) fn settings(server: &AuthorizationServer, redis: &Redis) -> Settings 
 }
 
 impl Fleet {
-    /// Starts so many processes. Each has its number as `User-Agent`.
+    /// Starts so many processes. Each has its number as its `User-Agent`.
     pub(crate) async fn start(size: usize, settings: &Settings) -> Self {
         Self::start_with(size, |_| settings.clone()).await
     }
@@ -56,7 +56,7 @@ impl Fleet {
         Self { members }
     }
 
-    /// Tells all of them at once, and waits for all. `None`: was killed meanwhile.
+    /// Sends all members an order, and waits for all reports. `None`: the test killed the process meanwhile.
     pub(crate) async fn told(&self, order: &Order) -> Vec<Option<Report>> {
         let told: Vec<_> = self.members.iter().map(|member| member.begin(order.clone())).collect();
         let mut reports = Vec::new();
@@ -66,7 +66,7 @@ impl Fleet {
         reports
     }
 
-    /// The same, as one piece of work that begins everywhere at the same moment.
+    /// Like `told`, with one piece of work that begins everywhere at the same moment.
     pub(crate) async fn all(&self, what: What, key: &str, tasks: usize) -> Vec<Outcome> {
         let mut all = Vec::new();
         for report in self.told(&together(what, key, tasks)).await {
@@ -75,7 +75,7 @@ impl Fleet {
         all
     }
 
-    /// What begins in each of them, to be awaited later.
+    /// Begins one piece of work in each member. The caller awaits it later.
     pub(crate) fn begin(&self, what: What, key: &str, tasks: usize) -> Vec<JoinHandle<Option<Outcome>>> {
         let order = together(what, key, tasks);
         let begin = |member: &Member| {
@@ -85,7 +85,7 @@ impl Fleet {
         self.members.iter().map(begin).collect()
     }
 
-    /// Kills one of them and starts another in its place.
+    /// Kills one member and starts another one in its place.
     pub(crate) async fn replace(&mut self, number: usize) {
         let member = &mut self.members[number];
         member.process.kill().await;
@@ -119,7 +119,7 @@ impl Member {
         self.begun(what, key, tasks).await.expect("no panic").expect("an outcome")
     }
 
-    /// One piece of work, at once, to be awaited later. `None`: was killed.
+    /// Begins one piece of work at once. The caller awaits it later. `None`: the test killed the process.
     pub(crate) fn begun(&self, what: What, key: &str, tasks: usize) -> JoinHandle<Option<Outcome>> {
         let report =
             self.begin(Order::Run { work: vec![Work { key: key.to_owned(), what, tasks, after: 0 }], at: 0 });
@@ -150,7 +150,7 @@ fn the_outcome(report: Option<Report>) -> Option<Outcome> {
     }
 }
 
-/// The only token that all of them got. Nobody went without.
+/// The only token that all callers got. Each caller got one.
 pub(crate) fn the_token(outcomes: &[Outcome]) -> String {
     let tokens: BTreeSet<&String> = outcomes.iter().flat_map(|outcome| &outcome.tokens).collect();
     let errors: Vec<&Failure> = outcomes.iter().flat_map(|outcome| &outcome.errors).collect();
@@ -164,14 +164,14 @@ pub(crate) fn longest(outcomes: &[Outcome]) -> Duration {
     outcomes.iter().map(|outcome| outcome.longest).max().unwrap_or_default()
 }
 
-/// Waits until all of them are done; `None`: was killed.
+/// Waits until all of them are done. `None`: the test killed the process.
 pub(crate) async fn ended(begun: Vec<JoinHandle<Option<Outcome>>>) -> Vec<Outcome> {
     let begun: JoinSet<_> =
         begun.into_iter().map(|outcome| async { outcome.await.expect("no panic") }).collect();
     begun.join_all().await.into_iter().flatten().collect()
 }
 
-/// Who made this token call, counted from 0; waits for it.
+/// Waits for this token call, counted from 0, and returns the number of the process that makes it.
 pub(crate) async fn the_caller(server: &AuthorizationServer, number: usize) -> usize {
     let begin = Instant::now();
     while server.token_calls() <= number {

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 pub(crate) struct Process {
     id: Pid,
     pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
-    /// Killed when this is dropped.
+    /// The process ends when this value is dropped.
     child: Mutex<Child>,
 }
 
@@ -19,7 +19,7 @@ impl Process {
     pub(crate) fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-member"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        // In a group of its own it is ended by the system if it is stopped when we are killed.
+        // In a group of its own: then the system ends a stopped process when this test is killed.
         command.process_group(0);
         let mut child = command.spawn().expect("a process");
         let id = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("an id");
@@ -29,7 +29,7 @@ impl Process {
         Self { id, pipes, child: Mutex::new(child) }
     }
 
-    /// What it reports; `None`: it was killed.
+    /// The report of the process; `None`: the test killed it.
     pub(crate) async fn told(&self, order: &Order) -> Option<Report> {
         let mut line = serde_json::to_vec(order).expect("JSON");
         line.push(b'\n');
@@ -39,7 +39,7 @@ impl Process {
         Some(serde_json::from_str(&report).expect("a report"))
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the process is gone.
     pub(crate) async fn kill(&self) {
         self.child.lock().await.kill().await.expect("killed");
     }

@@ -1,5 +1,5 @@
-//! Invalidations and new tokens at the same moment, from all sides: whoever comes last, in the end all
-//! have what Redis has.
+//! Processes invalidate and fetch tokens at the same moment. In any order, in the end all processes
+//! have the token that Redis has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::redis::Redis;
 use crate::{alone, rounds};
 
 const SIZE: usize = 8;
-/// So many races at once, each about another key.
+/// So many races run at once, each about another key.
 const AT_ONCE: usize = 10;
-/// From the last answer on.
+/// The time from the last answer until the state is settled.
 const SETTLED: Duration = Duration::from_millis(50);
-/// Within so many microseconds everything begins: sometimes a fetch is over by then.
+/// Everything begins within so many microseconds. Sometimes a fetch has ended by then.
 const SPREAD: usize = 40_000;
-/// Different in each batch, so that tokens come at another moment of the race.
+/// The delay differs in each batch, so that tokens come at another moment of the race.
 const CALLS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(3), Duration::from_millis(10)];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn inv19_after_racing_invalidations_and_fetches_nobody_has_another_token_t
     let (mut left_empty, mut disagreed) = (0, 0);
     for batch in 0..rounds / AT_ONCE {
         server.set_delay(CALLS[batch % CALLS.len()]);
-        // The same keys again, so that tokens of earlier races are there to be served by mistake.
+        // The same keys again, so that a manager could serve tokens of earlier races by mistake.
         let keys: Vec<_> = (0..AT_ONCE).map(|number| format!("race {number}")).collect();
         let outcomes = race(&fleet, &keys, &mut random).await;
         sleep(SETTLED).await;
@@ -60,7 +60,7 @@ async fn inv19_after_racing_invalidations_and_fetches_nobody_has_another_token_t
     assert!(disagreed * 2 > rounds && left_empty > 0, "hardly a race");
 }
 
-/// For each key one who fetches and one who invalidates, and whatever the others do.
+/// For each key one process fetches and one invalidates. The other processes do random work.
 async fn race(fleet: &Fleet, keys: &[String], random: &mut Random) -> Vec<(String, Outcome)> {
     let mut work = vec![Vec::new(); SIZE];
     for key in keys {
@@ -69,7 +69,7 @@ async fn race(fleet: &Fleet, keys: &[String], random: &mut Random) -> Vec<(Strin
         for (member, work) in work.iter_mut().enumerate() {
             let mut doing: Vec<_> = (member == fetching).then_some(What::Force).into_iter().collect();
             doing.extend((member == invalidating).then_some(What::Invalidate));
-            // Some do several things at once.
+            // Some processes do several things at once.
             for _ in 0..=random.below(2) {
                 doing.push(match random.below(8) {
                     0 => What::Force,
@@ -79,7 +79,7 @@ async fn race(fleet: &Fleet, keys: &[String], random: &mut Random) -> Vec<(Strin
                 });
             }
             for what in doing {
-                // An invalidation is often the last one to come.
+                // An invalidation often comes last.
                 let spread = if what == What::Invalidate { 2 * SPREAD } else { SPREAD };
                 let after = u64::try_from(random.below(spread)).expect("a small number");
                 work.push(Work { key: key.clone(), what, tasks: 1 + random.below(2), after });

@@ -1,10 +1,10 @@
-//! Chance, the same at each run.
+//! Random numbers, the same in each run.
 
 /// Splitmix64.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// From 0 to below the limit.
+    /// Returns a number from 0 to below the limit.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What stands in Redis, looked at without the library.
+//! Reads the contents of Redis without the library.
 
 use std::time::{Duration, Instant};
 
@@ -25,18 +25,18 @@ impl Redis {
         self.servers.topology()
     }
 
-    /// The record as it is.
+    /// The record as Redis stores it.
     pub(crate) async fn record(&self, key: &str) -> Option<String> {
         self.get(&format!("{PREFIX}:{key}")).await
     }
 
-    /// What names the stored token.
+    /// The name of the stored token.
     pub(crate) async fn token(&self, key: &str) -> Option<String> {
         let record: Value = serde_json::from_str(&self.record(key).await?).expect("JSON");
         Some(name(TokenId::of(record["access_token"].as_str().expect("a token"))))
     }
 
-    /// Who holds the lease.
+    /// The holder of the lease.
     pub(crate) async fn holder(&self, key: &str) -> Option<String> {
         self.get(&format!("{{{PREFIX}:{key}}}:lease")).await
     }
@@ -45,13 +45,13 @@ impl Redis {
         self.servers.run(cmd("EXISTS").arg(format!("{{{PREFIX}:{key}}}:cool-down"))).await
     }
 
-    /// Its time, in milliseconds since 1970.
+    /// The server's time, in milliseconds since 1970.
     pub(crate) async fn now(&self) -> i64 {
         let (seconds, micros): (i64, i64) = self.servers.run(&cmd("TIME")).await;
         seconds * 1_000 + micros / 1_000
     }
 
-    /// How long the server that has this key takes to answer.
+    /// The time that the server of this key takes to answer.
     pub(crate) async fn way(&self, key: &str) -> Duration {
         let asked = Instant::now();
         self.holder(key).await;

@@ -1,4 +1,4 @@
-//! A token that was revoked, and that all processes find out about at the same moment.
+//! A revoked token: all processes find out at the same moment.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn inv19_a_rejected_token_is_used_by_nobody_any_more_also_when_it_cannot_b
         let rejected = fleet.members[0].does(What::Reject, &key, TASKS).await;
         assert_eq!((rejected.tokens.len(), rejected.errors.len()), (0, TASKS), "{rejected:?}");
         assert_eq!(redis.token(&key).await, None);
-        // Time for the last one to hear of it, also where all are busy.
+        // Time for the last process to hear of it, even on a busy machine.
         sleep(Duration::from_millis(500)).await;
         for report in fleet.told(&Order::Show(vec![key.clone()])).await {
             let Some(Report::AtHand(tokens)) = report else { panic!("nothing to show: {report:?}") };

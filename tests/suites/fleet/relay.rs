@@ -1,5 +1,5 @@
-//! Stands between the fleet and an authorization server, tells which refresh tokens were sent and by whom,
-//! and can keep an answer back.
+//! A relay between the fleet and an authorization server. It tells which process sent which refresh token,
+//! and it can keep an answer back.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,15 +28,15 @@ struct Shared {
     to: HttpClient,
     path: String,
     seen: Mutex<LeaseRead>,
-    /// A permit for each call whose answer was kept back.
+    /// A permit for each call whose answer the relay kept back.
     kept_back: Semaphore,
 }
 
 #[derive(Default)]
 struct LeaseRead {
-    /// Who called, in the order in which they did.
+    /// The callers, in the order of their calls.
     callers: Vec<usize>,
-    /// How often each refresh token was sent.
+    /// The number of times that each refresh token was sent.
     refresh_tokens: HashMap<String, usize>,
     keeps_back: bool,
     kept_back_from: Option<usize>,
@@ -57,7 +57,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/token", listener.local_addr().expect("an address"));
         let router = Router::new().fallback(pass_on).with_state(Arc::clone(&shared));
-        // It ends with the test's runtime.
+        // The task ends with the test's runtime.
         tokio::spawn(async { axum::serve(listener, router).await });
         Self { url, shared }
     }
@@ -70,7 +70,7 @@ impl Relay {
         self.shared.seen().callers.len()
     }
 
-    /// Waits for this call, counted from 0, and tells who makes it.
+    /// Waits for this call, counted from 0, and returns the number of its process.
     pub(crate) async fn the_caller(&self, number: usize) -> usize {
         loop {
             let caller = self.shared.seen().callers.get(number).copied();
@@ -81,19 +81,19 @@ impl Relay {
         }
     }
 
-    /// How many different refresh tokens were sent. None was sent twice.
+    /// The number of different refresh tokens that were sent. Panics if one was sent twice.
     pub(crate) fn refresh_tokens(&self) -> usize {
         let seen = self.shared.seen();
         assert!(seen.refresh_tokens.values().all(|times| *times == 1), "{:?}", seen.refresh_tokens);
         seen.refresh_tokens.len()
     }
 
-    /// The server does what the next call wants, but its answer reaches nobody.
+    /// The server carries out the next call, but the relay does not pass its answer on.
     pub(crate) fn keep_back_next(&self) {
         self.shared.seen().keeps_back = true;
     }
 
-    /// Waits until it has, and tells whose call it was.
+    /// Waits until the relay has kept an answer back, and returns the number of the calling process.
     pub(crate) async fn kept_back_from(&self) -> usize {
         self.shared.kept_back.acquire().await.expect("never closed").forget();
         self.shared.seen().kept_back_from.take().expect("a caller")
@@ -105,7 +105,7 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call. Says whether its answer is to be kept back.
+    /// Counts a call. Returns whether the relay has to keep its answer back.
     fn count(&self, headers: &HeaderMap, form: &[u8]) -> bool {
         let fields: HashMap<String, String> = serde_urlencoded::from_bytes(form).expect("a form");
         let mut seen = self.seen();

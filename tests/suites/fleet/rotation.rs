@@ -19,7 +19,7 @@ use crate::{alone, rounds};
 const SIZE: usize = 8;
 const TASKS: usize = 10;
 const LEASE: Duration = Duration::from_secs(1);
-/// For how long a token is handed out: half of its life.
+/// The time for which a manager hands out a token: half of its life.
 const USABLE: Duration = Duration::from_secs(2);
 
 static SERVER: LazyLock<Value> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ async fn inv05_no_refresh_token_is_sent_twice_and_no_family_revoked_however_ofte
     let (key, mut times, expiries) = ("rotation".to_owned(), Times::new(), rounds(25, 3));
     let mut tokens = BTreeSet::from([the_token(&fleet.all(What::Get, &key, TASKS).await)]);
     for round in 0..expiries {
-        // Nobody uses it while it expires; then all come at once.
+        // No process uses the token while it expires. Then all processes ask at once.
         sleep(USABLE + Duration::from_millis(100)).await;
         let begun = Instant::now();
         tokens.insert(the_token(&fleet.all(What::Get, &key, TASKS).await));
@@ -44,7 +44,7 @@ async fn inv05_no_refresh_token_is_sent_twice_and_no_family_revoked_however_ofte
         assert_eq!(tokens.len(), round + 2, "a new token for all");
         assert_eq!(relay.refresh_tokens(), round + 1, "by one refresh");
     }
-    // In use all the time it is renewed in the background, by whichever process is the first to notice.
+    // While the token is in use, the first process that notices renews it in the background.
     let mut longest = Duration::ZERO;
     while tokens.len() <= 2 * expiries {
         let until = now() + u64::try_from(USABLE.as_nanos()).expect("a short time");
@@ -58,7 +58,7 @@ async fn inv05_no_refresh_token_is_sent_twice_and_no_family_revoked_however_ofte
             }
         }
     }
-    // The last one may have come after the last use.
+    // The last token may have come after the last use.
     let refreshes = relay.refresh_tokens();
     assert!((tokens.len() - 1..=tokens.len()).contains(&refreshes), "{} tokens, {refreshes}", tokens.len());
     assert_eq!(relay.calls(), 1 + refreshes, "one full grant, at the beginning");
@@ -92,7 +92,7 @@ async fn inv05_who_succeeds_a_holder_killed_with_its_refresh_token_sent_uses_the
         let second = the_token(&outcomes);
         assert_ne!(second, first);
         assert_eq!(redis.token(&key).await, Some(second));
-        // The one that was killed has sent the refresh token, and its successor has not.
+        // The killed process has sent the refresh token, and its successor has not.
         assert_eq!((relay.calls(), relay.refresh_tokens()), (calls + 2, sent + 1));
         fleet.replace(holder).await;
     }
@@ -133,10 +133,10 @@ fn told(pointer: &str) -> &'static str {
     SERVER.pointer(pointer).and_then(Value::as_str).expect("the server tells of it")
 }
 
-/// What the server has counted, in all its life.
+/// The counters of the server, since its start.
 struct Stats {
     families_revoked: u64,
-    /// Token calls that were refused.
+    /// Token calls that the server refused.
     failed: u64,
 }
 

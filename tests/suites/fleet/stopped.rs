@@ -1,5 +1,5 @@
-//! A holder of the lease that stands still (SIGSTOP) until long after its lease has run out, and then goes
-//! on as if nothing had happened.
+//! The test stops the holder of the lease (SIGSTOP) until long after its lease has expired. Then the holder
+//! goes on as if nothing had happened.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ const SIZE: usize = 16;
 const TASKS: usize = 10;
 const CALL: Duration = Duration::from_millis(100);
 const LEASE: Duration = Duration::from_secs(1);
-/// How long the successor's token call takes: the late one goes on, and is through, while it lasts.
+/// The duration of the successor's token call. The late holder goes on and ends during that call.
 const SUCCESSORS_CALL: Duration = Duration::from_millis(400);
-/// The one with a wrong secret.
+/// The number of the process with a wrong secret.
 const STRANGER: usize = SIZE - 1;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,13 +47,13 @@ async fn inv04_a_holder_that_stood_still_replaces_no_newer_token_and_ends_no_lea
     assert!(scene.met_a_lease * 2 >= rounds, "the successors' calls were over too soon");
 }
 
-/// What the late holder has been told by the authorization server.
+/// The answer of the authorization server to the late holder.
 #[derive(Clone, Copy, PartialEq)]
 enum Late {
     WithAToken,
-    /// Its secret is wrong: it gives the lease back.
+    /// Its secret is wrong, so it releases the lease.
     Refused,
-    /// 503: it wants everybody to wait.
+    /// 503: the late holder begins a cool-down for all processes.
     Failed,
 }
 
@@ -62,7 +62,7 @@ struct Scene {
     redis: Redis,
     fleet: Fleet,
     times: Times,
-    /// How often the late one was through while the successor still held the lease.
+    /// The number of times that the late holder ended while the successor still held the lease.
     met_a_lease: usize,
 }
 
@@ -76,7 +76,7 @@ impl Scene {
         Self { server, redis, fleet, times: Times::new(), met_a_lease: 0 }
     }
 
-    /// False: the holder was through before it was stopped.
+    /// Returns false if the holder ended before the test stopped it.
     async fn late_after_the_successor(&mut self, key: &str) -> bool {
         let Self { server, redis, fleet, .. } = self;
         server.set_delay(CALL);
@@ -86,7 +86,7 @@ impl Scene {
         let holder = the_caller(server, before).await;
         sleep(CALL / 2).await;
         fleet.members[holder].process().stop();
-        // In this order: whose token it is tells the number of calls before it.
+        // In this order: the number of calls before it tells which process a token belongs to.
         let stopped = Instant::now();
         while server.token_calls() < before + 2 {
             assert!(stopped.elapsed() < Duration::from_secs(60), "nobody takes over");
@@ -110,7 +110,7 @@ impl Scene {
         true
     }
 
-    /// False: the holder was through before it was stopped.
+    /// Returns false if the holder ended before the test stopped it.
     async fn late_during_the_successors_call(&mut self, key: &str, late: Late) -> bool {
         let Self { server, redis, fleet, .. } = self;
         server.set_delay(CALL);
@@ -128,7 +128,7 @@ impl Scene {
             assert_told(late, &of_the_late.await.expect("no panic").expect("an outcome"), server);
             return false;
         };
-        // By then it is answered.
+        // By then the server has answered the call.
         sleep(CALL).await;
         server.set_failing(None);
 
@@ -142,10 +142,10 @@ impl Scene {
         process.resume();
         let of_the_late = of_the_late.await.expect("no panic").expect("an outcome");
         self.times.add(resumed.elapsed());
-        // What it gave back when it ended is on its way.
+        // The release that the late holder sent at its end is on its way.
         sleep(CALL / 2).await;
         let present = redis.holder(key).await;
-        // If the successor is through already, there is a token.
+        // If the successor has already ended, there is a token.
         let is_over = redis.record(key).await.is_some();
         assert!(is_over || present.as_ref() == Some(&second), "{present:?} instead of {second}");
         self.met_a_lease += usize::from(!is_over);
@@ -156,7 +156,7 @@ impl Scene {
         assert!(!redis.has_cool_down(key).await, "a late failure lets nobody wait");
         assert_eq!(server.token_calls(), before + 2);
         assert_told(late, &of_the_late, server);
-        // And from now on also the late one has what all have.
+        // From now on the late holder also has the token that all others have.
         if late == Late::WithAToken {
             assert_eq!(the_token(&[fleet.members[holder].does(What::Get, key, 1).await]), token);
             assert_eq!(server.token_calls(), before + 2);

@@ -1,8 +1,8 @@
-//! How long things took.
+//! Durations of many operations.
 
 use std::time::Duration;
 
-/// Figures to print: how long something took, of many.
+/// Durations to print: how long something took, many times.
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
@@ -19,7 +19,7 @@ impl Times {
         self.0.len()
     }
 
-    /// The time that so many percent of all do not exceed.
+    /// The time within which so many percent of all ended.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()

@@ -1,13 +1,13 @@
-//! What holds at one Redis server holds at a Redis with sentinels: fleets of real processes, and what stands there
-//! that is no token.
+//! The rules for one Redis server hold for a Redis with sentinels: fleets of real processes, and records
+//! there that are not tokens.
 //!
-//! The suites `fleet` and `redis` try it more often. What is about one server only stays there: what a
-//! storage costs in connections, records byte by byte, and the example.
+//! The suites `fleet` and `redis` run more rounds. Tests about one server stay there: the connections of a
+//! storage, records byte by byte, and the example.
 
 #![cfg(unix)]
 #![allow(clippy::expect_used)]
 
-// More of it is of use elsewhere.
+// Other suites use the rest of it.
 #[allow(dead_code)]
 #[path = "../canary/canaries.rs"]
 mod canaries;
@@ -27,7 +27,7 @@ mod garbage;
 mod invalidations;
 #[path = "../fleet/killed.rs"]
 mod killed;
-// More of it is of use elsewhere.
+// Other suites use the rest of it.
 #[allow(dead_code)]
 #[path = "../canary/logs.rs"]
 mod logs;
@@ -64,13 +64,13 @@ mod world;
 
 use std::sync::Arc;
 
-/// Keeps the servers for who will soon have a turn; they let in one test at a time.
+/// Keeps the servers for the tests that follow. One test uses them at a time.
 async fn alone() -> Arc<forge_tests::RedisSentinel> {
     servers::stay().await
 }
 
-/// How often something is tried: in full with `FORGE_TEST_LONG`, as `cargo xtask test --long` sets it; else
-/// less often than by the suite `fleet`.
+/// The number of rounds: all of them with `FORGE_TEST_LONG`, as `cargo xtask test --long` sets it; otherwise
+/// fewer than in the suite `fleet`.
 fn rounds(in_full: usize, at_one_server: usize) -> usize {
     if std::env::var_os("FORGE_TEST_LONG").is_some() { in_full } else { at_one_server.div_ceil(5) }
 }

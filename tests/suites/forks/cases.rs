@@ -1,5 +1,5 @@
-//! The cases, and what a test harness would do for them: this program has none, since its own threads would be
-//! there when it forks.
+//! The cases, and the parts of a test harness that they need. This program has no harness, since the harness
+//! would have threads when the program forks.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ const CASES: [Case; 4] = [
     }),
 ];
 
-/// Runs the cases whose names have one of the words in them that were given.
+/// Runs the cases whose names contain one of the given words.
 pub(crate) fn run() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_meant = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
@@ -49,7 +49,7 @@ async fn each_worker_has_a_name_of_its_own() {
 async fn workers_renew_once_for_all() {
     let world = World::start().await;
     world.store_an_expired_token().await;
-    // Longer than all need to begin.
+    // Longer than all workers need to begin.
     world.issuer.set_delay(Duration::from_secs(1));
     let before = world.issuer.token_calls();
     let told = world.fork("renew").await;

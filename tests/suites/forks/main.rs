@@ -1,7 +1,7 @@
-//! Workers that are forked off one process are different members of a fleet (invariant 32): leases, announcements
-//! and correlation ids of each are its own.
+//! Workers that are forked off one process are different members of a fleet (invariant 32): each has its own
+//! leases, announcements and correlation ids.
 //!
-//! A fork is for a process with one thread, so each case starts this program once more; that process prepares
+//! A fork needs a process with one thread, so each case starts this program once more. That process prepares
 //! what its workers inherit, forks, and becomes one of them.
 
 #![allow(clippy::expect_used)]

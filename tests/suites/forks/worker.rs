@@ -1,4 +1,4 @@
-//! The process that forks, and the workers that it and its children are.
+//! The process that forks. It and its children are the workers.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,11 +21,12 @@ use crate::world::{CHILDREN, KEY, Order, PREFIX};
 const SOON: Duration = Duration::from_secs(10);
 const BLINK: Duration = Duration::from_millis(5);
 
-/// What the process has made before it forks.
+/// The objects that the process makes before it forks.
 struct Inherited {
     storage: RedisTokenStorage,
     client: HttpClient,
-    /// The runtime in which the storage was used before the fork, if it was. Nobody drives it in a child.
+    /// The runtime in which the process used the storage before the fork, if it did. A child does not drive
+    /// it.
     runtime: Option<Runtime>,
 }
 
@@ -85,7 +86,7 @@ async fn work(order: &Order, inherited: &Inherited, number: usize) {
     println!("{}", json!({ "worker": number, "told": told }));
 }
 
-/// The names of leases, from a storage that was inherited and from one of its own, and a correlation id.
+/// The names of leases, from an inherited storage and from one of the worker's own, and a correlation id.
 async fn tell_who_you_are(order: &Order, inherited: &Inherited, number: usize) -> Value {
     let mut redis = connection(order.text("redis")).await;
     let own = order.storage();
@@ -104,7 +105,7 @@ async fn tell_who_you_are(order: &Order, inherited: &Inherited, number: usize) -
     json!({ "holders": holders, "correlation_id": correlation_id })
 }
 
-/// All at once ask for a token that has to be renewed.
+/// All workers ask at once for a token that needs a renewal.
 async fn renew(order: &Order, inherited: &Inherited) -> Value {
     let manager = manager(order, inherited);
     until(order.at()).await;
@@ -112,7 +113,7 @@ async fn renew(order: &Order, inherited: &Inherited) -> Value {
     json!(forge_tests::fleet::name(token.id()))
 }
 
-/// All have the token at hand, and one invalidates it.
+/// All workers have the token in memory, and one invalidates it.
 async fn invalidate(order: &Order, inherited: &Inherited, number: usize) -> Value {
     let manager = manager(order, inherited);
     manager.get_token().await.expect("a token");
@@ -127,7 +128,7 @@ async fn invalidate(order: &Order, inherited: &Inherited, number: usize) -> Valu
     json!(manager.cached().is_none())
 }
 
-/// The storage was in use before the fork, in a runtime that is not here.
+/// The process used the storage before the fork, in a runtime that does not run here.
 async fn go_on(inherited: &Inherited, number: usize) -> Value {
     let key = format!("of {number}");
     let token = requestforge::TokenData::new("t");

@@ -23,7 +23,7 @@ const START: Duration = Duration::from_secs(2);
 /// A limit that even a slow machine keeps.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the workers do, and with which servers.
+/// The order for the workers, with the servers that they use.
 pub(crate) struct Order(Value);
 
 impl Order {
@@ -37,12 +37,12 @@ impl Order {
         self.0[name].as_str().expect("a text")
     }
 
-    /// When all begin, as [`now`] counts.
+    /// The moment at which all workers begin, as [`now`] counts.
     pub(crate) fn at(&self) -> u64 {
         self.0["at"].as_u64().expect("a moment")
     }
 
-    /// A storage as all workers have it. Announcements alone tell of a change.
+    /// The storage of each worker. Only announcements tell it of a change.
     pub(crate) fn storage(&self) -> RedisTokenStorage {
         let hour = Duration::from_secs(3_600);
         let builder = RedisTokenStorage::builder(self.text("redis")).key_prefix(PREFIX);
@@ -58,7 +58,7 @@ impl Order {
     }
 }
 
-/// Servers of one's own.
+/// Servers that no other test uses.
 pub(crate) struct World {
     pub(crate) redis: RedisServer,
     pub(crate) issuer: AuthorizationServer,
@@ -90,7 +90,7 @@ impl World {
         told
     }
 
-    /// A token that has to be renewed before it is used, with a refresh token; all workers find it in Redis.
+    /// Stores an expired token with a refresh token. All workers find it in Redis.
     pub(crate) async fn store_an_expired_token(&self) {
         let order = self.order("");
         let token = TokenManager::new(order.provider()).get_token().await.expect("a token");

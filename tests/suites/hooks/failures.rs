@@ -80,13 +80,13 @@ async fn an_error_hook_sees_each_call_that_ends_in_an_error_once() {
         server.url()
     };
 
-    // Nobody there, with retries.
+    // No server listens there, and the client retries.
     let nobody = with_hooks(client(&server));
     nobody.get(format!("{gone}/x")).send().await.expect_err("nobody there");
     let line = "/x failed after 4: connect after retries";
     assert_eq!(diary.take(), [format!("a: {line}"), format!("b: {line}")]);
 
-    // No token, so nothing is sent.
+    // There is no token, so the client sends nothing.
     let none = token_source_fn(|| async {
         Err::<TokenData, _>(AuthenticationError::new("crm", AuthenticationErrorKind::Other))
     });
@@ -94,19 +94,19 @@ async fn an_error_hook_sees_each_call_that_ends_in_an_error_once() {
     without_token.get("/x").send().await.expect_err("no token");
     assert_eq!(diary.take()[0], "a: /x failed after 0: authentication");
 
-    // A redirect that is refused.
+    // The client refuses this redirect.
     server.set_reply(|_| RawReply::redirect(302, "/again"));
     let circling = with_hooks(client(&server).with_max_redirects(2));
     circling.get("/x").send().await.expect_err("too many redirects");
     assert_eq!(diary.take(), ["a", "b"].map(|name| format!("{name}: /again failed after 3: redirect")));
 
-    // An answer of any status is no error, and neither is what the caller makes of it.
+    // An answer of any status is no error for a hook, even if the caller makes one of it.
     server.set_reply(|_| RawReply::status(500));
     let response = with_hooks(client(&server)).post("/x").send().await.expect("an answer");
     response.error_for_status().expect_err("a 500");
     assert_eq!(diary.take(), [""; 0]);
 
-    // The time for the call is up: nobody answers who listens.
+    // The time for the call is over: the server listens and does not answer.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/x", silent.local_addr().expect("an address"));
     let hasty = with_hooks(client(&server).with_total_timeout(Duration::from_secs(2)));

@@ -128,7 +128,7 @@ async fn bodies_that_are_long_or_have_no_names_are_told_by_their_length() {
     }
 }
 
-/// Sends the second half of its answer when it is told to.
+/// Sends the second half of its answer when the test says so.
 async fn hesitant_server(listener: TcpListener, go_on: oneshot::Receiver<()>) {
     let (mut stream, _) = listener.accept().await.expect("a connection");
     let mut read = Vec::new();
@@ -151,7 +151,7 @@ async fn a_body_that_is_logged_stays_a_stream() {
     let client = builder.build().expect("a client");
     let log = Log::begin();
     let mut response = client.get("/x").send().await.expect("an answer");
-    // Would wait for ever if the log read ahead.
+    // If the log read ahead, this would wait for ever.
     assert_eq!(response.chunk().await.expect("a chunk").as_deref(), Some(&b"{\"a\":"[..]));
     assert_eq!(log.take().len(), 1, "not read yet");
     go_on.send(()).expect("the server waits");

@@ -1,5 +1,5 @@
-//! Hooks and logging over real sockets. What hooks see and in which order, what a failing one does, the
-//! ready-made ones, and the lines that an operator reads.
+//! Hooks and logging over real sockets: which events hooks see and in which order, the effect of a failing
+//! hook, the ready-made hooks, and the lines that an operator reads.
 
 #![allow(clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! When hooks are asked, and what they may do.
+//! When the client asks its hooks, and what a hook may do.
 
 use forge_tests::{Api, AuthorizationServer, Origin, RawReply};
 use requestforge::hooks::{IgnoringFailures, OutgoingRequest};
@@ -86,7 +86,7 @@ async fn a_replay_after_a_401_is_another_request_and_the_401_is_not_shown() {
         .with_token_auth(manager)
         .with_http(ClientBuilder::no_proxy)
         .with_request_hook(move |request: &mut OutgoingRequest<'_>| {
-            // The credential is in place when hooks are asked.
+            // The credential is in place when the client asks its hooks.
             seen.note(request.headers().contains_key("authorization"));
         })
         .with_request_hook(Noting::new("before", &diary))
@@ -121,7 +121,7 @@ async fn a_hook_sees_the_body_that_is_at_hand_and_the_headers_of_the_request() {
     assert_eq!(sent(&server, "x-copy"), ["default"; 3].map(|value| Some(value.to_owned())));
 }
 
-/// Redirects to the other one, there and back again.
+/// Each origin redirects to the other one, there and back again.
 async fn two_origins() -> (Origin, Origin) {
     let (home, foreign) = (origin([]).await, origin([]).await);
     let (to, back) = (format!("{}/there", foreign.url()), format!("{}/back", home.url()));

@@ -1,4 +1,4 @@
-//! What the tests of this suite share.
+//! Shared helpers of this suite.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use requestforge::hooks::{
 use requestforge::reqwest::ClientBuilder;
 use requestforge::{HttpClient, SimpleRetryStrategy};
 
-/// A server of which the first answers are these and the others 200, and what it is asked.
+/// A server that records its requests. Its first answers are these, and the others are 200.
 pub(crate) async fn origin(replies: impl IntoIterator<Item = RawReply>) -> Origin {
     let replies = Mutex::new(replies.into_iter().collect::<Vec<_>>().into_iter());
     Origin::start(move |_| lock(&replies).next().unwrap_or(RawReply::ok("{}"))).await.expect("a server")
@@ -25,7 +25,7 @@ pub(crate) fn client(origin: &Origin) -> HttpClientBuilder {
         .with_retry_strategy(SimpleRetryStrategy::new().max_retries(3).delay(Duration::ZERO))
 }
 
-/// The values of a header in what a server was sent.
+/// The values of a header in the requests that a server got.
 pub(crate) fn sent(origin: &Origin, header: &str) -> Vec<Option<String>> {
     origin.requests().iter().map(|request: &RecordedRequest| request.header(header)).collect()
 }
@@ -34,7 +34,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What happened, a line each.
+/// The events, a line each.
 #[derive(Clone, Default)]
 pub(crate) struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -48,7 +48,7 @@ impl Diary {
     }
 }
 
-/// Notes what it sees, and may fail after that.
+/// Records the events that it sees, and may fail after that.
 #[derive(Clone)]
 pub(crate) struct Noting {
     pub(crate) name: &'static str,

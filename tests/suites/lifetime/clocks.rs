@@ -1,4 +1,4 @@
-//! Clocks that are set, and machines that sleep.
+//! Clocks that a user sets, and machines that sleep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn inv10_steps_and_suspends_do_not_stretch_a_life() {
         assert!(manager.cached().is_none(), "{step} {suspend:?}");
         assert_ne!(manager.get_token().await.expect("a token").id(), first);
         assert_eq!(server.token_calls(), begun + 1);
-        // Set right again: the new token is none the worse.
+        // The clock is right again. The new token is still good.
         clock.step_wall(-step);
         manager.get_token().await.expect("a token");
         manager.get_token().await.expect("a token");

@@ -1,5 +1,5 @@
-//! A token's whole life over real sockets: renewed before anyone waits, kept when a renewal fails, and
-//! back without a restart when the server or the secret is mended.
+//! A token's whole life over real sockets. The manager renews it before any caller waits, keeps it when a
+//! renewal fails, and gets a new one without a restart when the server or the secret is right again.
 //!
 //! `FORGE_TEST_LONG` adds a real minute's life, by the machine's clock.
 

@@ -1,4 +1,4 @@
-//! A token endpoint that is down, and what is left meanwhile.
+//! A token endpoint that is down, and the tokens that are left meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,21 +28,21 @@ async fn inv07_a_valid_token_serves_until_its_end_and_the_endpoint_is_found_agai
         }
         if is_due {
             attempts += 1;
-            // Asks on, should the last attempt not have landed yet when this one was due.
+            // Asks on, in case the last attempt has not ended yet at the time of this one.
             until("the failure", || {
                 at_once(manager.get_token()).expect("nobody waits").expect("a valid token");
                 manager.status().cool_down.is_some()
             })
             .await;
         }
-        // Each attempt is repeated once.
+        // The provider repeats each attempt once.
         assert_eq!(server.token_calls(), 2 * attempts + 1);
         clock.advance(Duration::from_millis(500));
     }
     println!("{attempts} attempts within the advisory window");
     assert!((5..=16).contains(&attempts), "{attempts} attempts in 4 minutes");
 
-    // No token any more: all are told why, and not each by a call.
+    // There is no token any more. All callers get the reason, and not each of them makes a call.
     let before = server.token_calls();
     for _ in 0..200 {
         let error = manager.get_token().await.expect_err("it is down");

@@ -1,4 +1,4 @@
-//! Answers after which the endpoint is left alone for a while.
+//! Answers after which the manager leaves the endpoint alone for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn inv08_retry_after_is_heeded() {
         clock.advance(manager.status().cool_down.expect("a cool-down"));
         manager.get_token().await.expect("a token");
         assert_eq!(origin.requests().len(), 2);
-        // The date of the next round is that of this moment.
+        // The date in the next round's answer is the date of this moment.
         clock.step_wall(-120_000);
     }
 }

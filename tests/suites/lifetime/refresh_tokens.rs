@@ -1,4 +1,4 @@
-//! Refresh tokens that stay, and that rotate.
+//! Refresh tokens that stay, and refresh tokens that rotate.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,7 +32,7 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
     assert_eq!(persisted.seen().len(), 1, "nothing rotated");
 }
 
-/// What the hook was told of.
+/// The tokens that the hook got.
 #[derive(Clone, Default)]
 struct Persisted(Arc<Mutex<Vec<String>>>);
 
@@ -70,16 +70,16 @@ async fn inv09_a_rotated_refresh_token_is_persisted_before_anybody_has_what_came
     let manager = persisted.by(&builder_of(&server, &clock)).build().expect("a manager");
     manager.get_token().await.expect("a token");
     for round in 1..=5 {
-        // By a caller who waits, and in the background.
+        // A waiting caller causes the renewal in one round, and the background causes it in the next.
         let left = manager.status();
         let is_background = round % 2 == 0;
         let left = if is_background { left.next_renewal } else { left.usable_for };
-        // Looking at the token may set its renewal going.
+        // A look at the token may start its renewal.
         let issued = server.tokens_issued();
         clock.advance(left.expect("it expires"));
         let old = manager.status().has_token.then(|| at_hand(&manager)).flatten();
         loop {
-            // What is handed out was persisted.
+            // The manager has persisted the token before it hands the token out.
             let token = name(&manager.get_token().await.expect("a token"));
             assert!(persisted.seen().contains(&token), "handed out before it was persisted");
             if old.as_ref() != Some(&token) {

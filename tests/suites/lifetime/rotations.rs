@@ -1,4 +1,4 @@
-//! Renewed before anyone waits.
+//! The manager renews a token before any caller waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ impl Pollers {
         Self { stop, waits, polls, tasks }
     }
 
-    /// How many polls there were, and how many of them would have had to wait.
+    /// The number of polls, and the number of those that would have had to wait.
     async fn stop(self) -> (usize, usize) {
         self.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {
@@ -53,8 +53,8 @@ impl Pollers {
     }
 }
 
-/// The clock moves in small steps up to each renewal, and while one is under way no faster than the
-/// machine's: a token call of 200 ms takes 200 ms of the token's life.
+/// The clock moves in small steps up to each renewal. During a renewal it is no faster than the machine's: a
+/// token call of 200 ms takes 200 ms of the token's life.
 async fn nobody_waits_at_rotations(life: u64, rotations: usize) {
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_delay(Duration::from_millis(200));
@@ -109,7 +109,7 @@ async fn inv06_nobody_waits_at_rotations_of_tokens_that_live_five_seconds() {
     nobody_waits_at_rotations(5, 8).await;
 }
 
-/// By the machine's clock: nothing is simulated here.
+/// By the machine's clock, without any simulation.
 async fn nobody_waits_in_real_time(life: u64, length: Duration, at_least: usize) {
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_delay(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! Client secrets that are wrong, change, or come from elsewhere.
+//! Client secrets that are wrong, change, or come from another program.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use requestforge::{AuthenticationErrorKind, Secret, SecretSource, TokenManager};
 
 use crate::world::{provider, settings};
 
-/// A file of this test's own, gone with it.
+/// A file of this test. It is deleted when this value is dropped.
 struct SecretFile(PathBuf);
 
 impl SecretFile {
@@ -31,7 +31,7 @@ impl Drop for SecretFile {
     }
 }
 
-/// A minute of manual time, ten thousand calls, all refused.
+/// A minute of manual time and ten thousand calls. All of them fail.
 async fn a_minute_of_refusals(manager: &TokenManager, clock: &ManualClock) {
     for _ in 0..10_000 {
         let error = manager.get_token().await.expect_err("a wrong secret");
@@ -52,14 +52,14 @@ async fn inv08_a_wrong_secret_is_a_handful_of_token_calls_and_mended_at_the_next
     println!("{} token calls for 10,000 callers in a minute", server.token_calls());
     assert!((3..=6).contains(&server.token_calls()), "{} calls", server.token_calls());
 
-    // Written anew, and wrong again: tried once, at once.
+    // The file has another wrong secret. The manager tries it at once, and once.
     let before = server.token_calls();
     file.write("wrong too");
     for _ in 0..100 {
         manager.get_token().await.expect_err("a wrong secret");
     }
     assert_eq!(server.token_calls(), before + 1);
-    // Not a moment later.
+    // The manager tries it at once.
     file.write(server.client_secret());
     manager.get_token().await.expect("mended");
     assert_eq!(server.token_calls(), before + 2);
@@ -108,7 +108,7 @@ async fn inv08_a_secret_that_is_another_at_each_reading_does_not_undo_the_cool_d
     let server = AuthorizationServer::start().await.expect("a server");
     let clock = Arc::new(ManualClock::new());
     let reads = AtomicUsize::new(0);
-    // A vault that signs an assertion, for a client that is not known any more.
+    // A vault signs an assertion for a client that the server does not know any more.
     let source = SecretSource::from_fn(move || {
         let secret = format!("assertion {}", reads.fetch_add(1, Ordering::SeqCst));
         async move { Ok::<_, std::io::Error>(Secret::from(secret)) }

@@ -15,7 +15,7 @@ use crate::world::{at_hand, at_origin, builder, name, provider, until};
 async fn warm_up_tries_again_after_transient_failures() {
     let calls = AtomicUsize::new(0);
     let origin = Origin::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
-        // The first one is repeated within the first attempt.
+        // The provider repeats the first call within the first attempt.
         0 | 1 => RawReply::status(503),
         _ => RawReply::ok(r#"{"access_token":"t","expires_in":3600}"#),
     })
@@ -48,7 +48,7 @@ async fn warm_up_gives_up_in_time_with_the_last_failure() {
     let status = manager.status();
     assert!(status.last_error.is_some() && status.cool_down.is_none(), "{status:?}");
 
-    // And when nothing comes back at all.
+    // The same when the server never answers.
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_delay(Duration::from_secs(60));
     let manager = builder(&server, &clock).build().expect("a manager");
@@ -78,7 +78,7 @@ async fn shutdown_waits_for_the_flight_and_ends_background_renewals_only() {
     let manager = builder(&server, &clock).build().expect("a manager");
     let first = name(&manager.get_token().await.expect("a token"));
 
-    // A renewal is under way: it ends, and is not lost.
+    // A renewal is under way. It ends, and its token is not lost.
     server.set_delay(Duration::from_millis(200));
     clock.advance(manager.status().next_renewal.expect("it expires"));
     assert_eq!(at_hand(&manager), Some(first.clone()));
@@ -89,7 +89,7 @@ async fn shutdown_waits_for_the_flight_and_ends_background_renewals_only() {
     assert_ne!(first, second);
     assert!(manager.shutdown(Duration::ZERO).await, "nothing is under way");
 
-    // No renewal in the background any more, but tokens for whoever asks.
+    // The manager does not renew in the background any more, but it still gives tokens to callers.
     clock.advance(manager.status().next_renewal.expect("it expires"));
     for _ in 0..10 {
         assert_eq!(name(&manager.get_token().await.expect("a token")), second);

@@ -1,4 +1,4 @@
-//! What the tests of this suite share.
+//! Shared helpers of this suite.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) fn settings(
         .clock(Arc::clone(clock) as _)
 }
 
-/// A manager and its provider by one clock.
+/// A manager and its provider with the same clock.
 pub(crate) fn builder(server: &AuthorizationServer, clock: &Arc<impl Clock>) -> TokenManagerBuilder {
     TokenManager::builder(provider(server, server.client_secret(), clock)).clock(Arc::clone(clock) as _)
 }
@@ -42,7 +42,7 @@ pub(crate) fn at_origin(origin: &Origin, clock: &Arc<impl Clock>) -> TokenManage
         .expect("a manager")
 }
 
-/// The answer to the first question; `None`: the caller would wait.
+/// The result of the first poll; `None` if the caller would wait.
 pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
@@ -50,7 +50,7 @@ pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-/// Waits for what happens in other tasks, however slow the machine is.
+/// Waits for events in other tasks, however slow the machine is.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {

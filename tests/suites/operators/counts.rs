@@ -1,4 +1,4 @@
-//! What a server says of itself.
+//! The counters of a server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,26 +9,27 @@ use tokio::time::sleep;
 
 use crate::connection::connection;
 
-/// A server that is asked what it has done.
+/// A server that reports its counters.
 pub(crate) struct Counter {
     connection: MultiplexedConnection,
 }
 
-/// What a server has done since it was started, or between two moments.
+/// The work of a server since its start, or between two moments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     commands: BTreeMap<String, u64>,
-    /// With those that scripts call.
+    /// Includes the commands that scripts call.
     all_commands: u64,
     pub(crate) refused: u64,
     pub(crate) connections: u64,
-    /// What the scripts took, in microseconds.
+    /// The running time of the scripts, in microseconds.
     pub(crate) script_micros: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
 
-/// What only clients send: no script of ours calls these, and servers do not say them to each other.
+/// Commands that only clients send: our scripts do not call them, and servers do not send them to each
+/// other.
 const SENT: [&str; 11] = [
     "asking",
     "client|setinfo",
@@ -42,9 +43,9 @@ const SENT: [&str; 11] = [
     "subscribe",
     TIME_SENT,
 ];
-/// Those of them that no script has called, where that can be told.
+/// The TIME commands that no script called, if the counters can tell.
 const TIME_SENT: &str = "time (sent)";
-/// Nothing new for so long: it is over.
+/// The work has ended when the server does nothing new for so long.
 const QUIET: Duration = Duration::from_millis(120);
 
 impl Counter {
@@ -52,7 +53,7 @@ impl Counter {
         Self { connection: connection(url).await }
     }
 
-    /// Connections of clients, but this one, and those of other servers.
+    /// The connections of clients, without this one and without those of other servers.
     pub(crate) async fn connected(&self) -> usize {
         let clients: String = self.run(cmd("CLIENT").arg("LIST")).await;
         let is_theirs = |line: &&str| {
@@ -65,12 +66,12 @@ impl Counter {
         command.query_async(&mut self.connection.clone()).await.expect("an answer")
     }
 
-    /// What was done until now.
+    /// The counters until now.
     pub(crate) async fn now(&self) -> Counts {
         Counts::read(&self.run::<String>(cmd("INFO").arg("all")).await)
     }
 
-    /// What comes of this, to the end. What it takes to ask for it is left out.
+    /// The counters of this work, until it has ended. They leave out the cost of asking for them.
     pub(crate) async fn spent_on<T>(&self, what: impl Future<Output = T>) -> (Counts, T) {
         let calibration = self.now().await;
         let before = self.now().await;
@@ -97,29 +98,29 @@ impl Counter {
 }
 
 impl Counts {
-    /// Commands that clients have sent.
+    /// The number of commands that clients sent.
     pub(crate) fn sent(&self) -> u64 {
         SENT.iter().map(|name| self.of(name)).sum()
     }
 
-    /// The same, if all that the scripts did was to read: that one calls TIME once.
+    /// The same, if all scripts only read: such a script calls TIME once.
     pub(crate) fn reading(mut self) -> Self {
         let sent = self.of("time").saturating_sub(self.of("evalsha"));
         self.commands.insert(TIME_SENT.to_owned(), sent);
         self
     }
 
-    /// All commands, with those that scripts call, but without the signs of life that connections are asked for.
+    /// All commands, with those that scripts call, but without the pings that check connections.
     pub(crate) fn besides_beats(&self) -> u64 {
         self.all_commands.saturating_sub(self.of("ping"))
     }
 
-    /// Of one kind, whoever has called it.
+    /// The number of commands of one kind, from clients and scripts.
     pub(crate) fn of(&self, command: &str) -> u64 {
         self.commands.get(command).copied().unwrap_or_default()
     }
 
-    /// The kinds that clients have sent, for so many each.
+    /// The kinds of commands that clients sent, at least so many of each.
     pub(crate) fn kinds(&self, each: u64) -> String {
         let kinds = SENT.iter().filter(|name| self.of(name) >= each);
         kinds

@@ -1,4 +1,4 @@
-//! Many replicas in one process, each with a storage, a manager and a time of its own.
+//! Many replicas in one process. Each has a storage, a manager and a clock of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 pub(crate) const MANY: usize = 500;
-/// What all of them use.
+/// The cache key of all replicas.
 pub(crate) const KEY: &str = "crm";
-/// Of each token: it is in its advisory window after 57 seconds at the latest.
+/// The life of each token. Its advisory window begins after 57 seconds at the latest.
 pub(crate) const LIFE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Fleet {
     pub(crate) replicas: Vec<Replica>,
 }
 
-/// Redis has a clock of its own that nobody can move, so the storage has the machine's.
+/// A test cannot move the clock of Redis, so the storage uses the machine's clock.
 pub(crate) struct Replica {
     pub(crate) storage: RedisTokenStorage,
     pub(crate) manager: TokenManager,
@@ -29,7 +29,7 @@ pub(crate) struct Replica {
 }
 
 impl Fleet {
-    /// Asks nobody yet.
+    /// Makes the replicas. They ask no server yet.
     pub(crate) fn of(
         size: usize,
         issuer: &AuthorizationServer,
@@ -38,7 +38,7 @@ impl Fleet {
         Self { replicas: (0..size).map(|_| Replica::new(issuer, storage(), KEY)).collect() }
     }
 
-    /// Each of them uses its token once, all at the same time. Returns how many tokens there are.
+    /// Each replica uses its token once, all at the same time. Returns the number of different tokens.
     pub(crate) async fn use_token(&self) -> usize {
         let mut using = JoinSet::new();
         for replica in &self.replicas {
@@ -51,7 +51,7 @@ impl Fleet {
         tokens.len()
     }
 
-    /// Each of them uses its token for the first time, some at a time.
+    /// Each replica uses its token for the first time, a batch at a time.
     pub(crate) async fn start(&self) {
         for batch in self.replicas.chunks(50) {
             join_all(batch.iter().map(Replica::token)).await;
@@ -79,7 +79,7 @@ impl Replica {
         Self { storage, manager, clock }
     }
 
-    /// Whether the next use has to ask.
+    /// Whether the next use has to ask for a token.
     pub(crate) fn has_none(&self) -> bool {
         self.manager.cached().is_none()
     }
@@ -89,17 +89,17 @@ impl Replica {
     }
 }
 
-/// With time for 500 in one process: deadlines are not what is measured.
+/// Deadlines for 500 replicas in one process: the test does not measure them.
 pub(crate) fn patient(builder: RedisTokenStorageBuilder) -> RedisTokenStorageBuilder {
     builder.command_timeout(Duration::from_secs(5))
 }
 
-/// A token that is there before the fleet is.
+/// Stores a token before the fleet starts.
 pub(crate) async fn sow(issuer: &AuthorizationServer, storage: RedisTokenStorageBuilder) {
     Replica::new(issuer, storage, KEY).token().await;
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) -> Duration {
     let begun = Instant::now();
     while !is_so().await {

@@ -8,7 +8,7 @@ use crate::counts::{Counter, Counts};
 use crate::fleet::{Fleet, MANY, patient, sow, until};
 use crate::table::Table;
 
-/// Of these, each has its slot at another master.
+/// Each of these keys has its slot at another master.
 const ELSEWHERE: [&str; 3] = ["a", "b", "c"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +100,7 @@ async fn connections_to_sentinels() {
     table.print();
 }
 
-/// Counted together.
+/// The sum of the counters.
 struct Servers(Vec<Counter>);
 
 impl Servers {

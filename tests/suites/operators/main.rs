@@ -1,7 +1,7 @@
-//! What a Redis has to do for 1 and for 500 replicas: connections, commands and bytes, counted by the server. A
-//! replica is a storage and a manager, as in a process of its own.
+//! What Redis has to do for 1 and for 500 replicas: connections, commands and bytes. The server counts them.
+//! A replica is a storage and a manager, as in a process of its own.
 //!
-//! `cargo xtask test --suite operators --long` prints the figures that stand in the documentation of
+//! `cargo xtask test --suite operators --long` prints the figures in the documentation of
 //! `RedisTokenStorage`.
 
 #![allow(clippy::expect_used)]
@@ -18,7 +18,7 @@ mod waiting;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// All count what servers do, and have much to do themselves.
+/// Each test counts what servers do and is a heavy load itself, so one runs at a time.
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     ALONE.lock().await

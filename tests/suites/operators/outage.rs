@@ -1,4 +1,4 @@
-//! What a server meets with that comes back to 500 replicas.
+//! The load on a server that comes back to 500 replicas.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::counts::Counter;
 use crate::fleet::{Fleet, MANY, patient};
 use crate::table::Table;
 
-/// Who is connected again reads within half a second, at the next use.
+/// A replica reads within half a second after it has connected again, at its next use.
 const REST: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -27,7 +27,7 @@ async fn a_server_that_comes_back_empty_meets_with_one_connection_of_each() {
     let url = redis.url();
     let fleet = Fleet::of(MANY, &issuer, || patient(RedisTokenStorage::builder(&url)));
     fleet.use_token().await;
-    // What is announced is read before there is nothing to be read.
+    // The replicas read the announced change before the server stops.
     sleep(Duration::from_millis(300)).await;
     fleet.use_token().await;
     redis.stop().await;
@@ -37,7 +37,7 @@ async fn a_server_that_comes_back_empty_meets_with_one_connection_of_each() {
     let begun = Instant::now();
     let server = Counter::of(&url).await;
     let mut half = None;
-    // All are in use, ten times a second each.
+    // All replicas use their token, ten times a second each.
     let mut connected_at = None;
     while connected_at.is_none_or(|at: Instant| at.elapsed() < REST) {
         assert!(begun.elapsed() < LIMIT, "{} are connected", server.connected().await);
@@ -65,7 +65,7 @@ async fn a_server_that_comes_back_empty_meets_with_one_connection_of_each() {
     table.print();
     assert_eq!(server.connected().await, MANY);
     assert!(issuer.token_calls() <= 2);
-    // The counter is one of them, and whoever has looked whether it has started.
+    // The connections of the counter and of the check for the start are among them.
     assert!(after.connections <= MANY as u64 + 20, "{after:?}");
     assert!(after.sent() <= 16 * MANY as u64, "{after:?}");
 }

@@ -1,4 +1,4 @@
-//! One server: what each situation costs it.
+//! One server, and its cost of each situation.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn inv19_five_hundred_replicas_cost_what_is_documented() {
     undisturbed(|| costs(MANY)).await;
 }
 
-/// As long as a token call takes: all who need the token wait for it.
+/// The duration of a token call. All replicas that need the token wait for it.
 const CALL: Duration = Duration::from_millis(700);
 
 async fn costs(size: usize) {
@@ -70,7 +70,7 @@ async fn costs(size: usize) {
     table.add("in use, 12.5 s", size, &recheck, "none in the first 9.9 s");
     assert_eq!((early.sent(), recheck.sent(), issuer.token_calls()), (0, all, 1));
 
-    // Rotation: one is first in its advisory window.
+    // Rotation: one replica is the first in its advisory window.
     fleet.advance(Duration::from_millis(27_500));
     server.spent_on(fleet.use_token()).await;
     let first = &fleet.replicas[0];
@@ -88,7 +88,7 @@ async fn costs(size: usize) {
     assert_eq!((tokens, issuer.token_calls()), (1, 2));
     assert_eq!((renewal.sent(), adoption.sent()), (3, others));
 
-    // All notice at the same time.
+    // All replicas notice at the same time.
     let second = first.token().await.id();
     issuer.set_delay(CALL);
     fleet.advance(Duration::from_secs(57));
@@ -115,7 +115,7 @@ async fn costs(size: usize) {
     assert_eq!((tokens, issuer.token_calls()), (1, 4));
     assert_eq!((said.sent(), fetch.sent(), adoption.sent()), (1, 3, others));
 
-    // A cold start, or all use it right after an invalidation.
+    // A cold start, or all replicas use the token right after an invalidation.
     issuer.set_delay(CALL);
     first.manager.invalidate_token().await.expect("an answer");
     until("all have heard of it", async || fleet.replicas[1..].iter().all(Replica::has_none)).await;

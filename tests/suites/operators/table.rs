@@ -1,8 +1,8 @@
-//! What was counted, for people.
+//! The figures as a table for readers.
 
 use crate::counts::Counts;
 
-/// The figures of one place.
+/// The figures of one kind of deployment.
 pub(crate) struct Table {
     title: String,
     rows: Vec<[String; 5]>,
@@ -14,7 +14,7 @@ impl Table {
         Self { title: title.into(), rows: vec![head] }
     }
 
-    /// What these replicas have had the server do.
+    /// Adds the counters of what the server did for these replicas.
     pub(crate) fn add(&mut self, situation: &str, replicas: usize, counts: &Counts, note: impl Into<String>) {
         let (sent, replicas) = (counts.sent(), replicas.max(1) as u64);
         self.rows.push([
@@ -26,7 +26,7 @@ impl Table {
         ]);
     }
 
-    /// Something else that was measured.
+    /// Adds another measurement.
     pub(crate) fn say(&mut self, situation: &str, figure: impl Into<String>) {
         self.rows.push([situation.into(), String::new(), String::new(), String::new(), figure.into()]);
     }

@@ -1,4 +1,4 @@
-//! Many wait while one fetches.
+//! Many replicas wait while one fetches.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::counts::Counter;
 use crate::fleet::{Fleet, KEY, MANY};
 use crate::table::Table;
 
-/// Short enough to ask again, and long enough for 500 in one process.
+/// Short enough for replicas to ask again, and long enough for 500 of them in one process.
 const COMMAND: Duration = Duration::from_secs(1);
 const CALL: Duration = Duration::from_millis(2_500);
 const FEW: usize = 5;
@@ -27,7 +27,7 @@ async fn waiting_for_a_slow_token_call_is_no_flood() {
     let storage = || RedisTokenStorage::builder(redis.url()).command_timeout(COMMAND);
     let fleet = Fleet::of(MANY, &issuer, storage);
     for replica in &fleet.replicas {
-        // Connected, and no token.
+        // The replicas are connected, and there is no token.
         assert_eq!(replica.storage.get(KEY).await.expect("an answer"), None);
     }
     issuer.set_delay(CALL);
@@ -36,9 +36,9 @@ async fn waiting_for_a_slow_token_call_is_no_flood() {
     let each = spent.script_micros.checked_div(spent.of("evalsha")).unwrap_or_default();
     table.add("a slow cold start", MANY, &spent, format!("token call of {CALL:?}; a script takes {each} µs"));
     table.print();
-    // On a crowded machine one may wait for an answer for longer than it should, and go on alone.
+    // On a crowded machine a replica may wait too long for an answer, and go on alone.
     assert!(tokens <= FEW && issuer.token_calls() <= FEW, "{tokens} tokens, {} calls", issuer.token_calls());
-    // A read, a question for each time-out of waiting, and a read of what came of it.
+    // A read, a question in each time-out of the wait, and a read of the result.
     let waits = CALL.as_millis() / COMMAND.as_millis() + 1;
     let usual = u64::try_from(waits + 2).expect("few") * MANY as u64;
     assert!(spent.sent() <= usual + usual / 10, "{spent:?}");

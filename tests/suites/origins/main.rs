@@ -1,4 +1,5 @@
-//! Where credentials go: servers that record every byte, and every way to be led astray.
+//! The origins that credentials go to: servers that record every byte, and many ways to lead a client
+//! astray.
 
 #![allow(clippy::expect_used)]
 
@@ -69,7 +70,7 @@ fn has_canary(request: &RecordedRequest) -> bool {
     CANARIES.iter().any(|canary| request.contains(canary))
 }
 
-/// Says what is wrong with what a foreign origin saw.
+/// Fails if a foreign origin saw data that it must not see.
 fn assert_clean(origin: &Origin, case: &str) {
     for request in origin.requests() {
         assert!(!has_canary(&request), "{case}: a credential at a foreign origin");
@@ -79,7 +80,7 @@ fn assert_clean(origin: &Origin, case: &str) {
     }
 }
 
-/// A home and a foreign server, of which each test says what they answer.
+/// A home and a foreign server. Each test sets their answers.
 async fn origins() -> (Arc<Origin>, Arc<Origin>) {
     let home = Origin::start(|_| RawReply::ok("home")).await.expect("a server");
     let foreign = Origin::start(|_| RawReply::ok("foreign")).await.expect("a server");
@@ -133,13 +134,14 @@ async fn inv13_nothing_short_of_a_scheme_leaves_the_base() {
         }
         assert!(foreign.requests().is_empty(), "{name}");
         assert_eq!(home.requests().len(), forms.len(), "{name}");
-        // With a scheme the other host is meant, whatever is hidden in it; then nothing goes along.
+        // With a scheme the URL means the other host, whatever is hidden in it. No credentials go there.
         for form in [format!("http:\\\\{host}/x"), format!(" http://{host}/x"), format!("HTTP:{host}/x")] {
             get(&client, &form).await.expect("an answer");
         }
         assert_eq!(foreign.requests().len(), 3, "{name}");
         assert_clean(&foreign, name);
-        // Characters that one reader of a URL leaves out, and another does not, go nowhere.
+        // Some readers of a URL leave these characters out, and others do not. The client sends nothing for
+        // such a URL.
         for form in [
             format!("/\t/{host}/x"),
             format!("\t//{host}/x"),
@@ -163,7 +165,7 @@ async fn inv13_redirect_chains_strip_and_never_restore() {
                 let case = format!("{name}, {chain}, {status}");
                 let (home, foreign) = origins().await;
                 let (home_url, foreign_url) = (home.url(), foreign.url());
-                // The servers see where in the chain they are by the path.
+                // The servers know from the path how far the chain has come.
                 let hops = chain.split('→').map(|hop| if hop == "A" { &home_url } else { &foreign_url });
                 let targets: Arc<Vec<String>> =
                     Arc::new(hops.enumerate().map(|(i, url)| format!("{url}/{i}")).collect());
@@ -235,7 +237,7 @@ async fn inv13_a_named_origin_is_trusted_and_another_port_is_another_origin() {
         let client = client.build().expect("a client");
         get(&client, &format!("{}/x", also_home.url())).await.expect("an answer");
         assert!(has_canary(&also_home.requests()[0]), "{name}");
-        // The same host by another name.
+        // The same host under another name.
         let by_name = home.url().replace("127.0.0.1", "localhost");
         home.clear();
         get(&client, &format!("{by_name}/x")).await.expect("an answer");
@@ -252,7 +254,7 @@ async fn inv13_from_https_to_http_nothing_is_sent_at_all() {
             let (home, foreign) = origins().await;
             let front = TlsFront::before(home.address()).await;
             let certificate = front.certificate();
-            // To a foreign host, and to the very server behind the TLS front, in the clear.
+            // Targets: a foreign host, and the server behind the TLS front without TLS.
             for target in [foreign.url(), home.url()] {
                 home.clear();
                 home.set_reply(move |_| RawReply::redirect(status, target.clone()));

@@ -7,8 +7,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Speaks TLS on `https://localhost`, with a certificate made for the occasion, and passes what it
-/// hears on to a plain server.
+/// Speaks TLS on `https://localhost`, with a new certificate, and forwards the plain text to another server.
 pub(crate) struct TlsFront {
     port: u16,
     certificate: Vec<u8>,

@@ -1,5 +1,4 @@
-//! A time-out does not mean that nothing was done: commands that nobody waits for any more are carried out
-//! later.
+//! After a time-out the server may still carry out the command, when its client does not wait any more.
 
 use std::time::{Duration, Instant};
 
@@ -27,12 +26,12 @@ fn leases(storage: &RedisTokenStorage) -> &dyn TokenLeases {
     storage.leases().expect("leases")
 }
 
-/// A storage behind the proxy. All scripts have been called before: what the server does not know is asked
-/// for again, and not by those who have gone.
+/// A storage behind the proxy. The test has called all scripts before: the server asks for an unknown
+/// script, and a client that has gone cannot send it.
 async fn far(world: &World) -> RedisTokenStorage {
     know_scripts(world).await;
     let storage = world.far().lease(LEASE).build().expect("a storage");
-    // As a manager does first. It tells the time, without which nothing is written.
+    // As a manager does first. The answer tells the time, and the storage writes nothing without it.
     assert_eq!(storage.get(KEY).await.expect("an answer"), None);
     storage
 }
@@ -50,7 +49,7 @@ async fn a_store_that_arrives_late_replaces_nothing_newer() {
     world.proxy.hold();
     late.store(&token("late"), None).await.expect_err("no answer");
 
-    // Its lease runs out, and somebody else's turn comes, and goes.
+    // Its lease expires. Another process gets its turn, and ends it.
     let mut next = leases(&near).lease(KEY);
     assert!(matches!(next.acquire(CoolDownPolicy::Respect).await, Ok(LeaseOutcome::Held { .. })));
     assert!(next.store(&token("newer"), None).await.expect("an answer"));
@@ -184,7 +183,7 @@ async fn a_manager_whose_writes_arrive_late_ends_up_with_what_the_others_have() 
     let agree = || async { cut_off.get_token().await.expect("a token").id() == shared.id() };
     assert!(until(Duration::from_secs(2), agree).await.is_some(), "they don't agree");
     assert_eq!(token_of(&near).await.id(), shared.id());
-    // It may have heard of the other's token before it could ask for it, and gone on with neither.
+    // It may have heard of the other token before it could read it, and gone on with neither.
     assert!(world.issuer.token_calls() <= 3);
 }
 
@@ -202,7 +201,7 @@ async fn what_is_stored_between_reading_and_storing_is_not_replaced() {
     assert_eq!(stored(&storage).await.map(|token| token.id()), Some(token("read").id()));
     let each_way = Duration::from_millis(200);
     world.proxy.set_delay(each_way);
-    // Without a lease it is asked to say what it read, reads, and then asks to replace that.
+    // Without a lease the storage has to say what it read. It reads, and then asks to replace that.
     let storing = tokio::spawn(async move {
         let mut late = leases(&storage).lease(KEY);
         late.store(&token("late"), Some(token("read").id())).await

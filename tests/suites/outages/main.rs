@@ -1,5 +1,5 @@
-//! Redis refused, silent, slow, paused, killed and restarted: tokens go on being served, sharing comes back
-//! by itself, and nothing stale outlives its bound (invariant 18).
+//! Redis is refused, silent, slow, paused, killed and restarted. Managers go on to serve tokens, sharing
+//! comes back by itself, and managers serve no stale token beyond its bound (invariant 18).
 
 #![allow(clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Sharing comes back by itself within two seconds of Redis.
+//! Sharing comes back by itself within two seconds after Redis.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::world::{KEY, Outage, World, shared, stored, until};
 
 const SOON: Duration = Duration::from_secs(2);
 
-/// Each kind, and one so short that the connection outlives it.
+/// Each kind of outage, and one so short that the connection outlives it.
 const OUTAGES: [(Outage, Duration); 7] = [
     (Outage::Refused, Duration::from_millis(1_500)),
     (Outage::Restarted, Duration::from_millis(50)),
@@ -22,7 +22,7 @@ const OUTAGES: [(Outage, Duration); 7] = [
     (Outage::Slow(150), Duration::from_millis(1_500)),
 ];
 
-/// All at once: each has a world of its own, and time passes anyway.
+/// All outages at once: each has a world of its own, and each takes real time.
 async fn each<F: Future<Output = ()> + Send + 'static>(
     is_meant: impl Fn(Outage) -> bool,
     check: impl Fn(Outage, Duration) -> F + Copy + Send + 'static,
@@ -92,7 +92,7 @@ async fn a_process_that_was_started_in_an_outage_shares_soon_after(outage: Outag
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_what_others_did_meanwhile_is_seen_soon_after() {
-    // What only the way to Redis can suffer from.
+    // Only the network on the way to Redis has these outages.
     each(
         |outage| matches!(outage, Outage::BlackHoled | Outage::Held | Outage::Slow(_)),
         what_others_did_meanwhile_is_seen_soon_after,
@@ -102,7 +102,7 @@ async fn inv18_what_others_did_meanwhile_is_seen_soon_after() {
 
 async fn what_others_did_meanwhile_is_seen_soon_after(outage: Outage, lasts: Duration) {
     let mut world = World::start().await;
-    // A connection that is dead without a sign is noticed when it is used.
+    // A client notices a silently dead connection when it uses it.
     let far = world.far().recheck_after(Duration::from_millis(300)).build().expect("a storage");
     let manager = world.manager(far);
     let before = shared(&manager, &world.near()).await;
@@ -119,7 +119,7 @@ async fn what_others_did_meanwhile_is_seen_soon_after(outage: Outage, lasts: Dur
     let took = until(SOON, || async { manager.get_token().await.expect("a token").id() == new.id() }).await;
     println!("{outage:?} for {lasts:?}: the other's token is used {took:?} after its end");
     assert!(took.is_some(), "{outage:?}: the old token is still used");
-    // Who hears of it and cannot ask fetches for itself.
+    // A process that hears of the change and cannot read it fetches for itself.
     let heard = usize::from(matches!(outage, Outage::Slow(_)));
     assert!(world.issuer.token_calls() <= 2 + heard);
 }

@@ -1,4 +1,5 @@
-//! A Redis that answers slowly, and in time, costs one command time-out in all, whoever asks and how often.
+//! A slow Redis that answers in time costs one command time-out in all, however many callers ask and how
+//! often.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +9,20 @@ use tokio::time::sleep;
 
 use crate::world::{Outage, World, alone, stored, until};
 
-/// The documented one, which is measured here.
+/// The documented default, which this test measures.
 const DEFAULT: Duration = Duration::from_millis(100);
-/// For all fetches together, on a machine that has others to serve.
+/// The slack for all fetches together, on a busy machine.
 const SLACK: Duration = Duration::from_millis(40);
 const FETCHES: usize = 6;
 
-/// A process that meets with a slow Redis.
+/// A process that uses a slow Redis.
 #[derive(Clone, Copy)]
 struct Case {
-    /// In milliseconds: how long an answer takes.
+    /// The duration of an answer, in milliseconds.
     answer: u64,
     /// Whether the process has just started, so that its first command waits for the connection, too.
     has_just_started: bool,
-    /// In milliseconds: how far its fetches are apart.
+    /// The time between two fetches, in milliseconds.
     apart: u64,
 }
 

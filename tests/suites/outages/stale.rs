@@ -1,4 +1,4 @@
-//! What is served without having been compared, and for how long.
+//! Which tokens a manager serves without a comparison, and for how long.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::connection::connection;
 use crate::world::{KEY, Outage, World, shared, stored, until};
 
-/// Some time for a machine that has others to serve, too.
+/// The slack for a busy machine.
 const SLACK: Duration = Duration::from_millis(700);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,12 +75,12 @@ async fn announcements_that_are_lost_without_a_sign_are_made_up_for() {
     let other = world.manager(world.near());
     other.invalidate_token().await.expect("Redis is there");
     let new = other.get_token().await.expect("a token");
-    // The connection that has lost something stays silent, another one would be well.
+    // The connection that has lost something stays silent. A new connection would work.
     Outage::AnswersLost.end(&mut world).await;
     assert_eq!(manager.get_token().await.expect("a token").id(), before.id(), "there was no sign");
 
-    // It is compared, that is not answered, the connection proves dead within a second, another one takes
-    // its place, and not all catch up at once.
+    // The manager starts a comparison and gets no answer. Within a second it finds the connection dead,
+    // another connection takes its place, and not all managers catch up at once.
     let limit = recheck_after.mul_f64(1.25) + Duration::from_millis(1_650) + SLACK;
     let took = until(limit, || async { manager.get_token().await.expect("a token").id() == new.id() }).await;
     println!("announcements lost: made up for after {took:?}");
@@ -140,7 +140,7 @@ async fn a_valid_token_is_served_though_redis_and_the_issuer_are_both_down() {
         sleep(Duration::from_millis(10)).await;
     }
 
-    // What was fetched alone is trusted until it expires.
+    // A manager trusts a token that it fetched alone until the token expires.
     world.issuer.set_failing(None);
     let storage = RedisTokenStorage::builder(world.redis.url());
     let storage = storage.recheck_after(Duration::from_millis(100)).trusted_for(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! 64 tasks ask for tokens that live for a moment only, whatever happens to Redis.
+//! 64 tasks ask for tokens with a very short life, whatever happens to Redis.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +13,15 @@ use tokio::time::sleep;
 use crate::world::{Outage, World, alone, rounds, stored, until};
 
 const TASKS: usize = 64;
-/// Of each of which half is used.
+/// The life of each token. A manager uses half of it.
 const LIFETIME: Duration = Duration::from_secs(2);
-/// Promised for the first call.
+/// The promised limit for the first call.
 const ADDED_ONCE: Duration = Duration::from_millis(100);
-/// Promised for each call from then on.
+/// The promised limit for each later call.
 const ADDED_THEN: Duration = Duration::from_millis(1);
 const PROBES: usize = 60;
 
-/// The documented one, which is measured here.
+/// The documented default, which this test measures.
 const DEFAULT: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +71,7 @@ async fn serves_throughout(outage: Outage) {
 async fn serve(outage: Outage, world: &mut World, round: usize) {
     let near = world.near();
     let storage = world.facing(outage).command_timeout(DEFAULT).build().expect("a storage");
-    // Without an advisory window somebody waits at each expiry.
+    // Without an advisory window some caller waits at each expiry.
     let manager = world.manager_builder(storage).advisory_window(Duration::ZERO).build().expect("a manager");
     let control = TokenManager::builder(world.provider())
         .advisory_window(Duration::ZERO)
@@ -82,10 +82,10 @@ async fn serve(outage: Outage, world: &mut World, round: usize) {
     let healthy = load.take();
 
     outage.begin(world).await;
-    // Longer than a token is used, so that the first who needs one meets with it.
+    // Longer than a token is used, so that the first caller that needs a token meets the outage.
     sleep(Duration::from_millis(1_300)).await;
     let first = load.take();
-    // Each makes all the calls that a miss makes.
+    // Each probe makes all the calls of a miss.
     let mut added = Vec::with_capacity(PROBES);
     let mut probed = Vec::with_capacity(PROBES);
     for _ in 0..PROBES {
@@ -133,7 +133,7 @@ async fn probe(manager: &TokenManager) -> Duration {
     begun.elapsed()
 }
 
-/// Those who ask all the time.
+/// Tasks that ask for tokens all the time.
 struct Load {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
@@ -152,7 +152,7 @@ struct Sample {
     control_misses: Times,
     failures: Vec<String>,
     invalid: usize,
-    /// By how much the machine was late at worst.
+    /// The worst delay of the machine.
     worst_slack: Duration,
 }
 
@@ -191,7 +191,7 @@ impl Load {
         Self { shared, tasks }
     }
 
-    /// What was measured since the last time.
+    /// The measurements since the last call of this function.
     fn take(&self) -> Sample {
         std::mem::take(&mut *self.shared.sample())
     }
@@ -278,7 +278,7 @@ impl fmt::Display for Times {
     }
 }
 
-/// What is known of a connection must not have become unknown meanwhile.
+/// The client must not forget meanwhile what it knows of a connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_a_connection_that_was_up_for_long_costs_no_more() {
     undisturbed(a_connection_that_was_up_for_long_costs_no_more).await;
@@ -302,7 +302,7 @@ async fn a_connection_that_was_up_for_long_costs_no_more() {
     assert!(then < ADDED_ONCE / 2, "the next takes {then:?}");
 }
 
-/// A fetch is four commands, and each may be answered just in time.
+/// A fetch is four commands, and each answer may come just in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_slow_within_the_deadline_costs_no_more_for_many_commands() {
     undisturbed(slow_within_the_deadline_costs_no_more_for_many_commands).await;
@@ -315,7 +315,7 @@ async fn slow_within_the_deadline_costs_no_more_for_many_commands() {
         let control = TokenManager::new(world.provider());
         probe(&manager).await;
         Outage::Slow(each_way).begin(&mut world).await;
-        // The best of three, for a machine that has others to serve.
+        // The best of three measurements, for a busy machine.
         let mut added = Duration::MAX;
         for _ in 0..3 {
             let (with, without) = tokio::join!(probe(&manager), probe(&control));
@@ -327,7 +327,7 @@ async fn slow_within_the_deadline_costs_no_more_for_many_commands() {
     }
 }
 
-/// One that is cut off in the middle of commands comes back once.
+/// A connection that is cut in the middle of commands comes back once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv18_each_cut_is_one_new_connection() {
     undisturbed(each_cut_is_one_new_connection).await;
@@ -351,7 +351,7 @@ async fn each_cut_is_one_new_connection() {
         world.proxy.cut();
         commands.join_all().await;
         assert!(until(Duration::from_secs(5), is_up).await.is_some());
-        // Time for one that is thrown away at once.
+        // Time for a connection that the client closes at once.
         sleep(Duration::from_millis(100)).await;
     }
     let made = world.proxy.accepted() - before;

@@ -1,4 +1,4 @@
-//! An authorization server, a Redis, a way to it that can be out of order, and those who share tokens.
+//! An authorization server, a Redis, a faulty way to it, and the processes that share tokens.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use requestforge::{
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
-/// Under which all managers of a world keep their token.
+/// The cache key of all managers of a world.
 pub(crate) const KEY: &str = "crm";
 
 pub(crate) struct World {
@@ -21,22 +21,22 @@ pub(crate) struct World {
     pub(crate) issuer: Arc<AuthorizationServer>,
 }
 
-/// What can be wrong with a Redis.
+/// The faults of a Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outage {
     /// The port is closed.
     Refused,
-    /// Killed, and there again at once.
+    /// Killed, and restarted at once.
     Restarted,
     /// Frozen.
     Paused,
-    /// Connections are accepted, and nothing is ever answered.
+    /// The port accepts connections, and nothing ever answers.
     BlackHoled,
-    /// In the middle of a session nothing comes through any more; and all of it later.
+    /// From the middle of a session nothing comes through. All of it comes later.
     Held,
     /// Commands arrive, answers and announcements don't.
     AnswersLost,
-    /// So many milliseconds more, each way.
+    /// So many milliseconds of delay in each direction.
     Slow(u64),
 }
 
@@ -48,23 +48,23 @@ impl World {
         Self { redis, proxy, issuer }
     }
 
-    /// Of a process that is never cut off.
+    /// The storage of a process that no outage cuts off.
     pub(crate) fn near(&self) -> RedisTokenStorage {
-        // With time for a machine that has others to serve.
+        // With time for a busy machine.
         let builder = RedisTokenStorage::builder(self.redis.url()).command_timeout(Duration::from_secs(5));
         builder.build().expect("a storage")
     }
 
-    /// Of a process behind the proxy.
+    /// The storage of a process behind the proxy.
     pub(crate) fn far(&self) -> RedisTokenStorageBuilder {
         let url = format!("redis://127.0.0.1:{}", self.proxy.port());
         RedisTokenStorage::builder(&url).command_timeout(PATIENCE)
     }
 
-    /// Of a process that is to meet with this outage.
+    /// The storage of a process that meets this outage.
     pub(crate) fn facing(&self, outage: Outage) -> RedisTokenStorageBuilder {
         match outage {
-            // What a proxy does not imitate.
+            // Faults that a proxy does not imitate.
             Outage::Refused | Outage::Restarted | Outage::Paused => {
                 RedisTokenStorage::builder(self.redis.url()).command_timeout(PATIENCE)
             }
@@ -84,7 +84,7 @@ impl World {
         .expect("a provider")
     }
 
-    /// A manager as in any of the processes that share.
+    /// A manager as in each of the processes that share.
     pub(crate) fn manager(&self, storage: impl TokenStorage + 'static) -> TokenManager {
         self.manager_builder(storage).build().expect("a manager")
     }
@@ -120,7 +120,7 @@ impl Outage {
         }
     }
 
-    /// Whether what was stored before is still there afterwards.
+    /// Whether the stored data survives the outage.
     pub(crate) fn keeps_data(self) -> bool {
         !matches!(self, Self::Refused | Self::Restarted)
     }
@@ -137,7 +137,8 @@ pub(crate) fn rounds(all: usize) -> usize {
     if std::env::var_os("FORGE_TEST_LONG").is_some() { all } else { all.div_ceil(10) }
 }
 
-/// Waits until it is so. Says how long that took; `None`: it was not so within the limit.
+/// Waits until the condition holds. Returns how long that took, or `None` if it did not hold within the
+/// limit.
 pub(crate) async fn until<F: Future<Output = bool>>(
     limit: Duration,
     mut is_so: impl FnMut() -> F,
@@ -154,10 +155,10 @@ pub(crate) async fn until<F: Future<Output = bool>>(
     }
 }
 
-/// Where the default is not what is measured: a machine with others to serve is no outage.
+/// The time-out where the test does not measure the default: a busy machine is no outage.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// The token of this manager, when others have it too.
+/// The token of this manager, as soon as the others have it too.
 pub(crate) async fn shared(manager: &TokenManager, near: &RedisTokenStorage) -> Arc<Credential> {
     let is_shared = || async {
         let token = manager.get_token().await.expect("a token");
@@ -167,7 +168,7 @@ pub(crate) async fn shared(manager: &TokenManager, near: &RedisTokenStorage) -> 
     manager.get_token().await.expect("a token")
 }
 
-/// What a process that is not cut off finds.
+/// The token that a process without an outage finds.
 pub(crate) async fn stored(storage: &RedisTokenStorage) -> Option<TokenData> {
     storage.get(KEY).await.ok().flatten()
 }

@@ -32,7 +32,7 @@ async fn inv11_a_rejected_token_is_renewed_from_the_step_that_was_named(world: W
     for (step, calls) in
         [("session", [1, 0, 1, 2]), ("user_token", [1, 0, 2, 3]), ("app_token", [2, 0, 3, 4])]
     {
-        // Another one each time, over what is stored by now.
+        // Another session each time, over the tokens that the storage has by then.
         let (client, _) = world_client(&world, Some(step));
         assert_eq!(get(&client).await, StatusCode::OK);
         world.server.revoke(Step::Session);

@@ -58,7 +58,7 @@ async fn inv01_two_pipelines_over_one_storage_fetch_the_step_they_share_once(wor
     assert_eq!(world.server.all_calls(), [2, 2, 2, 0]);
 }
 
-/// A program loads its configuration anew, and both pipelines go on with the new secret.
+/// A program loads its configuration again, and both pipelines go on with the new secret.
 async fn a_pipeline_that_is_built_anew_brings_its_secret_to_the_steps_it_shares(world: World) {
     let shared = world.shared_steps();
     let build = |step: BodyTokenFetcher| {

@@ -24,7 +24,8 @@ pub(crate) const PREFIX: &str = "myapp";
 pub(crate) struct World {
     pub(crate) server: MultiStepServer,
     pub(crate) storage: Arc<dyn TokenStorage>,
-    /// The clock of pipelines and managers. It stands still, so nothing expires and no cool-down ends by itself.
+    /// The clock of pipelines and managers. It does not move by itself, so nothing expires and no cool-down
+    /// ends.
     pub(crate) clock: Arc<ManualClock>,
     _redis: Option<RedisServer>,
 }

@@ -14,25 +14,25 @@ use requestforge::{
 use crate::chain::{Authenticated, Chain};
 use crate::world::World;
 
-/// A client, and the marks by which its credentials are known on the wire.
+/// A client, and the marks that identify its credentials on the wire.
 pub(crate) struct Caller {
     client: HttpClient,
-    /// Of its authentication.
+    /// The marks of its authentication.
     pub(crate) auth: Vec<&'static str>,
-    /// Of its default headers and its hooks.
+    /// The marks of its default headers and its hooks.
     pub(crate) defaults: Vec<&'static str>,
-    /// Of what a request sets by hand.
+    /// The marks of the headers that a request sets by hand.
     pub(crate) own: Vec<&'static str>,
 }
 
-/// Of the authentication that a request brings.
+/// The mark of the authentication that a request brings.
 pub(crate) const OTHER: &str = "canary-other";
 pub(crate) const BODY: &str = "canary-body";
-/// `canary-user:canary-password`, and what the user-info of a location would be.
+/// `canary-user:canary-password` in base64. The next constant has the marks of a location's user-info.
 pub(crate) const BASIC: &str = "Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXBhc3N3b3Jk";
 pub(crate) const USER_INFO: [&str; 2] = ["canary-word", "Y2FuYXJ5LW5hbWU"];
 
-/// Each kind of credential is somebody's.
+/// The clients. Each kind of credential belongs to one of them.
 pub(crate) fn callers(world: &World) -> Vec<Caller> {
     let issued = std::sync::Arc::new(AtomicUsize::new(0));
     let tokens = token_source_fn(move || {
@@ -125,7 +125,7 @@ impl Caller {
                 let status = response.status_code();
                 let may_be = [StatusCode::OK, StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE];
                 assert!(may_be.contains(&status), "{status}: {chain:?}");
-                // Nobody but the caller says who we are, not even for the response to tell.
+                // Only the caller sets user-info. Not even the response shows any other.
                 let url = response.url();
                 assert!(url.username().is_empty() && url.password().is_none(), "user-info: {chain:?}");
             }

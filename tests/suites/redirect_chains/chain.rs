@@ -2,7 +2,7 @@ use crate::callers::Caller;
 use crate::random::Random;
 use crate::world::Origins;
 
-/// Where a call begins, and where it is sent from there. Its paths are `/c/<seed>/<step>`.
+/// The start of a call, and the targets of its redirects. The paths are `/c/<seed>/<step>`.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) seed: u64,
@@ -15,16 +15,16 @@ pub(crate) struct Chain {
     pub(crate) auth: Authenticated,
 }
 
-/// How a server answers.
+/// The answer of a server.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// This status at first, without a redirect.
+    /// The server first answers with this status and no redirect.
     pub(crate) at_first: Option<u16>,
     pub(crate) status: u16,
     pub(crate) location: String,
 }
 
-/// What a request says of its authentication.
+/// The authentication that a request chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Authenticated {
     AsTheClientDoes,
@@ -35,7 +35,7 @@ pub(crate) enum Authenticated {
 impl Chain {
     pub(crate) fn random(seed: u64, origins: &Origins, callers: &[Caller]) -> Self {
         let mut random = Random(seed);
-        // Few of the first numbers are good.
+        // The first numbers of the generator are poor.
         random.below(2);
         let begins_abroad = random.below(6) == 0;
         let begins = match begins_abroad {
@@ -43,7 +43,7 @@ impl Chain {
             false if random.below(2) == 0 => format!("http://{}/c/{seed}/0", origins.home),
             false => format!("/c/{seed}/0"),
         };
-        // Homeward more often than away, else few would come home again.
+        // More often homeward than away, because otherwise few chains would come home again.
         let homeward = 1 + random.below(3);
         let steps = (1..=1 + random.below(7)).map(|next| {
             let origin = random_origin(&mut random, origins, homeward);
@@ -63,7 +63,7 @@ impl Chain {
             has_body: method != "GET",
             has_own_headers: random.below(3) == 0,
             auth: match random.below(8) {
-                // A request of that kind is not sent abroad.
+                // The client does not send a request of that kind to a foreign origin.
                 0 if !begins_abroad => Authenticated::Otherwise,
                 1 => Authenticated::Not,
                 _ => Authenticated::AsTheClientDoes,
@@ -81,11 +81,11 @@ fn random_origin<'a>(random: &mut Random, origins: &'a Origins, homeward: usize)
     }
 }
 
-/// The ways to write a location. Whether it leads where it should is not for it to say: the server that
-/// is asked tells by which name it was.
+/// The ways to write a location. This function does not decide whether the location leads to the right
+/// server: the server itself reports the name by which it was asked.
 fn random_location(random: &mut Random, origin: &str, path: &str) -> String {
     match random.below(16) {
-        // Wherever this is.
+        // A location relative to the current origin.
         0 => path.to_owned(),
         1 => path.rsplit('/').next().unwrap_or_default().to_owned(),
         2 => format!("/away/..{path}"),

@@ -4,7 +4,7 @@ use crate::callers::{BASIC, BODY, Caller, OTHER, USER_INFO};
 use crate::chain::{Authenticated, Chain};
 use crate::world::Origins;
 
-/// What the chains were like.
+/// The properties of the chains.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseRead {
     pub(crate) trusted: usize,
@@ -16,7 +16,7 @@ pub(crate) struct LeaseRead {
     pub(crate) repeated: usize,
 }
 
-/// Headers that carry credentials, whoever set them.
+/// Headers that carry credentials, whether a caller, a hook or the client sets them.
 const SENSITIVE: [&str; 11] = [
     "api-sign",
     "authorization",
@@ -31,7 +31,7 @@ const SENSITIVE: [&str; 11] = [
     "x-session-id",
 ];
 
-/// Compares each request of a chain with what may be in it, and what must.
+/// Compares each request of a chain with the data that may be in it, and with the data that must be.
 pub(crate) fn judge(
     chain: &Chain,
     caller: &Caller,
@@ -78,7 +78,7 @@ pub(crate) fn judge(
     }
 }
 
-/// What the client's own credentials leave in a request.
+/// The marks that the client's own credentials leave in a request.
 fn credentials(chain: &Chain, caller: &Caller, all_trusted: bool) -> Vec<&'static str> {
     if !all_trusted {
         return Vec::new();
@@ -90,19 +90,20 @@ fn credentials(chain: &Chain, caller: &Caller, all_trusted: bool) -> Vec<&'stati
         Authenticated::Not => {}
     }
     if chain.has_own_headers && caller.own.contains(&"canary-own-cookie") {
-        // In the place of the default.
+        // The caller's header replaces the default.
         credentials.retain(|mark| *mark != "canary-cookie");
     }
     credentials
 }
 
-/// The rules, once more: as short as they can be said.
+/// The rules once more, as short as possible.
 #[derive(Default)]
 struct Hops {
     last: Option<String>,
-    /// This one and all before it.
+    /// Whether this origin and all before it are trusted.
     all_trusted: bool,
-    /// What the caller has set by hand goes where the caller says, and on to trusted origins only.
+    /// The caller's own headers go to the origin that the caller names, and from there to trusted origins
+    /// only.
     keeps_own: bool,
     is_where_it_began: bool,
 }

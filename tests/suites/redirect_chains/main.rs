@@ -1,8 +1,8 @@
-//! Random redirect chains over origins that record every byte: no credential at a foreign one, and nothing
-//! that was stripped is restored (invariant 13).
+//! Random redirect chains over origins that record every byte. No foreign origin gets a credential, and the
+//! client does not restore a header that it has stripped (invariant 13).
 //!
-//! 10,000 chains, the same at each plain run; with `FORGE_TEST_LONG` 1,000,000, and others each time. A chain
-//! that fails tells its seed: with `FORGE_TEST_SEED` it is the first one.
+//! 10,000 chains, the same in each plain run; with `FORGE_TEST_LONG` 1,000,000, and others each time. A
+//! failing chain prints its seed. With `FORGE_TEST_SEED` that chain is the first one.
 
 #![allow(clippy::expect_used)]
 
@@ -22,7 +22,7 @@ use chain::Chain;
 use judge::{LeaseRead, judge};
 use world::World;
 
-/// The chains whose requests are kept at a time.
+/// The number of chains whose requests the test keeps at a time.
 const BATCH: usize = 500;
 const WORKERS: usize = 8;
 
@@ -51,7 +51,7 @@ async fn inv13_no_redirect_chain_leads_a_credential_to_a_foreign_origin() {
         }
     }
     println!("{seen:?}");
-    // Else this would prove little.
+    // Without these numbers the test would prove little.
     for (what, count) in [
         ("trusted hops with credentials", seen.trusted),
         ("foreign hops", seen.foreign),

@@ -12,14 +12,14 @@ pub(crate) struct World {
     batch: Arc<Mutex<Batch>>,
 }
 
-/// Hosts and ports, as they stand in a URL.
+/// Hosts and ports, in the form of a URL.
 pub(crate) struct Origins {
-    /// That of the base URL.
+    /// The host of the base URL.
     pub(crate) home: String,
-    /// The one that may see the client's credentials, too.
+    /// The other host that may see the client's credentials.
     pub(crate) also_home: String,
     pub(crate) foreign: Vec<String>,
-    /// Names, and where they lead.
+    /// Names, and the hosts that they lead to.
     pub(crate) names: Vec<(&'static str, SocketAddr)>,
 }
 
@@ -29,7 +29,7 @@ impl Origins {
     }
 }
 
-/// The chains that are followed at the moment, and what was asked for in each, in its order.
+/// The chains of the current batch, and the requests of each, in their order.
 #[derive(Default)]
 struct Batch {
     chains: Arc<[Chain]>,
@@ -57,10 +57,10 @@ impl World {
         chains
     }
 
-    /// What was asked for, by chain.
+    /// The requests, by chain.
     pub(crate) fn end(&self) -> Vec<Vec<RecordedRequest>> {
         let requests = std::mem::take(&mut *lock(&self.batch)).requests;
-        // None that broke off, or belongs to no chain.
+        // No request broke off, and each belongs to a chain.
         let recorded: usize = self.servers.iter().map(|server| server.requests().len()).sum();
         assert_eq!(recorded, requests.iter().map(Vec::len).sum::<usize>());
         self.servers.iter().for_each(|server| server.clear());
@@ -79,7 +79,7 @@ impl Origins {
             ("evil.test", *two),
         ];
         let foreign = vec![
-            // The home's host with another port, and its port at another host.
+            // The home's host with another port, and the home's port at another host.
             three.to_string(),
             two.to_string(),
             format!("localhost:{}", one.port()),
@@ -92,7 +92,7 @@ impl Origins {
     }
 }
 
-/// What the chain says that this request is about.
+/// The reply that the chain has for this request.
 fn reply(batch: &Mutex<Batch>, request: &RecordedRequest) -> RawReply {
     let mut parts = request.target().split(['/', '?']).skip(2).map(str::parse::<u64>);
     let (Some(Ok(seed)), Some(Ok(step))) = (parts.next(), parts.next()) else {
@@ -103,7 +103,7 @@ fn reply(batch: &Mutex<Batch>, request: &RecordedRequest) -> RawReply {
     let number = usize::try_from(seed.wrapping_sub(chains[0].seed)).expect("a number");
     let step = usize::try_from(step).expect("a number");
     let requests = &mut batch.requests[number];
-    // Only the first time that this step is asked for: the next may have another token.
+    // Only for the first request of this step: the next one may have another token.
     let is_first = requests.last().is_none_or(|last| last.target() != request.target());
     requests.push(request.clone());
     match chains[number].steps.get(step) {

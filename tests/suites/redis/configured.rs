@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::servers::connection::connection;
 
 fn manager(service: &Value) -> TokenManager {
-    // Each is another process's: of one configuration there is one manager.
+    // Each manager represents another process, because one configuration makes one manager.
     let config: ServiceConfig = serde_json::from_value(service.clone()).expect("a service");
     config.token_manager().expect("a manager")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_whose_configuration_names_a_redis_share_a_token() {
-    // With the time-outs of a storage that nobody has given others.
+    // With the default time-outs of a storage.
     undisturbed(a_configuration_names_a_redis).await;
 }
 

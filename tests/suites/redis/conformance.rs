@@ -1,4 +1,4 @@
-//! What every storage must do.
+//! The duties of every storage.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a storage costs: one connection, and nothing per hit (invariant 19).
+//! The cost of a storage: one connection, and no command per hit (invariant 19).
 
 use std::sync::LazyLock;
 use std::sync::OnceLock;
@@ -59,7 +59,7 @@ fn a_storage_that_is_dropped_leaves_no_task_and_no_connection() {
         let generation = storage.generation("crm");
         storage.set("crm", &TokenData::new("t")).await.expect("an answer");
         let leases = storage.leases().expect("leases");
-        // Given back by its end, by a store, and in vain.
+        // One lease ends unused, one by a store, and one by a drop.
         drop(leases.lease("crm"));
         let (mut held, mut stored) = (leases.lease("held"), leases.lease("stored"));
         held.acquire(CoolDownPolicy::Respect).await.expect("an answer");
@@ -96,7 +96,7 @@ fn inv03_one_static_storage_serves_two_runtimes_one_after_the_other() {
             STORAGE.get("crm").await.expect("an answer").expect("a token");
             assert_eq!(others_connected(&world).await, 1);
 
-            // What others do is heard in this runtime, too.
+            // This runtime also hears the changes of other processes.
             let other = world.manager("crm", world.storage());
             other.invalidate_token().await.expect("an answer");
             assert!(soon(|| async { manager.cached().is_none() }).await, "runtime {number} hears nothing");
@@ -117,7 +117,7 @@ fn inv03_a_runtime_that_nobody_drives_holds_no_other_up() {
         manager.get_token().await.expect("a token");
         assert!(soon(|| async { storage.get("crm").await.is_ok_and(|token| token.is_some()) }).await);
     });
-    // It is still there, with the connection, and its tasks stand still.
+    // The storage still exists, with its connection, but its tasks do not run.
     servers.block_on(async {
         let begun = Instant::now();
         while !storage.get("crm").await.is_ok_and(|token| token.is_some()) {
@@ -129,7 +129,7 @@ fn inv03_a_runtime_that_nobody_drives_holds_no_other_up() {
     drop(idle);
 }
 
-/// Connections but the world's own.
+/// The connections without the world's own.
 pub(crate) async fn others_connected(world: &World) -> usize {
     let clients: String = world.run(cmd("CLIENT").arg("LIST")).await;
     clients.lines().count() - 1

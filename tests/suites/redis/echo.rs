@@ -1,9 +1,9 @@
-//! A server that refuses whatever it is asked, and repeats it.
+//! A server that refuses every command, and repeats it.
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Where the port is that it listens on. With `lets_in`, who logs in and subscribes is not refused that.
+/// Starts the server and returns its port. With `lets_in` the server accepts logins and subscriptions.
 pub(crate) async fn start(lets_in: bool) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -34,7 +34,7 @@ async fn answer(stream: TcpStream, lets_in: bool) {
     }
 }
 
-/// The next command: an array of texts. `None`: there is none.
+/// The next command, an array of texts; `None` if there is none.
 async fn command(stream: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
     let mut words = Vec::new();
     for _ in 0..number(stream).await? {

@@ -1,4 +1,4 @@
-//! What was invalidated while it was fetched is not stored (invariant 4).
+//! A storage does not store a token that was invalidated during its fetch (invariant 4).
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use requestforge::{TokenData, TokenStorage};
 
 use crate::world::World;
 
-/// The holder takes so long that another one fetches without the lease.
+/// The holder takes so long that another process fetches without the lease.
 #[tokio::test]
 async fn inv04_a_deletion_also_concerns_a_lease_that_was_waited_for_in_vain() {
     let world = World::start().await;

@@ -1,4 +1,5 @@
-//! What is no token is a miss, told once and without its content, and healed by the next set (invariant 20).
+//! A value that is not a token is a miss. The log tells it once and without its content, and the next set
+//! heals it (invariant 20).
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use requestforge::{TokenData, TokenStorage};
 use crate::logs;
 use crate::world::World;
 
-/// In all that is no token.
+/// A text in every value that is not a token.
 const CANARY: &str = "canary-8c1f5e";
 
 fn garbage(key: &str) -> Vec<(&'static str, Cmd)> {
@@ -79,7 +80,7 @@ async fn inv20_what_is_no_token_is_a_miss_that_is_told_once_and_healed() {
         let read = storage.get(&key).await.expect(name).expect(name);
         assert_eq!(read.access_token(), "healed", "{name}");
 
-        // The same again is told again by another process, and can be deleted.
+        // Another process reports the same value again, and a caller can delete it.
         world.run::<()>(cmd("DEL").arg(format!("token:{key}"))).await;
         world.run::<()>(&command).await;
         assert_eq!(world.storage().get(&key).await.expect(name), None, "{name}");

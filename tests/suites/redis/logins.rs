@@ -20,7 +20,7 @@ use crate::patient;
 use crate::servers::connection::connection;
 use crate::world::soon;
 
-/// In a form that can stand in a URL.
+/// The text in a form that fits into a URL.
 fn encoded(text: &str) -> String {
     percent_forms(text)[0].clone()
 }
@@ -63,7 +63,7 @@ async fn inv16_passwords_open_the_door_and_are_seen_by_nobody() {
     canaries.end();
 }
 
-/// All that a user of ours needs, as the documentation of `RedisTokenStorage` has it.
+/// All rules that our user needs, as in the documentation of `RedisTokenStorage`.
 const RULES: [&str; 26] = [
     "on",
     "resetkeys",
@@ -104,7 +104,7 @@ async fn a_user_with_these_rights_can_do_everything() {
     let url = format!("redis://forge:{}@127.0.0.1:{}/1", encoded(password), redis.port());
     storage_conformance::check(patient(&url).build().expect("a storage"), "").await;
 
-    // And who lacks one is told so.
+    // A user that lacks a permission gets an error that says so.
     cmd("ACL").arg("SETUSER").arg("forge").arg("-evalsha").exec_async(&mut admin).await.expect("an answer");
     let storage = patient(&url).build().expect("a storage");
     let error = storage.get("crm").await.expect_err("no permission");
@@ -117,10 +117,10 @@ async fn a_user_with_these_rights_can_do_everything() {
     assert!(error.to_string().contains("permission"), "{error}");
 }
 
-/// What such a user needs besides in a cluster, and at the masters that sentinels watch over.
+/// The additional rules that such a user needs in a cluster, and at masters with sentinels.
 const RULES_IN_A_CLUSTER: [&str; 3] = ["+cluster|info", "+cluster|slots", "+asking"];
 const RULES_WITH_SENTINELS: [&str; 1] = ["+role"];
-/// What a user of the sentinels themselves needs.
+/// The rules that a user of the sentinels themselves needs.
 const RULES_OF_SENTINELS: [&str; 9] = [
     "on",
     ">the sentinels'",
@@ -151,7 +151,7 @@ async fn a_user_with_these_rights_can_do_everything_in_a_cluster() {
     let storage = builder.build().expect("a storage");
     storage_conformance::check(storage.clone(), "").await;
 
-    // Also while its keys are on their way: what is not there yet is asked for at the other master.
+    // The same while its keys move: the client asks the other master for a key that is not there yet.
     storage.set("crm", &TokenData::new("t")).await.expect("an answer");
     let from = cluster.master_of("token:crm").await;
     let masters = [cluster.master_of("a").await, cluster.master_of("b").await, cluster.master_of("c").await];
@@ -199,7 +199,7 @@ async fn a_login_that_is_missing_is_named_in_clusters_and_with_sentinels() {
     assert!(!builder.build().expect("a storage").exists("crm").await.expect("an answer"));
 }
 
-/// A password that changes, and the same at the server.
+/// A password that changes, here and at the server.
 struct Rotating {
     redis: RedisServer,
     admin: MultiplexedConnection,
@@ -225,7 +225,7 @@ impl Rotating {
         kill.exec_async(&mut self.admin.clone()).await.expect("an answer");
     }
 
-    /// Who is connected besides the administrator.
+    /// The users of all connections, without the administrator.
     async fn users(&self) -> Vec<String> {
         let list: String =
             cmd("CLIENT").arg("LIST").query_async(&mut self.admin.clone()).await.expect("an answer");
@@ -259,7 +259,7 @@ async fn inv16_a_wrong_password_heals_when_the_secret_changes() {
     assert!(soon(|| async { storage.get("crm").await.is_ok() }).await);
     assert_eq!(server.users().await, ["forge"]);
 
-    // One that goes on living and is cut finds the next one.
+    // A connection goes on until the server cuts it. The next one uses the new password.
     server.set("forge", "the third").await;
     assert!(storage.get("crm").await.is_ok(), "who is in stays in");
     server.disconnect("forge").await;
@@ -269,7 +269,7 @@ async fn inv16_a_wrong_password_heals_when_the_secret_changes() {
     canaries.end();
 }
 
-/// Users and passwords as somebody else changes them.
+/// Users and passwords that another program changes.
 struct Changing(watch::Receiver<(String, String)>);
 
 impl StreamingCredentialsProvider for Changing {
@@ -303,7 +303,7 @@ async fn inv16_credentials_that_stream_in_change_the_user_of_the_one_connection(
     assert!(soon(|| async { server.users().await == ["two"] }).await);
     assert!(storage.exists("crm").await.expect("an answer"));
 
-    // The next connection begins with what is valid then.
+    // The next connection begins with the values that are valid then.
     server.disconnect("two").await;
     assert!(soon(|| async { storage.get("crm").await.is_ok() }).await);
     assert_eq!(server.users().await, ["two"]);

@@ -1,5 +1,5 @@
-//! Tokens in Redis: what is stored and how, what is read of what others stored, who is let in, and what it
-//! costs. What happens when Redis is gone is the suite `outages`.
+//! Tokens in Redis: the stored records, the reading of foreign records, the logins, and the costs. The suite
+//! `outages` tests what happens when Redis is gone.
 
 #![allow(clippy::expect_used)]
 

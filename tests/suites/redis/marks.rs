@@ -1,4 +1,4 @@
-//! A refresh token that somebody else may have sent (invariant 5).
+//! A refresh token that another process may have sent (invariant 5).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use requestforge::{TokenData, TokenManager, TokenStorage};
 
 use crate::world::World;
 
-/// A world whose storage has an expired token, the refresh token of which bears the mark of somebody else.
+/// A world whose storage has an expired token. Its refresh token bears the mark of another process.
 async fn contested() -> World {
     let world = World::start().await;
     world.issuer.set_refresh_tokens(true);
@@ -26,7 +26,7 @@ async fn contested() -> World {
 
 fn calls(world: &World) -> (usize, usize) {
     let calls = |grant| world.issuer.calls_by_grant(grant);
-    // The first full grant is that of the token that has expired.
+    // The first full grant belongs to the expired token.
     (calls("refresh_token"), calls("client_credentials") - 1)
 }
 
@@ -88,6 +88,6 @@ async fn inv05_our_own_mark_is_taken_away_when_the_endpoint_answers_that_it_cann
     world.issuer.set_failing(None);
     world.run::<()>(cmd("DEL").arg("{token:crm}:cool-down")).await;
     world.manager("crm", world.storage()).get_token().await.expect("a token");
-    // The full grant that follows in the same flight fails, too, and is repeated once.
+    // The full grant that follows in the same flight fails too, and the provider repeats it once.
     assert_eq!(calls(&world), (2, 2), "it is sent again by somebody else");
 }

@@ -1,4 +1,4 @@
-//! What stands in Redis, byte by byte.
+//! The record in Redis, byte by byte.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -75,7 +75,7 @@ async fn inv09_a_record_is_kept_as_long_as_anything_in_it_is_of_use() {
             assert!((seconds - 3..=seconds).contains(&left), "{name}: {key} is kept for {left} s");
         }
     }
-    // What replaces it has a life of its own.
+    // The record that replaces it has an expiry of its own.
     storage.set("crm", &TokenData::new("t")).await.expect("an answer");
     assert_eq!(world.run::<i64>(cmd("TTL").arg("token:crm")).await, -1);
 }

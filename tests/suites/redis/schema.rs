@@ -15,14 +15,14 @@ const ROTATIONS: usize = 20;
 enum Other {
     /// The next version: more fields.
     Next,
-    /// One that knows fewer.
+    /// A version that knows fewer fields.
     Previous,
-    /// One that knows nothing of side data, as the documents' class.
+    /// A version that knows nothing of side data, as the documents' class.
     Bare,
 }
 
 impl Other {
-    /// Stores a token in its way, and tells all.
+    /// Stores a token in the way of that version, and announces it.
     async fn store(self, world: &World, token: &TokenData) {
         let record = serde_json::json!({
             "access_token": token.access_token(),
@@ -60,7 +60,7 @@ impl Other {
     }
 }
 
-/// By which announcements name the key: the first half of the SHA-256 of `token:crm`.
+/// Announcements name the key by this: the first half of the SHA-256 of `token:crm`.
 const KEY_HASH: &str = "b145656011fd45e7d68e7b3c066aa2dd";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +69,7 @@ async fn inv20_two_versions_side_by_side_are_one_token_call_per_rotation() {
         let world = World::start().await;
         let managers = [world.manager("crm", world.storage()), world.manager("crm", world.storage())];
         for rotation in 0..ROTATIONS {
-            // Ours fetches, and the other one can read it.
+            // Our version fetches, and the other version can read the token.
             managers[rotation % 2].invalidate_token().await.expect("an answer");
             let fetched = managers[rotation % 2].get_token().await.expect("a token").id();
             let second = &managers[(rotation + 1) % 2];
@@ -82,7 +82,7 @@ async fn inv20_two_versions_side_by_side_are_one_token_call_per_rotation() {
             assert_eq!(world.field(META, "version").await.as_deref(), Some("1"));
             assert_eq!(world.field(META, "region").await, None, "nothing of another version is left");
 
-            // The other one fetches, and ours use it.
+            // The other version fetches, and our managers use the token.
             let theirs = TokenData::new(format!("{other:?} {rotation}"));
             let theirs = theirs.with_expires_in(std::time::Duration::from_secs(3_600));
             other.store(&world, &theirs).await;

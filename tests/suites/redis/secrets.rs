@@ -29,7 +29,7 @@ fn token(canaries: &mut Canaries) -> TokenData {
         .with_expires_in(Duration::from_secs(3_600))
 }
 
-/// Everything that can be asked of a storage.
+/// The result of every method of a storage.
 async fn use_it(canaries: &mut Canaries, what: &str, storage: &RedisTokenStorage, token: &TokenData) {
     let leases = storage.leases().expect("leases");
     let mut lease = leases.lease("crm");
@@ -69,7 +69,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
     canaries.look_at_debug("credential", &manager.get_token().await.expect("a token"));
     manager.invalidate_token().await.expect("an answer");
 
-    // What somebody else has left in place of a token is nobody's business either.
+    // Errors and logs must not show what another program has stored in place of a token either.
     let record =
         json!({"access_token": token.access_token(), "expires_at": token.refresh_token()}).to_string();
     for garbage in [&record[..], &record[..record.len() / 2], token.access_token()] {
@@ -89,7 +89,7 @@ async fn inv16_nothing_is_shown_whatever_goes_wrong() {
         world.run::<()>(cmd("FLUSHALL").arg("SYNC")).await;
     }
 
-    // No memory for it, and a server that writes nothing.
+    // The server has no memory for the token, and writes nothing.
     world.run::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(1)).await;
     use_it(&mut canaries, "out of memory", &storage, &token).await;
     world.run::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(0)).await;

@@ -1,4 +1,4 @@
-//! What is refused before anything is sent.
+//! Settings that the builder refuses before it sends anything.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ async fn databases_are_apart() {
     world.run::<()>(requestforge::redis::cmd("SELECT").arg(3)).await;
     assert!(world.raw("token:crm").await.is_some());
 
-    // They share a channel, which does no harm.
+    // The two storages share a channel, which does no harm.
     let managers = [world.manager("m", first), world.manager("m", third)];
     for manager in &managers {
         manager.get_token().await.expect("a token");

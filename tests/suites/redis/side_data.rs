@@ -1,4 +1,4 @@
-//! What stands at a token's side is about that token or void.
+//! The side data of a token is about that token, or it is void.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn inv20_side_data_counts_only_for_the_record_it_names() {
     let read = || async { storage.get("crm").await.expect("an answer").expect("a token") };
     assert_eq!(read().await.issued_at(), token.issued_at());
 
-    // Somebody who knows nothing of side data replaces the record.
+    // A program that knows nothing of side data replaces the record.
     world.put("token:crm", r#"{"access_token":"another"}"#).await;
     assert_eq!(read().await.access_token(), "another");
     assert_eq!(read().await.issued_at(), None);
@@ -34,7 +34,7 @@ async fn inv20_side_data_counts_only_for_the_record_it_names() {
     // Side data of another key.
     storage.set("crm", &token).await.expect("an answer");
     storage.set("other", &issued_before()).await.expect("an answer");
-    // No COPY, since a cluster may have them in two places.
+    // The test does not use COPY, because a cluster may have the two keys at different masters.
     let foreign: Vec<u8> = world.run(cmd("DUMP").arg("{token:other}:meta")).await;
     world.run::<()>(cmd("RESTORE").arg(META).arg(0).arg(foreign).arg("REPLACE")).await;
     assert_eq!(read().await, token, "the record itself stands");

@@ -1,4 +1,4 @@
-//! A Redis, what stands in it, and an authorization server.
+//! A Redis, its contents, and an authorization server.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use requestforge::{ClientCredentialsTokenProvider, RedisTokenStorage, TokenManag
 
 use crate::servers::Servers;
 
-/// With time for a machine that has others to serve: deadlines are what the suite `outages` is about.
+/// A time-out for a busy machine. The suite `outages` is about deadlines.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct World {
@@ -54,7 +54,7 @@ impl World {
         builder.service_name("crm").build().expect("a provider")
     }
 
-    /// What somebody else does. If it has a key, that is the first argument.
+    /// Runs a command of another program. If the command has a key, the key is its first argument.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
         self.redis.run(command).await
     }
@@ -81,7 +81,7 @@ impl World {
     }
 }
 
-/// Whether it is so within some seconds.
+/// Whether the condition holds within some seconds.
 pub(crate) async fn soon<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) -> bool {
     for _ in 0..600 {
         if is_so().await {

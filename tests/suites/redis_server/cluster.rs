@@ -71,7 +71,7 @@ async fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
 
     let killed = Instant::now();
     cluster.kill(old).await;
-    // Closed, or reset.
+    // The server closes the connection, or resets it.
     assert_eq!(ask(&mut connected, "PING").await.unwrap_or_default(), "");
     let new = cluster.failed_over("foo").await;
     println!("failed over in {:?}", killed.elapsed());

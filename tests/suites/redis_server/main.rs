@@ -1,5 +1,5 @@
-//! The Redis servers of the other suites: they start, freeze, go on, stop and come back, and where there are
-//! several, others take over.
+//! The Redis servers of the other suites start, freeze, go on, stop and come back. If there are several,
+//! another one takes over.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// What one says on a connection, and the next thing one hears.
+/// Sends a command on a connection, and returns what the server sends next.
 async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
     stream.write_all(format!("{command}\r\n").as_bytes()).await?;
     let mut answer = vec![0; 4096];
@@ -23,13 +23,13 @@ async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
-/// The same on a connection of its own.
+/// The same on a new connection.
 async fn ask_at(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     ask(&mut stream, command).await.unwrap()
 }
 
-/// Until a node says so of its replication.
+/// Waits until a node reports this about its replication.
 async fn says(node: RedisNode, words: &str) {
     let start = Instant::now();
     loop {

@@ -91,8 +91,8 @@ async fn a_killed_master_is_replaced_and_becomes_a_replica() {
     panic!("{ALWAYS_ANOTHER}");
 }
 
-/// Where the machine stands still for a second, the sentinels take the new master for dead, too, and agree
-/// on a third one. Such a round says nothing of the old master.
+/// If the machine stands still for a second, the sentinels take the new master for dead too, and agree on a
+/// third one. Such a round does not test the old master.
 const MAX_ROUNDS: usize = 4;
 const ALWAYS_ANOTHER: &str = "the sentinels have replaced the new master in each round";
 

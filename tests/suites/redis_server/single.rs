@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::ask;
 
-/// Whether it answers, within a time in which it does if it can at all.
+/// Whether the server answers within a time that is enough for a running server.
 async fn answers(server: &RedisServer) -> bool {
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await?;
@@ -33,7 +33,7 @@ async fn goes_through_everything(mut server: RedisServer, started: Instant) {
     server.resume().await;
     assert_eq!(late.await.unwrap(), "$5\r\nvalue\r\n", "what came in meanwhile is answered");
 
-    // Also while it is paused.
+    // The same while the server is paused.
     for paused in [false, true] {
         if paused {
             server.pause().await;

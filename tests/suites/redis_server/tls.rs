@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::ask;
 
-/// Whom a server has to be, and what it is shown.
+/// The authority that the client trusts, and the certificate that it shows.
 struct Client<'a> {
     trusts: &'a Authority,
     shows: Option<&'a Identity>,

@@ -1,4 +1,4 @@
-//! What is sent as a body, and which type it is said to be of.
+//! The bodies of requests, and the types that the client gives them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn form() -> Form {
     Form::new().text("a", "1")
 }
 
-/// The type that a request's body is sent with, and the body.
+/// The body of a request, and its content type.
 async fn sent(change: impl FnOnce(RequestBuilder) -> RequestBuilder) -> (Option<String>, String) {
     let origin = origin(RawReply::ok("")).await;
     let client = HttpClient::builder(origin.url()).with_header("Content-Type", "the/default").build();
@@ -42,7 +42,7 @@ async fn the_last_body_counts_and_brings_its_own_type() {
     let boundary = boundary.filter(|(said, _)| *said == "multipart/form-data").map(|(_, boundary)| boundary);
     assert!(body.starts_with(&format!("--{}", boundary.expect("a form's type"))), "{body}");
 
-    // Bytes of which nothing is said are of the client's type, not of that of an earlier body.
+    // Bytes without a type have the client's type, not the type of an earlier body.
     let bytes = (Some("the/default".to_owned()), "b".to_owned());
     assert_eq!(sent(|request| request.body("b")).await, bytes);
     assert_eq!(sent(|request| request.json(&[1]).body("b")).await, bytes);
@@ -93,7 +93,7 @@ async fn a_form_is_of_a_callers_type_only_with_its_boundary() {
     assert!(origin.requests().is_empty());
 }
 
-/// A stream of which all is ready, and how many pieces of it were asked for.
+/// A stream with all its pieces ready, and the number of pieces that the client took.
 fn ready(pieces: usize, length: usize) -> (Body, Arc<AtomicUsize>) {
     let read = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&read);

@@ -1,5 +1,5 @@
-//! Headers that decide where a request ends. Two answers to that are two requests (RFC 9112 11.2), so nobody
-//! but the library below says it.
+//! Headers that decide where a request ends. With two answers to that a server sees two requests (RFC 9112
+//! 11.2), so only the HTTP library sets these headers.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ use super::{client, origin};
 
 const FRAMING: [&str; 4] = ["Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING"];
 
-/// Refused because of this field, and says which header it is about.
+/// Checks that the client refuses the request because of this field, and that the error names the header.
 fn expect_refusal<T: Debug>(result: Result<T, HttpClientError>, field: &str, header: &str) {
     let error = result.expect_err("refused");
     assert_eq!(error.config_error().map(ConfigError::field), Some(field), "{error:?}");
@@ -59,7 +59,7 @@ async fn a_hook_does_not_say_how_long_a_request_is() {
     }
 }
 
-/// Sets one header, which it announces from the second time on that it is asked.
+/// Sets one header. It announces the header from the second time on.
 #[derive(Debug)]
 struct Sets(&'static str, bool);
 

@@ -1,4 +1,4 @@
-//! What goes into a request, and what comes out of a response.
+//! The parts of a request, and the parts of a response.
 
 #![allow(clippy::expect_used)]
 
@@ -30,7 +30,7 @@ async fn response(reply: RawReply, max_body: usize) -> HttpResponse {
     client.get("/").send().await.expect("an answer")
 }
 
-/// 1,000 bytes, with a word on how many they are, and without.
+/// 1,000 bytes, with their length in a header and without it.
 fn thousand() -> [RawReply; 2] {
     let chunks = format!("1f4\r\n{0}\r\n1f4\r\n{0}\r\n0\r\n\r\n", "x".repeat(500));
     [RawReply::ok("x".repeat(1_000)), RawReply::ok(chunks).with_header("transfer-encoding", "chunked")]
@@ -48,7 +48,7 @@ async fn an_error_of_a_status_has_the_body_that_the_caller_asked_for() {
     let whole = response(RawReply::ok("whole"), 10).await.error_for_status_with_body().await;
     assert_eq!(whole.expect("no error").text().await.expect("a body"), "whole");
 
-    // The error holds at most 64 KiB of the body, and the part that came of a body that breaks off.
+    // The error holds at most 64 KiB of the body, and the first part of a body that breaks off.
     let long = RawReply::status(500).with_body("x".repeat(100_000));
     let error = response(long, usize::MAX).await.error_for_status_with_body().await.expect_err("an error");
     assert_eq!(error.body().map(<[u8]>::len), Some(64 * 1024));

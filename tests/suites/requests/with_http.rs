@@ -8,8 +8,7 @@ use requestforge::client::HttpClientBuilder;
 use requestforge::reqwest::redirect::Policy;
 use requestforge::reqwest::retry;
 
-/// A client for which `reqwest` was told to follow redirects, say where they come from, and send again what
-/// failed.
+/// A client whose `reqwest` settings follow redirects, send a `Referer`, and send failed requests again.
 fn misled(origin: &Origin) -> HttpClientBuilder {
     let host = origin.address().ip().to_string();
     HttpClient::builder(origin.url()).with_http(move |http| {
@@ -49,7 +48,7 @@ async fn inv21_nothing_is_sent_again_whatever_reqwest_is_told() {
 #[tokio::test]
 async fn the_time_out_is_this_clients_whatever_reqwest_is_told() {
     let origin = Origin::start(|_| RawReply::ok("")).await.expect("a server");
-    // Too short for any answer.
+    // This time is too short for any answer.
     let client = HttpClient::builder(origin.url()).with_http(|http| http.timeout(Duration::from_nanos(1)));
     client.build().expect("a client").get("/").send().await.expect("an answer");
 }

@@ -1,4 +1,4 @@
-//! A response that was looked into is whole for the caller.
+//! After a strategy has read a response, the caller still gets the whole response.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ async fn a_body_that_was_cut_is_told_to_who_reads_it() {
     }
 }
 
-/// Of 100 bytes six come, and then nothing.
+/// The server sends six of 100 bytes, and then nothing.
 fn stalling(status: u16) -> RawReply {
     RawReply::status(status).with_header("content-length", "100").with_body("a part")
 }
@@ -97,7 +97,7 @@ async fn a_body_that_stalls_while_it_is_examined_goes_to_the_caller_as_far_as_it
     let origin = always(stalling(503)).await;
     let strategy = WhileBusy::default();
     let client = build(retrying(&origin).with_retry_strategy(strategy.clone()));
-    // The time-outs of call and attempt end together: which of them is heard first is chance.
+    // The time-outs of the call and of the attempt end together, and chance decides which one comes first.
     let mut calls = JoinSet::new();
     for call in 0..50 {
         calls.spawn(client.get("/").total_timeout(Duration::from_micros(1_000_000 + call * 1_370)).send());
@@ -111,7 +111,7 @@ async fn a_body_that_stalls_while_it_is_examined_goes_to_the_caller_as_far_as_it
     assert_eq!(strategy.0.all(), [None; 50]);
 }
 
-/// Wants to see the bodies of errors only.
+/// A strategy that reads the bodies of errors only.
 #[derive(Debug)]
 struct OfErrors;
 

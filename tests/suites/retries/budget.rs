@@ -1,4 +1,4 @@
-//! What a server that fails sees of all the clones of a client.
+//! The requests that a failing server gets from all clones of a client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,7 +42,7 @@ async fn inv21_a_server_that_always_fails_sees_each_call_once_when_the_allowance
 
 #[tokio::test]
 async fn inv21_a_server_that_fails_now_and_then_sees_at_most_1_2_times_the_calls() {
-    // Of so many requests one is answered well.
+    // The server answers one of so many requests well.
     for good in [2, 3, 5] {
         let count = AtomicUsize::new(0);
         let reply = move |_: &_| {

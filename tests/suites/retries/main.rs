@@ -1,4 +1,4 @@
-//! What a client sends again, when, and how often: counted by the servers.
+//! Which requests a client sends again, when, and how often. The servers count.
 
 #![allow(clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! What is sent again, and what is not.
+//! Which requests a client sends again, and which it does not.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::world::{LeaseRead, always, build, client, in_time, in_turn, quickly, 
 
 const ATTEMPTS: usize = 4;
 
-/// Enough for a request to be counted, also on a machine under load.
+/// Time for a server to count a request, also on a busy machine.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn a_form_of_bytes_is_sent_again_and_one_with_a_stream_is_not() {
         assert!(first.contains(part), "{part:?}");
     }
 
-    // A part that takes waiting.
+    // A part that is not ready yet.
     let (mut sender, receiver) = filled_later();
     let origin = in_turn([RawReply::status(503)]).await;
     let form = Form::new().text("title", "Q3").part("file", Part::stream(receiver));
@@ -159,13 +159,13 @@ async fn a_form_of_bytes_is_sent_again_and_one_with_a_stream_is_not() {
     let response = sending.await.expect("no panic").expect("an answer");
     assert_eq!((response.status_code().as_u16(), response.attempts()), (503, 1));
     let request = &origin.requests()[0];
-    // In chunks, wherever they are cut.
+    // In chunks. The cuts may be at any place.
     for piece in ["name=\"title\"", "Q3", "name=\"file\"", "late data"] {
         assert!(request.contains(piece), "{piece:?}");
     }
 }
 
-/// A body that somebody else fills.
+/// A body that another task fills.
 fn filled_later() -> (Filling, Body) {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
     let pieces = futures_util::stream::unfold(receiver, |mut receiver| async move {
@@ -212,7 +212,7 @@ async fn nothing_is_sent_again_unless_it_is_asked_for() {
     }
 }
 
-/// Tells what it was asked.
+/// A strategy that reports the questions it got.
 #[derive(Clone)]
 struct Telling {
     asked: LeaseRead<(u32, Option<u16>, bool)>,
@@ -295,7 +295,7 @@ async fn a_retry_after_a_redirect_goes_where_the_redirect_led() {
     assert_eq!(response.url().as_str(), format!("{}/target", elsewhere.url()));
     assert_eq!((origin.requests().len(), elsewhere.requests().len(), response.attempts()), (1, 3, 4));
     assert!(!elsewhere.requests().iter().any(|request| request.contains("canary")), "inv13");
-    // The retries of a call are counted over all its hops.
+    // The client counts the retries of a call over all its hops.
     let elsewhere = always(RawReply::status(503)).await;
     let target = elsewhere.url();
     let origin = in_turn([RawReply::status(503), RawReply::redirect(302, target)]).await;

@@ -1,5 +1,5 @@
-//! How long a server can make us wait. Nothing here looks at a clock: whether a wait was begun is told by
-//! the total time-out, of which a wait that is longer is not begun.
+//! The longest time for which a server can make a client wait. No test here reads a clock: the client does
+//! not begin a wait that is longer than the total time-out.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use super::world::{build, in_time, in_turn, quickly, retrying};
 const PAST: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const FAR: &str = "Fri, 31 Dec 9999 23:59:59 GMT";
 
-/// Whether a request that was answered with this is sent again at once, by a client that has a minute.
+/// Whether a client with a total time-out of a minute sends a request again at once after this answer.
 async fn is_retried_at_once(retry_after: &str, bound: Option<Duration>) -> bool {
     let origin = in_turn([RawReply::status(503).with_header("Retry-After", retry_after)]).await;
     let mut builder = retrying(&origin).with_total_timeout(Duration::from_secs(60));

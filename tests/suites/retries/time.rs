@@ -1,4 +1,4 @@
-//! The total time-out. Whether it came in time is not measured: without it, nothing here would end.
+//! The total time-out. No test measures the time: without the time-out, no test here would end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,7 +70,7 @@ async fn a_request_may_have_a_total_time_out_of_its_own() {
         let request = client.get("/").total_timeout(SOON / 2);
         assert!(in_time(request.send()).await.expect_err("no answer").is_timeout());
     }
-    // One that no clock can express is none.
+    // A time-out that no clock can express is no limit.
     origin.set_reply(|_| RawReply::ok(""));
     let client = build(HttpClient::builder(origin.url()));
     assert!(client.get("/").total_timeout(Duration::MAX).send().await.expect("an answer").is_success());
@@ -101,7 +101,7 @@ async fn nothing_is_sent_once_the_time_is_up() {
     let client = build(builder.with_request_hook(hook));
     let error = client.post("/").body("order").total_timeout(SOON / 20).send().await.expect_err("too late");
     assert!(error.is_timeout(), "{error:?}");
-    // Had it been sent, this one would come after it. The server has done nothing wrong.
+    // If the client had sent it, it would be before this request. The server has done nothing wrong.
     client.get("/after").send().await.expect("an answer");
     assert!(origin.requests().iter().all(|request| request.method() == "GET"), "{origin:?}");
 }
@@ -129,7 +129,7 @@ async fn no_time_at_all_is_refused() {
     assert!(origin.requests().is_empty());
 }
 
-/// A client whose token source has so many tokens, and then has everybody wait.
+/// A client whose token source has so many tokens, and then lets every caller wait.
 fn with_tokens(api: &Origin, tokens: usize, strategy: impl AuthRetryStrategy + 'static) -> HttpClient {
     let asked = Arc::new(AtomicUsize::new(0));
     let source = token_source_fn(move || {

@@ -1,4 +1,4 @@
-//! Retries and the replay after a 401 are apart from each other.
+//! Retries are independent of the replay after a 401.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ fn client(server: &AuthorizationServer, api: &Origin) -> HttpClient {
     build(retrying(api).with_retry_strategy(quickly().max_retries(2)).with_token_auth(manager))
 }
 
-/// The tokens that came, in order, by their number.
+/// The numbers of the tokens that the API got, in order.
 fn tokens(api: &Origin) -> Vec<usize> {
     let sent: Vec<_> =
         api.requests().iter().map(|request| request.header("authorization").expect("a token")).collect();
@@ -79,7 +79,7 @@ async fn a_spent_budget_does_not_stop_a_replay() {
     assert_eq!(api.requests().len(), 2);
 }
 
-/// Has one token, and then none any more.
+/// A source with one token. Later it has none.
 fn one_token() -> impl TokenSource + 'static {
     let asked = Arc::new(AtomicUsize::new(0));
     token_source_fn(move || {

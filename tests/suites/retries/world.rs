@@ -22,7 +22,7 @@ pub(crate) async fn in_turn(replies: impl Into<Vec<RawReply>>) -> Origin {
     Origin::start(reply).await.expect("a server")
 }
 
-/// Up to 3 retries, all but at once.
+/// Up to 3 retries, almost without a delay.
 pub(crate) fn client(origin: &Origin) -> HttpClient {
     build(retrying(origin))
 }
@@ -39,12 +39,12 @@ pub(crate) fn build(builder: HttpClientBuilder) -> HttpClient {
     builder.build().expect("a client")
 }
 
-/// Far more than anything here takes, for what is not to take for ever.
+/// A limit far above any time that a test needs.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(120), future).await.expect("an end")
 }
 
-/// What a closure has seen, for a strategy that is to tell.
+/// The values that a closure saw, for a strategy that reports them.
 #[derive(Clone, Default)]
 pub(crate) struct LeaseRead<T>(Arc<std::sync::Mutex<Vec<T>>>);
 

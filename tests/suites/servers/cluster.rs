@@ -18,7 +18,7 @@ use connection::connection;
 use shared::Shared;
 
 pub(crate) struct Servers {
-    /// Of all nodes, by their ports.
+    /// The connections of all nodes, by their ports.
     connections: HashMap<u16, MultiplexedConnection>,
     masters: Vec<u16>,
     _turn: MutexGuard<'static, ()>,
@@ -27,13 +27,13 @@ pub(crate) struct Servers {
 
 static SHARED: Shared<RedisCluster> = Shared::new();
 
-/// The cluster, for who will soon have a turn.
+/// The cluster, for tests that will soon have a turn.
 pub(crate) async fn stay() -> Arc<RedisCluster> {
     SHARED.servers(async || RedisCluster::start().await).await
 }
 
 impl Servers {
-    /// With nothing in them, and no others use them until this is dropped.
+    /// Empties the servers. No other test uses them until this value is dropped.
     pub(crate) async fn start() -> Self {
         let cluster = stay().await;
         let turn = SHARED.turn().await;
@@ -54,7 +54,7 @@ impl Servers {
         Topology::Cluster(self.cluster.urls())
     }
 
-    /// What somebody else does. If it has a key, that is the first argument.
+    /// Runs a command of another program. If the command has a key, the key is its first argument.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
         let first = self.ask(self.masters[0], command).await;
         let answer = match first.as_ref().err().and_then(RedisError::redirect_node) {
@@ -78,7 +78,7 @@ impl Servers {
     }
 }
 
-/// Of `host:port`.
+/// The port of `host:port`.
 fn port(address: &str) -> u16 {
     address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
 }

@@ -1,4 +1,4 @@
-//! A connection past the library.
+//! A connection without the library.
 
 use std::time::Duration;
 

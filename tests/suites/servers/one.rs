@@ -26,7 +26,7 @@ impl Servers {
         Topology::One(self.server.url())
     }
 
-    /// What somebody else does. If it has a key, that is the first argument.
+    /// Runs a command of another program. If the command has a key, the key is its first argument.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
         command.query_async(&mut self.connection.clone()).await.expect("an answer")
     }

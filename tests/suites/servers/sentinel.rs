@@ -24,13 +24,13 @@ pub(crate) struct Servers {
 
 static SHARED: Shared<RedisSentinel> = Shared::new();
 
-/// The servers, for who will soon have a turn.
+/// The servers, for tests that will soon have a turn.
 pub(crate) async fn stay() -> Arc<RedisSentinel> {
     SHARED.servers(async || RedisSentinel::start().await).await
 }
 
 impl Servers {
-    /// With nothing in them, and no others use them until this is dropped.
+    /// Empties the servers. No other test uses them until this value is dropped.
     pub(crate) async fn start() -> Self {
         let redis = stay().await;
         let turn = SHARED.turn().await;
@@ -44,7 +44,7 @@ impl Servers {
         Topology::Sentinel { urls: self.redis.sentinel_urls(), master_name }
     }
 
-    /// What somebody else does. If it has a key, that is the first argument.
+    /// Runs a command of another program. If the command has a key, the key is its first argument.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
         command.query_async(&mut self.master.clone()).await.expect("an answer")
     }

@@ -1,11 +1,12 @@
-//! Servers that take seconds to start: the same for all tests of a process, one after the other.
+//! Servers that take seconds to start. All tests of a process share them, one after the other.
 
 use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) struct Shared<T> {
-    /// Gone with the last test that waits for its turn: a static that holds them would leave them behind.
+    /// The servers end with the last test that waits for its turn. A static that owned them would leave them
+    /// behind.
     servers: Mutex<Weak<T>>,
     turn: Mutex<()>,
 }
@@ -15,7 +16,7 @@ impl<T> Shared<T> {
         Self { servers: Mutex::const_new(Weak::new()), turn: Mutex::const_new(()) }
     }
 
-    /// The servers, which stay for as long as somebody has them.
+    /// The servers. They stay for as long as a caller holds them.
     pub(crate) async fn servers(&self, start: impl AsyncFnOnce() -> T) -> Arc<T> {
         let mut servers = self.servers.lock().await;
         if let Some(servers) = servers.upgrade() {

@@ -42,7 +42,7 @@ impl IntoResponse for Refusal {
 }
 
 impl Shared {
-    /// The answer to a call: a token, if the caller may have one.
+    /// The answer to a call: a token, if the caller is allowed to have one.
     pub(super) fn grant(&self, call: &TokenCall) -> Result<impl IntoResponse + use<>, Refusal> {
         let settings = self.settings();
         if !call.is_from(&self.client_id, &self.client_secret) {

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::answer::Refusal;
 use crate::server::authorization;
 
-/// A call of the token endpoint, as it was sent.
+/// A call of the token endpoint, as the client sent it.
 pub(super) struct TokenCall {
     fields: HashMap<String, String>,
     client: Option<(String, String)>,
@@ -56,7 +56,7 @@ impl TokenCall {
     }
 }
 
-/// Identifier and secret out of Basic, each form-encoded before they were joined (RFC 6749 2.3.1).
+/// Identifier and secret from Basic. The client form-encodes each before it joins them (RFC 6749 2.3.1).
 fn basic(credentials: &str) -> Option<(String, String)> {
     let credentials = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
     let (id, secret) = credentials.split_once(':')?;

@@ -2,16 +2,16 @@ use requestforge::RedisTokenStorage;
 use requestforge::storage::RedisTokenStorageBuilder;
 use serde::{Deserialize, Serialize};
 
-/// Where Redis is.
+/// The Redis servers of a fleet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Topology {
     /// One server, at this URL.
     One(String),
     /// The master that sentinels watch over.
     Sentinel {
-        /// Their URLs.
+        /// The URLs of the sentinels.
         urls: Vec<String>,
-        /// What they call it.
+        /// The sentinels' name of the master.
         master_name: String,
     },
     /// A cluster with nodes at these URLs.
@@ -19,7 +19,7 @@ pub enum Topology {
 }
 
 impl Topology {
-    /// A storage there, with settings to come.
+    /// A builder of a storage in these servers.
     pub fn storage(&self) -> RedisTokenStorageBuilder {
         match self {
             Self::One(url) => RedisTokenStorage::builder(url),

@@ -2,7 +2,8 @@ use std::cell::Cell;
 
 use super::*;
 
-/// How often a case is run that fails at first, on a machine that stands still for so long each time.
+/// Runs a case that fails at first, on a machine that stands still for so long each time. Returns the number
+/// of runs.
 async fn runs(failures: usize, stood_still: Duration) -> (usize, bool) {
     let runs = Cell::new(0);
     let case = || async {

@@ -74,7 +74,7 @@ pub(super) async fn api(State(shared): State<Arc<Shared>>, request: Request) -> 
 }
 
 impl Shared {
-    /// What is wrong with a call, if anything is.
+    /// The fault of a call, if it has one.
     fn check(&self, step: Step, call: &Call<'_>) -> Result<(), (StatusCode, &'static str)> {
         if !call.is_readable() || (step == Step::App && !call.is_form()) {
             return Err((StatusCode::BAD_REQUEST, "invalid_request"));
@@ -83,7 +83,7 @@ impl Shared {
         let is_valid = |step: Step, token: Option<&str>| {
             token.is_some_and(|token| self.endpoint(step).tokens.is_valid(token))
         };
-        // One that is not wanted has to be good all the same.
+        // If a call carries a token that the step does not need, the token must be good all the same.
         let is_carried = |step: Step, name: &str, is_wanted: bool| {
             let token = call.header(name);
             (token.is_none() && !is_wanted) || is_valid(step, token)
@@ -131,7 +131,7 @@ fn usual(step: Step, token: &str, settings: &Settings) -> Value {
     body.into()
 }
 
-/// One more call that is under way, until it is dropped: also when the client went away.
+/// Counts one call that is under way until it is dropped, also if the client goes away.
 struct UnderWay<'s>(&'s Shared);
 
 impl<'s> UnderWay<'s> {

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::server::authorization;
 
-/// A call of a step, as it was sent.
+/// A call of a step, as the client sent it.
 pub(super) struct Call<'a> {
     head: &'a Parts,
     body: &'a [u8],
-    /// What it says, and whether as a form.
+    /// The fields of the call, and whether they came as a form.
     fields: Option<(Value, bool)>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> Call<'a> {
         Self { head, body, fields: fields(head, body) }
     }
 
-    /// Whether its fields can be read, or there are none to read.
+    /// Whether the server can read the fields, or the call has none.
     pub(super) fn is_readable(&self) -> bool {
         self.fields.is_some() || self.body.is_empty()
     }
@@ -34,7 +34,7 @@ impl<'a> Call<'a> {
         fields.get(name).or_else(|| fields.get("credentials")?.get(name))?.as_str()
     }
 
-    /// Whether these two fields are those of somebody known.
+    /// Whether these two fields contain the known credentials.
     pub(super) fn is_from(&self, fields: [&str; 2], known: &(String, String)) -> bool {
         fields.map(|name| self.field(name)) == [&known.0, &known.1].map(|known| Some(known.as_str()))
     }
@@ -47,7 +47,7 @@ impl<'a> Call<'a> {
         authorization(&self.head.headers, "Bearer")
     }
 
-    /// All of it.
+    /// The whole call.
     pub(super) fn echo(&self) -> String {
         let mut echo = format!("{} {}\n", self.head.method, self.head.uri);
         for (name, value) in &self.head.headers {
@@ -74,7 +74,7 @@ fn fields(head: &Parts, body: &[u8]) -> Option<(Value, bool)> {
     }
 }
 
-/// `None`: cannot be read, or says something twice.
+/// Returns `None` if the fields are not readable, or if one of them occurs twice.
 fn form(encoded: &[u8]) -> Option<Value> {
     let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(encoded).ok()?;
     let mut fields = Map::new();

@@ -1,4 +1,4 @@
-/// The first of the requests in what came over a connection.
+/// The first request among the bytes of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     /// It has this many bytes.
@@ -9,7 +9,7 @@ pub(super) enum Message {
     Broken,
 }
 
-/// Where the first request ends (RFC 9112 6).
+/// Finds the end of the first request (RFC 9112 6).
 pub(super) fn first_message(bytes: &[u8]) -> Message {
     // A TLS handshake has no empty line to wait for.
     if bytes.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
@@ -49,7 +49,7 @@ pub(super) fn headers(head: &[u8]) -> impl Iterator<Item = (String, String)> {
     lines.into_iter()
 }
 
-/// Whether a list of tokens, separated by commas, has this one.
+/// Whether a list of tokens, separated by commas, contains this token.
 pub(super) fn has_token(list: &str, token: &str) -> bool {
     list.split(',').any(|given| given.trim().eq_ignore_ascii_case(token))
 }

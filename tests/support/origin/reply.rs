@@ -2,7 +2,7 @@ use http::StatusCode;
 
 use super::framing::has_token;
 
-/// What an [`Origin`](super::Origin) answers: written as given, nothing is checked.
+/// A reply of an [`Origin`](super::Origin). The origin writes it as given, and checks nothing.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RawReply {
@@ -12,7 +12,7 @@ pub struct RawReply {
     body: Vec<u8>,
 }
 
-/// How an origin goes about a reply.
+/// The way in which an origin sends a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     Answers,
@@ -31,12 +31,12 @@ impl RawReply {
         Self { manner: Manner::Answers, status, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// Nothing: the connection is closed when the request was read.
+    /// No answer: the origin closes the connection when it has read the request.
     pub fn hang_up() -> Self {
         Self { manner: Manner::HangsUp, ..Self::status(0) }
     }
 
-    /// Nothing: the connection stays open, until the client closes it.
+    /// No answer: the connection stays open until the client closes it.
     pub fn silence() -> Self {
         Self { manner: Manner::KeepsSilent, ..Self::status(0) }
     }
@@ -46,7 +46,7 @@ impl RawReply {
         Self::status(status).with_header("location", location)
     }
 
-    /// Adds a header. Content-Length and Connection are added without being asked for, unless they (or
+    /// Adds a header. The origin adds Content-Length and Connection by itself, unless they (or
     /// Transfer-Encoding, for the first one) are given here.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

@@ -30,12 +30,12 @@ impl RecordedRequest {
         header(self.head(), name)
     }
 
-    /// What came after the head, as sent.
+    /// The bytes after the head, as the client sent them.
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.head().len()..]
     }
 
-    /// Whether this text is anywhere in the request, in this very case.
+    /// Whether this text is anywhere in the request, in exactly this case.
     pub fn contains(&self, text: &str) -> bool {
         text.is_empty() || find(&self.bytes, text.as_bytes()).is_some()
     }

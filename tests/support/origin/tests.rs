@@ -132,7 +132,7 @@ async fn records_what_broke_off_or_was_no_http() {
 #[tokio::test]
 async fn listens_on_loopback_only() {
     let second = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-    // Linux has all of 127.0.0.0/8; elsewhere only the first address is set up.
+    // Linux has all of 127.0.0.0/8. Other systems set up only the first address.
     if cfg!(target_os = "linux") {
         let origin = Origin::start_at(second, |_| RawReply::status(200)).await.expect("a port");
         assert!(origin.url().starts_with("http://127.0.0.2:"));

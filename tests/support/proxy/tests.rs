@@ -1,4 +1,4 @@
-//! What the proxy does to a server that echoes.
+//! The effect of the proxy on a server that echoes.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use super::Proxy;
 use crate::undisturbed;
 
-/// What has not come by then does not come.
+/// Data that has not come after this time does not come.
 const SOON: Duration = Duration::from_millis(100);
-/// Any machine manages this.
+/// Any machine is faster than this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn echo() -> u16 {
@@ -115,7 +115,7 @@ async fn a_turn_is_whatever_is_said_before_the_next_answer() {
     assert_eq!(proxy.turns(), 4, "each connection has its own");
 }
 
-/// Sends two bytes back when both have come, and nothing before.
+/// Sends two bytes back after it has got both, and nothing before.
 async fn answering_two() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! What the fixtures themselves ask their servers.
+//! The questions of the fixtures themselves to their servers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use crate::redis::tls::Tls;
 
-/// Servers on this machine answer at once, if they do.
+/// A server on this machine answers at once, if it answers at all.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// What it takes to be let in.
+/// The credentials and the TLS that a server wants.
 #[derive(Clone, Default)]
 pub(super) struct Access {
     pub(super) password: Option<String>,
@@ -21,17 +21,17 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// To a server with these arguments.
+    /// For a server with these arguments.
     pub(super) fn by(args: &[&str], tls: Option<Tls>) -> Self {
         let password = args.windows(2).rev().find(|pair| pair[0] == "--requirepass");
         Self { password: password.map(|pair| pair[1].to_owned()), tls }
     }
 
-    /// Asks over a connection of its own. An answer with many parts comes as a flat list of them.
+    /// Asks over a new connection. An answer with many parts becomes a flat list of them.
     ///
     /// # Errors
     ///
-    /// When there is no answer, or an error is the answer.
+    /// There is no answer, or the answer is an error.
     pub(super) async fn ask(&self, port: u16, words: &[&str]) -> io::Result<Vec<String>> {
         let exchange = async {
             let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
@@ -76,7 +76,7 @@ async fn hear(stream: &mut BufStream<Box<dyn Stream>>) -> io::Result<Vec<String>
         match kind {
             "+" | ":" => parts.push(rest.to_owned()),
             "-" => return Err(io::Error::other(rest)),
-            // -1 is for what is not there.
+            // A length of -1 means a missing value.
             "$" => {
                 if let Ok(length) = rest.parse::<usize>() {
                     let mut text = vec![0; length + 2];

@@ -1,4 +1,4 @@
-//! A Redis Cluster of one's own.
+//! A Redis Cluster for one test.
 
 mod moving;
 mod view;
@@ -29,23 +29,23 @@ const SETTINGS: [&str; 8] = [
     "127.0.0.1",
     "--cluster-node-timeout",
     "2000",
-    // Else a replica waits five seconds for others.
+    // Otherwise a replica waits five seconds for others.
     "--repl-diskless-sync-delay",
     "0",
 ];
 
-/// Three seconds, on a machine that has nothing else to do. Masters accept nothing in the first two.
+/// Three seconds on an idle machine. Masters accept nothing in the first two.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Four seconds, there.
+/// Four seconds on an idle machine.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
-/// For what has only to get about.
+/// The limit for news that only has to spread.
 const NEWS_LIMIT: Duration = Duration::from_secs(20);
 
-/// A Redis Cluster of one's own on 127.0.0.1: three masters, each with a replica, and nothing in them. A
-/// node that does not answer for two seconds is replaced. All are gone when this is dropped, and also when
-/// the process is killed.
+/// A Redis Cluster for one test on 127.0.0.1: three masters without data, each with a replica. The cluster
+/// replaces a node that does not answer for two seconds. All nodes end when this value is dropped, and also
+/// when the process is killed.
 ///
-/// Behind the port of a container that was killed, the engine may still accept connections, and end them.
+/// The engine may still accept connections at the port of a killed container, and end them.
 ///
 /// ```no_run
 /// # async fn run() {
@@ -68,32 +68,32 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or no cluster of it.
+    /// If there is no Redis (the message says what to do), or if the nodes do not form a cluster.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts each node with more arguments, such as `["--requirepass", "secret"]`, with which they also
-    /// let each other in, or `["--user", "name", "on", ">secret", "~*", "+@all"]`.
+    /// Starts each node with more arguments, such as `["--requirepass", "secret"]` or `["--user", "name",
+    /// "on", ">secret", "~*", "+@all"]`. The nodes also use the password among themselves.
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or no cluster of it.
+    /// If there is no Redis (the message says what to do), or if the nodes do not form a cluster.
     pub async fn start_with(args: &[&str]) -> Self {
         Self::started(args, None).await.unwrap_or_else(|error| panic!("no Redis Cluster: {error}"))
     }
 
-    /// Starts nodes that speak nothing but TLS, also with each other, all as the one that `identity` says.
+    /// Starts nodes that speak only TLS, also among themselves, all with the certificate of `identity`.
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or no cluster of it.
+    /// If there is no Redis (the message says what to do), or if the nodes do not form a cluster.
     pub async fn start_tls(authority: &Authority, identity: &Identity, args: &[&str]) -> Self {
         let start = async { Self::started(args, Some(Tls::new(authority, identity)?)).await };
         start.await.unwrap_or_else(|error| panic!("no Redis Cluster with TLS: {error}"))
     }
 
-    /// All nodes, whatever they are now.
+    /// All nodes, whether masters or replicas now.
     pub fn nodes(&self) -> Vec<RedisNode> {
         self.group.nodes()
     }
@@ -103,39 +103,39 @@ impl RedisCluster {
         self.nodes().iter().map(RedisNode::url).collect()
     }
 
-    /// The master of a key's slot, on which all nodes agree that are neither paused nor killed.
+    /// The master of a key's slot. All nodes that are neither paused nor killed agree on it.
     ///
     /// # Panics
     ///
-    /// When they do not agree.
+    /// If they do not agree.
     pub async fn master_of(&self, key: &str) -> RedisNode {
         let master = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_master(key).await })).await;
         master.unwrap_or_else(|error| panic!("no master of {key}: {error}"))
     }
 
-    /// The replicas of a master, as it sees them itself.
+    /// The replicas of a master, as the master sees them.
     ///
     /// # Panics
     ///
-    /// When it does not tell.
+    /// If the master does not tell.
     pub async fn replicas_of(&self, master: RedisNode) -> Vec<RedisNode> {
         self.replicas(master).await.unwrap_or_else(|error| panic!("no replicas of {master:?}: {error}"))
     }
 
-    /// Freezes a node: connections are still accepted, and nobody answers.
+    /// Freezes a node. It still accepts connections, and does not answer.
     ///
     /// # Panics
     ///
-    /// When it cannot be frozen.
+    /// If the node cannot be frozen.
     pub async fn pause(&self, node: RedisNode) {
         self.group.pause(node).await;
     }
 
-    /// Lets a node go on, with all that has come in meanwhile.
+    /// Lets a node go on, with all data that has come in meanwhile.
     ///
     /// # Panics
     ///
-    /// When it does not go on.
+    /// If the node does not go on.
     pub async fn resume(&self, node: RedisNode) {
         self.group.resume(node).await;
     }
@@ -144,7 +144,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// When it cannot be killed.
+    /// If the node cannot be killed.
     pub async fn kill(&mut self, node: RedisNode) {
         self.group.kill(node).await;
     }
@@ -153,17 +153,17 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If the node does not start.
     pub async fn start_again(&mut self, node: RedisNode) {
         self.group.start_again(node).await;
     }
 
-    /// Waits until one of the nodes that are neither paused nor killed is the master of a key's slot, all of
-    /// them agree on that, and for all of them the cluster is complete.
+    /// Waits until a node that is neither paused nor killed is the master of a key's slot. Then all such
+    /// nodes agree on that, and for all of them the cluster is complete.
     ///
     /// # Panics
     ///
-    /// When that takes too long.
+    /// If that takes too long.
     pub async fn failed_over(&self, key: &str) -> RedisNode {
         let failed_over = until(FAILOVER_LIMIT, move || {
             Box::pin(async move {
@@ -179,12 +179,12 @@ impl RedisCluster {
         failed_over.await.unwrap_or_else(|error| panic!("no failover of {key}: {error}"))
     }
 
-    /// Waits until each of the nodes that are neither paused nor killed says that the cluster is complete,
-    /// that all nodes are there, and that it is connected with its replica or master.
+    /// Waits until each node that is neither paused nor killed reports three things: the cluster is
+    /// complete, all nodes are there, and it is connected with its replica or master.
     ///
     /// # Panics
     ///
-    /// When that takes too long.
+    /// If that takes too long.
     pub async fn ready(&self) {
         self.until_ready().await.unwrap_or_else(|error| panic!("the cluster is not ready: {error}"));
     }
@@ -192,7 +192,7 @@ impl RedisCluster {
     async fn started(args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
         let found = &finder::found().await?.server;
         let access = &Access::by(args, tls);
-        // Each node has a second port, for the others.
+        // Each node has a second port, for the other nodes.
         let group = port::on_free(2 * NODES, move |ports| {
             Box::pin(async move { group(found, access, args, &ports).await })
         })
@@ -252,7 +252,7 @@ impl fmt::Debug for RedisCluster {
     }
 }
 
-/// Nodes that have been told to be a cluster.
+/// Nodes that have got the order to form a cluster.
 async fn group(found: &'static Found, access: &Access, args: &[&str], ports: &[u16]) -> io::Result<Group> {
     let (ports, buses) = ports.split_at(NODES);
     let mut group = Group::new(found, ports).await?;
@@ -269,14 +269,14 @@ async fn group(found: &'static Found, access: &Access, args: &[&str], ports: &[u
     Ok(group)
 }
 
-/// What `redis-cli --cluster create` does.
+/// The same steps as `redis-cli --cluster create`.
 async fn join(group: &Group, buses: &[u16]) -> io::Result<()> {
     let (masters, replicas) = group.members().split_at(MASTERS);
     for (index, master) in masters.iter().enumerate() {
         let (first, end) = (index * SLOTS / MASTERS, (index + 1) * SLOTS / MASTERS);
         let (first, last) = (first.to_string(), (end - 1).to_string());
         master.ask(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).await?;
-        // Else masters argue about who has which.
+        // Otherwise masters argue about their slots.
         master.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]).await?;
     }
     for (index, member) in group.members().iter().enumerate() {
@@ -287,7 +287,7 @@ async fn join(group: &Group, buses: &[u16]) -> io::Result<()> {
     }
     for (master, replica) in masters.iter().zip(replicas) {
         let id = &master.text(&["CLUSTER", "MYID"]).await?;
-        // Not before they have met.
+        // Only after the nodes have met.
         until(NEWS_LIMIT, move || Box::pin(async move { replica.ask(&["CLUSTER", "REPLICATE", id]).await }))
             .await?;
     }

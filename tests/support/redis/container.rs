@@ -17,13 +17,13 @@ use crate::redis::finder::Image;
 use crate::redis::setup::Setup;
 use crate::redis::{Server, port};
 
-/// Where servers run. The official image has this folder, any other gets it.
+/// The working folder of the servers. The official image has this folder, and any other image gets it.
 const FOLDER: &str = "/data";
-/// A second, on a machine that has nothing else to do.
+/// A second on an idle machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often the engine is asked whether a container that does not answer has ended.
+/// The time between two questions to the engine whether a silent container has ended.
 const LOOK: Duration = Duration::from_millis(500);
-/// For anything else that an engine does.
+/// The limit for any other operation of an engine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A server.
@@ -44,7 +44,7 @@ struct Running {
 }
 
 impl Container {
-    /// In a network of its own, or in that of the container with the id `network`.
+    /// Starts the server in a network of its own, or in that of the container with the id `network`.
     pub(super) async fn start(image: &Image, network: Option<&str>, setup: Setup) -> io::Result<Self> {
         let Setup { port, access, arguments, files } = setup;
         let ports = if network.is_none() { &[port][..] } else { &[] };
@@ -54,11 +54,11 @@ impl Container {
         Ok(server)
     }
 
-    /// Waits until it answers, or has ended.
+    /// Waits until the server answers, or has ended.
     async fn answers(&self) -> io::Result<()> {
         let container = self.running.container()?;
         let ended = async {
-            // What the engine does not know now it may know later.
+            // The engine may know later what it does not know now.
             while container.is_running().await.unwrap_or(true) {
                 sleep(LOOK).await;
             }
@@ -79,9 +79,10 @@ impl Container {
 }
 
 impl Network {
-    /// It lives as long as its container, which is none of the servers, since they may be killed.
+    /// The network lives as long as its container. That container is not a server, because a test may kill a
+    /// server.
     pub(super) async fn start(image: &Image, ports: &[u16]) -> io::Result<Self> {
-        // Nobody speaks to it, but a container has to run something.
+        // A container has to run something. Clients do not use this server.
         let idle = ["--port", "0", "--unixsocket", "idle.sock", "--save", ""].map(ToOwned::to_owned);
         Ok(Self { running: Running::start(image, None, ports, idle.into(), Vec::new()).await? })
     }
@@ -107,17 +108,18 @@ impl Running {
             .with_host_config_modifier(move |config| {
                 if let Some(network) = &network {
                     config.network_mode = Some(network.clone());
-                    // By default what the image exposes, which a network of others does not allow.
+                    // By default an engine publishes the ports of the image. In the network of another
+                    // container it refuses that.
                     config.publish_all_ports = None;
                 }
                 let bindings = config.port_bindings.iter_mut().flat_map(|ports| ports.values_mut());
                 for binding in bindings.flatten().flatten() {
-                    // By default all interfaces, for the whole network to see.
+                    // By default the port is open on all interfaces, for the whole network.
                     binding.host_ip = Some("127.0.0.1".into());
                 }
             });
         for port in ports {
-            // A port that the engine chose would be another one after a restart.
+            // A port that the engine chose would change with a restart.
             request = request.with_mapped_port(*port, port.tcp());
         }
         for (name, content) in files {
@@ -147,7 +149,7 @@ impl Server for Container {
     }
 
     async fn stop(&mut self) -> io::Result<()> {
-        // An engine does not stop what is paused; and what is not paused cannot be resumed.
+        // An engine does not stop a paused container, and it cannot resume one that is not paused.
         let _ = self.resume().await;
         done(LIMIT, self.running.container()?.stop_with_timeout(Some(0))).await
     }
@@ -161,8 +163,9 @@ impl Server for Container {
 impl Drop for Running {
     fn drop(&mut self) {
         let container = self.container.take();
-        // It wants to be dropped on a runtime, and not on that of the test: there may be none, or one that is
-        // shutting down; and on any it would wait in the middle of a task, and swallow what wakes the task up.
+        // The drop of this value needs a runtime, but not the runtime of the test. There may be none, or it
+        // may be shutting down. On any other the drop would wait in the middle of a task, and swallow the
+        // task's wake-up.
         let removal = thread::spawn(move || {
             if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
                 runtime.block_on(async { drop(container) });
@@ -172,7 +175,7 @@ impl Drop for Running {
     }
 }
 
-/// Their errors name their cause only in `Debug`.
+/// The engine's errors name their cause only in `Debug`.
 async fn done<T, E: Debug>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> io::Result<T> {
     timeout(limit, work).await?.map_err(|error| io::Error::other(format!("{error:?}")))
 }

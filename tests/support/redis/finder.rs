@@ -1,4 +1,4 @@
-//! What servers are made of: as the environment says or, where it does not, `cargo xtask redis`.
+//! Finds a way to start servers: the environment names it, or else `cargo xtask redis` does.
 
 use std::env;
 use std::io::{self, BufRead, BufReader};
@@ -13,10 +13,10 @@ use crate::server::lock;
 
 const VARIABLE: &str = "FORGE_REDIS";
 
-/// What was found on this machine.
+/// The ways to start servers on this machine.
 pub(super) struct Finding {
     pub(super) server: Found,
-    /// The other kind, where there is such.
+    /// The other kind, if the machine has it.
     pub(super) other: Option<Found>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Image {
     pub(super) name: String,
     pub(super) tag: String,
     pub(super) command: Vec<String>,
-    /// By these, containers are removed when their process was killed.
+    /// The finder removes containers with these labels if their process was killed.
     pub(super) labels: Vec<(String, String)>,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn found() -> io::Result<&'static Finding> {
         .await
 }
 
-/// What the finder tells: servers, or why there are none.
+/// The finder's answer: a way to start servers, or the reason why there is none.
 pub(super) fn parse(told: &str) -> Result<Finding, String> {
     let json: Value = serde_json::from_str(told).unwrap_or_default();
     if let Some(error) = json["error"].as_str() {
@@ -79,8 +79,8 @@ fn one(told: &Value) -> Option<Found> {
     }
 }
 
-/// The finder. It stays, and removes our containers when this process ends, in whatever way: its standard
-/// input ends then.
+/// The finder. It keeps running, and removes our containers when this process ends in any way: then its
+/// standard input ends.
 fn ask() -> io::Result<String> {
     static HOLDER: Mutex<Option<Child>> = Mutex::new(None);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -88,12 +88,12 @@ fn ask() -> io::Result<String> {
     command.args(["run", "--quiet", "--package", "xtask", "--", "redis", "--hold"]).current_dir(root);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        // They describe this crate, and some build scripts watch them.
+        // These variables describe this crate, and some build scripts watch them.
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
             command.env_remove(&name);
         }
     }
-    // Ctrl-C is for us; the finder has to clean up after it.
+    // Only our process handles Ctrl-C. The finder has to clean up after it.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -1,4 +1,4 @@
-//! Servers that see each other under the addresses at which clients see them: 127.0.0.1 and a port each.
+//! Servers that see each other under the addresses that clients use: 127.0.0.1 and a port each.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::redis::finder::Found;
 use crate::redis::setup::Setup;
 use crate::redis::{Attempt, Server};
 
-/// How often servers are looked at that have something to agree on.
+/// The time between two looks at servers that have to agree on something.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct Group {
     members: Vec<Member>,
-    /// Of containers. The last field, since members go first.
+    /// The network of containers. It is the last field, because members must be dropped first.
     network: Option<Network>,
 }
 
-/// One server of several; as a value it is only its name.
+/// One server of a group. The value is only its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RedisNode {
     port: u16,
@@ -33,12 +33,12 @@ pub(super) struct Member {
     pub(super) node: RedisNode,
     pub(super) access: Access,
     server: Box<dyn Server>,
-    /// Neither paused nor killed.
+    /// Whether the server is neither paused nor killed.
     living: AtomicBool,
 }
 
 impl Group {
-    /// With nobody in it, but all ports are its own.
+    /// A group without members. It already has all its ports.
     pub(super) async fn new(found: &Found, ports: &[u16]) -> io::Result<Self> {
         let network = match found {
             Found::Container(image) => Some(Network::start(image, ports).await?),
@@ -47,7 +47,7 @@ impl Group {
         Ok(Self { members: Vec::new(), network })
     }
 
-    /// Starts servers, all at once. They answer when this returns.
+    /// Starts servers, all at once. When this returns, they answer.
     pub(super) async fn add(&mut self, found: &'static Found, setups: Vec<Setup>) -> io::Result<()> {
         let network = self.network.as_ref().map(Network::id).transpose()?.map(ToOwned::to_owned);
         let mut starting = JoinSet::new();
@@ -64,7 +64,8 @@ impl Group {
         while let Some(member) = starting.join_next().await {
             started.push(member.map_err(io::Error::other)?);
         }
-        // Not before all have started or failed: what is on its way to an engine comes to be.
+        // Only after all have started or failed: an engine still creates a container that it has been asked
+        // for.
         let mut started = started.into_iter().collect::<io::Result<Vec<_>>>()?;
         started.sort_by_key(|(index, _)| *index);
         self.members.extend(started.into_iter().map(|(_, member)| member));
@@ -89,7 +90,7 @@ impl Group {
 
     /// # Panics
     ///
-    /// As the next three: when it does not work.
+    /// If it does not work. The same holds for the next three methods.
     pub(super) async fn pause(&self, node: RedisNode) {
         let pause = async {
             let member = self.member(node)?;
@@ -138,12 +139,12 @@ impl RedisNode {
         Self { port, tls }
     }
 
-    /// Where it is on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL for clients, `redis://127.0.0.1:PORT`, or `rediss://` where servers speak TLS.
+    /// The URL for clients: `redis://127.0.0.1:PORT`, or `rediss://` with TLS.
     pub fn url(&self) -> String {
         let scheme = if self.tls { "rediss" } else { "redis" };
         format!("{scheme}://127.0.0.1:{}", self.port)
@@ -164,17 +165,17 @@ impl Member {
         })
     }
 
-    /// For answers that are one text.
+    /// For answers of one text.
     pub(super) async fn text(&self, words: &[&str]) -> io::Result<String> {
         Ok(self.ask(words).await?.concat())
     }
 }
 
-/// Waits until `look` finds what it looks for.
+/// Waits until `look` finds its object.
 ///
 /// # Errors
 ///
-/// With its last one, when it does not find it in time.
+/// The last error of `look`, if it finds nothing in time.
 pub(super) async fn until<'a, T>(limit: Duration, look: impl Fn() -> Attempt<'a, T>) -> io::Result<T> {
     let start = Instant::now();
     loop {
@@ -188,7 +189,7 @@ pub(super) async fn until<'a, T>(limit: Duration, look: impl Fn() -> Attempt<'a,
     }
 }
 
-/// What `look` misses, unless it is there.
+/// Returns an error that names the missing object, unless it is there.
 pub(super) fn require(there: bool, missed: impl FnOnce() -> String) -> io::Result<()> {
     if there { Ok(()) } else { Err(io::Error::other(missed())) }
 }

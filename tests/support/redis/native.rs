@@ -12,17 +12,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::redis::setup::Setup;
 use crate::redis::{Server, port};
 
-/// Some ten milliseconds, on a machine that has nothing else to do.
+/// Some ten milliseconds on an idle machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// Waits for the end of its standard input, the pipe that ends with our process, and kills the server
-/// then. While our process lives, the server's id stays the server's, since only we can wait for it.
+/// The watchdog. It waits for the end of its standard input, a pipe that ends with our process, and then
+/// kills the server. While our process lives, the server's id stays its own, because only our process can
+/// wait for it.
 const WATCHDOG: &str = r#"read -r _; kill -9 "$1"; rm -r "$2""#;
 
 pub(super) struct Native {
     command: Vec<String>,
     setup: Setup,
-    /// Where it runs, and writes to if it was told to write.
+    /// The working folder of the server. The server writes to it if its arguments say so.
     folder: PathBuf,
     running: Option<Running>,
 }
@@ -98,7 +99,8 @@ impl Running {
     fn start(mut command: Command, log: &Path, folder: &Path) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
 
-        // Ctrl-C is for us: a paused server would not even notice, and the watchdog has to outlive us.
+        // Only our process handles Ctrl-C. A paused server would not notice it, and the watchdog has to
+        // outlive us.
         command.process_group(0);
         let said = File::create(log)?;
         command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
@@ -118,15 +120,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // First, since the server's id may be anybody's once we have waited for it.
+        // This comes first, because after our wait the server's id may belong to another process.
         end(&mut self.watchdog);
         end(&mut self.server);
     }
 }
 
-/// SIGKILL, which also ends those who are stopped.
+/// Sends SIGKILL, which also ends stopped processes.
 fn end(child: &mut Child) {
-    // Both fail only if it has ended already.
+    // Both calls fail only if the server has already ended.
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,4 +1,4 @@
-//! Ports on 127.0.0.1, and who answers there.
+//! Ports on 127.0.0.1, and the servers that answer there.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -14,18 +14,18 @@ use tokio::time::{Instant, sleep};
 use crate::redis::Attempt;
 use crate::redis::ask::Access;
 
-/// Below those that systems give to outgoing connections: a stopped server wants its port back.
+/// Below the ports that systems give to outgoing connections: a stopped server wants its port back.
 const FIRST: u32 = 20_000;
 const PORTS: u32 = 12_000;
 
-/// How often other ports are tried when somebody else was faster.
+/// The number of other ports to try if another process was faster.
 const ATTEMPTS: usize = 5;
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A port where nobody listens. The process hands out none twice (before thousands were used).
+/// A port without a listener. The process hands out no port twice (before it has used thousands).
 pub(super) fn free() -> io::Result<u16> {
-    // Where to begin is random, since other processes choose in the same way.
+    // The first port is random, because other processes choose in the same way.
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
         let random = RandomState::new().hash_one(std::process::id());
         AtomicU32::new(u32::try_from(random % u64::from(PORTS)).unwrap_or(0))
@@ -40,11 +40,11 @@ pub(super) fn free() -> io::Result<u16> {
     Err(io::ErrorKind::AddrInUse.into())
 }
 
-/// Starts something on as many free ports as it needs, `start`.
+/// Starts something with `start`, on as many free ports as it needs.
 ///
 /// # Errors
 ///
-/// When it does not start, and not because somebody else was faster or the machine too slow.
+/// It does not start, and neither a faster process nor a slow machine is the reason.
 pub(super) async fn on_free<'a, T>(
     count: usize,
     start: impl Fn(Vec<u16>) -> Attempt<'a, T>,
@@ -54,8 +54,8 @@ pub(super) async fn on_free<'a, T>(
         let ports = (0..count).map(|_| free()).collect::<io::Result<Vec<_>>>()?;
         match start(ports.clone()).await {
             Ok(started) => return Ok(started),
-            // Between the look at a port and its use, somebody may have taken it. And a machine that stands still
-            // for longer than an answer may take starts nothing.
+            // Another process may take a port between the look at it and its use. On a machine that stands
+            // still for longer than an answer may take, nothing starts.
             Err(error) if error.kind() == io::ErrorKind::TimedOut || ports.into_iter().any(is_taken) => {
                 last = error;
             }
@@ -65,12 +65,12 @@ pub(super) async fn on_free<'a, T>(
     Err(last)
 }
 
-/// Whether somebody listens there.
+/// Whether a process listens there.
 pub(super) fn is_taken(port: u16) -> bool {
     TcpListener::bind(address(port)).is_err()
 }
 
-/// Waits until a server answers; `ended` tells whether it cannot any more.
+/// Waits until a server answers. `ended` tells whether the server has ended and cannot answer any more.
 pub(super) async fn until_answered(
     port: u16,
     access: &Access,
@@ -104,7 +104,7 @@ pub(super) async fn until_refused(port: u16) -> io::Result<()> {
 
 async fn ping(port: u16, access: &Access) -> io::Result<()> {
     match access.ask(port, &["PING"]).await {
-        // Whoever wants a password answers, too.
+        // A server that wants a password answers, too.
         Err(error) if !error.to_string().starts_with("NOAUTH") => Err(error),
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! A Redis with sentinels of one's own.
+//! A Redis with sentinels for one test.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,18 +17,18 @@ const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 const MASTER_NAME: &str = "forge";
 
-/// Two seconds, on a machine that has nothing else to do.
+/// Two seconds on an idle machine.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Three seconds, there, or some more when sentinels have to vote again.
+/// Three seconds on an idle machine, or some more when sentinels have to vote again.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
-/// For what has only to get about.
+/// The limit for news that only has to spread.
 const NEWS_LIMIT: Duration = Duration::from_secs(20);
 
-/// A Redis master of one's own on 127.0.0.1, with two replicas and three sentinels, two of which agree to
-/// replace it when it does not answer for a second. All are gone when this is dropped, and also when the
-/// process is killed.
+/// A Redis master for one test on 127.0.0.1, with two replicas and three sentinels. Two sentinels together
+/// replace the master when it does not answer for a second. All servers end when this value is dropped, and
+/// also when the process is killed.
 ///
-/// Behind the port of a container that was killed, the engine may still accept connections, and end them.
+/// The engine may still accept connections at the port of a killed container, and end them.
 ///
 /// ```no_run
 /// # async fn run() {
@@ -46,39 +46,39 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// Starts all, and waits until each sentinel sees the master, its replicas and the other sentinels.
+    /// Starts all servers. Waits until each sentinel sees the master, its replicas and the other sentinels.
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or the sentinels do not find each other.
+    /// If there is no Redis (the message says what to do), or if the sentinels do not find each other.
     pub async fn start() -> Self {
         Self::start_with(&[], &[]).await
     }
 
-    /// Starts master and replicas with more arguments, such as `["--requirepass", "secret"]` or
-    /// `["--user", "name", "on", ">secret", "~*", "+@all"]`, and the sentinels with others. With the
-    /// passwords, they also let each other in.
+    /// Starts master and replicas with more arguments, such as `["--requirepass", "secret"]` or `["--user",
+    /// "name", "on", ">secret", "~*", "+@all"]`, and the sentinels with others. The servers also use the
+    /// passwords among themselves.
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or the sentinels do not find each other.
+    /// If there is no Redis (the message says what to do), or if the sentinels do not find each other.
     pub async fn start_with(args: &[&str], sentinel_args: &[&str]) -> Self {
         let started = Self::started([args, sentinel_args], None).await;
         started.unwrap_or_else(|error| panic!("no Redis with sentinels: {error}"))
     }
 
-    /// Starts servers and sentinels that speak nothing but TLS, also with each other, all as the one that
-    /// `identity` says.
+    /// Starts servers and sentinels that speak only TLS, also among themselves, all with the certificate of
+    /// `identity`.
     ///
     /// # Panics
     ///
-    /// When there is no Redis, with what to do, or the sentinels do not find each other.
+    /// If there is no Redis (the message says what to do), or if the sentinels do not find each other.
     pub async fn start_tls(authority: &Authority, identity: &Identity) -> Self {
         let start = async { Self::started([&[], &[]], Some(Tls::new(authority, identity)?)).await };
         start.await.unwrap_or_else(|error| panic!("no Redis with sentinels and TLS: {error}"))
     }
 
-    /// What the sentinels call the master.
+    /// The sentinels' name of the master.
     pub fn master_name(&self) -> &'static str {
         MASTER_NAME
     }
@@ -93,67 +93,68 @@ impl RedisSentinel {
         self.group.nodes().split_off(SERVERS)
     }
 
-    /// Master and replicas, whatever they are now.
+    /// Master and replicas, in whatever role they are now.
     pub fn servers(&self) -> Vec<RedisNode> {
         self.group.nodes().into_iter().take(SERVERS).collect()
     }
 
-    /// The master, on which the sentinels agree that are neither paused nor killed.
+    /// The master. All sentinels that are neither paused nor killed agree on it.
     ///
     /// # Panics
     ///
-    /// When they do not agree.
+    /// If they do not agree.
     pub async fn master(&self) -> RedisNode {
         let master = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_master().await })).await;
         master.unwrap_or_else(|error| panic!("no master: {error}"))
     }
 
-    /// Tells the last failover from others: the epoch in which the sentinels agreed on the master.
+    /// The epoch in which the sentinels agreed on the master. It distinguishes the last failover from
+    /// others.
     ///
     /// # Panics
     ///
-    /// When they do not say.
+    /// If they do not tell.
     pub async fn last_failover(&self) -> u64 {
         let told = until(NEWS_LIMIT, move || Box::pin(async move { self.agreed_epoch().await })).await;
         told.unwrap_or_else(|error| panic!("no epoch: {error}"))
     }
 
-    /// Freezes the master and returns which it was.
+    /// Freezes the master, and returns its node.
     ///
     /// # Panics
     ///
-    /// When it cannot be frozen.
+    /// If the master cannot be frozen.
     pub async fn pause_master(&self) -> RedisNode {
         let master = self.master().await;
         self.pause(master).await;
         master
     }
 
-    /// Kills the master and returns which it was.
+    /// Kills the master, and returns its node.
     ///
     /// # Panics
     ///
-    /// When it cannot be killed.
+    /// If the master cannot be killed.
     pub async fn kill_master(&mut self) -> RedisNode {
         let master = self.master().await;
         self.kill(master).await;
         master
     }
 
-    /// Freezes a server or sentinel: connections are still accepted, and nobody answers.
+    /// Freezes a server or sentinel. It still accepts connections, and does not answer.
     ///
     /// # Panics
     ///
-    /// When it cannot be frozen.
+    /// If the server cannot be frozen.
     pub async fn pause(&self, node: RedisNode) {
         self.group.pause(node).await;
     }
 
-    /// Lets a server or sentinel go on, with all that has come in meanwhile.
+    /// Lets a server or sentinel go on, with all data that has come in meanwhile.
     ///
     /// # Panics
     ///
-    /// When it does not go on.
+    /// If the server does not go on.
     pub async fn resume(&self, node: RedisNode) {
         self.group.resume(node).await;
     }
@@ -162,27 +163,27 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// When it cannot be killed.
+    /// If the server cannot be killed.
     pub async fn kill(&mut self, node: RedisNode) {
         self.group.kill(node).await;
     }
 
-    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then, and one that
-    /// was the master takes itself for it until the sentinels tell it otherwise: ten seconds, usually.
+    /// Starts a server or sentinel again after [`kill`](Self::kill). A server is empty then. An old master
+    /// takes itself for the master until the sentinels tell it otherwise, usually for ten seconds.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If the server does not start.
     pub async fn start_again(&mut self, node: RedisNode) {
         self.group.start_again(node).await;
     }
 
     /// Waits until the sentinels agree on a master that is neither paused nor killed, and that takes itself
-    /// for one.
+    /// for a master.
     ///
     /// # Panics
     ///
-    /// When that takes too long.
+    /// If that takes too long.
     pub async fn failed_over(&self) -> RedisNode {
         let failed_over = until(FAILOVER_LIMIT, move || {
             Box::pin(async move {
@@ -197,11 +198,11 @@ impl RedisSentinel {
     }
 
     /// Waits until each sentinel that is neither paused nor killed sees the master, two replicas and two
-    /// other sentinels, all of them well, and the replicas are connected with their master.
+    /// other sentinels, all of them well. The replicas are then connected with their master.
     ///
     /// # Panics
     ///
-    /// When that takes too long.
+    /// If that takes too long.
     pub async fn ready(&self) {
         self.until_ready().await.unwrap_or_else(|error| panic!("the sentinels are not ready: {error}"));
     }
@@ -278,7 +279,7 @@ impl fmt::Debug for RedisSentinel {
     }
 }
 
-/// Servers, and then sentinels: those would take a master for dead that has yet to start.
+/// First servers, and then sentinels: a sentinel would take a master for dead that has not started yet.
 async fn group(
     found: &'static Found,
     [access, sentinel_access]: [&Access; 2],
@@ -289,7 +290,7 @@ async fn group(
     let mut group = Group::new(found, ports).await?;
     let master = servers[0].to_string();
     let setups = servers.iter().enumerate().map(|(index, port)| {
-        // Else a replica waits five seconds for others.
+        // Otherwise a replica waits five seconds for others.
         let mut all = vec!["--repl-diskless-sync-delay", "0"];
         all.extend(access.password.iter().flat_map(|password| ["--masterauth", password]));
         all.extend(["--replicaof", "127.0.0.1", &master].iter().filter(|_| index > 0));
@@ -305,7 +306,8 @@ async fn group(
     Ok(group)
 }
 
-/// As if the sentinel had met the others before: by themselves they need some seconds for that.
+/// Tells the sentinel of the others, as if it had met them before. By themselves sentinels need some seconds
+/// for that.
 fn configuration(port: u16, access: [&Access; 2], servers: &[u16], sentinels: &[u16]) -> String {
     let id = |port: u16| format!("{port:040x}");
     let mut lines = vec![
@@ -326,7 +328,7 @@ fn configuration(port: u16, access: [&Access; 2], servers: &[u16], sentinels: &[
     lines.join("\n") + "\n"
 }
 
-/// Whether a sentinel sees all there is to see, and none of it down.
+/// Whether a sentinel sees all servers and sentinels, and none of them down.
 async fn sees_all(sentinel: &Member) -> io::Result<()> {
     let master = sentinel.ask(&["SENTINEL", "MASTER", MASTER_NAME]).await?;
     let replicas = sentinel.ask(&["SENTINEL", "REPLICAS", MASTER_NAME]).await?;
@@ -337,7 +339,7 @@ async fn sees_all(sentinel: &Member) -> io::Result<()> {
     require(flags == expected, || format!("{:?} sees {flags:?}", sentinel.node))
 }
 
-/// What everyone in a list of names and values has under this name.
+/// The values under this name, in all lists of names and values.
 fn values<'a>(told: &'a [String], name: &'a str) -> impl Iterator<Item = &'a str> {
     told.windows(2).filter(move |pair| pair[0] == name).map(|pair| pair[1].as_str())
 }

@@ -1,23 +1,24 @@
-//! What a server is started with, in a container and as a process.
+//! The settings to start a server with, in a container and as a process.
 
 use crate::redis::ask::Access;
 use crate::redis::tls;
 
-/// What keeps a server from writing to disk, and lets it answer whoever reaches it: only this machine.
+/// These arguments keep a server from writing to disk, and let it answer all clients. Only this machine can
+/// reach it.
 const SETTINGS: [&str; 6] = ["--save", "", "--appendonly", "no", "--protected-mode", "no"];
 
 pub(super) struct Setup {
-    /// Where it is on 127.0.0.1. It has the same port within a container.
+    /// The port on 127.0.0.1. The server has the same port within a container.
     pub(super) port: u16,
     pub(super) access: Access,
     /// All of its arguments.
     pub(super) arguments: Vec<String>,
-    /// Names and contents of what it finds in the folder where it runs.
+    /// Names and contents of the files in the server's working folder.
     pub(super) files: Vec<(String, String)>,
 }
 
 impl Setup {
-    /// A server that keeps nothing, with more arguments.
+    /// A server that stores nothing on disk, with more arguments.
     pub(super) fn new(port: u16, access: &Access, args: &[&str]) -> Self {
         let mut setup = Self { port, access: access.clone(), arguments: Vec::new(), files: Vec::new() };
         setup.add(&SETTINGS);
@@ -26,7 +27,7 @@ impl Setup {
         setup
     }
 
-    /// A sentinel, which writes what it learns into its configuration.
+    /// A sentinel. It writes into its configuration what it learns.
     pub(super) fn sentinel(port: u16, access: &Access, configuration: String, args: &[&str]) -> Self {
         let name = "sentinel.conf";
         let files = vec![(name.to_owned(), configuration)];

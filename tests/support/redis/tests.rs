@@ -1,9 +1,9 @@
-//! What the finder tells is understood. The servers themselves have a suite, `redis_server`.
+//! The library understands the finder's answers. The suite `redis_server` tests the servers themselves.
 
 use crate::redis::finder::{Found, Image, parse};
 use crate::redis::{RedisCluster, RedisNode, RedisSentinel, RedisServer, port};
 
-/// That it compiles is the test: suites use all of it in tasks of their own.
+/// The test is that it compiles: suites use all of it in tasks of their own.
 #[allow(dead_code)]
 fn tasks_may_use_servers(node: RedisNode, mut cluster: RedisCluster, mut redis: RedisSentinel) {
     fn may_be_a_task(_: impl Send + 'static) {}

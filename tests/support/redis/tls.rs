@@ -1,4 +1,4 @@
-//! Certificates for servers that speak TLS, made when a test begins and gone when it ends.
+//! Certificates for servers that speak TLS. A test makes them, and they are gone when it ends.
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ const AUTHORITY: &str = "ca.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 
-/// For servers whose folder has the files.
+/// The arguments for servers with these files in their folder.
 pub(super) const ARGUMENTS: [&str; 12] = [
     "--tls-ca-cert-file",
     AUTHORITY,
@@ -24,23 +24,22 @@ pub(super) const ARGUMENTS: [&str; 12] = [
     CERTIFICATE,
     "--tls-key-file",
     KEY,
-    // Else everybody needs a certificate.
+    // Otherwise each client needs a certificate.
     "--tls-auth-clients",
     "no",
-    // Servers among themselves.
+    // TLS among the servers.
     "--tls-replication",
     "yes",
     "--tls-cluster",
     "yes",
 ];
 
-/// A certificate authority of one's own, which nobody else trusts. Each has another key, and all the same
-/// name.
+/// A certificate authority that only its test trusts. Each has a key of its own, and all have the same name.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate with its key, for servers and clients alike.
+/// A certificate with its key, for servers and for clients.
 #[derive(Clone)]
 pub struct Identity {
     names: Vec<String>,
@@ -48,7 +47,7 @@ pub struct Identity {
     key: String,
 }
 
-/// How servers speak TLS, and how to speak with them.
+/// The TLS settings of servers, and of clients that connect to them.
 #[derive(Clone)]
 pub(super) struct Tls {
     authority: String,
@@ -57,16 +56,16 @@ pub(super) struct Tls {
 }
 
 impl Authority {
-    /// Makes one.
+    /// Makes an authority.
     ///
     /// # Panics
     ///
-    /// When there is no randomness for a key.
+    /// If there is no randomness for a key.
     pub fn new() -> Self {
         Self::made().unwrap_or_else(|error| panic!("no certificate authority: {error}"))
     }
 
-    /// Its certificate, for those who are to trust it.
+    /// The certificate of the authority, for clients that trust it.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -75,7 +74,7 @@ impl Authority {
     ///
     /// # Panics
     ///
-    /// When one of them is none.
+    /// If one of them is not a valid name or address.
     pub fn issue(&self, names: &[&str]) -> Identity {
         self.issued(names).unwrap_or_else(|error| panic!("no certificate for {names:?}: {error}"))
     }
@@ -114,7 +113,7 @@ impl Identity {
         &self.certificate
     }
 
-    /// Its key.
+    /// The key of the certificate.
     pub fn key_pem(&self) -> &str {
         &self.key
     }
@@ -127,7 +126,8 @@ impl fmt::Debug for Identity {
 }
 
 impl Tls {
-    /// For servers that are `server`; whoever asks them is known to them.
+    /// For servers with the certificate of `server`. They trust the certificate that the fixtures connect
+    /// with.
     pub(super) fn new(authority: &Authority, server: &Identity) -> io::Result<Self> {
         let asking = authority.issue(&["localhost"]);
         let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(io::Error::other);
@@ -150,7 +150,7 @@ impl Tls {
             .map(|(name, content)| (name.to_owned(), content.clone()))
     }
 
-    /// By a name that the certificate has, since some have a wrong one on purpose.
+    /// Under a name that the certificate has, because some certificates have a wrong one on purpose.
     pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = self.server.names.first().cloned().unwrap_or_default();
         let name = ServerName::try_from(name).map_err(io::Error::other)?;

@@ -23,7 +23,7 @@ pub(super) fn connections() -> Vec<Case> {
         script("cut before the head", cut_after(String::new()), unanswered()),
         script("cut in the status line", cut_after("HTTP/1.1 2".to_owned()), unanswered()),
         script("cut in the head", cut_after(format!("HTTP/1.1 200 OK\r\nx: {CANARY}\r\n")), unanswered()),
-        // The body is a whole token all the same: nothing says that it is all.
+        // The body is a whole token, but the server does not say that the body ends here.
         script("cut in the body", stated("1000", &whole), cut("end of file before message length reached")),
         script(
             "cut in a body of 9 EB",

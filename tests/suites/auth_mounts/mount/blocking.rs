@@ -38,7 +38,7 @@ impl Mount for Blocking {
 
 async fn on_a_thread<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = oneshot::channel();
-    // Whoever waits may have gone away; the call goes on, as a thread cannot be told to stop.
+    // The receiver may be gone. The call goes on, because a program cannot stop a thread.
     thread::spawn(move || _ = done.send(call()));
     result.await.expect("no panic")
 }

@@ -18,12 +18,12 @@ use super::{Answer, Body, Failure, Mount, Request};
 pub(crate) struct Layer(AuthService<HyperClient, CopyBody>);
 
 type HyperClient = hyper_util::client::legacy::Client<HttpConnector, SentBody>;
-/// One that can be copied, and one that shall not be.
+/// A body that the layer may copy, and one that it must not copy.
 type SentBody = Either<Full<Bytes>, Full<Bytes>>;
 type CopyBody = fn(&SentBody) -> Option<SentBody>;
 
 impl Mount for Layer {
-    /// It is given bodies of any type.
+    /// The layer gets bodies of any type.
     const SHOWS_BODIES: bool = false;
 
     async fn new(auth: TokenAuth, origin: &str) -> Self {

@@ -89,7 +89,7 @@ async fn inv11_what_a_foreign_server_says_behind_a_redirect_is_not_about_the_tok
     }
 }
 
-/// Answers 401 once, and in place of any server.
+/// Answers 401 once, without a server.
 struct Mock(AtomicUsize);
 
 #[async_trait]

@@ -9,8 +9,8 @@ use crate::redis::group::{RedisNode, require, until};
 /// How many keys move at once.
 const BATCH: &str = "100";
 
-/// A slot that is moving: its old master answers for the keys that it still has, and with `ASK` for others.
-/// It stays so until [`finish`](Self::finish).
+/// A slot that is moving. Its old master answers for the keys that it still has, and answers `ASK` for the
+/// others. This lasts until [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct SlotMove<'a> {
     cluster: &'a RedisCluster,
@@ -21,11 +21,11 @@ pub struct SlotMove<'a> {
 }
 
 impl RedisCluster {
-    /// Moves a key's slot to another master, which is returned, with all keys in it.
+    /// Moves a key's slot to another master, with all keys in it. Returns the new master.
     ///
     /// # Panics
     ///
-    /// When it cannot be moved.
+    /// If the slot cannot be moved.
     pub async fn move_slot(&self, key: &str) -> RedisNode {
         let from = self.master_of(key).await;
         let other = self.other_master(from).await;
@@ -38,16 +38,16 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// When it cannot be moved.
+    /// If the slot cannot be moved.
     pub async fn move_slot_to(&self, key: &str, to: RedisNode) {
         self.begin_to_move(key, to).await.finish().await;
     }
 
-    /// Begins to move a key's slot to a certain master; for tests that stand in the middle.
+    /// Begins to move a key's slot to a certain master, for tests that run in the middle of the move.
     ///
     /// # Panics
     ///
-    /// When it cannot be moved.
+    /// If the slot cannot be moved.
     pub async fn begin_to_move(&self, key: &str, to: RedisNode) -> SlotMove<'_> {
         let begun = self.begun(key, to).await;
         begun.unwrap_or_else(|error| panic!("{key} is not moved to {to:?}: {error}"))
@@ -86,22 +86,22 @@ impl SlotMove<'_> {
         self.to
     }
 
-    /// Moves the keys that are in the slot now. The slot itself stays where it was: who asks for one of these
-    /// is sent on with `ASK`.
+    /// Moves the keys that are in the slot now. The slot itself stays: its old master answers a client that
+    /// asks for one of these keys with `ASK`.
     ///
     /// # Panics
     ///
-    /// When they cannot be moved.
+    /// If the keys cannot be moved.
     pub async fn move_keys(&self) {
         let moved = self.keys_moved().await;
         moved.unwrap_or_else(|error| panic!("the keys of slot {} are not moved: {error}", self.slot));
     }
 
-    /// Moves what is left and the slot itself. When this returns, all nodes know.
+    /// Moves the remaining keys and the slot itself. When this returns, all nodes know of it.
     ///
     /// # Panics
     ///
-    /// When it cannot be moved.
+    /// If the slot cannot be moved.
     pub async fn finish(self) {
         let finished = self.finished().await;
         finished.unwrap_or_else(|error| panic!("slot {} is not moved: {error}", self.slot));
@@ -127,7 +127,8 @@ impl SlotMove<'_> {
         self.keys_moved().await?;
         let id = self.cluster.id(self.to).await?;
         let command = ["CLUSTER", "SETSLOT", &self.slot, "NODE", &id];
-        // First the new master, so that there always is one. The others are told, too, or it takes a while.
+        // First the new master, so that there always is one. The others get the news too, because it would
+        // spread slowly.
         self.cluster.group.member(self.to)?.ask(&command).await?;
         for member in self.cluster.group.living().filter(|member| member.node != self.to) {
             let seen = view(member).await?;

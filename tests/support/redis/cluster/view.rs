@@ -1,16 +1,16 @@
-//! What one node of a cluster knows of all of them.
+//! One node's knowledge of all nodes of its cluster.
 
 use std::io;
 use std::ops::RangeInclusive;
 
 use crate::redis::group::Member;
 
-/// A node, as another one or itself sees it.
+/// A node, as another node or the node itself sees it.
 #[derive(Debug)]
 pub(super) struct LeaseRead {
     pub(super) id: String,
     pub(super) port: u16,
-    /// The id of the one it is a replica of.
+    /// The id of its master, if it is a replica.
     pub(super) master: Option<String>,
     flags: String,
     connected: bool,
@@ -27,13 +27,13 @@ impl LeaseRead {
     }
 
     pub(super) fn is_well(&self) -> bool {
-        // `fail?` is a suspicion.
+        // `fail?` is only a suspicion.
         let ill = |flag: &str| ["fail", "fail?", "handshake", "noaddr"].contains(&flag);
         self.connected && !self.flags.split(',').any(ill)
     }
 }
 
-/// All that a node sees, itself included.
+/// All nodes that a node sees, itself included.
 pub(super) async fn view(member: &Member) -> io::Result<Vec<LeaseRead>> {
     let told = member.text(&["CLUSTER", "NODES"]).await?;
     let seen: Option<Vec<LeaseRead>> = told.lines().map(seen).collect();
@@ -51,7 +51,7 @@ fn seen(told: &str) -> Option<LeaseRead> {
         master: Some(*master).filter(|master| *master != "-").map(ToOwned::to_owned),
         flags: (*flags).to_owned(),
         connected: *link == "connected",
-        // Those that are about to move are in brackets, and still there besides.
+        // Slots that are about to move are in brackets. They are also listed without brackets.
         slots: slots
             .iter()
             .filter(|slots| !slots.starts_with('['))
