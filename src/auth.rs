@@ -26,7 +26,9 @@
 //! # Without `HttpClient`
 //!
 //! An SDK with an HTTP client of its own asks a [`TokenSource`](crate::TokenSource) for a
-//! [`Credential`](crate::Credential). [`AuthVerdict`] says whether the response accepts or rejects it.
+//! [`Credential`](crate::Credential). [`AuthVerdict`] says whether the response accepts or rejects it. With the feature
+//! `client`, an [`AuthSession`] authenticates one call without I/O: it keeps origins and exclusions, adds the
+//! credential, and says after each response whether to renew and replay. Its own example is a whole loop.
 //!
 //! ```
 //! use requestforge::auth::AuthVerdict;
