@@ -207,7 +207,8 @@ mod tests {
         assert!(contains_secret("MTExMTEx", &["1111"]));
     }
 
-    /// Steps of the search are counted; what is decoded before is as long as what is searched.
+    /// The test counts the steps of the search. It does not count decoding: the decoded text is as long as
+    /// the searched one.
     #[test]
     fn inv34_a_search_takes_as_long_as_the_text_whatever_both_say() {
         let near_misses: Vec<String> =

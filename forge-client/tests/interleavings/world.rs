@@ -1,4 +1,4 @@
-//! Callers, a server that counts, and somebody who listens.
+//! Callers, a server that counts requests, and a listener of the breaker's transitions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,13 +33,13 @@ const URL: &str = "https://a.example";
 const OPEN_FOR: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What becomes of a request that was sent.
+/// How a sent request ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Succeeds,
     Fails,
     Dropped,
-    /// Nothing will be heard of it.
+    /// The request never ends.
     Hangs,
 }
 
@@ -61,7 +61,7 @@ struct Inner {
     breaker: CircuitBreaker,
     clock: Arc<ManualClock>,
     url: RequestUrl,
-    /// How the circuit stands, by what the listener heard.
+    /// The circuit's state, by the transitions that the listener has heard.
     heard: Arc<Mutex<CircuitState>>,
     /// How often the breaker was reset. Only a reset makes the transition from open to closed.
     resets: Arc<AtomicUsize>,

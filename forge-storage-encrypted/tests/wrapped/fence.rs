@@ -134,7 +134,8 @@ async fn inv04_who_has_lost_the_lease_replaces_what_was_read_and_nothing_else() 
         for present in [None, Some("read"), Some("newer")] {
             let world = world();
             let mut lost = held(&world.ours).await;
-            // It ends with a store, so the second one is by somebody who only believes to have it.
+            // A store ends the lease, so the second store comes from a holder who only believes that it has
+            // one.
             assert!(stores(&mut lost, &token("first"), None).await);
             world.they_take_it_away().await;
             if let Some(present) = present {

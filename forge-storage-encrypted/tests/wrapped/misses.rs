@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::world::{get, set, storage};
 
-/// In all that cannot be decrypted.
+/// A text in each token whose record cannot be decrypted.
 const CANARY: &str = "canary8c1f5e";
 
-/// Whatever is strange, with a token of which it was made.
+/// Records that cannot be decrypted, each made from a real token.
 async fn strange_records() -> Vec<(&'static str, TokenData)> {
     let elsewhere = InMemoryTokenStorage::new();
     let sealed_by = async |writing: &str, key: &str| {

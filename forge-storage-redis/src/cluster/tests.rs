@@ -122,7 +122,7 @@ async fn who_looks_for_a_link_by_a_new_map_finds_the_one_that_was_in_search_of_i
     let Servers::Cluster(cluster) = &storage.0.servers else { panic!("no cluster") };
     let connection = cluster.connection(7);
     let dialer = cluster.0.common.dialer.ready().await.unwrap();
-    // On behalf of somebody else.
+    // Another connection asks for this survey.
     cluster.0.survey(&dialer, u64::MAX).await.unwrap();
     for slot in [7, 8] {
         assert!(Arc::ptr_eq(&connection, &cluster.connection(slot)));

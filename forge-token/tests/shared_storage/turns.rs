@@ -39,7 +39,7 @@ async fn inv04_what_the_lease_has_seen_is_not_read_again() {
     assert_eq!(world.token().await, "t1");
     assert_eq!(world.remote.reads.load(Ordering::SeqCst), 1, "before the lease");
 
-    // Nor is anything fetched if it has seen a token.
+    // The manager fetches nothing either if the lease reports a token.
     let world = self::world();
     world.remote.is_told.store(true, Ordering::SeqCst);
     *world.remote.left_silently.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));

@@ -153,12 +153,12 @@ fn inv22_a_probe_of_which_nothing_is_heard_leaves_its_place() {
     circuit.pass(1);
     let found = [circuit.admit().unwrap(), circuit.admit().unwrap()];
     assert!(circuit.admit().is_err());
-    // Its place is somebody else's.
+    // Another probe has taken this probe's place.
     circuit.record(lost[0], Verdict::Success);
     assert!(circuit.admit().is_err());
     circuit.record(found[0], Verdict::Success);
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
-    // Its failure says that the server is not well, all the same.
+    // Its failure still shows that the server is not well.
     circuit.record(lost[1], Verdict::Failure);
     assert_eq!(circuit.state(), CircuitState::Open);
 }

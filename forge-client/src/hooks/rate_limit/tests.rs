@@ -52,7 +52,7 @@ fn every_form_of_the_headers_is_understood() {
             &[("ratelimit-limit", "100, 100;w=60"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "7")],
             (Some(100), Some(0), Some(7_000), None),
         ),
-        // What many APIs send.
+        // Many APIs send these headers.
         (
             &[
                 ("x-ratelimit-limit", "60"),

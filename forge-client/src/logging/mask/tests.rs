@@ -120,7 +120,7 @@ fn inv16_json_is_masked_by_name_and_by_value() {
             r#"{"code":"p","code_verifier":"p","postcode":"x"}"#,
             r#"{"code":"***","code_verifier":"***","postcode":"x"}"#,
         ),
-        // What has no name.
+        // Values without a name.
         (r#""p""#, r#""***""#),
         (r#"["p",1,{"a":["x"]}]"#, r#"["***","***",{"a":["x"]}]"#),
         // Echoed: as it was sent, without its scheme, decoded; in a value and in a name.
