@@ -199,8 +199,8 @@ fn tree(apt: &Apt) -> Result<String, String> {
     }
 }
 
-/// Redis and the libraries it needs, themselves and by others, of all that apt names. What else packages
-/// depend on, such as users to be created, is for services that are installed.
+/// Redis and the libraries that it needs, directly or through others, from the packages that apt names. It
+/// omits other dependencies, such as packages that create users, because only installed services need them.
 ///
 /// `None` when apt knows no Redis.
 fn closure(tree: &str) -> Option<BTreeSet<String>> {
@@ -243,8 +243,8 @@ fn link_merged_folders(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts the unpacked server by the unpacked loader: with the C library it was linked to, whatever this
-/// system has.
+/// Starts the unpacked server through the unpacked loader. So it uses the C library that it was linked to,
+/// even if this system has another one.
 fn command(root: &Path) -> Result<Vec<String>, String> {
     let mut folders = BTreeSet::new();
     for parent in [root.join("lib"), root.join("usr/lib")] {

@@ -1,6 +1,6 @@
 //! From values to places on an axis.
 
-/// An axis: where it begins and ends, and what is written along it.
+/// An axis: its two ends, and the labels along it.
 #[derive(Debug)]
 pub(super) struct Scale {
     is_logarithmic: bool,
