@@ -306,7 +306,7 @@ mod tests {
                 sentinel(1, before)(words)
             }
         });
-        // The other one is cut off, and goes on answering.
+        // The other sentinel is cut off, and still answers.
         let (one, two) = (Fake::start(sentinel(1, old.port())).await, changing.await);
         let builder = RedisTokenStorage::sentinel([one.url(), two.url()], "mymaster");
         let builder = builder.command_timeout(Duration::from_secs(10)).recheck_after(Duration::from_secs(1));

@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_second_attempt_without_time_does_not_turn_the_error_into_a_time_out() {
-        // No time for it at all; one that hangs; and one that is told that its time is over.
+        // No time for a second attempt, a second attempt that hangs, and one that reports a time-out.
         for (limit, too_late) in [(150, false), (1_000, false), (1_000, true)] {
             let attempt = |attempt: TokenAttempt| async move {
                 match attempt.connection {
