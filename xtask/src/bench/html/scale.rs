@@ -52,7 +52,7 @@ fn steps(least: f64, greatest: f64) -> Vec<f64> {
     let (begin, end) = ((least / step).floor(), ((least + span) / step).ceil());
     let mut ticks = Vec::new();
     let mut at = begin;
-    // A little more than the last one, as rounding may have it.
+    // A little above the last tick, because of rounding.
     while at <= end + 0.1 {
         ticks.push(at * step);
         at += 1.0;
