@@ -168,7 +168,7 @@ mod tests {
             assert!(contains_secret(echo, &["another", secret]), "{echo}");
             assert!(!contains_secret(echo, &["another"]), "{echo}");
         }
-        // In base64 and percent-encoded: a Basic credential as RFC 6749 2.3.1 has it.
+        // In base64 and percent-encoded: a Basic credential by RFC 6749 2.3.1.
         assert!(contains_secret("Basic aWQ6Y2FuK2FyeSUyRiUyQiVDMyVBOQ==", &[secret]));
         assert!(!contains_secret("can ary/", &[secret]));
         assert!(!contains_secret("can ary/+é", &[]));
@@ -196,7 +196,7 @@ mod tests {
         assert!(!finder.is_in("nothing of the kind") && finder.is_in("it was secret-0777"));
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(mask_secrets("nothing", 200, &many), "[redacted]");
-        // Each of them would be compared to its end.
+        // The search would compare each of them to its end.
         assert_eq!(mask_secrets(&format!("got {long}"), 200, &[&long]), "[redacted]");
     }
 

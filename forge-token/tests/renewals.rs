@@ -255,7 +255,7 @@ async fn inv11_the_next_renewal_comes_after_the_cool_down_of_a_failure() {
     let manager = issuer.manager().build().expect("a manager");
     let rejected = token(&manager).await;
     issuer.is_down.store(true, Ordering::SeqCst);
-    // It is not known yet whether the next token helps, so only the cool-down counts.
+    // The manager does not know yet whether the next token helps, so only the cool-down counts.
     for _ in 0..3 {
         let error = manager.refresh_rejected(&rejected).await.expect_err("no connection");
         let cool_down = error.cool_down().expect("a cool-down");
@@ -277,7 +277,7 @@ async fn inv11_nor_one_that_was_rejected_when_another_was_at_hand() {
         let (first, also_first) = (token(&one).await, token(&two).await);
         let second = renewed(&one, &first).await.expect("another token");
         assert_eq!(token(&two).await.id(), second.id());
-        // The answer to a request of the second manager comes late.
+        // The second manager learns late that an API has rejected the first token.
         assert_eq!(renewed(&two, &also_first).await.expect("the one at hand").id(), second.id());
         storage.set("key", first.token()).await.expect("set");
         assert_eq!(token(&two).await.access_token(), "t3");
@@ -330,7 +330,8 @@ async fn inv11_a_renewal_that_was_accepted_counts_when_the_storage_has_fallen_ba
         storage.set("key", &issuer.token("rejected")).await.expect("set");
         let rejected = token(&manager).await;
         let second = renewed(&manager, &rejected).await.expect("another token");
-        // Requests are accepted with it, then a failover brings a token that this manager knows nothing of.
+        // An API accepts requests with the second token. Then a failover brings back a token that this
+        // manager does not know.
         second.mark_accepted();
         storage.set("key", &older).await.expect("set");
         let fallen_back = token(&manager).await;

@@ -80,13 +80,13 @@ async fn a_provider_is_told_which_token_will_do() {
     assert_ne!(third.id(), second.id());
     assert_eq!(provider.requirements(), [TokenRequirement::New]);
 
-    // In its advisory window.
+    // The token is in its advisory window.
     provider.clock.advance(Duration::from_secs(3_500));
     assert_eq!(manager.get_token().await.expect("a token").id(), third.id());
     assert!(manager.shutdown(Duration::from_secs(60)).await);
     assert_eq!(provider.requirements(), [TokenRequirement::NewerThan(third.id())]);
 
-    // Expired.
+    // The token has expired.
     let fourth = manager.get_token().await.expect("a token");
     provider.clock.advance(Duration::from_secs(3_600));
     manager.get_token().await.expect("a token");

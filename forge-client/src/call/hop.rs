@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// A client's defaults, where it has none.
+    /// The default headers of a client that has none.
     fn none() -> &'static HeaderMap {
         static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
         &NONE

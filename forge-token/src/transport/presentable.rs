@@ -46,15 +46,15 @@ mod tests {
             ("shop-9f8e is not of shop", &["shop-9f8e", "shop"], "[redacted] is not of [redacted]"),
             ("abcd2efgh, no", &["2", "abcd2efgh"], "[redacted], no"),
             ("not my-secret-horse-battery!", &["secret", "my-secret-horse-battery"], "not [redacted]!"),
-            // Overlapping, touching, equal.
+            // Secrets that overlap, touch or are equal.
             ("x one-two-three x", &["one-two", "two-three"], "x [redacted] x"),
             ("x onetwothree x", &["three", "one", "two", "onet"], "[redacted]"),
             ("x onefourthree x", &["three", "four", "four", "onef"], "x [redacted] x"),
             ("aaaaaaa", &["aaaa"], "[redacted]"),
-            // The longer one in another form.
+            // The longer secret, percent-encoded.
             ("shop%2D9f8e", &["shop", "shop-9f8e"], "[redacted]"),
             ("shop%2F", &["shop", "shop/"], "[redacted]"),
-            // Other words are escaped, and no secret is.
+            // The text escapes another word, but not the secret.
             ("50%25 of shop-9f8e", &["shop", "shop-9f8e"], "50%25 of [redacted]"),
             (r#"{\"id\":\"shop\"}"#, &["shop"], r#"{\"id\":\"[redacted]\"}"#),
             ("see shop-9f8e&#x2d;7", &["shop-9f8e-7", "shop-9f8e"], "[redacted]"),
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(presentable(&long.replace('<', "&lt;"), 200, &[&long]), REDACTED);
         let long = format!("&{}%2B<", "a".repeat(125));
         assert_eq!(presentable(&long.replace('&', "&amp;"), 200, &[&long]), REDACTED);
-        // Base64 in lines, as MIME has it.
+        // Base64 in lines, as in MIME.
         assert_eq!(presentable("czMmY3Jld\r\nDzDvD4iLw==", 200, &[secret]), REDACTED);
     }
 

@@ -61,13 +61,13 @@ async fn inv10_the_earlier_verdict_of_the_two_clocks_wins() {
         });
         (TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager"), clock)
     };
-    // A suspended machine: the monotonic clock stood still.
+    // A suspended machine: the monotonic clock has stopped.
     let (manager, clock) = fresh();
     manager.get_token().await.expect("a token");
     clock.suspend(Duration::from_secs(3600));
     assert!(manager.cached().is_none());
 
-    // The wall clock set back: it would take the token for fresh for another hour.
+    // The wall clock was set back. By that clock alone the token would be fresh for another hour.
     let (manager, clock) = fresh();
     manager.get_token().await.expect("a token");
     clock.advance(Duration::from_secs(3500));
@@ -143,7 +143,8 @@ fn inv03_a_static_manager_outlives_the_runtime_that_carried_its_flight() {
         let waiting = tokio::time::timeout(Duration::from_millis(20), SHARED.get_token()).await;
         assert!(waiting.is_err(), "the first fetch hangs");
     });
-    // A second runtime joins the flight, the first one ends with it, and the second flies again.
+    // A caller on a second runtime joins the flight. The first runtime ends, and the flight with it. The
+    // caller then starts another flight.
     let waiter = std::thread::spawn(|| {
         runtime().block_on(async { SHARED.get_token().await.expect("a token").access_token().to_owned() })
     });

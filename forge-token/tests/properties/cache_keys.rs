@@ -74,7 +74,7 @@ impl IdentitySpelling {
     }
 }
 
-/// Few letters, so that neighbours meet: `a` and `b c` beside `a b` and `c`.
+/// Few letters, so that similar identities occur: `a` and `b c` beside `a b` and `c`.
 fn identities() -> impl Strategy<Value = Identity> {
     (
         "[ab]{1,3}",

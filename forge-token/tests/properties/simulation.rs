@@ -251,7 +251,7 @@ impl Server {
         outside.calls += 1;
         let answered = outside.now;
         if outside.health == Health::Well && refresh_token.is_some() && outside.refresh_token.is_none() {
-            // Dead. The same attempt goes on with the full grant.
+            // The refresh token is dead. The same attempt goes on with the full grant.
             outside.last = Some(Outcome::Failure(sent, None));
             let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
             return Err(AuthenticationError::new("", refused));
@@ -269,8 +269,8 @@ impl Server {
         if let Some(Outcome::Failure(begun, None)) = outside.last
             && begun.stepped != sent.stepped
         {
-            // The clock was set during a refresh that this call makes up for: the manager may count
-            // from before, and renew too early.
+            // The clock was set during a failed refresh that this call replaces. The manager may count from
+            // before the refresh, and renew too early.
             sent.jolts = u32::MAX;
         }
         let name = format!("t{}", outside.calls);

@@ -213,7 +213,8 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_with_the_lease() {
 
 #[tokio::test]
 async fn inv25_a_storage_that_has_lost_a_renewal_does_not_bring_back_the_refresh_token_sent_for_it() {
-    // After an outage another process may have sent the newer refresh token, too: then the full grant.
+    // After an outage another process may have sent the newer refresh token as well. Then the manager uses
+    // the full grant.
     for (has_doubt, token, sent) in [(false, "r2", Some("r1")), (true, "t1", None)] {
         let world = world();
         world.remote.put(&TokenData::new("old").with_refresh_token("refresh"));
