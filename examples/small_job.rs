@@ -1,4 +1,4 @@
-//! A job whose settings are all in its environment; the table of them is in the README.
+//! A job that reads all its settings from the environment. The README has the table of settings.
 
 use requestforge::{FromEnv, blocking::HttpClient};
 

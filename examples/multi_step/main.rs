@@ -1,12 +1,12 @@
-//! An API that takes three token calls: that of the application, whose token buys that of the user, which buys
-//! a session. The server checks every credential, and counts.
+//! An API that needs three token calls. The application's token buys the user's token, and the user's token
+//! buys a session. The server checks every credential, and counts.
 //!
 //! ```sh
 //! cargo run --example multi_step
 //! cargo run --example multi_step -- --help
 //! ```
 //!
-//! What a service of yours would do is in `steps.rs`.
+//! `steps.rs` has the code that your service would contain.
 
 #[path = "../quickstart/chain.rs"]
 mod chain;
@@ -20,12 +20,12 @@ use std::process::ExitCode;
 use chain::Chain;
 use clap::Parser;
 
-/// Token calls that buy each other's tokens, on this machine only.
+/// Gets a token through three token calls that build on each other, from a server on this machine.
 ///
-/// Exits with another code than 0 when a promise was not kept.
+/// Exits with a code other than 0 if a promise was not kept.
 #[derive(Parser)]
 struct Options {
-    /// How many requests begin at once, from 1 to 10000
+    /// The number of requests that begin at once, from 1 to 10000
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     requests: u16,
 }

@@ -1,4 +1,4 @@
-//! What this library promises, held against what the server counted.
+//! Checks the promises of this library against the server's counts.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const CALL: Duration = Duration::from_millis(100);
 
-/// Says whether all promises were kept.
+/// Returns whether all promises were kept.
 pub(super) async fn run(requests: usize) -> Outcome<bool> {
     say("Real requests over real sockets, on this machine only. It is the server that counts.\n");
     let mut stage = Stage::set().await?;
@@ -39,8 +39,9 @@ struct Stage {
 fn client_of(server: &MultiStepServer, manager: TokenManager) -> Result<HttpClient, HttpClientError> {
     HttpClient::builder(server.base_url())
         .with_token_auth(TokenAuth::new(manager).auth_header_name("X-Session-Id").auth_header_prefix(""))
-        // The loopback address is no proxy's business, whatever HTTP_PROXY says. Over HTTP/2 a crowd shares a
-        // connection; with one each it would need thousands of sockets.
+        // Requests to the loopback address must not go through the proxy that HTTP_PROXY may name. Over
+        // HTTP/2 many requests share a connection. With a connection each they would need thousands of
+        // sockets.
         .with_http(|http| http.no_proxy().http2_prior_knowledge())
         .build()
 }
@@ -136,7 +137,7 @@ impl Stage {
         let took = begun.elapsed().as_millis();
         self.timeline.tell(format!("three calls of {} ms each took {took} ms", CALL.as_millis()));
 
-        // Once more, and neither is answered before the other one is there.
+        // Once more. The server answers neither call before both have arrived.
         let before = self.server.all_calls();
         let first_steps = [Step::App, Step::Device];
         for step in &first_steps {

@@ -1,4 +1,4 @@
-//! What a service of yours would do.
+//! The code that your service would contain.
 
 use forge_tests::MultiStepServer;
 use requestforge::pipeline::{HttpTokenFetcherBuilder, InBody};
@@ -7,7 +7,8 @@ use requestforge::{
     TokenFetchPipeline, TokenManager,
 };
 
-/// Each step has the tokens of those that it depends on in its context. The last one is what requests carry.
+/// The context of each step has the tokens of the steps that it depends on. Requests carry the token of the
+/// last step.
 pub(super) fn sessions(server: &MultiStepServer, password: &str) -> Result<TokenManager, ConfigError> {
     let session = HeaderTokenFetcher::builder("session", server.base_url(), "/v1/session")
         .token_header("X-Session-Id")
@@ -22,12 +23,12 @@ pub(super) fn sessions(server: &MultiStepServer, password: &str) -> Result<Token
         .step(session)
         .cache_key_prefix("example")
         .build()?;
-    // A rejected session alone is renewed, and what was bought with it only if need be.
+    // After a rejection the pipeline renews the session alone, and earlier tokens only if necessary.
     let provider = PipelineTokenProvider::new(pipeline, "example-api").refresh_from_step("session")?;
     Ok(TokenManager::new(provider))
 }
 
-/// Two steps that do not need each other, and one that needs both.
+/// Two independent steps, and one that needs both.
 pub(super) fn users_of_a_device(server: &MultiStepServer) -> Result<TokenFetchPipeline, ConfigError> {
     let device_token = BodyTokenFetcher::builder("device_token", server.base_url(), "/v1/device/token")
         .request_data([("device_id", server.device_id()), ("device_key", server.device_key())])

@@ -1,9 +1,9 @@
-//! Errors for people.
+//! Errors as text for people.
 
 use std::error::Error;
 use std::fmt;
 
-/// An error and its causes, one a line. Nothing in it is a secret, so it may be shown and logged.
+/// An error and its causes, one a line. It contains no secret, so a program may show and log it.
 pub(super) struct Chain<'e>(pub(super) &'e (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

@@ -1,6 +1,7 @@
-//! Tokens at work. Without arguments: servers on this machine, real requests to them, and the promises
-//! of this library held against what the servers counted (`promises.rs`). With `--token-url` and the
-//! rest: one request to an API of yours, with a token of your authorization server (`your_servers.rs`).
+//! Tokens at work. Without arguments it starts servers on this machine, sends real requests to them, and
+//! checks the promises of this library against their counts (`promises.rs`). With `--token-url` and the
+//! other options it sends one request to your API, with a token of your authorization server
+//! (`your_servers.rs`).
 //!
 //! ```sh
 //! cargo run --example quickstart

@@ -1,4 +1,4 @@
-//! Servers on this machine, and what this library promises, held against what they counted.
+//! Checks the promises of this library against the counts of servers on this machine.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const CROWD: usize = 1000;
 const TOKEN_CALL: Duration = Duration::from_millis(400);
 const API_ANSWER: Duration = Duration::from_millis(50);
 
-/// Says whether all promises were kept.
+/// Returns whether all promises were kept.
 pub(super) async fn run() -> Outcome<bool> {
     say("Real requests over real sockets, on this machine only. It is the servers that count.\n");
     let mut stage = Stage::set().await?;
@@ -45,7 +45,7 @@ struct Stage {
     crowd_client: HttpClient,
 }
 
-/// What a service of yours would do.
+/// The code that your service would contain.
 fn manager_of(server: &AuthorizationServer, client_secret: &str) -> Result<TokenManager, ConfigError> {
     let provider =
         ClientCredentialsTokenProvider::builder(server.token_url(), server.client_id(), client_secret)
@@ -57,7 +57,7 @@ fn manager_of(server: &AuthorizationServer, client_secret: &str) -> Result<Token
 fn client_of(api: &Api, manager: &TokenManager) -> HttpClientBuilder {
     let auth = TokenAuth::new(manager.clone());
     let auth = auth.excluded_paths(["/health"]).excluded_path_patterns(["/public/*"]);
-    // The loopback address is no proxy's business, whatever HTTP_PROXY says.
+    // Requests to the loopback address must not go through the proxy that HTTP_PROXY may name.
     HttpClient::builder(api.base_url()).with_token_auth(auth).with_http(ClientBuilder::no_proxy)
 }
 
@@ -73,11 +73,11 @@ impl Stage {
         timeline.tell(format!("API:                  {}", api.base_url()));
         timeline.tell(format!("another origin:       {}", elsewhere.url()));
 
-        // Two clients, one manager: they share its token.
+        // Two clients with one manager share its token.
         let manager = manager_of(&authorization_server, authorization_server.client_secret())?;
         let client = client_of(&api, &manager).build()?;
-        // HTTP/2, so that a crowd shares a connection. With one each they and the API would need 2000
-        // sockets in this process, and many systems allow 1024, or 256.
+        // Over HTTP/2 a thousand requests share a connection. With a connection each, they and the API would
+        // need 2000 sockets in this process. Many systems allow 1024, or 256.
         let crowd_client =
             client_of(&api, &manager).with_http(|http| http.no_proxy().http2_prior_knowledge()).build()?;
         Ok(Self { timeline, authorization_server, api, elsewhere, manager, client, crowd_client })
@@ -138,7 +138,7 @@ impl Stage {
         for path in excluded {
             self.client.get(path).send().await?;
         }
-        // Not among them, so the API wants a token here.
+        // This path is not one of the exclusions, so the API requires a token here.
         self.client.get("/healthy").send().await?;
         self.timeline.tell(format!("GET {}, and /healthy", excluded.join(", ")));
 
@@ -200,14 +200,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets the API forget what it saw, and says how many token calls there were so far.
+    /// Makes the API forget its requests, and returns the number of token calls so far.
     fn begin(&self) -> usize {
         self.api.clear();
         self.authorization_server.token_calls()
     }
 
-    /// A thousand requests, each a task of its own, begun at the same moment. Each has a name, by which
-    /// the API counts how often it comes.
+    /// Starts a thousand requests at the same moment, each in a task of its own. Each has a name, by which
+    /// the API counts how often it arrives.
     async fn crowd(&self, name: &str) -> JoinSet<Result<(), HttpClientError>> {
         let start = Arc::new(Barrier::new(CROWD + 1));
         let mut crowd = JoinSet::new();
@@ -225,7 +225,7 @@ impl Stage {
         crowd
     }
 
-    /// How many got an answer, and a good one. Tells why not, if not.
+    /// Returns how many requests succeeded. Prints the reason if one did not.
     async fn answered(&self, mut crowd: JoinSet<Result<(), HttpClientError>>) -> Outcome<usize> {
         let (mut answered, mut first_error) = (0, None);
         while let Some(outcome) = crowd.join_next().await {
@@ -242,7 +242,7 @@ impl Stage {
     }
 }
 
-/// Returns when this holds, or after ten seconds: it is up to the promises to notice then.
+/// Returns when the condition holds, or after ten seconds. In that case a promise fails later.
 async fn until(holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {

@@ -1,10 +1,10 @@
-//! What the run prints.
+//! The output of the run.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Instant;
 
-/// Says what happens and when, and keeps count of the promises.
+/// Prints the events with their times, and counts the promises.
 pub(super) struct Timeline {
     start: Instant,
     chapters: usize,
@@ -32,7 +32,7 @@ impl Timeline {
         say(format_args!("{}{promise}", if is_kept { " ✓ kept    " } else { " ✗ BROKEN  " }));
     }
 
-    /// The last line, and whether all went well.
+    /// Prints the last line, and returns whether all promises were kept.
     pub(super) fn end(&self) -> bool {
         let Self { kept, broken, .. } = self;
         let elapsed = self.start.elapsed().as_secs_f64();
@@ -41,7 +41,7 @@ impl Timeline {
     }
 }
 
-/// A line, unless nobody reads on, as in `… | head`: then `println!` would panic.
+/// Prints a line. Ignores a closed pipe, as in `… | head`, for which `println!` would panic.
 pub(super) fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

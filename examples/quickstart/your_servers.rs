@@ -1,4 +1,4 @@
-//! The job on servers of your own: one token, one GET.
+//! The job on your own servers: one token, one GET.
 
 use std::env;
 use std::error::Error;
@@ -22,13 +22,13 @@ use crate::timeline::say;
 
 /// Gets a token and calls an API with it.
 ///
-/// Without options: starts an authorization server, an API and another origin on this machine, sends
-/// some 2000 requests, and holds the promises of requestforge against what the servers counted. Takes a
-/// few seconds, and sends nothing anywhere else.
+/// Without options it starts an authorization server, an API and another origin on this machine, sends some
+/// 2000 requests to them, and checks the promises of requestforge against their counts. This takes a few
+/// seconds, and sends nothing to other machines.
 ///
-/// With --token-url, --client-id and --get: gets a token from your authorization server by the client
-/// credentials grant, sends one GET with it, and prints what came. The token itself is never printed,
-/// and goes to the origin (scheme, host, port) of the --get URL only.
+/// With --token-url, --client-id and --get it gets a token from your authorization server by the client
+/// credentials grant, sends one GET with it, and prints the response. It never prints the token, and sends
+/// it only to the origin (scheme, host, port) of the --get URL.
 #[derive(Parser)]
 #[command(bin_name = "cargo run --example quickstart --", after_long_help = AFTER_HELP)]
 struct Options {
@@ -36,11 +36,11 @@ struct Options {
     job: Option<Job>,
 }
 
-// All or nothing: `required = false` is for the run without any option.
+// The options come all together or not at all: `required = false` allows the run without any option.
 #[derive(Args)]
 #[group(requires_all = ["token_url", "client_id", "get"])]
 pub(super) struct Job {
-    /// Token endpoint of your authorization server: https, or http on this machine
+    /// The token endpoint of your authorization server: https, or http on this machine
     #[arg(
         long,
         env = "REQUESTFORGE_TOKEN_URL",
@@ -49,19 +49,19 @@ pub(super) struct Job {
         hide_env_values = true
     )]
     token_url: String,
-    /// Who you are there
+    /// Your client id at the authorization server
     #[arg(long, env = "REQUESTFORGE_CLIENT_ID", value_name = "ID", required = false, hide_env_values = true)]
     client_id: String,
-    /// File with the client secret; a newline at its end does not count
+    /// The file with the client secret; a newline at its end is ignored
     #[arg(long, env = "REQUESTFORGE_CLIENT_SECRET_FILE", value_name = "FILE", hide_env_values = true)]
     client_secret_file: Option<PathBuf>,
-    /// What the token is to be good for; several words with spaces between
+    /// The scope of the token: one or more words, separated by spaces
     #[arg(long, env = "REQUESTFORGE_SCOPE", hide_env_values = true)]
     scope: Option<String>,
-    /// How the secret goes to the token endpoint
+    /// The way to send the secret to the token endpoint
     #[arg(long, env = "REQUESTFORGE_AUTH_METHOD", default_value = "body", hide_env_values = true)]
     auth_method: Method,
-    /// What to get with the token
+    /// The URL to get with the token
     #[arg(long, env = "REQUESTFORGE_GET_URL", value_name = "URL", required = false, hide_env_values = true)]
     get: String,
 }
@@ -88,7 +88,7 @@ Exit status: 0 if all promises were kept, or the GET was answered with a status 
 enum Method {
     /// In the body, the most common way
     Body,
-    /// By HTTP Basic, percent-encoded as RFC 6749 wants it
+    /// By HTTP Basic, percent-encoded as RFC 6749 requires
     Header,
     /// By HTTP Basic without that encoding
     HeaderRaw,
@@ -105,8 +105,8 @@ impl From<Method> for AuthMethod {
 }
 
 impl Job {
-    /// The job that the options and the environment name, if they name one. Where they make no sense,
-    /// this ends the process.
+    /// Returns the job from the options and the environment, if they name one. If they are invalid, this
+    /// ends the process.
     pub(super) fn from_options() -> Option<Self> {
         let job = Options::parse().job?;
         if job.client_secret_file.is_none() && env::var_os("REQUESTFORGE_CLIENT_SECRET").is_none() {
@@ -117,7 +117,7 @@ impl Job {
         Some(job)
     }
 
-    /// Says whether the API answered with success.
+    /// Returns whether the API answered with success.
     pub(super) async fn run(self) -> Result<bool, Box<dyn Error>> {
         let secret = self.secret()?;
         let mut provider = ClientCredentialsTokenProvider::builder(self.token_url, self.client_id, secret)
@@ -129,17 +129,17 @@ impl Job {
 
         let invalid = |error| ConfigError::new("get", "an absolute http or https URL").with_source(error);
         let get = Url::parse(&self.get).map_err(invalid)?;
-        // The token belongs to this origin, so no redirect takes it elsewhere.
+        // The token belongs to this origin, so the client sends it to no other origin after a redirect.
         let origin = get.origin().ascii_serialization();
         let client = HttpClient::builder(origin).with_token_auth(manager.clone()).build()?;
 
-        // The client would ask for it by itself; here it is for showing what came.
+        // The client would get the token by itself. The example gets it first, to print its description.
         let token = manager.get_token().await?;
         say(format_args!("token: {}", description(&token)));
 
         let mut response = client.get(&self.get).send().await?;
         let (status, url) = (response.status_code(), response.url());
-        // Without the query, which may hold a secret of yours.
+        // The line omits the query, which may contain a secret.
         say(format_args!("GET {}{}: {status}", url.origin().ascii_serialization(), url.path()));
         let mut body = Vec::new();
         while body.len() < MAX_READ
@@ -147,7 +147,7 @@ impl Job {
         {
             body.extend_from_slice(&piece);
         }
-        // After a 401 it may have been another token.
+        // After a 401 the client may have sent another token.
         let tokens: Vec<_> = [Some(token), manager.cached()].into_iter().flatten().collect();
         let body = presentable(&String::from_utf8_lossy(&body), &tokens);
         let shown: String = body.chars().take(MAX_SHOWN).collect();
@@ -178,12 +178,13 @@ impl Job {
     }
 }
 
-/// Characters of the body.
+/// The characters of the body that the example shows.
 const MAX_SHOWN: usize = 4096;
-/// Bytes of it: enough for as many characters, so that a token is whole where it is shown.
+/// The bytes of the body that the example reads: enough for that many characters, so that it never cuts a
+/// token in the shown part.
 const MAX_READ: usize = 64 * 1024;
 
-/// All of a token but the token.
+/// Everything about a token except its text.
 fn description(credential: &Arc<Credential>) -> String {
     let token = credential.token();
     let shown = |text: &str| presentable(text, slice::from_ref(credential));
@@ -200,19 +201,20 @@ fn description(credential: &Arc<Credential>) -> String {
     format!("{kind}, {expiry}, {scope}")
 }
 
-/// What a server sent, fit for a terminal, and without our tokens, which some APIs echo.
+/// A server's text without control characters for the terminal, and without our tokens, which some APIs
+/// echo.
 fn presentable(text: &str, tokens: &[Arc<Credential>]) -> String {
     let turns_or_hides =
         |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     let is_plain = |c: char| !c.is_control() && !turns_or_hides(c) || matches!(c, '\n' | '\t');
     let text = text.chars().filter(|&c| is_plain(c)).collect();
-    // The long ones first: one may be part of another.
+    // Long tokens first: one token may be part of another.
     let mut tokens: Vec<_> = tokens.iter().collect();
     tokens.sort_by_key(|token| std::cmp::Reverse(token.access_token().len()));
     tokens.iter().fold(text, |text: String, token| text.replace(token.access_token(), "[the token]"))
 }
 
-/// What to look at when this went wrong.
+/// A hint at the likely cause of this error.
 pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
     causes(error).find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<AuthenticationError>() {

@@ -1,4 +1,5 @@
-//! Bodies: what is sent, how often it can be sent, and how much of it a strategy or the log may look at.
+//! Request bodies: their content, how often the client can send it, and how much of it a strategy or the log
+//! may read.
 
 mod content;
 mod examined;

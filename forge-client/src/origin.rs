@@ -1,4 +1,4 @@
-//! Origins: where a request goes, and which of its headers may go there.
+//! Origins: the scheme, host and port that a request goes to, and the headers that may go there.
 
 mod header;
 mod public_headers;

@@ -177,7 +177,7 @@ mod tests {
             ("a=b, Bearer c=d", &[("Bearer", &[("c", "d")])]),
             ("Bearer a=\"b, c=d\",e=f/g=", &[("Bearer", &[("a", "b, c=d"), ("e", "f/g=")])]),
             ("Bearer a=\"\",b=\"\\\\\",c=\"é\"", &[("Bearer", &[("a", ""), ("b", "\\"), ("c", "é")])]),
-            // Without the commas of the grammar, and with characters that it does not allow.
+            // Headers without the commas of the grammar, and with characters that it does not allow.
             (
                 "Basic a=\"b\" c=d DPoP e=f; g=h",
                 &[("Basic", &[("a", "b"), ("c", "d")]), ("DPoP", &[("e", "f;"), ("g", "h")])],

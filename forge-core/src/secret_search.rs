@@ -168,7 +168,7 @@ mod tests {
             assert!(contains_secret(echo, &["another", secret]), "{echo}");
             assert!(!contains_secret(echo, &["another"]), "{echo}");
         }
-        // In base64 and percent-encoded: a Basic credential as RFC 6749 2.3.1 has it.
+        // In base64 and percent-encoded: a Basic credential by RFC 6749 2.3.1.
         assert!(contains_secret("Basic aWQ6Y2FuK2FyeSUyRiUyQiVDMyVBOQ==", &[secret]));
         assert!(!contains_secret("can ary/", &[secret]));
         assert!(!contains_secret("can ary/+é", &[]));
@@ -196,7 +196,7 @@ mod tests {
         assert!(!finder.is_in("nothing of the kind") && finder.is_in("it was secret-0777"));
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(mask_secrets("nothing", 200, &many), "[redacted]");
-        // Each of them would be compared to its end.
+        // The search would compare each of them to its end.
         assert_eq!(mask_secrets(&format!("got {long}"), 200, &[&long]), "[redacted]");
     }
 
@@ -207,7 +207,8 @@ mod tests {
         assert!(contains_secret("MTExMTEx", &["1111"]));
     }
 
-    /// Steps of the search are counted; what is decoded before is as long as what is searched.
+    /// The test counts the steps of the search. It does not count decoding: the decoded text is as long as
+    /// the searched one.
     #[test]
     fn inv34_a_search_takes_as_long_as_the_text_whatever_both_say() {
         let near_misses: Vec<String> =

@@ -315,7 +315,7 @@ async fn a_step_reads_its_token_from_one_of_several_cookies() {
     let error = fetch(step().cookie("sid").build()).await.unwrap_err();
     assert!(error.to_string().contains("cookie `sid`: expected a value, found no such cookie"), "{error}");
 
-    // Of the two settings the last one counts.
+    // The later of the two settings counts.
     let whole = step().cookie("JSESSIONID").token_header("X-Other").build();
     assert!(fetch(whole).await.unwrap_err().to_string().contains("header `x-other`"));
     let refused = step().token_header("Set-Cookie").build().unwrap_err();

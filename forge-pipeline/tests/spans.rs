@@ -85,7 +85,7 @@ async fn a_renewal_after_a_401_says_whether_it_was_its_own() {
     }
     world.pipeline().execute(false).await.unwrap();
     assert_eq!(world.calls(), [2, 2, 2, 1]);
-    // Of two that are refused at once one renews.
+    // Of two steps whose calls are refused at once, one renews.
     let healed = [
         "token_pipeline  fetched",
         "token_step a fetched",
@@ -98,7 +98,7 @@ async fn a_renewal_after_a_401_says_whether_it_was_its_own() {
     ];
     assert_eq!(spans.take(), healed);
 
-    // Renewals that were of no use back off.
+    // Renewals back off if earlier ones did not help.
     let world = World::new().step("app", &[]).step("user", &["app"]);
     let pipeline = world.pipeline();
     for _ in 0..3 {

@@ -373,7 +373,7 @@ mod tests {
             "the storage keeps nothing of keys that are not used any more"
         );
 
-        // Nor of one that has a token again.
+        // The storage also keeps no failures of a key that has a token again.
         fail(&storage, "key", CoolDown::new(Duration::from_secs(60), 3)).await;
         let mut lease = TokenLeases::lease(&storage, "key");
         lease.acquire(CoolDownPolicy::Ignore).await.unwrap();
@@ -441,7 +441,7 @@ mod tests {
         assert!(next.store(&TokenData::new("t"), None).await.unwrap());
     }
 
-    /// The holder takes so long that another one fetches without the lease.
+    /// The holder takes so long that another manager fetches without the lease.
     #[tokio::test]
     async fn inv04_a_deletion_also_concerns_a_lease_that_was_waited_for_in_vain() {
         for is_deleted_while_waiting in [false, true] {
@@ -458,7 +458,7 @@ mod tests {
                     assert!(acquiring.as_mut().poll(&mut context).is_pending());
                 }
             }
-            // Here it fetches.
+            // The waiting manager now fetches without the lease.
             if !is_deleted_while_waiting {
                 storage.delete("a").await.unwrap();
             }

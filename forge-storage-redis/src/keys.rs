@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn all_are_in_the_slot_of_the_token() {
-        // As a server says: `CLUSTER KEYSLOT token:auth_token:crm`, and of "123456789" in the specification.
+        // The slot is the answer of a server to `CLUSTER KEYSLOT token:auth_token:crm`. The specification
+        // has the checksum of "123456789".
         assert_eq!(SLOT.checksum(b"123456789"), 0x31C3);
         assert_eq!(Keys::new("token", "auth_token:crm").unwrap().slot(), 2686);
     }
@@ -120,7 +121,7 @@ mod tests {
         assert!(Keys::new("token", "a{b").is_err() && Keys::new("token", "a}b").is_err());
     }
 
-    /// Few, so that neighbours meet: `a` and `b:c` beside `a:b` and `c`.
+    /// Few words, so that similar pairs occur: `a` and `b:c` beside `a:b` and `c`.
     fn word(of: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
         prop::sample::select(of)
     }
@@ -141,7 +142,7 @@ mod tests {
         (words.prop_map(|words| words.join(":")), key_of_ours())
     }
 
-    /// Two that look alike: the words of one, divided in another place.
+    /// Two keys that look alike: the same words, divided in another place.
     fn pairs() -> impl Strategy<Value = ((String, String), (String, String))> {
         (pair(), pair(), any::<prop::sample::Index>(), any::<bool>()).prop_map(
             |(one, other, at, is_divided)| {

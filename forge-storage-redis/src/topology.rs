@@ -8,7 +8,7 @@ use forge_core::StorageError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// The answer of one server: where the masters are.
+/// The answer of one server: the addresses of the masters.
 pub(crate) trait TopologyAnswer: Send + 'static {
     /// The greater the epoch, the newer the answer.
     fn epoch(&self) -> u64;

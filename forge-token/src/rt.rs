@@ -1,5 +1,5 @@
-//! What the manager needs of a runtime. `tests/interleavings` compiles the manager over another module of this shape,
-//! in which shuttle chooses the task that runs next.
+//! The runtime functions that the manager needs. `tests/interleavings` compiles the manager over another
+//! module with the same functions, in which shuttle chooses the task that runs next.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -1,4 +1,4 @@
-//! Managers over one storage in memory: what one says of a token holds for all.
+//! Managers over one storage in memory: a verdict of one manager on a token holds for all.
 
 #![allow(clippy::expect_used)]
 
@@ -10,7 +10,7 @@ use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::TokenManager;
 use tokio::sync::Semaphore;
 
-/// Fetches `t1`, `t2`, …, each when it is allowed to.
+/// Fetches `t1`, `t2`, …, each when the test allows it.
 struct GatedProvider {
     begun: AtomicUsize,
     allowed: Semaphore,

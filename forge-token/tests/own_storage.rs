@@ -1,5 +1,5 @@
-//! Managers over a storage of one's own, which keeps records: with the issue time, and with the documents' six
-//! fields only.
+//! Managers over a user's own storage of records: with the issue time, and with the documents' six fields
+//! only.
 
 #![allow(clippy::expect_used)]
 
@@ -49,7 +49,7 @@ impl TokenStorage for Table {
     }
 }
 
-/// Fetches tokens that live so long.
+/// Issues tokens with this lifetime.
 struct Issuer {
     clock: Arc<ManualClock>,
     lives: Duration,
@@ -69,7 +69,7 @@ impl TokenProvider for Issuer {
     }
 }
 
-/// Whether a process that has just started uses what is in the storage, when so much is left of that.
+/// Whether a process that has just started uses the stored token, if this much of its lifetime is left.
 async fn is_adopted(has_issue_times: bool, lives: u64, left: u64) -> bool {
     let clock = Arc::new(ManualClock::new());
     let lives = Duration::from_secs(lives);
@@ -81,7 +81,7 @@ async fn is_adopted(has_issue_times: bool, lives: u64, left: u64) -> bool {
     };
     let first = process();
     let fetched = first.get_token().await.expect("a token");
-    // The one that has fetched it knows when that was.
+    // The manager that has fetched the token knows the time of the fetch.
     clock.advance((lives / 2).saturating_sub(Duration::from_secs(1)).min(Duration::from_secs(20)));
     assert_eq!(first.get_token().await.expect("a token").id(), fetched.id());
     assert_eq!(issuer.calls.load(Ordering::SeqCst), 1);

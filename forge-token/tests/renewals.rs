@@ -1,4 +1,4 @@
-//! What becomes of a token whose renewal fails, and of a rejected one whose replacement was lost.
+//! Tokens whose renewal fails, and rejected tokens whose replacement was lost.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -14,8 +14,7 @@ use forge_core::{
 use forge_storage_memory::InMemoryTokenStorage;
 use forge_token::{TokenManager, TokenManagerBuilder};
 
-/// Hands out `t1`, `t2`, … for an hour each, as long as it is up. With `repeats` it hands out the last one
-/// again.
+/// Issues `t1`, `t2`, … for an hour each, as long as it is up. With `repeats` it issues the last one again.
 #[derive(Debug)]
 struct Issuer {
     calls: AtomicUsize,
@@ -110,13 +109,13 @@ async fn inv07_a_renewal_that_fails_leaves_the_valid_token_and_backs_off() {
     let manager = issuer.manager().build().expect("a manager");
     let valid = token(&manager).await;
     issuer.is_down.store(true, Ordering::SeqCst);
-    // From the advisory window to the mandatory one, asked for ten times a second.
+    // From the advisory window to the mandatory one, ten calls a second.
     issuer.clock.advance(Duration::from_secs(3600 - 300));
     let (mut attempts, mut last) = (0, issuer.calls());
     for _ in 0..269 {
         for _ in 0..10 {
             assert_eq!(token(&manager).await.id(), valid.id());
-            // What runs in the background ends; it may try more than once.
+            // The background renewal ends. It may make more than one attempt.
             tokio::time::sleep(Duration::from_millis(100)).await;
             issuer.clock.advance(Duration::from_millis(100));
         }
@@ -127,7 +126,7 @@ async fn inv07_a_renewal_that_fails_leaves_the_valid_token_and_backs_off() {
     assert!(manager.status().has_token && manager.status().last_error.is_some());
     assert!((5..=16).contains(&attempts), "{attempts} attempts in four and a half minutes");
 
-    // It is found again when it is back, and nobody has waited.
+    // When the issuer is back, the manager renews again, and no caller has waited.
     let manager = issuer.manager().build().expect("a manager");
     issuer.is_down.store(false, Ordering::SeqCst);
     let valid = token(&manager).await;
@@ -157,7 +156,7 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_again() {
         assert_eq!(token(&manager).await.access_token(), "t3");
         let stored = storage.get("key").await.expect("asked").expect("a token");
         assert_eq!(stored.access_token(), "t3", "it is replaced for all");
-        // The one that was lost was never rejected.
+        // No API has rejected the lost token.
         storage.set("key", second.token()).await.expect("set");
         assert_eq!(token(&manager).await.access_token(), "t2");
         assert_eq!(issuer.calls(), 3);
@@ -256,7 +255,7 @@ async fn inv11_the_next_renewal_comes_after_the_cool_down_of_a_failure() {
     let manager = issuer.manager().build().expect("a manager");
     let rejected = token(&manager).await;
     issuer.is_down.store(true, Ordering::SeqCst);
-    // It is not known yet whether the next token helps, so only the cool-down counts.
+    // The manager does not know yet whether the next token helps, so only the cool-down counts.
     for _ in 0..3 {
         let error = manager.refresh_rejected(&rejected).await.expect_err("no connection");
         let cool_down = error.cool_down().expect("a cool-down");
@@ -278,7 +277,7 @@ async fn inv11_nor_one_that_was_rejected_when_another_was_at_hand() {
         let (first, also_first) = (token(&one).await, token(&two).await);
         let second = renewed(&one, &first).await.expect("another token");
         assert_eq!(token(&two).await.id(), second.id());
-        // The answer to a request of the second manager comes late.
+        // The second manager learns late that an API has rejected the first token.
         assert_eq!(renewed(&two, &also_first).await.expect("the one at hand").id(), second.id());
         storage.set("key", first.token()).await.expect("set");
         assert_eq!(token(&two).await.access_token(), "t3");
@@ -314,7 +313,8 @@ async fn inv11_a_rejected_token_that_the_issuer_hands_out_anew_is_used() {
         let calls = issuer.calls();
         for _ in 0..10 {
             assert_eq!(token(&one).await.id(), first.id());
-            // It has not seen that it was issued anew: that costs it one call, not one for each use.
+            // This manager has not seen that the issuer issued the same token again. That costs it one call,
+            // not one per use.
             assert_eq!(token(&two).await.id(), first.id());
         }
         assert_eq!(issuer.calls(), calls + 1);
@@ -330,14 +330,15 @@ async fn inv11_a_renewal_that_was_accepted_counts_when_the_storage_has_fallen_ba
         storage.set("key", &issuer.token("rejected")).await.expect("set");
         let rejected = token(&manager).await;
         let second = renewed(&manager, &rejected).await.expect("another token");
-        // Requests are accepted with it, then a failover brings a token that this manager knows nothing of.
+        // An API accepts requests with the second token. Then a failover brings back a token that this
+        // manager does not know.
         second.mark_accepted();
         storage.set("key", &older).await.expect("set");
         let fallen_back = token(&manager).await;
         assert_eq!(fallen_back.access_token(), "older");
         let third = renewed(&manager, &fallen_back).await.expect("not within a second of the renewal?");
         assert_eq!(third.access_token(), "t2");
-        // But this one was of no use to anybody.
+        // But no API has accepted this token.
         assert!(renewed(&manager, &third).await.is_none());
         assert_eq!(issuer.calls(), 2);
     }

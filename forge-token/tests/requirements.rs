@@ -1,4 +1,5 @@
-//! What a manager tells a provider that has tokens, or managers, of its own; and what it takes from them.
+//! The requirement that a manager passes to a provider with tokens or managers of its own, and the cool-down
+//! that it takes from such a provider.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -15,7 +16,7 @@ use forge_token::{TokenManager, TokenProvenance};
 
 static NUMBER: AtomicUsize = AtomicUsize::new(1);
 
-/// Notes what it is asked for, and answers `t1`, `t2`, …, each good for an hour.
+/// Records the requirements that it gets, and answers `t1`, `t2`, …, each good for an hour.
 #[derive(Default)]
 struct RecordingProvider {
     clock: Arc<ManualClock>,
@@ -79,13 +80,13 @@ async fn a_provider_is_told_which_token_will_do() {
     assert_ne!(third.id(), second.id());
     assert_eq!(provider.requirements(), [TokenRequirement::New]);
 
-    // In its advisory window.
+    // The token is in its advisory window.
     provider.clock.advance(Duration::from_secs(3_500));
     assert_eq!(manager.get_token().await.expect("a token").id(), third.id());
     assert!(manager.shutdown(Duration::from_secs(60)).await);
     assert_eq!(provider.requirements(), [TokenRequirement::NewerThan(third.id())]);
 
-    // Expired.
+    // The token has expired.
     let fourth = manager.get_token().await.expect("a token");
     provider.clock.advance(Duration::from_secs(3_600));
     manager.get_token().await.expect("a token");
@@ -140,7 +141,7 @@ async fn the_token_instead_of_a_rejected_one_says_where_it_comes_from() {
         origin(manager.as_dependency().get_token_instead_of(&rejected).await),
         Some(TokenProvenance::Cached)
     );
-    // No request was accepted with the renewed one: renewals back off.
+    // No API has accepted the renewed token, so renewals back off.
     let renewed = manager.get_token().await.expect("a token");
     assert_eq!(origin(manager.as_dependency().get_token_instead_of(&renewed).await), None);
 }
@@ -239,7 +240,7 @@ async fn inv08_failures_say_how_long_nothing_is_tried() {
     };
     let connect = cool_down(AuthenticationErrorKind::Connect).await;
     assert!((100..=250).contains(&connect.as_millis()), "{connect:?}");
-    // Who comes next starts afresh.
+    // After these failures the next caller starts a new flight at once.
     assert_eq!(cool_down(AuthenticationErrorKind::Configuration).await, Duration::ZERO);
     assert_eq!(cool_down(AuthenticationErrorKind::Panicked).await, Duration::ZERO);
 }

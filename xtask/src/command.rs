@@ -93,7 +93,7 @@ fn read_all(mut stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // After an error the bytes that were read before are still of use.
+        // After an error the bytes read so far are still useful.
         let _ = stream.read_to_end(&mut bytes);
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });

@@ -1,33 +1,33 @@
 use std::time::Duration;
 
-/// The time that the calling thread has spent on a processor. On a machine that others use, too, it says
-/// more than the wall clock: who is preempted is not charged for it.
+/// The time that the calling thread has spent on a processor. On a machine with other load it says more than
+/// the wall clock, because it does not count the time during which the thread is preempted.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuTime(Duration);
 
-/// The same of all threads of this process together.
+/// The processor time of all threads of this process together.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessTime(Duration);
 
 impl CpuTime {
-    /// Now, on this thread; where there is no such clock, the wall clock.
+    /// The current reading for this thread. Systems without such a clock use the wall clock.
     pub fn now() -> Self {
         Self(read::thread())
     }
 
-    /// What this thread has spent since.
+    /// The time that this thread has spent since this reading.
     pub fn elapsed(self) -> Duration {
         read::thread().saturating_sub(self.0)
     }
 }
 
 impl ProcessTime {
-    /// Now; where there is no such clock, the wall clock.
+    /// The current reading for this process. Systems without such a clock use the wall clock.
     pub fn now() -> Self {
         Self(read::process())
     }
 
-    /// What the threads have spent since.
+    /// The time that the threads have spent since this reading.
     pub fn elapsed(self) -> Duration {
         read::process().saturating_sub(self.0)
     }

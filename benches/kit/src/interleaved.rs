@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Something that is timed beside others.
+/// A piece of work that is timed in turn with others.
 pub struct Contender<'a> {
     name: String,
     run: Box<dyn FnMut(usize) -> Duration + 'a>,
@@ -10,23 +10,23 @@ pub struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    /// `run` does the work as often as it is told, and says how long that took: by
-    /// [`CpuTime`](crate::CpuTime), unless it waits for others.
+    /// `run` repeats the work the given number of times, and returns the time that this took. It measures
+    /// with [`CpuTime`](crate::CpuTime), unless the work waits for other threads or processes.
     pub fn new(name: impl Into<String>, run: impl FnMut(usize) -> Duration + 'a) -> Self {
         Self { name: name.into(), run: Box::new(run), batch: 1, nanos: Vec::new() }
     }
 
-    /// What it is called.
+    /// The name in the report.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The nanoseconds of one, for each round.
+    /// The nanoseconds of one repetition, for each round.
     pub fn nanos(&self) -> &[f64] {
         &self.nanos
     }
 
-    /// Doubles the batch until it takes long enough to be timed.
+    /// Doubles the batch until it takes long enough for a measurement.
     fn calibrate(&mut self) {
         while (self.run)(self.batch) < BATCH && self.batch < MOST {
             self.batch *= 2;
@@ -46,11 +46,11 @@ impl fmt::Debug for Contender<'_> {
     }
 }
 
-/// Long enough that reading the clock does not count, short enough that most batches are not disturbed.
+/// Long enough that reading the clock does not matter, short enough that most batches are not disturbed.
 const BATCH: Duration = Duration::from_millis(2);
 const MOST: usize = 1 << 24;
 
-/// Times all contenders in turn, this many rounds.
+/// Times all contenders in turn, for this many rounds.
 pub fn interleave(contenders: &mut [Contender<'_>], rounds: usize) {
     for contender in &mut *contenders {
         contender.calibrate();
@@ -62,7 +62,7 @@ pub fn interleave(contenders: &mut [Contender<'_>], rounds: usize) {
     }
 }
 
-/// In which order so many take their turns. Each round begins with another one, so that nobody always
+/// The order of the contenders in a round. Each round begins with another contender, so that none always
 /// comes first.
 pub fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (round + turn) % count)
@@ -87,7 +87,7 @@ mod tests {
         let mut contenders = [contender("a"), contender("b")];
         interleave(&mut contenders, 3);
         assert!(contenders.iter().all(|contender| contender.nanos().len() == 3));
-        // The first two are the calibration.
+        // The first two turns are the calibration.
         assert_eq!(turns.borrow().as_slice(), ["a", "b", "a", "b", "b", "a", "a", "b"]);
     }
 

@@ -1,20 +1,21 @@
 use std::env;
 
-/// What the command line of a bench program says.
+/// The job that the command line of a bench program asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Run a suite.
     Suite {
         /// Which one.
         name: String,
-        /// In about 10 seconds, by fewer rounds; and leave out what cannot be shortened.
+        /// Whether the suite must end in about 10 seconds: it then runs fewer rounds, and omits cases that
+        /// cannot be shortened.
         quick: bool,
     },
-    /// Do one case this many times, for those who count instructions.
+    /// Repeat one case, so that another program can count instructions.
     Count {
         /// Which one.
         case: String,
-        /// How often.
+        /// The number of repetitions.
         times: usize,
     },
 }
@@ -24,7 +25,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// It says something else.
+    /// The command line asks for no job.
     pub fn read() -> Result<Self, String> {
         Self::of(&env::args().skip(1).collect::<Vec<_>>())
     }

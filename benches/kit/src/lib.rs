@@ -1,9 +1,9 @@
-//! What the bench programs have in common: how they measure, and what they print for `cargo xtask bench`.
+//! The common part of the bench programs: their measuring, and their output for `cargo xtask bench`.
 //!
-//! A bench program is run as `PROGRAM SUITE [--quick]`. It prints one JSON object per line on standard
-//! output: [`Line`], [`Plot`] or [`Count`]; what it is doing meanwhile goes to standard error
-//! ([`progress`]). It ends with a message and another status than 0 when it could not do its work.
-//! `PROGRAM count CASE N` does the work of a [`Count`], and nothing else worth counting.
+//! `cargo xtask bench` runs a bench program as `PROGRAM SUITE [--quick]`. The program prints one JSON object
+//! per line on standard output: [`Line`], [`Plot`] or [`Count`]. It reports its progress on standard error
+//! ([`progress`]). If it could not do its work, it ends with a message and a status other than 0. `PROGRAM
+//! count CASE N` does the work of a [`Count`], and as little else as possible.
 
 mod clock;
 mod interleaved;

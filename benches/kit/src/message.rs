@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::quartiles;
 
-/// Says on standard error what is done.
+/// Prints the current work on standard error.
 pub fn progress(what: impl Display) {
     let _ = writeln!(io::stderr(), "   {what}");
 }
 
-/// One line of the table: a figure, what it stands beside, and whether its goal is met.
+/// One line of the table: a figure, the value that it is compared with, and whether it meets its goal.
 #[derive(Clone, Debug)]
 #[must_use = "it is seen only when printed"]
 pub struct Line {
@@ -31,12 +31,12 @@ impl Line {
         Self { figure: figure.is_finite().then_some(figure), unit: unit.into(), ..Self::bare(name) }
     }
 
-    /// A line whose figure takes longer than a quick run has.
+    /// A line whose figure takes longer to measure than a quick run may take.
     pub fn full_run_only(name: impl Into<String>, goal: impl Into<String>) -> Self {
         Self { goal: goal.into(), ..Self::bare(name) }
     }
 
-    /// A line whose figure would say nothing, and why.
+    /// A line whose figure would say nothing, with the reason.
     pub fn not_measured(name: impl Into<String>, goal: impl Into<String>, why: impl Into<String>) -> Self {
         Self { goal: goal.into(), note: Some(why.into()), ..Self::bare(name) }
     }
@@ -55,27 +55,27 @@ impl Line {
         }
     }
 
-    /// What the figure stands beside, from the same run.
+    /// The value from the same run that the figure is compared with.
     pub fn anchor(self, anchor: impl Into<String>) -> Self {
         Self { anchor: anchor.into(), ..self }
     }
 
-    /// The figure, divided by the anchor's.
+    /// The figure, divided by the anchor's value.
     pub fn ratio(self, ratio: f64) -> Self {
         Self { ratio: ratio.is_finite().then_some(ratio), ..self }
     }
 
-    /// What it should be, and whether it is.
+    /// The goal of the figure, and whether the figure meets it.
     pub fn goal(self, goal: impl Into<String>, met: bool) -> Self {
         Self { goal: goal.into(), met: Some(met), ..self }
     }
 
-    /// What it should be, of which a quick run cannot say whether it is.
+    /// A goal that only a full run can check.
     pub fn goal_of_full_run(self, goal: impl Into<String>) -> Self {
         Self { goal: goal.into(), met: None, ..self }
     }
 
-    /// How far the rounds lie apart.
+    /// The spread of the rounds.
     pub fn spread(self, spread: impl Into<String>) -> Self {
         Self { spread: Some(spread.into()), ..self }
     }
@@ -85,12 +85,12 @@ impl Line {
         if rounds.len() > 1 { self.spread(quartiles(rounds)) } else { self }
     }
 
-    /// What one has to know beside.
+    /// A remark for the reader of the report.
     pub fn note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
     }
 
-    /// For `cargo xtask bench`.
+    /// Prints this for `cargo xtask bench`.
     pub fn print(&self) {
         print(&self.message());
     }
@@ -117,24 +117,24 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// An empty one; `x` and `y` name the axes, with units.
+    /// An empty drawing. `x` and `y` name the axes, with units.
     pub fn new(title: impl Into<String>, x: impl Into<String>, y: impl Into<String>) -> Self {
         let (title, x, y) = (title.into(), x.into(), y.into());
         Self { title, x, y, log_x: false, log_y: false, series: Vec::new() }
     }
 
-    /// Which axes are logarithmic.
+    /// Sets whether each axis is logarithmic.
     pub fn logarithmic(self, log_x: bool, log_y: bool) -> Self {
         Self { log_x, log_y, ..self }
     }
 
-    /// One more series.
+    /// Adds a series.
     pub fn series(mut self, name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         self.series.push((name.into(), points));
         self
     }
 
-    /// For `cargo xtask bench`.
+    /// Prints this for `cargo xtask bench`.
     pub fn print(&self) {
         let series = |(name, points): &(String, Vec<(f64, f64)>)| json!({ "name": name, "points": points });
         let series: Vec<Value> = self.series.iter().map(series).collect();
@@ -145,8 +145,9 @@ impl Plot {
     }
 }
 
-/// Asks `cargo xtask bench` for a line whose figure is a number of instructions: it runs the case twice under
-/// callgrind, and what is counted beside the work is the same in both.
+/// Asks `cargo xtask bench` for a line whose figure is a number of instructions. It runs the case twice
+/// under callgrind, with two numbers of repetitions. The instructions beside the work are the same in both
+/// runs.
 #[derive(Clone, Debug)]
 #[must_use = "it is asked for only when printed"]
 pub struct Count {
@@ -162,7 +163,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// The instructions of one `case`, from two runs with these numbers of them.
+    /// The instructions of one repetition of `case`, from two runs with these numbers of repetitions.
     pub fn new(name: impl Into<String>, case: impl Into<String>, times: (usize, usize)) -> Self {
         Self {
             name: name.into(),
@@ -177,7 +178,7 @@ impl Count {
         }
     }
 
-    /// Counts another case, too, as the anchor.
+    /// Counts another case as the anchor.
     pub fn against(self, case: impl Into<String>) -> Self {
         Self { against: Some(case.into()), ..self }
     }
@@ -187,22 +188,22 @@ impl Count {
         Self { goal: format!("≤ {instructions} instructions"), at_most: Some(instructions), ..self }
     }
 
-    /// The goal: at most this part of the anchor's.
+    /// The goal: at most this part of the anchor's instructions.
     pub fn ratio_at_most(self, ratio: f64) -> Self {
         Self { goal: format!("≤ {ratio} ×"), ratio_at_most: Some(ratio), ..self }
     }
 
-    /// What one has to know beside.
+    /// A remark for the reader of the report.
     pub fn note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
     }
 
-    /// Has also told, in the note, how often the first-level caches miss.
+    /// Also reports, in the note, how often the first-level caches miss.
     pub fn with_misses(self) -> Self {
         Self { misses: true, ..self }
     }
 
-    /// For `cargo xtask bench`.
+    /// Prints this for `cargo xtask bench`.
     pub fn print(&self) {
         print(&json!({ "count": {
             "name": self.name, "case": self.case, "against": self.against,

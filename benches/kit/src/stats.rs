@@ -1,9 +1,9 @@
-/// The middle one; of an even number, the mean of the two in the middle. `NaN` of none.
+/// The median; of an even number of values, the mean of the two in the middle. `NaN` without values.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value below which this part of all lies, from 0 to 1, interpolated. `NaN` of none.
+/// The value below which this part (0 to 1) of all values lies, interpolated. `NaN` without values.
 pub fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -16,13 +16,12 @@ pub fn quantile(values: &[f64], part: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * place.fract()
 }
 
-/// Between which two values the middle half lies, as the spread of a line.
+/// The two values between which the middle half lies, as the spread of a line.
 pub fn quartiles(values: &[f64]) -> String {
     format!("{:.3} to {:.3}", quantile(values, 0.25), quantile(values, 0.75))
 }
 
-/// How far the median of so many values strays from that of all there could be: its standard error, were
-/// they spread as chance spreads them. `NaN` of none.
+/// The standard error of the median, if the values are normally distributed. `NaN` without values.
 pub fn median_error(values: &[f64]) -> f64 {
     #[allow(clippy::cast_precision_loss)] // there are never that many
     let count = values.len() as f64;
@@ -32,8 +31,8 @@ pub fn median_error(values: &[f64]) -> f64 {
     deviation * (std::f64::consts::FRAC_PI_2 / count).sqrt()
 }
 
-/// The median of `ours[i] / theirs[i]`: both were measured in turn, so what slows the machine down for a
-/// while slows both down.
+/// The median of `ours[i] / theirs[i]`. The program measured both in turn, so a load that slows the machine
+/// down for a while slows both down.
 pub fn paired_ratio(ours: &[f64], theirs: &[f64]) -> f64 {
     let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
     median(&ratios)

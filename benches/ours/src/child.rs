@@ -1,4 +1,4 @@
-//! Other processes, to which one talks in lines.
+//! Child processes that exchange lines with this process.
 
 use std::env;
 use std::io::{BufRead, BufReader, Error, Write};
@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::Result;
 
-/// Ended when this is dropped. Ours also end by themselves when we are gone, since their standard input does.
+/// A child process. Dropping this ends it. Our own programs also end by themselves when this process is
+/// gone, because their standard input ends.
 pub(crate) struct Process {
     child: Child,
     ears: ChildStdin,
@@ -14,7 +15,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// This program once more.
+    /// Starts this program once more.
     pub(crate) fn of_ourselves(words: &[&str]) -> Result<Self> {
         Self::start(Command::new(env::current_exe()?).args(words))
     }
@@ -29,12 +30,12 @@ impl Process {
         Ok(Self { child, ears, mouth: BufReader::new(mouth) })
     }
 
-    /// Tells it something.
+    /// Sends a line to the process.
     pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
         Ok(writeln!(self.ears, "{line}")?)
     }
 
-    /// The next line that it tells.
+    /// Reads the next line from the process.
     pub(crate) fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         if self.mouth.read_line(&mut line)? == 0 {
@@ -46,7 +47,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Tokens that cost nothing to get, where getting them is not what is measured.
+//! Tokens without a token call, for suites that do not measure token calls.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use requestforge::{AuthenticationError, TokenData, TokenProvider, async_trait};
 const LENGTH: usize = 40;
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// A provider that makes its tokens up, another one each time.
+/// A provider that makes up a new token each time.
 pub(crate) struct Local;
 
 #[async_trait]
@@ -22,12 +22,12 @@ impl TokenProvider for Local {
     }
 }
 
-/// A token that nobody has seen before.
+/// A new random token.
 pub(crate) fn token(lifetime: Duration) -> TokenData {
     TokenData::new(text()).with_expires_in(lifetime)
 }
 
-/// What a token may look like.
+/// A random text in the form of a token.
 pub(crate) fn text() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(LENGTH).collect()
 }

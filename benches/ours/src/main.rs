@@ -1,9 +1,9 @@
-//! `forge-benches SUITE [--quick]`: what requestforge costs, beside floors measured in the same run.
-//! `cargo xtask bench` runs it and reads what it prints, as `forge_bench_kit` says.
+//! `forge-benches SUITE [--quick]` measures the costs of requestforge, and compares them with floors from
+//! the same run. `cargo xtask bench` runs it and reads its output, whose format `forge_bench_kit` defines.
 //!
-//! One file per suite. The program starts itself again where something has to be in a process of its own:
-//! as `serve`, a server whose work is not counted; as `held N`, who holds so many tokens; as `count CASE N`,
-//! a case for callgrind; and in place of the compilers that a cold build takes.
+//! Each suite has one file. The program starts itself again for work in a separate process. `serve` is a
+//! server whose work does not count. `held N` is a process that holds N tokens. `count CASE N` runs a case
+//! for callgrind. A cold build starts the program instead of each compiler.
 
 mod child;
 mod local;
@@ -28,12 +28,12 @@ type Result<T> = std::result::Result<T, Failure>;
 enum Pace {
     /// About ten seconds.
     Quick,
-    /// As long as it takes to be sure.
+    /// As long as a reliable result takes.
     Full,
 }
 
 impl Pace {
-    /// How often something is done.
+    /// The number of repetitions at this pace.
     fn rounds(self, quick: usize, full: usize) -> usize {
         match self {
             Self::Quick => quick,

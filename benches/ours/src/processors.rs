@@ -1,5 +1,5 @@
-//! Who runs on which processor. Where two processes talk to each other one request at a time, it makes far more
-//! difference whether they share one than what they do.
+//! Assigns processes to processors. If two processes talk to each other one request at a time, the time
+//! depends more on whether they share a processor than on their work.
 
 use crate::Result;
 
@@ -13,7 +13,8 @@ mod imp {
 
     use super::Result;
 
-    /// Two that this process may use, if there are as many, and not of one core: that has but one cache.
+    /// Two processors that this process may use, if there are two of different cores. Processors of one core
+    /// share its cache.
     pub(crate) fn two() -> Option<(usize, usize)> {
         let allowed = sched_getaffinity(None).ok()?;
         let mut processors = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor));
@@ -28,7 +29,7 @@ mod imp {
             .ok()
     }
 
-    /// Has this thread, and the threads and processes that it starts, run on this processor alone.
+    /// Restricts this thread, and the threads and processes that it starts, to this processor.
     pub(crate) fn stay_on(processor: usize) -> Result<()> {
         let mut only = CpuSet::new();
         only.set(processor);

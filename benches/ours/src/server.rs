@@ -1,4 +1,4 @@
-//! A server that does as little as one can: what a request costs is what its client does.
+//! A server with as little work as possible, so that nearly all of a request's cost is its client's.
 
 use std::io::{Write, stdin, stdout};
 
@@ -8,13 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::Result;
 use crate::child::Process;
 
-/// The command of the program that is the server.
+/// The command that starts the server.
 pub(crate) const WORD: &str = "serve";
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok";
 const END_OF_REQUEST: &[u8] = b"\r\n\r\n";
 
-/// A server in a process of its own, so that its work is not taken for the client's.
+/// A server in a separate process, so that its work does not count as the client's.
 pub(crate) struct Server {
     _process: Process,
     url: String,
@@ -25,7 +25,7 @@ impl Server {
         Self::of(Process::of_ourselves(&[WORD])?)
     }
 
-    /// The same on this processor alone.
+    /// Starts the server on this processor alone.
     pub(crate) fn start_on(processor: usize) -> Result<Self> {
         Self::of(Process::of_ourselves(&[WORD, &processor.to_string()])?)
     }
@@ -35,13 +35,13 @@ impl Server {
         Ok(Self { _process: process, url })
     }
 
-    /// Without a path.
+    /// The server's URL, without a path.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// Is that process: tells its URL, and answers requests without a body until standard input ends.
+/// Runs the server's process: prints its URL, and answers requests without a body until standard input ends.
 pub(crate) fn serve() -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -50,7 +50,7 @@ pub(crate) fn serve() -> Result<()> {
         let accepting = async {
             loop {
                 let (stream, _) = listener.accept().await?;
-                // A client that goes away is none of our business.
+                // The server ignores the error of a client that goes away.
                 tokio::spawn(answer(stream));
             }
         };

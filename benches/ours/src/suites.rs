@@ -1,4 +1,4 @@
-//! What is measured, one file each.
+//! The suites, one file each.
 
 pub(crate) mod build;
 pub(crate) mod client;
@@ -9,7 +9,7 @@ pub(crate) mod tokens_held;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime such as a service on a small machine has.
+/// A runtime as in a service on a small machine.
 fn two_workers() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

@@ -1,4 +1,4 @@
-//! One case, so many times: for callgrind, and for the count of allocations.
+//! Repeats one case, for callgrind and for the count of allocations.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::Failure;
 use crate::peers::{self, AnyPeer, OURS, Ours, PEERS};
 use crate::world::{HOUR, World};
 
-/// Does the case; calls `begin` when all is set up.
+/// Runs the case. Calls `begin` after the setup.
 ///
 /// # Errors
 ///
-/// There is no such case, or it could not be set up.
+/// There is no such case, or its setup failed.
 pub fn run(case: &str, times: usize, begin: impl FnOnce()) -> Result<(), Failure> {
     let world = World::new()?;
     let handle = world.callers.handle();
@@ -34,7 +34,7 @@ pub fn run(case: &str, times: usize, begin: impl FnOnce()) -> Result<(), Failure
                     black_box(manager.with_token(|token| token.access_token().len()));
                 }
             };
-            // The first one sets up what its thread needs.
+            // The first repetition also sets up the state of its thread.
             once();
             begin();
             for _ in 0..times {

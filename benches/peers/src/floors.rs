@@ -1,4 +1,4 @@
-//! What the parts of a hit cost by themselves: no cache that does the same can be faster.
+//! The costs of the single parts of a hit. No cache that does the same work can be faster.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ struct Entry {
     token: Arc<String>,
 }
 
-/// What a hit that hands out an owned token cannot do without.
+/// The floor with all parts that a hit needs to hand out an owned token.
 pub const OWNED: &str = "floor: guard, generation, both coarse clocks, an owned Arc";
 
-/// A hit is made of atomic operations and readings of the clocks, in which machines differ; the goals were set
-/// where that floor takes 14 ns.
+/// A hit consists of atomic operations and clock readings, and machines differ in their costs. We set the
+/// goals on a machine where that floor takes 14 ns.
 pub fn beside(figure: f64, floor: f64) -> String {
     format!("{:.2} × the floor, which takes {floor:.1} ns here and 14 where the goal was set", figure / floor)
 }
 
-/// The floors, from the lowest on.
+/// The floors, in ascending order.
 pub fn all<'a>() -> Vec<Contender<'a>> {
     let (slot, generation) = (slot(), Arc::new(AtomicU64::new(0)));
     let judged_by = |name: &str, is_fresh: fn(&Entry) -> bool| {
@@ -48,7 +48,7 @@ pub fn all<'a>() -> Vec<Contender<'a>> {
     ]
 }
 
-/// The one that goals are compared with, alone.
+/// Only the floor that the goals refer to.
 pub fn owned_alone<'a>() -> Contender<'a> {
     owned(&slot(), &Arc::new(AtomicU64::new(0)))
 }
@@ -71,7 +71,7 @@ fn floor<'a, T>(name: &str, work: impl Fn() -> T + 'a) -> Contender<'a> {
     Contender::new(name, move |times| timed(times, &work))
 }
 
-/// The processor time of this thread for doing it so often.
+/// The processor time that this thread takes for this many repetitions.
 pub fn timed<T>(times: usize, work: impl Fn() -> T) -> Duration {
     let start = CpuTime::now();
     for _ in 0..times {

@@ -1,4 +1,5 @@
-//! Ours beside other token caches, in one process: `cargo xtask bench` runs it, suite by suite.
+//! Compares our manager with other token caches, in one process. `cargo xtask bench` runs it, suite by
+//! suite.
 
 pub mod count;
 mod floors;
@@ -11,14 +12,14 @@ use std::error::Error;
 
 use forge_bench_kit::Job;
 
-/// Whatever went wrong, for the person at the terminal.
+/// Any error, for the person at the terminal.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Does what the command line says.
+/// Does the job that the command line asks for.
 ///
 /// # Errors
 ///
-/// It could not be done: a server or a peer did not start, or ours did not do its work.
+/// A server or a peer did not start, or our manager did not do its work.
 pub fn run() -> Result<(), Failure> {
     match Job::read()? {
         Job::Suite { name, quick } => suites::run(&name, quick),

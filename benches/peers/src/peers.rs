@@ -1,4 +1,4 @@
-//! Those who keep a token at hand: ours, and other libraries. One file each.
+//! The token caches: our manager and those of other libraries, one file each.
 
 mod aws;
 mod azure;
@@ -27,22 +27,22 @@ pub use google::headers as google_headers;
 pub use ours::{Ours, manager};
 pub use redis_cache::RedisCache;
 
-/// What keeps a token at hand and gets another one when it must.
+/// A cache that keeps a token, and gets another one when necessary.
 pub trait Peer: Send + Sync + 'static {
-    /// What one gets of it, in the form that it hands out.
+    /// The token in the form in which the cache hands it out.
     type Token: Send;
     type Error: Into<Failure>;
 
-    /// The peer's own call, with nothing around it.
+    /// Makes the peer's own call, with nothing around it.
     fn token(&self) -> impl Future<Output = Result<Self::Token, Self::Error>> + Send;
 }
 
-/// Any peer. The loop of `time` is compiled for each of them, so that nothing is boxed there but what the
-/// peer itself boxes.
+/// Any peer. The compiler generates the loop of `time` for each of them, so that the loop boxes nothing that
+/// the peer does not box itself.
 pub trait AnyPeer: Send + Sync {
     fn token(&self) -> Boxed<'_, Result<(), Failure>>;
 
-    /// What asking this often takes of this thread's processor time.
+    /// The processor time that this thread takes for this many calls.
     fn time(&self, runtime: &Handle, times: usize) -> Duration;
 }
 
@@ -54,11 +54,11 @@ impl<P: Peer> AnyPeer for P {
     }
 
     fn time(&self, runtime: &Handle, times: usize) -> Duration {
-        // Without the budget, a loop would be sent to the scheduler now and then.
+        // With tokio's budget the loop would now and then yield to the scheduler.
         runtime.block_on(tokio::task::unconstrained(async {
             let start = CpuTime::now();
             for _ in 0..times {
-                // A failure here would be timed as if it were a hit.
+                // Without this check the loop would time a failure as a hit.
                 assert!(black_box(Peer::token(self).await).is_ok(), "a token at hand is handed out");
             }
             start.elapsed()
@@ -66,11 +66,11 @@ impl<P: Peer> AnyPeer for P {
     }
 }
 
-/// How a peer is set up.
+/// A peer's name and setup.
 #[derive(Clone, Copy)]
 pub struct Entry {
     pub name: &'static str,
-    /// How long before its expiry a token is replaced, as its documents or its source have it.
+    /// The time before a token's expiry at which the peer replaces it, by its documentation or source.
     pub margin: Duration,
     connect: Connect,
 }
@@ -78,12 +78,12 @@ pub struct Entry {
 type Connect = fn(&TokenServer) -> Boxed<'_, Result<Arc<dyn AnyPeer>, Failure>>;
 
 impl Entry {
-    /// One that has no token yet. To be called within a runtime.
+    /// A peer that has no token yet. Call this within a runtime.
     pub async fn connect(&self, server: &TokenServer) -> Result<Arc<dyn AnyPeer>, Failure> {
         (self.connect)(server).await.map_err(|error| format!("{} does not start: {error}", self.name).into())
     }
 
-    /// One that has a token at hand.
+    /// A peer that has a cached token.
     pub async fn with_token(&self, server: &TokenServer) -> Result<Arc<dyn AnyPeer>, Failure> {
         let peer = self.connect(server).await?;
         let token = tokio::time::timeout(PATIENCE, peer.token()).await;
@@ -94,7 +94,7 @@ impl Entry {
     }
 }
 
-/// Some try again for minutes.
+/// A limit, because some peers retry for minutes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 macro_rules! entry {
@@ -111,7 +111,7 @@ macro_rules! entry {
 
 pub const OURS: Entry = entry!("requestforge", 300, Ours);
 
-/// The others, all against the same server.
+/// The other libraries, all with the same server.
 pub const PEERS: [Entry; 7] = [
     entry!("object_store", 300, object_store::ObjectStore),
     entry!("google-cloud-auth", 240, google::Google),
@@ -122,7 +122,7 @@ pub const PEERS: [Entry; 7] = [
     entry!("moka", 0, moka::Moka),
 ];
 
-/// What the peers that only cache use to get a token: a form, as everybody sends it.
+/// Gets a token for the peers that only cache. It sends the usual form.
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<(Arc<str>, Duration), Failure> {
     let form = [("grant_type", "client_credentials"), ("client_id", "c"), ("client_secret", "s")];
     let answer = client.post(url).form(&form).send().await?.error_for_status()?;

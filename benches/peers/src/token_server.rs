@@ -1,4 +1,5 @@
-//! A token endpoint that every peer can talk to: whatever is posted, wherever, is answered with a token.
+//! A token endpoint that every peer can talk to: it answers each POST with a token, for any path and any
+//! body.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::Failure;
 
-/// It is gone when this is dropped.
+/// Dropping this ends the server.
 pub struct TokenServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -30,7 +31,8 @@ struct Shared {
 }
 
 impl TokenServer {
-    /// Starts on a free port. Each call takes `delay`, and the tokens are said to be good for `lifetime`.
+    /// Starts the server on a free port. Each call takes `delay`, and the tokens have the stated lifetime
+    /// `lifetime`.
     pub async fn start(servers: &Handle, delay: Duration, lifetime: Duration) -> Result<Self, Failure> {
         let failing = AtomicBool::new(false);
         let shared = Arc::new(Shared { delay, lifetime, failing, calls: AtomicU64::new(0) });
@@ -39,7 +41,7 @@ impl TokenServer {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let address = listener.local_addr()?;
             let task = tokio::spawn(async move {
-                // It only ends with the task.
+                // `serve` ends only with the task.
                 let _ = axum::serve(listener, router).await;
             });
             Ok::<_, std::io::Error>((address, task))
@@ -49,7 +51,7 @@ impl TokenServer {
         Ok(Self { address, shared, task })
     }
 
-    /// Without a path.
+    /// The server's URL, without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -59,7 +61,7 @@ impl TokenServer {
         self.shared.failing.store(true, Ordering::SeqCst);
     }
 
-    /// Counted when they arrive.
+    /// The number of calls that have arrived.
     pub fn calls(&self) -> u64 {
         self.shared.calls.load(Ordering::SeqCst)
     }
@@ -78,7 +80,7 @@ async fn answer(State(shared): State<Arc<Shared>>) -> Response {
         let failure = json!({ "error": "server_error", "error_description": "it is down" });
         return (http::StatusCode::INTERNAL_SERVER_ERROR, Json(failure)).into_response();
     }
-    // As long as many real ones.
+    // The token is as long as many real ones.
     let token = format!("{number:040}");
     let answer = json!({
         "access_token": token,

@@ -1,4 +1,4 @@
-//! What every suite stands on.
+//! The runtimes and servers that every suite uses.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::Failure;
 use crate::token_server::TokenServer;
 
-/// The runtime of those who are measured, and another one for the servers, on a thread of its own.
+/// The runtime of the measured callers, and a second one for the servers, on a thread of its own.
 pub struct World {
     pub callers: Runtime,
     pub servers: Runtime,
@@ -15,13 +15,13 @@ pub struct World {
 
 impl World {
     pub fn new() -> Result<Self, Failure> {
-        // Those libraries that were built without a crypto library of their own take this one.
+        // Libraries that were built without a crypto provider use this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = |threads| Builder::new_multi_thread().worker_threads(threads).enable_all().build();
         Ok(Self { callers: runtime(2)?, servers: runtime(1)? })
     }
 
-    /// A token endpoint whose calls take this long. To be called within the callers' runtime.
+    /// A token endpoint whose calls take this long. Call this within the callers' runtime.
     pub async fn token_server(&self, delay: Duration, lifetime: Duration) -> Result<TokenServer, Failure> {
         TokenServer::start(self.servers.handle(), delay, lifetime).await
     }

@@ -1,4 +1,4 @@
-//! The service between servers on this machine, and what it promises held against what they counted.
+//! Runs the service between servers on this machine, and checks its promises against their counts.
 
 use std::error::Error;
 use std::io;
@@ -24,7 +24,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const CROWD: usize = 100;
 
-/// Says whether all promises were kept.
+/// Returns whether the service kept all promises.
 pub(super) async fn run() -> Outcome<bool> {
     say("A service of axum and an API, on this machine only. It is the servers that count.\n");
     let log = Log::default();
@@ -68,7 +68,7 @@ impl Stage {
         let tokens = TokenManager::new(provider.service_name("users-api").build()?);
         let quick = ExponentialBackoffRetryStrategy::new().base_delay(Duration::from_millis(20));
         let service = Service::with(api.origin.url(), tokens.clone(), |settings| {
-            // The loopback address is no proxy's business, whatever HTTP_PROXY says.
+            // Requests to the loopback address must not go through the proxy that HTTP_PROXY may name.
             settings.with_retry_strategy(quick).with_http(ClientBuilder::no_proxy)
         })?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -198,12 +198,12 @@ impl Stage {
     }
 }
 
-/// An API that wants a token, and can be made to fail.
+/// An API that requires a token, and fails when told to.
 struct UsersApi {
     origin: Origin,
     failures_to_come: Arc<AtomicUsize>,
     is_down: Arc<AtomicBool>,
-    /// Of the whole run.
+    /// The number of requests in the whole run.
     sent: Arc<AtomicUsize>,
 }
 
@@ -236,13 +236,13 @@ impl UsersApi {
         Ok(api)
     }
 
-    /// Since they were last forgotten.
+    /// The requests since the API last forgot them.
     fn requests(&self) -> Vec<RecordedRequest> {
         self.origin.requests()
     }
 }
 
-/// All that is logged in this process.
+/// Everything that this process logs.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,5 +1,5 @@
-//! A small axum service whose handlers share one client of an API: with tokens in the process or, with
-//! `--redis-url`, in Redis; with retries, a breaker, logging and a health route.
+//! A small axum service whose handlers share one client of an API. It keeps tokens in the process or, with
+//! `--redis-url`, in Redis. It has retries, a circuit breaker, logging and a health route.
 //!
 //! ```sh
 //! cargo run -p forge-examples --bin axum_service -- --demo
@@ -7,7 +7,7 @@
 //! curl http://127.0.0.1:8080/users/7
 //! ```
 //!
-//! This page is the service; `demo.rs` holds what it promises against servers that count.
+//! This file is the service. `demo.rs` checks its promises against servers that count.
 
 mod demo;
 #[path = "../../quickstart/timeline.rs"]
@@ -34,17 +34,17 @@ use requestforge::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Serves GET /users/{id}, which it gets from an API with a token, and GET /health.
+/// Serves GET /users/{id} and GET /health. It gets the users from an API that requires a token.
 #[derive(Parser)]
 #[command(bin_name = "cargo run -p forge-examples --bin axum_service --", after_help = AFTER_HELP)]
 struct Options {
-    /// Show on this machine alone, with servers that count, that the service does what it should
+    /// Start test servers on this machine, and check with them that the service keeps its promises
     #[arg(long, conflicts_with_all = ["listen", "api_url", "token_url", "client_id"])]
     demo: bool,
-    /// Where to listen
+    /// The address on which the service listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// The API
+    /// The base URL of the API
     #[arg(
         long,
         value_name = "URL",
@@ -62,7 +62,7 @@ struct Options {
         hide_default_value = true
     )]
     token_url: String,
-    /// Who this service is there
+    /// The service's client id at the authorization server
     #[arg(
         long,
         value_name = "ID",
@@ -71,8 +71,8 @@ struct Options {
         hide_default_value = true
     )]
     client_id: String,
-    /// Share tokens with other processes: redis://[user:password@]host[:port][/database]. With a password,
-    /// rather in the environment
+    /// Share tokens with other processes through this Redis: redis://[user:password@]host[:port][/database].
+    /// Put a URL with a password into the environment variable
     #[arg(
         long,
         value_name = "URL",
@@ -85,7 +85,7 @@ struct Options {
 
 const AFTER_HELP: &str = "The client secret comes from the environment variable REQUESTFORGE_CLIENT_SECRET.";
 
-/// What all handlers share. Cheap to clone, as all that is in it is.
+/// The state that all handlers share. A clone is cheap, because clones of the fields are.
 #[derive(Clone)]
 struct Service {
     api: HttpClient,
@@ -99,7 +99,7 @@ impl Service {
         Self::with(api_url, tokens, |settings| settings)
     }
 
-    /// With settings besides those that this service has.
+    /// As `new`, with additional settings of the client.
     fn with(
         api_url: String,
         tokens: TokenManager,
@@ -122,14 +122,14 @@ impl Service {
     }
 }
 
-/// A user, as the API has it.
+/// Returns a user as the API describes it.
 async fn user(
     State(service): State<Service>,
     Path(id): Path<u64>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let mut request = service.api.get(format!("/users/{id}"));
-    // The caller's goes on; without one the client makes one up.
+    // The client passes on the caller's correlation id. If there is none, it makes one up.
     if let Some(correlation_id) = headers.get("x-correlation-id") {
         request = request.header("X-Correlation-ID", correlation_id.clone());
     }
@@ -137,7 +137,7 @@ async fn user(
     Ok(Json(response.json().await?))
 }
 
-/// How the service stands. Asks nobody, so it answers also when the API does not.
+/// Reports the state of the service. It sends no request, so it also answers when the API does not.
 async fn health(State(service): State<Service>) -> Json<Value> {
     let circuit = service.breaker.state(&service.api_url).map(|state| state.to_string());
     let token = service.tokens.status();
@@ -148,7 +148,7 @@ async fn health(State(service): State<Service>) -> Json<Value> {
     }))
 }
 
-/// What went wrong with the API, as this service's callers see it.
+/// A failed call of the API, as this service's callers see it.
 struct Failure(HttpClientError);
 
 impl From<HttpClientError> for Failure {
@@ -160,7 +160,8 @@ impl From<HttpClientError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let error = self.0;
-        // Names no secret. Details are for us: what we call is none of our callers' business.
+        // The log line names no secret. Only the log has the details: the service's callers need not know
+        // which API it calls.
         tracing::warn!(error = &error as &dyn Error, "no answer for a caller");
         if let Some(open) = error.circuit_open() {
             let seconds = open.time_left().map_or(1, |left| left.as_secs() + 1);
@@ -175,7 +176,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Serves until told to stop; then lets those finish who are being served.
+/// Serves until the process is told to stop. Then it finishes the requests under way.
 async fn serve(
     listener: TcpListener,
     service: Service,
@@ -227,7 +228,7 @@ fn tokens(options: &Options) -> Result<TokenManager, Box<dyn Error>> {
     Ok(manager.build()?)
 }
 
-/// Returns on Ctrl-C, or when the system wants the process to end.
+/// Returns on Ctrl-C, or when the system asks the process to end.
 async fn told_to_stop() {
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {

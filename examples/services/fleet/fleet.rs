@@ -1,4 +1,4 @@
-//! The processes, and how one talks to them.
+//! The processes of the fleet, and the orders to them.
 
 use std::collections::HashSet;
 use std::env;
@@ -20,7 +20,7 @@ struct Process {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-/// What all processes together have met with.
+/// The results of all processes together.
 pub(super) struct Report {
     pub(super) tokens: usize,
     pub(super) failures: usize,
@@ -35,7 +35,7 @@ impl Fleet {
         server: &AuthorizationServer,
         redis_url: &str,
     ) -> Outcome<Self> {
-        // Tokens of an earlier run are of no use here.
+        // The prefix is new for each run, so that no process finds tokens of an earlier run.
         let prefix = format!("fleet-{}", std::process::id());
         let mut fleet = Vec::new();
         for _ in 0..processes {
@@ -61,7 +61,7 @@ impl Fleet {
         Ok(Self(fleet))
     }
 
-    /// Gives all the same order at once.
+    /// Gives all processes the same order at once.
     pub(super) async fn all(&mut self, order: &str) -> Outcome<Report> {
         for process in &mut self.0 {
             process.order(order).await?;
@@ -85,7 +85,7 @@ impl Fleet {
         Ok(report)
     }
 
-    /// Gives one of them an order.
+    /// Gives one process an order.
     pub(super) async fn one(&mut self, order: &str) -> Outcome<()> {
         let Some(process) = self.0.first_mut() else { return Ok(()) };
         process.order(order).await?;

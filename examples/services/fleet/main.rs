@@ -6,7 +6,7 @@
 //! cargo run -p forge-examples --bin fleet -- --help
 //! ```
 //!
-//! What a process of the fleet does is in `member.rs`.
+//! `member.rs` has the code of one process.
 
 #[path = "../../quickstart/chain.rs"]
 mod chain;
@@ -30,13 +30,14 @@ use redis::StartedRedis;
 use timeline::{Timeline, say};
 use tokio::time::sleep;
 
-/// Processes that share one token through Redis, on this machine only.
+/// Starts processes on this machine that share one token through Redis, and checks the promises of
+/// requestforge.
 ///
-/// Exits with another code than 0 when a promise was not kept.
+/// Exits with a code other than 0 if a promise was not kept.
 #[derive(Parser)]
 #[command(bin_name = "cargo run -p forge-examples --bin fleet --")]
 struct Options {
-    /// How many processes, from 2 to 64
+    /// The number of processes, from 2 to 64
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=64))]
     processes: u16,
 
@@ -45,7 +46,8 @@ struct Options {
     #[arg(long, env = "REQUESTFORGE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
 
-    /// Be one of the processes: say on standard output what is asked on standard input
+    /// Run as one process of the fleet: read orders from standard input, print the results to standard
+    /// output
     #[arg(long, hide = true)]
     member: bool,
 }
@@ -54,7 +56,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const TASKS: usize = 100;
 const TOKEN_CALL: Duration = Duration::from_millis(100);
-/// News take some milliseconds to reach all processes; more where the machine is busy.
+/// An announcement takes some milliseconds to reach all processes, and longer on a busy machine.
 const NEWS: Duration = Duration::from_millis(300);
 
 #[tokio::main]
@@ -71,7 +73,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Says whether all promises were kept.
+/// Returns whether all promises were kept.
 async fn run(options: &Options) -> Outcome<bool> {
     let processes = usize::from(options.processes);
     say(format_args!(
@@ -79,7 +81,7 @@ async fn run(options: &Options) -> Outcome<bool> {
     ));
     let mut timeline = Timeline::start();
     let redis = if let Some(url) = &options.redis_url {
-        // A URL that is wrong is reported here once, and not by each process.
+        // This reports a wrong URL once, instead of once per process.
         let storage = RedisTokenStorage::builder(url).command_timeout(Duration::from_secs(5)).build()?;
         storage.exists("").await?;
         None
@@ -134,7 +136,7 @@ async fn run(options: &Options) -> Outcome<bool> {
     Ok(timeline.end())
 }
 
-/// What the server counts from a moment on.
+/// The token calls that the server counts from a certain moment on.
 struct Calls<'a> {
     server: &'a AuthorizationServer,
     before: usize,

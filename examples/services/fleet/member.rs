@@ -1,4 +1,4 @@
-//! One process of the fleet: what a replica of a service of yours would do.
+//! One process of the fleet. It does the work of a replica of your service.
 
 use std::collections::HashMap;
 use std::env;
@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::{Outcome, TASKS};
 
-/// Where the fleet tells its processes what to use. A secret belongs into no command line.
+/// The environment variables through which the fleet passes settings to its processes. A command line must
+/// not contain a secret.
 pub(super) const TOKEN_URL: &str = "REQUESTFORGE_FLEET_TOKEN_URL";
 pub(super) const CLIENT_ID: &str = "REQUESTFORGE_FLEET_CLIENT_ID";
 pub(super) const CLIENT_SECRET: &str = "REQUESTFORGE_FLEET_CLIENT_SECRET";
@@ -29,14 +30,14 @@ fn manager() -> Outcome<TokenManager> {
     .build()?;
     let storage = RedisTokenStorage::builder(env::var(REDIS_URL)?)
         .key_prefix(env::var(KEY_PREFIX)?)
-        // As many processes as these keep a small machine busy; that is no outage.
+        // This many processes keep a small machine busy. A slow answer is then no outage.
         .command_timeout(Duration::from_secs(2))
         .build()?;
     Ok(TokenManager::builder(provider).storage(storage).build()?)
 }
 
-/// Does what it is told on standard input, a word a line, until that ends. Each time it says how many
-/// tasks had each token, how many had none, and how long the last one waited.
+/// Carries out orders from standard input, one word a line, until the input ends. For each order it prints
+/// how many tasks had each token, how many had none, and how long the slowest one waited.
 pub(super) async fn run() -> Outcome<()> {
     let manager = manager()?;
     let mut last = None;
@@ -58,7 +59,7 @@ pub(super) async fn run() -> Outcome<()> {
     Ok(())
 }
 
-/// Many tasks that want a token: any, or another one than that which was rejected.
+/// Runs many tasks that need a token: any token, or another one than the rejected token.
 async fn crowd(
     manager: &TokenManager,
     rejected: Option<Arc<Credential>>,

@@ -1,4 +1,4 @@
-//! The SDK between servers on this machine, and what they counted.
+//! Runs the SDK between servers on this machine, and checks their counts.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const CROWD: usize = 100;
 
-/// Says whether all promises were kept.
+/// Returns whether all promises were kept.
 pub(super) async fn run() -> Outcome<bool> {
     say("An SDK and the API it is for, on this machine only. It is the servers that count.\n");
     let mut stage = Stage::set().await?;
@@ -118,7 +118,7 @@ impl Stage {
         Ok(())
     }
 
-    /// How many of a crowd of calls have a user.
+    /// Makes many calls at once, and returns how many got a user.
     async fn crowd(&self) -> usize {
         let start = Arc::new(Barrier::new(CROWD));
         let mut crowd = JoinSet::new();

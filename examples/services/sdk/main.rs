@@ -1,12 +1,12 @@
-//! An SDK for somebody's API: a small client of its own, with the token part from here.
+//! An SDK for an API: a small HTTP client of its own, with requestforge for the tokens.
 //!
 //! ```sh
 //! cargo run -p forge-examples --bin sdk
 //! ```
 //!
-//! The author of an SDK writes what is in this file; `demo.rs` tries it against servers on this machine.
-//! [`AuthSession`](requestforge::auth::AuthSession) decides which token a request carries, and what a response says
-//! of that token. The SDK's own loop sends, fetches and waits as the session says.
+//! The author of an SDK writes a file like this one. `demo.rs` tries it against servers on this machine.
+//! [`AuthSession`](requestforge::auth::AuthSession) decides which token a request carries, and what a
+//! response says of that token. The SDK's own loop sends, fetches and waits as the session says.
 
 #[path = "../../quickstart/chain.rs"]
 mod chain;
@@ -25,7 +25,7 @@ use requestforge::reqwest::{self, redirect::Policy};
 use requestforge::{AuthenticationError, ConfigError, TokenSource};
 use serde_json::Value;
 
-/// The SDK's client. Cheap to clone; its users need not know where its tokens come from.
+/// The SDK's client. A clone is cheap. Its users need not know the source of its tokens.
 #[derive(Clone)]
 struct Users {
     http: reqwest::Client,
@@ -34,14 +34,14 @@ struct Users {
 }
 
 impl Users {
-    /// Tokens may come from a manager, from elsewhere (`token_source_fn`), or be one that never changes
-    /// (`StaticTokenSource`).
+    /// Tokens may come from a manager, or from a function (`token_source_fn`). One token may also serve all
+    /// calls (`StaticTokenSource`).
     fn new(base_url: impl Into<String>, tokens: impl TokenSource + 'static) -> Result<Self, UsersError> {
         let base_url = base_url.into();
         // Only the origin of the base URL sees tokens.
         let auth = AuthSessionConfig::with_token_auth(tokens).origin(base_url.as_str()).build()?;
-        // `reqwest` would follow redirects below the loop, and the session would not see them. (`no_proxy` since the
-        // example's servers are on this machine, whatever HTTP_PROXY says.)
+        // `reqwest` would follow redirects below the loop, and the session would not see them. (`no_proxy`,
+        // because the example's servers are on this machine and HTTP_PROXY may name a proxy.)
         let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
         Ok(Self { http, base_url, auth: Arc::new(auth) })
     }
@@ -57,7 +57,7 @@ impl Users {
         self.call(request.header("content-type", "application/json"), body).await
     }
 
-    /// Sends with a token, and once more with another one if the server rejects that.
+    /// Sends the request with a token. If the server rejects the token, sends it once more with another one.
     async fn call(&self, request: reqwest::RequestBuilder, body: String) -> Result<Value, UsersError> {
         let request = request.build()?;
         // One session for each call: it remembers which tokens the server has rejected.
@@ -66,7 +66,7 @@ impl Users {
             session.start(request.url());
             let mut headers = request.headers().clone();
             let view = AuthRequest::new(request.method(), request.url(), request.headers());
-            // A cached token takes no lock and no wait. Without a token nothing is sent.
+            // A cached token takes no lock and no wait. Without a token the loop sends nothing.
             while let Some(fetch) = session.add_credentials(&view, &mut headers)? {
                 session.supply_token(fetch.run().await?);
             }
@@ -74,12 +74,12 @@ impl Users {
             let response =
                 self.send(request.method().clone(), request.url().as_str(), headers, &body).await?;
             let examined = ExaminedResponse::new(response.status(), response.headers());
-            // An accepted token is remembered, so that the next rejection is worth a renewal at once.
+            // The session remembers an accepted token, so that the next rejection causes a renewal at once.
             let NextStep::Renew(schedule) = session.after_response(&examined) else { break response };
 
             tokio::time::sleep(schedule.delay_before_renewal()).await;
             let Some(renewal) = session.renewal() else { break response };
-            // One renewal for all calls with this token.
+            // All calls with this token share one renewal.
             let renewed = renewal.run().await?;
             if !session.record_renewal(renewed) {
                 break response;

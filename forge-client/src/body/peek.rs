@@ -121,10 +121,10 @@ mod tests {
 
     use super::*;
 
-    /// A body that comes in pieces. `None`: it takes waiting.
+    /// A body that comes in pieces. `None`: the reader has to wait.
     struct Pieces(VecDeque<Option<&'static str>>);
 
-    /// A body that comes so far, and waits for ever or, if it ends, fails when it is asked once more.
+    /// A body of one piece. After that it waits for ever or, if it ends, fails at another read.
     struct UpTo {
         piece: Option<&'static str>,
         ends: bool,
@@ -211,7 +211,7 @@ mod tests {
         for (most, is_whole) in [(3, false), (4, true), (9, true)] {
             let peeked = peek(response(&[Some("ab"), None, Some("cd")]), most, None).await;
             assert_eq!(peeked.body.as_deref(), is_whole.then_some(&b"abcd"[..]), "{most}");
-            // More than one may look.
+            // More than one reader may peek.
             let again = peek(peeked.response, 0, None).await;
             assert_eq!(again.body, None);
             assert_eq!(again.response.text().await.unwrap(), "abcd");

@@ -111,7 +111,7 @@ fn transitions_are_told_in_their_order_to_one_who_may_ask_back() {
             let state = breaker.state(transition.origin()).unwrap();
             listening.lock().unwrap().push((transition.from(), transition.to(), state));
             if transition.to() == HalfOpen {
-                // One from within another.
+                // A call from within another one.
                 breaker.admit(&url("https://a.example"), TIMEOUT).unwrap().record(Verdict::Failure);
                 assert_eq!(listening.lock().unwrap().len(), 2);
             }
@@ -219,7 +219,7 @@ fn the_thousand_origins_used_last_are_remembered() {
     let is_known =
         |number: u32| breaker.refuses_after(Duration::ZERO, &url(&format!("http://{number}.example")));
     (0..1_000).for_each(fail_at);
-    // Used once more, in vain.
+    // This use counts, although the breaker refuses the call.
     assert!(breaker.admit(&url("http://0.example"), TIMEOUT).is_err());
     (1_000..1_010).for_each(fail_at);
     assert!(is_known(0) && (11..1_010).all(is_known));

@@ -91,7 +91,7 @@ mod tests {
         for second in 0..3 {
             assert!(!window.record(true, second * 1_000));
         }
-        // The first one is out of the window by now.
+        // The first call is out of the window by now.
         assert!(!window.record(true, 10_000));
         assert!(window.record(true, 10_999));
         assert!(!window.record(true, i64::MAX));

@@ -14,8 +14,8 @@ pub(crate) struct Hop<'a> {
     /// Without what the client's own authentication adds. Often just the client's default headers.
     pub(crate) headers: Cow<'a, HeaderMap>,
     pub(crate) body: RequestBody,
-    /// Whether this hop and all before it are at an origin that may see the client's credentials.
-    /// Never again true once it was false: what was stripped is not restored.
+    /// Whether this hop and all before it are at an origin that may see the client's credentials. Once it is
+    /// false, it stays false: the client does not restore the headers that it has stripped.
     trusted: bool,
 }
 
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// A client's defaults, where it has none.
+    /// The default headers of a client that has none.
     fn none() -> &'static HeaderMap {
         static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
         &NONE

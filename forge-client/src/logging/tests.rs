@@ -11,7 +11,7 @@ use url::Url;
 use super::*;
 use crate::HttpClientError;
 
-/// Keeps what is logged on this thread, from a level on.
+/// Keeps the log lines of this thread, from a level on.
 #[derive(Clone)]
 struct RecordedEvents {
     max: Level,
@@ -78,7 +78,7 @@ fn complete() -> Logging {
     Logging::new().log_headers(true).log_body(true)
 }
 
-/// Without the time that it took.
+/// The line without the duration.
 fn timeless(line: &str) -> String {
     line.split(' ').filter(|part| !part.starts_with("elapsed_ms=")).collect::<Vec<_>>().join(" ")
 }
@@ -133,7 +133,7 @@ fn inv16_headers_and_bodies_are_told_if_asked_for_and_masked() {
     );
 }
 
-/// The body as its reader has it, and as the log has it.
+/// The body as the reader gets it, and as the log shows it.
 async fn read(logging: &Logging, body: &'static str, pieces: usize) -> (String, String) {
     let recorded = RecordedEvents { max: Level::INFO, lines: Arc::default() };
     let lines = Arc::clone(&recorded.lines);

@@ -42,8 +42,8 @@ mod tests {
 
     use super::*;
 
-    /// One call of a server that answers the requests in this way (`true`: well), with any number of
-    /// retries wanted. Returns how often it was sent.
+    /// Makes one call to a server with these answers (`true`: a success). The strategy wants up to
+    /// `max_retries` retries. Returns the number of requests.
     fn call(budget: &RetryBudget, max_retries: u32, answers: &mut impl Iterator<Item = bool>) -> u32 {
         let mut sent = 0;
         loop {
@@ -58,7 +58,7 @@ mod tests {
         }
     }
 
-    /// The most that `calls` calls in a row may cause.
+    /// The maximum number of requests of `calls` calls in a row.
     fn bound(calls: usize) -> u32 {
         let calls = u32::try_from(calls).unwrap();
         calls + calls / (RETRY_COST / SUCCESS_REFUND) + CAPACITY / RETRY_COST
@@ -102,7 +102,7 @@ mod tests {
     }
 
     proptest! {
-        /// Failures come in stretches, as they do, with good times in between in which the bucket fills.
+        /// Failures come in stretches, as in practice. In the good times in between the bucket fills.
         #[test]
         fn inv21_no_mixture_of_answers_gets_more_than_a_fifth_on_top_of_the_allowance(
             stretches in prop::collection::vec((0..=100_u32, 1..400_usize), 1..20),
@@ -116,7 +116,7 @@ mod tests {
                 let mut answers = std::iter::repeat_with(|| random.u32(0..100) < percent_good);
                 sent.extend((0..calls).map(|_| call(&budget, max_retries, &mut answers)));
             }
-            // Every stretch of calls, not only the whole.
+            // The bound holds for every stretch of calls, not only for all of them.
             let mut sums = vec![0];
             sums.extend(sent.iter().scan(0, |sum, sent| { *sum += sent; Some(*sum) }));
             for from in (0..sent.len()).step_by(7) {
@@ -130,7 +130,8 @@ mod tests {
         fn inv21_calls_that_overlap_draw_on_one_bucket(
             answers in prop::collection::vec(any::<bool>(), 1..5_000),
         ) {
-            // 20 calls at a time; each answer is one of theirs, which is over then or tries again.
+            // There are always 20 calls under way. Each answer belongs to one of them, which then ends or
+            // retries.
             let budget = RetryBudget::new();
             let (mut calls, mut requests) = (20_usize, 20_u32);
             for is_good in answers {

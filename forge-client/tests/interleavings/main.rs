@@ -1,5 +1,5 @@
-//! The breaker's own source, compiled over locks with which shuttle chooses who runs next: many thousands
-//! of orders.
+//! The breaker's own source, compiled over locks with which shuttle chooses the thread that runs next. It
+//! tries many thousands of orders.
 
 #![allow(dead_code, unreachable_pub, unused_imports, missing_docs, clippy::expect_used)]
 
@@ -22,7 +22,7 @@ fn inv22_a_thousand_callers_at_half_open_are_at_most_three_requests() {
             2 => Dropped,
             _ => Succeeds,
         });
-        // The one that was dropped has left its place to another: one of these, or one that comes now.
+        // The dropped request has left its place to another one: one of these, or the next one.
         assert!(matches!(world.sent(), 3 | 4));
         world.callers(1, |_| Succeeds);
         assert_eq!(world.sent(), 4);
@@ -76,7 +76,7 @@ fn inv22_whatever_happens_the_circuit_goes_its_way_and_closes_when_all_is_well()
     explore(1_000, || {
         let world = World::closed();
         world.chaos(6, 4);
-        // That the states followed each other as they may, the listener has checked.
+        // The listener has checked that each state may follow the one before.
         world.expect_each_transition();
         world.pass_open_time();
         for _ in 0..3 {
@@ -102,7 +102,7 @@ fn inv22_listeners_see_a_reset_among_probes_and_failures_in_order_and_the_breake
         });
         reset.join().expect("no panic");
         world.expect_each_transition();
-        // A last reset closes the circuit, whichever of the other threads came last, and it stays closed.
+        // A last reset closes the circuit after any order of the other threads, and it stays closed.
         world.reset().join().expect("no panic");
         assert_eq!(world.state(), CircuitState::Closed);
         let sent = world.sent();

@@ -1,4 +1,4 @@
-//! Callers, a server that counts, and somebody who listens.
+//! Callers, a server that counts requests, and a listener of the breaker's transitions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,9 @@ use url::Url;
 use crate::breaker::{CircuitBreaker, CircuitState, Permit, Verdict};
 use crate::origin::RequestUrl;
 
-/// Runs the scenario in about this many orders: random ones, and with few but nasty preemptions. The same
-/// ones at each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.
+/// Runs the scenario in about this many orders: random ones, and ones with few but nasty preemptions. Each
+/// plain run tries the same orders. With `FORGE_TEST_LONG` set, each run tries twenty times as many, and
+/// different ones.
 pub(crate) fn explore(orders: usize, scenario: fn()) {
     let mut config = shuttle::Config::new();
     config.stack_size = 128 * 1024;
@@ -33,13 +34,13 @@ const URL: &str = "https://a.example";
 const OPEN_FOR: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What becomes of a request that was sent.
+/// How a sent request ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Succeeds,
     Fails,
     Dropped,
-    /// Nothing will be heard of it.
+    /// The request never ends.
     Hangs,
 }
 
@@ -61,7 +62,7 @@ struct Inner {
     breaker: CircuitBreaker,
     clock: Arc<ManualClock>,
     url: RequestUrl,
-    /// How the circuit stands, by what the listener heard.
+    /// The circuit's state, by the transitions that the listener has heard.
     heard: Arc<Mutex<CircuitState>>,
     /// How often the breaker was reset. Only a reset makes the transition from open to closed.
     resets: Arc<AtomicUsize>,
@@ -83,7 +84,7 @@ impl World {
             .on_transition(move |transition| {
                 use CircuitState::{Closed, HalfOpen, Open};
                 let (from, to) = (transition.from(), transition.to());
-                // Others go ahead while this one is told.
+                // Other threads may run while the breaker informs this listener.
                 yield_now();
                 let was = std::mem::replace(&mut *listener.lock().expect("no panic"), to);
                 assert_eq!(was, from, "told out of order");
@@ -126,7 +127,7 @@ impl World {
         })
     }
 
-    /// So many callers at once. The closure says what becomes of those that are sent, by number.
+    /// Runs this many callers at once. The closure returns how each sent request ends, by its number.
     pub(crate) fn callers(&self, count: usize, fate: fn(usize) -> Fate) {
         let callers: Vec<_> = (0..count)
             .map(|_| {
@@ -141,7 +142,7 @@ impl World {
 
     fn call(&self, fate: fn(usize) -> Fate) {
         let Ok(permit) = self.0.breaker.admit(&self.0.url, TIMEOUT) else { return };
-        // Its token is fetched.
+        // Other threads may run while the caller fetches its token.
         yield_now();
         self.send(permit, fate);
     }
@@ -155,14 +156,14 @@ impl World {
         self.0.most_at_once.fetch_max(at_once, Ordering::SeqCst);
         yield_now();
         if fate != Fate::Hangs {
-            // Before the permit is back: the next one may be sent at that moment.
+            // This comes before the permit's return, at which the breaker may admit the next request.
             self.0.at_once.fetch_sub(1, Ordering::SeqCst);
         }
         fate.befalls(permit);
     }
 
-    /// Callers who have got leave to send, and then wait for their tokens until their places are lost, so
-    /// many times over; and who then send all at once.
+    /// Runs callers that the breaker admits, and that wait for their tokens until they lose their places.
+    /// After this many rounds all of them send at once.
     pub(crate) fn late_callers(&self, rounds: usize, fate: fn(usize) -> Fate) {
         let mut permits = Vec::new();
         for _ in 0..rounds {
@@ -180,7 +181,7 @@ impl World {
         }
     }
 
-    /// Callers whose calls end in every way, while time passes in leaps.
+    /// Runs callers whose calls end in every way, while the clock advances in leaps.
     pub(crate) fn chaos(&self, callers: usize, calls: usize) {
         let callers: Vec<_> = (0..callers)
             .map(|_| {
@@ -216,7 +217,7 @@ impl World {
         self.0.clock.advance(OPEN_FOR);
     }
 
-    /// Twice their time-out is over.
+    /// Advances the clock by twice the time-out of the requests.
     pub(crate) fn give_up_the_hanging(&self) {
         self.0.clock.advance(TIMEOUT * 2);
         self.0.at_once.store(0, Ordering::SeqCst);

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(found("abc", &[""]), [""; 0]);
     }
 
-    /// All texts over two letters, against the search one would write down first.
+    /// Compares the automaton with the simplest search, for all texts over two letters.
     #[test]
     fn inv34_nothing_is_missed_and_nothing_made_up() {
         let words = |length: u32| (0..1_u32 << length).map(move |bits| word(bits, length));

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::secret_source::tests::block_on;
 
-    /// Work that tells when it begins, and ends when it is told what to bring.
+    /// Work that reports its beginning, and ends when the test gives it a result.
     struct HangingWork {
         work: Arc<BlockingWorker<u32>>,
         begun: mpsc::Receiver<()>,

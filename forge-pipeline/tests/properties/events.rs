@@ -12,14 +12,14 @@ use crate::world::{Plan, SharedState, Step, Trouble, name};
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// So many callers execute the pipeline at once.
+    /// This many callers execute the pipeline at once.
     Execute(usize),
     ExecuteAnew,
     Pass(u64),
     Fail(usize, Trouble),
     Invalidate(usize),
     InvalidateAll,
-    /// A pipeline that is built anew takes the place of the old one, and finds the stored tokens.
+    /// A new pipeline replaces the old one, and finds the stored tokens.
     Restart,
 }
 
@@ -60,7 +60,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..24)
 }
 
-/// The place in which the steps keep their tokens; a pipeline that is built anew finds some or all of it.
+/// The place in which the steps keep their tokens. A new pipeline finds some or all of them.
 #[derive(Clone, Copy, Debug)]
 enum TokenHome {
     Pipeline,

@@ -1,5 +1,5 @@
-//! Random pipelines of up to twelve steps, compared with a model: whatever happens, they call the steps that the model
-//! calls.
+//! Random pipelines of up to twelve steps, compared with a model. After any random events the pipeline must
+//! call the same steps as the model.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 

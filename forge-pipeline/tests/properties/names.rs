@@ -92,7 +92,7 @@ proptest! {
         let keys = (key(&one.0, &one.1), key(&two.0, &two.1));
         if let (Ok(one_key), Ok(two_key)) = keys {
             prop_assert_eq!(one == two, one_key == two_key, "{:?} {:?}", one, two);
-            // Nor does one make the key of a manager.
+            // No key of a step is the key of a manager.
             prop_assert!(!one_key.starts_with("auth_token:"), "{}", one_key);
         }
     }

@@ -1,4 +1,4 @@
-//! Whatever the inner storage can, the wrapper can, and as well.
+//! The wrapper has every capability of the inner storage, and passes the same conformance suite.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use forge_storage_encrypted::EncryptedTokenStorage;
 use crate::racing::Racing;
 use crate::world::{get, set, storage};
 
-/// Two processes in the midst of a rotation, over one storage.
+/// Two processes in the middle of a key rotation, over one storage.
 struct World {
     inner: Racing,
     ours: EncryptedTokenStorage,
@@ -25,13 +25,14 @@ fn world() -> World {
 }
 
 impl World {
-    /// Before the next step that compares.
+    /// Lets the other process store this token before the next step that compares.
     fn they_set(&self, token: &TokenData) {
         let (theirs, token) = (self.theirs.clone(), token.clone());
         self.inner.then(async move { set(&theirs, "crm", &token).await });
     }
 
-    /// As a token that was rejected. A deletion would concern the one that is on its way, too.
+    /// Lets the other process discard the token as a rejected one. A deletion would also affect the token
+    /// under way.
     async fn they_take_it_away(&self) {
         if let Some(present) = get(&self.theirs, "crm").await {
             let comparing = self.theirs.compare_and_delete().expect("it can");
@@ -134,7 +135,8 @@ async fn inv04_who_has_lost_the_lease_replaces_what_was_read_and_nothing_else() 
         for present in [None, Some("read"), Some("newer")] {
             let world = world();
             let mut lost = held(&world.ours).await;
-            // It ends with a store, so the second one is by somebody who only believes to have it.
+            // A store ends the lease, so the second store comes from a holder who only believes that it has
+            // one.
             assert!(stores(&mut lost, &token("first"), None).await);
             world.they_take_it_away().await;
             if let Some(present) = present {
@@ -216,7 +218,7 @@ async fn inv20_a_record_that_cannot_be_decrypted_is_replaced_by_who_has_read_no_
     assert!(stores(&mut late, &token("late"), None).await);
     assert_eq!(get(&world.ours, "crm").await, Some(token("late")));
 
-    // Unless it came meanwhile as a token.
+    // The store fails if another process has stored a token meanwhile.
     set(&world.inner, "crm", &strange).await;
     world.they_set(&token("newer"));
     assert!(!stores(&mut late, &token("too late"), None).await);

@@ -1,4 +1,5 @@
-//! The storage around others: what they get, what comes back, and what happens in between.
+//! The encrypted storage around other storages: the records that they get, the tokens that come back, and
+//! the events in between.
 
 #![allow(clippy::expect_used, missing_docs)]
 

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::world::{get, set, storage};
 
-/// In all that cannot be decrypted.
+/// A text in each token whose record cannot be decrypted.
 const CANARY: &str = "canary8c1f5e";
 
-/// Whatever is strange, with a token of which it was made.
+/// Records that cannot be decrypted, each made from a real token.
 async fn strange_records() -> Vec<(&'static str, TokenData)> {
     let elsewhere = InMemoryTokenStorage::new();
     let sealed_by = async |writing: &str, key: &str| {
@@ -96,7 +96,7 @@ async fn a_record_that_was_moved_is_told_where_it_is_now() {
     assert_eq!(told("moved-from"), 0);
 }
 
-/// About the key of the first test.
+/// The number of warnings about the key of the first test.
 fn warnings() -> usize {
     log().lines().filter(|line| line.contains("WARN") && line.contains("key=\"key\"")).count()
 }
@@ -107,7 +107,7 @@ fn log() -> String {
     String::from_utf8_lossy(&LOG.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
 }
 
-/// From here on all that any thread of this process logs is kept.
+/// From now on the test keeps all log lines of all threads of this process.
 fn keep_log() {
     static KEPT: LazyLock<()> = LazyLock::new(|| {
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).finish();

@@ -1,4 +1,4 @@
-//! A storage to which something happens between a look and a step that depends on it.
+//! A storage in which an event happens between a read and the write that depends on it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,9 +17,9 @@ type Event = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Tokens in memory. Before each step that compares, the next event happens.
 #[derive(Clone)]
 pub(crate) struct Racing {
-    /// By which leases run out.
+    /// The clock by which leases run out.
     pub(crate) clock: Arc<ManualClock>,
-    /// How often a record was asked for.
+    /// The number of reads.
     pub(crate) reads: Arc<AtomicUsize>,
     inner: InMemoryTokenStorage,
     events: Arc<Mutex<VecDeque<Event>>>,

@@ -1,4 +1,4 @@
-//! A key follows another, and nothing is flushed.
+//! Processes change from one key to another, and the storage flushes nothing.
 
 use forge_core::{TokenData, TokenStorage};
 use forge_storage_memory::InMemoryTokenStorage;

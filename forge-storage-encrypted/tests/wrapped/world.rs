@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use forge_core::{ConfigError, StorageError, TokenData, TokenStorage, async_trait};
 use forge_storage_encrypted::{EncryptedTokenStorage, EncryptionKey};
 
-/// The bytes follow from the id: keys of different processes with the same id are the same.
+/// A key whose bytes depend only on the id, so that processes with the same id have the same key.
 pub(crate) fn key(id: &str) -> EncryptionKey {
     let mut bytes = [0x5a; EncryptionKey::LENGTH];
     bytes[..id.len()].copy_from_slice(id.as_bytes());
     EncryptionKey::from_bytes(id, &bytes).expect("a key")
 }
 
-/// A storage as a process has it that writes with one key and reads with others, too.
+/// The storage of a process that writes with one key and also reads with others.
 pub(crate) fn storage(
     inner: &(impl TokenStorage + Clone + 'static),
     writing: &str,

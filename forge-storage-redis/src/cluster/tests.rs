@@ -9,7 +9,7 @@ use crate::keys::Keys;
 use crate::servers::Servers;
 use crate::{RedisTokenStorage, logs};
 
-/// With time for a machine that has others to serve.
+/// The storage has long time-outs, for a machine with other load.
 fn storage(nodes: &[&Fake]) -> RedisTokenStorage {
     let builder = RedisTokenStorage::cluster(nodes.iter().map(|fake| fake.url()));
     builder.command_timeout(Duration::from_secs(10)).build().unwrap()
@@ -75,7 +75,7 @@ async fn a_long_way_takes_a_long_command_timeout_and_nothing_else() {
 
 #[tokio::test]
 async fn inv18_who_is_patient_does_not_wait_for_a_master_that_was_replaced() {
-    // Nodes that agree on whom has all slots, the second of which answers nothing else after a while.
+    // Nodes that agree on the owner of all slots. After a while the second one answers nothing else.
     let (owner, is_silent) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicBool::new(false)));
     let knows = |owner: &Arc<AtomicU16>| {
         let owner = Arc::clone(owner);
@@ -96,12 +96,12 @@ async fn inv18_who_is_patient_does_not_wait_for_a_master_that_was_replaced() {
     is_silent.store(true, Ordering::SeqCst);
     let before = old.accepted();
     old.cut();
-    // Once as one of the nodes that are asked, once to connect to.
+    // The storage connects once to ask this node for the map, and once to use it as a master.
     while old.accepted() < before + 2 {
         sleep(Duration::from_millis(10)).await;
     }
     owner.store(new.port(), Ordering::SeqCst);
-    // Long before this attempt to connect ends.
+    // The storage answers long before this attempt to connect ends.
     answers(&storage).await;
 }
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +122,7 @@ async fn who_looks_for_a_link_by_a_new_map_finds_the_one_that_was_in_search_of_i
     let Servers::Cluster(cluster) = &storage.0.servers else { panic!("no cluster") };
     let connection = cluster.connection(7);
     let dialer = cluster.0.common.dialer.ready().await.unwrap();
-    // On behalf of somebody else.
+    // Another connection asks for this survey.
     cluster.0.survey(&dialer, u64::MAX).await.unwrap();
     for slot in [7, 8] {
         assert!(Arc::ptr_eq(&connection, &cluster.connection(slot)));
@@ -134,7 +134,7 @@ fn slot_of(key: &str) -> u16 {
     Keys::new("token", &key["token:".len()..]).unwrap().slot()
 }
 
-/// Nodes of which the second one gets the slots of the first one, one after the other.
+/// Two nodes. The second one gets the slots of the first one, one after the other.
 struct Handover {
     old: Fake,
     new: Fake,
@@ -221,7 +221,7 @@ async fn who_asks_while_somebody_is_asking_waits_for_that_answer() {
     }
 }
 
-/// The answers of a node that has all slots, and whose keys are about to move to this port.
+/// The answers of a node that has all slots. Its keys are about to move to the node at this port.
 fn giving(to: u16) -> impl Fn(u16) -> Box<Answer> {
     move |port| {
         Box::new(move |words: &[&str]| match words {

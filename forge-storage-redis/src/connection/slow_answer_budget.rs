@@ -120,7 +120,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// A caller of a connection with a budget. Its time passes when it waits.
+    /// A caller of a connection with a budget. Its clock advances when it waits.
     struct Caller {
         budget: SlowAnswerBudget,
         now: Instant,
@@ -144,7 +144,7 @@ mod tests {
             let (answered, deadline) = (sent + millis(answer), self.budget.deadline(begun, sent));
             self.now = answered.min(deadline);
             self.waited += self.now - begun;
-            // The server answers all questions alike, also those of connecting to it.
+            // The server takes the same time for all answers, including those during connecting.
             self.is_open = if answered > deadline {
                 self.budget.is_too_slow(begun, sent, self.now, millis(answer))
             } else {
@@ -199,7 +199,7 @@ mod tests {
             assert!(caller.is_open);
             assert_eq!(caller.waited, millis(25), "no more than an answer that is not slow");
         }
-        // When it answers commands quickly, all is as it was.
+        // After quick answers to commands the caller may wait as long as before.
         caller.close();
         for _ in 0..10 {
             caller.call(5);

@@ -12,16 +12,16 @@ use crate::RedisTokenStorage;
 use crate::fake::{Fake, master};
 use crate::servers::Servers;
 
-/// How often callers come.
+/// The number of calls.
 const CALLS: usize = 20;
 
 fn storage(server: &Fake, command_timeout: Duration) -> RedisTokenStorage {
     RedisTokenStorage::builder(server.url()).command_timeout(command_timeout).build().unwrap()
 }
 
-/// So long that the machine, however busy, loses no quarter of it between two lines of a test.
+/// So long that even a busy machine does not lose a quarter of it between two lines of a test.
 const LONG: Duration = Duration::from_secs(4);
-/// The part of it that an answer may take without being slow.
+/// The longest time of an answer that does not count as slow.
 const SLOW_OF_LONG: Duration = Duration::from_secs(1);
 
 fn connection(storage: &RedisTokenStorage) -> Arc<SupervisedConnection> {
@@ -38,13 +38,13 @@ fn make_forked_off(connection: &SupervisedConnection) {
     connection.shared.supervisor_process.fetch_add(1, Ordering::SeqCst);
 }
 
-/// How long a command may take that is sent at once.
+/// The time that a command may take if the connection sends it at once.
 fn time_of_a_command(connection: &SupervisedConnection) -> Duration {
     let now = Instant::now();
     connection.shared.slow_answers.deadline(now, now) - now
 }
 
-/// Waits until commands are answered.
+/// Waits until the server answers commands.
 async fn comes_up(storage: &RedisTokenStorage) {
     let begun = Instant::now();
     while storage.get("k").await.is_err() {
@@ -96,10 +96,10 @@ async fn inv18_a_server_that_answers_probes_quickly_and_commands_slowly_is_left_
     assert!((1..=7).contains(&sent), "{sent} commands");
 }
 
-/// Each answer is in time, and each is slow.
+/// Each answer comes in time, but counts as slow.
 #[tokio::test]
 async fn inv18_a_process_that_starts_with_a_slow_server_sends_commands_for_one_deadline_and_no_more() {
-    // A connection takes three answers at least.
+    // A new connection takes at least three answers.
     for (delay, most) in [(60, 1), (90, 0), (120, 0)] {
         let server = Fake::start_far(Duration::from_millis(delay), |_| master).await;
         let storage = storage(&server, Duration::from_millis(200));

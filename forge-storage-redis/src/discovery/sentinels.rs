@@ -284,7 +284,7 @@ mod tests {
         }
         assert_eq!(old.asked("EVALSHA"), before);
 
-        // And not before the next connection, either.
+        // The storage does not connect to the old master at the next connections either.
         let (old_ones, new_ones) = (old.accepted(), new.accepted());
         for _ in 0..5 {
             new.cut();
@@ -306,7 +306,7 @@ mod tests {
                 sentinel(1, before)(words)
             }
         });
-        // The other one is cut off, and goes on answering.
+        // The other sentinel is cut off, and still answers.
         let (one, two) = (Fake::start(sentinel(1, old.port())).await, changing.await);
         let builder = RedisTokenStorage::sentinel([one.url(), two.url()], "mymaster");
         let builder = builder.command_timeout(Duration::from_secs(10)).recheck_after(Duration::from_secs(1));
@@ -337,7 +337,7 @@ mod tests {
             sleep(Duration::from_millis(10)).await;
         }
         let before = one.accepted();
-        // Four times more in this time, at most, and then every ten seconds.
+        // The storage tries at most four more times in this time, and then every ten seconds.
         sleep(Duration::from_secs(4)).await;
         assert!(one.accepted() - before <= 8, "{} connections", one.accepted() - before);
         let lines = logs::lines("WARN", &[&port]);

@@ -285,7 +285,7 @@ mod tests {
         };
         assert_eq!(first_delay(&error, limits(10_000)), 250);
         assert_eq!(first_delay(&error, limits(100)), 100);
-        // What the server asked for stays.
+        // The delay that the server asked for stays as it is.
         assert_eq!(first_delay(&error.with_retry_after(Duration::from_secs(2)), limits(100)), 2_000);
     }
 

@@ -1,4 +1,4 @@
-/// Where a token came from; see [`TokenDependency`](crate::TokenDependency).
+/// The way in which the manager got a token; see [`TokenDependency`](crate::TokenDependency).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenProvenance {

@@ -249,7 +249,7 @@ mod tests {
         history.succeed(Some(other), Some(TokenId::of("next")));
         assert!(history.is_in_doubt(one));
         assert!(history.was_replaced(other) && history.is_in_doubt(other));
-        // It works after all, and stays: a server that does not rotate.
+        // The refresh token works after all, and stays: the server does not rotate.
         history.succeed(Some(one), Some(one));
         assert!(!history.is_in_doubt(one) && !history.was_replaced(one));
     }

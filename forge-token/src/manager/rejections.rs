@@ -262,7 +262,7 @@ mod tests {
         let id = |number: usize| TokenId::of(&number.to_string());
         let mut rejections = Rejections::new();
         (0..MAX_SEEN).for_each(|number| rejections.remember(id(number)));
-        // Once more: it is no other token.
+        // The same token once more takes no second place.
         rejections.remember(id(0));
         rejections.remember(id(MAX_SEEN));
         let seen: Vec<_> = (0..=MAX_SEEN).filter(|number| rejections.has_seen(id(*number))).collect();

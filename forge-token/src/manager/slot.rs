@@ -133,7 +133,8 @@ impl Slot {
         entry.generation() == self.generation() && !entry.was_uncertain()
     }
 
-    /// Whether an API has rejected this token, whatever became of that.
+    /// Whether the manager remembers a rejection of this token, even one that it has answered with a
+    /// renewal.
     pub(crate) fn was_seen_rejected(&self, id: TokenId) -> bool {
         self.ledger.lock().rejections.has_seen(id)
     }
@@ -432,7 +433,7 @@ mod tests {
                 slot.fill(&late);
                 assert!(slot.hit(now, |_| ()).is_none());
             }
-            // The same token in another's words.
+            // A second entry with the same token, as from another manager.
             slot.fill(&entry("late"));
             assert!(slot.hit(now, |_| ()).is_none());
         });

@@ -17,8 +17,8 @@ pub(crate) struct RenewalTimes {
     pub(crate) mandatory: DualClockTime,
 }
 
-/// One moment by both clocks, in milliseconds. `i64::MAX`: never. Clock steps: the wall clock may be set, and the
-/// monotonic one stands still while the machine sleeps, so the earlier verdict counts (invariant 10).
+/// One moment by both clocks, in milliseconds. `i64::MAX`: never. Clock steps: the wall clock may be set,
+/// and the monotonic one stops while the machine sleeps, so the earlier verdict counts (invariant 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DualClockTime {
     wall: i64,
@@ -33,12 +33,12 @@ impl DualClockTime {
         Self { wall: i64::MAX, monotonic: millis }
     }
 
-    /// Whichever comes first, by each clock.
+    /// The earlier of the two times, separately for each clock.
     pub(crate) fn or_sooner(self, other: Self) -> Self {
         Self { wall: self.wall.min(other.wall), monotonic: self.monotonic.min(other.monotonic) }
     }
 
-    /// Whichever clock says so first.
+    /// Whether at least one of the clocks has reached its time.
     #[inline]
     pub(crate) fn is_reached(&self, now: ClockReading) -> bool {
         now.wall_millis() >= self.wall || now.monotonic_millis() >= self.monotonic

@@ -69,7 +69,7 @@ fn without_connection(error: &reqwest::Error) -> AuthenticationError {
     if is_tls { unsent.with_message("the TLS handshake failed") } else { unsent }
 }
 
-/// What is wrong with the head of a response that cannot be parsed. `None`: there was no head to parse.
+/// The fault in the head of a response that cannot be parsed. `None`: there was no head to parse.
 ///
 /// `reqwest` does not expose this difference, and this crate does not depend on `hyper`, whose error type does. So this
 /// function compares `hyper`'s fixed texts. If a later `hyper` changes them, a response that cannot be parsed is reported

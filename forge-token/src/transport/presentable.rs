@@ -46,15 +46,15 @@ mod tests {
             ("shop-9f8e is not of shop", &["shop-9f8e", "shop"], "[redacted] is not of [redacted]"),
             ("abcd2efgh, no", &["2", "abcd2efgh"], "[redacted], no"),
             ("not my-secret-horse-battery!", &["secret", "my-secret-horse-battery"], "not [redacted]!"),
-            // Overlapping, touching, equal.
+            // Secrets that overlap, touch or are equal.
             ("x one-two-three x", &["one-two", "two-three"], "x [redacted] x"),
             ("x onetwothree x", &["three", "one", "two", "onet"], "[redacted]"),
             ("x onefourthree x", &["three", "four", "four", "onef"], "x [redacted] x"),
             ("aaaaaaa", &["aaaa"], "[redacted]"),
-            // The longer one in another form.
+            // The longer secret, percent-encoded.
             ("shop%2D9f8e", &["shop", "shop-9f8e"], "[redacted]"),
             ("shop%2F", &["shop", "shop/"], "[redacted]"),
-            // Other words are escaped, and no secret is.
+            // The text escapes another word, but not the secret.
             ("50%25 of shop-9f8e", &["shop", "shop-9f8e"], "50%25 of [redacted]"),
             (r#"{\"id\":\"shop\"}"#, &["shop"], r#"{\"id\":\"[redacted]\"}"#),
             ("see shop-9f8e&#x2d;7", &["shop-9f8e-7", "shop-9f8e"], "[redacted]"),
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(presentable(&long.replace('<', "&lt;"), 200, &[&long]), REDACTED);
         let long = format!("&{}%2B<", "a".repeat(125));
         assert_eq!(presentable(&long.replace('&', "&amp;"), 200, &[&long]), REDACTED);
-        // Base64 in lines, as MIME has it.
+        // Base64 in lines, as in MIME.
         assert_eq!(presentable("czMmY3Jld\r\nDzDvD4iLw==", 200, &[secret]), REDACTED);
     }
 
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn inv34_a_secret_is_masked_as_far_as_the_text_is_shown() {
-        // A secret that is longer than all that is looked at, and one that begins where that ends.
+        // A secret that is longer than the searched part, and one that begins at its end.
         let long = (0..60_000).map(|number| format!("{number:05x}")).collect::<Vec<_>>().concat();
         let shown = presentable(&format!("got {long} and {long}"), 200, &[&long]);
         assert_eq!(shown, "got [redacted]…");
         assert_eq!(presentable(&format!("got {}", &long[..3_000]), 200, &[&long[..3_000]]), "got [redacted]");
-        // One that is longer than what is searched for, and one that it begins like.
+        // A secret that is longer than the searched part, and one with the same beginning.
         let (shorter, longer) = (&long[..600], format!("{}/é/z", &long[..150]));
         let secrets = [shorter, longer.as_str()];
         assert_eq!(presentable(&format!("got {longer}, no"), 200, &secrets[1..]), "got [redacted], no");
@@ -143,7 +143,8 @@ mod tests {
             assert_eq!(presentable(&format!("got {other}, no"), 200, &secrets), REDACTED);
             assert_eq!(presentable(&format!("got {other}, no"), 200, &secrets[1..]), REDACTED);
         }
-        // Around the last character that can be shown, and the last byte that is looked at.
+        // Secrets around the last character that can be shown, and around the last byte of the searched
+        // part.
         for before in (1_170..1_250).chain(9_370..9_430).step_by(3) {
             for secret in ["s3cr3t-and-more", &*"s3cr3t/and/more".repeat(30)] {
                 let many = "taken ".repeat(before / 6) + &"x".repeat(before % 6);

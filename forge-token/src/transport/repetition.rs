@@ -110,8 +110,8 @@ fn pause_after(error: &AuthenticationError, elapsed: Duration) -> Option<Duratio
     (is_fast && !asks_for_patience).then(|| MIN_PAUSE + MAX_EXTRA_PAUSE.mul_f64(random_fraction()))
 }
 
-/// Whether the server may respond differently a moment later. A 4xx is its final verdict, or asks to wait, as a 429 does,
-/// whatever the code in the body.
+/// Whether the server may respond differently a moment later. A 4xx is its final verdict, or asks to wait,
+/// as a 429 does. The code in the body does not change that.
 fn is_momentary_status(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
 }
@@ -151,7 +151,7 @@ mod tests {
             status(StatusCode::INTERNAL_SERVER_ERROR),
             status(StatusCode::SERVICE_UNAVAILABLE),
             status(StatusCode::REQUEST_TIMEOUT),
-            // A gateway's 503 is no verdict, whatever it quotes.
+            // A gateway's 503 is no verdict, even if its body quotes an error code.
             error(Kind::Refused(OAuthErrorCode::InvalidGrant)).with_status(StatusCode::SERVICE_UNAVAILABLE),
             error(Kind::Connect).with_nothing_sent(),
             error(Kind::UnreadableResponse),
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_second_attempt_without_time_does_not_turn_the_error_into_a_time_out() {
-        // No time for it at all; one that hangs; and one that is told that its time is over.
+        // No time for a second attempt, a second attempt that hangs, and one that reports a time-out.
         for (limit, too_late) in [(150, false), (1_000, false), (1_000, true)] {
             let attempt = |attempt: TokenAttempt| async move {
                 match attempt.connection {

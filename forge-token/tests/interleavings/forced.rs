@@ -1,4 +1,4 @@
-//! `force_refresh` brings the rights that were granted before it was called, in whatever order fetches begin.
+//! `force_refresh` returns a token with all rights granted before the call, in any order of fetches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

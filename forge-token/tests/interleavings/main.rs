@@ -1,5 +1,5 @@
-//! The manager's own source, compiled over a runtime in which shuttle chooses who runs next: many
-//! thousands of orders instead of the one that sleeping would guess.
+//! The manager's own source, compiled over a runtime in which shuttle chooses the task that runs next. It
+//! tries many thousands of orders. A test with sleeps would try one.
 
 #![allow(dead_code, unreachable_pub, unused_imports, missing_docs, clippy::expect_used)]
 
@@ -18,7 +18,8 @@ use shuttle::future::{block_on, spawn, yield_now};
 use manager::TokenManager;
 use world::{CountingProvider, HoardingProvider, YieldingStorage, explore, join_all};
 
-/// Each kind of slot: its own storage, an announced one, one that is asked each time.
+/// A manager for each kind of slot: without a storage, over a storage with announcements, and over one that
+/// it asks each time.
 fn managers(provider: &Arc<CountingProvider>) -> [TokenManager; 3] {
     let builder = || TokenManager::builder(Arc::clone(provider));
     [
@@ -104,7 +105,7 @@ fn inv03_a_panic_is_an_error_for_all_who_wait_and_the_next_caller_starts_afresh(
             async move { manager.get_token().await.is_ok() }
         });
         let served = join_all(callers).await;
-        // Who came late has found the next flight.
+        // A late caller may have joined the next flight.
         assert!(served.contains(&false));
         assert!(manager.get_token().await.is_ok());
         assert_eq!(provider.fetches(), 2);
@@ -310,7 +311,7 @@ fn force_refresh_brings_a_token_fetched_anew() {
     });
 }
 
-/// After an invalidation nobody gets what a provider had at hand before it.
+/// After an invalidation no caller gets a token that the provider had cached before it.
 #[test]
 fn inv11_an_invalidation_reaches_what_a_provider_has_at_hand() {
     explore(|| async {
@@ -389,9 +390,10 @@ fn inv11_what_was_discarded_while_it_was_compared_with_the_storage_is_not_handed
             let manager = TokenManager::builder(Arc::clone(&provider)).storage(storage.clone()).build();
             let manager = manager.expect("a manager");
             let discarded = manager.get_token().await.expect("a token");
-            // It stays in the storage: only what the manager knows of it can help.
+            // The token stays in the storage, so only the manager's own record of the discard can help.
             storage.refuse_writes();
-            // The same token, announced as a change: whoever asks next compares.
+            // The storage announces the same token as a change, so the next caller compares it with the
+            // discarded one.
             inner.set(manager.cache_key(), discarded.token()).await.expect("set");
             let comparing = spawn({
                 let manager = manager.clone();

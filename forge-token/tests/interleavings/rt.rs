@@ -66,7 +66,7 @@ pub(crate) fn random() -> f64 {
     thread_rng().gen_range(0.0..1.0)
 }
 
-/// The deadline came first.
+/// The deadline passed before the future was ready.
 #[derive(Debug)]
 pub(crate) struct TooLate;
 

@@ -1,4 +1,4 @@
-//! What the manager meets in these tests, with a chance to switch tasks at each step.
+//! Providers and storages for these tests. Each of their steps lets shuttle switch tasks.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,8 +16,9 @@ use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
-/// Runs the scenario in many orders: random ones, and with few but nasty preemptions. The same ones at
-/// each plain run; with `FORGE_TEST_LONG` set, in twenty times as many, and others each time.
+/// Runs the scenario in many orders: random ones, and ones with few but nasty preemptions. Each plain run
+/// tries the same orders. With `FORGE_TEST_LONG` set, each run tries twenty times as many, and different
+/// ones.
 pub(crate) fn explore<F>(scenario: fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -173,12 +174,12 @@ impl YieldingStorage {
         Self { inner, announced: false, faults: Arc::default() }
     }
 
-    /// From now on nothing is read.
+    /// From now on all reads fail.
     pub(crate) fn refuse_reads(&self) {
         self.faults.no_reads.store(true, Ordering::SeqCst);
     }
 
-    /// From now on nothing is changed.
+    /// From now on all writes fail.
     pub(crate) fn refuse_writes(&self) {
         self.faults.no_writes.store(true, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! The manager on a real runtime, with time that only moves when it is told to.
+//! The manager on a real runtime, with a clock that only the test moves.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -61,13 +61,13 @@ async fn inv10_the_earlier_verdict_of_the_two_clocks_wins() {
         });
         (TokenManager::builder(provider).clock(Arc::clone(&clock) as _).build().expect("a manager"), clock)
     };
-    // A suspended machine: the monotonic clock stood still.
+    // A suspended machine: the monotonic clock has stopped.
     let (manager, clock) = fresh();
     manager.get_token().await.expect("a token");
     clock.suspend(Duration::from_secs(3600));
     assert!(manager.cached().is_none());
 
-    // The wall clock set back: it would take the token for fresh for another hour.
+    // The wall clock was set back. By that clock alone the token would be fresh for another hour.
     let (manager, clock) = fresh();
     manager.get_token().await.expect("a token");
     clock.advance(Duration::from_secs(3500));
@@ -143,7 +143,8 @@ fn inv03_a_static_manager_outlives_the_runtime_that_carried_its_flight() {
         let waiting = tokio::time::timeout(Duration::from_millis(20), SHARED.get_token()).await;
         assert!(waiting.is_err(), "the first fetch hangs");
     });
-    // A second runtime joins the flight, the first one ends with it, and the second flies again.
+    // A caller on a second runtime joins the flight. The first runtime ends, and the flight with it. The
+    // caller then starts another flight.
     let waiter = std::thread::spawn(|| {
         runtime().block_on(async { SHARED.get_token().await.expect("a token").access_token().to_owned() })
     });
@@ -168,7 +169,7 @@ fn inv03_a_flight_whose_runtime_is_not_driven_is_given_up() {
         let waiting = tokio::time::timeout(Duration::from_millis(1), manager.get_token()).await;
         assert!(waiting.is_err());
     });
-    // `idle` still exists, and nobody drives it: the flight cannot even time out.
+    // `idle` still exists, but no thread drives it, so the flight cannot even time out.
     runtime().block_on(async {
         assert!(manager.get_token().await.expect_err("stuck").is_timeout());
         assert_eq!(manager.get_token().await.expect("a token").access_token(), "t2");
@@ -180,7 +181,8 @@ fn without_a_runtime_there_is_a_clear_error() {
     let manager = TokenManager::new(ScriptedProvider::new(numbered));
     let mut call = std::pin::pin!(manager.get_token());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    // No runtime to time out with either: the deadline is only reached when the flight has begun.
+    // Without a runtime there is no time-out either: the manager reads the deadline only after it has begun
+    // the flight.
     let std::task::Poll::Ready(result) = call.as_mut().poll(&mut context) else { panic!("it must not wait") };
     let error = result.expect_err("no runtime");
     assert_eq!(*error.kind(), AuthenticationErrorKind::Configuration);
@@ -205,7 +207,7 @@ async fn an_expired_token_with_a_refresh_token_is_refreshed() {
     clock.advance(Duration::from_secs(3600));
     assert_eq!(manager.get_token().await.expect("a token").access_token(), "refreshed 1");
     assert_eq!((provider.calls(), provider.refreshes()), (1, 1));
-    // Whatever is cached: the full grant.
+    // A forced refresh uses the full grant, although a refresh token is cached.
     assert_eq!(manager.force_refresh().await.expect("a token").access_token(), "first");
 }
 
@@ -277,7 +279,7 @@ async fn inv11_a_rejected_token_leaves_the_storage_unless_it_can_be_refreshed_an
         let is_kept = storage.exists(manager.cache_key()).await.expect("asked");
         assert_eq!(is_kept, refreshable, "its refresh token must not be lost, and nothing else kept");
         manager.get_token().await.expect_err("it was rejected");
-        // The same token in another's words is no other token.
+        // The same access token with another scope is still the same token.
         let reworded = TokenData::new("rejected").with_scope("read");
         storage.set(manager.cache_key(), &reworded).await.expect("set");
         manager.get_token().await.expect_err("it was rejected");
@@ -370,7 +372,7 @@ async fn inv19_a_storage_without_announcements_is_asked_each_time() {
     }
 }
 
-/// What no header can carry, or what would be no credential in it.
+/// Texts that no header can carry, or that are no credential in a header.
 const NO_TOKENS: [&str; 4] = ["", " ", "caf\u{e9}", "a\nb"];
 
 #[tokio::test]
@@ -468,7 +470,7 @@ fn without_a_runtime_what_needs_one_is_an_error_and_nothing_panics() {
     };
     is_told(at_once(manager.force_refresh()).map(drop));
     at_once(manager.as_dependency().discard_token(token.id()));
-    // Here it is forgotten all the same.
+    // The manager itself still forgets the token.
     is_told(at_once(manager.invalidate_token()));
     assert!(manager.cached().is_none());
     is_told(at_once(manager.get_token()).map(drop));
@@ -479,7 +481,7 @@ fn without_a_runtime_what_needs_one_is_an_error_and_nothing_panics() {
     );
 }
 
-/// What comes of it without anybody who waits.
+/// Polls the future once and returns its output. Panics if the future waits.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

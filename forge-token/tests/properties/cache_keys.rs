@@ -1,4 +1,4 @@
-//! Which providers share a token.
+//! Cache keys: providers share a token only if all properties that distinguish their tokens are equal.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use proptest::test_runner::Config;
 
 use crate::seed;
 
-/// All that makes the tokens of two providers different.
+/// The properties that distinguish the tokens of two providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     service: String,
@@ -19,7 +19,7 @@ struct Identity {
     user: Option<String>,
     scope: BTreeSet<String>,
     extra: BTreeSet<(String, String)>,
-    /// What only a closure knows.
+    /// Parameters that only a closure knows.
     hidden: BTreeSet<(String, String)>,
     tenant: Option<String>,
 }
@@ -74,7 +74,7 @@ impl IdentitySpelling {
     }
 }
 
-/// Few letters, so that neighbours meet: `a` and `b c` beside `a b` and `c`.
+/// Few letters, so that similar identities occur: `a` and `b c` beside `a b` and `c`.
 fn identities() -> impl Strategy<Value = Identity> {
     (
         "[ab]{1,3}",

@@ -1,4 +1,4 @@
-//! What happens in a simulated life, and how often.
+//! The random events of a simulated life, and their frequencies.
 
 use proptest::prelude::*;
 
@@ -7,24 +7,24 @@ pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
-/// All that happens in a simulation, beside polling.
+/// An event of a simulation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     /// Time passes.
     Pass(i64),
-    /// Somebody sets the wall clock.
+    /// An operator sets the wall clock.
     Step(i64),
     /// The machine sleeps.
     Suspend(i64),
     /// Tokens issued from now on live this long, in milliseconds.
     Lifetime(Option<i64>),
-    /// Whether tokens issued from now on say when they were issued, and bring refresh tokens.
+    /// Whether tokens issued from now on state their issue time, and come with refresh tokens.
     Tokens { say_when: bool, refreshable: bool },
     /// How calls end from now on.
     Server(Health),
     /// All refresh tokens die.
     RevokeRefreshTokens,
-    /// Each call takes this long, and this is what happens to the clocks meanwhile.
+    /// Each call takes this long. Meanwhile the wall clock steps and the machine sleeps by these times.
     Calls { take: i64, step: i64, suspend: i64 },
     /// Many calls of `get_token`, this far apart.
     Poll { times: u8, apart: i64 },
@@ -69,7 +69,7 @@ fn healths() -> impl Strategy<Value = Health> {
     ]
 }
 
-/// What may happen between calls, and nothing that happens to the clocks during one.
+/// Events between calls only: no clock changes during a call.
 pub(crate) fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (1..MINUTE).prop_map(Event::Pass),

@@ -1,4 +1,4 @@
-//! Moments, lifetimes and windows that no clock or server should come up with.
+//! Moments, lifetimes and windows that no sane clock or server has.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use proptest::test_runner::Config;
 
 use crate::seed;
 
-/// A clock at any moment whatever.
+/// A clock at any moment.
 #[derive(Debug)]
 struct AnyClock(Mutex<ClockReading>);
 

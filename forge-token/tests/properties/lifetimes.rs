@@ -1,8 +1,8 @@
 //! Months of a manager's life in a moment: a simulated world with clocks that are stepped, machines that
-//! sleep and servers that fail, and what must hold in it whatever happens.
+//! sleep and servers that fail, and the invariants that must hold in it.
 //!
-//! The world keeps *true time*, which neither a step of the wall clock nor a suspend touches, and judges by
-//! it. `FORGE_TEST_LONG` makes it ten times as many days.
+//! The world keeps *true time*, which neither a step of the wall clock nor a suspend changes. It judges by
+//! that time. `FORGE_TEST_LONG` makes each run ten times as many days long.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -19,13 +19,13 @@ use crate::events::{DAY, Event, HOUR, Health, SECOND, events, steps};
 use crate::simulation::World;
 use crate::{at_once, seed};
 
-/// One call of `get_token`, with all that is promised of it.
+/// Calls `get_token` once, and checks its promises.
 async fn poll(world: &World, manager: &TokenManager) -> Result<(), TestCaseError> {
     let must_serve = world.must_serve();
     if let Some(token) = at_once(manager.get_token()) {
         let token = token.map_err(|error| TestCaseError::fail(error.to_string()))?;
         world.check_handed_out(&token)?;
-        // A renewal in the background may have been begun.
+        // The call may have started a renewal in the background.
         tokio::task::yield_now().await;
     } else {
         prop_assert!(!must_serve, "a caller waits although there is a valid token: {:?}", world.now());
@@ -36,7 +36,7 @@ async fn poll(world: &World, manager: &TokenManager) -> Result<(), TestCaseError
     world.check_unbroken()
 }
 
-/// Lives through the events, and then shows that all heals when the server does.
+/// Lives through the events, then repairs the server and checks that the manager recovers.
 async fn live(events: &[Event]) -> Result<i64, TestCaseError> {
     let world = World::new();
     let manager = world.manager();

@@ -1,4 +1,4 @@
-//! What must hold of managers and providers whatever happens, searched for with proptest.
+//! Properties of managers and providers that must hold for all inputs, tested with proptest.
 
 #![allow(clippy::expect_used)]
 
@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use proptest::test_runner::RngSeed;
 
-/// The same lives at each plain run; the search for others is for the long one.
+/// Each plain run tries the same random inputs. A long run tries new ones.
 pub(crate) fn seed() -> RngSeed {
     if std::env::var_os("FORGE_TEST_LONG").is_some() { RngSeed::Random } else { RngSeed::Fixed(20_261_121) }
 }

@@ -16,7 +16,7 @@ use proptest::test_runner::TestCaseError;
 
 use crate::events::{Event, HOUR, Health, MINUTE, SECOND};
 
-/// What is known of a token by true time.
+/// A token's lifetime, and the true times of the call that issued it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IssuedToken {
     pub(crate) lifetime: Option<i64>,
@@ -24,7 +24,7 @@ pub(crate) struct IssuedToken {
     pub(crate) answered: ClockDrift,
 }
 
-/// True time, and how far the clocks have gone away from it.
+/// True time, and the distance of both clocks from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClockDrift {
     pub(crate) truth: i64,
@@ -32,7 +32,7 @@ pub(crate) struct ClockDrift {
     pub(crate) asleep: i64,
     /// Sum of all steps so far: how far the wall clock is ahead, if positive.
     pub(crate) stepped: i64,
-    /// How often clocks were stepped forward or stood still: each may cost a renewal.
+    /// How often a clock was stepped forward or stopped. Each time may cost a renewal.
     pub(crate) jolts: u32,
 }
 
@@ -50,20 +50,20 @@ pub(crate) struct Outside {
     pub(crate) calls: usize,
     /// The token that was issued last.
     pub(crate) at_hand: Option<IssuedToken>,
-    /// A refresh token that was sent, and of which nobody knows whether the server has replaced it.
+    /// A refresh token that the manager sent without learning whether the server has replaced it.
     pub(crate) in_doubt: Option<String>,
-    /// A refresh token with which an attempt has ended because of `Retry-After`.
+    /// The refresh token of an attempt that ended because of `Retry-After`.
     pub(crate) was_patient_with: Option<String>,
 }
 
-/// How long the token at hand can be handed out.
+/// How long the manager may hand out the cached token.
 #[derive(Clone, Copy)]
 pub(crate) enum TokenLifetime {
-    /// There is none.
+    /// There is no token.
     Not,
-    /// So many milliseconds.
+    /// For this many milliseconds.
     Millis(i64),
-    /// Clocks were set since it was issued, or it ends at this moment.
+    /// Clocks were set since the server issued the token, or the token ends at this moment.
     Unknown,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum TokenLifetime {
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome {
     Token(IssuedToken),
-    /// With how long the manager has to stand back at least, in monotonic time; `None`: the same
+    /// With the shortest time for which the manager must back off, in monotonic time. `None`: the same
     /// attempt may go on.
     Failure(ClockDrift, Option<i64>),
 }
@@ -79,7 +79,7 @@ pub(crate) enum Outcome {
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) outside: Mutex<Outside>,
-    /// What broke an invariant inside of a provider's call.
+    /// The invariant that a provider's call found broken.
     pub(crate) broken: Mutex<Option<String>>,
 }
 
@@ -159,10 +159,11 @@ impl World {
         }
     }
 
-    /// The promise on a token that was handed out now:
+    /// Checks a token that the manager hands out now:
     ///
-    /// It is handed out past its true end only if since it was fetched the wall clock was set back *and*
-    /// the machine slept, and then by at most the smaller of the two sums. Neither alone stretches it.
+    /// The manager hands out a token past its true end only if, since the fetch, the wall clock was set back
+    /// *and* the machine slept. It then does so for at most the smaller of the two sums. Neither of them
+    /// alone prolongs the token.
     pub(crate) fn check_handed_out(&self, credential: &Credential) -> Result<(), TestCaseError> {
         let outside = self.outside();
         let issued = outside.issued.get(credential.access_token()).expect("issued here");
@@ -170,7 +171,7 @@ impl World {
         let overdue = outside.now.truth - issued.sent.truth - lifetime;
         let asleep = outside.now.asleep - issued.sent.asleep;
         let set_back = (issued.sent.stepped - outside.now.stepped).max(0);
-        // A call that takes time may be counted from its end by the monotonic clock.
+        // The monotonic clock may count the lifetime from the end of a call that takes time.
         let call = issued.answered.truth - issued.sent.truth;
         let skew = asleep.min(set_back) + call;
         prop_assert!(
@@ -181,8 +182,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether callers must be served by the token at hand, however the server fares: it is far from its
-    /// end by all clocks.
+    /// Whether the manager must serve callers with the cached token in any state of the server, because all
+    /// clocks say that the token is far from its end.
     pub(crate) fn must_serve(&self) -> bool {
         let outside = self.outside();
         let Some(Outcome::Token(issued)) = outside.last else { return false };
@@ -192,7 +193,7 @@ impl World {
         outside.now.jolts == issued.sent.jolts && elapsed < lifetime - margin
     }
 
-    /// No call comes before its time: neither a renewal nor a repetition.
+    /// Checks that the manager makes no call too early: neither a renewal nor a repetition.
     pub(crate) fn check_call(&self) {
         let outside = self.outside();
         let monotonic = |reading: ClockDrift| reading.truth - reading.asleep;
@@ -236,7 +237,7 @@ impl Server {
         let mut sent = world.now();
         let sent_at = world.clock.now().wall();
         let (take, step, suspend) = world.outside().call;
-        // A clock is set once, a call may be slow each time.
+        // The clock is set during one call only. Each call may be slow.
         world.outside().call = (take, 0, 0);
         world.pass(take);
         if step != 0 {
@@ -250,7 +251,7 @@ impl Server {
         outside.calls += 1;
         let answered = outside.now;
         if outside.health == Health::Well && refresh_token.is_some() && outside.refresh_token.is_none() {
-            // Dead. The same attempt goes on with the full grant.
+            // The refresh token is dead. The same attempt goes on with the full grant.
             outside.last = Some(Outcome::Failure(sent, None));
             let refused = AuthenticationErrorKind::Refused(OAuthErrorCode::InvalidGrant);
             return Err(AuthenticationError::new("", refused));
@@ -268,8 +269,8 @@ impl Server {
         if let Some(Outcome::Failure(begun, None)) = outside.last
             && begun.stepped != sent.stepped
         {
-            // The clock was set during a refresh that this call makes up for: the manager may count
-            // from before, and renew too early.
+            // The clock was set during a failed refresh that this call replaces. The manager may count from
+            // before the refresh, and renew too early.
             sent.jolts = u32::MAX;
         }
         let name = format!("t{}", outside.calls);
@@ -319,7 +320,7 @@ impl Outside {
             let backed_off = (first << self.failures_in_a_row.min(8)).min(MINUTE) / 2;
             match lasts {
                 TokenLifetime::Not => backed_off,
-                // A back-off ends with the token at hand.
+                // A back-off lasts no longer than the cached token.
                 TokenLifetime::Millis(millis) => backed_off.min(millis),
                 TokenLifetime::Unknown => 0,
             }
@@ -335,8 +336,8 @@ impl Outside {
         error
     }
 
-    /// What follows a refresh that has failed: the same attempt goes on, unless there is a valid token, or the
-    /// server has asked for patience for the first time.
+    /// Whether the same attempt goes on after a failed refresh. It does not if there is a valid token, or if
+    /// the server has sent `Retry-After` for the first time.
     pub(crate) fn goes_on_to_the_full_grant(&mut self, refresh_token: &str, lasts: TokenLifetime) -> bool {
         if self.health == Health::Permanent {
             return true;
@@ -359,7 +360,7 @@ impl Outside {
         let Some(issued) = self.at_hand else { return TokenLifetime::Not };
         let Some(lifetime) = issued.lifetime else { return TokenLifetime::Millis(i64::MAX) };
         let usable = lifetime - (30 * SECOND).min(lifetime / 2);
-        // A slow call may be counted from its end.
+        // The manager may count the lifetime from the end of a slow call.
         let slack = issued.answered.truth - issued.sent.truth + 2;
         let left = usable - (now.truth - issued.sent.truth);
         if issued.sent.jolts != now.jolts

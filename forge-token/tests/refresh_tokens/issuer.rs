@@ -1,5 +1,5 @@
-//! An issuer whose answers to a refresh are chosen, and the four states of a refresh token after a call.
-//! Compiled into the suite `redis` as well; `crate::api` has the library's names.
+//! An issuer whose answers to a refresh the test chooses, and the four states of a refresh token after a
+//! call. Compiled into the suite `redis` as well; `crate::api` has the library's names.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ pub(crate) struct Issuer {
     fetches: AtomicUsize,
     /// The refresh tokens that were sent.
     sent: Mutex<Vec<String>>,
-    /// How the next refreshes end; then they succeed.
+    /// How the next refreshes end. The later ones succeed.
     failures: Mutex<VecDeque<Failure>>,
 }
 
@@ -39,7 +39,7 @@ impl Issuer {
         })
     }
 
-    /// The next refreshes fail so.
+    /// Makes the next refreshes fail in these ways.
     pub(crate) fn fail(&self, failures: impl IntoIterator<Item = Failure>) {
         self.failures.lock().expect("unpoisoned").extend(failures);
     }

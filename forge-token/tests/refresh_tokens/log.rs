@@ -1,4 +1,4 @@
-//! What the log says of refreshes and of delays, and how often.
+//! The log lines about refreshes and delays, and their number.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::issuer::{Failure, error};
 use crate::world::{Storage, World};
 
 thread_local! {
-    /// Each test has a thread, and a runtime on it.
+    /// Each test has its own thread, with a runtime on it.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -1,5 +1,5 @@
-//! What follows a call with a refresh token, without a storage and over one in memory (invariants 23 and 25).
-//! The suite `redis` has the same rows over Redis.
+//! The manager's next steps after a call with a refresh token, without a storage and over one in memory
+//! (invariants 23 and 25). The suite `redis` tests the same rows over Redis.
 
 #![allow(clippy::expect_used, missing_docs)]
 

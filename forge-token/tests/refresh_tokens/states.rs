@@ -17,7 +17,7 @@ async fn inv23_without_a_valid_token_the_same_call_goes_on_to_the_full_grant() {
             world.expire();
             assert_eq!(world.token().await, "t2", "{case}");
             assert_eq!((world.issuer.fetches(), world.issuer.sent()), (2, vec!["r1".to_owned()]), "{case}");
-            // And all is well from then on.
+            // From here on all calls succeed.
             world.expire();
             assert_eq!(world.token().await, "t3", "{case}");
             assert_eq!(world.issuer.sent(), ["r1", "r2"], "{case}");
@@ -79,7 +79,7 @@ async fn inv23_where_there_is_no_full_grant_nothing_is_given_up_but_what_is_dead
             assert_eq!(error.needs_login(), state == State::Dead, "{case}: {error:?}");
             assert_eq!(error.to_string().ends_with("log in again"), state == State::Dead, "{case}: {error}");
             assert_eq!(world.issuer.sent(), ["r1"], "{case}");
-            // Within the cool-down nothing is sent.
+            // Within the cool-down the manager sends nothing.
             world.manager.get_token().await.expect_err("no token");
             assert_eq!(world.issuer.sent().len(), 1, "{case}");
 
@@ -89,7 +89,7 @@ async fn inv23_where_there_is_no_full_grant_nothing_is_given_up_but_what_is_dead
             assert_eq!(error.needs_login(), needs_login, "{case}: {error:?}");
             assert_eq!(world.issuer.sent(), ["r1", "r1"], "{case}");
 
-            // The server is well again: whatever was said, no login is lost.
+            // The server is well again: after each of these answers the login still works.
             world.cool_down();
             assert_eq!(world.token().await, "t2", "{case}");
             assert_eq!(world.issuer.fetches(), 1, "{case}: there is no full grant");
@@ -136,7 +136,7 @@ async fn inv23_without_a_full_grant_a_foreign_mark_is_taken_over_when_the_call_m
     world.expire();
     world.manager.get_token().await.expect_err("it hangs");
     let another = world.another_manager();
-    // Of the manual clock no time has passed since the mark: the call may still be under way.
+    // By the manual clock no time has passed since the mark: the call may still be under way.
     let error = another.get_token().await.expect_err("too early");
     assert!(error.is_transient() && !error.needs_login(), "{error:?}");
     assert_eq!(world.issuer.sent().len(), 1);

@@ -7,7 +7,7 @@ use forge_token::{TokenManager, TokenManagerBuilder};
 
 use crate::issuer::Issuer;
 
-/// Where the manager keeps its token.
+/// The kind of storage in which the manager keeps its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
     None,
@@ -61,24 +61,25 @@ impl World {
         name(&self.manager.get_token().await.expect("a token"))
     }
 
-    /// The token at hand ends.
+    /// Lets the cached token expire.
     pub(crate) fn expire(&self) {
         self.clock.advance(Duration::from_secs(3600));
     }
 
-    /// The token at hand is due to be renewed, and can be handed out for another 30 s at least.
+    /// Moves the clock into the advisory window: the manager must renew the cached token, and may hand it
+    /// out for at least another 30 s.
     pub(crate) fn enter_the_advisory_window(&self) {
         let status = self.manager.status();
         let left = status.usable_for.expect("a token that expires");
         self.clock.advance(left.checked_sub(Duration::from_secs(30)).expect("a long life"));
     }
 
-    /// Lets cool-downs end: the longest that no server has asked for lasts a minute.
+    /// Lets cool-downs end: without a `Retry-After`, the longest lasts a minute.
     pub(crate) fn cool_down(&self) {
         self.clock.advance(Duration::from_secs(60));
     }
 
-    /// Lets what runs in the background end.
+    /// Waits until background tasks have ended.
     pub(crate) async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;

@@ -1,5 +1,5 @@
-//! The manager over a storage that others share, which may be out of reach, in time that moves when it is
-//! told to. Redis itself is in the integration suites; here each answer is chosen.
+//! The manager over a shared storage that may be out of reach, with a clock that only the test moves. The
+//! test chooses each answer of the storage. The integration suites test Redis itself.
 
 #![allow(clippy::expect_used, missing_docs)]
 

@@ -1,4 +1,4 @@
-//! Refresh tokens that somebody else may have sent.
+//! Refresh tokens that another process may have sent.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -75,7 +75,8 @@ async fn inv05_a_token_whose_storing_was_not_answered_may_be_anybodys() {
     world.remote.write(Some(TokenData::new("rejected")));
     let rejected = world.manager.get_token().await.expect("a token");
     rejected.mark_accepted();
-    // It is stored, and nobody says so. Somebody else has found it, and has sent its refresh token.
+    // The storage stores the token but does not confirm it. Another process finds it and sends its refresh
+    // token.
     world.remote.is_silent.store(true, Ordering::SeqCst);
     let renewed = world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("a token");
     assert_eq!((renewed.access_token(), world.remote.stored().as_deref()), ("t1", Some("t1")));
@@ -105,7 +106,8 @@ async fn inv25_after_an_outage_a_refresh_token_of_which_the_storage_has_no_recor
         world.remote.put(&TokenData::new("shared").with_refresh_token("refresh"));
         let token = world.manager.get_token().await.expect("a token");
         token.mark_accepted();
-        // Meanwhile another process may have refreshed, and its record is gone as well. Nobody could say so.
+        // Meanwhile another process may have refreshed, and its record is lost as well. So no record tells
+        // of that refresh.
         world.remote.write(None);
         if has_doubt {
             world.remote.generations.mark_all_uncertain();

@@ -1,4 +1,4 @@
-//! How long what is at hand can be trusted, and what stands in for a storage that does not answer.
+//! How long the manager trusts a cached token, and its stand-in for a storage that does not answer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +53,7 @@ async fn inv19_what_cannot_be_compared_is_used_for_a_stated_time_only() {
     world.clock.advance(TRUSTED_FOR / 2);
     assert_eq!(world.token().await, "t1");
 
-    // Nobody else has that one, so nobody can change it.
+    // No other process has this token, so none can replace it.
     world.clock.advance(TRUSTED_FOR * 100);
     assert_eq!(world.token().await, "t1");
     assert!(world.manager.cached().is_some());
@@ -77,7 +77,7 @@ async fn inv07_and_longer_where_nothing_else_can_be_had() {
     world.clock.advance(TRUSTED_FOR);
     assert!(world.token().await.starts_with('t'));
 
-    // But not what is known to have changed.
+    // The manager does not trust a token that it knows to be replaced.
     let world = self::world();
     world.remote.put(&TokenData::new("shared"));
     assert_eq!(world.token().await, "shared");
@@ -202,7 +202,7 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_with_the_lease() {
         world.remote.put(&TokenData::new("rejected"));
         let rejected = world.manager.get_token().await.expect("a token");
         world.manager.refresh_rejected(&rejected).await.expect("a renewal").expect("another token");
-        // The token is gone when the storage is asked, and the old one is there when the lease is given.
+        // The first read finds no token. When the manager gets the lease, the storage has the old one.
         world.remote.write(None);
         world.remote.generations.mark_all_uncertain();
         *world.remote.left_silently.lock().expect("unpoisoned") = Some(rejected.token().clone());
@@ -213,7 +213,8 @@ async fn inv11_a_token_that_was_seen_rejected_is_not_adopted_with_the_lease() {
 
 #[tokio::test]
 async fn inv25_a_storage_that_has_lost_a_renewal_does_not_bring_back_the_refresh_token_sent_for_it() {
-    // After an outage another process may have sent the newer refresh token, too: then the full grant.
+    // After an outage another process may have sent the newer refresh token as well. Then the manager uses
+    // the full grant.
     for (has_doubt, token, sent) in [(false, "r2", Some("r1")), (true, "t1", None)] {
         let world = world();
         world.remote.put(&TokenData::new("old").with_refresh_token("refresh"));

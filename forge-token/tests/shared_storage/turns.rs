@@ -16,7 +16,7 @@ async fn inv04_a_token_that_is_left_while_one_waits_for_the_lease_is_taken() {
     assert_eq!(world.token().await, "theirs");
     assert_eq!(world.provider.calls(), (0, 0));
 
-    // A change that leaves no token is no reason to stop waiting.
+    // The manager does not stop waiting after a change that leaves no token.
     let world = self::world();
     *world.remote.acquired.lock().expect("unpoisoned") =
         [LeaseOutcome::Changed, LeaseOutcome::Changed].into();
@@ -39,7 +39,7 @@ async fn inv04_what_the_lease_has_seen_is_not_read_again() {
     assert_eq!(world.token().await, "t1");
     assert_eq!(world.remote.reads.load(Ordering::SeqCst), 1, "before the lease");
 
-    // Nor is anything fetched if it has seen a token.
+    // The manager fetches nothing either if the lease reports a token.
     let world = self::world();
     world.remote.is_told.store(true, Ordering::SeqCst);
     *world.remote.left_silently.lock().expect("unpoisoned") = Some(TokenData::new("theirs"));
@@ -64,7 +64,7 @@ async fn inv04_a_lease_that_is_not_given_back_in_time_is_done_without() {
     let begun = tokio::time::Instant::now();
     assert_eq!(world.token().await, "t1", "the full grant: somebody else may send the refresh token");
     assert_eq!(world.provider.calls(), (1, 0));
-    // Three quarters of the fetch time-out are waited for it, and the rest is for the fetch.
+    // The manager waits for the lease for three quarters of the fetch time-out. The rest is for the fetch.
     assert_eq!(begun.elapsed().as_millis(), 22_500);
     assert_eq!(world.remote.stored().as_deref(), Some("t1"), "nobody has stored anything meanwhile");
 }
@@ -100,7 +100,8 @@ async fn inv08_all_back_off_from_what_one_has_met_with() {
     assert_eq!(world.provider.calls(), (0, 0));
     world.clock.advance(Duration::from_secs(7));
 
-    // Failures in a row are counted together. One that the server did not answer may be one's own.
+    // The manager adds its failures to those of the other processes. A failure without a response may have
+    // its cause in this process, so it counts for a second at most.
     let down = AuthenticationError::new("", AuthenticationErrorKind::Connect);
     let busy = AuthenticationError::new("", AuthenticationErrorKind::Status)
         .with_status(StatusCode::SERVICE_UNAVAILABLE);
@@ -123,7 +124,7 @@ async fn inv08_others_heed_a_cool_down_that_was_adopted_too() {
     *world.provider.fetch_fails.lock().expect("unpoisoned") = Some(busy);
     world.manager.get_token().await.expect_err("down");
     let failed = world.remote.failed.lock().expect("unpoisoned").pop().expect("a cool-down");
-    // A storage knows one by its failures.
+    // A storage heeds a cool-down only if its failure count is above zero.
     assert_eq!((failed.failures(), failed.left()), (1, Duration::from_secs(7)));
 }
 

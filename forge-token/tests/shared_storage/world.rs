@@ -1,4 +1,4 @@
-//! A storage whose each answer is chosen, a provider that counts, and a manager between them.
+//! A storage whose answers the test chooses, a provider that counts its calls, and a manager between them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use forge_token::{TokenManager, TokenManagerBuilder};
 pub(crate) const RECHECK_AFTER: Duration = Duration::from_secs(10);
 pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(60);
 
-/// A storage that says what it is told to say.
+/// A storage that gives the answers chosen by the test.
 #[derive(Debug)]
 pub(crate) struct RemoteStorage(pub(crate) Arc<State>);
 
@@ -25,28 +25,28 @@ pub(crate) struct State {
     pub(crate) is_down: AtomicBool,
     pub(crate) reads: AtomicUsize,
     pub(crate) generations: Generations,
-    /// Before the lease is given.
+    /// The outcomes of the next attempts to acquire the lease. The attempts after them get the lease.
     pub(crate) acquired: Mutex<VecDeque<LeaseOutcome>>,
-    /// Somebody holds the lease and does not give it back.
+    /// Another process holds the lease and does not release it.
     pub(crate) is_kept: AtomicBool,
-    /// What waiting brings, besides an answer.
+    /// A token that another process stores and announces while the manager waits for the lease.
     pub(crate) left_meanwhile: Mutex<Option<TokenData>>,
-    /// The same, of somebody who announces nothing.
+    /// The same, but the other process does not announce it.
     pub(crate) left_silently: Mutex<Option<TokenData>>,
-    /// What comes when a lease was given, and before its holder does anything.
+    /// A token that another process stores right after the manager got the lease.
     pub(crate) left_right_after: Mutex<Option<TokenData>>,
     pub(crate) has_leases: AtomicBool,
-    /// Whether a lease says what was there when it was given.
+    /// Whether a lease reports the record that was stored when the manager got the lease.
     pub(crate) is_told: AtomicBool,
-    /// Does what it is asked, and does not say so.
+    /// The storage carries out a write, but does not confirm it.
     pub(crate) is_silent: AtomicBool,
     pub(crate) spending: Mutex<RefreshMark>,
-    /// How marks were asked for.
+    /// The arguments of the requests for a mark.
     pub(crate) takeovers: Mutex<Vec<MarkTakeover>>,
     pub(crate) unspent: AtomicUsize,
-    /// Somebody else's token is there when ours is to be stored.
+    /// A token that another process stores before the manager's write. The storage then refuses that write.
     pub(crate) overtaken_by: Mutex<Option<TokenData>>,
-    /// What was begun before an invalidation is not stored after it.
+    /// An invalidation came before the next write, so the storage refuses that write.
     pub(crate) is_invalidated: AtomicBool,
     pub(crate) failed: Mutex<Vec<CoolDown>>,
     pub(crate) released: AtomicUsize,
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    /// Somebody else writes, without a word.
+    /// Another process writes without an announcement.
     pub(crate) fn write(&self, token: Option<TokenData>) {
         *self.token.lock().expect("unpoisoned") = token;
     }
@@ -241,7 +241,7 @@ impl Drop for Lease {
 pub(crate) struct NumberingProvider {
     pub(crate) fetches: AtomicUsize,
     pub(crate) refreshes: AtomicUsize,
-    /// The access token beside the refresh token that was sent last.
+    /// The access token of the refresh token that the manager sent last.
     pub(crate) refreshed: Mutex<Option<String>>,
     pub(crate) fetch_fails: Mutex<Option<AuthenticationError>>,
     pub(crate) refresh_fails: Mutex<Option<AuthenticationError>>,
@@ -295,7 +295,7 @@ impl TokenProvider for NumberingProvider {
     }
 }
 
-/// The mark of somebody else, of which nobody knows when it was made.
+/// The mark of another process, of unknown age.
 pub(crate) const FOREIGN: RefreshMark = RefreshMark::Foreign { age: None };
 
 pub(crate) struct World {
@@ -330,7 +330,7 @@ impl World {
         self.remote.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    /// Lets what runs in the background end.
+    /// Waits until background tasks have ended.
     pub(crate) async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What is told of answers that are none.
+//! The errors for responses that are no token responses.
 
 use forge_core::{AuthenticationError, AuthenticationErrorKind as Kind, TokenProvider};
 use forge_token::ClientCredentialsTokenProvider;

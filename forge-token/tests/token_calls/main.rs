@@ -1,4 +1,4 @@
-//! How token endpoints are called: on which connections, how often, and what is told of a failure.
+//! Calls of token endpoints: their connections, their number, and the error of a failed call.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -22,7 +22,7 @@ fn provider(server: &Server) -> OAuth2TokenProvider<ClientCredentialsGrant> {
     provider_with(server, "secret", patient())
 }
 
-/// No time-out is the subject of the tests, so a slow machine must not meet one.
+/// No test here is about time-outs, so the time-outs are long enough for a slow machine.
 fn patient() -> HttpTransport {
     let limit = Duration::from_secs(60);
     HttpTransport::with(move |http| http.timeout(limit).connect_timeout(limit))

@@ -1,4 +1,4 @@
-//! A call that failed fast and transiently is repeated once, within the call.
+//! The provider repeats a call once if it failed fast and transiently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -142,7 +142,8 @@ async fn inv25_another_secret_is_no_reason_to_send_a_refresh_token_again() {
         provider.refresh_token(&refreshable()).await.expect_err("refused");
         assert_eq!(server.refreshes(), 1, "{refused} {body}");
     }
-    // Where the client was refused, the token was not looked at.
+    // A server that refuses the client has not looked at the refresh token, so the provider may send it
+    // again.
     let body = r#"{"error":"invalid_client"}"#;
     let head = format!("HTTP/1.1 401 X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let server = Server::start(move |_, _| Treatment::Bytes(head.clone().into_bytes())).await;

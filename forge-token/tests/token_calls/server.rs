@@ -50,7 +50,7 @@ impl Server {
         Self::closing_idle_after(Duration::from_secs(600), manner).await
     }
 
-    /// A connection that is idle for so long after an answer is closed.
+    /// The server closes a connection that is idle for this time after a response.
     pub(crate) async fn closing_idle_after(
         idle: Duration,
         manner: impl Fn(usize, usize) -> Treatment + Send + Sync + 'static,
@@ -80,17 +80,17 @@ impl Server {
         self.counts.connections.load(Ordering::SeqCst)
     }
 
-    /// Whole requests so far.
+    /// The complete requests so far.
     pub(crate) fn requests(&self) -> usize {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
-    /// Those among them that carried a refresh token.
+    /// The requests that carried a refresh token.
     pub(crate) fn refreshes(&self) -> usize {
         self.counts.refreshes.load(Ordering::SeqCst)
     }
 
-    /// Those among them that got no byte of an answer, as the connection ended.
+    /// The requests that got no byte of a response, because the server ended the connection.
     pub(crate) fn cut(&self) -> usize {
         self.counts.cut.load(Ordering::SeqCst)
     }
@@ -105,7 +105,7 @@ impl Drop for Server {
 async fn serve(mut stream: TcpStream, counts: Arc<Counts>, manner: Arc<Manner>, idle: Duration) {
     let mut received = Vec::new();
     for number in 0.. {
-        // Idle is what has been used.
+        // Only a connection that has carried a request counts as idle.
         let patience = if number == 0 { Duration::from_secs(600) } else { idle };
         let request = tokio::time::timeout(patience, next_request(&mut stream, &mut received)).await;
         let Ok(Some(request)) = request else { return };
@@ -134,7 +134,7 @@ async fn serve(mut stream: TcpStream, counts: Arc<Counts>, manner: Arc<Manner>, 
     }
 }
 
-/// What is no HTTP, such as the greeting of a TLS client, counts as a whole request.
+/// The server counts bytes that are not HTTP, such as the greeting of a TLS client, as a whole request.
 async fn next_request(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> {
     loop {
         if received.first().is_some_and(|first| !first.is_ascii_alphabetic()) {

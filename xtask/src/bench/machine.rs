@@ -42,7 +42,7 @@ fn cpu_model(text: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Of these seconds since 1970, as RFC 3339 has it.
+/// The date of these seconds since 1970, in the format of RFC 3339.
 fn date(seconds: u64) -> String {
     let (mut day, time) = (seconds / 86_400, seconds % 86_400);
     let is_leap =

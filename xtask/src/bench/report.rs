@@ -53,7 +53,7 @@ pub(crate) struct Count {
     pub(crate) ratio_at_most: Option<f64>,
     pub(crate) goal: String,
     pub(crate) note: Option<String>,
-    /// Whether the misses of caches are told, too.
+    /// Whether the report also shows cache misses.
     pub(crate) misses: bool,
 }
 
@@ -97,10 +97,10 @@ impl Line {
         match (self.met, self.figure, &self.note) {
             (Some(true), ..) => "met",
             (Some(false), ..) => "NOT MET",
-            // The note says why.
+            // The note gives the reason.
             (None, None, Some(_)) => "not measured",
             (None, Some(_), _) if self.goal.is_empty() => "",
-            // A quick one has no figure, or is not sure enough of it.
+            // A quick run has no figure, or is not sure enough of it.
             (None, ..) => "full run only",
         }
     }

@@ -3,7 +3,7 @@
 use super::report::Line;
 use crate::report::say;
 
-/// Prints the lines of a suite, what they stand beside below each.
+/// Prints the lines of a suite, each followed by its anchor.
 pub(crate) fn print(lines: &[&Line]) {
     for row in rows(lines) {
         say(row);

@@ -141,7 +141,7 @@ mod tests {
         let allowed: [Circle; 1] = [("forge-x", &["a", "b", "c"])];
         let three = [("a", "b"), ("b", "c"), ("c", "a")];
         assert_eq!(judge("forge-x", &uses_of(&three), &allowed), [""; 0]);
-        // A smaller circle asks for a shorter list, a larger one is refused.
+        // The check asks for a shorter list after a smaller circle, and refuses a larger one.
         assert_eq!(judge("forge-x", &uses_of(&[("a", "b"), ("b", "a")]), &allowed).len(), 1);
         let four = [&three[..], &[("a", "d"), ("d", "a")]].concat();
         assert!(judge("forge-x", &uses_of(&four), &allowed)[0].contains("use each other"));

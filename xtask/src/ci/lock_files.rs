@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::command::{capture, cargo};
 
-/// The manifests of this workspace and of those that stand apart from it.
+/// The manifests of this workspace and of the separate workspaces beside it.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "benches/peers/Cargo.toml", "tests/migrating/Cargo.toml"];
 
 /// Fails when a lock file does not fit its manifests.

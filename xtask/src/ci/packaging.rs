@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// A crate of this workspace in all that the check looks at, with some fields changed.
+    /// A package with the fields that the check reads, valid for this workspace except for `changes`.
     fn package(changes: &Value) -> Package {
         let mut package = json!({
             "name": "forge-x", "version": "0.1.0", "id": "forge-x", "dependencies": [], "targets": [],

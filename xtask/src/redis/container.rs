@@ -53,13 +53,13 @@ pub(crate) fn remove_all(run: &Run) -> Result<usize, String> {
     Ok(containers.len())
 }
 
-/// The official image or, while it cannot be had, ours.
+/// The official image or, if the engine cannot get it, ours.
 fn image(engine: &Engine, folder: &Path) -> Result<String, String> {
     let official = format!("{REPOSITORY}:{TAG}");
     if engine.has_image(&official)? {
         return Ok(official);
     }
-    // Before another attempt at a registry, which was out of reach when ours was made.
+    // This comes before another pull, because the registry was out of reach when xtask made our image.
     if let Some(own) = own_image(engine)? {
         return Ok(own);
     }
@@ -71,7 +71,7 @@ fn image(engine: &Engine, folder: &Path) -> Result<String, String> {
     let tar = unpacked.tar(folder)?;
     let tag = unpacked.tag();
     let imported = engine.import(&tar, OWN_REPOSITORY, &tag);
-    // The image has it all.
+    // The image has everything that the archive had.
     let _ = std::fs::remove_file(&tar);
     imported.map_err(|why| format!("the engine did not import an image: {why}"))?;
     own_image(engine)?.ok_or_else(|| "the new image has disappeared".into())

@@ -23,7 +23,7 @@ const DOWNLOAD: Duration = Duration::from_secs(120);
 /// For work without the network.
 const LOCAL: Duration = Duration::from_secs(60);
 
-/// The packages' files, from which both processes and containers can be started.
+/// The packages' files. Both processes and containers can run them.
 pub(crate) struct Unpacked {
     root: PathBuf,
     /// The names of all packages with their versions.
@@ -32,11 +32,11 @@ pub(crate) struct Unpacked {
     pub(crate) server: Server,
 }
 
-/// The packages of an earlier run, or else those that apt has now.
+/// The packages of an earlier run or, if there are none, those that apt has now.
 ///
 /// # Errors
 ///
-/// When there is no apt, no package to be had, or its Redis is too old or does not run.
+/// When there is no apt, when it gets no package, or when its Redis is too old or does not run.
 pub(crate) fn unpack(folder: &Path) -> Result<Unpacked, String> {
     let root = root(folder);
     if let Ok(unpacked) = Unpacked::at(&root) {
@@ -45,7 +45,8 @@ pub(crate) fn unpack(folder: &Path) -> Result<Unpacked, String> {
     say("redis: unpacking Debian's packages below target/");
     fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))?;
     remove_abandoned(folder);
-    // A folder of our own, moved into place when it is complete: another xtask may be at it, too.
+    // Race: another xtask may unpack at the same time. So this works in a folder of its own, and moves it
+    // into place when it is complete.
     let work = folder.join(format!("unpacking-{}", process::id()));
     let made = make(&work, &folder.join("apt"));
     let moved = made.and_then(|()| {
@@ -139,10 +140,10 @@ fn make(work: &Path, own: &Path) -> Result<(), String> {
     fs::write(root.join(LIST), list).map_err(|error| cannot("write", &root.join(LIST), &error))
 }
 
-/// Downloads the packages by the lists of this system or, where it has none or only old ones, by some of
-/// our own.
+/// Downloads the packages by the lists of this system. If it has none or only old ones, downloads lists
+/// first.
 fn download(debs: &Path, own: &Path) -> Result<(), String> {
-    // `_apt`, which root's apt would become, may not be let into this folder.
+    // root's apt would switch to the user `_apt`, who may have no access to this folder.
     let mut apt = Apt { options: vec!["-oAPT::Sandbox::User=root".into()] };
     let Err(why) = apt.download(debs) else { return Ok(()) };
     say(format_args!("redis: {}", why.lines().next().unwrap_or_default()));
@@ -199,8 +200,8 @@ fn tree(apt: &Apt) -> Result<String, String> {
     }
 }
 
-/// Redis and the libraries it needs, themselves and by others, of all that apt names. What else packages
-/// depend on, such as users to be created, is for services that are installed.
+/// Redis and the libraries that it needs, directly or through others, from the packages that apt names. It
+/// omits other dependencies, such as packages that create users, because only installed services need them.
 ///
 /// `None` when apt knows no Redis.
 fn closure(tree: &str) -> Option<BTreeSet<String>> {
@@ -243,8 +244,8 @@ fn link_merged_folders(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts the unpacked server by the unpacked loader: with the C library it was linked to, whatever this
-/// system has.
+/// Starts the unpacked server through the unpacked loader. So it uses the C library that it was linked to,
+/// even if this system has another one.
 fn command(root: &Path) -> Result<Vec<String>, String> {
     let mut folders = BTreeSet::new();
     for parent in [root.join("lib"), root.join("usr/lib")] {

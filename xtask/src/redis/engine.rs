@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::redis::http::{Address, Body, Request, Response, encoded, send};
 
-/// An engine that is there answers at once.
+/// An installed engine answers at once.
 const PING: Duration = Duration::from_secs(5);
 /// For what an engine does by itself.
 const USUAL: Duration = Duration::from_secs(30);
@@ -134,7 +134,8 @@ impl Engine {
         Ok(containers
             .filter_map(|container| {
                 let id = container["Id"].as_str()?.to_owned();
-                // Podman has it as a number or as text, depending on its age; `None` is "just now".
+                // Podman writes the time as a number or as text, depending on its version. `None` is "just
+                // now".
                 let created = container["Created"].as_u64().unwrap_or(u64::MAX);
                 Some(Listed { id, created })
             })
@@ -174,7 +175,7 @@ fn told(answer: &Response) -> String {
     if message.is_empty() { format!("status {}", answer.status) } else { message.trim().to_owned() }
 }
 
-/// An address as `DOCKER_HOST` has it.
+/// An address in the format of `DOCKER_HOST`.
 fn address(host: &str) -> Result<Address, String> {
     #[cfg(unix)]
     if let Some(path) = host.strip_prefix("unix://") {

@@ -13,7 +13,7 @@ use crate::report::say;
 /// The byte that a program writes to our standard input when it ends in good order.
 pub(crate) const END: u8 = b'.';
 
-/// By then the engine has served a request that was on its way when the sender died.
+/// After this time the engine has served a request that was under way when its sender died.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Waits in the background for the end of standard input. A pipe ends with the program at its other end, even when
@@ -23,7 +23,7 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// To be called before the search, which may take minutes.
+    /// Call this before the search, which may take minutes.
     pub(crate) fn start(run: &Run) -> Self {
         let run = run.clone();
         let waiting = thread::spawn(move || {

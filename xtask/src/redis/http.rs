@@ -42,7 +42,7 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
-/// Sends the request and returns the answer, whatever its status is.
+/// Sends the request and returns the answer with any status.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub(crate) fn send(address: &Address, request: Request) -> Result<Response, Stri
     }
 }
 
-/// A value as it may stand in a query.
+/// Percent-encodes a value for a query.
 pub(crate) fn encoded(value: &str) -> String {
     use std::fmt::Write;
     value.bytes().fold(String::new(), |mut text, byte| {

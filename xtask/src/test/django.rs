@@ -16,7 +16,7 @@ use crate::test::python;
 /// The feature of the suites that need the servers.
 pub(crate) const FEATURE: &str = "django";
 
-/// All that run at once. They share nothing, so that each counts its own callers only.
+/// All servers that run at once. They share nothing, so that each counts its own callers only.
 const SERVERS: [Kind; 2] = [
     Kind { variable: "FORGE_DJANGO", folder: "usual", arguments: &[] },
     Kind {

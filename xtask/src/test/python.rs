@@ -17,7 +17,8 @@ const VENV_LIMIT: Duration = Duration::from_secs(120);
 const PIP_LIMIT: Duration = Duration::from_secs(300);
 
 /// The Python of a virtual environment below `folder` that has exactly the packages in the file
-/// `requirements`, for `suite`. What an earlier run has built is used again as long as it fits.
+/// `requirements`, for `suite`. It reuses the environment of an earlier run as long as that has the same
+/// packages.
 ///
 /// # Errors
 ///

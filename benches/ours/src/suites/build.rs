@@ -1,4 +1,4 @@
-//! What building costs a user: this library, and reqwest alone with the same TLS.
+//! The build time of this library, and of reqwest alone with the same TLS.
 
 mod cpu;
 pub(crate) mod profile;
@@ -54,7 +54,7 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     Ok(())
 }
 
-/// In turn, as what else the machine does comes and goes.
+/// The rounds alternate between the projects, so that other load on the machine affects all of them.
 const ROUNDS: usize = 3;
 
 fn line(name: &str, ours: &[Built], reqwest: &[Built]) -> (Line, f64) {
@@ -68,7 +68,7 @@ fn line(name: &str, ours: &[Built], reqwest: &[Built]) -> (Line, f64) {
     (line, ratio)
 }
 
-/// What the default features' time goes to, beyond that of reqwest.
+/// Prints the shares of our crates and of other packages in the build time of the default features.
 fn explain(default: &[Built], reqwest: &[Built]) {
     let is_ours = |package: &str| package == "requestforge" || package.starts_with("forge-");
     let is_more = |package: &str| {

@@ -1,4 +1,4 @@
-//! A request with a token, over a connection that is kept: what it costs on the client's side.
+//! The client-side cost of a request with a token, over a kept connection.
 
 mod caller;
 
@@ -13,10 +13,12 @@ use crate::server::Server;
 use crate::{Pace, Result, processors};
 use caller::Caller;
 
-/// The numbers of requests whose difference is counted: enough that connecting and warming up drop out.
+/// The numbers of requests in the two counted runs. The difference of the runs excludes connecting and
+/// warming up.
 const TIMES: (usize, usize) = (500, 1_500);
 
-/// Who races: ours, reqwest, and reqwest once more, which says what the machine does to equals.
+/// The contenders: our client, reqwest, and reqwest once more. The second one shows how much equal
+/// contenders differ on this machine.
 const CASES: [&str; 3] = [caller::OURS, caller::BEARER, caller::BEARER];
 
 pub(crate) fn run(pace: Pace) -> Result<()> {
@@ -25,7 +27,7 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     two_workers()?.block_on(Race::run(Server::start, many, pace))?.print("");
     let one = Batch { in_flight: 1, each: 1_000, awake: false };
     if let Some((first, second)) = processors::two() {
-        // At last, as this thread and all that it starts stay there.
+        // This comes last, because this thread and all threads that it starts stay on that processor.
         processors::stay_on(first)?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let race = runtime.block_on(Race::run(|| Server::start_on(second), one, pace))?;
@@ -39,8 +41,8 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     Ok(())
 }
 
-/// One case for callgrind. The server is another process, whose instructions are not counted, and there is
-/// one thread, so that nothing depends on who is faster.
+/// Runs one case for callgrind. The server is another process, so callgrind does not count its instructions.
+/// The client has one thread, so the count does not depend on timing.
 pub(crate) fn count(case: &str, times: usize) -> Result<()> {
     let server = Server::start()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -68,35 +70,35 @@ fn print_counts() {
         .print();
 }
 
-/// So many requests at once, and so many one after the other.
+/// This many requests at once, and this many one after the other.
 #[derive(Clone, Copy)]
 struct Batch {
     in_flight: usize,
     each: usize,
-    /// Whether the client's processor goes on running while it waits for answers, which says what it costs to
-    /// come back from rest.
+    /// Whether the client's processor keeps running while the client waits for answers. The difference shows
+    /// the cost of waking up.
     awake: bool,
 }
 
-/// Batches of all, in turns.
+/// Batches of all contenders, in turn.
 struct Race {
     batch: Batch,
     pace: Pace,
     costs: [Vec<Cost>; CASES.len()],
 }
 
-/// What a batch took.
+/// The cost of a batch.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// Requests a second.
+    /// Requests per second.
     rate: f64,
-    /// Processor time of a request in this process, in microseconds: the server is another one.
+    /// Processor time of a request in this process, in microseconds. The server is another process.
     cpu: f64,
 }
 
 impl Race {
-    /// Each round has a server, clients and connections of its own: where these happen to lie in memory makes
-    /// more difference between equals than the rounds of the same ones show.
+    /// Each round has its own server, clients and connections. Their places in memory make equal contenders
+    /// differ, and rounds with the same ones would not show that.
     async fn run(start: impl Fn() -> Result<Server>, batch: Batch, pace: Pace) -> Result<Self> {
         let mut costs = [const { Vec::new() }; CASES.len()];
         let warm_up = Batch { each: batch.each.div_ceil(4), ..batch };
@@ -142,7 +144,7 @@ impl Race {
         };
         let rate = line("requests a second through the client", "requests/s", |cost| cost.rate);
         if self.batch.awake {
-            // Nobody's way to wait.
+            // No real client waits like this, so the processor time says nothing.
             return rate.print();
         }
         let rates = ratios(ours, |cost| cost.rate);

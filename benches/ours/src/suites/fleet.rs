@@ -1,4 +1,4 @@
-//! More and more processes that share one token: what they cost their authorization server and their Redis.
+//! More and more processes share one token: the load on their authorization server and their Redis.
 
 mod commands;
 mod members;
@@ -15,15 +15,15 @@ use commands::Commands;
 use members::Members;
 
 const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
-/// A quick run gets that far.
+/// The number of sizes in a quick run.
 const QUICK: usize = 4;
-/// Of a token. It is handed out for half of that.
+/// The lifetime of a token. A manager hands it out for half of that.
 const LIFETIME: Duration = Duration::from_secs(2);
-/// After that nobody hands it out any more.
+/// After this time no manager hands out the token any more.
 const EXPIRED: Duration = Duration::from_millis(1_050);
-/// Of a token call: long enough that all notice while it runs.
+/// The duration of a token call: long enough that all processes ask while it runs.
 const CALL: Duration = Duration::from_millis(50);
-/// In each process.
+/// Tasks in each process.
 const TASKS: usize = 4;
 
 pub(crate) fn run(pace: Pace) -> Result<()> {
@@ -45,13 +45,13 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     })
 }
 
-/// What one size has cost.
+/// The results for a fleet of one size.
 #[derive(Clone, Copy, Debug)]
 struct Fleet {
     size: f64,
-    /// The most of all expiries.
+    /// The highest number of token calls for one expiry.
     calls_per_expiry: f64,
-    /// Of each process, as a rule.
+    /// The median number of commands per process and expiry.
     commands: f64,
 }
 
@@ -70,7 +70,7 @@ impl Fleet {
         let (mut calls, mut costs) = (0, Vec::new());
         for _ in 0..expiries {
             let (before, calls_before) = (counter.sent().await?, issuer.token_calls());
-            // Nobody uses it while it expires; then all come at once.
+            // No process uses the token while it expires. Then all ask at once.
             sleep(EXPIRED).await;
             members.all_get(&key, TASKS)?;
             costs.push((counter.sent().await? - before) as f64 / size as f64);

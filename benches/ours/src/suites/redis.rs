@@ -1,4 +1,4 @@
-//! What Redis is asked: round trips, counted by a proxy on the way there, and times beside a GET's.
+//! The load on Redis: round trips, counted by a proxy, and times compared with that of a GET.
 
 mod latency;
 mod round_trips;
@@ -12,8 +12,8 @@ use super::two_workers;
 use crate::local::Local;
 use crate::{Pace, Result};
 
-/// Longer than the default, which is a bound for outages; here Redis is up, and others may have the
-/// processors.
+/// Longer than the default, which limits the delay of an outage. Here Redis is up, and other programs may
+/// occupy the processors.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(pace: Pace) -> Result<()> {
@@ -28,7 +28,7 @@ fn storage(url: &str) -> std::result::Result<RedisTokenStorage, ConfigError> {
     RedisTokenStorage::builder(url).command_timeout(COMMAND_TIMEOUT).build()
 }
 
-/// A manager with nothing at hand, as in a process that has just begun to use this key.
+/// A manager without a cached token, as in a process that has just begun to use this key.
 fn manager(storage: &RedisTokenStorage, key: &str) -> std::result::Result<TokenManager, ConfigError> {
     TokenManager::builder(Local).storage(storage.clone()).cache_key(key).build()
 }

@@ -12,7 +12,7 @@ use super::two_workers;
 use crate::{Pace, Result};
 
 const REQUESTS: usize = 1_000;
-/// Client and API have a connection for each request, and both are in this process.
+/// The client and the API both have a socket for each request, and both are in this process.
 const FILES: u64 = 2 * REQUESTS as u64 + 200;
 
 pub(crate) fn run(pace: Pace) -> Result<()> {
@@ -43,7 +43,7 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     })
 }
 
-/// What came of it.
+/// The results of a storm.
 struct Storm {
     token_calls: f64,
     most_sends: f64,
@@ -71,7 +71,7 @@ impl Storm {
         let mut requests = JoinSet::new();
         for number in 0..REQUESTS {
             let id = number.to_string();
-            // Its 401 waits until all requests are under way.
+            // The API holds its 401 until all requests are under way.
             api.hold(&id);
             let request = client.get("/users").header("x-request-id", id);
             requests.spawn(async { Ok(request.send().await?.status_code()) });
@@ -100,7 +100,7 @@ fn answered(status: StatusCode) -> Result<()> {
     if status.is_success() { Ok(()) } else { Err(format!("a request was answered with {status}").into()) }
 }
 
-/// Has the system allow as many open files as it takes.
+/// Raises the limit of open files to the necessary number.
 fn allow_files() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= FILES) {

@@ -1,4 +1,5 @@
-//! More and more tokens in memory: what a hit takes, what each costs, and what is left when they have expired.
+//! More and more tokens in memory: the time of a hit, the memory per token, and the memory left after they
+//! have expired.
 
 mod holder;
 mod memory;
@@ -11,9 +12,9 @@ use crate::{Pace, Result};
 pub(crate) use holder::{MOKA, WORD, hold, hold_in_moka};
 
 const SIZES: [u32; 4] = [1, 1_000, 100_000, 1_000_000];
-/// A quick run gets that far.
+/// The number of sizes in a quick run.
 const QUICK: usize = 3;
-/// With fewer, what the process has besides is more than what its tokens take.
+/// With fewer tokens, the rest of the process takes more memory than they do.
 const COUNTABLE: u32 = 100_000;
 
 pub(crate) fn run(pace: Pace) -> Result<()> {
@@ -32,31 +33,31 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     Ok(())
 }
 
-/// What is measured with so many tokens.
+/// The measurements with this many tokens.
 struct Held {
     tokens: u32,
     /// A hit of a manager over the storage, in nanoseconds.
     hit: f64,
-    /// A read from the storage, each time of another token, in nanoseconds.
+    /// A read from the storage, of another token each time, in nanoseconds.
     read: f64,
     bytes: f64,
-    /// When all have expired and left.
+    /// After all tokens have expired and the storage has removed them.
     bytes_expired: f64,
-    /// When all had expired, and as many were stored after that.
+    /// After all tokens have expired, and as many new ones are stored.
     bytes_renewed: f64,
     /// The same once more.
     bytes_again: f64,
-    /// What moka takes for as many keys and texts.
+    /// Moka's memory for as many keys and texts.
     bytes_moka: f64,
     read_moka: f64,
 }
 
 impl Held {
-    /// In processes of their own, whose memory is that of their tokens.
+    /// Measures in separate processes, whose memory consists mostly of their tokens.
     fn measure(tokens: u32) -> Result<Self> {
         let ours = told(&[WORD, &tokens.to_string()])?;
         let moka = told(&[WORD, &tokens.to_string(), MOKA])?;
-        // What is not known, on some systems, is no number.
+        // Some systems do not report every value. A missing value becomes `NaN`.
         let number = |told: &Value, name: &str| told[name].as_f64().unwrap_or(f64::NAN);
         Ok(Self {
             tokens,

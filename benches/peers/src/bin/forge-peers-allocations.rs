@@ -1,6 +1,7 @@
-//! Counts the allocations of one case. A program of its own, since its allocator slows down whoever allocates.
+//! Counts the allocations of one case. It is a separate program, because its allocator makes each allocation
+//! slower.
 //!
-//! `forge-peers-allocations CASE N` prints how many allocations N of them made.
+//! `forge-peers-allocations CASE N` prints how many allocations N repetitions made.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! The identity cache of the AWS SDKs, around a token call of ours: it has no OAuth2 of its own that could be
-//! sent elsewhere.
+//! The identity cache of the AWS SDKs, around a token call of our own. The SDKs have no OAuth2 call whose
+//! endpoint could be chosen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl ResolveIdentity for Resolver {
     }
 }
 
-/// Never read: what counts is that it is handed out.
+/// The suite never reads the token. It only measures how the cache hands it out.
 struct Token(#[allow(dead_code)] Arc<str>);
 
 impl fmt::Debug for Token {

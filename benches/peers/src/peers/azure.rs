@@ -33,7 +33,7 @@ impl Peer for Azure {
     }
 }
 
-/// Sends to our server what is meant for Microsoft's, which is the only one that it takes.
+/// Sends requests for Microsoft's server to ours, because the library accepts no other server.
 #[derive(Debug)]
 struct Loopback {
     client: reqwest::Client,

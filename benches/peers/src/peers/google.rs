@@ -1,5 +1,5 @@
-//! `google-cloud-auth`, with the credentials of a user: the kind whose token endpoint can be chosen. Its first
-//! fetch begins when it is built, not when it is asked.
+//! `google-cloud-auth`, with user credentials, because only their token endpoint can be chosen. It begins
+//! its first fetch when it is built, before the first call.
 
 use google_cloud_auth::credentials::user_account::Builder;
 use google_cloud_auth::credentials::{AccessToken, AccessTokenCredentials, Credentials};
@@ -27,7 +27,7 @@ impl Peer for Google {
     }
 }
 
-/// What hands out ready headers.
+/// The credentials object, which hands out ready headers.
 pub fn headers(server: &TokenServer) -> Result<Credentials, Failure> {
     Ok(builder(server).build()?)
 }

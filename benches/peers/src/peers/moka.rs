@@ -1,5 +1,5 @@
-//! What many write themselves: moka's async cache, with `try_get_with` for the one fetch and an entry that
-//! lives as long as its token.
+//! A cache that many programs build themselves: moka's async cache, with `try_get_with` for a single fetch,
+//! and entries that live as long as their tokens.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Its token cache is private; what is public of it is the credential of a store, here one of Azure's, since
-//! only there the authority can be chosen.
+//! The token cache of `object_store` is private. Only the credential of a store is public. This uses an
+//! Azure store, because only its authority can be chosen.
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ impl Ours {
         Ok(Self(TokenManager::builder(provider(server)?).storage(storage).build()?))
     }
 
-    /// A manager whose time can be moved.
+    /// A manager with a clock that the suite can move.
     pub fn with_clock(server: &TokenServer, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         let provider = builder(server).clock(Arc::clone(&clock)).build()?;
         Ok(Self(TokenManager::builder(provider).clock(clock).build()?))
@@ -38,7 +38,7 @@ impl Peer for Ours {
     }
 }
 
-/// For what only a manager can do.
+/// A manager, for suites that need its own methods.
 pub fn manager(server: &TokenServer) -> Result<TokenManager, Failure> {
     Ok(TokenManager::new(provider(server)?))
 }

@@ -10,7 +10,7 @@ use crate::Failure;
 pub struct RedisCache(MultiplexedConnection);
 
 impl RedisCache {
-    /// A connection to this server, with a token there.
+    /// Connects to this server, and stores a token there.
     pub async fn connect(url: &str, is_cached: bool) -> Result<Self, Failure> {
         let client = redis::Client::open(format!("{url}/?protocol=resp3"))?;
         let mut config = AsyncConnectionConfig::new();
@@ -28,7 +28,7 @@ impl Peer for RedisCache {
     type Error = Failure;
 
     async fn token(&self) -> Result<Self::Token, Failure> {
-        // A clone is how it is shared: commands take it by `&mut`.
+        // Clones share the connection. Commands take it by `&mut`.
         Ok(redis::cmd("GET").arg(KEY).query_async(&mut self.0.clone()).await?)
     }
 }

@@ -1,4 +1,4 @@
-//! What Google's libraries take a service account for: a key of our own, made once for the process.
+//! A service account for Google's libraries, with a key of our own. The process generates the key once.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::Failure;
 use crate::token_server::TokenServer;
 
-/// As in the file that Google hands out, with our server's token endpoint.
+/// The account in the format of Google's key files, with our server's token endpoint.
 pub fn json(server: &TokenServer) -> Result<String, Failure> {
     static KEY: OnceLock<Result<String, String>> = OnceLock::new();
     let key = KEY.get_or_init(|| private_key().map_err(|error| error.to_string())).clone()?;

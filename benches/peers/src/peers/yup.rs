@@ -14,7 +14,7 @@ pub struct Yup(Authenticator<HttpConnector>);
 impl Yup {
     pub async fn connect(server: &TokenServer) -> Result<Self, Failure> {
         let key: ServiceAccountKey = serde_json::from_str(&service_account::json(server)?)?;
-        // Its own client speaks https only.
+        // The library's own client supports https only.
         let client = Client::builder(TokioExecutor::new()).build_http::<String>();
         let client = CustomHyperClientBuilder::from(client);
         Ok(Self(ServiceAccountAuthenticator::with_client(key, client).build().await?))

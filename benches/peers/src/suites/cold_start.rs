@@ -1,4 +1,4 @@
-//! Nobody has a token, and everybody wants one.
+//! No token is cached, and many callers ask for one at once.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ impl Row {
         &self.trials[self.trials.len() - 1].1
     }
 
-    /// Each caller of a peer that does not share its fetch takes a connection: thousands are more than a
-    /// process may have, and once says enough of hundreds.
+    /// Whether the suite runs this round. If a peer does not share its fetch, each caller takes a
+    /// connection: a process may not have thousands of them, and one round with hundreds says enough.
     fn is_worth(&self, crowd: usize, round: usize) -> bool {
         let shares = self.trials.iter().all(|(_, trials)| trials.calls.iter().all(|calls| *calls < 10.0));
         shares || (crowd <= 1_000 && round < 1)

@@ -1,4 +1,4 @@
-//! The first caller, who began the fetch, goes away; a hundred others wait.
+//! The first caller begins the fetch and goes away. A hundred other callers wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Row {
         Self { peer, walls: Vec::new(), calls: Vec::new() }
     }
 
-    /// Who takes seconds does so each time.
+    /// Whether another round is worth its time. A peer that took seconds once does so each time.
     fn is_worth_a_round(&self) -> bool {
         self.walls.iter().all(|wall| *wall < 1_000.0)
     }
@@ -80,7 +80,7 @@ impl Row {
             let peer = Arc::clone(&peer);
             tokio::spawn(async move { peer.token().await.is_ok() })
         };
-        // It is under way, and the first one's.
+        // Waits until the first caller's fetch is under way.
         while server.calls() == 0 && start.elapsed() < GOES_AFTER {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,4 +1,4 @@
-//! The token endpoint is down, and everybody wants a token.
+//! The token endpoint is down, and many callers ask for a token.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     {
         return Err(format!("{} callers of ours were told of the failure", lost.first.failed).into());
     }
-    // They mostly wait, so they may do so together.
+    // The peers mostly wait, so the suite runs them together.
     let limit = Duration::from_secs(if quick { 6 } else { 90 });
     progress(format_args!("the others, all at once, for at most {} s", limit.as_secs()));
     let peers: Vec<Trial> = world.callers.block_on(async {
@@ -73,7 +73,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
 }
 
 const CALLERS: usize = 100;
-/// Ours calls, pauses for 50 to 150 ms, and calls once more.
+/// Our manager makes a token call, pauses for 50 to 150 ms, and makes another one.
 const TOKEN_CALL: Duration = Duration::from_millis(50);
 
 struct Trial {
@@ -90,7 +90,7 @@ impl Trial {
         let peer = peer.connect(&server).await?;
         let first = storm(&peer, CALLERS, limit).await;
         let calls = server.calls();
-        // Who did not get through the first hundred in time is not asked again.
+        // The suite does not ask a peer again that left a caller of the first hundred without a result.
         let again = if first.untold == 0 { CALLERS } else { 0 };
         let next = storm(&peer, again, limit).await;
         Ok(Self { first, calls, next, calls_of_next: server.calls() - calls })

@@ -1,4 +1,4 @@
-//! What the ready header value costs that a client puts into each request.
+//! The cost of the ready header value that a client puts into each request.
 
 use std::env;
 use std::hint::black_box;
@@ -24,7 +24,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
         google.headers(Extensions::new()).await?;
         Ok::<_, Failure>((server, manager, google))
     })?;
-    // As the client has it.
+    // The client has its source in this form.
     let source: &dyn TokenSource = &manager;
 
     progress("in turn: ours, google-cloud-auth, and formatting it each time");
@@ -83,7 +83,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Per one, by the program that counts them.
+/// The allocations per repetition, from the program that counts them.
 fn allocations(case: &str) -> Result<f64, Failure> {
     let times = 100_000_u32;
     let program = env::current_exe()?.with_file_name("forge-peers-allocations");

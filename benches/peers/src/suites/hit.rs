@@ -1,4 +1,4 @@
-//! What asking for a token that is at hand costs.
+//! The cost of a call that returns a cached token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All of them with a token at hand, and the servers that they have it from.
+/// All peers with a cached token, and their servers.
 struct Contestants {
     peers: Vec<(String, Arc<dyn AnyPeer>)>,
     uncached: RedisCache,
@@ -112,7 +112,7 @@ fn contender<'a>(name: &str, peer: &'a Arc<dyn AnyPeer>, handle: &'a Handle) -> 
     Contender::new(name, move |times| peer.time(handle, times))
 }
 
-/// A round trip to the server on the same machine. It waits, so here the wall clock counts.
+/// A round trip to the server on the same machine. The caller waits, so this measures with the wall clock.
 fn redis_get(contestants: &Contestants, handle: &Handle) -> Result<Line, Failure> {
     let peer: &dyn AnyPeer = &contestants.uncached;
     let trips = handle.block_on(async {
@@ -127,7 +127,7 @@ fn redis_get(contestants: &Contestants, handle: &Handle) -> Result<Line, Failure
     Ok(Line::new("a GET of Redis on this machine", median(&trips), "ns").spread(quartiles(&trips)))
 }
 
-/// The instructions, which no other program on the machine can change.
+/// Counts instructions: other programs on the machine do not change their number.
 fn counts(quick: bool) {
     let times = (20_000, 220_000);
     let note = "callgrind, difference of two runs";

@@ -1,4 +1,4 @@
-//! Tokens are replaced while many ask for them all the time.
+//! Tokens are replaced while many callers ask for them all the time.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use crate::world::World;
 
 pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     all_work(world)?;
-    // Those whom nobody expects to wait are not disturbed by those who do.
+    // The subjects without expected waits run apart from the subjects with waits, which would disturb them.
     let length = Duration::from_secs(if quick { 7 } else { 40 });
     let calm = async {
         let mut subjects = Vec::new();
@@ -58,7 +58,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     if quick {
         Line::full_run_only("google-cloud-auth, tokens of 8 s", "").print();
     }
-    // No more curves than a page has colours.
+    // The page has no more colours for curves.
     plot("Waits while tokens are replaced: ours", &calm);
     plot("Waits while tokens are replaced: the other peers", calm.iter().take(1).chain(&rest));
     Ok(())
@@ -83,7 +83,7 @@ const CONTROL: &str = "control: never fetches";
 /// In the list of peers.
 const GOOGLE: usize = 1;
 
-/// Whose callers are watched.
+/// A token cache whose callers the suite watches.
 struct Subject {
     name: String,
     is_ours: bool,
@@ -93,8 +93,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// Ours, with tokens of this lifetime. Where waiting for a rotation would take too long, time is moved
-    /// into the advisory window.
+    /// Our manager, with tokens of this lifetime. If a rotation would take too long, the suite moves the
+    /// clock into the advisory window.
     async fn ours(world: &World, lifetime: Duration) -> Result<Self, Failure> {
         let server = world.token_server(TOKEN_CALL, lifetime).await?;
         let clock = Arc::new(ShiftedClock::default());
@@ -116,14 +116,14 @@ impl Subject {
         Ok(Self { name, is_ours: false, peer, server, time: None })
     }
 
-    /// What the machine itself does to those who ask.
+    /// A ready token without a cache: it shows the delays that come from the machine itself.
     async fn control(world: &World) -> Result<Self, Failure> {
         let server = world.token_server(TOKEN_CALL, TOKEN_CALL).await?;
         Ok(Self { name: CONTROL.to_owned(), is_ours: false, peer: Arc::new(Ready), server, time: None })
     }
 
     async fn watch(self, length: Duration) -> Seen {
-        // The first token is no rotation.
+        // The first token does not count as a rotation.
         let has_token = self.peer.token().await.is_ok();
         let first_calls = self.server.calls();
         let start = Instant::now();
@@ -164,7 +164,7 @@ async fn watch_all(subjects: Vec<Subject>, length: Duration) -> Result<Vec<Seen>
     Ok(seen)
 }
 
-/// One who asks all the time.
+/// A caller that asks all the time.
 async fn poll(peer: &dyn AnyPeer, start: Instant, end: Instant) -> Vec<Asked> {
     let mut asked = Vec::new();
     let mut ticks = tokio::time::interval_at(start.into(), EVERY);
@@ -188,7 +188,7 @@ async fn poll(peer: &dyn AnyPeer, start: Instant, end: Instant) -> Vec<Asked> {
 struct Asked {
     at: Instant,
     took: Duration,
-    /// Whether it was not answered at once.
+    /// Whether the call had to wait for its answer.
     waited: bool,
     is_ok: bool,
 }
@@ -203,7 +203,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Who keeps the first token, or gets none, has no waits to speak of. Ours may not fail at all.
+    /// Fails if the subject kept its first token or got none: its waits would say nothing. Our manager must
+    /// not fail at all.
     fn check(&self) -> Result<(), Failure> {
         let (failed, rotations, asked) = (self.failed, self.rotations, self.asked.len());
         let fails = failed >= if self.is_ours { 1 } else { asked };
@@ -240,13 +241,14 @@ impl Seen {
         line
     }
 
-    /// Neither waits nor is held up, by a lock or by work in the call, longer than the machine does it.
+    /// Whether no call waits longer than `MOST`, and a lock or work in a call delays none by more than
+    /// `MOST` above the control's longest.
     fn is_prompt(&self, control: &Self) -> bool {
         self.max_wait() <= MOST && self.longest_call() <= control.longest_call() + MOST
     }
 
-    /// Of those who were not answered at once. Who was, and was long about it, was preempted or held up: see
-    /// `is_prompt`.
+    /// The longest call among those that had to wait. A long call without a wait was preempted or held up:
+    /// see `is_prompt`.
     fn max_wait(&self) -> f64 {
         let waits = self.asked.iter().filter(|one| one.waited).map(|one| millis(one.took));
         waits.fold(0.0, f64::max)
@@ -273,15 +275,15 @@ impl Seen {
     }
 }
 
-/// In milliseconds: what a caller of ours may be kept.
+/// The longest wait that our manager may cause, in milliseconds.
 const MOST: f64 = 2.0;
 /// In milliseconds.
 const BUCKET: f64 = 50.0;
-/// In milliseconds. Below it are calls that were answered at once, and what the machine does to those.
+/// The shortest call that the drawing shows, in milliseconds. Shorter ones are calls without a wait.
 const MIN_SHOWN: f64 = 0.1;
 
-/// The waits, and those of the calls that would have been made meanwhile: who waits asks less often, and
-/// so would hide how many a stall concerns.
+/// The waits, and those of the calls that the caller would have made meanwhile. A waiting caller asks less
+/// often, and without this correction it would hide how many calls a stall concerns.
 fn corrected(asked: &[Asked]) -> Vec<f64> {
     let mut waits = Vec::new();
     for one in asked {
@@ -295,7 +297,7 @@ fn corrected(asked: &[Asked]) -> Vec<f64> {
     waits
 }
 
-/// The machine's clocks, which can be moved ahead.
+/// The machine's clocks, which the suite can move ahead.
 #[derive(Debug, Default)]
 struct ShiftedClock(AtomicI64);
 
@@ -327,7 +329,7 @@ impl Peer for Ready {
 mod tests {
     use super::*;
 
-    /// Calls of so many milliseconds, and whether they were not answered at once.
+    /// Calls of these lengths in milliseconds, each with whether it had to wait.
     fn seen(calls: &[(u64, bool)]) -> Seen {
         let start = Instant::now();
         let one =

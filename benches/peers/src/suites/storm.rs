@@ -7,16 +7,16 @@ use tokio::task::JoinSet;
 
 use crate::peers::AnyPeer;
 
-/// How it went.
+/// The result of a storm.
 pub struct Told {
-    /// From the first one's start until the last one was told, or until nobody waited any more.
+    /// The time from the first caller's start until the last caller got a result or gave up.
     pub wall: Duration,
     pub failed: usize,
-    /// Who was told nothing in time.
+    /// The number of callers that got no result in time.
     pub untold: usize,
 }
 
-/// Lets so many ask at once, and waits for them as long as `limit`.
+/// Lets this many callers ask at once, and waits at most `limit` for them.
 pub async fn storm(peer: &Arc<dyn AnyPeer>, callers: usize, limit: Duration) -> Told {
     let start = Instant::now();
     let mut tasks = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Whether two threads that ask at once get in each other's way.
+//! Measures whether two threads that ask at once slow each other down.
 
 use std::sync::Barrier;
 use std::thread;
@@ -70,7 +70,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
 const BORROWING: &str = "requestforge: with_token (borrowing)";
 const OWNED: &str = "requestforge: cached (an owned Arc)";
 
-/// Does its work so often, and says how much processor time of this thread that took.
+/// Repeats its work this many times, and returns the processor time of this thread.
 type Case<'a> = Box<dyn Fn(usize) -> Duration + Sync + 'a>;
 
 #[derive(Default)]
@@ -80,11 +80,11 @@ struct Trials {
 }
 
 struct Round {
-    /// Nanoseconds of one, by one thread.
+    /// Nanoseconds per repetition with one thread.
     alone: f64,
-    /// Nanoseconds of one, by each of two threads.
+    /// Nanoseconds per repetition of each of two threads.
     both: f64,
-    /// Whether both ran all the time: else they were not two at once.
+    /// Whether both threads ran all the time. If not, they did not run at once.
     at_once: bool,
 }
 
@@ -106,7 +106,7 @@ impl Trials {
         self.rounds.push(Round { alone, both, at_once });
     }
 
-    /// The rounds that say something, if they are enough.
+    /// The rounds in which both threads ran at once, if there are enough of them.
     fn good(&self) -> Option<Vec<&Round>> {
         let good: Vec<&Round> = self.rounds.iter().filter(|round| round.at_once).collect();
         (good.len() >= ENOUGH).then_some(good)
@@ -115,7 +115,7 @@ impl Trials {
 
 const ENOUGH: usize = 5;
 
-/// The mean processor time of the two, and whether both ran all the time.
+/// The mean processor time of two threads, and whether both ran all the time.
 fn by_two(case: &Case<'_>, times: usize) -> (Duration, bool) {
     let barrier = Barrier::new(2);
     let one = || {

@@ -1,4 +1,4 @@
-//! Who does not work at all may look good: a failure takes no time, and no token calls.
+//! A peer that does not work may look good, because a failure takes no time and no token calls.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use crate::Failure;
 use crate::peers::{OURS, PEERS};
 use crate::world::{HOUR, World};
 
-/// Whether ours and all peers bring a token from a server that works.
+/// Checks that our manager and all peers get a token from a working server.
 ///
 /// # Errors
 ///
-/// Someone does not, and who that is.
+/// One of them gets no token. The error names it.
 pub fn all_work(world: &World) -> Result<(), Failure> {
     world.callers.block_on(async {
         let server = world.token_server(Duration::ZERO, HOUR).await?;

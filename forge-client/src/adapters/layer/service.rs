@@ -121,8 +121,8 @@ mod tests {
     use super::*;
     use crate::{SimpleAuthRetryStrategy, TokenAuth};
 
-    /// Takes one request each time that it was ready, and answers the first one with 401. All clones
-    /// record their events in `told`.
+    /// A service that accepts one request each time after it was ready, and answers the first one with 401.
+    /// All clones record their events in `told`.
     struct OneAtATime {
         is_ready: bool,
         told: Arc<Mutex<Vec<String>>>,
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Another token each time that one is asked for.
+    /// An auth layer whose source returns another token at each call.
     fn auth() -> AuthLayerBuilder {
         auth_with(|auth| auth)
     }

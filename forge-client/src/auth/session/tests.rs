@@ -1,4 +1,4 @@
-//! Each transition of a session, and what it promises over several of them.
+//! Each transition of a session, and its promises over several of them.
 
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -107,7 +107,7 @@ fn begin<'a>(
     (headers, fetch)
 }
 
-/// An attempt that carries this token, and is answered with 401. Returns what comes next.
+/// Makes an attempt with this token that the server answers with 401. Returns the next step.
 fn reject(session: &mut AuthSession<'_>, source: &Source, token: &Arc<Credential>) -> NextStep {
     *source.cached.lock().unwrap() = Some(Arc::clone(token));
     let (_, fetch) = begin(session, "https://a.example/x", no_headers());
@@ -248,7 +248,7 @@ fn a_renewal_that_fails_may_run_once_more() {
     let config = config(tokens(&source, 1, Duration::ZERO));
     let mut session = config.session();
     assert_eq!(reject(&mut session, &source, &credential("1")), AT_ONCE);
-    // The loop got an error from the first, and records nothing.
+    // The first renewal gave the loop an error, so the loop records nothing.
     drop(session.renewal().unwrap());
     assert!(session.renewal().is_some());
 }
@@ -277,7 +277,7 @@ fn inv11_a_later_replay_waits_for_the_longer_of_delay_and_back_off_and_then_rene
         (None, seconds(3), until_over(Duration::from_secs(3))),
         (Some(two), seconds(3), until_over(Duration::from_secs(3))),
         (Some(one), seconds(3), until_over(Duration::from_secs(3))),
-        // Another call has renewed it meanwhile.
+        // Another call has renewed the token meanwhile.
         (Some(three), seconds(3), delay),
         (Some(three), seconds(61), delay),
         (None, seconds(60), until_over(MAX_BACK_OFF)),

@@ -6,7 +6,7 @@ fn rules() -> Rules {
     Rules { failure_threshold: 3, failure_rate: None, open_for: Duration::from_secs(30), half_open_probes: 2 }
 }
 
-/// A circuit at a time of its own.
+/// A circuit with its own time.
 struct Timed {
     circuit: Circuit,
     rules: Rules,
@@ -52,7 +52,7 @@ impl Timed {
         self.circuit.record(ticket, verdict, self.now, &self.rules);
     }
 
-    /// Calls one after the other: `s` for a success, `f` for a failure, `-` for neither.
+    /// Makes calls one after the other: `s` for a success, `f` for a failure, `-` for neither.
     fn calls(&mut self, outcomes: &str) {
         for outcome in outcomes.chars() {
             let ticket = self.admit().unwrap();
@@ -92,7 +92,7 @@ fn inv22_too_large_a_share_of_failures_opens_a_circuit() {
     assert_eq!(circuit.state(), CircuitState::Closed);
     circuit.calls("f");
     assert_eq!(circuit.state(), CircuitState::Open);
-    // Closed again, it starts from nothing.
+    // After it has closed again, the circuit starts without records.
     circuit.pass(30);
     circuit.calls("ssf");
     assert_eq!(circuit.state(), CircuitState::Closed);
@@ -138,7 +138,7 @@ fn inv22_a_probe_that_is_given_up_leaves_its_place() {
     circuit.admit().unwrap();
     assert!(circuit.admit().is_err());
     circuit.circuit.give_back(first);
-    // Once.
+    // The second return of the same place has no effect.
     circuit.circuit.give_back(first);
     circuit.admit().unwrap();
     assert!(circuit.admit().is_err());
@@ -153,12 +153,12 @@ fn inv22_a_probe_of_which_nothing_is_heard_leaves_its_place() {
     circuit.pass(1);
     let found = [circuit.admit().unwrap(), circuit.admit().unwrap()];
     assert!(circuit.admit().is_err());
-    // Its place is somebody else's.
+    // Another probe has taken this probe's place.
     circuit.record(lost[0], Verdict::Success);
     assert!(circuit.admit().is_err());
     circuit.record(found[0], Verdict::Success);
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
-    // Its failure says that the server is not well, all the same.
+    // Its failure still shows that the server is not well.
     circuit.record(lost[1], Verdict::Failure);
     assert_eq!(circuit.state(), CircuitState::Open);
 }
@@ -206,7 +206,7 @@ fn inv22_a_place_is_kept_from_when_the_request_is_sent() {
     circuit.pass(19);
     assert_eq!(circuit.confirm(first).unwrap().probe, first.probe);
     circuit.pass(1);
-    // The second is lost, and another comes.
+    // The second probe is lost, and the circuit admits another one.
     circuit.admit().unwrap();
     assert!(circuit.confirm(second).is_err(), "two are under way");
     circuit.pass(19);

@@ -55,7 +55,7 @@ impl Item<'_> {
     }
 }
 
-/// The items of a list (RFC 9651 3.1). Their names are not looked into, so it does not matter of which type
+/// The items of a list (RFC 9651 3.1). This does not read their names, so it does not matter of which type
 /// they are.
 pub(super) fn items(list: &str) -> Vec<Item<'_>> {
     let mut items = Vec::new();

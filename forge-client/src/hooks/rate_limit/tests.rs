@@ -16,7 +16,7 @@ fn read(headers: &[(&'static str, &'static str)]) -> Option<RateLimit> {
     RateLimit::from_headers(&map, now)
 }
 
-/// Limit, remaining, milliseconds to the reset, and to when the server wants to be asked again.
+/// Limit, remaining, milliseconds to the reset, and milliseconds to the next request that the server allows.
 type Limits = (Option<u64>, Option<u64>, Option<u128>, Option<u128>);
 
 #[test]
@@ -35,7 +35,7 @@ fn every_form_of_the_headers_is_understood() {
             ],
             (Some(100), Some(3), Some(10_000), None),
         ),
-        // In two fields; the tightest is the second one, and its name holds what separates.
+        // Two fields. The second one is the tightest, and its name contains the separators.
         (
             &[
                 ("ratelimit", "\"burst\";r=9"),
@@ -44,7 +44,7 @@ fn every_form_of_the_headers_is_understood() {
             ],
             (Some(5), Some(0), Some(7_000), None),
         ),
-        // As little left in both: the one that lasts longer.
+        // As little is left in both limits, so the one that lasts longer counts.
         (&[("ratelimit", "\"a\";r=0;t=1, \"b\";r=0;t=9")], (None, Some(0), Some(9_000), None)),
         // Its older drafts.
         (&[("ratelimit", "limit=100, remaining=50, reset=5")], (Some(100), Some(50), Some(5_000), None)),
@@ -52,7 +52,7 @@ fn every_form_of_the_headers_is_understood() {
             &[("ratelimit-limit", "100, 100;w=60"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "7")],
             (Some(100), Some(0), Some(7_000), None),
         ),
-        // What many APIs send.
+        // Many APIs send these headers.
         (
             &[
                 ("x-ratelimit-limit", "60"),
@@ -82,7 +82,7 @@ fn every_form_of_the_headers_is_understood() {
         (&[("retry-after", "120")], (None, None, None, Some(120_000))),
         (&[("retry-after", "Thu, 01 Jan 2026 00:00:10 GMT")], (None, None, None, Some(10_000))),
         (&[("retry-after", "Thu, 01 Jan 2015 00:00:00 GMT")], (None, None, None, Some(0))),
-        // Moments are the server's, whose clock is an hour ahead.
+        // The server's clock is an hour ahead, and times count by it.
         (
             &[
                 ("date", "Thu, 01 Jan 2026 01:00:00 GMT"),
@@ -91,7 +91,7 @@ fn every_form_of_the_headers_is_understood() {
             ],
             (None, None, Some(5_000), Some(6_000)),
         ),
-        // The newer form counts, the older fills what it leaves open.
+        // The newer form counts. The older one supplies the missing values.
         (
             &[("ratelimit", "\"default\";r=1"), ("x-ratelimit-remaining", "2"), ("x-ratelimit-limit", "3")],
             (Some(3), Some(1), None, None),

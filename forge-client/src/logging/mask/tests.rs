@@ -23,7 +23,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         .collect()
 }
 
-/// That of a request with these headers.
+/// The mask of a request with these headers.
 fn mask(sent: &[(&'static str, &'static str)]) -> Mask {
     mask_of("https://a.example", sent, "")
 }
@@ -115,15 +115,16 @@ fn inv16_json_is_masked_by_name_and_by_value() {
             r#"{"a":[{"client-secret":"p","b":"x"}],"IBAN":1}"#,
             r#"{"IBAN":"***","a":[{"b":"x","client-secret":"***"}]}"#,
         ),
-        // An authorization code, and not what is called that by accident.
+        // An authorization code, and fields that only have a similar name.
         (
             r#"{"code":"p","code_verifier":"p","postcode":"x"}"#,
             r#"{"code":"***","code_verifier":"***","postcode":"x"}"#,
         ),
-        // What has no name.
+        // Values without a name.
         (r#""p""#, r#""***""#),
         (r#"["p",1,{"a":["x"]}]"#, r#"["***","***",{"a":["x"]}]"#),
-        // Echoed: as it was sent, without its scheme, decoded; in a value and in a name.
+        // An echoed secret: as the client sent it, without its scheme, and decoded; in a value and in a
+        // name.
         (r#"{"a":"Basic dXNlcjpjYW5hcnk="}"#, r#"{"a":"***"}"#),
         (r#"{"a":["dXNlcjpjYW5hcnk="]}"#, r#"{"a":["***"]}"#),
         (r#"{"a":"the password can\u0061ry"}"#, r#"{"a":"***"}"#),
@@ -137,11 +138,11 @@ fn inv16_json_is_masked_by_name_and_by_value() {
             r#"{"a":[{"at":1,"name":"password","value":"***"},{"name":"x","value":"y"}]}"#,
         ),
         (r#"[{"Key":"api-key","Value":["p"]}]"#, r#"[{"Key":"***","Value":"***"}]"#),
-        // JSON within JSON, and no deeper.
+        // JSON within JSON, but not deeper.
         (r#"{"a":" {\"pin\":1,\"b\":[\"x\"]}"}"#, r#"{"a":"{\"b\":[\"x\"],\"pin\":\"***\"}"}"#),
         (r#"{"a":"[\"[1]\"]"}"#, r#"{"a":"[\"***\"]"}"#),
         (r#"{"a":"[not JSON]"}"#, r#"{"a":"[not JSON]"}"#),
-        // The state of OAuth, and that of other things.
+        // The `state` of OAuth, and the `state` of other objects.
         (r#"{"state":"x","redirect_uri":"/x"}"#, r#"{"redirect_uri":"/x","state":"***"}"#),
         (r#"{"state":"open"}"#, r#"{"state":"open"}"#),
     ] {

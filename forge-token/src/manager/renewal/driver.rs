@@ -52,7 +52,7 @@ pub(crate) struct IssuedToken {
     pub(super) begun: ClockReading,
 }
 
-/// The task of one renewal. Whatever the provider does, all waiting callers get a result.
+/// The task of one renewal. All waiting callers get a result, even if the provider panics or hangs.
 pub(crate) async fn run_renewal(
     manager: Arc<Inner>,
     goal: RenewalGoal,

@@ -1,6 +1,6 @@
 //! From values to places on an axis.
 
-/// An axis: where it begins and ends, and what is written along it.
+/// An axis: its two ends, and the labels along it.
 #[derive(Debug)]
 pub(super) struct Scale {
     is_logarithmic: bool,
@@ -52,7 +52,7 @@ fn steps(least: f64, greatest: f64) -> Vec<f64> {
     let (begin, end) = ((least / step).floor(), ((least + span) / step).ceil());
     let mut ticks = Vec::new();
     let mut at = begin;
-    // A little more than the last one, as rounding may have it.
+    // A little above the last tick, because of rounding.
     while at <= end + 0.1 {
         ticks.push(at * step);
         at += 1.0;

@@ -15,7 +15,7 @@ const TOP: f64 = 28.0;
 const BOTTOM: f64 = 44.0;
 /// As many as the page has.
 const COLOURS: usize = 8;
-/// More points than that are a curve and nothing else.
+/// A series with more points than this is drawn as a curve without markers.
 const MARKED: usize = 40;
 
 /// Writes a figure with its legend.
@@ -52,7 +52,7 @@ fn write_svg(page: &mut String, plot: &Plot, x: &Scale, y: &Scale) -> fmt::Resul
         let label = label(*tick);
         writeln!(page, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", bottom + 17.0)?;
     }
-    // The first one, which is ours, lies above the others.
+    // The first series is ours, and lies above the others.
     for (index, (_, points)) in plot.series.iter().enumerate().rev() {
         write_curve(page, points, &colour(index), x, y)?;
     }

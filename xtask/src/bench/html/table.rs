@@ -6,7 +6,7 @@ use super::escaped;
 use crate::bench::report::Line;
 use crate::bench::table::number;
 
-/// Writes a table whose lines stand below their suites.
+/// Writes a table with the lines of each suite below its name.
 pub(super) fn write(page: &mut String, lines: &[Line]) -> fmt::Result {
     write_tally(page, lines)?;
     writeln!(page, "<div class=\"table\"><table>")?;

@@ -45,7 +45,7 @@ impl Found {
             match token {
                 TokenTree::Group(group) => self.search_tokens(group.stream()),
                 TokenTree::Ident(ident) if ident == "crate" => {
-                    // Two colons stand in between.
+                    // The two tokens in between are the colons.
                     if let Some(TokenTree::Ident(next)) = tokens.get(index + 3) {
                         let segments = vec!["crate".to_owned(), next.to_string()];
                         self.paths.push(FoundPath { segments, line: ident.span().start().line });

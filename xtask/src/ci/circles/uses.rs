@@ -131,7 +131,7 @@ fn parse(path: &Path, read: Read<'_>) -> Result<syn::File, String> {
 mod tests {
     use super::*;
 
-    /// The uses in a crate of these files, as `from → to at place`.
+    /// The uses in a crate with these files, as `from → to at place`.
     fn found(files: &[(&str, &str)]) -> Result<Vec<String>, String> {
         let read = |path: &Path| {
             let file = files.iter().find(|(name, _)| Path::new(name) == path);

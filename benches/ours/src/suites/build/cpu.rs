@@ -1,6 +1,6 @@
 use crate::Result;
 
-/// Processor time that child processes which have ended took, and theirs, in seconds.
+/// The processor time of ended child processes and their descendants, in seconds.
 #[cfg(target_os = "linux")]
 pub(super) fn of_children() -> Result<f64> {
     let told = std::fs::read_to_string("/proc/self/stat")?;

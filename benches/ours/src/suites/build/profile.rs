@@ -1,5 +1,5 @@
-//! What each crate costs. Cargo starts this program in place of rustc, which it starts in turn, and takes down
-//! what that took.
+//! The build time of each crate. Cargo starts this program instead of rustc. This program starts rustc and
+//! records its time.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,24 +14,25 @@ use forge_bench_kit::median;
 use super::cpu;
 use crate::Result;
 
-/// Where a compiler's time is taken down; set for those who stand in for it.
+/// The environment variable with the file that records the compilers' times. It is set for the programs that
+/// cargo starts instead of rustc.
 pub(crate) const LOG: &str = "FORGE_BENCH_COMPILER_LOG";
 
-/// Has cargo start us for each compiler.
+/// Makes cargo start this program for each run of the compiler.
 pub(super) fn watch(cargo: &mut Command, log: &Path) -> Result<()> {
-    // Where it was watched before, cargo would ask the compiler less.
+    // Truncates the records of an earlier build.
     File::create(log)?;
     cargo.env("RUSTC_WRAPPER", env::current_exe()?).env(LOG, log);
     Ok(())
 }
 
-/// Starts the compiler, as cargo would.
+/// Starts the compiler as cargo would, and records its time.
 pub(crate) fn stand_in(log: OsString) -> Result<ExitCode> {
     let mut words = env::args_os().skip(1);
     let compiler = words.next().ok_or("there is no compiler to stand in for")?;
     let status = Command::new(compiler).args(words).status()?;
     if let Ok(package) = env::var("CARGO_PKG_NAME") {
-        // At once: several write.
+        // One write per line, because several processes write.
         let line = format!("{package} {}\n", cpu::of_children()?);
         File::options().append(true).open(log)?.write_all(line.as_bytes())?;
     }
@@ -39,7 +40,7 @@ pub(crate) fn stand_in(log: OsString) -> Result<ExitCode> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Seconds of the compiler by package.
+/// The compiler's seconds for each package.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Profile(BTreeMap<String, f64>);
 
@@ -57,13 +58,13 @@ impl Profile {
         Ok(Self(packages))
     }
 
-    /// Those packages of which this is true.
+    /// The packages for which this is true.
     pub(super) fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
         let wanted = self.0.iter().filter(|(package, _)| is_wanted(package));
         Self(wanted.map(|(package, seconds)| (package.clone(), *seconds)).collect())
     }
 
-    /// What each package takes as a rule.
+    /// The median of each package.
     pub(super) fn medians(profiles: &[Self]) -> Self {
         let packages = profiles.iter().flat_map(|profile| profile.0.keys());
         let of = |package: &String| -> Vec<f64> {
@@ -80,7 +81,7 @@ impl Profile {
         self.0.values().sum()
     }
 
-    /// The packages that took longest, the longest first.
+    /// The slowest packages, in descending order.
     pub(super) fn longest(&self, count: usize) -> String {
         let mut packages: Vec<_> = self.0.iter().collect();
         packages.sort_by(|(_, one), (_, other)| other.total_cmp(one));

@@ -9,10 +9,10 @@ use super::cpu;
 use super::profile::{self, Profile};
 use crate::Result;
 
-/// The name of each.
+/// The package name of every project.
 pub(super) const PACKAGE: &str = "cold-build";
 
-/// A program that depends on one thing.
+/// A program with one dependency.
 pub(super) struct Project {
     pub(super) name: &'static str,
     /// A line of its manifest; `{root}` is this repository.
@@ -20,20 +20,20 @@ pub(super) struct Project {
     pub(super) code: &'static str,
 }
 
-/// What building it took.
+/// The cost of a build.
 pub(super) struct Built {
-    /// Of processor time.
+    /// Seconds of processor time.
     pub(super) seconds: f64,
     pub(super) crates: usize,
     pub(super) profile: Profile,
 }
 
 impl Project {
-    /// Builds it with nothing built before, in the dev profile and with the versions of our lock file.
+    /// Builds the project from scratch, in the dev profile and with the versions of our lock file.
     pub(super) fn build(&self) -> Result<Built> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
         let folder = self.write(&root)?;
-        // Downloading is not building.
+        // Downloads the dependencies first, because downloading is not part of the build time.
         succeed(cargo(&folder).arg("fetch").stdout(Stdio::null()))?;
         let log = folder.join("compilers");
         let mut build = cargo(&folder);
@@ -43,7 +43,7 @@ impl Project {
         let told = succeed(&mut build)?;
         let seconds = cpu::of_children()? - before;
         let profile = Profile::read(&log)?;
-        // It is large, and of no use any more.
+        // The folder is large and no longer needed.
         fs::remove_dir_all(&folder)?;
         Ok(Built { seconds, crates: crates(&told), profile })
     }
@@ -69,12 +69,12 @@ impl Project {
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target")).env_remove("CARGO_MAKEFLAGS");
-    // What comes from a registry is never compiled incrementally, and a user's copy of us will.
+    // Cargo never compiles crates from a registry incrementally, and a user gets our crates from a registry.
     command.env("CARGO_INCREMENTAL", "0");
     command
 }
 
-/// Its standard output.
+/// Runs the command, and returns its standard output.
 fn succeed(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).spawn()?.wait_with_output()?;
     if !output.status.success() {
@@ -83,7 +83,7 @@ fn succeed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How many packages were compiled, besides the program itself.
+/// The number of compiled packages, without the program itself.
 fn crates(told: &str) -> usize {
     let built = told.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;

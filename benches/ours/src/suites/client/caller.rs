@@ -1,4 +1,4 @@
-//! Who sends requests: our client, and reqwest as one would use it without us.
+//! The callers: our client, and reqwest as a program without requestforge uses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,19 @@ use crate::local::{Local, text};
 
 /// Our client with token auth, and nothing else.
 pub(crate) const OURS: &str = "client";
-/// The same with retries, breaker and logging, of which nothing has to act and nobody listens.
+/// The same with retries, a breaker and logging. No retry occurs, the breaker stays closed, and no
+/// subscriber reads the log.
 pub(crate) const EQUIPPED: &str = "client_equipped";
 /// `get(str)` with `bearer_auth`.
 pub(crate) const BEARER: &str = "reqwest_bearer";
-/// What cannot be done without: a URL that is parsed, a token that may change.
+/// reqwest with the least possible work: a parsed URL, and a token that may change.
 pub(crate) const EXECUTE: &str = "reqwest_execute";
 
 const PATH: &str = "/users/7";
-/// Our client's defaults, for all.
+/// All callers have the default time-outs of our client.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// As long as that of our client, which sends one: all send the same.
+/// As long as the `User-Agent` of our client, so that all callers send as many bytes.
 const USER_AGENT: &str = "plain-reqwest/0.1.0";
 
 #[derive(Clone)]
@@ -37,7 +38,7 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// By the name of the case.
+    /// The caller for the case with this name.
     pub(crate) fn new(case: &str, base_url: &str) -> Result<Self> {
         let url = format!("{base_url}{PATH}");
         match case {
@@ -64,7 +65,7 @@ impl Caller {
         }
     }
 
-    /// One request, and its whole answer.
+    /// Sends one request, and reads its whole response.
     pub(crate) async fn call(&self) -> Result<()> {
         match self {
             Self::Ours(client) => {

@@ -4,10 +4,10 @@ use requestforge::redis::{Client, cmd};
 
 use crate::Result;
 
-/// Counts what a Redis was asked.
+/// Counts the commands that a Redis server has received.
 pub(super) struct Commands(MultiplexedConnection);
 
-/// What storages send once they are connected; their scripts call none of these.
+/// The commands that connected storages send. Their scripts call none of these.
 const SENT: [&str; 2] = ["cmdstat_evalsha", "cmdstat_eval"];
 
 impl Commands {
@@ -22,7 +22,7 @@ impl Commands {
     }
 }
 
-/// From lines such as `cmdstat_eval:calls=7,usec=…`.
+/// Sums the calls in lines such as `cmdstat_eval:calls=7,usec=…`.
 fn sent(told: &str) -> u64 {
     let calls = |line: &str| -> Option<u64> {
         let (name, rest) = line.split_once(':')?;

@@ -9,11 +9,11 @@ use forge_tests::{AuthorizationServer, RedisServer};
 use crate::Result;
 use crate::child::Process;
 
-/// Time for an order to reach everybody, so that they begin as one.
+/// The time for an order to reach all processes, so that they begin at the same moment.
 const HEADSTART: Duration = Duration::from_millis(30);
 const LEASE: Duration = Duration::from_secs(5);
 
-/// Processes over one Redis.
+/// Processes that share one Redis.
 pub(super) struct Members(Vec<Process>);
 
 impl Members {
@@ -37,7 +37,7 @@ impl Members {
         Ok(members)
     }
 
-    /// All tasks of all processes ask for the token at the same moment.
+    /// Makes all tasks of all processes ask for the token at the same moment.
     pub(super) fn all_get(&mut self, key: &str, tasks: usize) -> Result<()> {
         let work = vec![Work { key: key.to_owned(), what: What::Get, tasks, after: 0 }];
         let at = now() + u64::try_from(HEADSTART.as_nanos())?;
@@ -52,7 +52,7 @@ impl Members {
         Ok(())
     }
 
-    /// Tells all of them, and then waits for all.
+    /// Sends the order to all processes, and then waits for all reports.
     fn told(&mut self, order: &Order) -> Result<Vec<Report>> {
         let order = serde_json::to_string(order)?;
         for member in &mut self.0 {

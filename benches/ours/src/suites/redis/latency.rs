@@ -9,7 +9,8 @@ use super::{manager, storage};
 use crate::Result;
 use crate::local::token;
 
-/// Times what goes to the server, each right after a GET over a connection like ours.
+/// Times the operations that send commands to the server, each right after a GET over a connection like
+/// ours.
 pub(super) async fn measure(redis: &RedisServer, rounds: usize) -> Result<()> {
     let client = Client::open(redis.url())?;
     let mut connection = client.get_multiplexed_async_connection().await?;

@@ -9,14 +9,14 @@ use crate::Result;
 use crate::local::token;
 
 const HITS: usize = 1_000;
-/// Nothing comes any more that belongs to what was done.
+/// The time after which no more traffic of an operation follows.
 const QUIET: Duration = Duration::from_millis(5);
 
-/// Counts what passes on the way to the server, over one connection that is up.
+/// Counts the round trips to the server over one established connection.
 pub(super) async fn count(redis: &RedisServer, rounds: usize) -> Result<()> {
     let proxy = Proxy::start(redis.port()).await?;
     let counted = storage(&format!("redis://127.0.0.1:{}", proxy.port()))?;
-    // Another process, as it were: what it stores is no news of our own.
+    // A second storage acts as another process, so our storage gets its writes as announcements.
     let others = storage(&redis.url())?;
     counted.get("warm-up").await?;
 
@@ -24,7 +24,7 @@ pub(super) async fn count(redis: &RedisServer, rounds: usize) -> Result<()> {
     for round in 0..rounds {
         let key = format!("stored-{round}");
         others.set(&key, &token(Duration::from_secs(3_600))).await?;
-        // Until everybody has heard of it.
+        // Waits until all storages have the announcement.
         tokio::time::sleep(QUIET).await;
         let reader = manager(&counted, &key)?;
         trips.miss.push(trips_of(&proxy, reader.get_token()).await?);
@@ -50,7 +50,7 @@ struct Trips {
 }
 
 impl Trips {
-    /// The median: now and then a sign of life of the connection falls into what is counted.
+    /// Prints the medians, because now and then the count includes a keep-alive of the connection.
     fn print(&self) {
         let line =
             |name: &str, trips: &[f64]| Line::new(name, median(trips), "round trips").ratio(median(trips));
@@ -73,7 +73,7 @@ async fn many_hits(manager: &TokenManager) -> Result<()> {
     Ok(())
 }
 
-/// The round trips that this takes, with what follows of it when the caller has its answer.
+/// The round trips of this operation, including those after the caller has its answer.
 async fn trips_of<T, E>(proxy: &Proxy, what: impl Future<Output = std::result::Result<T, E>>) -> Result<f64>
 where
     crate::Failure: From<E>,

@@ -1,4 +1,4 @@
-//! A process that holds tokens, and tells what that is like.
+//! A process that holds tokens, and reports their memory and times.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use super::memory::resident;
 use crate::Result;
 use crate::local::{Local, text, token};
 
-/// The command of the program that is this process.
+/// The command that starts this process.
 pub(crate) const WORD: &str = "held";
-/// As the last argument: what moka takes by itself.
+/// As the last argument: measures moka alone.
 pub(crate) const MOKA: &str = "moka";
 
 const ROUNDS: usize = 20;
 const HITS: u32 = 100_000;
-/// Hits before those that are timed: a tenth of a second.
+/// Hits before the timed ones: a tenth of a second.
 const WARM_UP: u32 = 5_000_000;
-/// In each round other ones, so that the processor's caches do not have them yet.
+/// Reads per round. Each round reads other tokens, so that the processor's caches do not have them yet.
 const READS: u32 = 10_000;
-/// Longer than all this takes.
+/// A lifetime longer than the whole suite.
 const LONG: Duration = Duration::from_secs(24 * 3_600);
-/// So that tokens expire while one looks.
+/// A lifetime so short that the tokens expire during the suite.
 const SHORT: Duration = Duration::from_secs(1);
-/// By then what has expired is gone, or stays.
+/// The limit for waiting until the storage has removed expired tokens.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Is the process that holds so many tokens in our storage.
+/// Runs the process that holds this many tokens in our storage.
 pub(crate) fn hold(tokens: u32) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let storage = InMemoryTokenStorage::builder().capacity(u64::from(tokens) + 1).build();
@@ -63,7 +63,7 @@ pub(crate) fn hold(tokens: u32) -> Result<()> {
     })
 }
 
-/// Is the process that holds so many keys and tokens in moka.
+/// Runs the process that holds this many keys and tokens in moka.
 pub(crate) fn hold_in_moka(tokens: u32) {
     let cache =
         Cache::builder().max_capacity(u64::from(tokens)).eviction_policy(EvictionPolicy::lru()).build();
@@ -97,7 +97,7 @@ fn key(number: u32) -> String {
 }
 
 async fn time_of_a_hit(manager: &TokenManager) -> Result<f64> {
-    // Who has only begun is slow, and the fewer tokens, the sooner this comes.
+    // A process is slow at its start, and with few tokens it gets here early. So this warms it up.
     for _ in 0..WARM_UP {
         manager.get_token().await?;
     }

@@ -1,4 +1,4 @@
-/// Memory that this process takes of the machine, in bytes. `NaN` where only another system would say.
+/// The resident memory of this process, in bytes. `NaN` on systems that do not report it.
 pub(super) fn resident() -> f64 {
     #[cfg(target_os = "linux")]
     {

@@ -98,8 +98,9 @@ impl Trace {
         }
     }
 
-    /// A failure is recorded, then shared, and ends the renewal: with a stand-in, if there is one and the first look at
-    /// the storage got no answer. After a time-out there is no time left to look for one.
+    /// The renewal records a failure, then shares it, and ends. If the first read of the storage got no
+    /// answer, and there is a stand-in, the renewal ends with that. After a time-out there is no time left
+    /// to look for one.
     fn check_failure(&self, before: Action, action: Action) {
         let is_answered = !matches!(self.last_input, Input::TimedOut | Input::Panicked);
         let is_failure_recorded = matches!(before, Action::RecordFailure(_)) && is_answered;
@@ -305,7 +306,7 @@ impl Exploration {
             assert!(is_wait, "{action:?} repeats itself: {trace:?}");
             return;
         }
-        // What follows from a state is the same, whichever inputs led to it.
+        // The same state has the same successors after any inputs, so the test visits it once.
         if !self.seen.insert(state.clone()) {
             return;
         }
