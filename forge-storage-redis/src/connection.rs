@@ -381,7 +381,7 @@ impl Shared {
     /// Opens the breaker while the supervisor still connects, because one caller has waited its whole time-out. Further
     /// callers then fail at once.
     fn trip_while_connecting(&self) -> StorageError {
-        let error = StorageError::new("could not connect to Redis in time");
+        let error = StorageError::new("cannot connect to Redis in time");
         let was_connecting = self.state.send_if_modified(|state| {
             let is_connecting = matches!(state, State::Connecting);
             if is_connecting {

@@ -59,7 +59,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, number: u64) {
                 }
                 return;
             }
-            Err(_) => StorageError::new("could not connect to Redis in time"),
+            Err(_) => StorageError::new("cannot connect to Redis in time"),
         };
         if !shared.report(number, State::Down(error.clone())) {
             shared.warn_of_outage(&error);
