@@ -26,6 +26,12 @@ use crate::{AuthenticationError, CacheKey, TokenBinding, TokenData, TokenId};
 ///     }
 /// }
 /// ```
+#[doc(alias = "TokenProviderInterface")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a provider of tokens",
+    label = "expected a `TokenProvider`",
+    note = "implement `TokenProvider` for it; for a token that already exists use a `StaticTokenSource`"
+)]
 #[async_trait]
 pub trait TokenProvider: Send + Sync {
     /// Names the service in errors and in the cache key.
