@@ -11,14 +11,9 @@ use serde::de::value::MapDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use crate::fields::{Fields, TABLES};
+use crate::fields::{Fields, TABLES, variable};
 use crate::setting::REFERENCE;
 use crate::{ServiceConfig, ServiceConfigError};
-
-/// The name of the variable of a field.
-pub(crate) fn variable(prefix: &str, field: &str) -> String {
-    format!("{prefix}{}", field.to_ascii_uppercase())
-}
 
 impl ServiceConfig {
     /// The service that these variables describe. Variables without the prefix are ignored.

@@ -54,3 +54,8 @@ pub(crate) struct Fields {
 
 /// The fields that a variable cannot hold.
 pub(crate) const TABLES: [&str; 3] = ["headers", "extra_params", "secret_query_params"];
+
+/// The name of the variable of a field.
+pub(crate) fn variable(prefix: &str, field: &str) -> String {
+    format!("{prefix}{}", field.to_ascii_uppercase())
+}

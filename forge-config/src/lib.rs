@@ -36,7 +36,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod credentials;
 mod environment;
 mod error;
 mod fields;

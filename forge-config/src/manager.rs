@@ -8,8 +8,8 @@ use forge_token::{
 };
 use url::Url;
 
-use crate::credentials::{Credentials, OAuth2};
 use crate::secret_token::{Scheme, SecretToken};
+use crate::service::credentials::{Credentials, OAuth2};
 use crate::service::field;
 use crate::setting::ParsedValue;
 use crate::{ServiceConfig, ServiceConfigError};

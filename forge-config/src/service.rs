@@ -1,3 +1,5 @@
+pub(crate) mod credentials;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -8,10 +10,10 @@ use forge_core::ConfigError;
 use forge_token::TokenManager;
 use serde::Deserialize;
 
-use crate::credentials::Credentials;
-use crate::fields::Fields;
+use crate::ServiceConfigError;
+use crate::fields::{Fields, variable};
 use crate::setting::{ParsedValue, Setting};
-use crate::{ServiceConfigError, environment};
+use credentials::Credentials;
 
 /// The configuration of one service: its address, its credentials and its limits. It comes from a file of any format
 /// that serde reads, or from the [environment](crate::FromEnv). There, the variable of a field has a prefix and the
@@ -256,7 +258,7 @@ impl ServiceConfig {
     /// The name of a field in its source: the field of a file, or the variable.
     pub(crate) fn source_name_of(&self, field: &str) -> String {
         match &self.prefix {
-            Some(prefix) => environment::variable(prefix, field),
+            Some(prefix) => variable(prefix, field),
             None => field.to_owned(),
         }
     }

@@ -62,7 +62,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod builder;
 mod fetcher;
 mod graph;
 mod pipeline;
@@ -73,12 +72,11 @@ mod sharing;
 mod step;
 mod trace;
 
-pub use builder::TokenFetchPipelineBuilder;
 pub use fetcher::{
     BodyTokenFetcher, ContentType, HeaderTokenFetcher, HttpMethod, HttpTokenFetcher, HttpTokenFetcherBuilder,
     InBody, InHeader, RequestValue,
 };
-pub use pipeline::TokenFetchPipeline;
+pub use pipeline::{TokenFetchPipeline, TokenFetchPipelineBuilder};
 pub use provider::PipelineTokenProvider;
 #[doc(hidden)]
 pub use renamed::*;

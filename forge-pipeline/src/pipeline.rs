@@ -1,3 +1,5 @@
+mod builder;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +11,10 @@ use forge_core::{
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 
-use crate::TokenFetchPipelineBuilder;
 use crate::graph::{Graph, quoted_list};
 use crate::step::{Step, without_metadata};
 use crate::trace::{ObtainedToken, traced};
+pub use builder::TokenFetchPipelineBuilder;
 
 /// Several steps that lead to one token. Each step receives the tokens of the steps that it depends on. Cheap to
 /// clone; clones share everything.

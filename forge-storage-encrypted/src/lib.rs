@@ -31,16 +31,13 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod builder;
 mod key;
 mod keyring;
-mod lease;
 mod record;
 mod storage;
 
-pub use builder::EncryptedTokenStorageBuilder;
 pub use key::EncryptionKey;
-pub use storage::EncryptedTokenStorage;
+pub use storage::{EncryptedTokenStorage, EncryptedTokenStorageBuilder};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

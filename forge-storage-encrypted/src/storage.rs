@@ -1,3 +1,6 @@
+mod builder;
+mod lease;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +12,9 @@ use forge_core::{
 };
 
 use crate::keyring::Keyring;
-use crate::lease::Lease;
-use crate::{EncryptedTokenStorageBuilder, EncryptionKey, record};
+use crate::{EncryptionKey, record};
+pub use builder::EncryptedTokenStorageBuilder;
+use lease::Lease;
 
 /// Wraps another storage, and gives it only encrypted tokens. Clones share the inner storage.
 ///

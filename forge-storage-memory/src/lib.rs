@@ -28,7 +28,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cool_downs;
-mod lease;
 mod leases;
 mod mark;
 mod storage;

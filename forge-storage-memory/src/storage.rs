@@ -1,3 +1,5 @@
+mod lease;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,9 +14,9 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::lease::Lease;
 use crate::leases::Leases;
 use crate::mark::{KeyMark, MAX_MARK_AGE};
+use lease::Lease;
 
 /// Stores tokens in the memory of the process. Clones share the tokens.
 ///

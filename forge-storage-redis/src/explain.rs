@@ -6,6 +6,8 @@ use std::sync::Arc;
 use forge_core::StorageError;
 use redis::{ErrorKind, RedisError};
 
+use crate::system_error::system_error_text;
+
 /// The error of this crate for an error of the redis crate.
 pub(crate) fn explain(error: &RedisError) -> StorageError {
     // An error code is a short word in capitals. Any other first word may be part of a secret.
@@ -52,18 +54,6 @@ fn cause(error: &RedisError) -> String {
         return refusal;
     }
     system_error_text(io)
-}
-
-/// The text for an error of the operating system.
-pub(crate) fn system_error_text(error: &io::Error) -> String {
-    // Only the kind, because the text may contain more than the system's own words. An unknown host has no kind.
-    match error.kind().to_string() {
-        kind if kind == "uncategorized error" || kind == "other error" => match error.raw_os_error() {
-            Some(number) => format!("the system refused (error {number})"),
-            None => "the host is not found".to_owned(),
-        },
-        kind => kind,
-    }
 }
 
 #[cfg(test)]

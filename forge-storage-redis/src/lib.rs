@@ -28,7 +28,6 @@
 
 mod addresses;
 mod announcements;
-mod builder;
 mod cluster;
 mod connection;
 mod dialer;
@@ -37,7 +36,7 @@ mod explain;
 #[cfg(test)]
 mod fake;
 mod keys;
-mod lease;
+mod limits;
 mod login;
 #[cfg(test)]
 mod logs;
@@ -45,13 +44,13 @@ mod scripts;
 mod server_clock;
 mod servers;
 mod storage;
+mod system_error;
 mod target;
 #[cfg(feature = "rustls-no-provider")]
 mod tls;
 mod topology;
 
-pub use builder::RedisTokenStorageBuilder;
-pub use storage::RedisTokenStorage;
+pub use storage::{RedisTokenStorage, RedisTokenStorageBuilder};
 
 /// The client library underneath, for [`RedisTokenStorage::from_client`].
 pub use redis;

@@ -1,3 +1,6 @@
+mod builder;
+mod lease;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +16,14 @@ use redis::Client;
 use zeroize::Zeroizing;
 
 use crate::announcements::Announcements;
-use crate::builder::RedisTokenStorageBuilder;
 use crate::connection::LiveConnection;
 use crate::keys::{self, Keys};
-use crate::lease::Lease;
 use crate::scripts::Scripts;
 use crate::server_clock::ServerClock;
 use crate::servers::Servers;
 use crate::target::Target;
+pub use builder::RedisTokenStorageBuilder;
+use lease::Lease;
 
 /// Stores tokens in Redis 7 or Valkey. All processes that use the same server and prefix share the tokens.
 ///

@@ -63,7 +63,7 @@ impl Tls {
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, StorageError> {
         let failed = |error: io::Error| {
             let cause =
-                handshake_failure(&error).unwrap_or_else(|| crate::explain::system_error_text(&error));
+                handshake_failure(&error).unwrap_or_else(|| crate::system_error::system_error_text(&error));
             StorageError::new(format!("cannot connect to Redis: {cause}"))
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{Discovery, DiscoveryError, list};
 use crate::addresses::at;
-use crate::connection::Limits;
 use crate::dialer::{Dialer, ReadyDialer};
 use crate::explain::explain;
+use crate::limits::Limits;
 use crate::topology::{self, TopologyQuery};
 use subscription::{ListenOutcome, SentinelSubscription};
 
