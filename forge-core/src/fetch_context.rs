@@ -93,8 +93,8 @@ mod tests {
     #[test]
     fn a_token_that_expires_by_the_given_clock_is_not_valid() {
         #[derive(Debug)]
-        struct Fixed;
-        impl Clock for Fixed {
+        struct FixedClock;
+        impl Clock for FixedClock {
             fn now(&self) -> ClockReading {
                 ClockReading::from_millis(1_000_000, 0)
             }
@@ -102,7 +102,7 @@ mod tests {
         let expiring = |at| TokenData::new("t").with_expires_at(DateTime::from_timestamp(at, 0).unwrap());
         let context =
             FetchContext::new().with_token("over", expiring(1_000)).with_token("good", expiring(2_000));
-        let context = context.with_clock(Arc::new(Fixed));
+        let context = context.with_clock(Arc::new(FixedClock));
         assert!(context.has_token("over") && !context.has_valid_token("over"));
         assert!(context.has_valid_token("good") && !context.has_valid_token("none"));
     }

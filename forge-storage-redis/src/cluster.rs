@@ -28,9 +28,9 @@ use crate::topology::{TopologyAnswer as _, TopologyQuery};
 use slot_map::{Address, SlotMap};
 use slot_master::SlotMaster;
 
-pub(crate) struct Cluster(Arc<Shared>);
+pub(crate) struct Cluster(Arc<SharedState>);
 
-struct Shared {
+struct SharedState {
     common: Arc<ConnectionContext>,
     seeds: Vec<ConnectionAddr>,
     topology: TopologyQuery,
@@ -72,7 +72,7 @@ impl Cluster {
     /// A cluster with these seed nodes. The first call connects.
     pub(crate) fn new(common: Arc<ConnectionContext>, seeds: Vec<ConnectionAddr>) -> Self {
         let topology = TopologyQuery::new(common.limits.discovery());
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedState {
             common,
             seeds,
             topology,
@@ -157,7 +157,7 @@ impl Cluster {
     }
 }
 
-impl Shared {
+impl SharedState {
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }

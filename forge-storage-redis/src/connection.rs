@@ -35,7 +35,7 @@ use slow_answer_budget::SlowAnswerBudget;
 
 /// A connection to one server that a background task keeps up.
 pub(crate) struct SupervisedConnection {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     supervisor: Mutex<Option<AbortHandle>>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct ConnectionContext {
 }
 
 /// The state that a [`SupervisedConnection`] and its supervisor share.
-struct Shared {
+struct SharedState {
     common: Arc<ConnectionContext>,
     discovery: Arc<dyn Discovery>,
     state: watch::Sender<State>,
@@ -121,7 +121,7 @@ impl SupervisedConnection {
     /// A connection to the server that `discovery` finds. The first call connects.
     pub(crate) fn new(common: Arc<ConnectionContext>, discovery: Arc<dyn Discovery>) -> Self {
         let limits = common.limits;
-        let shared = Shared {
+        let shared = SharedState {
             common,
             discovery,
             state: watch::Sender::new(State::Unsupervised),
@@ -265,7 +265,7 @@ impl fmt::Debug for SupervisedConnection {
     }
 }
 
-impl Shared {
+impl SharedState {
     fn is_supervised(&self) -> bool {
         if !self.is_supervisor_here() {
             return false;

@@ -13,13 +13,13 @@ use tokio::time::sleep;
 /// Answers on 127.0.0.1 until it is dropped.
 pub(crate) struct Fake {
     port: u16,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     _accepting: JoinSet<()>,
 }
 
 pub(crate) type Answer = dyn Fn(&[&str]) -> String + Send + Sync;
 
-struct Shared {
+struct SharedState {
     answer: Box<Answer>,
     delay: Duration,
     accepted: AtomicUsize,
@@ -42,7 +42,7 @@ impl Fake {
     {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             answer: Box::new(answer(port)),
             delay,
             accepted: AtomicUsize::new(0),
@@ -103,7 +103,7 @@ impl Fake {
     }
 }
 
-impl Shared {
+impl SharedState {
     async fn serve(&self, mut stream: TcpStream) {
         let (mut received, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
         while let Ok(length @ 1..) = stream.read(&mut buffer).await {

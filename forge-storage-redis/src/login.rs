@@ -147,7 +147,7 @@ mod tests {
     use crate::fake::{Fake, node};
 
     /// A provider that always returns the same login and counts the requests.
-    struct Counting(Arc<AtomicUsize>);
+    struct CountingSource(Arc<AtomicUsize>);
 
     struct One(Option<BasicAuth>);
 
@@ -159,7 +159,7 @@ mod tests {
         }
     }
 
-    impl StreamingCredentialsProvider for Counting {
+    impl StreamingCredentialsProvider for CountingSource {
         fn subscribe(
             &self,
         ) -> Pin<Box<dyn futures_core::Stream<Item = redis::RedisResult<BasicAuth>> + Send + 'static>>
@@ -176,7 +176,7 @@ mod tests {
         let (two, three) = (Fake::start(there()).await, Fake::start(there()).await);
         let subscriptions = Arc::new(AtomicUsize::new(0));
         let storage = RedisTokenStorage::cluster([&one, &two, &three].map(Fake::url))
-            .credentials_provider(Counting(Arc::clone(&subscriptions)))
+            .credentials_provider(CountingSource(Arc::clone(&subscriptions)))
             .command_timeout(Duration::from_secs(10))
             .build()
             .unwrap();

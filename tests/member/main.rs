@@ -14,7 +14,7 @@ use std::time::Duration;
 use forge_tests::fleet::{Order, Outcome, Report, Work, now};
 use tokio::task::JoinSet;
 
-use crate::manager::{Maker, Managed};
+use crate::manager::{Maker, ManagedTokens};
 use crate::watch::Watch;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
 #[derive(Default)]
 struct Member {
     maker: Option<Maker>,
-    by_key: HashMap<String, Arc<Managed>>,
+    by_key: HashMap<String, Arc<ManagedTokens>>,
     watch: Option<Watch>,
 }
 
@@ -82,7 +82,7 @@ impl Member {
         Ok(Report::Outcomes(outcomes))
     }
 
-    fn managed(&mut self, key: &str) -> Result<Arc<Managed>> {
+    fn managed(&mut self, key: &str) -> Result<Arc<ManagedTokens>> {
         if let Some(known) = self.by_key.get(key) {
             return Ok(Arc::clone(known));
         }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forge_tests::fleet::{Failure, Outcome, Settings, State, What, name, now};
+use forge_tests::fleet::{Failure, Outcome, Request, Settings, State, name, now};
 use requestforge::oauth2::{Grant, OAuth2TokenProviderBuilder};
 use requestforge::token::{Clock, ClockReading, SystemClock};
 use requestforge::{
@@ -51,7 +51,7 @@ impl Maker {
         Ok(Self { issuer, storage, clock })
     }
 
-    pub(crate) fn manage(&self, key: &str) -> Result<Managed, Box<dyn Error>> {
+    pub(crate) fn manage(&self, key: &str) -> Result<ManagedTokens, Box<dyn Error>> {
         let provider = match &self.issuer {
             Issuer::Grant(provider) => Arc::clone(provider),
             Issuer::Steps(steps) => steps.provider(key)?,
@@ -61,7 +61,7 @@ impl Maker {
             .cache_key(key)
             .clock(Arc::clone(&self.clock))
             .build()?;
-        Ok(Managed { manager, clock: Arc::clone(&self.clock), got: Mutex::default() })
+        Ok(ManagedTokens { manager, clock: Arc::clone(&self.clock), got: Mutex::default() })
     }
 }
 
@@ -92,13 +92,13 @@ fn built<G: Grant + 'static>(
 }
 
 /// A manager, and the token that it returned last.
-pub(crate) struct Managed {
+pub(crate) struct ManagedTokens {
     manager: TokenManager,
     clock: Arc<dyn Clock>,
     got: Mutex<Option<Arc<Credential>>>,
 }
 
-impl Managed {
+impl ManagedTokens {
     /// The token that the next caller would get at once.
     pub(crate) fn at_hand(&self) -> Option<String> {
         self.manager.with_token(|token| name(token.id()))
@@ -119,16 +119,16 @@ impl Managed {
         }
     }
 
-    pub(crate) async fn call(self: Arc<Self>, what: What, at: u64) -> Outcome {
+    pub(crate) async fn call(self: Arc<Self>, what: Request, at: u64) -> Outcome {
         let rejected = self.got.lock().unwrap_or_else(PoisonError::into_inner).clone();
         until(at).await;
         let begun = Instant::now();
         let got = match (what, rejected) {
-            (What::Get, _) => self.manager.get_token().await.map(Some),
-            (What::Force, _) => self.manager.force_refresh().await.map(Some),
-            (What::Invalidate, _) => self.manager.invalidate_token().await.map(|()| None),
-            (What::Reject, Some(rejected)) => self.manager.refresh_rejected(&rejected).await,
-            (What::Reject, None) => Ok(None),
+            (Request::Get, _) => self.manager.get_token().await.map(Some),
+            (Request::Force, _) => self.manager.force_refresh().await.map(Some),
+            (Request::Invalidate, _) => self.manager.invalidate_token().await.map(|()| None),
+            (Request::Reject, Some(rejected)) => self.manager.refresh_rejected(&rejected).await,
+            (Request::Reject, None) => Ok(None),
         };
         self.outcome(got, begun)
     }

@@ -8,7 +8,7 @@ use forge_tests::fleet::{Report, now};
 use tokio::sync::oneshot;
 
 use crate::Result;
-use crate::manager::Managed;
+use crate::manager::ManagedTokens;
 
 /// The time between two looks. Without a pause the watcher would take the processors away from the watched
 /// processes.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 pub(crate) struct Watch(oneshot::Receiver<Report>);
 
 impl Watch {
-    pub(crate) fn begin(managed: Arc<Managed>) -> Self {
+    pub(crate) fn begin(managed: Arc<ManagedTokens>) -> Self {
         let (sender, receiver) = oneshot::channel();
         let watched = managed.at_hand();
         thread::spawn(move || {

@@ -132,7 +132,7 @@ fn client(source: impl TokenSource + 'static) -> HttpClient {
 
 /// Callers of the API that go on until the test stops them.
 struct Load {
-    watched: Arc<Watched>,
+    watched: Arc<WatchedAnswers>,
     callers: JoinSet<()>,
     stop: Arc<AtomicBool>,
     begin: Instant,
@@ -149,7 +149,7 @@ struct Figures {
 impl Load {
     fn begin() -> Self {
         let manager = TokenManager::new(password_at(&SERVER).scope("read").build().expect("a provider"));
-        let watched = Arc::new(Watched { manager, seen: StdMutex::default() });
+        let watched = Arc::new(WatchedAnswers { manager, seen: StdMutex::default() });
         let client = client(Arc::clone(&watched));
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = JoinSet::new();
@@ -228,7 +228,7 @@ impl Load {
 }
 
 /// The manager, and the tokens that it gives the client.
-struct Watched {
+struct WatchedAnswers {
     manager: TokenManager,
     seen: StdMutex<LeaseRead>,
 }
@@ -283,14 +283,14 @@ impl fmt::Debug for LeaseRead {
     }
 }
 
-impl Watched {
+impl WatchedAnswers {
     fn seen(&self) -> StdMutexGuard<'_, LeaseRead> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
-impl TokenSource for Watched {
+impl TokenSource for WatchedAnswers {
     fn cached(&self) -> Option<Arc<Credential>> {
         let cached = self.manager.cached()?;
         self.seen().tokens.insert(cached.id());

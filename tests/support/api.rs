@@ -31,10 +31,10 @@ use crate::tokens::Tokens;
 /// A request may carry an id in `x-request-id`. The API counts how often each id came.
 pub struct Api {
     server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-struct Shared {
+struct SharedState {
     tokens: Tokens,
     settings: Mutex<Settings>,
     holds: Holds,
@@ -78,7 +78,7 @@ impl Api {
     ///
     /// There is no free port.
     pub async fn start(authorization_server: &AuthorizationServer) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             tokens: authorization_server.tokens(),
             settings: Mutex::new(Settings {
                 delay: Duration::ZERO,

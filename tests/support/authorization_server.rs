@@ -30,10 +30,10 @@ use crate::tokens::{Tokens, random};
 /// so the server refuses a client that does not encode them.
 pub struct AuthorizationServer {
     server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-struct Shared {
+struct SharedState {
     client_id: String,
     client_secret: String,
     username: String,
@@ -63,7 +63,7 @@ impl AuthorizationServer {
     ///
     /// There is no free port.
     pub async fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             client_id: format!("client-{}", random()),
             client_secret: awkward(),
             username: format!("user-{}", random()),
@@ -216,7 +216,7 @@ pub(crate) fn awkward() -> String {
     format!("{}/+ %2B:&=ü{}", random(), random())
 }
 
-async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn token(State(shared): State<Arc<SharedState>>, headers: HeaderMap, body: Bytes) -> Response {
     let call = TokenCall::read(&headers, &body);
     shared.count(call.as_ref().ok().and_then(TokenCall::grant_type), &headers);
     let delay = shared.settings().delay;
@@ -231,7 +231,7 @@ async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
     call.and_then(|call| shared.grant(&call)).map_or_else(Refusal::into_response, IntoResponse::into_response)
 }
 
-impl Shared {
+impl SharedState {
     fn settings(&self) -> Settings {
         *lock(&self.settings)
     }

@@ -75,7 +75,7 @@ pub struct Work {
     /// The cache key of the token. A new key means a new manager without a cached token.
     pub key: String,
     /// The method to call.
-    pub what: What,
+    pub what: Request,
     /// The number of tasks that call it.
     pub tasks: usize,
     /// The delay after the beginning of the whole work, in microseconds.
@@ -84,7 +84,7 @@ pub struct Work {
 
 /// A method of a manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum What {
+pub enum Request {
     /// `get_token`.
     Get,
     /// `refresh_rejected`, with the last token that the manager returned.

@@ -41,22 +41,22 @@ impl Holds {
         if !held.borrow_and_update().contains(id) {
             return;
         }
-        let _waiting = Waiting::new(&self.waiting);
+        let _waiting = WaitGuard::new(&self.waiting);
         let _ = held.wait_for(|held| !held.contains(id)).await;
     }
 }
 
 /// Counts one waiting reply until it is dropped, also if the client goes away.
-struct Waiting<'w>(&'w watch::Sender<usize>);
+struct WaitGuard<'w>(&'w watch::Sender<usize>);
 
-impl<'w> Waiting<'w> {
+impl<'w> WaitGuard<'w> {
     fn new(waiting: &'w watch::Sender<usize>) -> Self {
         waiting.send_modify(|waiting| *waiting += 1);
         Self(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|waiting| *waiting -= 1);
     }

@@ -36,7 +36,7 @@ use crate::tokens::{Tokens, random};
 /// `Authorization: Bearer <…>` or, the latter, in `X-Session-Id`. It answers `{"path":"…"}`.
 pub struct MultiStepServer {
     server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 /// A call of a [`MultiStepServer`] that hands out a token.
@@ -78,7 +78,7 @@ impl Step {
     }
 }
 
-struct Shared {
+struct SharedState {
     client: (String, String),
     device: (String, String),
     user: (String, String),
@@ -126,7 +126,7 @@ impl MultiStepServer {
     ///
     /// There is no free port.
     pub async fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             client: (format!("client-{}", random()), awkward()),
             device: (format!("device-{}", random()), awkward()),
             user: (format!("user-{}", random()), awkward()),
@@ -327,7 +327,7 @@ impl Endpoint {
     }
 }
 
-impl Shared {
+impl SharedState {
     #[expect(clippy::indexing_slicing, reason = "there is one for each step")]
     fn endpoint(&self, step: Step) -> &Endpoint {
         &self.endpoints[step as usize]

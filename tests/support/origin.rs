@@ -26,13 +26,13 @@ use crate::server::{ClosedPort, LOOPBACK, listen, lock};
 /// It speaks HTTP/1.1 without a library that would tidy the bytes. It keeps connections alive.
 pub struct Origin {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     accepting: JoinHandle<()>,
 }
 
 type Reply = dyn Fn(&RecordedRequest) -> RawReply + Send + Sync;
 
-struct Shared {
+struct SharedState {
     reply: Mutex<Arc<Reply>>,
     requests: Mutex<Vec<RecordedRequest>>,
 }
@@ -61,7 +61,7 @@ impl Origin {
     {
         let listener = listen(ip).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { reply: Mutex::new(Arc::new(reply)), requests: Mutex::default() });
+        let shared = Arc::new(SharedState { reply: Mutex::new(Arc::new(reply)), requests: Mutex::default() });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, accepting })
     }
@@ -125,7 +125,7 @@ impl fmt::Debug for Origin {
 }
 
 /// Owns the connections: they end when this task is aborted.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<SharedState>) {
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
@@ -139,7 +139,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(mut stream: TcpStream, shared: Arc<SharedState>) {
     // This only makes the connection faster.
     let _ = stream.set_nodelay(true);
     let mut received = Vec::new();

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep_until};
 /// them.
 pub struct Proxy {
     port: u16,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     accepting: AbortHandle,
 }
 
-struct Shared {
+struct SharedState {
     to: u16,
     weather: watch::Sender<Weather>,
     open: AtomicUsize,
@@ -62,7 +62,7 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let clear =
             Weather { delay: Duration::ZERO, to_server: Flow::Passes, to_client: Flow::Passes, cuts: 0 };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             to,
             weather: watch::Sender::new(clear),
             open: AtomicUsize::new(0),
@@ -146,7 +146,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<SharedState>) {
     while let Ok((client, _)) = listener.accept().await {
         let shared = Arc::clone(&shared);
         shared.accepted.fetch_add(1, Ordering::SeqCst);
@@ -159,7 +159,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Runs until one side ends the connection, or the proxy cuts it.
-async fn connect(client: TcpStream, shared: &Shared) {
+async fn connect(client: TcpStream, shared: &SharedState) {
     let mut weather = shared.weather.subscribe();
     let cuts = weather.borrow().cuts;
     let Ok(server) = TcpStream::connect(("127.0.0.1", shared.to)).await else { return };
@@ -182,7 +182,7 @@ async fn connect(client: TcpStream, shared: &Shared) {
 async fn forward(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    shared: &Shared,
+    shared: &SharedState,
     flow: fn(&Weather) -> Flow,
     heard: impl Fn(),
 ) {
@@ -198,7 +198,7 @@ type OnItsWay = (Instant, Vec<u8>);
 async fn depart(
     mut from: OwnedReadHalf,
     on_its_way: mpsc::UnboundedSender<OnItsWay>,
-    shared: &Shared,
+    shared: &SharedState,
     flow: fn(&Weather) -> Flow,
     heard: impl Fn(),
 ) {
@@ -217,7 +217,7 @@ async fn depart(
 async fn arrive(
     mut to: OwnedWriteHalf,
     mut arriving: mpsc::UnboundedReceiver<OnItsWay>,
-    shared: &Shared,
+    shared: &SharedState,
     flow: fn(&Weather) -> Flow,
 ) {
     let mut weather = shared.weather.subscribe();

@@ -20,7 +20,7 @@ use std::{fmt, io};
 use async_trait::async_trait;
 
 use ask::Access;
-use finder::Found;
+use finder::FinderOutcome;
 use setup::Setup;
 use tls::Tls;
 
@@ -160,7 +160,7 @@ impl RedisServer {
         started.unwrap_or_else(|error| panic!("Redis is not started again: {error}"));
     }
 
-    async fn start_found(found: &Found, args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
+    async fn start_found(found: &FinderOutcome, args: &[&str], tls: Option<Tls>) -> io::Result<Self> {
         let access = &Access::by(args, tls);
         let tls = access.tls.is_some();
         port::on_free(1, move |ports| {
@@ -196,7 +196,7 @@ trait Server: Send + Sync {
     async fn start_again(&mut self) -> io::Result<()>;
 }
 
-impl Found {
+impl FinderOutcome {
     /// Returns when the server answers. A container may be in the network of another.
     async fn start(&self, network: Option<&str>, setup: Setup) -> io::Result<Box<dyn Server>> {
         match self {

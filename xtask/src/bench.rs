@@ -87,7 +87,7 @@ fn run_suites(
     selected: &[&Suite],
     report: &mut Report,
 ) -> Result<(), String> {
-    let mut redis = redis::Shared::new(args.redis);
+    let mut redis = redis::SharedRedis::new(args.redis);
     for (index, suite) in selected.iter().enumerate() {
         heading(index + 1, selected.len(), &format!("{}: {}", suite.name, suite.about));
         let suite_start = Instant::now();
@@ -104,7 +104,7 @@ fn run_suite(
     programs: &Programs,
     suite: &Suite,
     quick: bool,
-    redis: &mut redis::Shared,
+    redis: &mut redis::SharedRedis,
     report: &mut Report,
 ) -> Result<(), String> {
     let mut command = programs.command(suite.program);

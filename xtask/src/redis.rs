@@ -24,7 +24,7 @@ use crate::workspace;
 use engine::Engine;
 use hold::END;
 use server::Server;
-pub(crate) use shared::{Shared, VARIABLE};
+pub(crate) use shared::{SharedRedis, VARIABLE};
 use started::StartedServer;
 
 /// Find a Redis and print how to start servers of it, as one line of JSON.

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let selection = stages::select(&stages, &args.suites, &args.without)?;
     let start = Instant::now();
     let mut failures = Vec::new();
-    let mut redis = redis::Shared::new(args.redis);
+    let mut redis = redis::SharedRedis::new(args.redis);
     for (index, stage) in selection.run.iter().enumerate() {
         let stage_start = Instant::now();
         heading(index + 1, selection.run.len(), &stage.title());
@@ -118,7 +118,7 @@ fn run_stage(
     workspace: &Metadata,
     stage: &Stage,
     long: bool,
-    redis: &mut redis::Shared,
+    redis: &mut redis::SharedRedis,
 ) -> Result<(), String> {
     let mut command = cargo_test(workspace, stage);
     if long {

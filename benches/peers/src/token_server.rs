@@ -19,11 +19,11 @@ use crate::Failure;
 /// Dropping this ends the server.
 pub struct TokenServer {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     task: JoinHandle<()>,
 }
 
-struct Shared {
+struct SharedState {
     delay: Duration,
     lifetime: Duration,
     failing: AtomicBool,
@@ -35,7 +35,7 @@ impl TokenServer {
     /// `lifetime`.
     pub async fn start(servers: &Handle, delay: Duration, lifetime: Duration) -> Result<Self, Failure> {
         let failing = AtomicBool::new(false);
-        let shared = Arc::new(Shared { delay, lifetime, failing, calls: AtomicU64::new(0) });
+        let shared = Arc::new(SharedState { delay, lifetime, failing, calls: AtomicU64::new(0) });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let start = async move {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -73,7 +73,7 @@ impl Drop for TokenServer {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>) -> Response {
+async fn answer(State(shared): State<Arc<SharedState>>) -> Response {
     let number = shared.calls.fetch_add(1, Ordering::SeqCst);
     tokio::time::sleep(shared.delay).await;
     if shared.failing.load(Ordering::SeqCst) {

@@ -8,7 +8,7 @@ use super::announcer::{Announcer, Listener};
 use super::circuit::Rules;
 use super::origins::Origins;
 use super::window::FailureRate;
-use super::{CircuitBreaker, CircuitTransition, Shared};
+use super::{CircuitBreaker, CircuitTransition, SharedState};
 
 /// Collects the settings of a [`CircuitBreaker`].
 #[must_use]
@@ -87,7 +87,7 @@ impl CircuitBreakerBuilder {
     }
 
     pub(super) fn finish(self) -> CircuitBreaker {
-        CircuitBreaker(Arc::new(Shared {
+        CircuitBreaker(Arc::new(SharedState {
             rules: self.rules,
             clock: self.clock,
             origins: Origins::default(),

@@ -74,9 +74,9 @@ use origins::{Entry, Origins};
 /// # Ok::<_, requestforge::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct CircuitBreaker(Arc<Shared>);
+pub struct CircuitBreaker(Arc<SharedState>);
 
-struct Shared {
+struct SharedState {
     rules: Rules,
     clock: Arc<dyn Clock>,
     origins: Origins,
@@ -181,7 +181,7 @@ impl CircuitBreaker {
     }
 }
 
-impl Shared {
+impl SharedState {
     fn now(&self) -> i64 {
         self.clock.now().monotonic_millis()
     }

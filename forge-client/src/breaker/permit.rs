@@ -3,14 +3,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
+use super::SharedState;
 use super::circuit::Ticket;
 use super::origins::Entry;
 
 /// The permit to send one request. A permit that is dropped without a verdict gives its place back.
 #[must_use]
 pub(crate) struct Permit {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     entry: Arc<Entry>,
     ticket: Option<Ticket>,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
 }
 
 impl Permit {
-    pub(super) fn new(shared: Arc<Shared>, entry: Arc<Entry>, ticket: Ticket) -> Self {
+    pub(super) fn new(shared: Arc<SharedState>, entry: Arc<Entry>, ticket: Ticket) -> Self {
         Self { shared, entry, ticket: Some(ticket) }
     }
 

@@ -24,17 +24,17 @@ mod tests {
     use super::*;
     use crate::{TokenData, TokenProvider};
 
-    struct Bound;
+    struct BoundProvider;
 
     #[async_trait]
-    impl TokenBinding for Bound {
+    impl TokenBinding for BoundProvider {
         async fn thumbprint(&self) -> Result<String, AuthenticationError> {
             Ok("thumbprint".to_owned())
         }
     }
 
     #[async_trait]
-    impl TokenProvider for Bound {
+    impl TokenProvider for BoundProvider {
         fn service_name(&self) -> &'static str {
             "bound"
         }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_shared_provider_tells_its_binding_too() {
-        let shared: Arc<dyn TokenProvider> = Arc::new(Arc::new(Bound));
+        let shared: Arc<dyn TokenProvider> = Arc::new(Arc::new(BoundProvider));
         let binding = shared.binding().unwrap();
         match pin!(binding.thumbprint()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(thumbprint) => assert_eq!(thumbprint.unwrap(), "thumbprint"),

@@ -8,18 +8,18 @@ use forge_core::{
 };
 use forge_storage_encrypted::EncryptedTokenStorage;
 
-use crate::racing::Racing;
+use crate::racing::RacingStorage;
 use crate::world::{get, set, storage};
 
 /// Two processes in the middle of a key rotation, over one storage.
 struct World {
-    inner: Racing,
+    inner: RacingStorage,
     ours: EncryptedTokenStorage,
     theirs: EncryptedTokenStorage,
 }
 
 fn world() -> World {
-    let inner = Racing::new();
+    let inner = RacingStorage::new();
     let (ours, theirs) = (storage(&inner, "k1", &["k2"]), storage(&inner, "k2", &["k1"]));
     World { inner, ours, theirs }
 }

@@ -16,7 +16,7 @@ type Event = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tokens in memory. Before each step that compares, the next event happens.
 #[derive(Clone)]
-pub(crate) struct Racing {
+pub(crate) struct RacingStorage {
     /// The clock by which leases run out.
     pub(crate) clock: Arc<ManualClock>,
     /// The number of reads.
@@ -25,7 +25,7 @@ pub(crate) struct Racing {
     events: Arc<Mutex<VecDeque<Event>>>,
 }
 
-impl Racing {
+impl RacingStorage {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::new());
         let inner = InMemoryTokenStorage::builder().clock(Arc::clone(&clock) as _).build();
@@ -44,14 +44,14 @@ impl Racing {
     }
 }
 
-impl std::fmt::Debug for Racing {
+impl std::fmt::Debug for RacingStorage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Racing")
     }
 }
 
 #[async_trait]
-impl TokenStorage for Racing {
+impl TokenStorage for RacingStorage {
     async fn get(&self, key: &str) -> Result<Option<TokenData>, StorageError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key).await
@@ -83,14 +83,14 @@ impl TokenStorage for Racing {
 }
 
 #[async_trait]
-impl CompareAndDelete for Racing {
+impl CompareAndDelete for RacingStorage {
     async fn delete_if(&self, key: &str, id: TokenId) -> Result<bool, StorageError> {
         self.next_event().await;
         self.inner.delete_if(key, id).await
     }
 }
 
-impl TokenLeases for Racing {
+impl TokenLeases for RacingStorage {
     fn lease(&self, key: &str) -> Box<dyn TokenLease> {
         let lease = TokenLeases::lease(&self.inner, key);
         Box::new(Lease { storage: self.clone(), lease })
@@ -98,7 +98,7 @@ impl TokenLeases for Racing {
 }
 
 struct Lease {
-    storage: Racing,
+    storage: RacingStorage,
     lease: Box<dyn TokenLease>,
 }
 

@@ -8,14 +8,14 @@ use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, Value};
 
 use super::slot_map::{Address, SlotMap, is_cluster_state_ok};
-use super::{Shared, at, down_error, host_and_port, list};
+use super::{SharedState, at, down_error, host_and_port, list};
 use crate::dialer::ReadyDialer;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::explain::explain;
 
 /// Finds the current master of a slot.
 pub(super) struct SlotMaster {
-    cluster: Weak<Shared>,
+    cluster: Weak<SharedState>,
     /// The id of the member whose connection asks.
     id: u64,
     slot: u16,
@@ -25,11 +25,11 @@ pub(super) struct SlotMaster {
 }
 
 impl SlotMaster {
-    pub(super) fn new(cluster: Weak<Shared>, id: u64, slot: u16, first: Option<Address>) -> Self {
+    pub(super) fn new(cluster: Weak<SharedState>, id: u64, slot: u16, first: Option<Address>) -> Self {
         Self { cluster, id, slot, first, is_first_used: AtomicBool::new(false) }
     }
 
-    fn cluster(&self) -> Result<Arc<Shared>, StorageError> {
+    fn cluster(&self) -> Result<Arc<SharedState>, StorageError> {
         self.cluster.upgrade().ok_or_else(|| StorageError::new("the storage was dropped"))
     }
 }

@@ -7,7 +7,7 @@ use forge_core::{StorageError, random_fraction};
 use redis::{ConnectionAddr, PushInfo, PushKind, Value};
 use tokio::time::{Instant, sleep};
 
-use super::{LiveConnection, Shared, Signals};
+use super::{LiveConnection, SharedState, Signals};
 use crate::dialer::ReadyDialer;
 use crate::discovery::DiscoveryError;
 use crate::explain::explain;
@@ -22,7 +22,7 @@ const REDISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// The server cannot be found or reached, or refuses the login; or the connection is superseded.
-pub(super) async fn connect(shared: &Shared) -> Result<LiveConnection, DiscoveryError> {
+pub(super) async fn connect(shared: &SharedState) -> Result<LiveConnection, DiscoveryError> {
     let dialer = shared.common.dialer.ready().await?;
     let mut address = shared.discovery.locate(&dialer).await?;
     loop {
@@ -35,7 +35,7 @@ pub(super) async fn connect(shared: &Shared) -> Result<LiveConnection, Discovery
 
 /// Returns when discovery names another address than this one.
 async fn wait_for_new_address(
-    shared: &Shared,
+    shared: &SharedState,
     dialer: &ReadyDialer,
     address: &ConnectionAddr,
 ) -> Result<ConnectionAddr, DiscoveryError> {
@@ -51,7 +51,7 @@ async fn wait_for_new_address(
 }
 
 async fn connect_to(
-    shared: &Shared,
+    shared: &SharedState,
     dialer: &ReadyDialer,
     address: &ConnectionAddr,
 ) -> Result<LiveConnection, StorageError> {

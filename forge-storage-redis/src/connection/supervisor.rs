@@ -9,7 +9,7 @@ use forge_core::{StorageError, random_fraction};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connect::connect;
-use super::{LiveConnection, Shared, State};
+use super::{LiveConnection, SharedState, State};
 use crate::dialer::Connection;
 use crate::discovery::DiscoveryError;
 
@@ -33,7 +33,7 @@ const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(3600);
 const MIN_USEFUL_LIFE: Duration = Duration::from_secs(5);
 
 /// Connects and reconnects until the [`SupervisedConnection`](super::SupervisedConnection) is dropped.
-pub(super) async fn supervise(shared: Arc<Shared>, number: u64) {
+pub(super) async fn supervise(shared: Arc<SharedState>, number: u64) {
     let mut on_drop = ReportOnDrop { shared: &shared, number, is_reported: false };
     let mut pause = INITIAL_PAUSE;
     loop {
@@ -73,7 +73,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, number: u64) {
 
 /// Reports on drop that the supervisor has ended, also if its task was aborted or has panicked.
 struct ReportOnDrop<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedState,
     number: u64,
     is_reported: bool,
 }
@@ -90,7 +90,7 @@ impl Drop for ReportOnDrop<'_> {
     }
 }
 
-impl Shared {
+impl SharedState {
     /// Watches a connection. Returns when the supervisor must replace it.
     async fn watch(&self, supervisor: u64, live: LiveConnection) {
         let catch_up = || Instant::now() + MAX_RECHECK_DELAY.mul_f64(random_fraction());

@@ -20,7 +20,7 @@ pub(crate) const GOOD: &str = "canary-of-the-good-answer";
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) answer: Answer,
-    pub(crate) expected: Expected,
+    pub(crate) expected: ExpectedOutcome,
     pub(crate) http: Http,
 }
 
@@ -29,19 +29,19 @@ pub(crate) enum Answer {
     Script(Script),
 }
 
-pub(crate) enum Expected {
-    Accepted(Accepted),
-    Refused(Refused),
+pub(crate) enum ExpectedOutcome {
+    AcceptedToken(AcceptedToken),
+    ExpectedError(ExpectedError),
 }
 
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedToken {
     pub(crate) access_token: String,
     /// In milliseconds.
     pub(crate) lifetime: Option<i64>,
     pub(crate) refresh_token: Option<&'static str>,
 }
 
-pub(crate) struct Refused {
+pub(crate) struct ExpectedError {
     pub(crate) kind: Kind,
     pub(crate) status: Option<u16>,
     /// The expected `Display` text.
@@ -67,51 +67,55 @@ impl Case {
     }
 }
 
-fn reply(name: &'static str, reply: RawReply, expected: Expected) -> Case {
+fn reply(name: &'static str, reply: RawReply, expected: ExpectedOutcome) -> Case {
     Case { name, answer: Answer::Reply(reply), expected, http: Http::Default }
 }
 
-fn script(name: &'static str, script: Script, expected: Expected) -> Case {
+fn script(name: &'static str, script: Script, expected: ExpectedOutcome) -> Case {
     Case { name, answer: Answer::Script(script), expected, http: Http::Default }
 }
 
-fn accepted(lifetime: Option<i64>) -> Expected {
-    Expected::Accepted(Accepted { access_token: CANARY.to_owned(), lifetime, refresh_token: None })
+fn accepted(lifetime: Option<i64>) -> ExpectedOutcome {
+    ExpectedOutcome::AcceptedToken(AcceptedToken {
+        access_token: CANARY.to_owned(),
+        lifetime,
+        refresh_token: None,
+    })
 }
 
-fn refused(kind: Kind, status: u16, words: &'static str, cause: impl Into<String>) -> Expected {
-    Expected::Refused(Refused { kind, status: Some(status), words, cause: cause.into() })
+fn refused(kind: Kind, status: u16, words: &'static str, cause: impl Into<String>) -> ExpectedOutcome {
+    ExpectedOutcome::ExpectedError(ExpectedError { kind, status: Some(status), words, cause: cause.into() })
 }
 
-fn invalid(words: &'static str, cause: impl Into<String>) -> Expected {
+fn invalid(words: &'static str, cause: impl Into<String>) -> ExpectedOutcome {
     refused(Kind::InvalidResponse, 200, words, cause)
 }
 
-fn field(cause: impl Into<String>) -> Expected {
+fn field(cause: impl Into<String>) -> ExpectedOutcome {
     invalid("the token endpoint's response contains no usable token (status 200)", cause)
 }
 
-fn not_json() -> Expected {
+fn not_json() -> ExpectedOutcome {
     invalid("(status 200): the response is not JSON", "")
 }
 
-fn too_many_parts() -> Expected {
+fn too_many_parts() -> ExpectedOutcome {
     invalid("(status 200): the response contains too many values", "")
 }
 
-fn failed(kind: Kind, words: &'static str, cause: &str) -> Expected {
-    Expected::Refused(Refused { kind, status: None, words, cause: cause.to_owned() })
+fn failed(kind: Kind, words: &'static str, cause: &str) -> ExpectedOutcome {
+    ExpectedOutcome::ExpectedError(ExpectedError { kind, status: None, words, cause: cause.to_owned() })
 }
 
-fn too_large() -> Expected {
+fn too_large() -> ExpectedOutcome {
     failed(Kind::InvalidResponse, "the response is larger than 1 MiB", "")
 }
 
-fn cut(cause: &str) -> Expected {
+fn cut(cause: &str) -> ExpectedOutcome {
     failed(Kind::UnreadableResponse, "the token endpoint's response cannot be read: it was cut off", cause)
 }
 
-fn broken(cause: &str) -> Expected {
+fn broken(cause: &str) -> ExpectedOutcome {
     failed(
         Kind::UnreadableResponse,
         "the token endpoint's response cannot be read: its body is broken",
@@ -120,21 +124,21 @@ fn broken(cause: &str) -> Expected {
 }
 
 /// Errors do not show the bytes, because the bytes could hold what we sent.
-fn no_http() -> Expected {
+fn no_http() -> ExpectedOutcome {
     let words = "the token endpoint's response cannot be read: it is not valid HTTP";
     failed(Kind::UnreadableResponse, words, "")
 }
 
-fn head_too_large() -> Expected {
+fn head_too_large() -> ExpectedOutcome {
     let words = "cannot be read: its headers or its `Content-Length` are too large";
     failed(Kind::UnreadableResponse, words, "")
 }
 
-fn unanswered() -> Expected {
+fn unanswered() -> ExpectedOutcome {
     failed(Kind::Connect, "the token endpoint closed the connection without a response", "")
 }
 
-fn late() -> Expected {
+fn late() -> ExpectedOutcome {
     failed(Kind::Timeout, "the token endpoint did not respond in time", "")
 }
 
@@ -264,7 +268,7 @@ fn other_fields() -> Vec<Case> {
         reply(
             "refresh_token a string",
             token_with(r#""refresh_token":"canary-refresh""#),
-            Expected::Accepted(Accepted {
+            ExpectedOutcome::AcceptedToken(AcceptedToken {
                 access_token: CANARY.to_owned(),
                 lifetime: None,
                 refresh_token: Some("canary-refresh"),

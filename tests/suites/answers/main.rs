@@ -20,7 +20,7 @@ use requestforge::{
     AuthenticationError, AuthenticationErrorKind, ClientCredentialsTokenProvider, Credential, TokenManager,
 };
 
-use cases::{Accepted, Answer, Case, Expected, GOOD, Http, Refused};
+use cases::{AcceptedToken, Answer, Case, ExpectedError, ExpectedOutcome, GOOD, Http};
 use wire::Wire;
 
 /// Longer than any cool-down after a first failure.
@@ -103,7 +103,7 @@ async fn play(case: Case) {
     let result = manager.get_token().await;
     let took = began.elapsed();
     match case.expected {
-        Expected::Accepted(expected) => {
+        ExpectedOutcome::AcceptedToken(expected) => {
             let token = result.unwrap_or_else(|error| panic!("{name}: {error:?}"));
             check_accepted(name, &expected, &token, &clock);
             let again = manager.get_token().await.expect("the same one");
@@ -111,7 +111,7 @@ async fn play(case: Case) {
             assert!(manager.status().has_token, "{name}");
             assert_eq!(server.calls(), 1, "{name}");
         }
-        Expected::Refused(expected) => {
+        ExpectedOutcome::ExpectedError(expected) => {
             let error = result.err().unwrap_or_else(|| panic!("{name}: accepted"));
             check_refused(name, &expected, &error);
             assert!(took < Duration::from_secs(20), "{name}: took {took:?}");
@@ -144,7 +144,7 @@ fn manager(server: &Server, http: Http, clock: &Arc<ManualClock>) -> TokenManage
     TokenManager::builder(provider.build().expect("a provider")).clock(clock()).build().expect("a manager")
 }
 
-fn check_accepted(name: &str, expected: &Accepted, token: &Credential, clock: &ManualClock) {
+fn check_accepted(name: &str, expected: &AcceptedToken, token: &Credential, clock: &ManualClock) {
     assert_eq!(token.access_token(), expected.access_token, "{name}");
     assert_eq!(token.token().authorization_header(), format!("Bearer {}", expected.access_token), "{name}");
     assert_eq!(token.token().refresh_token(), expected.refresh_token, "{name}");
@@ -153,7 +153,7 @@ fn check_accepted(name: &str, expected: &Accepted, token: &Credential, clock: &M
     check_masked(name, &format!("{token:?} {:#?}", token.token()));
 }
 
-fn check_refused(name: &str, expected: &Refused, error: &AuthenticationError) {
+fn check_refused(name: &str, expected: &ExpectedError, error: &AuthenticationError) {
     assert_ne!(*error.kind(), AuthenticationErrorKind::Panicked, "{name}: {error:?}");
     assert_eq!(*error.kind(), expected.kind, "{name}: {error:?}");
     assert_eq!(error.status().map(|status| status.as_u16()), expected.status, "{name}: {error:?}");
@@ -187,7 +187,7 @@ async fn check_nothing_cached(name: &str, manager: &TokenManager, error: &Authen
 }
 
 /// A server that writes for ever must soon see that the client has hung up.
-async fn check_hung_up(name: &str, expected: &Refused, server: &Server) {
+async fn check_hung_up(name: &str, expected: &ExpectedError, server: &Server) {
     let Server::Wire(wire) = server else { return };
     let ended = tokio::time::timeout(Duration::from_secs(5), wire.ended()).await;
     let ended = ended.unwrap_or_else(|_| panic!("{name}: the connection is still open"));

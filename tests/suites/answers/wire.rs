@@ -23,13 +23,13 @@ pub(crate) struct Script {
 /// Plays a script on each connection, until a test mends it.
 pub(crate) struct Wire {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     ended: watch::Receiver<Option<usize>>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct SharedState {
     calls: AtomicUsize,
     is_mended: AtomicBool,
 }
@@ -38,7 +38,7 @@ impl Wire {
     pub(crate) async fn start(script: Script, good: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedState::default());
         let (tell, ended) = watch::channel(None);
         let accepting = tokio::spawn({
             let shared = Arc::clone(&shared);

@@ -12,7 +12,7 @@ use requestforge::{
     token_source_fn,
 };
 
-use crate::world::{Signed, client, get, last, no_tokens, refused, server, some, tokens, values};
+use crate::world::{SignedHook, client, get, last, no_tokens, refused, server, some, tokens, values};
 
 type Configure = fn(HttpClientBuilder) -> HttpClientBuilder;
 
@@ -102,7 +102,7 @@ async fn inv15_with_a_source_of_what_is_no_token_nothing_is_sent() {
 async fn a_hook_sees_what_is_sent_each_time_that_it_is() {
     let server = server().await;
     let url = server.url();
-    let signed = Signed::default();
+    let signed = SignedHook::default();
     let asked = Arc::clone(&signed.asked);
     let auth = CompositeAuth::all().with(ApiKeyAuth::new("k")).with(signed);
     let retries = SimpleRetryStrategy::new().max_retries(1).delay(Duration::ZERO);
@@ -136,7 +136,7 @@ async fn inv13_a_hook_is_not_asked_at_another_origin() {
     let (home, foreign) = (server().await, server().await);
     let target = foreign.url();
     home.set_reply(move |_| RawReply::redirect(302, target.clone()));
-    let signed = Signed::default();
+    let signed = SignedHook::default();
     let asked = Arc::clone(&signed.asked);
     let client = client(&home, |builder| builder.with_auth(signed));
     get(&client, &foreign.url()).await;
@@ -150,9 +150,9 @@ async fn inv13_a_hook_is_not_asked_at_another_origin() {
 }
 
 #[derive(Debug)]
-struct Broken(&'static str);
+struct BrokenHook(&'static str);
 
-impl AuthHook for Broken {
+impl AuthHook for BrokenHook {
     fn header_names(&self) -> Vec<http::HeaderName> {
         vec![http::HeaderName::from_static("x-odd")]
     }
@@ -168,7 +168,7 @@ impl AuthHook for Broken {
 
 #[tokio::test]
 async fn inv15_a_hook_that_fails_or_sets_what_it_did_not_name_stops_the_request() {
-    for hook in [Broken(""), Broken("x-other"), Broken("authorization")] {
+    for hook in [BrokenHook(""), BrokenHook("x-other"), BrokenHook("authorization")] {
         let server = server().await;
         let client = client(&server, |builder| builder.with_auth(hook));
         let error = client.get("/").send().await.expect_err("no signature");
@@ -182,7 +182,7 @@ async fn inv15_a_hook_that_fails_or_sets_what_it_did_not_name_stops_the_request(
 async fn inv15_no_token_is_fetched_for_what_a_hook_stops_before() {
     let server = server().await;
     let (source, fetches) = tokens("t");
-    let auth = CompositeAuth::all().with(Broken("")).with(TokenAuth::new(source));
+    let auth = CompositeAuth::all().with(BrokenHook("")).with(TokenAuth::new(source));
     let client = client(&server, |builder| builder.with_auth(auth));
     for request in [client.get("/"), client.get("/").force_renewal()] {
         assert!(request.send().await.expect_err("no signature").is_authentication());
@@ -196,10 +196,12 @@ async fn inv16_what_a_hook_sets_is_marked_as_a_secret() {
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&seen);
     let client = client(&server, |builder| {
-        builder.with_auth(Signed::default()).with_request_hook(move |request: &mut OutgoingRequest<'_>| {
-            let value = request.headers().get("x-odd").expect("signed");
-            counted.fetch_add(usize::from(value.is_sensitive()), Ordering::SeqCst);
-        })
+        builder.with_auth(SignedHook::default()).with_request_hook(
+            move |request: &mut OutgoingRequest<'_>| {
+                let value = request.headers().get("x-odd").expect("signed");
+                counted.fetch_add(usize::from(value.is_sensitive()), Ordering::SeqCst);
+            },
+        )
     });
     get(&client, "/").await;
     assert_eq!(seen.load(Ordering::SeqCst), 1);
@@ -211,7 +213,7 @@ async fn the_first_that_applies_and_all_that_apply() {
     let headers = ["authorization", "x-api-key", "x-odd"];
     let auth = CompositeAuth::all()
         .with(ApiKeyAuth::new("k").excluded_path_patterns(["*/keyless"]))
-        .with(Signed::default())
+        .with(SignedHook::default())
         .with(
             CompositeAuth::first()
                 .with(fixed("t").excluded_path_patterns(["/admin/*"]))

@@ -8,7 +8,7 @@ use requestforge::{
     TokenManager, TokenProvider, async_trait,
 };
 
-use crate::world::{Signed, client, get, last, refused, server, some, tokens, values};
+use crate::world::{SignedHook, client, get, last, refused, server, some, tokens, values};
 
 const HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-odd"];
 
@@ -57,7 +57,7 @@ async fn inv13_what_a_request_brings_goes_to_trusted_origins_only() {
     for (case, header) in [("key", "x-odd"), ("signature", "x-odd"), ("basic", "authorization")] {
         let auth = |request: RequestBuilder| match case {
             "key" => request.auth(ApiKeyAuth::new("canary").header_name("x-odd")),
-            "signature" => request.auth(Signed::default()),
+            "signature" => request.auth(SignedHook::default()),
             _ => request.auth(BasicAuth::new("canary", "canary")),
         };
         // The client does not send a request without the authentication that the request asks for.
@@ -83,7 +83,7 @@ async fn a_new_token_can_be_asked_for_once() {
         ("/moved", _) => RawReply::redirect(302, "/"),
         _ => RawReply::ok(""),
     });
-    let manager = TokenManager::new(Numbered::default());
+    let manager = TokenManager::new(NumberedSource::default());
     let client = client(&server, |builder| builder.with_token_auth(manager));
     get(&client, "/").await;
     get(&client, "/").await;
@@ -116,7 +116,7 @@ async fn a_new_token_is_fetched_only_where_it_is_sent() {
         let request = request(client.get(url).force_renewal());
         async move { request.send().await.expect("an answer").attempts() }
     };
-    let provider = Arc::new(Numbered::default());
+    let provider = Arc::new(NumberedSource::default());
     let auth =
         TokenAuth::new(TokenManager::new(Arc::clone(&provider))).excluded_paths(["/health", "/public"]);
     let client = client(&home, |builder| builder.with_token_auth(auth));
@@ -145,10 +145,10 @@ async fn inv13_without_a_base_url_a_request_has_its_own_authentication_at_named_
 
 /// Fetches `t1`, `t2`, …
 #[derive(Default)]
-struct Numbered(AtomicUsize);
+struct NumberedSource(AtomicUsize);
 
 #[async_trait]
-impl TokenProvider for Numbered {
+impl TokenProvider for NumberedSource {
     fn service_name(&self) -> &'static str {
         "numbered"
     }

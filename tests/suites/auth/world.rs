@@ -63,11 +63,11 @@ pub(crate) fn no_tokens() -> impl TokenSource {
 
 /// Signs the parts of a request that it sees.
 #[derive(Debug, Default)]
-pub(crate) struct Signed {
+pub(crate) struct SignedHook {
     pub(crate) asked: Arc<AtomicUsize>,
 }
 
-impl AuthHook for Signed {
+impl AuthHook for SignedHook {
     fn header_names(&self) -> Vec<http::HeaderName> {
         vec![http::HeaderName::from_static("x-odd")]
     }

@@ -17,11 +17,11 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// A server that answers each request when the test says so, and counts the requests from 1 on.
 pub(crate) struct Server {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     serving: JoinHandle<()>,
 }
 
-struct Shared {
+struct SharedState {
     arrived: watch::Sender<usize>,
     answers: watch::Sender<Answers>,
     at_once: AtomicUsize,
@@ -38,7 +38,7 @@ struct Answers {
 impl Server {
     /// Answers all requests with this status, until the test sets another one.
     pub(crate) async fn answering(status: u16) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             arrived: watch::Sender::default(),
             answers: watch::Sender::default(),
             at_once: AtomicUsize::new(0),
@@ -97,7 +97,7 @@ impl Drop for Server {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>) -> StatusCode {
+async fn answer(State(shared): State<Arc<SharedState>>) -> StatusCode {
     let here = Here::new(Arc::clone(&shared));
     let mut answers = shared.answers.subscribe();
     let own = |answers: &Answers| answers.by_number.get(&here.number).copied().or(answers.to_all);
@@ -107,12 +107,12 @@ async fn answer(State(shared): State<Arc<Shared>>) -> StatusCode {
 
 /// A request, until the server answers it or its client is gone.
 struct Here {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     number: usize,
 }
 
 impl Here {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<SharedState>) -> Self {
         let at_once = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         shared.most_at_once.fetch_max(at_once, Ordering::SeqCst);
         let mut number = 0;

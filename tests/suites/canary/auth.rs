@@ -14,14 +14,14 @@ use crate::canaries::{Canaries, Canary, debug};
 use crate::logs;
 
 /// Sets a canary, or fails.
-struct Signed {
+struct SignedHook {
     canary: String,
     fails: bool,
     shown: Arc<Mutex<String>>,
 }
 
 /// `Debug` as most users would write it.
-impl std::fmt::Debug for Signed {
+impl std::fmt::Debug for SignedHook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Signed")
     }
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Signed {
 
 const HEADER: HeaderName = HeaderName::from_static("x-plain");
 
-impl AuthHook for Signed {
+impl AuthHook for SignedHook {
     fn header_names(&self) -> Vec<HeaderName> {
         vec![HEADER]
     }
@@ -57,7 +57,7 @@ async fn inv16_authentication_of_any_kind_is_not_shown() {
     .await
     .expect("a server");
     let shown = Arc::new(Mutex::new(String::new()));
-    let signed = |fails| Signed { canary: text.clone(), fails, shown: Arc::clone(&shown) };
+    let signed = |fails| SignedHook { canary: text.clone(), fails, shown: Arc::clone(&shown) };
 
     let (key, basic) =
         (ApiKeyAuth::new(text.as_str()).header_name("X-Odd"), BasicAuth::new("user", text.as_str()));

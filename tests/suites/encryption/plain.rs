@@ -5,9 +5,9 @@ use std::sync::Arc;
 use requestforge::{InMemoryTokenStorage, TokenData, TokenManager, TokenStorage};
 
 use crate::logs;
-use crate::world::{Bare, Numbered, encrypted};
+use crate::world::{Bare, NumberedIssuer, encrypted};
 
-fn manager(storage: Arc<dyn TokenStorage>, key: &str, provider: &Arc<Numbered>) -> TokenManager {
+fn manager(storage: Arc<dyn TokenStorage>, key: &str, provider: &Arc<NumberedIssuer>) -> TokenManager {
     let builder = TokenManager::builder(Arc::clone(provider)).storage(storage);
     builder.cache_key(key).build().expect("a manager")
 }
@@ -27,7 +27,7 @@ async fn inv20_an_encrypted_record_is_a_miss_to_who_does_not_encrypt_and_is_told
         // A manager that refreshed this token would send the sealed text.
         let theirs = TokenData::new("theirs").with_refresh_token("their refresh token");
         let encrypting = encrypted(Arc::clone(&storage), &["k1"]);
-        let provider = Arc::<Numbered>::default();
+        let provider = Arc::<NumberedIssuer>::default();
         let plain = manager(Arc::clone(&storage), &key, &provider);
         for round in 1..=3 {
             encrypting.set(&key, &theirs).await.expect("an answer");

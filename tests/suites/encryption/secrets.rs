@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::canaries::{Canaries, Canary, debug};
 use crate::logs;
-use crate::world::{KEY, Numbered};
+use crate::world::{KEY, NumberedIssuer};
 
 /// A token with a canary in each part that a server fills.
 pub(crate) fn token(canaries: &mut Canaries) -> TokenData {
@@ -122,7 +122,7 @@ async fn inv16_the_inner_storage_gets_nothing_in_the_clear() {
     ] {
         canaries.look_at_error("no key", &error.expect("it is none"));
     }
-    let manager = TokenManager::builder(Arc::new(Numbered::default())).storage(storage).cache_key(KEY);
+    let manager = TokenManager::builder(Arc::new(NumberedIssuer::default())).storage(storage).cache_key(KEY);
     canaries.look_at_debug("manager", &manager.build().expect("a manager"));
     logs::look_at(&mut canaries, |_| true);
     canaries.end();

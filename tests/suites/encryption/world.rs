@@ -59,18 +59,18 @@ impl TokenStorage for Bare {
 
 /// Fetches `token-1`, `token-2`, …, each good for an hour, and takes its time.
 #[derive(Debug, Default)]
-pub(crate) struct Numbered {
+pub(crate) struct NumberedIssuer {
     fetches: AtomicUsize,
 }
 
-impl Numbered {
+impl NumberedIssuer {
     pub(crate) fn fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
-impl TokenProvider for Numbered {
+impl TokenProvider for NumberedIssuer {
     fn service_name(&self) -> &'static str {
         "numbered"
     }
@@ -88,7 +88,7 @@ type Connect = Box<dyn Fn() -> Arc<dyn TokenStorage> + Send + Sync>;
 /// Processes that get tokens all the time, whatever happens to the processes.
 pub(crate) struct Fleet {
     connect: Connect,
-    provider: Arc<Numbered>,
+    provider: Arc<NumberedIssuer>,
     processes: Vec<Arc<RwLock<TokenManager>>>,
     callers: Vec<JoinHandle<HashSet<String>>>,
     calls: Arc<AtomicUsize>,

@@ -18,11 +18,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 const ADDED_ONCE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Load {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     tasks: JoinSet<()>,
 }
 
-struct Shared {
+struct SharedState {
     sample: Mutex<Sample>,
     is_over: AtomicBool,
 }
@@ -38,7 +38,8 @@ pub(crate) struct Sample {
 
 impl Load {
     pub(crate) fn start(world: &World) -> Self {
-        let shared = Arc::new(Shared { sample: Mutex::new(Sample::new()), is_over: AtomicBool::new(false) });
+        let shared =
+            Arc::new(SharedState { sample: Mutex::new(Sample::new()), is_over: AtomicBool::new(false) });
         let processes = &world.processes;
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
@@ -74,7 +75,7 @@ async fn asked(manager: &TokenManager) -> (Result<String, AuthenticationError>, 
     (answer.map(|token| token.token().access_token().to_owned()), took)
 }
 
-impl Shared {
+impl SharedState {
     fn sample(&self) -> MutexGuard<'_, Sample> {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner)
     }

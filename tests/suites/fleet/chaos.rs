@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::{Order, Report, Settings, What, now};
+use forge_tests::fleet::{Order, Report, Request, Settings, now};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -73,7 +73,7 @@ async fn inv05_no_refresh_token_is_sent_twice_whoever_dies_or_stands_still_at_wh
     let full_grants = relay.calls() - refreshes;
     // A kill or a pause costs a password grant.
     assert!(refreshes > 0 && full_grants <= 1 + killed + stopped, "{refreshes}, {full_grants}");
-    let token = the_token(&fleet.all(What::Get, KEY, 1).await);
+    let token = the_token(&fleet.all(Request::Get, KEY, 1).await);
     assert_eq!(redis.token(KEY).await, Some(token), "in the end all agree");
     println!(
         "chaos: {killed} killed and {stopped} stopped in {time:?}, {holders} of them in a token call; {refreshes} \

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::{Settings, What};
+use forge_tests::fleet::{Request, Settings};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -30,9 +30,9 @@ async fn inv10_a_clock_that_is_ten_minutes_off_costs_no_token_call_whoever_fetch
         let key = format!("fetched by {writer}");
         let calls = server.token_calls();
         let (begun, begun_there) = (Instant::now(), redis.now().await);
-        let token = the_token(&[fleet.members[writer].does(What::Get, &key, 10).await]);
+        let token = the_token(&[fleet.members[writer].does(Request::Get, &key, 10).await]);
         for reader in &fleet.members {
-            assert_eq!(the_token(&[reader.does(What::Get, &key, 10).await]), token);
+            assert_eq!(the_token(&[reader.does(Request::Get, &key, 10).await]), token);
         }
         assert_eq!(server.token_calls(), calls + 1, "fetched by {writer}");
 
@@ -80,14 +80,14 @@ async fn is_used_for_half_its_life(server: &AuthorizationServer, fleet: &Fleet, 
     let (begun, calls) = (Instant::now(), server.token_calls());
     let mut tokens = Vec::new();
     for (key, writer) in keys.iter().zip(&fleet.members) {
-        tokens.push(the_token(&[writer.does(What::Get, key, 1).await]));
+        tokens.push(the_token(&[writer.does(Request::Get, key, 1).await]));
     }
     let fetched = begun.elapsed();
     // The other processes come later, and have to know the token's age then.
     sleep(Duration::from_secs(1)).await;
     let mut used = Vec::new();
     for key in &keys {
-        used.push(the_token(&fleet.all(What::Get, key, 1).await));
+        used.push(the_token(&fleet.all(Request::Get, key, 1).await));
     }
     if millis(begun) >= SHORT_LIFE / 4 {
         return false;
@@ -100,7 +100,7 @@ async fn is_used_for_half_its_life(server: &AuthorizationServer, fleet: &Fleet, 
         for member in &fleet.members {
             assert_eq!(member.state(key).await.usable_for, None, "not used too long");
         }
-        assert_ne!(the_token(&fleet.all(What::Get, key, 1).await), *token);
+        assert_ne!(the_token(&fleet.all(Request::Get, key, 1).await), *token);
     }
     assert_eq!(server.token_calls(), calls + 2 * AHEAD.len(), "each renewed once");
     true

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::{Settings, What};
+use forge_tests::fleet::{Request, Settings};
 
 use crate::member::{Fleet, longest, settings, the_token};
 use crate::redis::Redis;
@@ -27,7 +27,7 @@ async fn inv04_sixteen_cold_processes_with_a_hundred_callers_each_make_one_token
         let delay = if round % 2 == 0 { CALL } else { Duration::ZERO };
         server.set_delay(delay);
         let key = format!("cold {round}");
-        let outcomes = fleet.all(What::Get, &key, TASKS).await;
+        let outcomes = fleet.all(Request::Get, &key, TASKS).await;
         let token = the_token(&outcomes);
         assert_eq!(server.token_calls(), round + 1, "round {round}");
         assert_eq!(redis.token(&key).await, Some(token));
@@ -50,7 +50,7 @@ async fn inv04_a_lease_is_extended_for_as_long_as_the_token_call_takes() {
     let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
     server.set_delay(CALL);
     let fleet = Fleet::start(SIZE, &Settings { lease: LEASE, ..settings(&server, &redis) }).await;
-    let outcomes = fleet.all(What::Get, "slow", TASKS).await;
+    let outcomes = fleet.all(Request::Get, "slow", TASKS).await;
     the_token(&outcomes);
     assert_eq!(server.token_calls(), 1);
     println!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::fleet::{Failure, Outcome, Settings, What};
+use forge_tests::fleet::{Failure, Outcome, Request, Settings};
 use forge_tests::{AuthorizationServer, Machine, StatusCode};
 use tokio::time::sleep;
 
@@ -32,11 +32,11 @@ async fn inv04_one_wrong_secret_holds_nobody_up_and_is_nobody_elses_failure() {
         let key = format!("wrong secret {round}");
         let before = server.token_calls();
         // This process comes first, so it has the lease while all others come.
-        let stranger = fleet.members[STRANGER].begun(What::Get, &key, TASKS);
+        let stranger = fleet.members[STRANGER].begun(Request::Get, &key, TASKS);
         assert_eq!(the_caller(&server, before).await, STRANGER);
         let begun = Instant::now();
         let others = fleet.members[STRANGER + 1..].iter();
-        let outcomes = ended(others.map(|member| member.begun(What::Get, &key, TASKS)).collect()).await;
+        let outcomes = ended(others.map(|member| member.begun(Request::Get, &key, TASKS)).collect()).await;
         let (took, excused) = (begun.elapsed(), machine.stood_still_since(begun));
         let token = the_token(&outcomes);
         assert!(took <= CALL + Duration::from_secs(1) + excused, "{took:?}, {excused:?} excused");
@@ -52,7 +52,7 @@ async fn inv04_one_wrong_secret_holds_nobody_up_and_is_nobody_elses_failure() {
         }
         assert_eq!(server.token_calls(), before + 2);
         // It also uses the token that the others have fetched.
-        assert_eq!(the_token(&[fleet.members[STRANGER].does(What::Get, &key, TASKS).await]), token);
+        assert_eq!(the_token(&[fleet.members[STRANGER].does(Request::Get, &key, TASKS).await]), token);
         assert_eq!(server.token_calls(), before + 2);
     }
     println!(
@@ -74,16 +74,16 @@ async fn inv05_a_wrong_secret_does_not_use_up_the_refresh_token_of_the_others() 
     let settings = |number| if number == STRANGER { wrong.clone() } else { settings.clone() };
     let fleet = Fleet::start_with(SIZE, settings).await;
     let key = "refresh token";
-    fleet.members[STRANGER + 1].does(What::Get, key, 1).await;
-    the_token(&fleet.all(What::Get, key, 1).await);
+    fleet.members[STRANGER + 1].does(Request::Get, key, 1).await;
+    the_token(&fleet.all(Request::Get, key, 1).await);
     server.revoke_all();
     // This process is the first to send the refresh token, and the server does not even look at that token.
-    let refused = fleet.members[STRANGER].does(What::Reject, key, TASKS).await;
+    let refused = fleet.members[STRANGER].does(Request::Reject, key, TASKS).await;
     assert!(refused.errors.iter().all(|error| error.status == Some(401)), "{refused:?}");
     let (refreshes, full_grants) =
         (server.calls_by_grant("refresh_token"), server.calls_by_grant("password"));
     let others = fleet.members[STRANGER + 1..].iter();
-    let outcomes = ended(others.map(|member| member.begun(What::Reject, key, TASKS)).collect()).await;
+    let outcomes = ended(others.map(|member| member.begun(Request::Reject, key, TASKS)).collect()).await;
     the_token(&outcomes);
     assert_eq!(server.calls_by_grant("refresh_token"), refreshes + 1);
     assert_eq!(server.calls_by_grant("password"), full_grants);
@@ -104,14 +104,14 @@ async fn inv08_a_server_that_asks_for_time_is_given_it_by_the_whole_fleet() {
         let (key, before) = (format!("busy server {round}"), server.token_calls());
         server.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
         let begun = Instant::now();
-        let outcomes = fleet.all(What::Get, &key, TASKS).await;
+        let outcomes = fleet.all(Request::Get, &key, TASKS).await;
         assert_busy(&outcomes);
         let refused = Instant::now();
         assert_eq!(server.token_calls(), before + 1, "one has tried, and all wait");
         assert!(redis.has_cool_down(&key).await);
         // A process that asks meanwhile gets this error without a token call, however often it asks.
         while begun.elapsed() < CALL + Duration::from_secs(1) {
-            assert_busy(&fleet.all(What::Get, &key, 1).await);
+            assert_busy(&fleet.all(Request::Get, &key, 1).await);
         }
         let early = begun.elapsed() < CALL + Duration::from_secs(u64::from(RETRY_AFTER));
         assert!(!early || server.token_calls() == before + 1, "{} calls", server.token_calls() - before);
@@ -122,7 +122,7 @@ async fn inv08_a_server_that_asks_for_time_is_given_it_by_the_whole_fleet() {
             (refused + Duration::from_secs(u64::from(RETRY_AFTER))).saturating_duration_since(Instant::now()),
         )
         .await;
-        the_token(&fleet.all(What::Get, &key, TASKS).await);
+        the_token(&fleet.all(Request::Get, &key, TASKS).await);
         assert_eq!(server.token_calls(), calls + 1);
         assert!(!redis.has_cool_down(&key).await);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::fleet::{Order, Report, What, Work, now};
+use forge_tests::fleet::{Order, Report, Request, Work, now};
 use forge_tests::{AuthorizationServer, Machine};
 use tokio::time::{sleep, timeout};
 
@@ -60,26 +60,26 @@ async fn inv19_what_was_being_fetched_when_it_was_invalidated_is_nobodys_later()
     let (server, redis) = (AuthorizationServer::start().await.expect("a port"), Redis::start().await);
     let fleet = Fleet::start(2, &settings(&server, &redis)).await;
     // From here on the processes are connected.
-    the_token(&fleet.all(What::Get, "another", 1).await);
+    the_token(&fleet.all(Request::Get, "another", 1).await);
     for (by, key) in ["by the process that fetches", "by another"].iter().enumerate() {
         server.set_delay(CALL);
         let calls = server.token_calls();
         let work = |what, after| Work { key: (*key).to_owned(), what, tasks: 1, after };
         let fetching = fleet.members[0].clone();
-        let mut told = vec![work(What::Get, 0)];
+        let mut told = vec![work(Request::Get, 0)];
         if by == 0 {
-            told.push(work(What::Invalidate, 500_000));
+            told.push(work(Request::Invalidate, 500_000));
         }
         let fetched = tokio::spawn(async move { fetching.told(Order::Run { work: told, at: now() }).await });
         the_caller(&server, calls).await;
         if by > 0 {
-            fleet.members[by].does(What::Invalidate, key, 1).await;
+            fleet.members[by].does(Request::Invalidate, key, 1).await;
         }
         let Ok(Some(Report::Outcomes(outcomes))) = fetched.await else { panic!("no outcomes") };
         let token = the_token(&[outcomes[0].clone()]);
         server.set_delay(Duration::ZERO);
         assert_eq!(redis.token(key).await, None, "invalidated {key}");
-        assert_ne!(the_token(&fleet.all(What::Get, key, 1).await), token, "invalidated {key}");
+        assert_ne!(the_token(&fleet.all(Request::Get, key, 1).await), token, "invalidated {key}");
         assert_eq!(server.token_calls(), calls + 2, "invalidated {key}");
     }
     println!(
@@ -92,7 +92,7 @@ async fn inv19_what_was_being_fetched_when_it_was_invalidated_is_nobodys_later()
 async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, round: usize) -> Option<Duration> {
     // Several keys, so that a cluster has them at more than one master.
     let (by, key) = (round % SIZE, format!("invalidated {}", round % KEYS));
-    the_token(&fleet.all(What::Get, &key, 1).await);
+    the_token(&fleet.all(Request::Get, &key, 1).await);
     for report in fleet.told(&Order::Watch(key.clone())).await {
         assert!(matches!(report, Some(Report::Done)), "{report:?}");
     }
@@ -100,7 +100,7 @@ async fn invalidation(fleet: &Fleet, redis: &Redis, machine: &Machine, round: us
 
     let begun = Instant::now();
     let begun_at = now();
-    let invalidated = fleet.members[by].begun(What::Invalidate, &key, 1);
+    let invalidated = fleet.members[by].begun(Request::Invalidate, &key, 1);
     let mut stood_still = Duration::ZERO;
     while !invalidated.is_finished() {
         stood_still = stood_still.max(redis.way(&key).await);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::fleet::{Settings, What};
+use forge_tests::fleet::{Request, Settings};
 use forge_tests::{AuthorizationServer, Machine};
 use tokio::time::sleep;
 
@@ -35,7 +35,7 @@ async fn holders_are_killed(lease: Duration, rounds: usize) {
     for round in 0..rounds {
         let key = format!("killed {round}");
         let before = server.token_calls();
-        let begun = fleet.begin(What::Get, &key, TASKS);
+        let begun = fleet.begin(Request::Get, &key, TASKS);
         let holder = the_caller(&server, before).await;
         sleep(CALL / 2).await;
         fleet.members[holder].process().kill().await;

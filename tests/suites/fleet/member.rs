@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::{Failure, Order, Outcome, Report, Settings, State, What, Work, now};
+use forge_tests::fleet::{Failure, Order, Outcome, Report, Request, Settings, State, Work, now};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -67,7 +67,7 @@ impl Fleet {
     }
 
     /// Like `told`, with one piece of work that begins everywhere at the same moment.
-    pub(crate) async fn all(&self, what: What, key: &str, tasks: usize) -> Vec<Outcome> {
+    pub(crate) async fn all(&self, what: Request, key: &str, tasks: usize) -> Vec<Outcome> {
         let mut all = Vec::new();
         for report in self.told(&together(what, key, tasks)).await {
             all.push(the_outcome(report).expect("an outcome"));
@@ -76,7 +76,7 @@ impl Fleet {
     }
 
     /// Begins one piece of work in each member. The caller awaits it later.
-    pub(crate) fn begin(&self, what: What, key: &str, tasks: usize) -> Vec<JoinHandle<Option<Outcome>>> {
+    pub(crate) fn begin(&self, what: Request, key: &str, tasks: usize) -> Vec<JoinHandle<Option<Outcome>>> {
         let order = together(what, key, tasks);
         let begin = |member: &Member| {
             let report = member.begin(order.clone());
@@ -115,12 +115,12 @@ impl Member {
     }
 
     /// One piece of work, at once.
-    pub(crate) async fn does(&self, what: What, key: &str, tasks: usize) -> Outcome {
+    pub(crate) async fn does(&self, what: Request, key: &str, tasks: usize) -> Outcome {
         self.begun(what, key, tasks).await.expect("no panic").expect("an outcome")
     }
 
     /// Begins one piece of work at once. The caller awaits it later. `None`: the test killed the process.
-    pub(crate) fn begun(&self, what: What, key: &str, tasks: usize) -> JoinHandle<Option<Outcome>> {
+    pub(crate) fn begun(&self, what: Request, key: &str, tasks: usize) -> JoinHandle<Option<Outcome>> {
         let report =
             self.begin(Order::Run { work: vec![Work { key: key.to_owned(), what, tasks, after: 0 }], at: 0 });
         tokio::spawn(async move { the_outcome(report.await.expect("no panic")) })
@@ -139,7 +139,7 @@ pub(crate) fn soon() -> u64 {
     now() + u64::try_from(HEADSTART.as_nanos()).expect("a short time")
 }
 
-fn together(what: What, key: &str, tasks: usize) -> Order {
+fn together(what: Request, key: &str, tasks: usize) -> Order {
     Order::Run { work: vec![Work { key: key.to_owned(), what, tasks, after: 0 }], at: soon() }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::{Order, Outcome, Report, What, Work};
+use forge_tests::fleet::{Order, Outcome, Report, Request, Work};
 use tokio::time::sleep;
 
 use crate::member::{Fleet, settings, soon};
@@ -67,20 +67,20 @@ async fn race(fleet: &Fleet, keys: &[String], random: &mut Random) -> Vec<(Strin
         let fetching = random.below(SIZE);
         let invalidating = (fetching + 1 + random.below(SIZE - 1)) % SIZE;
         for (member, work) in work.iter_mut().enumerate() {
-            let mut doing: Vec<_> = (member == fetching).then_some(What::Force).into_iter().collect();
-            doing.extend((member == invalidating).then_some(What::Invalidate));
+            let mut doing: Vec<_> = (member == fetching).then_some(Request::Force).into_iter().collect();
+            doing.extend((member == invalidating).then_some(Request::Invalidate));
             // Some processes do several things at once.
             for _ in 0..=random.below(2) {
                 doing.push(match random.below(8) {
-                    0 => What::Force,
-                    1 => What::Invalidate,
-                    2 => What::Reject,
-                    _ => What::Get,
+                    0 => Request::Force,
+                    1 => Request::Invalidate,
+                    2 => Request::Reject,
+                    _ => Request::Get,
                 });
             }
             for what in doing {
                 // An invalidation often comes last.
-                let spread = if what == What::Invalidate { 2 * SPREAD } else { SPREAD };
+                let spread = if what == Request::Invalidate { 2 * SPREAD } else { SPREAD };
                 let after = u64::try_from(random.below(spread)).expect("a small number");
                 work.push(Work { key: key.clone(), what, tasks: 1 + random.below(2), after });
             }

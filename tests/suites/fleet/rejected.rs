@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forge_tests::fleet::{Order, Report, Settings, What};
+use forge_tests::fleet::{Order, Report, Request, Settings};
 use forge_tests::{AuthorizationServer, StatusCode};
 use tokio::time::sleep;
 
@@ -33,9 +33,9 @@ async fn inv19_a_rejected_token_is_used_by_nobody_any_more_also_when_it_cannot_b
     let fleet = Fleet::start(SIZE, &settings(&server, &redis)).await;
     for round in 0..rounds(20, 2) {
         let key = format!("revoked for good {round}");
-        the_token(&fleet.all(What::Get, &key, 1).await);
+        the_token(&fleet.all(Request::Get, &key, 1).await);
         server.set_failing(Some(StatusCode::SERVICE_UNAVAILABLE));
-        let rejected = fleet.members[0].does(What::Reject, &key, TASKS).await;
+        let rejected = fleet.members[0].does(Request::Reject, &key, TASKS).await;
         assert_eq!((rejected.tokens.len(), rejected.errors.len()), (0, TASKS), "{rejected:?}");
         assert_eq!(redis.token(&key).await, None);
         // Time for the last process to hear of it, even on a busy machine.
@@ -61,10 +61,10 @@ async fn a_token_is_revoked(grant: &str) {
     let (mut times, rounds) = (Times::new(), rounds(100, 10));
     for round in 0..rounds {
         let key = format!("revoked {round}");
-        let revoked = the_token(&fleet.all(What::Get, &key, 1).await);
+        let revoked = the_token(&fleet.all(Request::Get, &key, 1).await);
         server.revoke_all();
         let (calls, of_this_kind) = (server.token_calls(), server.calls_by_grant(grant));
-        let outcomes = fleet.all(What::Reject, &key, TASKS).await;
+        let outcomes = fleet.all(Request::Reject, &key, TASKS).await;
         let renewed = the_token(&outcomes);
         assert_ne!(renewed, revoked);
         assert_eq!(server.token_calls(), calls + 1, "round {round}");

@@ -21,10 +21,10 @@ use forge_tests::fleet::name;
 
 pub(crate) struct Relay {
     url: String,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-struct Shared {
+struct SharedState {
     to: HttpClient,
     path: String,
     seen: Mutex<LeaseRead>,
@@ -48,7 +48,7 @@ impl Relay {
         let begin = token_url.find("://").expect("a URL") + 3;
         let end = begin + token_url[begin..].find('/').expect("a path");
         let (origin, path) = token_url.split_at(end);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             to: HttpClient::builder(origin).build().expect("a client"),
             path: path.to_owned(),
             seen: Mutex::default(),
@@ -100,7 +100,7 @@ impl Relay {
     }
 }
 
-impl Shared {
+impl SharedState {
     fn seen(&self) -> MutexGuard<'_, LeaseRead> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +120,7 @@ impl Shared {
     }
 }
 
-async fn pass_on(State(shared): State<Arc<Shared>>, headers: HeaderMap, form: Bytes) -> Response {
+async fn pass_on(State(shared): State<Arc<SharedState>>, headers: HeaderMap, form: Bytes) -> Response {
     let keeps_back = shared.count(&headers, &form);
     let call = shared.to.post(&shared.path).header("content-type", "application/x-www-form-urlencoded");
     let Ok(answer) = call.body(form.to_vec()).send().await else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use forge_tests::fleet::{Order, Report, Settings, What, now};
+use forge_tests::fleet::{Order, Report, Request, Settings, now};
 use requestforge::HttpClient;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -34,12 +34,12 @@ async fn inv05_no_refresh_token_is_sent_twice_and_no_family_revoked_however_ofte
     let Scene { relay, redis, fleet } = Scene::begin().await;
     let before = Stats::read().await;
     let (key, mut times, expiries) = ("rotation".to_owned(), Times::new(), rounds(25, 3));
-    let mut tokens = BTreeSet::from([the_token(&fleet.all(What::Get, &key, TASKS).await)]);
+    let mut tokens = BTreeSet::from([the_token(&fleet.all(Request::Get, &key, TASKS).await)]);
     for round in 0..expiries {
         // No process uses the token while it expires. Then all processes ask at once.
         sleep(USABLE + Duration::from_millis(100)).await;
         let begun = Instant::now();
-        tokens.insert(the_token(&fleet.all(What::Get, &key, TASKS).await));
+        tokens.insert(the_token(&fleet.all(Request::Get, &key, TASKS).await));
         times.add(begun.elapsed());
         assert_eq!(tokens.len(), round + 2, "a new token for all");
         assert_eq!(relay.refresh_tokens(), round + 1, "by one refresh");
@@ -80,11 +80,11 @@ async fn inv05_who_succeeds_a_holder_killed_with_its_refresh_token_sent_uses_the
     let rounds = rounds(20, 2);
     for round in 0..rounds {
         let key = format!("killed with a refresh token {round}");
-        let first = the_token(&fleet.all(What::Get, &key, 1).await);
+        let first = the_token(&fleet.all(Request::Get, &key, 1).await);
         let (calls, sent) = (relay.calls(), relay.refresh_tokens());
         relay.keep_back_next();
         sleep(USABLE + Duration::from_millis(100)).await;
-        let begun = fleet.begin(What::Get, &key, TASKS);
+        let begun = fleet.begin(Request::Get, &key, TASKS);
         let holder = relay.kept_back_from().await;
         fleet.members[holder].process().kill().await;
         let outcomes = ended(begun).await;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use forge_tests::fleet::{Outcome, Settings, What};
+use forge_tests::fleet::{Outcome, Request, Settings};
 use forge_tests::{AuthorizationServer, StatusCode};
 use tokio::time::sleep;
 
@@ -82,7 +82,7 @@ impl Scene {
         server.set_delay(CALL);
         let before = server.token_calls();
         let good = &fleet.members[..STRANGER];
-        let begun: Vec<_> = good.iter().map(|member| member.begun(What::Get, key, TASKS)).collect();
+        let begun: Vec<_> = good.iter().map(|member| member.begun(Request::Get, key, TASKS)).collect();
         let holder = the_caller(server, before).await;
         sleep(CALL / 2).await;
         fleet.members[holder].process().stop();
@@ -117,7 +117,7 @@ impl Scene {
         let before = server.token_calls();
         let holder = if late == Late::Refused { STRANGER } else { before % STRANGER };
         server.set_failing((late == Late::Failed).then_some(StatusCode::SERVICE_UNAVAILABLE));
-        let of_the_late = fleet.members[holder].begun(What::Get, key, TASKS);
+        let of_the_late = fleet.members[holder].begun(Request::Get, key, TASKS);
         assert_eq!(the_caller(server, before).await, holder);
         sleep(CALL / 2).await;
         let process = fleet.members[holder].process();
@@ -134,7 +134,7 @@ impl Scene {
 
         server.set_delay(SUCCESSORS_CALL);
         let others = fleet.members[..STRANGER].iter().enumerate().filter(|(number, _)| *number != holder);
-        let begun = others.map(|(_, member)| member.begun(What::Get, key, TASKS)).collect();
+        let begun = others.map(|(_, member)| member.begun(Request::Get, key, TASKS)).collect();
         the_caller(server, before + 1).await;
         let second = redis.holder(key).await.expect("another lease");
         assert_ne!(first, second);
@@ -158,7 +158,7 @@ impl Scene {
         assert_told(late, &of_the_late, server);
         // From now on the late holder also has the token that all others have.
         if late == Late::WithAToken {
-            assert_eq!(the_token(&[fleet.members[holder].does(What::Get, key, 1).await]), token);
+            assert_eq!(the_token(&[fleet.members[holder].does(Request::Get, key, 1).await]), token);
             assert_eq!(server.token_calls(), before + 2);
         }
         true

@@ -1,7 +1,7 @@
 //! Tokens at all masters.
 
 use forge_tests::AuthorizationServer;
-use forge_tests::fleet::What;
+use forge_tests::fleet::Request;
 
 use crate::alone;
 use crate::member::{Fleet, settings, the_token};
@@ -17,7 +17,7 @@ async fn inv04_the_tokens_of_a_fleet_are_at_all_masters_and_each_is_fetched_once
     let fleet = Fleet::start(SIZE, &settings(&server, &redis)).await;
     for number in 0..KEYS {
         let key = format!("spread {number}");
-        let token = the_token(&fleet.all(What::Get, &key, 1).await);
+        let token = the_token(&fleet.all(Request::Get, &key, 1).await);
         assert_eq!(redis.token(&key).await, Some(token));
     }
     assert_eq!(server.token_calls(), KEYS);

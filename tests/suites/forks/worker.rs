@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(10);
 const BLINK: Duration = Duration::from_millis(5);
 
 /// The objects that the process makes before it forks.
-struct Inherited {
+struct InheritedState {
     storage: RedisTokenStorage,
     client: HttpClient,
     /// The runtime in which the process used the storage before the fork, if it did. A child does not drive
@@ -56,7 +56,7 @@ pub(crate) fn fork_and_work(order: &Order) -> ExitCode {
 
 /// Prepares the process as a server does that loads the program once and then forks its workers. The thread
 /// has already drawn random numbers, so a fork copies the state of any generator that lives in the process.
-fn prepare(order: &Order) -> Inherited {
+fn prepare(order: &Order) -> InheritedState {
     let warm: HashMap<u8, u8> = HashMap::from([(1, 1)]);
     assert_eq!(warm.len(), 1);
     let storage = order.storage();
@@ -67,14 +67,14 @@ fn prepare(order: &Order) -> Inherited {
         runtime.block_on(storage.exists(KEY)).expect("Redis is there");
         runtime
     });
-    Inherited { storage, client, runtime }
+    InheritedState { storage, client, runtime }
 }
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-async fn work(order: &Order, inherited: &Inherited, number: usize) {
+async fn work(order: &Order, inherited: &InheritedState, number: usize) {
     let told = match order.text("work") {
         "tell who you are" => tell_who_you_are(order, inherited, number).await,
         "renew" => renew(order, inherited).await,
@@ -87,7 +87,7 @@ async fn work(order: &Order, inherited: &Inherited, number: usize) {
 }
 
 /// The names of leases, from an inherited storage and from one of the worker's own, and a correlation id.
-async fn tell_who_you_are(order: &Order, inherited: &Inherited, number: usize) -> Value {
+async fn tell_who_you_are(order: &Order, inherited: &InheritedState, number: usize) -> Value {
     let mut redis = connection(order.text("redis")).await;
     let own = order.storage();
     let mut holders = Vec::new();
@@ -106,7 +106,7 @@ async fn tell_who_you_are(order: &Order, inherited: &Inherited, number: usize) -
 }
 
 /// All workers ask at once for a token that needs a renewal.
-async fn renew(order: &Order, inherited: &Inherited) -> Value {
+async fn renew(order: &Order, inherited: &InheritedState) -> Value {
     let manager = manager(order, inherited);
     until(order.at()).await;
     let token = manager.get_token().await.expect("a token");
@@ -114,7 +114,7 @@ async fn renew(order: &Order, inherited: &Inherited) -> Value {
 }
 
 /// All workers have the token in memory, and one invalidates it.
-async fn invalidate(order: &Order, inherited: &Inherited, number: usize) -> Value {
+async fn invalidate(order: &Order, inherited: &InheritedState, number: usize) -> Value {
     let manager = manager(order, inherited);
     manager.get_token().await.expect("a token");
     until(order.at()).await;
@@ -129,7 +129,7 @@ async fn invalidate(order: &Order, inherited: &Inherited, number: usize) -> Valu
 }
 
 /// The process used the storage before the fork, in a runtime that does not run here.
-async fn go_on(inherited: &Inherited, number: usize) -> Value {
+async fn go_on(inherited: &InheritedState, number: usize) -> Value {
     let key = format!("of {number}");
     let token = requestforge::TokenData::new("t");
     let begun = Instant::now();
@@ -139,7 +139,7 @@ async fn go_on(inherited: &Inherited, number: usize) -> Value {
     json!(inherited.storage.get(&key).await.is_ok_and(|stored| stored == Some(token)))
 }
 
-fn manager(order: &Order, inherited: &Inherited) -> TokenManager {
+fn manager(order: &Order, inherited: &InheritedState) -> TokenManager {
     let builder = TokenManager::builder(order.provider()).storage(inherited.storage.clone()).cache_key(KEY);
     builder.build().expect("a manager")
 }

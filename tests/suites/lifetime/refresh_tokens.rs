@@ -15,7 +15,7 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_refresh_tokens(true);
     let clock = Arc::new(ManualClock::new());
-    let persisted = Persisted::default();
+    let persisted = PersistedTokens::default();
     let manager = persisted.by(&builder_of(&server, &clock)).build().expect("a manager");
     let first = manager.get_token().await.expect("a token");
     let refresh_token = first.token().refresh_token().expect("a refresh token").to_owned();
@@ -34,9 +34,9 @@ async fn inv09_a_refresh_answer_without_a_refresh_token_keeps_the_old_one() {
 
 /// The tokens that the hook got.
 #[derive(Clone, Default)]
-struct Persisted(Arc<Mutex<Vec<String>>>);
+struct PersistedTokens(Arc<Mutex<Vec<String>>>);
 
-impl Persisted {
+impl PersistedTokens {
     fn seen(&self) -> Vec<String> {
         self.0.lock().expect("unpoisoned").clone()
     }
@@ -66,7 +66,7 @@ async fn inv09_a_rotated_refresh_token_is_persisted_before_anybody_has_what_came
     let server = AuthorizationServer::start().await.expect("a server");
     server.set_refresh_tokens(true);
     let clock = Arc::new(ManualClock::new());
-    let persisted = Persisted::default();
+    let persisted = PersistedTokens::default();
     let manager = persisted.by(&builder_of(&server, &clock)).build().expect("a manager");
     manager.get_token().await.expect("a token");
     for round in 1..=5 {

@@ -135,11 +135,11 @@ async fn probe(manager: &TokenManager) -> Duration {
 
 /// Tasks that ask for tokens all the time.
 struct Load {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     tasks: JoinSet<()>,
 }
 
-struct Shared {
+struct SharedState {
     sample: Mutex<Sample>,
     is_over: AtomicBool,
 }
@@ -158,7 +158,7 @@ struct Sample {
 
 impl Load {
     fn start(issuer: &Arc<AuthorizationServer>, manager: &TokenManager, control: &TokenManager) -> Self {
-        let shared = Arc::new(Shared { sample: Mutex::default(), is_over: AtomicBool::new(false) });
+        let shared = Arc::new(SharedState { sample: Mutex::default(), is_over: AtomicBool::new(false) });
         let mut tasks = JoinSet::new();
         for _ in 0..TASKS {
             let (shared, manager, issuer) = (Arc::clone(&shared), manager.clone(), Arc::clone(issuer));
@@ -205,7 +205,7 @@ impl Load {
     }
 }
 
-impl Shared {
+impl SharedState {
     fn sample(&self) -> std::sync::MutexGuard<'_, Sample> {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner)
     }

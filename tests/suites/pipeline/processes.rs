@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forge_tests::fleet::{Failure, Settings, What};
+use forge_tests::fleet::{Failure, Request, Settings};
 use forge_tests::{MultiStepServer, StatusCode, Step};
 
 use crate::member::{Fleet, the_token};
@@ -23,13 +23,13 @@ async fn inv04_eight_cold_processes_make_one_call_of_each_step_and_one_more_when
         for step in Step::ALL {
             server.set_delay(step, delay);
         }
-        let cold = the_token(&fleet.all(What::Get, key, TASKS).await);
+        let cold = the_token(&fleet.all(Request::Get, key, TASKS).await);
         assert_eq!(server.all_calls(), [2 * round + 1, 0, 2 * round + 1, 2 * round + 1], "{key}");
 
         for step in Step::ALL {
             server.revoke(step);
         }
-        let renewed = the_token(&fleet.all(What::Reject, key, TASKS).await);
+        let renewed = the_token(&fleet.all(Request::Reject, key, TASKS).await);
         assert_ne!(cold, renewed);
         assert_eq!(server.all_calls(), [2 * round + 2, 0, 2 * round + 2, 2 * round + 2], "{key}");
     }
@@ -45,7 +45,7 @@ async fn inv08_a_step_that_asks_for_time_is_given_it_by_all_processes() {
         server.set_failing(failing, Some(StatusCode::SERVICE_UNAVAILABLE));
         server.set_retry_after(failing, Some(RETRY_AFTER));
         for _ in 0..3 {
-            for outcome in fleet.all(What::Get, failing.name(), TASKS).await {
+            for outcome in fleet.all(Request::Get, failing.name(), TASKS).await {
                 assert_eq!((outcome.tokens.len(), outcome.errors.len()), (0, TASKS), "{outcome:?}");
                 let is_busy = |error: &Failure| error.status == Some(503) && error.is_transient;
                 assert!(outcome.errors.iter().all(is_busy), "{outcome:?}");

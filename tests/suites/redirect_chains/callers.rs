@@ -11,7 +11,7 @@ use requestforge::{
     token_source_fn,
 };
 
-use crate::chain::{Authenticated, Chain};
+use crate::chain::{AuthKind, Chain};
 use crate::world::World;
 
 /// A client, and the marks that identify its credentials on the wire.
@@ -116,9 +116,9 @@ impl Caller {
             request = self.own.iter().fold(request, |request, mark| set(request, mark));
         }
         request = match chain.auth {
-            Authenticated::AsTheClientDoes => request,
-            Authenticated::Otherwise => request.auth(ApiKeyAuth::new(OTHER).header_name("x-odd")),
-            Authenticated::Not => request.no_auth(),
+            AuthKind::AsTheClientDoes => request,
+            AuthKind::Otherwise => request.auth(ApiKeyAuth::new(OTHER).header_name("x-odd")),
+            AuthKind::Not => request.no_auth(),
         };
         match request.send().await {
             Ok(response) => {

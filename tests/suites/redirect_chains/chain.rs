@@ -12,7 +12,7 @@ pub(crate) struct Chain {
     pub(crate) method: &'static str,
     pub(crate) has_body: bool,
     pub(crate) has_own_headers: bool,
-    pub(crate) auth: Authenticated,
+    pub(crate) auth: AuthKind,
 }
 
 /// The answer of a server.
@@ -26,7 +26,7 @@ pub(crate) struct Step {
 
 /// The authentication that a request chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Authenticated {
+pub(crate) enum AuthKind {
     AsTheClientDoes,
     Otherwise,
     Not,
@@ -64,9 +64,9 @@ impl Chain {
             has_own_headers: random.below(3) == 0,
             auth: match random.below(8) {
                 // The client does not send a request of that kind to a foreign origin.
-                0 if !begins_abroad => Authenticated::Otherwise,
-                1 => Authenticated::Not,
-                _ => Authenticated::AsTheClientDoes,
+                0 if !begins_abroad => AuthKind::Otherwise,
+                1 => AuthKind::Not,
+                _ => AuthKind::AsTheClientDoes,
             },
             begins,
         }

@@ -1,7 +1,7 @@
 use forge_tests::RecordedRequest;
 
 use crate::callers::{BASIC, BODY, Caller, OTHER, USER_INFO};
-use crate::chain::{Authenticated, Chain};
+use crate::chain::{AuthKind, Chain};
 use crate::world::Origins;
 
 /// The properties of the chains.
@@ -85,9 +85,9 @@ fn credentials(chain: &Chain, caller: &Caller, all_trusted: bool) -> Vec<&'stati
     }
     let mut credentials = caller.defaults.clone();
     match chain.auth {
-        Authenticated::AsTheClientDoes => credentials.extend(&caller.auth),
-        Authenticated::Otherwise => credentials.push(OTHER),
-        Authenticated::Not => {}
+        AuthKind::AsTheClientDoes => credentials.extend(&caller.auth),
+        AuthKind::Otherwise => credentials.push(OTHER),
+        AuthKind::Not => {}
     }
     if chain.has_own_headers && caller.own.contains(&"canary-own-cookie") {
         // The caller's header replaces the default.

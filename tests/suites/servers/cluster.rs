@@ -15,7 +15,7 @@ use requestforge::redis::{Cmd, FromRedisValue, RedisError, Value, cmd, from_redi
 use tokio::sync::MutexGuard;
 
 use connection::connection;
-use shared::Shared;
+use shared::SharedServer;
 
 pub(crate) struct Servers {
     /// The connections of all nodes, by their ports.
@@ -25,7 +25,7 @@ pub(crate) struct Servers {
     cluster: Arc<RedisCluster>,
 }
 
-static SHARED: Shared<RedisCluster> = Shared::new();
+static SHARED: SharedServer<RedisCluster> = SharedServer::new();
 
 /// The cluster, for tests that will soon have a turn.
 pub(crate) async fn stay() -> Arc<RedisCluster> {

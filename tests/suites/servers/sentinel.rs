@@ -14,7 +14,7 @@ use requestforge::redis::{Cmd, FromRedisValue, cmd};
 use tokio::sync::MutexGuard;
 
 use connection::connection;
-use shared::Shared;
+use shared::SharedServer;
 
 pub(crate) struct Servers {
     master: MultiplexedConnection,
@@ -22,7 +22,7 @@ pub(crate) struct Servers {
     redis: Arc<RedisSentinel>,
 }
 
-static SHARED: Shared<RedisSentinel> = Shared::new();
+static SHARED: SharedServer<RedisSentinel> = SharedServer::new();
 
 /// The servers, for tests that will soon have a turn.
 pub(crate) async fn stay() -> Arc<RedisSentinel> {

@@ -4,14 +4,14 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-pub(crate) struct Shared<T> {
+pub(crate) struct SharedServer<T> {
     /// The servers end with the last test that waits for its turn. A static that owned them would leave them
     /// behind.
     servers: Mutex<Weak<T>>,
     turn: Mutex<()>,
 }
 
-impl<T> Shared<T> {
+impl<T> SharedServer<T> {
     pub(crate) const fn new() -> Self {
         Self { servers: Mutex::const_new(Weak::new()), turn: Mutex::const_new(()) }
     }

@@ -11,10 +11,10 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::{Settings, Shared};
+use super::{Settings, SharedState};
 use crate::server::{authorization, lock};
 
-pub(super) async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+pub(super) async fn reply(State(shared): State<Arc<SharedState>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let verdict = shared.receive(&head);
     let Ok(body) = to_bytes(body, usize::MAX).await else {
@@ -43,7 +43,7 @@ enum Verdict {
     Rejected,
 }
 
-impl Shared {
+impl SharedState {
     fn settings(&self) -> Settings {
         lock(&self.settings).clone()
     }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use serde_json::{Map, Value, json};
 
-use super::Shared;
+use super::SharedState;
 use super::call::TokenCall;
 
 /// The error answers of RFC 6749 5.2.
@@ -41,7 +41,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl Shared {
+impl SharedState {
     /// The answer to a call: a token, if the caller is allowed to have one.
     pub(super) fn grant(&self, call: &TokenCall) -> Result<impl IntoResponse + use<>, Refusal> {
         let settings = self.settings();

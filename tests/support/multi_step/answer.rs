@@ -10,13 +10,17 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, header};
-use super::{Settings, Shared, Step};
+use super::{Settings, SharedState, Step};
 use crate::server::{authorization, lock};
 
 const SESSION: &str = "x-session-id";
 
 /// The answer of one of the token calls.
-pub(super) async fn hand_out(step: Step, State(shared): State<Arc<Shared>>, request: Request) -> Response {
+pub(super) async fn hand_out(
+    step: Step,
+    State(shared): State<Arc<SharedState>>,
+    request: Request,
+) -> Response {
     let endpoint = shared.endpoint(step);
     endpoint.calls.fetch_add(1, Ordering::SeqCst);
     let _under_way = UnderWay::new(&shared);
@@ -54,7 +58,7 @@ pub(super) async fn hand_out(step: Step, State(shared): State<Arc<Shared>>, requ
 }
 
 /// The answer of the API.
-pub(super) async fn api(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+pub(super) async fn api(State(shared): State<Arc<SharedState>>, request: Request) -> Response {
     shared.requests.fetch_add(1, Ordering::SeqCst);
     let (headers, path) = (request.headers(), request.uri().path());
     let bearer = authorization(headers, "Bearer");
@@ -73,7 +77,7 @@ pub(super) async fn api(State(shared): State<Arc<Shared>>, request: Request) -> 
     }
 }
 
-impl Shared {
+impl SharedState {
     /// The fault of a call, if it has one.
     fn check(&self, step: Step, call: &Call<'_>) -> Result<(), (StatusCode, &'static str)> {
         if !call.is_readable() || (step == Step::App && !call.is_form()) {
@@ -132,10 +136,10 @@ fn usual(step: Step, token: &str, settings: &Settings) -> Value {
 }
 
 /// Counts one call that is under way until it is dropped, also if the client goes away.
-struct UnderWay<'s>(&'s Shared);
+struct UnderWay<'s>(&'s SharedState);
 
 impl<'s> UnderWay<'s> {
-    fn new(shared: &'s Shared) -> Self {
+    fn new(shared: &'s SharedState) -> Self {
         let now = shared.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         shared.most_at_once.fetch_max(now, Ordering::SeqCst);
         Self(shared)

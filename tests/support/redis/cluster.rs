@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crate::redis::ask::Access;
-use crate::redis::finder::{self, Found};
+use crate::redis::finder::{self, FinderOutcome};
 use crate::redis::group::{Group, Member, RedisNode, require, until};
 use crate::redis::port;
 use crate::redis::setup::Setup;
@@ -253,7 +253,12 @@ impl fmt::Debug for RedisCluster {
 }
 
 /// Nodes that have got the order to form a cluster.
-async fn group(found: &'static Found, access: &Access, args: &[&str], ports: &[u16]) -> io::Result<Group> {
+async fn group(
+    found: &'static FinderOutcome,
+    access: &Access,
+    args: &[&str],
+    ports: &[u16],
+) -> io::Result<Group> {
     let (ports, buses) = ports.split_at(NODES);
     let mut group = Group::new(found, ports).await?;
     let setup = |(port, bus): (&u16, &u16)| {

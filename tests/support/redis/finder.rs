@@ -15,14 +15,14 @@ const VARIABLE: &str = "FORGE_REDIS";
 
 /// The ways to start servers on this machine.
 pub(super) struct Finding {
-    pub(super) server: Found,
+    pub(super) server: FinderOutcome,
     /// The other kind, if the machine has it.
-    pub(super) other: Option<Found>,
+    pub(super) other: Option<FinderOutcome>,
 }
 
 /// One way to start servers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FinderOutcome {
     Container(Image),
     Native(Vec<String>),
 }
@@ -63,17 +63,17 @@ pub(super) fn parse(told: &str) -> Result<Finding, String> {
     finding().ok_or_else(|| format!("what the finder tells is not understood: {told}"))
 }
 
-fn one(told: &Value) -> Option<Found> {
+fn one(told: &Value) -> Option<FinderOutcome> {
     let words = told["command"].as_array()?.iter().map(|word| Some(word.as_str()?.to_owned()));
     let command = words.collect::<Option<Vec<_>>>().filter(|command| !command.is_empty())?;
     match told["kind"].as_str()? {
-        "native" => Some(Found::Native(command)),
+        "native" => Some(FinderOutcome::Native(command)),
         "container" => {
             let (name, tag) = told["image"].as_str()?.rsplit_once(':')?;
             let labels = told["labels"].as_object()?.iter();
             let labels = labels.map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
             let labels = labels.collect::<Option<_>>()?;
-            Some(Found::Container(Image { name: name.into(), tag: tag.into(), command, labels }))
+            Some(FinderOutcome::Container(Image { name: name.into(), tag: tag.into(), command, labels }))
         }
         _ => None,
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::redis::ask::Access;
 use crate::redis::container::Network;
-use crate::redis::finder::Found;
+use crate::redis::finder::FinderOutcome;
 use crate::redis::setup::Setup;
 use crate::redis::{Attempt, Server};
 
@@ -39,16 +39,16 @@ pub(super) struct Member {
 
 impl Group {
     /// A group without members. It already has all its ports.
-    pub(super) async fn new(found: &Found, ports: &[u16]) -> io::Result<Self> {
+    pub(super) async fn new(found: &FinderOutcome, ports: &[u16]) -> io::Result<Self> {
         let network = match found {
-            Found::Container(image) => Some(Network::start(image, ports).await?),
-            Found::Native(_) => None,
+            FinderOutcome::Container(image) => Some(Network::start(image, ports).await?),
+            FinderOutcome::Native(_) => None,
         };
         Ok(Self { members: Vec::new(), network })
     }
 
     /// Starts servers, all at once. When this returns, they answer.
-    pub(super) async fn add(&mut self, found: &'static Found, setups: Vec<Setup>) -> io::Result<()> {
+    pub(super) async fn add(&mut self, found: &'static FinderOutcome, setups: Vec<Setup>) -> io::Result<()> {
         let network = self.network.as_ref().map(Network::id).transpose()?.map(ToOwned::to_owned);
         let mut starting = JoinSet::new();
         for (index, setup) in setups.into_iter().enumerate() {

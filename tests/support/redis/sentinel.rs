@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crate::redis::ask::Access;
-use crate::redis::finder::{self, Found};
+use crate::redis::finder::{self, FinderOutcome};
 use crate::redis::group::{Group, Member, RedisNode, require, until};
 use crate::redis::port;
 use crate::redis::setup::Setup;
@@ -281,7 +281,7 @@ impl fmt::Debug for RedisSentinel {
 
 /// First servers, and then sentinels: a sentinel would take a master for dead that has not started yet.
 async fn group(
-    found: &'static Found,
+    found: &'static FinderOutcome,
     [access, sentinel_access]: [&Access; 2],
     [args, sentinel_args]: [&[&str]; 2],
     ports: &[u16],

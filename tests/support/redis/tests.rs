@@ -1,6 +1,6 @@
 //! The library understands the finder's answers. The suite `redis_server` tests the servers themselves.
 
-use crate::redis::finder::{Found, Image, parse};
+use crate::redis::finder::{FinderOutcome, Image, parse};
 use crate::redis::{RedisCluster, RedisNode, RedisSentinel, RedisServer, port};
 
 /// The test is that it compiles: suites use all of it in tasks of their own.
@@ -41,8 +41,8 @@ fn both_kinds_are_understood() {
         command: vec!["redis-server".into()],
         labels: vec![("requestforge.run".into(), "1".into())],
     };
-    assert_eq!(finding.server, Found::Container(image));
-    assert_eq!(finding.other, Some(Found::Native(vec!["/bin/redis-server".into(), "x".into()])));
+    assert_eq!(finding.server, FinderOutcome::Container(image));
+    assert_eq!(finding.other, Some(FinderOutcome::Native(vec!["/bin/redis-server".into(), "x".into()])));
 }
 
 #[test]

@@ -67,7 +67,11 @@ fn judged(count: &Count, ours: &Cost, anchor: Option<&(&str, Cost)>, bare: Line)
 
 impl Cost {
     /// Without what is done only once.
-    fn of_one(few: &(u64, Counted), many: &(u64, Counted), misses: bool) -> Result<Self, String> {
+    fn of_one(
+        few: &(u64, InstructionCounts),
+        many: &(u64, InstructionCounts),
+        misses: bool,
+    ) -> Result<Self, String> {
         let times = many.0.saturating_sub(few.0);
         let more = |event| Ok::<_, String>(many.1.of(event)?.saturating_sub(few.1.of(event)?));
         let instructions = more("Ir")?;
@@ -88,7 +92,7 @@ fn counted(
     times: u64,
     misses: bool,
     folder: &Path,
-) -> Result<Counted, String> {
+) -> Result<InstructionCounts, String> {
     let cannot = |error: std::io::Error| format!("cannot use {}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(cannot)?;
     let file = folder.join("callgrind.out");
@@ -105,14 +109,14 @@ fn counted(
     capture_within(&mut command, Duration::from_secs(300))?;
     let text = fs::read_to_string(&file).map_err(cannot)?;
     fs::remove_file(&file).map_err(cannot)?;
-    Counted::read(&text).ok_or_else(|| format!("callgrind printed no totals for `{case}`"))
+    InstructionCounts::read(&text).ok_or_else(|| format!("callgrind printed no totals for `{case}`"))
 }
 
 /// The totals of the whole run in callgrind's file, by event.
 #[derive(Debug)]
-struct Counted(Vec<(String, u64)>);
+struct InstructionCounts(Vec<(String, u64)>);
 
-impl Counted {
+impl InstructionCounts {
     fn read(text: &str) -> Option<Self> {
         let words = |name| Some(text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace());
         let totals = words("totals:")?.map(|total| total.parse().ok());
@@ -136,8 +140,8 @@ fn is_installed() -> bool {
 mod tests {
     use super::*;
 
-    fn counted(text: &str) -> Counted {
-        Counted::read(text).unwrap()
+    fn counted(text: &str) -> InstructionCounts {
+        InstructionCounts::read(text).unwrap()
     }
 
     #[test]
@@ -170,7 +174,7 @@ mod tests {
         let text = "version: 1\nevents: Ir Dr\nsummary: 7\n\nfn=(1) main\n1 5\ntotals: 123456 7\n";
         assert_eq!((counted(text).of("Ir"), counted(text).of("Dr")), (Ok(123_456), Ok(7)));
         assert!(counted(text).of("I1mr").is_err());
-        assert!(Counted::read("events: Ir\n").is_none());
+        assert!(InstructionCounts::read("events: Ir\n").is_none());
     }
 
     #[test]

@@ -24,7 +24,7 @@ const DOWNLOAD: Duration = Duration::from_secs(120);
 const LOCAL: Duration = Duration::from_secs(60);
 
 /// The packages' files. Both processes and containers can run them.
-pub(crate) struct Unpacked {
+pub(crate) struct UnpackedPackages {
     root: PathBuf,
     /// The names of all packages with their versions.
     packages: String,
@@ -37,9 +37,9 @@ pub(crate) struct Unpacked {
 /// # Errors
 ///
 /// When there is no apt, when it gets no package, or when its Redis is too old or does not run.
-pub(crate) fn unpack(folder: &Path) -> Result<Unpacked, String> {
+pub(crate) fn unpack(folder: &Path) -> Result<UnpackedPackages, String> {
     let root = root(folder);
-    if let Ok(unpacked) = Unpacked::at(&root) {
+    if let Ok(unpacked) = UnpackedPackages::at(&root) {
         return Ok(unpacked);
     }
     say("redis: unpacking Debian's packages below target/");
@@ -56,7 +56,7 @@ pub(crate) fn unpack(folder: &Path) -> Result<Unpacked, String> {
         fs::rename(&unpacked, &root).map_err(|error| cannot("create", &root, &error))
     });
     let _ = fs::remove_dir_all(&work);
-    match (Unpacked::at(&root), moved) {
+    match (UnpackedPackages::at(&root), moved) {
         // Race: another xtask may have put its folder there first, which is as good as ours.
         (Ok(unpacked), _) => Ok(unpacked),
         (Err(_), Err(why)) | (Err(why), Ok(())) => Err(why),
@@ -69,10 +69,10 @@ pub(crate) fn unpack(folder: &Path) -> Result<Unpacked, String> {
 ///
 /// When there is none, or it does not run.
 pub(crate) fn unpacked_before(folder: &Path) -> Result<Server, String> {
-    Unpacked::at(&root(folder)).map(|unpacked| unpacked.server)
+    UnpackedPackages::at(&root(folder)).map(|unpacked| unpacked.server)
 }
 
-impl Unpacked {
+impl UnpackedPackages {
     fn at(root: &Path) -> Result<Self, String> {
         let list = root.join(LIST);
         let packages = fs::read_to_string(&list).map_err(|error| cannot("read", &list, &error))?;

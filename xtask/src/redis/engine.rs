@@ -23,7 +23,7 @@ pub(crate) struct Engine {
 }
 
 /// A container, as lists show it.
-pub(crate) struct Listed {
+pub(crate) struct ListedContainer {
     pub(crate) id: String,
     /// When it was made, in seconds since 1970.
     pub(crate) created: u64,
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// The containers with a label, `KEY` or `KEY=VALUE`, also those that have ended.
-    pub(crate) fn containers(&self, label: &str) -> Result<Vec<Listed>, String> {
+    pub(crate) fn containers(&self, label: &str) -> Result<Vec<ListedContainer>, String> {
         let filters = encoded(&json!({ "label": [label] }).to_string());
         let path = format!("/containers/json?all=true&filters={filters}");
         let containers = self.json("GET", &path, Body::Nothing)?;
@@ -137,7 +137,7 @@ impl Engine {
                 // Podman writes the time as a number or as text, depending on its version. `None` is "just
                 // now".
                 let created = container["Created"].as_u64().unwrap_or(u64::MAX);
-                Some(Listed { id, created })
+                Some(ListedContainer { id, created })
             })
             .collect())
     }

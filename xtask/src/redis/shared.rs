@@ -12,12 +12,12 @@ use super::{Choice, END, Kind};
 pub(crate) const VARIABLE: &str = "FORGE_REDIS";
 
 /// The Redis of one run. The search begins when the first suite needs it.
-pub(crate) struct Shared {
+pub(crate) struct SharedRedis {
     choice: Choice,
     found: Option<Result<Finder, String>>,
 }
 
-impl Shared {
+impl SharedRedis {
     pub(crate) fn new(choice: Choice) -> Self {
         Self { choice, found: None }
     }

@@ -8,7 +8,7 @@ use forge_bench_kit::{Line, median, paired_ratio, progress, quartiles};
 
 use crate::{Pace, Result};
 use profile::Profile;
-use project::{Built, Project};
+use project::{BuildOutcome, Project};
 
 const REQWEST: Project = Project {
     name: "reqwest",
@@ -57,9 +57,9 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
 /// The rounds alternate between the projects, so that other load on the machine affects all of them.
 const ROUNDS: usize = 3;
 
-fn line(name: &str, ours: &[Built], reqwest: &[Built]) -> (Line, f64) {
+fn line(name: &str, ours: &[BuildOutcome], reqwest: &[BuildOutcome]) -> (Line, f64) {
     let ratio = paired_ratio(&seconds(ours), &seconds(reqwest));
-    let crates = |built: &[Built]| built.first().map_or(0, |built| built.crates);
+    let crates = |built: &[BuildOutcome]| built.first().map_or(0, |built| built.crates);
     let line = Line::new(name, median(&seconds(ours)), UNIT)
         .anchor(format!("reqwest alone {:.1} s", median(&seconds(reqwest))))
         .ratio(ratio)
@@ -69,7 +69,7 @@ fn line(name: &str, ours: &[Built], reqwest: &[Built]) -> (Line, f64) {
 }
 
 /// Prints the shares of our crates and of other packages in the build time of the default features.
-fn explain(default: &[Built], reqwest: &[Built]) {
+fn explain(default: &[BuildOutcome], reqwest: &[BuildOutcome]) {
     let is_ours = |package: &str| package == "requestforge" || package.starts_with("forge-");
     let is_more = |package: &str| {
         let is_of_reqwest = reqwest.iter().any(|built| built.profile.has(package));
@@ -88,7 +88,7 @@ fn explain(default: &[Built], reqwest: &[Built]) {
     part(MORE_LINE, &of(&more), Profile::medians(&more).longest(16));
 }
 
-fn seconds(built: &[Built]) -> Vec<f64> {
+fn seconds(built: &[BuildOutcome]) -> Vec<f64> {
     built.iter().map(|built| built.seconds).collect()
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
     let mut all = Vec::new();
     for tokens in &SIZES[..pace.rounds(QUICK, SIZES.len())] {
         progress(format_args!("{tokens} tokens"));
-        all.push(Held::measure(*tokens)?);
+        all.push(HeldTokens::measure(*tokens)?);
     }
     print_times(&all);
     for held in all.iter().filter(|held| held.tokens >= COUNTABLE) {
@@ -34,7 +34,7 @@ pub(crate) fn run(pace: Pace) -> Result<()> {
 }
 
 /// The measurements with this many tokens.
-struct Held {
+struct HeldTokens {
     tokens: u32,
     /// A hit of a manager over the storage, in nanoseconds.
     hit: f64,
@@ -52,7 +52,7 @@ struct Held {
     read_moka: f64,
 }
 
-impl Held {
+impl HeldTokens {
     /// Measures in separate processes, whose memory consists mostly of their tokens.
     fn measure(tokens: u32) -> Result<Self> {
         let ours = told(&[WORD, &tokens.to_string()])?;
@@ -101,7 +101,7 @@ impl Held {
     }
 }
 
-fn print_times(all: &[Held]) {
+fn print_times(all: &[HeldTokens]) {
     let (least, greatest) = all.iter().fold((f64::INFINITY, 0.0_f64), |(least, greatest), held| {
         (held.hit.min(least), held.hit.max(greatest))
     });
@@ -120,7 +120,8 @@ fn print_times(all: &[Held]) {
     .ratio(fullest.read / fullest.read_moka)
     .note("no hit asks the storage; what grows is the time in which memory answers")
     .print();
-    let curve = |of: fn(&Held) -> f64| all.iter().map(|held| (f64::from(held.tokens), of(held))).collect();
+    let curve =
+        |of: fn(&HeldTokens) -> f64| all.iter().map(|held| (f64::from(held.tokens), of(held))).collect();
     Plot::new("More and more tokens in memory", "tokens held", "ns")
         .logarithmic(true, true)
         .series("a hit", curve(|held| held.hit))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge_bench_kit::{Line, median, progress, quartiles};
 
-use super::storm::{Told, millis, storm};
+use super::storm::{StormOutcome, millis, storm};
 use super::working::all_work;
 use crate::Failure;
 use crate::peers::{Entry, OURS, PEERS};
@@ -77,9 +77,9 @@ const CALLERS: usize = 100;
 const TOKEN_CALL: Duration = Duration::from_millis(50);
 
 struct Trial {
-    first: Told,
+    first: StormOutcome,
     calls: u64,
-    next: Told,
+    next: StormOutcome,
     calls_of_next: u64,
 }
 

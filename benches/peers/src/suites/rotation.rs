@@ -51,7 +51,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
 
     let control = calm.iter().find(|seen| seen.name == CONTROL).ok_or("the control is missing")?;
     let all_seen = || calm.iter().chain(&rest);
-    all_seen().filter(|seen| seen.name != CONTROL).try_for_each(Seen::check)?;
+    all_seen().filter(|seen| seen.name != CONTROL).try_for_each(SubjectRecord::check)?;
     for seen in all_seen() {
         seen.line(control, &rest).print();
     }
@@ -64,7 +64,7 @@ pub fn run(world: &World, quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plot<'a>(title: &str, all_seen: impl IntoIterator<Item = &'a Seen>) {
+fn plot<'a>(title: &str, all_seen: impl IntoIterator<Item = &'a SubjectRecord>) {
     let title = format!("{title} (64 tasks, a token call of 200 ms)");
     let waits = format!("ms, the longest in {BUCKET} ms; {MIN_SHOWN}: or less");
     let mut plot = Plot::new(title, "seconds", waits).logarithmic(false, true);
@@ -122,7 +122,7 @@ impl Subject {
         Ok(Self { name: CONTROL.to_owned(), is_ours: false, peer: Arc::new(Ready), server, time: None })
     }
 
-    async fn watch(self, length: Duration) -> Seen {
+    async fn watch(self, length: Duration) -> SubjectRecord {
         // The first token does not count as a rotation.
         let has_token = self.peer.token().await.is_ok();
         let first_calls = self.server.calls();
@@ -151,11 +151,11 @@ impl Subject {
         let (asked, ()) = tokio::join!(polling, moving);
         let failed = asked.iter().filter(|one| !one.is_ok).count() + usize::from(!has_token);
         let rotations = self.server.calls() - first_calls;
-        Seen { name: self.name, is_ours: self.is_ours, asked, start, failed, rotations }
+        SubjectRecord { name: self.name, is_ours: self.is_ours, asked, start, failed, rotations }
     }
 }
 
-async fn watch_all(subjects: Vec<Subject>, length: Duration) -> Result<Vec<Seen>, Failure> {
+async fn watch_all(subjects: Vec<Subject>, length: Duration) -> Result<Vec<SubjectRecord>, Failure> {
     let tasks: Vec<_> = subjects.into_iter().map(|subject| tokio::spawn(subject.watch(length))).collect();
     let mut seen = Vec::new();
     for task in tasks {
@@ -165,7 +165,7 @@ async fn watch_all(subjects: Vec<Subject>, length: Duration) -> Result<Vec<Seen>
 }
 
 /// A caller that asks all the time.
-async fn poll(peer: &dyn AnyPeer, start: Instant, end: Instant) -> Vec<Asked> {
+async fn poll(peer: &dyn AnyPeer, start: Instant, end: Instant) -> Vec<CallRecord> {
     let mut asked = Vec::new();
     let mut ticks = tokio::time::interval_at(start.into(), EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -180,12 +180,12 @@ async fn poll(peer: &dyn AnyPeer, start: Instant, end: Instant) -> Vec<Asked> {
             poll
         });
         let is_ok = is_ok.await.is_ok();
-        asked.push(Asked { at, took: at.elapsed(), waited, is_ok });
+        asked.push(CallRecord { at, took: at.elapsed(), waited, is_ok });
     }
     asked
 }
 
-struct Asked {
+struct CallRecord {
     at: Instant,
     took: Duration,
     /// Whether the call had to wait for its answer.
@@ -193,16 +193,16 @@ struct Asked {
     is_ok: bool,
 }
 
-struct Seen {
+struct SubjectRecord {
     name: String,
     is_ours: bool,
-    asked: Vec<Asked>,
+    asked: Vec<CallRecord>,
     start: Instant,
     failed: usize,
     rotations: u64,
 }
 
-impl Seen {
+impl SubjectRecord {
     /// Fails if the subject kept its first token or got none: its waits would say nothing. Our manager must
     /// not fail at all.
     fn check(&self) -> Result<(), Failure> {
@@ -284,7 +284,7 @@ const MIN_SHOWN: f64 = 0.1;
 
 /// The waits, and those of the calls that the caller would have made meanwhile. A waiting caller asks less
 /// often, and without this correction it would hide how many calls a stall concerns.
-fn corrected(asked: &[Asked]) -> Vec<f64> {
+fn corrected(asked: &[CallRecord]) -> Vec<f64> {
     let mut waits = Vec::new();
     for one in asked {
         let mut left = if one.waited { one.took } else { Duration::ZERO };
@@ -330,12 +330,12 @@ mod tests {
     use super::*;
 
     /// Calls of these lengths in milliseconds, each with whether it had to wait.
-    fn seen(calls: &[(u64, bool)]) -> Seen {
+    fn seen(calls: &[(u64, bool)]) -> SubjectRecord {
         let start = Instant::now();
         let one =
-            |&(took, waited)| Asked { at: start, took: Duration::from_millis(took), waited, is_ok: true };
+            |&(took, waited)| CallRecord { at: start, took: Duration::from_millis(took), waited, is_ok: true };
         let asked = calls.iter().map(one).collect();
-        Seen { name: "someone".to_owned(), is_ours: true, asked, start, failed: 0, rotations: 1 }
+        SubjectRecord { name: "someone".to_owned(), is_ours: true, asked, start, failed: 0, rotations: 1 }
     }
 
     #[test]
@@ -349,14 +349,14 @@ mod tests {
     #[test]
     fn who_had_no_rotation_is_named() {
         let told =
-            |is_ours| Seen { is_ours, rotations: 0, ..seen(&[(0, false)]) }.check().unwrap_err().to_string();
+            |is_ours| SubjectRecord { is_ours, rotations: 0, ..seen(&[(0, false)]) }.check().unwrap_err().to_string();
         assert_eq!(told(true), "someone: 0 failures of 1 calls, 0 rotations");
         assert_eq!(told(false), told(true));
     }
 
     #[test]
     fn ours_may_not_fail_and_a_peer_not_always() {
-        let is_fine = |is_ours, failed| Seen { is_ours, failed, ..seen(&[(0, false); 2]) }.check().is_ok();
+        let is_fine = |is_ours, failed| SubjectRecord { is_ours, failed, ..seen(&[(0, false); 2]) }.check().is_ok();
         assert!(is_fine(true, 0) && !is_fine(true, 1));
         assert!(is_fine(false, 1) && !is_fine(false, 2));
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::peers::AnyPeer;
 
 /// The result of a storm.
-pub struct Told {
+pub struct StormOutcome {
     /// The time from the first caller's start until the last caller got a result or gave up.
     pub wall: Duration,
     pub failed: usize,
@@ -17,7 +17,7 @@ pub struct Told {
 }
 
 /// Lets this many callers ask at once, and waits at most `limit` for them.
-pub async fn storm(peer: &Arc<dyn AnyPeer>, callers: usize, limit: Duration) -> Told {
+pub async fn storm(peer: &Arc<dyn AnyPeer>, callers: usize, limit: Duration) -> StormOutcome {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
@@ -32,7 +32,7 @@ pub async fn storm(peer: &Arc<dyn AnyPeer>, callers: usize, limit: Duration) -> 
         }
     })
     .await;
-    Told { wall: start.elapsed(), failed, untold }
+    StormOutcome { wall: start.elapsed(), failed, untold }
 }
 
 pub fn millis(duration: Duration) -> f64 {

@@ -343,8 +343,8 @@ fn a_session_forgets_the_tokens_of_another_token_authentication() {
 #[test]
 fn a_hook_that_fails_is_an_error_and_nothing_is_sent() {
     #[derive(Debug)]
-    struct Failing;
-    impl AuthHook for Failing {
+    struct FailingHook;
+    impl AuthHook for FailingHook {
         fn header_names(&self) -> Vec<http::HeaderName> {
             vec![http::HeaderName::from_static("x-signature")]
         }
@@ -353,7 +353,7 @@ fn a_hook_that_fails_is_an_error_and_nothing_is_sent() {
             Err(AuthenticationError::new("", forge_core::AuthenticationErrorKind::Configuration))
         }
     }
-    let config = config(CompositeAuth::all().with(BasicAuth::new("u", "p")).with(Failing));
+    let config = config(CompositeAuth::all().with(BasicAuth::new("u", "p")).with(FailingHook));
     let mut session = config.session();
     let url = url("https://a.example/x");
     session.start(&url);

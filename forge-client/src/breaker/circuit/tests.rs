@@ -7,13 +7,13 @@ fn rules() -> Rules {
 }
 
 /// A circuit with its own time.
-struct Timed {
+struct TimedCircuit {
     circuit: Circuit,
     rules: Rules,
     now: i64,
 }
 
-impl Timed {
+impl TimedCircuit {
     fn closed(rules: Rules) -> Self {
         Self { circuit: Circuit::new(rules.failure_rate), rules, now: 1_000 }
     }
@@ -78,7 +78,7 @@ fn inv22_enough_failures_in_a_row_open_a_circuit() {
         ("ff-f", CircuitState::Open),
         ("sssfff", CircuitState::Open),
     ] {
-        let mut circuit = Timed::closed(rules());
+        let mut circuit = TimedCircuit::closed(rules());
         circuit.calls(outcomes);
         assert_eq!(circuit.state(), state, "{outcomes}");
     }
@@ -87,7 +87,7 @@ fn inv22_enough_failures_in_a_row_open_a_circuit() {
 #[test]
 fn inv22_too_large_a_share_of_failures_opens_a_circuit() {
     let failure_rate = FailureRate { rate: 0.5, minimum_calls: 6, window: Duration::from_secs(60) };
-    let mut circuit = Timed::closed(Rules { failure_rate: Some(failure_rate), ..rules() });
+    let mut circuit = TimedCircuit::closed(Rules { failure_rate: Some(failure_rate), ..rules() });
     circuit.calls("sfsfs");
     assert_eq!(circuit.state(), CircuitState::Closed);
     circuit.calls("f");
@@ -100,7 +100,7 @@ fn inv22_too_large_a_share_of_failures_opens_a_circuit() {
 
 #[test]
 fn inv22_an_open_circuit_says_for_how_long() {
-    let mut circuit = Timed::open();
+    let mut circuit = TimedCircuit::open();
     circuit.pass(29);
     assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_secs(1)));
     circuit.pass(1);
@@ -110,7 +110,7 @@ fn inv22_an_open_circuit_says_for_how_long() {
 
 #[test]
 fn inv22_no_more_probes_than_there_are_places() {
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     let first = circuit.admit().unwrap();
     circuit.admit().unwrap();
     assert_eq!(circuit.admit().unwrap_err(), None);
@@ -121,11 +121,11 @@ fn inv22_no_more_probes_than_there_are_places() {
 
 #[test]
 fn inv22_enough_successes_close_and_one_failure_opens() {
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     circuit.calls("s-s");
     assert_eq!(circuit.state(), CircuitState::Closed);
 
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     circuit.calls("sf");
     assert_eq!(circuit.state(), CircuitState::Open);
     assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_secs(30)));
@@ -133,7 +133,7 @@ fn inv22_enough_successes_close_and_one_failure_opens() {
 
 #[test]
 fn inv22_a_probe_that_is_given_up_leaves_its_place() {
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     let first = circuit.admit().unwrap();
     circuit.admit().unwrap();
     assert!(circuit.admit().is_err());
@@ -146,7 +146,7 @@ fn inv22_a_probe_that_is_given_up_leaves_its_place() {
 
 #[test]
 fn inv22_a_probe_of_which_nothing_is_heard_leaves_its_place() {
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     let lost = [circuit.admit().unwrap(), circuit.admit().unwrap()];
     circuit.pass(19);
     assert!(circuit.admit().is_err());
@@ -165,7 +165,7 @@ fn inv22_a_probe_of_which_nothing_is_heard_leaves_its_place() {
 
 #[test]
 fn inv22_what_is_heard_late_is_old_news() {
-    let mut circuit = Timed::closed(rules());
+    let mut circuit = TimedCircuit::closed(rules());
     let early: Vec<_> = (0..10).map(|_| circuit.admit().unwrap()).collect();
     circuit.calls("fff");
     for (ticket, verdict) in early[..4].iter().zip([Verdict::Success, Verdict::Failure].iter().cycle()) {
@@ -191,7 +191,7 @@ fn inv22_what_is_heard_late_is_old_news() {
 #[test]
 fn absurd_durations_are_no_more_than_very_long() {
     let rules = Rules { open_for: Duration::MAX, ..rules() };
-    let mut circuit = Timed::closed(rules);
+    let mut circuit = TimedCircuit::closed(rules);
     circuit.calls("fff");
     circuit.now = i64::MAX - 1;
     assert_eq!(circuit.admit().unwrap_err(), Some(Duration::from_millis(1)));
@@ -201,7 +201,7 @@ fn absurd_durations_are_no_more_than_very_long() {
 
 #[test]
 fn inv22_a_place_is_kept_from_when_the_request_is_sent() {
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     let (first, second) = (circuit.admit().unwrap(), circuit.admit().unwrap());
     circuit.pass(19);
     assert_eq!(circuit.confirm(first).unwrap().probe, first.probe);
@@ -217,7 +217,7 @@ fn inv22_a_place_is_kept_from_when_the_request_is_sent() {
 
 #[test]
 fn inv22_leave_of_another_phase_is_none() {
-    let mut circuit = Timed::closed(rules());
+    let mut circuit = TimedCircuit::closed(rules());
     let early = circuit.admit().unwrap();
     assert!(circuit.confirm(early).is_ok());
     circuit.calls("fff");
@@ -231,7 +231,7 @@ fn inv22_leave_of_another_phase_is_none() {
 
 #[test]
 fn inv22_a_probe_without_a_time_out_is_not_awaited_for_ever() {
-    let mut circuit = Timed::half_open();
+    let mut circuit = TimedCircuit::half_open();
     for _ in 0..2 {
         circuit.circuit.admit(circuit.now, Duration::MAX, &circuit.rules).unwrap();
     }

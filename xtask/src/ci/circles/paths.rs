@@ -7,7 +7,7 @@ use crate::ci::use_tree::leaves;
 
 /// The paths and modules in the items of one module.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct ModuleContents {
     pub(super) paths: Vec<FoundPath>,
     pub(super) modules: Vec<Module>,
 }
@@ -29,15 +29,15 @@ pub(super) struct Module {
 
 /// The paths and the modules of these items, without what only tests compile. The paths in inner modules are not
 /// among them.
-pub(super) fn paths_in(items: &[syn::Item]) -> Found {
-    let mut found = Found::default();
+pub(super) fn paths_in(items: &[syn::Item]) -> ModuleContents {
+    let mut found = ModuleContents::default();
     for item in items {
         found.visit_item(item);
     }
     found
 }
 
-impl Found {
+impl ModuleContents {
     /// Finds `crate::…` in the arguments of a macro, which are no syntax tree.
     fn search_tokens(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
@@ -57,7 +57,7 @@ impl Found {
     }
 }
 
-impl<'ast> Visit<'ast> for Found {
+impl<'ast> Visit<'ast> for ModuleContents {
     fn visit_item(&mut self, item: &'ast syn::Item) {
         if !attributes(item).iter().any(is_for_tests) {
             syn::visit::visit_item(self, item);

@@ -10,7 +10,7 @@ use crate::ci::use_tree::leaves;
 pub(super) type Uses = BTreeMap<(String, String), String>;
 
 /// Reads a source file, or returns `None` where there is none.
-pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
+pub(super) type ReadSource<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
 /// The uses within the crate whose root file is `root`. Code that only tests compile does not count, and neither does
 /// the root itself: it has to name all modules.
@@ -18,7 +18,7 @@ pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 /// # Errors
 ///
 /// With the path of a source file that is missing or cannot be parsed.
-pub(super) fn uses(root: &Path, read: Read<'_>) -> Result<Uses, String> {
+pub(super) fn uses(root: &Path, read: ReadSource<'_>) -> Result<Uses, String> {
     let file = parse(root, read)?;
     let found = paths_in(&file.items);
     let modules: BTreeSet<String> = found.modules.iter().map(|module| module.name.clone()).collect();
@@ -39,7 +39,7 @@ struct Walk<'a> {
     modules: BTreeSet<String>,
     /// The module that a name at the root comes from.
     shown: BTreeMap<String, String>,
-    read: Read<'a>,
+    read: ReadSource<'a>,
     uses: Uses,
 }
 
@@ -122,7 +122,7 @@ fn shown_at_root(file: &syn::File, modules: &BTreeSet<String>) -> BTreeMap<Strin
     shown
 }
 
-fn parse(path: &Path, read: Read<'_>) -> Result<syn::File, String> {
+fn parse(path: &Path, read: ReadSource<'_>) -> Result<syn::File, String> {
     let source = read(path).ok_or_else(|| format!("there is no {}", path.display()))?;
     syn::parse_file(&source).map_err(|error| format!("cannot parse {}: {error}", path.display()))
 }

@@ -21,7 +21,7 @@ pub(super) struct Project {
 }
 
 /// The cost of a build.
-pub(super) struct Built {
+pub(super) struct BuildOutcome {
     /// Seconds of processor time.
     pub(super) seconds: f64,
     pub(super) crates: usize,
@@ -30,7 +30,7 @@ pub(super) struct Built {
 
 impl Project {
     /// Builds the project from scratch, in the dev profile and with the versions of our lock file.
-    pub(super) fn build(&self) -> Result<Built> {
+    pub(super) fn build(&self) -> Result<BuildOutcome> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
         let folder = self.write(&root)?;
         // Downloads the dependencies first, because downloading is not part of the build time.
@@ -45,7 +45,7 @@ impl Project {
         let profile = Profile::read(&log)?;
         // The folder is large and no longer needed.
         fs::remove_dir_all(&folder)?;
-        Ok(Built { seconds, crates: crates(&told), profile })
+        Ok(BuildOutcome { seconds, crates: crates(&told), profile })
     }
 
     fn write(&self, root: &Path) -> Result<PathBuf> {

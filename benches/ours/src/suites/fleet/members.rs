@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use forge_tests::fleet::{Order, Report, Settings, Topology, What, Work, now};
+use forge_tests::fleet::{Order, Report, Request, Settings, Topology, Work, now};
 use forge_tests::{AuthorizationServer, RedisServer};
 
 use crate::Result;
@@ -39,7 +39,7 @@ impl Members {
 
     /// Makes all tasks of all processes ask for the token at the same moment.
     pub(super) fn all_get(&mut self, key: &str, tasks: usize) -> Result<()> {
-        let work = vec![Work { key: key.to_owned(), what: What::Get, tasks, after: 0 }];
+        let work = vec![Work { key: key.to_owned(), what: Request::Get, tasks, after: 0 }];
         let at = now() + u64::try_from(HEADSTART.as_nanos())?;
         for report in self.told(&Order::Run { work, at })? {
             let Report::Outcomes(outcomes) = report else {
