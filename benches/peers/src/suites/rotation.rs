@@ -332,8 +332,12 @@ mod tests {
     /// Calls of these lengths in milliseconds, each with whether it had to wait.
     fn seen(calls: &[(u64, bool)]) -> SubjectRecord {
         let start = Instant::now();
-        let one =
-            |&(took, waited)| CallRecord { at: start, took: Duration::from_millis(took), waited, is_ok: true };
+        let one = |&(took, waited)| CallRecord {
+            at: start,
+            took: Duration::from_millis(took),
+            waited,
+            is_ok: true,
+        };
         let asked = calls.iter().map(one).collect();
         SubjectRecord { name: "someone".to_owned(), is_ours: true, asked, start, failed: 0, rotations: 1 }
     }
@@ -348,15 +352,17 @@ mod tests {
 
     #[test]
     fn who_had_no_rotation_is_named() {
-        let told =
-            |is_ours| SubjectRecord { is_ours, rotations: 0, ..seen(&[(0, false)]) }.check().unwrap_err().to_string();
+        let told = |is_ours| {
+            SubjectRecord { is_ours, rotations: 0, ..seen(&[(0, false)]) }.check().unwrap_err().to_string()
+        };
         assert_eq!(told(true), "someone: 0 failures of 1 calls, 0 rotations");
         assert_eq!(told(false), told(true));
     }
 
     #[test]
     fn ours_may_not_fail_and_a_peer_not_always() {
-        let is_fine = |is_ours, failed| SubjectRecord { is_ours, failed, ..seen(&[(0, false); 2]) }.check().is_ok();
+        let is_fine =
+            |is_ours, failed| SubjectRecord { is_ours, failed, ..seen(&[(0, false); 2]) }.check().is_ok();
         assert!(is_fine(true, 0) && !is_fine(true, 1));
         assert!(is_fine(false, 1) && !is_fine(false, 2));
     }
